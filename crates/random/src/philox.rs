@@ -1,0 +1,57 @@
+//! Philox4x32-10: 128 bits of counter and 64 bits of key in, 128 random bits out.
+//!
+//! Ten rounds of two 32x32 -> 64 bit products. Stateless, so the CPU and a GPU kernel compute the same bits from the same
+//! numbers.
+
+const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+/// The four random words at `counter` under `key`.
+#[inline(always)]
+pub fn block(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
+    for _ in 0..10 {
+        let a = u64::from(MULTIPLIER[0]) * u64::from(counter[0]);
+        let b = u64::from(MULTIPLIER[1]) * u64::from(counter[2]);
+        counter = [
+            (b >> 32) as u32 ^ counter[1] ^ key[0],
+            b as u32,
+            (a >> 32) as u32 ^ counter[3] ^ key[1],
+            a as u32,
+        ];
+        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+    }
+    counter
+}
+
+/// The two key words of a 64-bit seed, low word first.
+#[inline]
+pub fn key(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
+}
+
+/// The top 24 bits of a random word as a number in [0, 1): every multiple of 2^-24 equally likely.
+#[inline(always)]
+pub fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The known answers of Random123's `kat_vectors` for philox4x32-10.
+    #[test]
+    fn known_answers() {
+        let pi = ([0xa409_3822, 0x299f_31d0], [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]);
+        let ones = ([u32::MAX; 2], [u32::MAX; 4]);
+        assert_eq!(block([0; 2], [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(block(ones.0, ones.1), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(block(pi.0, pi.1), [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
+    }
+
+    #[test]
+    fn unit_stays_below_one() {
+        assert_eq!(unit(0), 0.0);
+        assert!(unit(u32::MAX) < 1.0);
+    }
+}

@@ -1,0 +1,43 @@
+//! Memory and devices; no arithmetic.
+//!
+//! A [`Slot`] is a range of a device's memory with a shape: two words and a few bytes, copied freely.
+//! A [`Planner`] lays slots out before anything is allocated and says how many bytes they take; ranges
+//! whose slot has been released are given out again. A [`Device`] then reserves that many bytes once, and
+//! ops read and write slots in it.
+//!
+//! * [`Shape`], [`DType`], [`Slot`]: what a value looks like and where it lies
+//! * [`Planner`]: where everything will lie
+//! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its threads
+//! * [`Error`]: what can go wrong between the two
+//!
+//! ```
+//! use tensor::{DType, Device, Planner, Shape};
+//!
+//! let mut planner = Planner::new();
+//! let x = planner.claim(DType::F32, Shape::from([2, 3]));
+//! let y = planner.claim(DType::F32, Shape::from([2, 3]));
+//! let mut device = Device::cpu(2);
+//! device.reserve(planner.total())?;
+//!
+//! device.upload(x, &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+//! if let Device::Cpu(cpu) = &mut device {
+//!     let [x, y] = cpu.floats([x, y]); // both at once; an overlap would panic
+//!     y.iter_mut().zip(&*x).for_each(|(y, x)| *y = 10.0 * x);
+//! }
+//! assert_eq!(device.download::<f32>(y), [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
+//! # Ok::<(), tensor::Error>(())
+//! ```
+
+mod device;
+mod dtype;
+mod error;
+mod planner;
+mod shape;
+mod slot;
+
+pub use device::{Choice, Cpu, Cuda, Device, Lent, Pool};
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use planner::Planner;
+pub use shape::Shape;
+pub use slot::Slot;

@@ -1,0 +1,151 @@
+//! Where every value will lie, decided before the first step.
+
+use crate::{DType, Shape, Slot};
+use std::collections::BTreeMap;
+
+/// Lays out slots in one range of memory, in the order in which they come to life and die.
+///
+/// Walk through a step as it will run: [`claim`](Self::claim) what an op writes,
+/// [`release`](Self::release) what nobody reads any more. A claim takes the smallest hole that fits, or
+/// grows the range. Nothing is allocated here; [`total`](Self::total) is what the device must reserve.
+#[derive(Clone, Debug, Default)]
+pub struct Planner {
+    /// Free holes below the high-water mark: start -> length, never adjacent.
+    holes: BTreeMap<usize, usize>,
+    total: usize,
+}
+
+impl Planner {
+    /// Every slot starts at a multiple of this many bytes: a cache line, and a vector register.
+    pub const ALIGN: usize = 64;
+
+    /// A planner with nothing laid out.
+    pub fn new() -> Planner {
+        Planner::default()
+    }
+
+    /// A slot that overlaps no other live one.
+    pub fn claim(&mut self, dtype: DType, shape: Shape) -> Slot {
+        let bytes = (shape.len() * dtype.size()).next_multiple_of(Self::ALIGN);
+        let best = self.holes.iter().filter(|hole| *hole.1 >= bytes).min_by_key(|hole| *hole.1);
+        let offset = match best.map(|(&start, &length)| (start, length)) {
+            Some((start, length)) => {
+                self.holes.remove(&start);
+                self.add_hole(start + bytes, length - bytes);
+                start
+            }
+            None => self.grow(bytes),
+        };
+        Slot::new(offset, dtype, shape)
+    }
+
+    /// Takes `bytes` at the end, swallowing a hole that touches it.
+    fn grow(&mut self, bytes: usize) -> usize {
+        let start = match self.holes.last_key_value() {
+            Some((&start, &length)) if start + length == self.total => start,
+            _ => self.total,
+        };
+        self.holes.remove(&start);
+        self.total = start + bytes;
+        start
+    }
+
+    /// Ends a slot's life: its range may be claimed again.
+    ///
+    /// # Panics
+    /// If any of it is already free.
+    pub fn release(&mut self, slot: Slot) {
+        let (start, bytes) = (slot.range().start, slot.padded_bytes());
+        let end = start + bytes;
+        assert!(end <= self.total, "released a slot that was never claimed");
+        let before = self.holes.range(..end).next_back().map(|(&start, &length)| (start, length));
+        if let Some((hole, length)) = before {
+            assert!(bytes == 0 || hole + length <= start, "released a slot twice");
+        }
+        let mut merged = (start, bytes);
+        if let Some((hole, length)) = before.filter(|&(hole, length)| hole + length == start) {
+            self.holes.remove(&hole);
+            merged = (hole, length + bytes);
+        }
+        if let Some(length) = self.holes.remove(&end) {
+            merged.1 += length;
+        }
+        self.add_hole(merged.0, merged.1);
+    }
+
+    fn add_hole(&mut self, start: usize, length: usize) {
+        if length > 0 {
+            self.holes.insert(start, length);
+        }
+    }
+
+    /// The bytes that hold every slot claimed so far.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn floats(planner: &mut Planner, n: usize) -> Slot {
+        planner.claim(DType::F32, Shape::from([n]))
+    }
+
+    #[test]
+    fn reuses_what_has_died() {
+        let mut planner = Planner::new();
+        let a = floats(&mut planner, 100);
+        let b = floats(&mut planner, 100);
+        planner.release(a);
+        let c = floats(&mut planner, 50);
+        assert_eq!(c.range().start, a.range().start);
+        assert!(!c.overlaps(&b));
+        assert_eq!(planner.total(), 2 * 448);
+    }
+
+    #[test]
+    #[should_panic(expected = "twice")]
+    fn refuses_to_release_twice() {
+        let mut planner = Planner::new();
+        let a = floats(&mut planner, 10);
+        planner.release(a);
+        planner.release(a);
+    }
+
+    #[test]
+    fn a_stack_of_lives_takes_no_more_than_its_peak() {
+        let mut planner = Planner::new();
+        for _ in 0..10 {
+            let slots: Vec<Slot> = (1..20).map(|n| floats(&mut planner, 16 * n)).collect();
+            slots.into_iter().rev().for_each(|slot| planner.release(slot));
+        }
+        assert_eq!(planner.total(), (1..20).map(|n| 64 * n).sum::<usize>());
+    }
+
+    proptest! {
+        /// Claims and releases in any order: live slots never overlap, and all lie inside the total.
+        #[test]
+        fn live_slots_never_overlap(moves in prop::collection::vec((any::<bool>(), 0usize..300), 1..120)) {
+            let mut planner = Planner::new();
+            let mut live: Vec<Slot> = Vec::new();
+            for (claim, n) in moves {
+                if claim || live.is_empty() {
+                    let slot = floats(&mut planner, n);
+                    prop_assert!(live.iter().all(|other| !other.overlaps(&slot)));
+                    prop_assert!(slot.range().end <= planner.total());
+                    prop_assert_eq!(slot.range().start % Planner::ALIGN, 0);
+                    live.push(slot);
+                } else {
+                    let slot = live.swap_remove(n % live.len());
+                    planner.release(slot);
+                }
+            }
+            live.into_iter().for_each(|slot| planner.release(slot));
+            let all = floats(&mut planner, 1);
+            prop_assert_eq!(all.range().start, 0, "all holes have merged");
+        }
+    }
+}
