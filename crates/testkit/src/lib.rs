@@ -1,0 +1,1 @@
+//! For tests only: every device, closeness, gradient checks, a counting allocator.
