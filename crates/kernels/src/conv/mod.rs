@@ -1,1 +1,222 @@
-//! To come.
+//! Convolution with its bias, and its ReLU if one follows.
+//!
+//! `y[i, j, f] = b[f] + sum over kh, kw, c of w[f, kh, kw, c] x[stride i + kh - top, stride j + kw
+//! - left, c]`
+//!
+//! for every image, where x is zero outside the image. With groups, filter f sees only the channels
+//! of its own group (the paper's section 3.5: its two GPUs). Activations are NHWC, filters OHWI.
+
+mod cpu;
+pub mod reference;
+
+#[cfg(test)]
+mod tests;
+
+use crate::gemm::Isa;
+use tensor::{DType, Device, Result, Shape, Slot};
+
+/// Zeros around an image, on each side separately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pad {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Pad {
+    /// `n` on every side.
+    pub fn same(n: usize) -> Pad {
+        Pad { top: n, bottom: n, left: n, right: n }
+    }
+
+    /// No zeros.
+    pub fn none() -> Pad {
+        Pad::same(0)
+    }
+}
+
+/// What is convolved with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Images in a batch.
+    pub images: usize,
+    /// Rows of an input image.
+    pub height: usize,
+    /// Columns of an input image.
+    pub width: usize,
+    /// Channels of an input image.
+    pub channels: usize,
+    /// Filters: the channels of an output image.
+    pub filters: usize,
+    /// Rows and columns of a filter.
+    pub window: (usize, usize),
+    /// Pixels from one window to the next, both ways.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub pad: Pad,
+    /// Into how many groups channels and filters are divided.
+    pub groups: usize,
+    /// Whether the output is rectified.
+    pub relu: bool,
+}
+
+impl Geometry {
+    /// Rows of an output image.
+    pub fn out_height(&self) -> usize {
+        (self.height + self.pad.top + self.pad.bottom - self.window.0) / self.stride + 1
+    }
+
+    /// Columns of an output image.
+    pub fn out_width(&self) -> usize {
+        (self.width + self.pad.left + self.pad.right - self.window.1) / self.stride + 1
+    }
+
+    /// `[images, height, width, channels]`
+    pub fn in_shape(&self) -> Shape {
+        Shape::from([self.images, self.height, self.width, self.channels])
+    }
+
+    /// `[images, out_height, out_width, filters]`
+    pub fn out_shape(&self) -> Shape {
+        Shape::from([self.images, self.out_height(), self.out_width(), self.filters])
+    }
+
+    /// `[filters, window height, window width, channels / groups]`
+    pub fn filter_shape(&self) -> Shape {
+        Shape::from([self.filters, self.window.0, self.window.1, self.channels / self.groups])
+    }
+
+    /// Multiplications (each with its addition) of a forward pass, for one image; those with zeros
+    /// of the padding count.
+    pub fn macs_per_image(&self) -> usize {
+        self.out_height() * self.out_width() * self.filter_shape().len()
+    }
+
+    /// Floats of scratch memory that any of the three passes needs on this many threads.
+    pub fn scratch(&self, threads: usize) -> usize {
+        self.check();
+        cpu::scratch(Isa::best(), self, threads)
+    }
+
+    /// # Panics
+    /// If there is no such convolution.
+    fn check(&self) {
+        let padded = (
+            self.height + self.pad.top + self.pad.bottom,
+            self.width + self.pad.left + self.pad.right,
+        );
+        assert!(self.stride > 0, "a convolution with stride 0");
+        assert!(self.groups > 0, "a convolution with no group");
+        assert!(self.window.0 > 0 && self.window.1 > 0, "a convolution with an empty window");
+        assert!(
+            self.window.0 <= padded.0 && self.window.1 <= padded.1,
+            "a window of {:?} does not fit a padded image of {padded:?}",
+            self.window
+        );
+        assert!(
+            self.channels.is_multiple_of(self.groups) && self.filters.is_multiple_of(self.groups),
+            "{} groups do not divide {} channels and {} filters",
+            self.groups,
+            self.channels,
+            self.filters
+        );
+        assert!(!self.in_shape().is_empty() && self.filters > 0, "a convolution of nothing");
+    }
+}
+
+/// `y = conv(x, w) + b`, rectified if the geometry says so.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// If a slot's length is not what the geometry says, or the scratch memory is too small.
+pub fn forward(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    w: Slot,
+    b: Slot,
+    y: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape()), ("w", w, g.filter_shape())]);
+    expect(g, &[("b", b, Shape::from([g.filters]))]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
+            cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// `dx`, the gradient of the input, written and not accumulated. `dy` is the gradient before the
+/// ReLU.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_input(
+    device: &mut Device,
+    g: &Geometry,
+    dy: Slot,
+    w: Slot,
+    dx: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
+            cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// `dw` and `db`, the gradients of filters and biases, written and not accumulated. `dy` is the
+/// gradient before the ReLU.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_filter(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    dy: Slot,
+    dw: Slot,
+    db: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("x", x, g.in_shape()), ("dy", dy, g.out_shape()), ("dw", dw, g.filter_shape())]);
+    expect(g, &[("db", db, Shape::from([g.filters]))]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
+            cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
+    g.check();
+    for &(name, slot, shape) in operands {
+        assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
+        assert_eq!(slot.len(), shape.len(), "{name} is {}", shape);
+    }
+}

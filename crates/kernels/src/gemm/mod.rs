@@ -1,17 +1,19 @@
 //! The register tile that convolution and linear layers stand on.
 //!
-//! A tile is up to [`Isa::rows`] x [`Isa::columns`] elements of C, kept in registers while
-//! `C[r][n] += A[r][k] B[k][n]` runs over all of k. B is packed: `columns` floats for each k, one after
-//! another. A is read where it lies, one float at a time, broadcast: so a convolution reads its image
-//! directly and never unfolds it. k is three nested loops, because a window's taps, or the pixels of a batch,
-//! are runs at regular distances.
+//! A tile is up to [`Isa::rows`] x [`Isa::columns`] elements of C, kept in registers while `C[r][n]
+//! += A[r][k] B[k][n]` runs over all of k. B is packed: `columns` floats for each k, one after
+//! another. A is read where it lies, one float at a time, broadcast: so a convolution reads its
+//! image directly and never unfolds it. k is three nested loops, because a window's taps, or the
+//! pixels of a batch, are runs at regular distances.
 //!
-//! The floor: 14 x 32 is 28 AVX-512 sums, two registers of B and one of A, 31 of 32. A step of k takes 28
-//! fused multiply-adds and 16 loads, and the processor issues as many loads as multiply-adds: the tile runs at
-//! the multiply-adds' peak as long as B comes from the second-level cache or nearer.
+//! The floor: 14 x 32 is 28 AVX-512 sums, two registers of B and one of A, 31 of 32. A step of k
+//! takes 28 fused multiply-adds and 16 loads, and the processor issues as many loads as
+//! multiply-adds: the tile runs at the multiply-adds' peak as long as B comes from the second-level
+//! cache or nearer.
 //!
-//! Each element of C is one chain of fused multiply-adds in the order of k. Its bits depend neither on the
-//! tile's shape, nor on where k is cut and C stored in between, nor on threads, nor on the instruction set.
+//! Each element of C is one chain of fused multiply-adds in the order of k. Its bits depend neither
+//! on the tile's shape, nor on where k is cut and C stored in between, nor on threads, nor on the
+//! instruction set.
 
 mod pack;
 #[cfg(target_arch = "x86_64")]
@@ -20,7 +22,10 @@ mod tile_avx2;
 mod tile_avx512;
 mod tile_portable;
 
-pub(crate) use pack::{Shared, copy_rows, transpose_panel};
+#[cfg(test)]
+mod tests;
+
+pub(crate) use pack::{Shared, copy_rows, transpose_panel, untranspose_panel};
 
 use std::sync::OnceLock;
 
@@ -83,7 +88,8 @@ impl Isa {
         }
     }
 
-    /// The fewest tiles that cover `rows`, and the rows of the largest: they divide the rows evenly.
+    /// The fewest tiles that cover `rows`, and the rows of the largest: they divide the rows
+    /// evenly.
     pub fn cut(self, rows: usize) -> Cut {
         Cut { total: rows, parts: rows.div_ceil(self.rows()).max(1) }
     }
@@ -100,9 +106,9 @@ impl Isa {
         let end = tile.c + (tile.rows - 1) * tile.c_row + tile.columns;
         assert!(end <= c.len(), "a tile that ends at {end} in a matrix of {}", c.len());
         let c = c.at(tile.c);
-        // SAFETY: `check` has held all reads to the slices of A and B, and the writes were held to C above;
-        // the caller keeps others away from the tile; an `Isa` other than portable is only made by
-        // `available`, after it has been detected.
+        // SAFETY: `check` has held all reads to the slices of A and B, and the writes were held to
+        // C above; the caller keeps others away from the tile; an `Isa` other than portable is only
+        // made by `available`, after it has been detected.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]

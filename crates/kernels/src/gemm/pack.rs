@@ -11,7 +11,8 @@ pub(crate) struct Shared<'a> {
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a borrowed slice of floats; those who read or write through it promise to stay apart.
+// SAFETY: it is a borrowed slice of floats; those who read or write through it promise to stay
+// apart.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -43,8 +44,8 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Packs rows of B that lie `row` floats apart in memory: `panel` gets `columns` floats of each, filled up
-/// with zeros to `width`.
+/// Packs rows of B that lie `row` floats apart in memory: `panel` gets `columns` floats of each,
+/// filled up with zeros to `width`.
 pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, panel: &mut [f32]) {
     for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
         let (some, rest) = packed.split_at_mut(columns);
@@ -73,5 +74,19 @@ pub(crate) fn transpose_panel(
             }
         }
         block.chunks_exact_mut(width).for_each(|packed| packed[columns..].fill(0.0));
+    }
+}
+
+/// The way back: `b[n][k] = panel[k][n]`, for the first `columns` of the panel's `width`; the runs
+/// of k lie one after another.
+pub(crate) fn untranspose_panel(panel: &[f32], width: usize, columns: usize, b: &mut [f32]) {
+    const BLOCK: usize = 16;
+    let depth = panel.len() / width;
+    for first in (0..depth).step_by(BLOCK) {
+        let block = &panel[first * width..(first + BLOCK).min(depth) * width];
+        for n in 0..columns {
+            let run = &mut b[n * depth + first..];
+            run.iter_mut().zip(block.chunks_exact(width)).for_each(|(b, packed)| *b = packed[n]);
+        }
     }
 }

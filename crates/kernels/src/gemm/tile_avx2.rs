@@ -5,14 +5,15 @@ use std::arch::x86_64::*;
 
 /// Floats in a register.
 const LANES: usize = 8;
-/// Three rows of A are reached from one pointer (0, 1 and 2 rows on): 2 pointers and the distance fit into
-/// the general registers where 6 would not.
+/// Three rows of A are reached from one pointer (0, 1 and 2 rows on): 2 pointers and the distance
+/// fit into the general registers where 6 would not.
 const POINTERS: usize = 2;
 /// Steps of k between two updates of the pointers.
 const UNROLL: usize = 4;
 
 /// # Safety
-/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor has AVX2.
+/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor
+/// has AVX2.
 pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
     // SAFETY: the caller's promise goes on.
     unsafe {
@@ -62,7 +63,8 @@ unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
         for middle in 0..tile.middle.count {
             let a = outer * tile.outer.a + middle * tile.middle.a;
             let b = outer * tile.outer.b + middle * tile.middle.b;
-            // SAFETY: both lie in their slices, and so does what the innermost loop reads from there.
+            // SAFETY: both lie in their slices, and so does what the innermost loop reads from
+            // there.
             unsafe {
                 let (a, b) = (tile.a.as_ptr().add(a), tile.b.as_ptr().add(b));
                 innermost::<R, V, ALONG_K>(&mut sums, a, b, stride, tile.inner);
@@ -154,7 +156,8 @@ unsafe fn start<const R: usize, const V: usize>(
     let mut sums = [[_mm256_setzero_ps(); V]; R];
     for (r, sums) in sums.iter_mut().enumerate() {
         for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: what the mask leaves of C, or of the bias, is the tile's; the rest is not read.
+            // SAFETY: what the mask leaves of C, or of the bias, is the tile's; the rest is not
+            // read.
             unsafe {
                 match tile.start {
                     Start::Zero => {}

@@ -1,0 +1,152 @@
+//! The convolution on the CPU: no image is unfolded, the register tile reads it where it lies.
+//!
+//! Forward and the input's gradient are the same [`direct`] convolution, the latter over dy with
+//! turned filters; the filters' gradient sums over the [`pixels`] of the batch.
+
+mod direct;
+mod pixels;
+
+use super::Geometry;
+use crate::gemm::{self, Isa, Shared};
+use direct::{Direct, Target};
+use tensor::Pool;
+
+pub(super) use pixels::backward_filter;
+
+/// Floats of scratch memory for any of the three passes.
+pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
+    let forward = as_direct(g).scratch(isa, threads);
+    let phases = phases(g).map(|phase| phase.direct.scratch(isa, threads));
+    let filter = pixels::scratch(isa, g);
+    phases.chain([forward, filter]).max().expect("the forward pass is one")
+}
+
+fn as_direct(g: &Geometry) -> Direct {
+    let (rows, columns) = (g.out_height(), g.out_width());
+    Direct {
+        images: g.images,
+        source: [g.height, g.width, g.channels],
+        groups: g.groups,
+        taps: [g.window.0, g.window.1],
+        step: g.stride,
+        pad: [g.pad.top as isize, g.pad.left as isize],
+        out: [rows, columns],
+        target: Target {
+            first: 0,
+            image: rows * columns * g.filters,
+            row: columns * g.filters,
+            column: g.filters,
+        },
+        channels: g.filters,
+        relu: g.relu,
+    }
+}
+
+/// `y = conv(x, w) + b`.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    x: &[f32],
+    w: &[f32],
+    b: &[f32],
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let direct = as_direct(g);
+    let (depth, filters) = (direct.depth(), g.filters / g.groups);
+    direct.run(isa, pool, x, Some(b), y, scratch, |group, columns, panel| {
+        let first = group * filters + columns.start;
+        gemm::transpose_panel(&w[first * depth..], depth, columns.len(), isa.columns(), panel);
+    });
+}
+
+/// One of the `stride x stride` phases of the input's gradient: input pixels that lie a multiple of
+/// the stride apart meet the same taps of the filters, and for them the gradient is a convolution
+/// over dy with step 1 and these taps in reverse.
+struct Phase {
+    direct: Direct,
+    /// The first tap, down and across; the others follow `stride` apart.
+    tap: [usize; 2],
+}
+
+fn phases(g: &Geometry) -> impl Iterator<Item = Phase> {
+    let g = *g;
+    let both = (0..g.stride).flat_map(move |v| (0..g.stride).map(move |h| [v, h]));
+    both.filter_map(move |tap| phase(&g, tap))
+}
+
+/// The phase whose first tap is `tap`; none if no input pixel is in it.
+fn phase(g: &Geometry, tap: [usize; 2]) -> Option<Phase> {
+    let axis = |tap: usize, size: usize, window: usize, pad: usize| {
+        // Input pixel p meets tap t of the output pixel o where p + pad = stride o + t.
+        let first = (tap + g.stride - pad % g.stride) % g.stride;
+        let count = size.saturating_sub(first).div_ceil(g.stride);
+        let taps = window.saturating_sub(tap).div_ceil(g.stride);
+        let farthest = ((first + pad) as isize - tap as isize) / g.stride as isize;
+        (first, count, taps, taps as isize - 1 - farthest)
+    };
+    let (top, rows, taps_down, pad_top) = axis(tap[0], g.height, g.window.0, g.pad.top);
+    let (left, columns, taps_across, pad_left) = axis(tap[1], g.width, g.window.1, g.pad.left);
+    let direct = Direct {
+        images: g.images,
+        source: [g.out_height(), g.out_width(), g.filters],
+        groups: g.groups,
+        taps: [taps_down, taps_across],
+        step: 1,
+        pad: [pad_top, pad_left],
+        out: [rows, columns],
+        target: Target {
+            first: (top * g.width + left) * g.channels,
+            image: g.height * g.width * g.channels,
+            row: g.stride * g.width * g.channels,
+            column: g.stride * g.channels,
+        },
+        channels: g.channels,
+        relu: false,
+    };
+    (rows > 0 && columns > 0).then_some(Phase { direct, tap })
+}
+
+/// The gradient of the input.
+pub(super) fn backward_input(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (filters, channels) = (g.filters / g.groups, g.channels / g.groups);
+    for Phase { direct, tap } in phases(g) {
+        let [taps_down, taps_across] = direct.taps;
+        direct.run(isa, pool, dy, None, dx, scratch, |group, columns, panel| {
+            let width = isa.columns();
+            for down in 0..taps_down {
+                for across in 0..taps_across {
+                    let kh = tap[0] + g.stride * (taps_down - 1 - down);
+                    let kw = tap[1] + g.stride * (taps_across - 1 - across);
+                    let run = (down * taps_across + across) * filters * width;
+                    let first = group * filters;
+                    let at = |f: usize| ((f * g.window.0 + kh) * g.window.1 + kw) * channels;
+                    gemm::copy_rows(
+                        &w[at(first) + columns.start..],
+                        g.window.0 * g.window.1 * channels,
+                        columns.len(),
+                        width,
+                        &mut panel[run..run + filters * width],
+                    );
+                }
+            }
+        });
+    }
+}
+
+/// Cuts `scratch` in two.
+fn cut(scratch: &mut [f32], len: usize) -> (Shared<'_>, &mut [f32]) {
+    assert!(scratch.len() >= len, "scratch of {} floats is too small", scratch.len());
+    let (front, back) = scratch.split_at_mut(len);
+    (Shared::new(front), back)
+}

@@ -1,0 +1,362 @@
+//! The gradient of the filters: a sum over the pixels of the batch.
+//!
+//! `dw[f, kh, kw, c] = sum over images, i, j of dy[i, j, f] x[stride i + kh - top, stride j + kw -
+//! left, c]`
+//!
+//! k runs over pixels. The vectors run along f, which is wide everywhere in AlexNet, and the
+//! broadcast factor is x, so that conv1 with its three channels fills the tile too. A block of
+//! images at a time is packed by all threads: dy into panels of channels, x into strips as many
+//! channels wide as a tile has rows. Both then stay in the first-level cache while the taps of the
+//! window pass over them, and since strips keep an image's shape, products with the padding are
+//! simply left out. Images of few channels stay as they are, and a tile's rows run over a row of
+//! the window instead.
+
+use super::cut;
+use crate::conv::Geometry;
+use crate::gemm::{Cut, Isa, Layout, Loop, Shared, Start, Tile};
+use std::ops::Range;
+use tensor::Pool;
+
+/// Floats of a dy panel that a tile reads before it gives way to the next: half of the first-level
+/// cache.
+const BAND_FLOATS: usize = 6 * 1024;
+/// Floats of dy and x that are packed at once.
+const BLOCK_FLOATS: usize = 2 << 20;
+/// Images below which a block is not cut further, to keep all threads busy with packing.
+const BLOCK_IMAGES: usize = 8;
+/// Fewer channels than this and a tile's rows run over a row of the window.
+const FEW_CHANNELS: usize = 12;
+
+/// How the work is laid out.
+#[derive(Clone, Copy)]
+struct Plan {
+    g: Geometry,
+    isa: Isa,
+    /// A tile's rows run over a row of the window, and images are not packed into strips.
+    whole: bool,
+    /// Panels of filters in a group.
+    panels: usize,
+    /// The rows of a tile.
+    strips: Cut,
+    /// Floats from one pixel of a strip to the next.
+    strip_width: usize,
+    /// Images packed at once.
+    block: usize,
+    /// Columns of an image that is not packed into strips, with its padding.
+    padded_width: usize,
+}
+
+impl Plan {
+    fn new(isa: Isa, g: &Geometry) -> Plan {
+        let channels = g.channels / g.groups;
+        let whole = g.groups == 1 && channels < FEW_CHANNELS && g.window.1 > 1;
+        let mut plan = Plan {
+            g: *g,
+            isa,
+            whole,
+            panels: (g.filters / g.groups).div_ceil(isa.columns()),
+            strips: isa.cut(if whole { g.window.1 * channels } else { channels }),
+            strip_width: isa.rows().next_multiple_of(8),
+            block: 0,
+            padded_width: ((g.out_width() - 1) * g.stride + g.window.1).max(g.pad.left + g.width),
+        };
+        let image = plan.x_len() + plan.dy_len();
+        plan.block = (BLOCK_FLOATS / image).max(BLOCK_IMAGES).min(g.images);
+        plan
+    }
+
+    fn pixels(&self) -> usize {
+        self.g.out_height() * self.g.out_width()
+    }
+
+    /// Floats of a packed image of dy.
+    fn dy_len(&self) -> usize {
+        self.g.groups * self.panels * self.pixels() * self.isa.columns()
+    }
+
+    /// Floats of a strip of one image.
+    fn strip_len(&self) -> usize {
+        self.g.height * self.g.width * self.strip_width
+    }
+
+    /// Whether x is read where it lies.
+    fn in_place(&self) -> bool {
+        self.whole && self.padded_width == self.g.width
+    }
+
+    /// Floats of a packed image of x.
+    fn x_len(&self) -> usize {
+        match (self.whole, self.in_place()) {
+            (_, true) => 0,
+            (true, _) => (self.g.height * self.padded_width * self.g.channels).next_multiple_of(16),
+            (false, _) => self.g.groups * self.strips.parts * self.strip_len(),
+        }
+    }
+
+    /// The length of a filter.
+    fn depth(&self) -> usize {
+        self.g.window.0 * self.g.window.1 * (self.g.channels / self.g.groups)
+    }
+
+    /// The sums, as the tiles write them: `[group][panel][kh, kw, c][column]`.
+    fn sums_len(&self) -> usize {
+        self.g.groups * self.panels * self.depth() * self.isa.columns()
+    }
+
+    /// A sum over dy for each image and filter.
+    fn bias_len(&self) -> usize {
+        (self.g.images * self.g.filters).next_multiple_of(16)
+    }
+
+    /// Which of a group's filters a panel has.
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let first = panel * self.isa.columns();
+        first..(first + self.isa.columns()).min(self.g.filters / self.g.groups)
+    }
+}
+
+pub(super) fn scratch(isa: Isa, g: &Geometry) -> usize {
+    let plan = Plan::new(isa, g);
+    plan.sums_len() + plan.bias_len() + plan.block * (plan.dy_len() + plan.x_len())
+}
+
+/// The gradients of filters and biases.
+#[allow(clippy::too_many_arguments)]
+pub(in crate::conv) fn backward_filter(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let plan = Plan::new(isa, g);
+    let (sums, rest) = cut(scratch, plan.sums_len());
+    let (bias, rest) = cut(rest, plan.bias_len());
+    let (packed_dy, rest) = cut(rest, plan.block * plan.dy_len());
+    let (packed_x, _) = cut(rest, plan.block * plan.x_len());
+    let x_len = g.height * g.width * g.channels;
+    for first in (0..g.images).step_by(plan.block) {
+        let images = first..(first + plan.block).min(g.images);
+        pool.each(2 * images.len(), |half| {
+            let (idx, image) = (half / 2, first + half / 2);
+            // SAFETY: each image and each half of the work has its own parts, which nobody reads
+            // before `each` returns.
+            unsafe {
+                if half % 2 == 0 {
+                    let packed = packed_dy.part(idx * plan.dy_len()..(idx + 1) * plan.dy_len());
+                    let sums = bias.part(image * g.filters..(image + 1) * g.filters);
+                    plan.pack_dy(&dy[image * plan.pixels() * g.filters..], packed, sums);
+                } else {
+                    let packed = packed_x.part(idx * plan.x_len()..(idx + 1) * plan.x_len());
+                    plan.pack_x(&x[image * x_len..(image + 1) * x_len], packed);
+                }
+            }
+        });
+        // SAFETY: until `each` returns they are only read.
+        let (dy, packed_x): (&[f32], &[f32]) =
+            unsafe { (packed_dy.part(0..packed_dy.len()), packed_x.part(0..packed_x.len())) };
+        let x = if plan.in_place() { &x[first * x_len..] } else { packed_x };
+        let work = Work { plan: &plan, dy, x, images: images.len(), goes_on: first > 0, sums };
+        pool.each(work.chunks(), |chunk| work.chunk(chunk));
+    }
+    plan.unpack(pool, &sums, dw);
+    // SAFETY: all threads are done with it.
+    let bias = unsafe { bias.part(0..bias.len()) };
+    for (f, db) in db.iter_mut().enumerate() {
+        *db = (0..g.images).map(|image| f64::from(bias[image * g.filters + f])).sum::<f64>() as f32;
+    }
+}
+
+impl Plan {
+    /// Packs an image of dy into panels `[group][panel][pixel][column]` and sums over its pixels.
+    fn pack_dy(&self, dy: &[f32], packed: &mut [f32], bias: &mut [f32]) {
+        let width = self.isa.columns();
+        let panel_len = self.pixels() * width;
+        for (idx, panel) in packed.chunks_exact_mut(panel_len).enumerate() {
+            let columns = self.columns(idx % self.panels);
+            let first = idx / self.panels * (self.g.filters / self.g.groups) + columns.start;
+            crate::gemm::copy_rows(&dy[first..], self.g.filters, columns.len(), width, panel);
+            let mut sums = [0.0f64; 32];
+            crate::simd::vectorized(|| match width {
+                32 => add_rows::<32>(panel, &mut sums),
+                _ => add_rows::<16>(panel, &mut sums),
+            });
+            let bias = &mut bias[first..first + columns.len()];
+            bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
+        }
+    }
+
+    /// Packs an image of x into strips `[group][strip][pixel][channel]`, or pads it left and right.
+    fn pack_x(&self, x: &[f32], packed: &mut [f32]) {
+        let (pixel, row) = (self.g.channels, self.g.width * self.g.channels);
+        if self.in_place() {
+            return;
+        }
+        if self.whole {
+            let padded = packed.chunks_exact_mut(self.padded_width * pixel);
+            for (x, packed) in x.chunks_exact(row).zip(padded) {
+                let left = self.g.pad.left * pixel;
+                packed[..left].fill(0.0);
+                packed[left..left + row].copy_from_slice(x);
+                packed[left + row..].fill(0.0);
+            }
+            return;
+        }
+        for (idx, strip) in packed.chunks_exact_mut(self.strip_len()).enumerate() {
+            let (first, count) = self.strips.part(idx % self.strips.parts);
+            let first = idx / self.strips.parts * (pixel / self.g.groups) + first;
+            crate::gemm::copy_rows(&x[first..], pixel, count, self.strip_width, strip);
+        }
+    }
+
+    /// Turns the sums into filters.
+    fn unpack(&self, pool: &Pool, sums: &Shared<'_>, dw: &mut [f32]) {
+        let (depth, width) = (self.depth(), self.isa.columns());
+        // SAFETY: nobody writes them any more.
+        let sums: &[f32] = unsafe { sums.part(0..sums.len()) };
+        let dw = Shared::new(dw);
+        pool.each(self.g.groups * self.panels, |idx| {
+            let columns = self.columns(idx % self.panels);
+            let first = idx / self.panels * (self.g.filters / self.g.groups) + columns.start;
+            // SAFETY: each panel has its own filters.
+            let dw = unsafe { dw.part(first * depth..(first + columns.len()) * depth) };
+            let sums = &sums[idx * depth * width..(idx + 1) * depth * width];
+            crate::gemm::untranspose_panel(sums, width, columns.len(), dw);
+        });
+    }
+}
+
+/// Adds up rows of `N` floats.
+#[inline(always)]
+fn add_rows<const N: usize>(rows: &[f32], sums: &mut [f64]) {
+    let mut total = [0.0f64; N];
+    for row in rows.chunks_exact(N) {
+        total.iter_mut().zip(row).for_each(|(total, &value)| *total += f64::from(value));
+    }
+    sums[..N].copy_from_slice(&total);
+}
+
+/// The tiles of one block of images.
+struct Work<'a> {
+    plan: &'a Plan,
+    dy: &'a [f32],
+    x: &'a [f32],
+    images: usize,
+    /// Whether earlier blocks have left their sums.
+    goes_on: bool,
+    sums: Shared<'a>,
+}
+
+/// Which output pixels a tile sums over: the first along an axis, and how many.
+#[derive(Clone, Copy)]
+struct Span {
+    first: usize,
+    count: usize,
+}
+
+impl Span {
+    /// The output pixels of `range` whose window has its `tap` inside an image of `size` pixels.
+    fn new(range: Range<usize>, tap: usize, stride: usize, pad: usize, size: usize) -> Span {
+        let first = pad.saturating_sub(tap).div_ceil(stride).max(range.start);
+        let end = (size + pad).saturating_sub(tap).div_ceil(stride).min(range.end);
+        Span { first, count: end.saturating_sub(first) }
+    }
+}
+
+impl Work<'_> {
+    /// Into how many parts the strips are cut.
+    fn parts(&self) -> usize {
+        self.plan.strips.parts.min(4)
+    }
+
+    fn chunks(&self) -> usize {
+        self.plan.g.groups * self.plan.panels * self.plan.g.window.0 * self.parts()
+    }
+
+    /// A row of the window, for one panel of filters and some of the strips.
+    fn chunk(&self, chunk: usize) {
+        let (plan, g) = (self.plan, &self.plan.g);
+        let (chunk, part) = (chunk / self.parts(), chunk % self.parts());
+        let (panel, kh) = (chunk / g.window.0, chunk % g.window.0);
+        let edge = |part: usize| part * plan.strips.parts / self.parts();
+        let (images, rows) = self.band();
+        let mut goes_on = self.goes_on;
+        for first in (0..self.images).step_by(images) {
+            let images = first..(first + images).min(self.images);
+            for top in (0..g.out_height()).step_by(rows) {
+                let rows = top..(top + rows).min(g.out_height());
+                for strip in edge(part)..edge(part + 1) {
+                    if plan.whole {
+                        self.tile(panel, strip, [kh, 0], &images, &rows, goes_on);
+                    } else {
+                        for kw in 0..g.window.1 {
+                            self.tile(panel, strip, [kh, kw], &images, &rows, goes_on);
+                        }
+                    }
+                }
+                goes_on = true;
+            }
+        }
+    }
+
+    /// Images, or rows of one image, that a tile sums over at once.
+    fn band(&self) -> (usize, usize) {
+        let (g, width) = (&self.plan.g, self.plan.isa.columns());
+        let (image, row) = (self.plan.pixels() * width, g.out_width() * width);
+        match BAND_FLOATS / image {
+            0 => (1, (BAND_FLOATS / row).max(1)),
+            images => (images, g.out_height()),
+        }
+    }
+
+    fn tile(
+        &self,
+        panel: usize,
+        strip: usize,
+        [kh, kw]: [usize; 2],
+        images: &Range<usize>,
+        rows: &Range<usize>,
+        goes_on: bool,
+    ) {
+        let (plan, g) = (self.plan, &self.plan.g);
+        let (width, channels) = (plan.isa.columns(), g.channels / g.groups);
+        let group = panel / plan.panels;
+        let (first, count) = plan.strips.part(strip);
+        let down = Span::new(rows.clone(), kh, g.stride, g.pad.top, g.height);
+        let (across, pixel, row, image, start) = if plan.whole {
+            let across = Span { first: 0, count: g.out_width() };
+            let row = plan.padded_width * g.channels;
+            let image = if plan.in_place() { g.height * row } else { plan.x_len() };
+            (across, g.channels, row, image, first)
+        } else {
+            let across = Span::new(0..g.out_width(), kw, g.stride, g.pad.left, g.width);
+            let strips = (group * plan.strips.parts + strip) * plan.strip_len();
+            let start = strips
+                + (across.first * g.stride + kw).saturating_sub(g.pad.left) * plan.strip_width;
+            (across, plan.strip_width, g.width * plan.strip_width, plan.x_len(), start)
+        };
+        let top = (down.first * g.stride + kh).saturating_sub(g.pad.top);
+        let b = panel * plan.pixels() + down.first * g.out_width() + across.first;
+        let k = (kh * g.window.1 + kw) * channels + first;
+        let tile = Tile {
+            rows: count,
+            columns: plan.columns(panel % plan.panels).len(),
+            a: self.x.get(images.start * image + top * row + start..).unwrap_or(&[]),
+            layout: Layout::Columns(g.stride * pixel),
+            b: self.dy.get(images.start * plan.dy_len() + b * width..).unwrap_or(&[]),
+            outer: Loop { count: images.len(), a: image, b: plan.dy_len() },
+            middle: Loop { count: down.count, a: g.stride * row, b: g.out_width() * width },
+            inner: across.count,
+            c: (panel * plan.depth() + k) * width,
+            c_row: width,
+            start: if goes_on { Start::Sum } else { Start::Zero },
+            relu: false,
+        };
+        // SAFETY: a chunk has its own panel, row of the window and strips: its own rows of the
+        // sums.
+        unsafe { plan.isa.tile(&tile, &self.sums) };
+    }
+}

@@ -1,0 +1,282 @@
+use super::{Geometry, Pad, cpu, reference};
+use crate::gemm::Isa;
+use ndarray::{Array, Array1, Array4, Dimension, array};
+use proptest::prelude::*;
+use proptest::sample::select;
+use tensor::{Device, Pool};
+use testkit::{Slots, bits_equal, close, gradient, random_array, same_bits_for_threads};
+
+/// Random operands of a convolution.
+struct Operands {
+    g: Geometry,
+    x: Array4<f32>,
+    w: Array4<f32>,
+    b: Array1<f32>,
+    dy: Array4<f32>,
+}
+
+impl Operands {
+    fn random(g: Geometry) -> Operands {
+        let w = (g.filters, g.window.0, g.window.1, g.channels / g.groups);
+        Operands {
+            g,
+            x: random_array(1, (g.images, g.height, g.width, g.channels)),
+            w: random_array(2, w),
+            b: random_array(3, g.filters),
+            dy: random_array(4, (g.images, g.out_height(), g.out_width(), g.filters)),
+        }
+    }
+
+    /// y, dx, dw and db of the fast code. Scratch memory starts as NaN, and so do the results.
+    fn run(&self, isa: Isa, threads: usize) -> [Vec<f32>; 4] {
+        let (g, pool) = (&self.g, Pool::new(threads));
+        let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
+        let room = |like: usize| vec![f32::NAN; like];
+        let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
+        let (b, dy) = (self.b.as_slice().unwrap(), self.dy.as_slice().unwrap());
+        let mut y = room(dy.len());
+        cpu::forward(isa, &pool, g, x, w, b, &mut y, &mut scratch());
+        let mut dx = room(x.len());
+        cpu::backward_input(isa, &pool, g, dy, w, &mut dx, &mut scratch());
+        let (mut dw, mut db) = (room(w.len()), room(b.len()));
+        cpu::backward_filter(isa, &pool, g, x, dy, &mut dw, &mut db, &mut scratch());
+        [y, dx, dw, db]
+    }
+
+    /// The same from the reference.
+    fn expected(&self) -> [Vec<f64>; 4] {
+        let (g, x, w) = (&self.g, wide(&self.x), wide(&self.w));
+        let (b, dy) = (wide(&self.b), wide(&self.dy));
+        let y = reference::forward(g, x.view(), w.view(), b.view());
+        let dx = reference::backward_input(g, dy.view(), w.view());
+        let (dw, db) = reference::backward_filter(g, x.view(), dy.view());
+        let vec = |array: Array4<f64>| array.into_raw_vec_and_offset().0;
+        [vec(y), vec(dx), vec(dw), db.to_vec()]
+    }
+
+    fn check(&self, isa: Isa, threads: usize) {
+        for (actual, expected) in self.run(isa, threads).iter().zip(self.expected()) {
+            // Random terms: errors grow as the root of their number, as the sums do.
+            close(actual, &expected, 2e-5);
+        }
+    }
+}
+
+fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
+    array.mapv(f64::from)
+}
+
+prop_compose! {
+    fn geometry()(
+        (images, groups, stride, relu) in (1usize..=3, 1usize..=3, 1usize..=4, any::<bool>()),
+        window in (1usize..=5, 1usize..=5),
+        pad in (0usize..=5, 0usize..=5, 0usize..=5, 0usize..=5),
+        (channels, filters) in (
+            select(vec![1, 2, 3, 5, 8, 13, 16, 17, 33]),
+            select(vec![1, 2, 3, 7, 15, 16, 17, 31, 33, 48, 65]),
+        ),
+        (height, out_width) in (1usize..=12, 1usize..=40),
+        spare in 0usize..4,
+    ) -> Geometry {
+        let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
+        // As wide as the output asks, and up to three columns that no window covers.
+        let seen = (out_width - 1) * stride + window.1 + spare.min(stride - 1);
+        Geometry {
+            images,
+            height: height.max((window.0).saturating_sub(pad.top + pad.bottom)),
+            width: seen.saturating_sub(pad.left + pad.right).max(1),
+            channels: channels * groups,
+            filters: filters * groups,
+            window,
+            stride,
+            pad,
+            groups,
+            relu,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn equals_the_reference(g in geometry(), threads in 1usize..=3) {
+        let operands = Operands::random(g);
+        for isa in Isa::available() {
+            operands.check(isa, threads);
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits(g in geometry()) {
+        let operands = Operands::random(g);
+        let expected = operands.run(Isa::Portable, 1);
+        for isa in Isa::available() {
+            for (actual, expected) in operands.run(isa, 2).iter().zip(&expected) {
+                bits_equal(actual, expected, &format!("{isa:?}"));
+            }
+        }
+    }
+
+    /// <y, dy> = <x, dx> = <w, dw>
+    #[test]
+    fn gradients_are_adjoint(g in geometry()) {
+        let mut operands = Operands::random(Geometry { relu: false, ..g });
+        operands.b.fill(0.0);
+        let [y, dx, dw, _] = operands.run(Isa::best(), 2);
+        let [x, w, dy] = [&operands.x, &operands.w, &operands.dy].map(|a| a.as_slice().unwrap());
+        gradient::adjoint(x, &dx, &y, dy, 1e-5);
+        gradient::adjoint(w, &dw, &y, dy, 1e-5);
+    }
+}
+
+fn small(g: Geometry) -> Geometry {
+    Geometry { images: 2, ..g }
+}
+
+/// conv1 to conv3 of the paper, and conv1 of the 2012 source, whose windows hang over right and
+/// bottom.
+fn layers() -> [Geometry; 4] {
+    let conv1 = Geometry {
+        images: 1,
+        height: 227,
+        width: 227,
+        channels: 3,
+        filters: 96,
+        window: (11, 11),
+        stride: 4,
+        pad: Pad::none(),
+        groups: 1,
+        relu: true,
+    };
+    let overhang = Pad { bottom: 3, right: 3, ..Pad::none() };
+    let source = Geometry { height: 224, width: 224, pad: overhang, ..conv1 };
+    let conv2 = Geometry {
+        height: 27,
+        width: 27,
+        channels: 96,
+        filters: 256,
+        window: (5, 5),
+        stride: 1,
+        pad: Pad::same(2),
+        groups: 2,
+        ..conv1
+    };
+    let conv3 = Geometry {
+        height: 13,
+        width: 13,
+        channels: 256,
+        filters: 384,
+        window: (3, 3),
+        pad: Pad::same(1),
+        groups: 1,
+        ..conv2
+    };
+    [conv1, source, conv2, conv3]
+}
+
+#[test]
+fn alexnets_layers_equal_the_reference() {
+    let outputs = layers().map(|g| (g.out_height(), g.out_width()));
+    assert_eq!(outputs, [(55, 55), (55, 55), (27, 27), (13, 13)]);
+    for g in layers() {
+        Operands::random(g).check(Isa::best(), 2);
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    for g in layers() {
+        let operands = Operands::random(small(g));
+        same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
+    }
+    // More blocks than one, and chunks of several images.
+    let many = Geometry {
+        images: 70,
+        height: 9,
+        width: 7,
+        channels: 96,
+        filters: 40,
+        window: (3, 2),
+        pad: Pad::same(1),
+        ..layers()[3]
+    };
+    let operands = Operands::random(many);
+    same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
+    operands.check(Isa::best(), 3);
+}
+
+/// Worked by hand: a window of 2 x 2 over 3 x 3 pixels, once without and once with padding to the
+/// left.
+#[test]
+fn known_answers() {
+    let g = Geometry {
+        images: 1,
+        height: 3,
+        width: 3,
+        channels: 1,
+        filters: 1,
+        window: (2, 2),
+        stride: 1,
+        pad: Pad::none(),
+        groups: 1,
+        relu: false,
+    };
+    let mut operands = Operands::random(g);
+    operands.x.iter_mut().zip(1u8..).for_each(|(x, i)| *x = f32::from(i));
+    operands.w.iter_mut().zip([1.0, 10.0, 100.0, -1.0]).for_each(|(w, value)| *w = value);
+    operands.b.fill(0.5);
+    operands.dy = array![1.0, 2.0, 0.0, 1.0].into_shape_with_order((1, 2, 2, 1)).unwrap();
+    for isa in Isa::available() {
+        let [y, dx, dw, db] = operands.run(isa, 1);
+        // 1 + 20 + 400 - 5, 2 + 30 + 500 - 6, 4 + 50 + 700 - 8, 5 + 60 + 800 - 9; and the bias.
+        assert_eq!(y, [416.5, 526.5, 746.5, 856.5]);
+        assert_eq!(dx, [1.0, 12.0, 20.0, 100.0, 200.0, 8.0, 0.0, 100.0, -1.0]);
+        assert_eq!(dw, [1.0 + 4.0 + 5.0, 2.0 + 6.0 + 6.0, 4.0 + 10.0 + 8.0, 5.0 + 12.0 + 9.0]);
+        assert_eq!(db, [4.0]);
+    }
+    let pad = Pad { left: 1, ..Pad::none() };
+    let g = Geometry { pad, stride: 2, relu: true, ..g };
+    let mut padded = Operands::random(g);
+    padded.x.assign(&operands.x);
+    padded.w.iter_mut().zip([1.0, 10.0, 100.0, -1.0]).for_each(|(w, value)| *w = value);
+    padded.b.fill(-20.0);
+    // 10 - 4 - 20 < 0; 2 + 30 + 500 - 6 - 20.
+    assert_eq!(padded.run(Isa::best(), 1)[0], [0.0, 506.0]);
+}
+
+#[test]
+fn runs_on_a_device() {
+    let g = small(Geometry { height: 5, width: 6, channels: 4, filters: 6, ..layers()[2] });
+    let operands = Operands::random(g);
+    testkit::each_device(|device: &mut Device| {
+        let mut slots = Slots::new();
+        let [x, w, dy] = [&operands.x, &operands.w, &operands.dy].map(|a| slots.array(a));
+        let b = slots.array(&operands.b);
+        let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
+        let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
+        let scratch = slots.room([g.scratch(device.threads())]);
+        slots.load(device);
+        super::forward(device, &g, x, w, b, y, scratch).unwrap();
+        super::backward_input(device, &g, dy, w, dx, scratch).unwrap();
+        super::backward_filter(device, &g, x, dy, dw, db, scratch).unwrap();
+        for (slot, expected) in [y, dx, dw, db].into_iter().zip(operands.expected()) {
+            close(&device.download::<f32>(slot), &expected, 2e-5);
+        }
+    });
+}
+
+#[test]
+#[should_panic(expected = "a window of (5, 5) does not fit")]
+fn a_window_too_large_is_refused() {
+    Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(1);
+}
+
+#[test]
+fn nan_passes_the_rectifier() {
+    let mut operands = Operands::random(Geometry { height: 3, width: 3, ..layers()[3] });
+    operands.x[[0, 1, 1, 0]] = f32::NAN;
+    for isa in Isa::available() {
+        assert!(operands.run(isa, 1)[0].iter().all(|y| y.is_nan()), "{isa:?}");
+    }
+}

@@ -1,0 +1,118 @@
+use super::*;
+
+fn numbers(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
+}
+
+/// One tile in f64, over the three loops.
+fn expected(tile: &Tile<'_>, width: usize, r: usize, n: usize, before: f32) -> f64 {
+    let mut sum = match tile.start {
+        Start::Zero => 0.0,
+        Start::Sum => f64::from(before),
+        Start::Bias(bias) => f64::from(bias[n]),
+    };
+    let (row, step) = match tile.layout {
+        Layout::Rows(row) => (row, 1),
+        Layout::Columns(step) => (1, step),
+    };
+    for i in 0..tile.outer.count {
+        for j in 0..tile.middle.count {
+            for k in 0..tile.inner {
+                let a = tile.a[i * tile.outer.a + j * tile.middle.a + k * step + r * row];
+                let b = tile.b[i * tile.outer.b + j * tile.middle.b + k * width + n];
+                sum += f64::from(a) * f64::from(b);
+            }
+        }
+    }
+    if tile.relu { sum.max(0.0) } else { sum }
+}
+
+/// Every height and width of a tile, both layouts of A, every start; what lies around the tile is
+/// untouched.
+#[test]
+fn every_tile_equals_plain_loops() {
+    let (a, b, bias) = (numbers(600, 1), numbers(3000, 2), numbers(32, 3));
+    for isa in Isa::available() {
+        let shapes = (1..=isa.rows()).flat_map(|rows| (1..=isa.columns()).map(move |n| (rows, n)));
+        for (rows, columns) in shapes {
+            for (layout, inner) in [(Layout::Rows(20), 7), (Layout::Columns(16), 5)] {
+                for start in [Start::Zero, Start::Sum, Start::Bias(&bias)] {
+                    let tile = Tile {
+                        rows,
+                        columns,
+                        a: &a,
+                        layout,
+                        b: &b,
+                        outer: Loop { count: 2, a: 150, b: 20 * isa.columns() },
+                        middle: Loop { count: 3, a: 9, b: 6 * isa.columns() },
+                        inner,
+                        c: 2,
+                        c_row: 35,
+                        start,
+                        relu: rows % 2 == 0,
+                    };
+                    let before = numbers(35 * rows + 2, 4);
+                    let mut c = before.clone();
+                    // SAFETY: nobody else has `c`.
+                    unsafe { isa.tile(&tile, &Shared::new(&mut c)) };
+                    for (i, (&c, &before)) in c.iter().zip(&before).enumerate() {
+                        let (r, n) = (i.wrapping_sub(2) / 35, i.wrapping_sub(2) % 35);
+                        if i < 2 || n >= columns {
+                            assert_eq!(c, before, "{isa:?} {rows} x {columns}: wrote outside");
+                            continue;
+                        }
+                        let expected = expected(&tile, isa.columns(), r, n, before);
+                        let error = (f64::from(c) - expected).abs();
+                        assert!(error < 1e-4, "{isa:?} {rows} x {columns}: {c} != {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "floats of A")]
+fn a_tile_reads_no_further_than_a() {
+    let mut c = [0.0; 4];
+    let tile = Tile {
+        rows: 2,
+        columns: 1,
+        a: &[1.0; 5],
+        layout: Layout::Rows(3),
+        b: &[1.0; 96],
+        outer: Loop::ONCE,
+        middle: Loop::ONCE,
+        inner: 3,
+        c: 0,
+        c_row: 1,
+        start: Start::Zero,
+        relu: false,
+    };
+    // SAFETY: nobody else has `c`.
+    unsafe { Isa::best().tile(&tile, &Shared::new(&mut c)) };
+}
+
+#[test]
+fn cuts_are_even() {
+    let cut = Isa::available()[0].cut(55);
+    let parts: Vec<_> = cut.iter().collect();
+    assert_eq!(parts.iter().map(|part| part.1).sum::<usize>(), 55);
+    assert!(parts.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0));
+    let heights = || parts.iter().map(|part| part.1);
+    assert!(heights().max().unwrap() - heights().min().unwrap() <= 1);
+}
+
+#[test]
+fn panels_come_back() {
+    let b = numbers(5 * 40, 1);
+    let mut panel = vec![f32::NAN; 40 * 16];
+    transpose_panel(&b, 40, 5, 16, &mut panel);
+    assert_eq!(panel[3 * 16..3 * 16 + 6], [b[3], b[43], b[83], b[123], b[163], 0.0]);
+    let mut back = vec![f32::NAN; 5 * 40];
+    untranspose_panel(&panel, 16, 5, &mut back);
+    assert_eq!(back, b);
+    let mut rows = vec![f32::NAN; 5 * 48];
+    copy_rows(&b, 40, 40, 48, &mut rows);
+    assert_eq!((&rows[48..88], rows[47], rows[95]), (&b[40..80], 0.0, 0.0));
+}
