@@ -1,13 +1,14 @@
 //! Memory and devices; no arithmetic.
 //!
-//! A [`Slot`] is a range of a device's memory with a shape: two words and a few bytes, copied freely.
-//! A [`Planner`] lays slots out before anything is allocated and says how many bytes they take; ranges
-//! whose slot has been released are given out again. A [`Device`] then reserves that many bytes once, and
-//! ops read and write slots in it.
+//! A [`Slot`] is a range of a device's memory with a shape: two words and a few bytes, copied
+//! freely. A [`Planner`] lays slots out before anything is allocated and says how many bytes they
+//! take; ranges whose slot has been released are given out again. A [`Device`] then reserves that
+//! many bytes once, and ops read and write slots in it.
 //!
 //! * [`Shape`], [`DType`], [`Slot`]: what a value looks like and where it lies
 //! * [`Planner`]: where everything will lie
-//! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its threads
+//! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its
+//!   threads
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```

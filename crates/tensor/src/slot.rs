@@ -3,7 +3,8 @@
 use crate::{DType, Planner, Shape};
 use std::ops::Range;
 
-/// Where a value lies in its device's memory, and what it looks like: no lifetime, no count, no data.
+/// Where a value lies in its device's memory, and what it looks like: no lifetime, no count, no
+/// data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     offset: usize,

@@ -115,8 +115,8 @@ impl<'a, T: Element> From<Lent<'a>> for &'a mut [T] {
 
 /// The threads that compute.
 ///
-/// Work is cut into chunks by the shape of the data alone and never by the number of threads, and a chunk
-/// writes what no other reads: so the bits do not depend on how many threads there are.
+/// Work is cut into chunks by the shape of the data alone and never by the number of threads, and a
+/// chunk writes what no other reads: so the bits do not depend on how many threads there are.
 #[derive(Clone, Debug)]
 pub struct Pool {
     threads: Arc<rayon::ThreadPool>,
@@ -151,7 +151,8 @@ impl Pool {
         self.install(|| (0..chunks).into_par_iter().with_max_len(1).for_each(work));
     }
 
-    /// Cuts `data` into chunks of `size` elements (the last may be shorter) and runs `work(index, chunk)`.
+    /// Cuts `data` into chunks of `size` elements (the last may be shorter) and runs `work(index,
+    /// chunk)`.
     pub fn chunks<T: Send>(
         &self,
         data: &mut [T],
@@ -183,7 +184,8 @@ impl Pool {
     }
 }
 
-/// Bytes of memory that can be taken without swapping: MemAvailable on Linux, no limit where it is unknown.
+/// Bytes of memory that can be taken without swapping: MemAvailable on Linux, no limit where it is
+/// unknown.
 fn available_bytes() -> usize {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     meminfo

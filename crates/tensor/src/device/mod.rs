@@ -74,7 +74,8 @@ impl Device {
         }
     }
 
-    /// Copies host data into a slot. The host may hold fewer elements than the slot: the rest stays.
+    /// Copies host data into a slot. The host may hold fewer elements than the slot: the rest
+    /// stays.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
@@ -103,7 +104,8 @@ impl Device {
         host
     }
 
-    /// Fills a slot whose value nobody may read any more with NaN, so that a mistake shows. Floats only.
+    /// Fills a slot whose value nobody may read any more with NaN, so that a mistake shows. Floats
+    /// only.
     pub fn poison(&mut self, slot: Slot) {
         match self {
             Device::Cpu(cpu) => cpu.slice_mut::<f32>(slot).fill(f32::NAN),
@@ -111,8 +113,8 @@ impl Device {
         }
     }
 
-    /// Runs `work` where the device's threads are, so that the ops inside start without a hand-over.
-    /// Wrap a whole loop in it: a step inside allocates nothing.
+    /// Runs `work` where the device's threads are, so that the ops inside start without a
+    /// hand-over. Wrap a whole loop in it: a step inside allocates nothing.
     pub fn enter<T: Send>(&mut self, work: impl FnOnce(&mut Device) -> T + Send) -> T {
         match self {
             Device::Cpu(cpu) => {

@@ -1,0 +1,126 @@
+//! A row on a device: geometry and parameters, forward, backward.
+
+mod activation;
+mod conv;
+mod dropout;
+mod linear;
+mod lrn;
+mod pool;
+
+use crate::parameters::{Parameter, Role};
+use crate::rows::Row;
+use std::fmt::Debug;
+use tensor::{Device, Result, Shape, Slot};
+
+/// What a pass is for: dropout behaves differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Units are dropped; a backward pass follows.
+    Train,
+    /// Nothing is random.
+    Test,
+}
+
+/// The slots a layer works on. The network lays them out; a layer only reads and writes them.
+#[derive(Clone, Debug)]
+pub struct Wires {
+    /// Its input.
+    pub x: Slot,
+    /// Its output.
+    pub y: Slot,
+    /// The gradient of its output, which the layer may overwrite. Absent in a network for
+    /// inference.
+    pub dy: Option<Slot>,
+    /// The gradient of its input; absent where nothing below learns.
+    pub dx: Option<Slot>,
+    /// Values and gradients of its parameters, in the order in which it names them.
+    pub parameters: Vec<(Slot, Option<Slot>)>,
+    /// Memory for the forward pass to work in; it means nothing afterwards.
+    pub forward_scratch: Slot,
+    /// Memory for the backward pass to work in.
+    pub backward_scratch: Slot,
+    /// Seed and step, for dropout: `[seed low, seed high, step]`.
+    pub clock: Slot,
+}
+
+/// A row of a network for a fixed number of images.
+///
+/// A layer decides nothing about memory: it says what shape it makes, how much scratch it wants and
+/// which parameters it has, and works on the [`Wires`] it is given.
+pub trait Layer: Debug + Send + Sync {
+    /// Shape of the output.
+    fn output(&self) -> Shape;
+
+    /// Computes `y`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()>;
+
+    /// Computes `dx`, if there is one, and the parameters' gradients.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()>;
+
+    /// Parameters, without their place in the block.
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    /// Floats of scratch memory that `threads` threads need.
+    fn scratch(&self, threads: usize) -> usize {
+        let _ = threads;
+        0
+    }
+
+    /// Multiply-accumulates of the forward pass.
+    fn macs(&self) -> usize {
+        0
+    }
+}
+
+/// The layer of `row` on an input of shape `input`, or why it cannot be.
+pub(crate) fn build(
+    row: &Row,
+    name: &str,
+    input: Shape,
+) -> std::result::Result<Box<dyn Layer>, String> {
+    Ok(match row {
+        Row::Conv(conv) => Box::new(conv::plan(conv, maps(input)?)?),
+        Row::Linear(linear) => Box::new(linear::plan(linear, input)?),
+        Row::Relu(_) => Box::new(activation::plan(kernels::activation::Activation::Relu, input)),
+        Row::Logistic(_) => {
+            Box::new(activation::plan(kernels::activation::Activation::Logistic, input))
+        }
+        Row::Tanh(tanh) => {
+            let (outer, inner) = (tanh.outer, tanh.inner);
+            Box::new(activation::plan(
+                kernels::activation::Activation::Tanh { outer, inner },
+                input,
+            ))
+        }
+        Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
+        Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
+        Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
+    })
+}
+
+/// `[images, height, width, channels]`, for rows that work on maps.
+fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
+    <[usize; 4]>::try_from(input.dims())
+        .map_err(|_| "this row works on maps; it cannot follow a linear row".to_string())
+}
+
+/// The weight and bias of the layer called `name`.
+fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
+    let bias = Shape::from([weight.dims()[0]]);
+    let parameter = |suffix: &str, role, shape| Parameter {
+        name: format!("{name}.{suffix}"),
+        role,
+        shape,
+        fan_in,
+        start: 0,
+    };
+    vec![parameter("weight", Role::Weight, weight), parameter("bias", Role::Bias, bias)]
+}

@@ -1,0 +1,90 @@
+//! Convolution, with its ReLU if one follows.
+
+use super::{Layer, Phase, Wires, weight_and_bias};
+use crate::parameters::Parameter;
+use crate::rows;
+use kernels::activation;
+use kernels::conv::{self, Geometry, Pad};
+use tensor::{Device, Result, Shape};
+
+#[derive(Debug)]
+pub(super) struct Conv {
+    name: String,
+    geometry: Geometry,
+}
+
+pub(super) fn plan(
+    row: &rows::Conv,
+    [images, height, width, channels]: [usize; 4],
+) -> std::result::Result<Conv, String> {
+    let [top, bottom, left, right] = row.pad.sides();
+    let (window, groups) = (row.window, row.groups);
+    if row.filters == 0 || window == 0 || row.stride == 0 || groups == 0 {
+        return Err("filters, window, stride and groups must be at least 1".to_string());
+    }
+    if !channels.is_multiple_of(groups) || !row.filters.is_multiple_of(groups) {
+        return Err(format!(
+            "{groups} groups must divide both its {channels} input channels and its {} filters",
+            row.filters
+        ));
+    }
+    if height + top + bottom < window || width + left + right < window {
+        return Err(format!(
+            "a window of {window} x {window} does not fit its input of \
+             {height} x {width} x {channels} padded by {top} {bottom} {left} {right}"
+        ));
+    }
+    let geometry = Geometry {
+        images,
+        height,
+        width,
+        channels,
+        filters: row.filters,
+        window: (window, window),
+        stride: row.stride,
+        pad: Pad { top, bottom, left, right },
+        groups,
+        relu: row.relu,
+    };
+    Ok(Conv { name: row.name.clone(), geometry })
+}
+
+impl Layer for Conv {
+    fn output(&self) -> Shape {
+        self.geometry.out_shape()
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
+        conv::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
+        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
+            unreachable!("planned to train")
+        };
+        let dy = wires.dy.expect("planned to train");
+        if self.geometry.relu {
+            activation::mask_by_relu(device, y, dy)?;
+        }
+        conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
+        match wires.dx {
+            Some(dx) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            None => Ok(()),
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let filter = self.geometry.filter_shape();
+        weight_and_bias(&self.name, filter, filter.len() / self.geometry.filters)
+    }
+
+    fn scratch(&self, threads: usize) -> usize {
+        self.geometry.scratch(threads)
+    }
+
+    fn macs(&self) -> usize {
+        self.geometry.macs_per_image() * self.geometry.images
+    }
+}

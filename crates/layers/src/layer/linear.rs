@@ -1,0 +1,64 @@
+//! The fully connected layer, with its ReLU if one follows.
+
+use super::{Layer, Phase, Wires, weight_and_bias};
+use crate::parameters::Parameter;
+use crate::rows;
+use kernels::activation;
+use kernels::linear::{self, Geometry};
+use tensor::{Device, Result, Shape};
+
+#[derive(Debug)]
+pub(super) struct Linear {
+    name: String,
+    geometry: Geometry,
+}
+
+pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
+    if row.outputs == 0 {
+        return Err("outputs must be at least 1".to_string());
+    }
+    let images = input.dims()[0];
+    let inputs = input.len() / images;
+    let geometry = Geometry { images, inputs, outputs: row.outputs, relu: row.relu };
+    Ok(Linear { name: row.name.clone(), geometry })
+}
+
+impl Layer for Linear {
+    fn output(&self) -> Shape {
+        Shape::from([self.geometry.images, self.geometry.outputs])
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
+        linear::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
+        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
+            unreachable!("planned to train")
+        };
+        let dy = wires.dy.expect("planned to train");
+        if self.geometry.relu {
+            activation::mask_by_relu(device, y, dy)?;
+        }
+        linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
+        match wires.dx {
+            Some(dx) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            None => Ok(()),
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let Geometry { inputs, outputs, .. } = self.geometry;
+        weight_and_bias(&self.name, Shape::from([outputs, inputs]), inputs)
+    }
+
+    fn scratch(&self, threads: usize) -> usize {
+        self.geometry.scratch(threads)
+    }
+
+    fn macs(&self) -> usize {
+        self.geometry.images * self.geometry.inputs * self.geometry.outputs
+    }
+}

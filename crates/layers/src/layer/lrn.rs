@@ -1,0 +1,46 @@
+//! Local response normalisation (section 3.3).
+
+use super::{Layer, Phase, Wires};
+use crate::rows;
+use kernels::lrn::{self, Geometry};
+use tensor::{Device, Result, Shape};
+
+#[derive(Debug)]
+pub(super) struct Lrn {
+    geometry: Geometry,
+}
+
+pub(super) fn plan(
+    row: &rows::Lrn,
+    [images, height, width, channels]: [usize; 4],
+) -> std::result::Result<Lrn, String> {
+    let rows::Lrn { size, alpha, beta, k, divide_alpha, towers, .. } = *row;
+    if size == 0 || towers == 0 || channels % towers != 0 {
+        return Err(format!("size {size} or {towers} towers do not suit {channels} channels"));
+    }
+    if !(k > 0.0 && alpha >= 0.0 && beta.is_finite()) {
+        return Err(format!("k {k} must be positive and alpha {alpha} not negative"));
+    }
+    let region = row.region();
+    let geometry =
+        Geometry { images, height, width, channels, region, size, alpha, beta, k, divide_alpha };
+    Ok(Lrn { geometry })
+}
+
+impl Layer for Lrn {
+    fn output(&self) -> Shape {
+        let Geometry { images, height, width, channels, .. } = self.geometry;
+        Shape::from([images, height, width, channels])
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        lrn::forward(device, &self.geometry, wires.x, wires.y)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        match (wires.dy, wires.dx) {
+            (Some(dy), Some(dx)) => lrn::backward(device, &self.geometry, wires.x, dy, dx),
+            _ => Ok(()),
+        }
+    }
+}

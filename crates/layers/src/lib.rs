@@ -1,0 +1,49 @@
+//! Networks: rows of a specification, planned on a device, run forward and backward.
+//!
+//! A [`Spec`] is a list of rows, nothing allocated; it can be written in Rust or in TOML. Planning
+//! it for a number of images gives a [`Network`]: the same rows, each a [`Layer`] that knows its
+//! slots. Running the network is then a walk over the rows, forward or backward, over fixed
+//! addresses.
+//!
+//! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): what
+//!   is built
+//! * [`fuse`]: rewrites rows into fewer, faster ones
+//! * [`Network`]: the rows on a device; [`Mode`], [`Phase`]: planned for what, run for what
+//! * [`Parameters`]: weights and biases in one block, their gradients and velocities in two more
+//! * [`init`]: initial values
+//!
+//! ```
+//! use layers::{Mode, Network, Phase, Spec, window};
+//! use tensor::{Device, Planner};
+//!
+//! let spec = Spec::image("tiny", 12, 12, 3)
+//!     .conv("conv1", 8, window(3).pad(1)).relu().lrn().pool(window(3).stride(2))
+//!     .linear("fc2", 10);
+//! assert_eq!(spec.parameters()?, 3 * 3 * 3 * 8 + 8 + 5 * 5 * 8 * 10 + 10);
+//!
+//! let mut planner = Planner::new();
+//! let mut device = Device::cpu(2);
+//! let network = Network::plan(&spec, 4, Mode::Infer, &mut planner, device.threads())?;
+//! device.reserve(planner.total())?;
+//! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3]);
+//! network.forward(&mut device, Phase::Test)?;
+//! assert_eq!(device.download::<f32>(network.output), [0.0; 4 * 10]); // all weights are still zero
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod fuse;
+pub mod init;
+mod layer;
+mod nearest;
+mod network;
+mod parameters;
+mod rows;
+mod spec;
+
+pub use layer::{Layer, Phase, Wires};
+pub use nearest::nearest;
+pub use network::{Mode, Network};
+pub use parameters::{Parameter, Parameters, Role};
+pub use rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window, window};
+pub use spec::{RowInfo, Spec, SpecError};

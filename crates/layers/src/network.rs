@@ -1,0 +1,197 @@
+//! A specification on a device: every row knows its slots.
+
+use crate::fuse::fuse;
+use crate::layer::{Layer, Phase, Wires};
+use crate::parameters::Parameters;
+use crate::spec::{Spec, SpecError};
+use tensor::{DType, Device, Planner, Result, Shape, Slot};
+
+/// What a network is planned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Forward and backward: every activation lives until its row's backward pass.
+    Train,
+    /// Forward only: an activation dies once the next row has read it.
+    Infer,
+}
+
+/// A network for a fixed number of images, with every slot laid out.
+#[derive(Debug)]
+pub struct Network {
+    rows: Vec<Planned>,
+    /// Images: `[images, height, width, channels]`.
+    pub input: Slot,
+    /// Class scores: `[images, classes]`.
+    pub output: Slot,
+    /// Where the loss writes the scores' gradient; absent in a network for inference.
+    pub d_output: Option<Slot>,
+    /// Weights and biases.
+    pub parameters: Parameters,
+    /// Seed and step, for dropout: `[seed low, seed high, step]`, words.
+    pub clock: Slot,
+}
+
+/// A row with its slots, and those whose life ends with it.
+#[derive(Debug)]
+struct Planned {
+    name: String,
+    layer: Box<dyn Layer>,
+    wires: Wires,
+    learns: bool,
+    dead_after_forward: Vec<Slot>,
+    dead_after_backward: Vec<Slot>,
+}
+
+impl Network {
+    /// Lays out `spec` for `images` images and a device with `threads` threads. Rows are fused
+    /// first.
+    ///
+    /// # Errors
+    /// [`SpecError`] if rows do not fit together: it has the row's name and both shapes.
+    pub fn plan(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
+        planner: &mut Planner,
+        threads: usize,
+    ) -> std::result::Result<Network, SpecError> {
+        assert!(images > 0, "a network for no images");
+        spec.describe()?;
+        let spec = fuse(spec);
+        let layers = build(&spec, images)?;
+        let train = mode == Mode::Train;
+
+        let entries = layers.iter().flat_map(|(_, layer)| layer.parameters()).collect();
+        let parameters = Parameters::plan(entries, train, planner);
+        let clock = planner.claim(DType::U32, Shape::from([3]));
+        let [height, width, channels] = spec.input;
+        let input = planner.claim(DType::F32, Shape::from([images, height, width, channels]));
+
+        let mut rows = plan_forward(layers, input, clock, &parameters, mode, planner, threads);
+        let output = rows.last().map_or(input, |row| row.wires.y);
+        let d_output = train.then(|| plan_backward(&mut rows, planner, threads));
+        Ok(Network { rows, input, output, d_output, parameters, clock })
+    }
+
+    /// From `input` to `output`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
+        for row in &self.rows {
+            row.layer.forward(device, &row.wires, phase)?;
+            bury(device, &row.dead_after_forward);
+        }
+        Ok(())
+    }
+
+    /// From `d_output` to every parameter's gradient. Overwrites the gradients of activations as it
+    /// goes.
+    ///
+    /// # Errors
+    /// If the device fails.
+    ///
+    /// # Panics
+    /// If the network was planned for inference.
+    pub fn backward(&self, device: &mut Device) -> Result<()> {
+        assert!(self.d_output.is_some(), "a network planned for inference has no backward pass");
+        let first = self.rows.iter().position(|row| row.learns).unwrap_or(self.rows.len());
+        for row in self.rows[first..].iter().rev() {
+            row.layer.backward(device, &row.wires)?;
+            bury(device, &row.dead_after_backward);
+        }
+        Ok(())
+    }
+
+    /// Every row's name and output, in order.
+    pub fn activations(&self) -> impl Iterator<Item = (&str, Slot)> {
+        self.rows.iter().map(|row| (row.name.as_str(), row.wires.y))
+    }
+}
+
+type Named = (String, Box<dyn Layer>);
+
+/// Every row's layer, each on the output of the one before.
+fn build(spec: &Spec, images: usize) -> std::result::Result<Vec<Named>, SpecError> {
+    let [height, width, channels] = spec.input;
+    let mut shape = Shape::from([images, height, width, channels]);
+    let mut layers = Vec::with_capacity(spec.rows.len());
+    for (row, name) in spec.rows.iter().zip(spec.names()) {
+        let layer = spec.layer(row, &name, shape)?;
+        shape = layer.output();
+        layers.push((name, layer));
+    }
+    Ok(layers)
+}
+
+/// Claims every output in order. In a network for inference a row's input dies with the row.
+fn plan_forward(
+    layers: Vec<Named>,
+    input: Slot,
+    clock: Slot,
+    parameters: &Parameters,
+    mode: Mode,
+    planner: &mut Planner,
+    threads: usize,
+) -> Vec<Planned> {
+    let mut rows: Vec<Planned> = Vec::with_capacity(layers.len());
+    let (mut x, mut next_parameter) = (input, 0);
+    for (name, layer) in layers {
+        let y = planner.claim(DType::F32, layer.output());
+        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(threads)]));
+        planner.release(scratch);
+        let own = next_parameter..next_parameter + layer.parameters().len();
+        next_parameter = own.end;
+        let mut dead_after_forward = vec![scratch];
+        if mode == Mode::Infer && x != input {
+            planner.release(x);
+            dead_after_forward.push(x);
+        }
+        let wires = Wires {
+            x,
+            y,
+            dy: None,
+            dx: None,
+            parameters: own
+                .clone()
+                .map(|i| (parameters.value(i), parameters.gradient(i)))
+                .collect(),
+            forward_scratch: scratch,
+            backward_scratch: scratch,
+            clock,
+        };
+        let (learns, dead_after_backward) = (!own.is_empty(), Vec::new());
+        rows.push(Planned { name, layer, wires, learns, dead_after_forward, dead_after_backward });
+        x = y;
+    }
+    rows
+}
+
+/// Walks the rows backwards: claims a gradient for each input, and ends the lives of the row's
+/// output and of that output's gradient. Returns the slot of the output's gradient.
+fn plan_backward(rows: &mut [Planned], planner: &mut Planner, threads: usize) -> Slot {
+    let first = rows.iter().position(|row| row.learns).unwrap_or(rows.len());
+    let output = rows.last().expect("a network has rows").wires.y;
+    let d_output = planner.claim(DType::F32, output.shape());
+    let mut dy = d_output;
+    for (idx, row) in rows.iter_mut().enumerate().skip(first).rev() {
+        let wires = &mut row.wires;
+        wires.dy = Some(dy);
+        wires.dx = (idx > first).then(|| planner.claim(DType::F32, wires.x.shape()));
+        // Gradients now lie where the forward pass had its scratch: backward has its own.
+        let scratch = planner.claim(DType::F32, Shape::from([row.layer.scratch(threads)]));
+        wires.backward_scratch = scratch;
+        row.dead_after_backward = vec![scratch, dy, wires.y];
+        dy = wires.dx.unwrap_or(dy);
+        row.dead_after_backward.iter().for_each(|&slot| planner.release(slot));
+    }
+    d_output
+}
+
+/// In debug builds, fills slots nobody may read any more with NaN, so that a planner's mistake
+/// shows.
+fn bury(device: &mut Device, dead: &[Slot]) {
+    if cfg!(debug_assertions) {
+        dead.iter().for_each(|&slot| device.poison(slot));
+    }
+}

@@ -1,0 +1,104 @@
+//! Weights and biases: one block, and two more of the same layout for gradients and velocities.
+
+use tensor::{DType, Planner, Shape, Slot};
+
+/// What a parameter does: recipes treat the two differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Multiplies an input.
+    Weight,
+    /// Is added.
+    Bias,
+}
+
+/// A parameter and its place in the blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// `conv1.weight`, `fc8.bias`.
+    pub name: String,
+    /// Weight or bias.
+    pub role: Role,
+    /// `[filters, height, width, channels]`, `[outputs, inputs]`, or `[outputs]` for a bias.
+    pub shape: Shape,
+    /// Inputs that one output of its layer sums over.
+    pub fan_in: usize,
+    /// Where it starts in each block, in floats.
+    pub start: usize,
+}
+
+impl Parameter {
+    /// How many floats.
+    pub fn len(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// True if it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.shape.is_empty()
+    }
+
+    /// The layer's name: what stands before the dot.
+    pub fn layer(&self) -> &str {
+        self.name.rsplit_once('.').map_or(&self.name, |(layer, _)| layer)
+    }
+}
+
+/// Every parameter of a network. Three runs of one layout: an update is one pass, a checkpoint one
+/// copy.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// In the order of the rows, weight before bias.
+    pub entries: Vec<Parameter>,
+    /// Their values.
+    pub values: Slot,
+    /// Their gradients, in a network planned to train.
+    pub gradients: Option<Slot>,
+    /// Their velocities, likewise.
+    pub velocities: Option<Slot>,
+}
+
+impl Parameters {
+    /// Each parameter starts on a cache line.
+    const ALIGN: usize = Planner::ALIGN / 4;
+
+    pub(crate) fn plan(
+        mut entries: Vec<Parameter>,
+        train: bool,
+        planner: &mut Planner,
+    ) -> Parameters {
+        let mut end = 0;
+        for entry in &mut entries {
+            entry.start = end;
+            end += entry.len().next_multiple_of(Self::ALIGN);
+        }
+        let mut block = || planner.claim(DType::F32, Shape::from([end]));
+        let values = block();
+        let gradients = train.then(&mut block);
+        let velocities = train.then(&mut block);
+        Parameters { entries, values, gradients, velocities }
+    }
+
+    /// The value of parameter `idx`.
+    pub fn value(&self, idx: usize) -> Slot {
+        self.view(self.values, idx)
+    }
+
+    /// The gradient of parameter `idx`, in a network planned to train.
+    pub fn gradient(&self, idx: usize) -> Option<Slot> {
+        self.gradients.map(|block| self.view(block, idx))
+    }
+
+    /// The velocity of parameter `idx`, in a network planned to train.
+    pub fn velocity(&self, idx: usize) -> Option<Slot> {
+        self.velocities.map(|block| self.view(block, idx))
+    }
+
+    fn view(&self, block: Slot, idx: usize) -> Slot {
+        block.part(self.entries[idx].start, self.entries[idx].shape)
+    }
+
+    /// Weights and biases in all.
+    pub fn count(&self) -> usize {
+        self.entries.iter().map(Parameter::len).sum()
+    }
+}

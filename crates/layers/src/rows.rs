@@ -1,0 +1,270 @@
+//! The rows a network is written in.
+//!
+//! In TOML a row is a table with one key, the kind: `{ conv = { name = "conv1", filters = 96,
+//! window = 11, stride = 4 } }`, `{ relu = {} }`.
+
+use kernels::{dropout, lrn, pool};
+use serde::{Deserialize, Serialize};
+
+/// One row of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// A convolution with its biases.
+    Conv(Conv),
+    /// max(0, x).
+    Relu(Bare),
+    /// a tanh(b x).
+    Tanh(Tanh),
+    /// 1 / (1 + exp(-x)).
+    Logistic(Bare),
+    /// Local response normalisation.
+    Lrn(Lrn),
+    /// Max or average pooling.
+    Pool(Pool),
+    /// A fully connected layer with its biases; maps are read in the order y, x, channel.
+    Linear(Linear),
+    /// Dropout.
+    Dropout(Dropout),
+}
+
+/// A row without settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bare {}
+
+/// A convolution: `filters` square windows over `1/groups` of the channels each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conv {
+    /// Its parameters are `<name>.weight` and `<name>.bias`.
+    pub name: String,
+    /// How many output channels.
+    pub filters: usize,
+    /// Side of the square window.
+    pub window: usize,
+    /// Pixels from one window to the next.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Zeros around the image.
+    #[serde(default, skip_serializing_if = "Pad::is_none")]
+    pub pad: Pad,
+    /// Channels and filters are cut into this many groups that do not see each other: towers.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
+    /// specifications.
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// A fully connected layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// Its parameters are `<name>.weight` and `<name>.bias`.
+    pub name: String,
+    /// How many units.
+    pub outputs: usize,
+    /// As in [`Conv::relu`].
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// `outer * tanh(inner * x)`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tanh {
+    /// The limit at infinity.
+    #[serde(default = "unity")]
+    pub outer: f32,
+    /// The slope at zero, over `outer`.
+    #[serde(default = "unity")]
+    pub inner: f32,
+}
+
+/// Local response normalisation (section 3.3): y = x (k + alpha sum x^2)^-beta. The defaults are
+/// the paper's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lrn {
+    /// n: channels in a window, or the side of a window within the map.
+    pub size: usize,
+    /// alpha.
+    pub alpha: f32,
+    /// beta.
+    pub beta: f32,
+    /// k.
+    pub k: f32,
+    /// Divide alpha by the number of terms, as the 2012 source, Caffe and PyTorch do; the paper's
+    /// formula does not.
+    pub divide_alpha: bool,
+    /// Windows end at the edges of this many equal towers of channels.
+    pub towers: usize,
+    /// The window lies in the map, over pixels of one channel, instead of over channels.
+    pub within_channel: bool,
+}
+
+impl Default for Lrn {
+    fn default() -> Lrn {
+        Lrn {
+            size: 5,
+            alpha: 1e-4,
+            beta: 0.75,
+            k: 2.0,
+            divide_alpha: false,
+            towers: 1,
+            within_channel: false,
+        }
+    }
+}
+
+impl Lrn {
+    pub(crate) fn region(&self) -> lrn::Region {
+        match self.within_channel {
+            true => lrn::Region::WithinChannel,
+            false => lrn::Region::AcrossChannels { towers: self.towers },
+        }
+    }
+}
+
+/// Pooling over square windows, which overlap where the stride is smaller than the window (section
+/// 3.4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// Average, over the pixels that exist, instead of maximum.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub average: bool,
+    /// Side of the window.
+    pub window: usize,
+    /// Pixels from one window to the next.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Pixels that do not exist around the image.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pad: usize,
+    /// Let the last window hang over the edge (the 2012 source) instead of leaving pixels out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ceil: bool,
+    /// Where several inputs share the maximum, only the first takes the gradient; in the 2012
+    /// source all do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub first_tie: bool,
+}
+
+impl Pool {
+    pub(crate) fn kind(&self) -> pool::Kind {
+        match (self.average, self.first_tie) {
+            (true, _) => pool::Kind::Average,
+            (false, false) => pool::Kind::Max { ties: pool::Ties::All },
+            (false, true) => pool::Kind::Max { ties: pool::Ties::First },
+        }
+    }
+}
+
+/// Dropout (section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropout {
+    /// The share of units that is silenced in training.
+    pub drop: f32,
+    /// Scale up in training instead of down at test time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inverted: bool,
+}
+
+impl Dropout {
+    pub(crate) fn form(&self) -> dropout::Form {
+        if self.inverted { dropout::Form::Inverted } else { dropout::Form::Paper }
+    }
+}
+
+/// Zeros around an image: the same on all sides, or top, bottom, left, right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Pad {
+    /// On all sides.
+    Same(usize),
+    /// Top, bottom, left, right.
+    Sides([usize; 4]),
+}
+
+impl Default for Pad {
+    fn default() -> Pad {
+        Pad::Same(0)
+    }
+}
+
+impl Pad {
+    fn is_none(&self) -> bool {
+        self.sides() == [0; 4]
+    }
+
+    /// Top, bottom, left, right.
+    pub fn sides(&self) -> [usize; 4] {
+        match *self {
+            Pad::Same(all) => [all; 4],
+            Pad::Sides(sides) => sides,
+        }
+    }
+}
+
+/// How a window slides: what convolution and pooling have in common. Made by [`window`].
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub(crate) size: usize,
+    pub(crate) stride: usize,
+    pub(crate) pad: Pad,
+    pub(crate) groups: usize,
+    pub(crate) ceil: bool,
+}
+
+/// A square window of side `size`, moved by one pixel, without padding.
+pub const fn window(size: usize) -> Window {
+    Window { size, stride: 1, pad: Pad::Same(0), groups: 1, ceil: false }
+}
+
+impl Window {
+    /// Moved by `stride` pixels.
+    pub const fn stride(self, stride: usize) -> Window {
+        Window { stride, ..self }
+    }
+
+    /// `pad` zeros on every side.
+    pub const fn pad(self, pad: usize) -> Window {
+        Window { pad: Pad::Same(pad), ..self }
+    }
+
+    /// `pad` zeros below and to the right only, where the 2012 source's last windows hang over the
+    /// edge.
+    pub const fn overhang(self, pad: usize) -> Window {
+        Window { pad: Pad::Sides([0, pad, 0, pad]), ..self }
+    }
+
+    /// Channels in `groups` that do not see each other.
+    pub const fn groups(self, groups: usize) -> Window {
+        Window { groups, ..self }
+    }
+
+    /// A last pooling window may hang over the edge.
+    pub const fn ceil(self) -> Window {
+        Window { ceil: true, ..self }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+fn unity() -> f32 {
+    1.0
+}
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+fn is_false(value: &bool) -> bool {
+    !value
+}

@@ -1,0 +1,315 @@
+//! A network as a list of rows, before anything is allocated.
+
+use crate::layer::{self, Layer};
+use crate::rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window};
+use serde::{Deserialize, Serialize};
+use tensor::Shape;
+
+/// A network: the size of its images and its rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What it is called.
+    pub name: String,
+    /// Height, width and channels of an image.
+    pub input: [usize; 3],
+    /// From the image to the class scores.
+    pub rows: Vec<Row>,
+}
+
+/// A network that cannot be built.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// A row does not fit what comes before it.
+    #[error("{network}, row `{row}`: {reason}")]
+    Row {
+        /// The network.
+        network: String,
+        /// The row.
+        row: String,
+        /// What does not fit, with both shapes.
+        reason: String,
+    },
+    /// Two layers with parameters share a name.
+    #[error("{network}: two rows are called `{row}`; give each a name of its own")]
+    Twice {
+        /// The network.
+        network: String,
+        /// The name.
+        row: String,
+    },
+    /// No row has parameters, or the last one is not linear.
+    #[error("{network} must end in a `linear` row, whose outputs are the class scores")]
+    NoClassifier {
+        /// The network.
+        network: String,
+    },
+    /// The TOML text is not a specification.
+    #[error("{0}")]
+    Toml(String),
+}
+
+/// What a row makes of its input: a line of `alexnet describe`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowInfo {
+    /// `conv1`, `relu1`, `lrn1`, `pool1`: the kind, numbered like the layer with parameters above
+    /// it.
+    pub name: String,
+    /// What it does, in a few words.
+    pub summary: String,
+    /// Shape of its output for one image.
+    pub output: Shape,
+    /// Weights and biases.
+    pub parameters: usize,
+    /// Multiply-accumulates for one image, forward; only convolutions and linear layers count.
+    pub macs: usize,
+}
+
+impl Spec {
+    /// A network on images of `height` x `width` x `channels`, with no rows yet.
+    pub fn image(name: &str, height: usize, width: usize, channels: usize) -> Spec {
+        Spec { name: name.to_string(), input: [height, width, channels], rows: Vec::new() }
+    }
+
+    fn row(mut self, row: Row) -> Spec {
+        self.rows.push(row);
+        self
+    }
+
+    /// A convolution of `filters` windows.
+    pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
+        let Window { size, stride, pad, groups, .. } = window;
+        let name = name.to_string();
+        self.row(Row::Conv(Conv { name, filters, window: size, stride, pad, groups, relu: false }))
+    }
+
+    /// A fully connected layer of `outputs` units.
+    pub fn linear(self, name: &str, outputs: usize) -> Spec {
+        self.row(Row::Linear(Linear { name: name.to_string(), outputs, relu: false }))
+    }
+
+    /// max(0, x).
+    pub fn relu(self) -> Spec {
+        self.row(Row::Relu(Bare {}))
+    }
+
+    /// tanh(x).
+    pub fn tanh(self) -> Spec {
+        self.row(Row::Tanh(Tanh { outer: 1.0, inner: 1.0 }))
+    }
+
+    /// 1 / (1 + exp(-x)).
+    pub fn logistic(self) -> Spec {
+        self.row(Row::Logistic(Bare {}))
+    }
+
+    /// Local response normalisation with the paper's constants.
+    pub fn lrn(self) -> Spec {
+        self.lrn_with(Lrn::default())
+    }
+
+    /// Local response normalisation.
+    pub fn lrn_with(self, lrn: Lrn) -> Spec {
+        self.row(Row::Lrn(lrn))
+    }
+
+    /// Max pooling.
+    pub fn pool(self, window: Window) -> Spec {
+        self.pooling(false, window)
+    }
+
+    /// Average pooling.
+    pub fn average_pool(self, window: Window) -> Spec {
+        self.pooling(true, window)
+    }
+
+    fn pooling(self, average: bool, window: Window) -> Spec {
+        let Window { size, stride, pad: Pad::Same(pad), ceil, .. } = window else {
+            panic!("pooling pads all sides alike");
+        };
+        self.row(Row::Pool(Pool { average, window: size, stride, pad, ceil, first_tie: false }))
+    }
+
+    /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
+    pub fn dropout(self, drop: f32) -> Spec {
+        self.row(Row::Dropout(Dropout { drop, inverted: false }))
+    }
+
+    /// Dropout that scales up in training.
+    pub fn inverted_dropout(self, drop: f32) -> Spec {
+        self.row(Row::Dropout(Dropout { drop, inverted: true }))
+    }
+
+    /// Reads a specification written in TOML.
+    ///
+    /// # Errors
+    /// [`SpecError::Toml`] with line and column.
+    pub fn from_toml(text: &str) -> Result<Spec, SpecError> {
+        toml::from_str(text).map_err(|error| SpecError::Toml(error.to_string()))
+    }
+
+    /// The specification in TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a specification has only strings, numbers and lists")
+    }
+
+    /// How many classes the last row tells apart.
+    ///
+    /// # Errors
+    /// [`SpecError::NoClassifier`] if it is not linear.
+    pub fn classes(&self) -> Result<usize, SpecError> {
+        match self.rows.last() {
+            Some(Row::Linear(last)) => Ok(last.outputs),
+            _ => Err(SpecError::NoClassifier { network: self.name.clone() }),
+        }
+    }
+
+    /// The same network for another number of classes.
+    ///
+    /// # Errors
+    /// As [`classes`](Self::classes).
+    pub fn with_classes(mut self, classes: usize) -> Result<Spec, SpecError> {
+        match self.rows.last_mut() {
+            Some(Row::Linear(last)) => last.outputs = classes,
+            _ => return Err(SpecError::NoClassifier { network: self.name }),
+        }
+        Ok(self)
+    }
+
+    /// Every row with what it makes of its input.
+    ///
+    /// # Errors
+    /// If the rows do not fit together.
+    pub fn describe(&self) -> Result<Vec<RowInfo>, SpecError> {
+        let mut output = Shape::from([1, self.input[0], self.input[1], self.input[2]]);
+        let names = self.names();
+        let mut table = Vec::new();
+        for (row, name) in self.rows.iter().zip(names) {
+            let layer = self.layer(row, &name, output)?;
+            output = layer.output();
+            let per_image = match *output.dims() {
+                [_, height, width, channels] => Shape::from([height, width, channels]),
+                _ => Shape::from([output.len()]),
+            };
+            table.push(RowInfo {
+                summary: summary(row),
+                output: per_image,
+                parameters: layer.parameters().iter().map(|p| p.shape.len()).sum(),
+                macs: layer.macs(),
+                name,
+            });
+        }
+        self.classes()?;
+        self.check_names()?;
+        Ok(table)
+    }
+
+    /// Parameters are stored by name, so no two layers may share one.
+    fn check_names(&self) -> Result<(), SpecError> {
+        let mut names = self.names();
+        names.sort();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => {
+                Err(SpecError::Twice { network: self.name.clone(), row: pair[0].clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Weights and biases in all.
+    ///
+    /// # Errors
+    /// If the rows do not fit together.
+    pub fn parameters(&self) -> Result<usize, SpecError> {
+        Ok(self.describe()?.iter().map(|row| row.parameters).sum())
+    }
+
+    /// Multiply-accumulates of one image's forward pass.
+    ///
+    /// # Errors
+    /// If the rows do not fit together.
+    pub fn macs(&self) -> Result<usize, SpecError> {
+        Ok(self.describe()?.iter().map(|row| row.macs).sum())
+    }
+
+    /// The layer of a row whose input has shape `input`.
+    pub(crate) fn layer(
+        &self,
+        row: &Row,
+        name: &str,
+        input: Shape,
+    ) -> Result<Box<dyn Layer>, SpecError> {
+        layer::build(row, name, input).map_err(|reason| SpecError::Row {
+            network: self.name.clone(),
+            row: name.to_string(),
+            reason,
+        })
+    }
+
+    /// A name for every row: given, or the kind with the number of the layer above (`lrn1`,
+    /// `pool1`); a second of the same kind there gets a letter (`lrn2b`).
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut number = String::new();
+        let mut names: Vec<String> = Vec::new();
+        for row in &self.rows {
+            let name = match row {
+                Row::Conv(Conv { name, .. }) | Row::Linear(Linear { name, .. }) => {
+                    number = name.trim_start_matches(|c: char| !c.is_ascii_digit()).to_string();
+                    name.clone()
+                }
+                Row::Relu(_) => format!("relu{number}"),
+                Row::Tanh(_) => format!("tanh{number}"),
+                Row::Logistic(_) => format!("logistic{number}"),
+                Row::Lrn(_) => format!("lrn{number}"),
+                Row::Pool(_) => format!("pool{number}"),
+                Row::Dropout(_) => format!("dropout{number}"),
+            };
+            let learned = matches!(row, Row::Conv(_) | Row::Linear(_));
+            let letters = ('b'..='z').map(|letter| format!("{name}{letter}"));
+            let mut names_to_try = std::iter::once(name.clone()).chain(letters);
+            let free = names_to_try.find(|candidate| learned || !names.contains(candidate));
+            names.push(free.unwrap_or(name));
+        }
+        names
+    }
+}
+
+/// A row in a few words: `96 of 11 x 11, stride 4`.
+fn summary(row: &Row) -> String {
+    match row {
+        Row::Conv(conv) => {
+            let mut text = format!("{} of {} x {}", conv.filters, conv.window, conv.window);
+            if conv.stride != 1 {
+                text += &format!(", stride {}", conv.stride);
+            }
+            match conv.pad {
+                Pad::Same(0) => {}
+                Pad::Same(pad) => text += &format!(", pad {pad}"),
+                Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
+            }
+            if conv.groups != 1 {
+                text += &format!(", {} groups", conv.groups);
+            }
+            text
+        }
+        Row::Linear(linear) => format!("{} units", linear.outputs),
+        Row::Relu(_) => "max(0, x)".to_string(),
+        Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
+        Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
+        Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
+        Row::Lrn(lrn) => {
+            let (size, alpha) = (lrn.size, lrn.alpha);
+            let terms =
+                if lrn.within_channel { format!("{size} x {size}") } else { size.to_string() };
+            let over = if lrn.divide_alpha { " / n" } else { "" };
+            let towers =
+                if lrn.towers > 1 { format!(", {} towers", lrn.towers) } else { String::new() };
+            format!("n {terms}, alpha {alpha:e}{over}, beta {}, k {}{towers}", lrn.beta, lrn.k)
+        }
+        Row::Pool(pool) => {
+            let kind = if pool.average { "average" } else { "max" };
+            format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
+        }
+        Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
+    }
+}

@@ -1,0 +1,68 @@
+//! cuda-convnet's networks for CIFAR-10 (`example-layers`, `layers-cifar`): 5 x 5 convolutions,
+//! overlapping pools whose last window hangs over the edge, and averages from the second layer on.
+
+use layers::{Lrn, Spec, Window, window};
+
+const OVERLAPPING: Window = window(3).stride(2).ceil();
+const FIVE: Window = window(5).pad(2);
+
+/// `layers-80sec.cfg`: 26 % test error in 80 seconds on a card of 2011.
+pub fn eighty_seconds(classes: usize) -> Spec {
+    three_maps("cifar-80sec", None).linear("fc64", 64).relu().linear("fc10", classes)
+}
+
+/// `layers-19pct.cfg`.
+pub fn nineteen_percent(classes: usize) -> Spec {
+    three_maps("cifar-19pct", None).linear("fc10", classes)
+}
+
+/// `layers-18pct.cfg`: the 19 % net with response normalisation within maps after the first two
+/// pools.
+pub fn eighteen_percent(classes: usize) -> Spec {
+    let within = Lrn {
+        size: 3,
+        alpha: 5e-5,
+        k: 1.0,
+        divide_alpha: true,
+        within_channel: true,
+        ..Lrn::default()
+    };
+    three_maps("cifar-18pct", Some(within)).linear("fc10", classes)
+}
+
+/// What the three have in common: 32, 32 and 64 filters.
+fn three_maps(name: &str, lrn: Option<Lrn>) -> Spec {
+    let normalized = |spec: Spec| match lrn {
+        Some(lrn) => spec.lrn_with(lrn),
+        None => spec,
+    };
+    let image = Spec::image(name, 32, 32, 3);
+    let maps = image.conv("conv1", 32, FIVE).pool(OVERLAPPING).relu(); // 16 x 16 x 32
+    let maps = normalized(maps).conv("conv2", 32, FIVE).relu();
+    let maps = maps.average_pool(OVERLAPPING); // 8 x 8 x 32
+    normalized(maps).conv("conv3", 64, FIVE).relu().average_pool(OVERLAPPING) // 4 x 4 x 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The counts that follow from cuda-convnet's layer files.
+    #[test]
+    fn counts_equal_the_layer_files() {
+        assert_eq!(eighty_seconds(10).parameters(), Ok(145_578));
+        assert_eq!(nineteen_percent(10).parameters(), Ok(89_578));
+        assert_eq!(eighteen_percent(10).parameters(), Ok(89_578));
+        let in_millions = |macs: usize| (macs as f64 / 1e4).round() / 100.0;
+        assert_eq!(in_millions(eighty_seconds(10).macs().unwrap()), 12.35);
+        assert_eq!(in_millions(nineteen_percent(10).macs().unwrap()), 12.30);
+    }
+
+    #[test]
+    fn maps_halve_three_times() {
+        let table = eighteen_percent(10).describe().unwrap();
+        let pools = table.iter().filter(|row| row.name.starts_with("pool"));
+        let shapes: Vec<String> = pools.map(|row| row.output.to_string()).collect();
+        assert_eq!(shapes, ["16 x 16 x 32", "8 x 8 x 32", "4 x 4 x 64"]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Models by name.
+
+use crate::{alexnet, cifar};
+use layers::Spec;
+use std::fmt;
+
+/// A model's name, what it is in a line, and its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// As after `--model`.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Its rows for a number of classes.
+    pub spec: fn(usize) -> Spec,
+    /// The classes of the data it was made for.
+    pub classes: usize,
+}
+
+/// Every model, in reading order.
+pub fn all() -> &'static [Model] {
+    const IMAGENET: usize = 1000;
+    const MODELS: &[Model] = &[
+        Model {
+            name: "alexnet",
+            about: "Krizhevsky, Sutskever, Hinton 2012, as printed; two towers as groups",
+            spec: alexnet::paper,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-source",
+            about: "the 2012 source code's net 145, whose results the paper reports",
+            spec: alexnet::source,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "caffe",
+            about: "Caffe's bvlc_alexnet",
+            spec: alexnet::caffe,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "torchvision",
+            about: "torchvision's alexnet: one tower, no normalisation",
+            spec: alexnet::torchvision,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-64",
+            about: "the paper's eight layers for 64 x 64 images and small machines",
+            spec: alexnet::small,
+            classes: 10,
+        },
+        Model {
+            name: "cifar-80sec",
+            about: "cuda-convnet's 26 % net for CIFAR-10",
+            spec: cifar::eighty_seconds,
+            classes: 10,
+        },
+        Model {
+            name: "cifar-19pct",
+            about: "cuda-convnet's 19 % net for CIFAR-10",
+            spec: cifar::nineteen_percent,
+            classes: 10,
+        },
+        Model {
+            name: "cifar-18pct",
+            about: "cuda-convnet's 18 % net for CIFAR-10, normalised within maps",
+            spec: cifar::eighteen_percent,
+            classes: 10,
+        },
+    ];
+    MODELS
+}
+
+/// The model called `name`, for as many classes as the data it was made for.
+///
+/// # Errors
+/// [`UnknownModel`] with the nearest name.
+pub fn find(name: &str) -> Result<Spec, UnknownModel> {
+    match all().iter().find(|model| model.name == name) {
+        Some(model) => Ok((model.spec)(model.classes)),
+        None => Err(UnknownModel { name: name.to_string() }),
+    }
+}
+
+/// A name that no model has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownModel {
+    /// What was asked for.
+    pub name: String,
+}
+
+impl fmt::Display for UnknownModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no model `{}`; ", self.name)?;
+        let names = all().iter().map(|model| model.name);
+        if let Some(near) = layers::nearest(&self.name, names) {
+            write!(f, "did you mean `{near}`? ")?;
+        }
+        write!(f, "(`alexnet describe` lists them all)")
+    }
+}
+
+impl std::error::Error for UnknownModel {}

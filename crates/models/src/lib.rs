@@ -1,0 +1,23 @@
+//! AlexNet and its kin: each a page that reads like the table in its paper.
+//!
+//! A model is a list of rows ([`layers::Spec`]) and nothing more: how it is trained is a recipe's
+//! business, where it runs a device's.
+//!
+//! * [`alexnet`]: the paper's network, the 2012 source's, Caffe's, torchvision's, and one for 64 x
+//!   64 images
+//! * [`cifar`]: cuda-convnet's networks for CIFAR-10
+//!
+//! ```
+//! let spec = models::find("alexnet")?;
+//! assert_eq!(spec.parameters()?, 60_965_224);
+//! let unknown = models::find("alexnett").unwrap_err().to_string();
+//! assert!(unknown.starts_with("there is no model `alexnett`; did you mean `alexnet`?"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod alexnet;
+pub mod cifar;
+mod find;
+
+pub use find::{Model, UnknownModel, all, find};
