@@ -131,13 +131,14 @@ impl RunFolder {
             |reason: &str| Error::RunFolder { path: path.into(), reason: reason.to_string() };
         let failed = |source| Error::Write { path: path.into(), source };
         match fs::read_dir(path) {
-            Ok(mut entries) if entries.next().is_some() => {
-                return Err(refused(
-                    "the folder is not empty, and a run overwrites nothing: name another with \
-                     --run, or remove this one",
-                ));
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(refused(
+                        "the folder is not empty, and a run overwrites nothing: name another with \
+                         --run, or remove this one",
+                    ));
+                }
             }
-            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 return Err(refused("this is a file; --run names a folder"));
             }

@@ -53,6 +53,10 @@ pub struct Input {
     pub mean: Mean,
     /// What the difference is multiplied by.
     pub scale: f64,
+    /// Side of the square that images are brought to before a crop is taken; by default what
+    /// [`Recipe::side`] says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<usize>,
 }
 
 /// What is subtracted from every pixel.
@@ -141,6 +145,21 @@ pub struct ParameterRule {
     pub decay: f64,
 }
 
+impl Init {
+    /// The rule for a parameter whose units sum `fan_in` inputs.
+    pub fn for_fan_in(self, fan_in: usize) -> layers::init::Init {
+        use layers::init::Init as Start;
+        match self {
+            Init::Constant { value } => Start::Constant(value as f32),
+            Init::Normal { std } => Start::Normal { std: std as f32 },
+            Init::ScaledNormal { gain } => {
+                Start::Normal { std: (gain / (fan_in.max(1) as f64).sqrt()) as f32 }
+            }
+            Init::FanInUniform => Start::FanIn,
+        }
+    }
+}
+
 impl Recipe {
     /// What the recipe says about a parameter, named as `conv1.weight` or `conv1.bias`.
     pub fn rule(&self, parameter: &str) -> ParameterRule {
@@ -155,6 +174,23 @@ impl Recipe {
             let init = rule.weights.unwrap_or(Init::Normal { std: 0.01 });
             ParameterRule { init, rate, decay }
         }
+    }
+
+    /// Side of the square from which crops of `height` x `width` are taken: the paper's 256 for crops about
+    /// its size, an eighth more for others, and no margin where the recipe never crops.
+    pub fn side(&self, height: usize, width: usize) -> usize {
+        let crop = height.max(width);
+        self.input.side.unwrap_or(match crop {
+            _ if !self.augment.crop => crop,
+            200..=256 => 256,
+            _ => crop + crop / 8,
+        })
+    }
+
+    /// The same recipe without chance in the images: centre crops as they are.
+    pub fn without_augmentation(mut self) -> Recipe {
+        self.augment = Augment { crop: false, mirror: false, color: 0.0, ..self.augment };
+        self
     }
 
     /// A row of the update's table for a parameter under the schedule's setting: rate, momentum, decay.
@@ -265,6 +301,13 @@ mod tests {
             let error = toml::from_str::<Recipe>(&spoilt).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
         }
+    }
+
+    #[test]
+    fn crops_come_from_a_larger_square() {
+        let paper = recipes::paper();
+        assert_eq!([paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)], [256, 256, 72]);
+        assert_eq!(recipes::cifar_19pct().side(32, 32), 32);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
-use crate::batch::Rows;
 use crate::recipe::{Mean, Recipe};
 use crate::schedule::Setting;
+use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
+use data::Batch;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Role, Spec};
+use std::path::Path;
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// A network with everything around it laid out, before any memory is taken.
@@ -145,6 +147,14 @@ impl Step {
         }
     }
 
+    /// Takes trained parameters instead.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming `path` if they are not this network's.
+    pub fn upload_weights(&mut self, weights: &Weights, path: &Path) -> Result<()> {
+        weights.upload(&mut self.device, &self.plan.network.parameters, path)
+    }
+
     /// Sets what is subtracted from every image, and what the difference is multiplied by.
     ///
     /// # Panics
@@ -169,8 +179,8 @@ impl Step {
     ///
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
-    pub fn train(&mut self, rows: Rows<'_>, step: u64) -> Result<Tally> {
-        self.load(rows);
+    pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
+        self.load(batch);
         let Plan { network, slots, .. } = &self.plan;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
         self.device.upload(network.clock, &clock);
@@ -195,8 +205,8 @@ impl Step {
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub fn test(&mut self, rows: Rows<'_>) -> Result<Tally> {
-        self.load(rows);
+    pub fn test(&mut self, batch: &Batch) -> Result<Tally> {
+        self.load(batch);
         let (Plan { network, slots, loss, .. }, device) = (&self.plan, &mut self.device);
         preprocess(device, &self.plan.preprocess, slots, network.input)?;
         network.forward(device, Phase::Test)?;
@@ -210,14 +220,14 @@ impl Step {
         self.device.download_into(self.plan.slots.probabilities, into);
     }
 
-    fn load(&mut self, rows: Rows<'_>) {
+    fn load(&mut self, batch: &Batch) {
         let (slots, device) = (&self.plan.slots, &mut self.device);
-        device.upload(slots.pixels, rows.pixels);
-        device.upload(slots.views, rows.views.as_flattened());
-        device.upload(slots.labels, rows.labels);
-        let scaled = self.scaled_tints.iter_mut().zip(rows.tints.as_flattened());
+        device.upload(slots.pixels, &batch.pixels);
+        device.upload(slots.views, batch.views.as_flattened());
+        device.upload(slots.labels, &batch.labels);
+        let scaled = self.scaled_tints.iter_mut().zip(batch.tints.as_flattened());
         scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        device.upload(slots.tints, &self.scaled_tints[..4 * rows.tints.len()]);
+        device.upload(slots.tints, &self.scaled_tints[..4 * batch.tints.len()]);
     }
 
     fn update(&mut self) -> Result<()> {
@@ -266,11 +276,6 @@ impl Step {
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// The device, to upload to.
-    pub fn device_mut(&mut self) -> &mut Device {
-        &mut self.device
     }
 
     /// Where this plan's bytes go.
