@@ -51,17 +51,16 @@ impl Resizer {
         assert!(shorter > 0, "an image of {} x {} pixels", from.height, from.width);
         let (height, width) = (side * from.height / shorter, side * from.width / shorter);
         let (top, left) = ((height - side) / 2, (width - side) / 2);
-        self.window_of(from, (height, width), Window { top, left, rows: side, columns: side }, into);
+        self.window_of(
+            from,
+            (height, width),
+            Window { top, left, rows: side, columns: side },
+            into,
+        );
     }
 
     /// The pixels of `window` of `from` resized to `size` (height, width).
-    fn window_of(
-        &mut self,
-        from: &Image,
-        size: (usize, usize),
-        window: Window,
-        into: &mut Image,
-    ) {
+    fn window_of(&mut self, from: &Image, size: (usize, usize), window: Window, into: &mut Image) {
         let sizes = [from.height, from.width, size.0, size.1, window.rows, window.columns];
         assert!(!sizes.contains(&0), "from {} x {} to {size:?} pixels", from.height, from.width);
         let Window { top, left, rows, columns } = window;
