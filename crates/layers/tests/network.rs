@@ -1,0 +1,174 @@
+//! Whole networks: gradients against central differences, plans, determinism, and what is refused.
+
+use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
+use random::{Purpose, Stream};
+use tensor::{Device, Planner};
+
+/// Every kind of row, on 11 x 9 images.
+fn every_row() -> Spec {
+    let across = Lrn { alpha: 0.3, divide_alpha: true, towers: 2, ..Lrn::default() };
+    let within = Lrn { size: 3, alpha: 0.2, k: 1.0, within_channel: true, ..Lrn::default() };
+    Spec::image("every-row", 11, 9, 3)
+        .conv("conv1", 6, window(3).overhang(2))
+        .lrn_with(across)
+        .pool(window(3).stride(2))
+        .tanh()
+        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .relu()
+        .lrn_with(within)
+        .average_pool(window(3).stride(2).ceil())
+        .logistic()
+        .linear("fc3", 10)
+        .relu()
+        .dropout(0.5)
+        .inverted_dropout(0.25)
+        .linear("fc4", 4)
+}
+
+struct Built {
+    device: Device,
+    network: Network,
+}
+
+/// The network with random parameters and random images.
+fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
+    let mut planner = Planner::new();
+    let mut device = Device::cpu(threads);
+    let network = Network::plan(spec, images, mode, &mut planner, device.threads()).unwrap();
+    device.reserve(planner.total()).unwrap();
+    let mut draws = Stream::new(5, Purpose::Test, 0, 0);
+    let mut normals =
+        |len: usize, std: f32| -> Vec<f32> { (0..len).map(|_| std * draws.normal()).collect() };
+    for (idx, entry) in network.parameters.entries.iter().enumerate() {
+        let values = normals(entry.len(), (2.0 / entry.fan_in as f32).sqrt());
+        device.upload(network.parameters.value(idx), &values);
+    }
+    device.upload(network.input, &normals(network.input.len(), 1.0));
+    device.upload(network.clock, &[1u32, 0, 3]);
+    Built { device, network }
+}
+
+/// sum(output * upstream), forward only.
+fn objective(built: &mut Built, upstream: &[f32]) -> f64 {
+    built.network.forward(&mut built.device, Phase::Train).unwrap();
+    let output = built.device.download::<f32>(built.network.output);
+    output.iter().zip(upstream).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum()
+}
+
+/// Every parameter's gradient against central differences, at a few entries of each, under a random
+/// upstream gradient.
+#[test]
+fn gradients_equal_central_differences() {
+    let mut built = built(&every_row(), 3, Mode::Train, 2);
+    let mut draws = Stream::new(6, Purpose::Test, 0, 0);
+    let upstream: Vec<f32> = (0..built.network.output.len()).map(|_| draws.normal()).collect();
+    objective(&mut built, &upstream);
+    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.network.backward(&mut built.device).unwrap();
+
+    let entries = built.network.parameters.entries.clone();
+    for (idx, entry) in entries.iter().enumerate() {
+        let slot = built.network.parameters.value(idx);
+        let gradient =
+            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap());
+        let scale = gradient.iter().fold(0.0f32, |max, g| max.max(g.abs()));
+        assert!(scale > 0.0, "{} has no gradient at all", entry.name);
+        let values = built.device.download::<f32>(slot);
+        let mut checked = 0;
+        for _ in 0..12 {
+            let at = draws.below(entry.len() as u32) as usize;
+            let mut slope = |step: f32| {
+                let mut moved = values.clone();
+                let mut side = |by: f32| {
+                    moved[at] = values[at] + by;
+                    built.device.upload(slot, &moved);
+                    objective(&mut built, &upstream)
+                };
+                (side(step) - side(-step)) / f64::from(2.0 * step)
+            };
+            // Where two step widths disagree, a kink of ReLU or max lies between: no derivative there.
+            let (wide, narrow) = (slope(4e-3), slope(2e-3));
+            let tolerance = 0.02 * f64::from(scale);
+            if (wide - narrow).abs() < tolerance / 4.0 {
+                let error = (narrow - f64::from(gradient[at])).abs();
+                assert!(error < tolerance, "{}[{at}]: {narrow} {}", entry.name, gradient[at]);
+                checked += 1;
+            }
+        }
+        built.device.upload(slot, &values);
+        assert!(checked >= 4, "{}: only {checked} entries without a kink", entry.name);
+    }
+}
+
+fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
+    let mut built = built(spec, 3, Mode::Train, threads);
+    built.network.forward(&mut built.device, Phase::Train).unwrap();
+    let upstream: Vec<f32> = (0..built.network.output.len()).map(|i| (i as f32).sin()).collect();
+    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.network.backward(&mut built.device).unwrap();
+    let all = 0..built.network.parameters.entries.len();
+    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap());
+    slots.flat_map(|slot| built.device.download::<f32>(slot)).collect()
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let one: Vec<u32> = gradients(&every_row(), 1).iter().map(|g| g.to_bits()).collect();
+    for threads in [2, 3, 8] {
+        let more: Vec<u32> = gradients(&every_row(), threads).iter().map(|g| g.to_bits()).collect();
+        assert!(one == more, "{threads} threads");
+    }
+}
+
+/// A network for inference reuses dead activations, yet computes the same.
+#[test]
+fn inference_takes_less_memory_and_gives_the_same_scores() {
+    let total = |mode| {
+        let mut planner = Planner::new();
+        Network::plan(&every_row(), 16, mode, &mut planner, 2).unwrap();
+        planner.total()
+    };
+    assert!(total(Mode::Infer) * 2 < total(Mode::Train));
+    let scores = |mode| {
+        let mut built = built(&every_row(), 2, mode, 2);
+        built.network.forward(&mut built.device, Phase::Test).unwrap();
+        built.device.download::<f32>(built.network.output)
+    };
+    assert_eq!(scores(Mode::Infer), scores(Mode::Train));
+}
+
+#[test]
+fn a_specification_survives_toml() {
+    let spec = every_row();
+    assert_eq!(Spec::from_toml(&spec.to_toml()).unwrap(), spec);
+}
+
+#[test]
+fn toml_mistakes_are_named() {
+    let mistake = |row: &str| {
+        let text = format!("name = \"net\"\ninput = [8, 8, 3]\nrows = [{row}]\n");
+        Spec::from_toml(&text).unwrap_err().to_string()
+    };
+    let error = mistake("{ conv = { name = \"a\", filter = 3, window = 3 } }");
+    assert!(error.contains("unknown field `filter`") && error.contains("filters"), "{error}");
+    assert!(mistake("{ convolution = {} }").contains("unknown variant `convolution`"));
+    assert!(mistake("{ linear = { name = \"a\" } }").contains("missing field `outputs`"));
+}
+
+#[test]
+fn rows_that_do_not_fit_are_named_with_their_shapes() {
+    let refused = |spec: Spec| spec.describe().unwrap_err().to_string();
+    let too_small = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(9)).linear("fc2", 2);
+    assert_eq!(
+        refused(too_small),
+        "net, row `conv1`: a window of 9 x 9 does not fit its input of 8 x 8 x 3 padded by 0 0 0 0"
+    );
+    let groups = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3).groups(2));
+    assert!(refused(groups).contains("2 groups must divide both its 3 input channels"));
+    let order = Spec::image("net", 8, 8, 3).linear("fc1", 4).pool(window(2)).linear("fc2", 2);
+    assert!(refused(order).contains("row `pool1`: this row works on maps"));
+    let twice = Spec::image("net", 8, 8, 3).linear("fc", 4).linear("fc", 2);
+    assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
+    let open = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3));
+    assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
+}
