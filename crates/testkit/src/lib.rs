@@ -1,1 +1,37 @@
 //! For tests only: every device, closeness, gradient checks, a counting allocator.
+//!
+//! An op's test lays out its operands, runs on every device there is, and compares:
+//!
+//! * [`each_device`], [`same_bits_for_threads`]: one test body for every device and thread count
+//! * [`Slots`]: plans and uploads a set of arrays
+//! * [`random_array`], [`distinct_array`]: inputs that are the same on every run
+//! * [`close`], [`bits_equal`]: comparisons that name the worst element
+//! * [`gradient`]: central differences, and the adjoint test for linear maps
+//! * [`CountingAllocator`], [`allocations_during`]: proof that a step allocates nothing
+//! * [`geometry`]: proptest strategies for sizes that find mistakes
+//!
+//! ```
+//! use testkit::{Slots, close, each_device, random_array};
+//!
+//! let x = random_array(1, (2, 3));
+//! each_device(|device| {
+//!     let mut slots = Slots::new();
+//!     let x_slot = slots.array(&x);
+//!     slots.load(device);
+//!     close(&device.download::<f32>(x_slot), &x, 0.0);
+//! });
+//! ```
+
+mod allocations;
+mod arrays;
+mod compare;
+mod devices;
+pub mod geometry;
+pub mod gradient;
+mod slots;
+
+pub use allocations::{CountingAllocator, allocations_during};
+pub use arrays::{distinct_array, random_array};
+pub use compare::{Values, bits_equal, close};
+pub use devices::{each_device, same_bits_for_threads};
+pub use slots::Slots;

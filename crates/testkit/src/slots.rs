@@ -1,0 +1,87 @@
+//! Laying out the operands of one op.
+
+use ndarray::{Array, Dimension};
+use tensor::{DType, Device, Element, Planner, Shape, Slot};
+
+/// Operands of an op under test: planned one by one, then loaded at once.
+///
+/// Room for results starts as NaN, so that an element an op forgets to write is seen.
+#[derive(Debug, Default)]
+pub struct Slots {
+    planner: Planner,
+    floats: Vec<(Slot, Vec<f32>)>,
+    words: Vec<(Slot, Vec<u32>)>,
+    bytes: Vec<(Slot, Vec<u8>)>,
+}
+
+impl Slots {
+    /// Nothing yet.
+    pub fn new() -> Slots {
+        Slots::default()
+    }
+
+    /// An array of floats, row-major.
+    ///
+    /// # Panics
+    /// If it has more than four dimensions.
+    pub fn array<D: Dimension>(&mut self, array: &Array<f32, D>) -> Slot {
+        let shape = match *array.shape() {
+            [] => Shape::from([]),
+            [a] => Shape::from([a]),
+            [a, b] => Shape::from([a, b]),
+            [a, b, c] => Shape::from([a, b, c]),
+            [a, b, c, d] => Shape::from([a, b, c, d]),
+            _ => panic!("an array of {} dimensions", array.ndim()),
+        };
+        self.floats(shape, array.iter().copied().collect())
+    }
+
+    /// Floats in a shape.
+    ///
+    /// # Panics
+    /// If there are more or fewer than the shape holds, here and below.
+    pub fn floats(&mut self, shape: impl Into<Shape>, values: Vec<f32>) -> Slot {
+        let slot = self.claim(DType::F32, shape.into(), values.len());
+        self.floats.push((slot, values));
+        slot
+    }
+
+    /// Words in a shape.
+    pub fn words(&mut self, shape: impl Into<Shape>, values: Vec<u32>) -> Slot {
+        let slot = self.claim(DType::U32, shape.into(), values.len());
+        self.words.push((slot, values));
+        slot
+    }
+
+    /// Bytes in a shape.
+    pub fn bytes(&mut self, shape: impl Into<Shape>, values: Vec<u8>) -> Slot {
+        let slot = self.claim(DType::U8, shape.into(), values.len());
+        self.bytes.push((slot, values));
+        slot
+    }
+
+    /// Room for floats that an op will write; NaN until then.
+    pub fn room(&mut self, shape: impl Into<Shape>) -> Slot {
+        let shape = shape.into();
+        self.floats(shape, vec![f32::NAN; shape.len()])
+    }
+
+    /// Takes the device's memory and uploads everything: may be repeated on other devices.
+    ///
+    /// # Panics
+    /// If the device has no room.
+    pub fn load(&self, device: &mut Device) {
+        fn upload<T: Element>(device: &mut Device, operands: &[(Slot, Vec<T>)]) {
+            operands.iter().for_each(|(slot, values)| device.upload(*slot, values));
+        }
+        device.reserve(self.planner.total()).expect("a test fits into memory");
+        upload(device, &self.floats);
+        upload(device, &self.words);
+        upload(device, &self.bytes);
+    }
+
+    fn claim(&mut self, dtype: DType, shape: Shape, len: usize) -> Slot {
+        assert_eq!(shape.len(), len, "as many values as {shape} holds");
+        self.planner.claim(dtype, shape)
+    }
+}
