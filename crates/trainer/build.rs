@@ -4,7 +4,13 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../../.git/HEAD");
+    if let Some(log) = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
+        if std::path::Path::new(&log).exists() {
+            println!("cargo:rerun-if-changed={log}"); // grows with every commit
+        }
+    }
+    let opt_level = std::env::var("OPT_LEVEL").unwrap_or_default();
+    println!("cargo:rustc-env=ALEXNET_OPT_LEVEL={opt_level}");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_string());
     tell("ALEXNET_RUSTC", &rustc, &["--version"]);
     tell("ALEXNET_COMMIT", "git", &["rev-parse", "HEAD"]);
@@ -12,9 +18,13 @@ fn main() {
 
 /// Hands a program's first line of output to the compiler; if there is none, nothing.
 fn tell(variable: &str, program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    if let Some(output) = output.ok().filter(|output| output.status.success()) {
-        let text = String::from_utf8_lossy(&output.stdout);
-        println!("cargo:rustc-env={variable}={}", text.lines().next().unwrap_or_default());
+    if let Some(line) = first_line(program, arguments) {
+        println!("cargo:rustc-env={variable}={line}");
     }
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.lines().next().unwrap_or_default().to_string())
 }

@@ -19,7 +19,9 @@ pub enum Error {
     Data(#[from] data::Error),
 
     /// The loss, and before it some tensor, stopped being a number.
-    #[error("step {step}: the loss is {loss}; the first tensor that is not finite is {tensor}. {hint}")]
+    #[error(
+        "step {step}: the loss is {loss}; the first tensor that is not finite is {tensor}. {hint}"
+    )]
     Diverged {
         /// The step, counted from one.
         step: u64,

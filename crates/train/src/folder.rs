@@ -225,7 +225,10 @@ mod tests {
         let lines: Vec<Record> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines, [record, record]);
-        assert!(text.starts_with(r#"{"kind":"validation","step":3,"epoch":1,"loss":0.5"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"kind":"validation","step":3,"epoch":1,"loss":0.5"#),
+            "{text}"
+        );
         fs::remove_dir_all(&path).unwrap();
     }
 }

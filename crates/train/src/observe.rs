@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn recent_follows_a_change() {
         let mut recent = Recent::default();
-        let step = |loss: f64| Tally { loss: 8.0 * loss, top1_errors: 4.0, top5_errors: 0.0, images: 8.0 };
+        let step =
+            |loss: f64| Tally { loss: 8.0 * loss, top1_errors: 4.0, top5_errors: 0.0, images: 8.0 };
         (0..100).for_each(|_| recent.add(step(2.0), 0.5, 0.1));
         assert!((recent.score().loss - 2.0).abs() < 1e-9);
         assert!((recent.images_per_s() - 16.0).abs() < 1e-9);

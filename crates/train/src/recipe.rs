@@ -111,27 +111,50 @@ pub struct Layer {
     pub decay: Option<f64>,
 }
 
-/// Where parameters start.
+/// Where parameters start. In TOML: `"constant 1"`, `"normal 0.01"`, `"scaled-normal 1.4"`,
+/// `"fan-in-uniform"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(try_from = "String", into = "String")]
 pub enum Init {
     /// All the same.
-    Constant {
-        /// The value.
-        value: f64,
-    },
-    /// N(0, std).
-    Normal {
-        /// The standard deviation.
-        std: f64,
-    },
-    /// N(0, gain / sqrt(fan-in)), where the fan-in is how many inputs a unit sums.
-    ScaledNormal {
-        /// The standard deviation of a unit's output, given inputs of variance one.
-        gain: f64,
-    },
+    Constant(f64),
+    /// N(0, std), by its standard deviation.
+    Normal(f64),
+    /// N(0, gain / sqrt(fan-in)), where the fan-in is how many inputs a unit sums: given inputs of
+    /// variance one, outputs have the gain as their standard deviation.
+    ScaledNormal(f64),
     /// Even over +-1 / sqrt(fan-in): what PyTorch does when nobody says otherwise.
     FanInUniform,
+}
+
+impl From<Init> for String {
+    fn from(init: Init) -> String {
+        match init {
+            Init::Constant(value) => format!("constant {value}"),
+            Init::Normal(std) => format!("normal {std}"),
+            Init::ScaledNormal(gain) => format!("scaled-normal {gain}"),
+            Init::FanInUniform => "fan-in-uniform".to_string(),
+        }
+    }
+}
+
+impl TryFrom<String> for Init {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Init, String> {
+        let (kind, number) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let number = number.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        match (kind, number) {
+            ("constant", Some(value)) => Ok(Init::Constant(value)),
+            ("normal", Some(std)) => Ok(Init::Normal(std)),
+            ("scaled-normal", Some(gain)) => Ok(Init::ScaledNormal(gain)),
+            ("fan-in-uniform", None) => Ok(Init::FanInUniform),
+            _ => Err(format!(
+                "initial values are \"constant X\", \"normal STD\", \"scaled-normal GAIN\" or \
+                 \"fan-in-uniform\", and not \"{text}\""
+            )),
+        }
+    }
 }
 
 /// A parameter's part of a recipe, with every default filled in.
@@ -150,9 +173,9 @@ impl Init {
     pub fn for_fan_in(self, fan_in: usize) -> layers::init::Init {
         use layers::init::Init as Start;
         match self {
-            Init::Constant { value } => Start::Constant(value as f32),
-            Init::Normal { std } => Start::Normal { std: std as f32 },
-            Init::ScaledNormal { gain } => {
+            Init::Constant(value) => Start::Constant(value as f32),
+            Init::Normal(std) => Start::Normal { std: std as f32 },
+            Init::ScaledNormal(gain) => {
                 Start::Normal { std: (gain / (fan_in.max(1) as f64).sqrt()) as f32 }
             }
             Init::FanInUniform => Start::FanIn,
@@ -168,10 +191,10 @@ impl Recipe {
         let rate = rule.rate.unwrap_or(1.0);
         let decay = rule.decay.unwrap_or(self.decay);
         if is_bias {
-            let init = rule.biases.unwrap_or(Init::Constant { value: 0.0 });
+            let init = rule.biases.unwrap_or(Init::Constant(0.0));
             ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
         } else {
-            let init = rule.weights.unwrap_or(Init::Normal { std: 0.01 });
+            let init = rule.weights.unwrap_or(Init::Normal(0.01));
             ParameterRule { init, rate, decay }
         }
     }
@@ -241,7 +264,10 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            tail.char_indices().map(|(at, _)| at).chain([tail.len()]).any(|at| fits(rest, &tail[at..]))
+            tail.char_indices()
+                .map(|(at, _)| at)
+                .chain([tail.len()])
+                .any(|at| fits(rest, &tail[at..]))
         }),
     }
 }
@@ -304,9 +330,24 @@ mod tests {
     }
 
     #[test]
+    fn initial_values_are_words() {
+        for init in
+            [Init::Constant(-0.5), Init::Normal(0.01), Init::ScaledNormal(1.5), Init::FanInUniform]
+        {
+            assert_eq!(Init::try_from(String::from(init)), Ok(init));
+        }
+        for wrong in ["normal", "normal x", "gauss 1", "fan-in-uniform 2", "constant inf", ""] {
+            assert!(Init::try_from(wrong.to_string()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn crops_come_from_a_larger_square() {
         let paper = recipes::paper();
-        assert_eq!([paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)], [256, 256, 72]);
+        assert_eq!(
+            [paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)],
+            [256, 256, 72]
+        );
         assert_eq!(recipes::cifar_19pct().side(32, 32), 32);
     }
 

@@ -235,11 +235,11 @@ fn biases(biases: Init) -> Layer {
 }
 
 fn normal(std: f64) -> Init {
-    Init::Normal { std }
+    Init::Normal(std)
 }
 
 fn constant(value: f64) -> Init {
-    Init::Constant { value }
+    Init::Constant(value)
 }
 
 #[cfg(test)]
@@ -310,8 +310,7 @@ mod tests {
             (cifar_19pct(), &[("fc10", 0.01, 3.0)]),
             (cifar_18pct(), &[("fc10", 0.01, 1.0)]),
         ] {
-            let convs =
-                [("conv1", 0.0001, 0.004), ("conv2", 0.01, 0.004), ("conv3", 0.01, 0.004)];
+            let convs = [("conv1", 0.0001, 0.004), ("conv2", 0.01, 0.004), ("conv3", 0.01, 0.004)];
             for &(layer, std, decay) in convs.iter().chain(last) {
                 let rule = recipe.rule(&format!("{layer}.weight"));
                 assert_eq!((rule.init, rule.decay), (normal(std), decay), "{layer}");

@@ -87,10 +87,11 @@ impl Job {
     ) -> Result<Outcome> {
         let mut status = Status::begun();
         folder.status(&status)?;
-        let step = plan.open(device)?;
-        let outcome = step.enter(|step| {
-            let mut training = Training::new(self, step, folder, observer, stop, &mut status);
-            training.run()
+        let outcome = plan.open(device).and_then(|step| {
+            step.enter(|step| {
+                let mut training = Training::new(self, step, folder, observer, stop, &mut status);
+                training.run()
+            })
         });
         match &outcome {
             Ok(outcome) => {

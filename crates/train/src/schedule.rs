@@ -97,16 +97,12 @@ impl Schedule {
                 everywhere(factor.powi(passed as i32))
             }
             Schedule::Plateau { factor, .. } => everywhere(factor.powi(state.drops as i32)),
-            Schedule::Phases { phases } => {
-                match phases.iter().rfind(|phase| phase.from <= epoch) {
-                    None => everywhere(1.0),
-                    Some(phase) => Setting {
-                        rate: phase.rate,
-                        color: phase.color,
-                        layers: Some(&phase.layers),
-                    },
+            Schedule::Phases { phases } => match phases.iter().rfind(|phase| phase.from <= epoch) {
+                None => everywhere(1.0),
+                Some(phase) => {
+                    Setting { rate: phase.rate, color: phase.color, layers: Some(&phase.layers) }
                 }
-            }
+            },
         }
     }
 

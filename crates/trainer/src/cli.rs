@@ -40,7 +40,7 @@ Examples:
   alexnet train                                             alexnet-64 on generated shapes
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
-  alexnet train --set recipe.layers.conv2.bias.value=0 --set recipe.schedule.kind=constant
+  alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
 
 A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the weights);
 `alexnet --help` lists all exit codes.";

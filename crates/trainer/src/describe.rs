@@ -4,10 +4,11 @@ use crate::cli::DescribeArgs;
 use crate::fault::{Fault, Result};
 use crate::settings::find_recipe;
 use layers::{Mode, Spec};
+use serde::Serialize;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use train::recipe::Mean;
+use train::recipe::{Mean, Recipe};
 use train::recipes;
 use train::step::{Memory, Plan};
 
@@ -18,9 +19,8 @@ use train::step::{Memory, Plan};
 pub fn describe(args: &DescribeArgs) -> Result<()> {
     match (&args.model, &args.recipe) {
         (None, Some(recipe)) => {
-            let recipe = find_recipe(recipe)?;
-            let table = toml::Table::from_iter([("recipe".to_string(), table(&recipe))]);
-            print!("{}", toml::to_string(&table).expect("a recipe is a table"));
+            let page = Page { recipe: find_recipe(recipe)? };
+            print!("{}", toml::to_string(&page).expect("a recipe is a table"));
         }
         (None, None) => list(),
         (Some(model), _) => {
@@ -37,8 +37,10 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
     Ok(())
 }
 
-fn table(recipe: &train::recipe::Recipe) -> toml::Value {
-    toml::Value::try_from(recipe).expect("a recipe is a table")
+/// A recipe as it stands in a file for `--config`.
+#[derive(Serialize)]
+struct Page {
+    recipe: Recipe,
 }
 
 /// A built-in model, or one in a TOML file.

@@ -79,10 +79,8 @@ impl Settings {
     /// # Errors
     /// Exit code 4 if it cannot be read.
     pub fn read(path: &Path) -> Result<Settings> {
-        let refused = |reason: String| Fault {
-            code: 4,
-            message: format!("{}: {reason}", path.display()),
-        };
+        let refused =
+            |reason: String| Fault { code: 4, message: format!("{}: {reason}", path.display()) };
         let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         toml::from_str(&text).map_err(|error| refused(error.to_string()))
     }
@@ -94,7 +92,8 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         let recipe = &self.recipe;
-        let finite = |name: &str, value: f64, least: f64| match value.is_finite() && value >= least {
+        let finite = |name: &str, value: f64, least: f64| match value.is_finite() && value >= least
+        {
             true => Ok(()),
             false => Err(Fault::usage(format!("{name} is {value}; it must be at least {least}"))),
         };
@@ -121,7 +120,9 @@ pub fn find_recipe(name: &str) -> Result<Recipe> {
     recipes::find(name).ok_or_else(|| {
         let names = recipes::all().iter().map(|(name, _)| *name);
         let hint = did_you_mean(name, names);
-        Fault::usage(format!("there is no recipe `{name}`{hint} (`alexnet describe` lists them all)"))
+        Fault::usage(format!(
+            "there is no recipe `{name}`{hint} (`alexnet describe` lists them all)"
+        ))
     })
 }
 
@@ -172,9 +173,9 @@ fn parse_assignment(assignment: &str) -> Result<Table> {
     })?;
     let as_written = format!("{key} = {value}").parse::<Table>();
     let quoted = || format!("{key} = {}", Value::from(value.trim())).parse::<Table>();
-    as_written
-        .or_else(|_| quoted())
-        .map_err(|_| Fault::usage(format!("--set {assignment}: `{key}` is not the name of a setting")))
+    as_written.or_else(|_| quoted()).map_err(|_| {
+        Fault::usage(format!("--set {assignment}: `{key}` is not the name of a setting"))
+    })
 }
 
 fn flags(args: &TrainArgs) -> Table {
@@ -231,11 +232,11 @@ fn same_kind(old: &Table, new: &Table) -> bool {
 
 /// An error of the reader, with its place and the nearest name.
 fn explain(error: &str, origin: &Origin) -> Fault {
-    let quoted: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
     let first_line = error.lines().next().unwrap_or(error).trim_end();
+    let quoted: Vec<&str> = first_line.split('`').skip(1).step_by(2).collect();
     let typed = quoted.first().copied().unwrap_or_default();
-    let unknown = first_line.starts_with("unknown field")
-        || first_line.starts_with("unknown variant");
+    let unknown =
+        first_line.starts_with("unknown field") || first_line.starts_with("unknown variant");
     let what = if unknown {
         let noun = if first_line.starts_with("unknown field") { "setting" } else { "value" };
         let known = &quoted[1..];
@@ -298,15 +299,15 @@ mod tests {
         let settings = set(&[
             "recipe.rate=0.5",
             "recipe.schedule.kind=constant",
-            r#"recipe.layers."conv*".weights={kind="normal",std=0.5}"#,
-            "recipe.layers.conv2.biases.value=0.1",
+            r#"recipe.layers."conv*".weights=normal 0.5"#,
+            "recipe.layers.conv2.biases=constant 0.1",
             "max_steps=7",
         ])
         .unwrap();
         assert_eq!(settings.recipe.rate, 0.5);
         assert_eq!(settings.recipe.schedule, Schedule::Constant {});
-        assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal { std: 0.5 });
-        assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant { value: 0.1 });
+        assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
+        assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
         assert_eq!(settings.max_steps, Some(7));
     }
 
@@ -322,10 +323,11 @@ mod tests {
     fn wrong_words_are_answered_with_the_nearest() {
         for (assignment, expected) in [
             ("recipe.ratee=1", "there is no setting `ratee`; did you mean `rate`?"),
-            ("recipe.schedule.kind=platoo", "did you mean `plateau`?"),
+            ("recipe.schedule.kind=platau", "did you mean `plateau`?"),
             ("recipe.base=papper", "there is no recipe `papper`; did you mean `paper`?"),
             ("recipe.layers.conv1.rat=1", "did you mean `rate`?"),
             ("sead=1", "did you mean `seed`?"),
+            ("recipe.layers.fc6.biases=1", "initial values are"),
             ("recipe.rate=fast", "invalid type"),
             ("recipe.rate", "write KEY=VALUE"),
             ("recipe.batch=0", "must be at least 1"),

@@ -115,7 +115,9 @@ fn open_images(
     let threads = args.machine.threads.unwrap_or(0);
     let named = args.data.as_deref();
     let Some(name) = named.or(config.map(|config| config.data.as_str())) else {
-        return Err(Fault::usage("--data: say what to test on; the weights lie in no run's folder"));
+        return Err(Fault::usage(
+            "--data: say what to test on; the weights lie in no run's folder",
+        ));
     };
     let config = config.filter(|_| named.is_none());
     let images = match config.and_then(|config| config.fake_data) {

@@ -30,12 +30,11 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         print!("{}", settings.to_toml());
         return Ok(0);
     }
-    let stop = signals::listen()?;
     let device = Device::open(settings.device.parse()?, settings.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
-        say("WARNING: built without optimisation, many times slower: use cargo build --release");
+        say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
 
     let images = open_images(&settings, &spec)?;
@@ -64,6 +63,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
     say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
 
+    let stop = signals::listen()?; // until here a signal ends the program: there is nothing to save
     let mut folder = match &args.run {
         Some(path) => RunFolder::create(path)?,
         None => RunFolder::create_under(Path::new("runs"), &job.spec.name)?,
@@ -118,6 +118,9 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
 /// Fills in what depends on several settings, so that the saved configuration is complete.
 fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
+    if let Ok(path) = std::fs::canonicalize(&settings.data) {
+        settings.data = path.display().to_string(); // so that a later test finds it from anywhere
+    }
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit else { return };
     // By heart: the same few images again and again, as they are, at one rate, in steps enough for the
