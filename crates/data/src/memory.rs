@@ -80,4 +80,8 @@ impl Source for Memory {
             None => Ok(&self.pixels[index * self.image_bytes..][..self.image_bytes]),
         }
     }
+
+    fn remarks(&self) -> Vec<String> {
+        self.source.remarks()
+    }
 }

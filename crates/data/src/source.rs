@@ -34,6 +34,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If the image cannot be read or decoded.
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]>;
+
+    /// What the images read so far give cause to tell the user, once.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Room to read and decode an image in; each thread keeps one, so that reading allocates nothing new.
@@ -94,5 +99,9 @@ impl Source for Subset {
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
         self.source.read(self.original(index), buffer)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.source.remarks()
     }
 }

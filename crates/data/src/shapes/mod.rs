@@ -15,9 +15,10 @@ pub const CLASSES: [&str; 10] =
 /// scraps of other colours about. Drawn anew at each [`read`](Source::read), from (seed, index) alone, and by
 /// arithmetic that every processor rounds alike.
 ///
-/// A network must learn outlines: a shape may be lighter or darker than its background, anywhere, at any
-/// angle, so no pixel by itself tells anything. A linear classifier on the pixels errs on four images
-/// out of five, little better than guessing (nine out of ten); this crate's tests hold it to that.
+/// A network must learn outlines: a shape is lighter than its background, but of any colour, anywhere, at any angle, so
+/// that no pixel by itself says much. A linear classifier on the pixels errs on two images out of three
+/// (guessing: nine out of ten), and this crate's tests hold it to that; a small convolutional network
+/// errs on fewer than two in a hundred after five epochs.
 #[derive(Clone, Debug)]
 pub struct Shapes {
     classes: Vec<String>,

@@ -43,8 +43,8 @@ impl Scene {
     /// Image `index` of the data that belong to `seed`.
     pub(super) fn draw(seed: u64, index: u32, outline: Outline) -> Scene {
         let mut stream = Stream::new(seed, Purpose::Generate, 0, index);
-        let base = color(&mut stream);
-        let rough = stream.between(10.0, 45.0);
+        let base = color(&mut stream, 15.0, 150.0);
+        let rough = stream.between(5.0, 35.0);
         let slope = direction(&mut stream);
         let steep = stream.between(0.0, 45.0);
         let mut texture = [[base; CELLS + 1]; CELLS + 1];
@@ -60,7 +60,7 @@ impl Scene {
         }
         let scraps = std::array::from_fn(|_| Scrap::draw(&mut stream));
         let shape = Figure::draw(&mut stream, outline, base);
-        let noise = stream.between(6.0, 40.0);
+        let noise = stream.between(4.0, 30.0);
         let noise_words = Stream::new(seed, Purpose::Generate, 1, index);
         Scene { texture, scraps, shape, noise, noise_words }
     }
@@ -149,7 +149,7 @@ impl Scrap {
             from,
             along: (heading.0 * length, heading.1 * length),
             half_width: stream.between(0.02, 0.07),
-            color: color(stream),
+            color: color(stream, 15.0, 240.0),
         }
     }
 
@@ -170,14 +170,14 @@ impl Scrap {
 
 impl Figure {
     fn draw(stream: &mut Stream, outline: Outline, background: Color) -> Figure {
-        let radius = stream.between(0.42, 0.8);
+        let radius = stream.between(0.55, 0.85);
         let reach = 1.0 - radius; // so that all of it is in the image
         Figure {
             outline,
             radius,
             centre: (stream.between(-reach, reach), stream.between(-reach, reach)),
             turn: direction(stream),
-            color: color_apart_from(stream, background),
+            color: color_lighter_than(stream, background),
         }
     }
 
@@ -188,16 +188,17 @@ impl Figure {
     }
 }
 
-fn color(stream: &mut Stream) -> Color {
-    std::array::from_fn(|_| stream.between(20.0, 235.0))
+/// A colour whose channels lie between two grey levels.
+fn color(stream: &mut Stream, darkest: f32, lightest: f32) -> Color {
+    std::array::from_fn(|_| stream.between(darkest, lightest))
 }
 
-/// A colour at least 70 grey levels (root mean square of the channels) from another.
-fn color_apart_from(stream: &mut Stream, other: Color) -> Color {
+/// A colour at least 55 grey levels (mean of the channels) lighter than another.
+fn color_lighter_than(stream: &mut Stream, other: Color) -> Color {
     loop {
-        let drawn = color(stream);
-        let squares: f32 = drawn.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
-        if squares > 3.0 * 70.0 * 70.0 {
+        let drawn = color(stream, 60.0, 255.0);
+        let lighter: f32 = drawn.iter().zip(other).map(|(a, b)| a - b).sum();
+        if lighter > 3.0 * 55.0 {
             return drawn;
         }
     }
