@@ -2,6 +2,7 @@
 
 use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
+use crate::progress::Reading;
 use data::{Fake, Options, Source, Statistics, Subset};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,9 +26,9 @@ impl Images {
     ///
     /// # Errors
     /// Exit code 3, with the path and what to do.
-    pub fn open(name: &str, side: usize, threads: usize) -> Result<Images> {
-        let options = Options { side, threads, ..Options::default() };
-        let set = data::open(name, &options)?;
+    pub fn open(name: &str, side: usize, threads: usize, reading: &Reading) -> Result<Images> {
+        let options = Options { threads, ..Options::with_side(side) };
+        let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
         let (train, test, notes) = (set.train, set.test, set.notes);
         Ok(Images { train, test, notes, name: name.to_string() })
     }
@@ -51,9 +52,10 @@ impl Images {
     ///
     /// # Errors
     /// Exit code 3 if too many images cannot be read.
-    pub fn statistics(&self, threads: usize) -> Result<Statistics> {
-        let most = (self.train.len() > Self::STATISTICS).then_some(Self::STATISTICS);
-        Ok(Statistics::of(&*self.train, threads, most, &|_| ())?)
+    pub fn statistics(&self, threads: usize, reading: &Reading) -> Result<Statistics> {
+        let count = self.train.len().min(Self::STATISTICS);
+        let progress = |done| reading.say("images measured for their mean", done, count);
+        Ok(Statistics::of(&*self.train, threads, Some(count), &progress)?)
     }
 
     /// One line for people.

@@ -3,7 +3,7 @@
 use crate::cli::EvalArgs;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
-use crate::progress::{self, percent};
+use crate::progress::{self, Reading, percent};
 use crate::settings::Settings;
 use crate::signals;
 use data::{Loader, Plan};
@@ -100,7 +100,8 @@ fn what(args: &EvalArgs) -> Result<(PathBuf, Option<Settings>)> {
         (None, Some(weights)) => {
             let config = weights.parent().map(|run| run.join("config.toml"));
             let config = config.filter(|path| path.exists());
-            Ok((weights.clone(), config.map(|path| Settings::read(&path)).transpose()?))
+            let config = config.map(|path| Settings::read(&path)).transpose()?;
+            Ok((weights.clone(), config))
         }
         (None, None) => unreachable!("clap asks for one of the two"),
     }
@@ -112,7 +113,7 @@ fn open_images(
     side: usize,
     classes: usize,
 ) -> Result<Images> {
-    let threads = args.machine.threads.unwrap_or(0);
+    let reading = Reading::new(args.output.progress);
     let named = args.data.as_deref();
     let Some(name) = named.or(config.map(|config| config.data.as_str())) else {
         return Err(Fault::usage(
@@ -122,7 +123,7 @@ fn open_images(
     let config = config.filter(|_| named.is_none());
     let images = match config.and_then(|config| config.fake_data) {
         Some(count) => Images::fake(count, side, classes),
-        None => Images::open(name, side, threads)?,
+        None => Images::open(name, side, args.machine.workers.unwrap_or(0), &reading)?,
     };
     Ok(match config.and_then(|config| config.overfit) {
         Some(count) => images.overfit(count),

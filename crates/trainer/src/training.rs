@@ -4,7 +4,7 @@ use crate::cli::TrainArgs;
 use crate::describe::{find_model, grouped};
 use crate::fault::{Fault, Result};
 use crate::images::{Images, memory_line};
-use crate::progress::{self, duration, percent};
+use crate::progress::{self, Reading, duration, percent};
 use crate::settings::{Settings, did_you_mean};
 use crate::{machine, signals};
 use layers::Spec;
@@ -37,14 +37,15 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
 
-    let images = open_images(&settings, &spec)?;
+    let reading = Reading::new(args.output.progress);
+    let images = open_images(&settings, &spec, &reading)?;
     images.notes.iter().for_each(|note| say(note));
     let classes = images.train.classes().len();
     if spec.classes()? != classes {
         say(&format!("{}: {} classes made {classes}, as the data has", spec.name, spec.classes()?));
     }
     let spec = spec.with_classes(classes)?;
-    let statistics = images.statistics(settings.threads)?;
+    let statistics = images.statistics(settings.workers, &reading)?;
     let job = Job {
         spec,
         recipe: settings.recipe.clone(),
@@ -81,12 +82,12 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     Ok(outcome.stopped.map_or(0, signals::exit_code))
 }
 
-fn open_images(settings: &Settings, spec: &Spec) -> Result<Images> {
+fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Images> {
     let [height, width, _] = spec.input;
     let side = settings.recipe.side(height, width);
     let images = match settings.fake_data {
         Some(count) => Images::fake(count, side, spec.classes()?),
-        None => Images::open(&settings.data, side, settings.threads)?,
+        None => Images::open(&settings.data, side, settings.workers, reading)?,
     };
     Ok(match settings.overfit {
         Some(count) => images.overfit(count),

@@ -6,6 +6,7 @@ mod lines;
 
 use crate::cli::ProgressKind;
 use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use train::observe::{Observer, Silent};
 
@@ -17,6 +18,28 @@ pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {
         ProgressKind::Bar => Box::new(bar::Bar::new()),
         ProgressKind::Json => Box::new(json::Json::new()),
         ProgressKind::None => Box::new(Silent),
+    }
+}
+
+/// What is said while a data set is read, if that takes long.
+pub struct Reading {
+    rate: Option<Mutex<Rate>>,
+}
+
+impl Reading {
+    /// Says nothing for the first seconds, and nothing at all where progress is for programs.
+    pub fn new(kind: ProgressKind) -> Reading {
+        let shown = !matches!(kind, ProgressKind::None | ProgressKind::Json);
+        let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
+        Reading { rate: shown.then(|| Mutex::new(rate())) }
+    }
+
+    /// `done` of `of` are done; from any thread.
+    pub fn say(&self, what: &str, done: usize, of: usize) {
+        let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
+        if rate.is_some_and(|mut rate| rate.due()) {
+            eprintln!("{what}: {done} of {of}");
+        }
     }
 }
 
