@@ -125,29 +125,33 @@ impl RunFolder {
     /// The folder that the user named: made if need be, and refused if it holds anything.
     ///
     /// # Errors
-    /// [`Error::RunFolder`] if it is not empty or no folder, [`Error::Write`].
+    /// As [`check`](Self::check), and [`Error::Write`].
     pub fn create(path: &Path) -> Result<RunFolder> {
-        let refused =
-            |reason: &str| Error::RunFolder { path: path.into(), reason: reason.to_string() };
-        let failed = |source| Error::Write { path: path.into(), source };
-        match fs::read_dir(path) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(refused(
-                        "the folder is not empty, and a run overwrites nothing: name another with \
-                         --run, or remove this one",
-                    ));
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                return Err(refused("this is a file; --run names a folder"));
-            }
-            Err(_) => fs::create_dir_all(path).map_err(failed)?,
-        }
+        Self::check(path)?;
+        fs::create_dir_all(path).map_err(|source| Error::Write { path: path.into(), source })?;
         let metrics = path.join("metrics.jsonl");
         let opened = OpenOptions::new().append(true).create_new(true).open(&metrics);
         let metrics = opened.map_err(|source| Error::Write { path: metrics, source })?;
         Ok(RunFolder { path: path.into(), metrics })
+    }
+
+    /// Whether [`create`](Self::create) would refuse the folder, before anything slow is done.
+    ///
+    /// # Errors
+    /// [`Error::RunFolder`] if it is not empty or no folder.
+    pub fn check(path: &Path) -> Result<()> {
+        let refused =
+            |reason: &str| Err(Error::RunFolder { path: path.into(), reason: reason.to_string() });
+        match fs::read_dir(path).map(|entries| entries.count()) {
+            Ok(1..) => refused(
+                "the folder is not empty, and a run overwrites nothing: name another with --run, or \
+                 remove this one",
+            ),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                refused("this is a file; --run names a folder")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where it is.

@@ -327,7 +327,7 @@ mod tests {
             ("recipe.base=papper", "there is no recipe `papper`; did you mean `paper`?"),
             ("recipe.layers.conv1.rat=1", "did you mean `rate`?"),
             ("sead=1", "did you mean `seed`?"),
-            ("recipe.layers.fc6.biases=1", "initial values are"),
+            ("recipe.layers.fc6.biases=big", "initial values are"),
             ("recipe.rate=fast", "invalid type"),
             ("recipe.rate", "write KEY=VALUE"),
             ("recipe.batch=0", "must be at least 1"),

@@ -30,6 +30,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         print!("{}", settings.to_toml());
         return Ok(0);
     }
+    args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
     let device = Device::open(settings.device.parse()?, settings.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
