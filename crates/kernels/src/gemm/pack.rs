@@ -1,0 +1,77 @@
+//! Memory that threads share, and bringing B into panels.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Floats of which each thread writes its own part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a borrowed slice of floats; those who read or write through it promise to stay apart.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(floats: &'a mut [f32]) -> Shared<'a> {
+        Shared { start: floats.as_mut_ptr(), len: floats.len(), borrowed: PhantomData }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where element `idx` lies; inside, or just behind the last.
+    pub fn at(&self, idx: usize) -> *mut f32 {
+        assert!(idx <= self.len, "element {idx} of {}", self.len);
+        self.start.wrapping_add(idx)
+    }
+
+    /// Some of the floats, to write.
+    ///
+    /// # Safety
+    /// As long as the slice lives nobody else reads or writes these floats.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the borrowed slice; the caller keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Packs rows of B that lie `row` floats apart in memory: `panel` gets `columns` floats of each, filled up
+/// with zeros to `width`.
+pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, panel: &mut [f32]) {
+    for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
+        let (some, rest) = packed.split_at_mut(columns);
+        some.copy_from_slice(&b[k * row..k * row + columns]);
+        rest.fill(0.0);
+    }
+}
+
+/// Packs columns of B that lie `column` floats apart in memory, each of them a run of k:
+/// `panel[k][n] = b[n][k]`, with zeros from `columns` to `width`.
+pub(crate) fn transpose_panel(
+    b: &[f32],
+    column: usize,
+    columns: usize,
+    width: usize,
+    panel: &mut [f32],
+) {
+    const BLOCK: usize = 16;
+    let depth = panel.len() / width;
+    for first in (0..depth).step_by(BLOCK) {
+        let block = &mut panel[first * width..(first + BLOCK).min(depth) * width];
+        for n in 0..columns {
+            let run = &b[n * column + first..];
+            for (packed, &b) in block.chunks_exact_mut(width).zip(run) {
+                packed[n] = b;
+            }
+        }
+        block.chunks_exact_mut(width).for_each(|packed| packed[columns..].fill(0.0));
+    }
+}

@@ -1,0 +1,213 @@
+//! The tile with AVX-512.
+
+use super::{Layout, Start, Tile};
+use std::arch::x86_64::*;
+
+/// Floats in a register.
+const LANES: usize = 16;
+/// Three rows of A are reached from one pointer (0, 1 and 2 rows on): 5 pointers and the distance fit into
+/// the general registers where 14 would not.
+const POINTERS: usize = 5;
+/// Steps of k between two updates of the pointers.
+const UNROLL: usize = 4;
+
+/// # Safety
+/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor has AVX-512.
+pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
+    // SAFETY: the caller's promise goes on.
+    unsafe {
+        match (tile.rows, tile.columns > LANES) {
+            (1, true) => layout::<1, 2>(tile, c),
+            (2, true) => layout::<2, 2>(tile, c),
+            (3, true) => layout::<3, 2>(tile, c),
+            (4, true) => layout::<4, 2>(tile, c),
+            (5, true) => layout::<5, 2>(tile, c),
+            (6, true) => layout::<6, 2>(tile, c),
+            (7, true) => layout::<7, 2>(tile, c),
+            (8, true) => layout::<8, 2>(tile, c),
+            (9, true) => layout::<9, 2>(tile, c),
+            (10, true) => layout::<10, 2>(tile, c),
+            (11, true) => layout::<11, 2>(tile, c),
+            (12, true) => layout::<12, 2>(tile, c),
+            (13, true) => layout::<13, 2>(tile, c),
+            (14, true) => layout::<14, 2>(tile, c),
+            (1, false) => layout::<1, 1>(tile, c),
+            (2, false) => layout::<2, 1>(tile, c),
+            (3, false) => layout::<3, 1>(tile, c),
+            (4, false) => layout::<4, 1>(tile, c),
+            (5, false) => layout::<5, 1>(tile, c),
+            (6, false) => layout::<6, 1>(tile, c),
+            (7, false) => layout::<7, 1>(tile, c),
+            (8, false) => layout::<8, 1>(tile, c),
+            (9, false) => layout::<9, 1>(tile, c),
+            (10, false) => layout::<10, 1>(tile, c),
+            (11, false) => layout::<11, 1>(tile, c),
+            (12, false) => layout::<12, 1>(tile, c),
+            (13, false) => layout::<13, 1>(tile, c),
+            (14, false) => layout::<14, 1>(tile, c),
+            _ => unreachable!("a tile of {} rows", tile.rows),
+        }
+    }
+}
+
+/// # Safety
+/// As [`run`].
+#[target_feature(enable = "avx512f")]
+unsafe fn layout<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32) {
+    // SAFETY: the caller's promise goes on.
+    unsafe {
+        match tile.layout {
+            Layout::Rows(row) => compute::<R, V, true>(tile, c, row),
+            Layout::Columns(k) => compute::<R, V, false>(tile, c, k),
+        }
+    }
+}
+
+/// # Safety
+/// As [`run`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
+    tile: &Tile<'_>,
+    c: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise goes on.
+    let mut sums = unsafe { start::<R, V>(tile, c) };
+    for outer in 0..tile.outer.count {
+        for middle in 0..tile.middle.count {
+            let a = outer * tile.outer.a + middle * tile.middle.a;
+            let b = outer * tile.outer.b + middle * tile.middle.b;
+            // SAFETY: both lie in their slices, and so does what the innermost loop reads from there.
+            unsafe {
+                let (a, b) = (tile.a.as_ptr().add(a), tile.b.as_ptr().add(b));
+                innermost::<R, V, ALONG_K>(&mut sums, a, b, stride, tile.inner);
+            }
+        }
+    }
+    // SAFETY: the caller's promise goes on.
+    unsafe { finish::<R, V>(tile, c, &sums) }
+}
+
+/// # Safety
+/// `a` and `b` begin runs as long as `inner` says.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
+    sums: &mut [[__m512; V]; R],
+    mut a: *const f32,
+    mut b: *const f32,
+    stride: usize,
+    inner: usize,
+) {
+    // SAFETY: each pointer stays within its run, or one step behind it unread.
+    unsafe {
+        if ALONG_K {
+            let mut rows: [*const f32; POINTERS] =
+                std::array::from_fn(|i| a.wrapping_add(3 * i * stride));
+            let mut left = inner;
+            while left >= UNROLL {
+                for u in 0..UNROLL {
+                    step(sums, b.add(u * 2 * LANES), |r| {
+                        *rows[r / 3].wrapping_add(r % 3 * stride).add(u)
+                    });
+                }
+                rows.iter_mut().for_each(|row| *row = row.wrapping_add(UNROLL));
+                b = b.add(UNROLL * 2 * LANES);
+                left -= UNROLL;
+            }
+            for _ in 0..left {
+                step(sums, b, |r| *rows[r / 3].wrapping_add(r % 3 * stride));
+                rows.iter_mut().for_each(|row| *row = row.wrapping_add(1));
+                b = b.add(2 * LANES);
+            }
+        } else {
+            for _ in 0..inner {
+                step(sums, b, |r| *a.add(r));
+                a = a.wrapping_add(stride);
+                b = b.add(2 * LANES);
+            }
+        }
+    }
+}
+
+/// One k: all sums of the tile.
+///
+/// # Safety
+/// `b` begins 32 floats; `a(r)` may be read for every row.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn step<const R: usize, const V: usize>(
+    sums: &mut [[__m512; V]; R],
+    b: *const f32,
+    a: impl Fn(usize) -> f32,
+) {
+    // SAFETY: V registers of floats lie at `b`.
+    let b: [__m512; V] = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(b.add(v * LANES)) });
+    for r in 0..R {
+        let a = _mm512_set1_ps(a(r));
+        for v in 0..V {
+            sums[r][v] = _mm512_fmadd_ps(a, b[v], sums[r][v]);
+        }
+    }
+}
+
+/// The columns of register `v` that the tile has.
+fn mask(columns: usize, v: usize) -> __mmask16 {
+    match columns.saturating_sub(v * LANES) {
+        LANES.. => !0,
+        some => (1 << some) - 1,
+    }
+}
+
+/// # Safety
+/// As [`run`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn start<const R: usize, const V: usize>(
+    tile: &Tile<'_>,
+    c: *const f32,
+) -> [[__m512; V]; R] {
+    let mut sums = [[_mm512_setzero_ps(); V]; R];
+    for (r, sums) in sums.iter_mut().enumerate() {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: what the mask leaves of C, or of the bias, is the tile's; the rest is not read.
+            unsafe {
+                match tile.start {
+                    Start::Zero => {}
+                    Start::Sum => {
+                        let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
+                        *sum = _mm512_maskz_loadu_ps(mask(tile.columns, v), c);
+                    }
+                    Start::Bias(bias) => {
+                        let bias = bias.as_ptr().wrapping_add(v * LANES);
+                        *sum = _mm512_maskz_loadu_ps(mask(tile.columns, v), bias);
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// As [`run`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn finish<const R: usize, const V: usize>(
+    tile: &Tile<'_>,
+    c: *mut f32,
+    sums: &[[__m512; V]; R],
+) {
+    for (r, sums) in sums.iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate() {
+            // The second operand is what comes out where it is NaN.
+            let value = if tile.relu { _mm512_max_ps(_mm512_setzero_ps(), sum) } else { sum };
+            // SAFETY: the mask leaves what is the tile's.
+            unsafe {
+                let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
+                _mm512_mask_storeu_ps(c, mask(tile.columns, v), value);
+            }
+        }
+    }
+}
