@@ -130,3 +130,6 @@ impl Source for Cifar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,6 @@ fn guess(bytes: &[u8]) -> &'static str {
         _ => "not an image of any known kind",
     }
 }
+
+#[cfg(test)]
+mod tests;

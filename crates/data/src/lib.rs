@@ -33,6 +33,8 @@ mod loader;
 mod memory;
 mod open;
 mod parallel;
+#[cfg(test)]
+mod scratch_dir;
 pub mod shapes;
 mod source;
 mod statistics;

@@ -157,3 +157,6 @@ fn none_readable(path: &Path, tries: usize, first: &Error) -> Error {
     let problem = format!("none of {tries} images can be read (the first: {first})");
     Error::layout(path, problem, "point --data to a folder of JPEG or PNG files")
 }
+
+#[cfg(test)]
+mod tests;
