@@ -1,1 +1,136 @@
-//! To come.
+//! Local response normalisation (section 3.3).
+//!
+//! The paper's formula, for channel i at one pixel, in its symbols:
+//!
+//! ```text
+//! b_i = a_i / (k + alpha sum_j a_j^2)^beta       j in i - n/2 ..= i + n/2, inside the channels
+//! ```
+//!
+//! Here x is a, y is b, and s is the bracket. What the field disagrees about are options: whether
+//! alpha is divided by the number of terms (`divide_alpha`; the 2012 source, Caffe and PyTorch do, the
+//! paper's formula does not), whether windows end at a tower's edge (`towers`), and whether the window
+//! lies across channels or in the map of one channel (`Region`). A window of even size reaches one
+//! further down than up, as in the source: it starts at i - floor(size / 2).
+//!
+//! Backward computes s from x again, which is cheaper than reading it back from memory:
+//!
+//! ```text
+//! dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1)    j whose window holds i
+//! ```
+
+mod across;
+mod cpu;
+mod power;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+mod within;
+
+use tensor::{Device, Result, Shape, Slot};
+
+/// Where a window lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// Over neighbouring channels of one pixel.
+    AcrossChannels {
+        /// Windows end at the edges of this many equal blocks of channels.
+        towers: usize,
+    },
+    /// Over `size` x `size` pixels of one channel's map.
+    WithinChannel,
+}
+
+/// An input of `[images, height, width, channels]`, and the formula's constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Geometry {
+    /// How many images.
+    pub images: usize,
+    /// Of the map.
+    pub height: usize,
+    /// Of the map.
+    pub width: usize,
+    /// Of all towers together.
+    pub channels: usize,
+    /// Where a window lies.
+    pub region: Region,
+    /// n: channels in a window, or the side of a window in the map.
+    pub size: usize,
+    /// As the user gives it: see `divide_alpha`.
+    pub alpha: f32,
+    /// The exponent. 0.75, 0.5 and 1 are fast.
+    pub beta: f32,
+    /// Keeps s positive.
+    pub k: f32,
+    /// Divide alpha by the number of terms of a whole window.
+    pub divide_alpha: bool,
+}
+
+impl Geometry {
+    /// Of x and of y.
+    pub fn shape(&self) -> Shape {
+        Shape::from([self.images, self.height, self.width, self.channels])
+    }
+
+    /// Terms in a window that lies inside.
+    pub fn terms(&self) -> usize {
+        match self.region {
+            Region::AcrossChannels { .. } => self.size,
+            Region::WithinChannel => self.size * self.size,
+        }
+    }
+
+    /// What the sum of squares is multiplied by.
+    pub fn alpha_per_term(&self) -> f32 {
+        match self.divide_alpha {
+            true => self.alpha / self.terms() as f32,
+            false => self.alpha,
+        }
+    }
+
+    /// How far a window reaches below its centre, and above.
+    fn reach(&self) -> (usize, usize) {
+        (self.size / 2, self.size - 1 - self.size / 2)
+    }
+
+    fn check(&self, operands: &[Slot]) {
+        let len = self.shape().len();
+        assert!(
+            operands.iter().all(|slot| slot.len() == len),
+            "operands {operands:?} are not of {:?}",
+            self.shape()
+        );
+        assert!(self.size > 0, "a window holds at least its centre");
+        assert!(self.k > 0.0 && self.alpha >= 0.0, "k {} or alpha {}", self.k, self.alpha);
+        if let Region::AcrossChannels { towers } = self.region {
+            let even = towers > 0 && self.channels.is_multiple_of(towers);
+            assert!(even, "{} channels in {towers} equal towers", self.channels);
+        }
+    }
+}
+
+/// y = x s^-beta.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// If an operand is not of the geometry's shape, or a constant is out of range, here and below.
+pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    g.check(&[x, y]);
+    match device {
+        Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// dx from x and dy.
+///
+/// # Errors
+/// If the device fails.
+pub fn backward(device: &mut Device, g: &Geometry, x: Slot, dy: Slot, dx: Slot) -> Result<()> {
+    g.check(&[x, dy, dx]);
+    match device {
+        Device::Cpu(cpu) => cpu::backward(cpu, g, x, dy, dx),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}

@@ -1,1 +1,164 @@
-//! To come.
+//! Max and average pooling over square windows, which overlap where stride < window (section 3.4).
+//!
+//! Output pixel o sees input pixels o * stride - pad ..= o * stride - pad + window - 1 along each side,
+//! those that exist. With in, z, s, p for the extent, window, stride and padding there are
+//!
+//! ```text
+//! out = 1 + floor((in + 2p - z) / s)     or ceil: then the last window may hang over the edge
+//! ```
+//!
+//! A window that would begin beyond the input and its leading padding sees nothing and is dropped.
+//!
+//! * `Max`: y is the greatest; NaN counts as greater than all, so that it is seen. dy goes to every
+//!   input that equals it (`Ties::All`, the 2012 source) or to the first in reading order
+//!   (`Ties::First`, Caffe and PyTorch); overlapping windows add.
+//! * `Average`: divides by the number of pixels that exist.
+
+mod cpu;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use tensor::{Device, Result, Shape, Slot};
+
+/// Which of several greatest inputs receives the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// All of them, each the whole gradient.
+    All,
+    /// The first, row by row.
+    First,
+}
+
+/// What a window is reduced to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The greatest.
+    Max {
+        /// Which of equals receives the gradient.
+        ties: Ties,
+    },
+    /// The mean of the pixels that exist.
+    Average,
+}
+
+/// An input of `[images, height, width, channels]`, and the windows over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// How many images.
+    pub images: usize,
+    /// Of the input map.
+    pub height: usize,
+    /// Of the input map.
+    pub width: usize,
+    /// Pooled each by itself.
+    pub channels: usize,
+    /// What a window is reduced to.
+    pub kind: Kind,
+    /// z: the side of a window.
+    pub window: usize,
+    /// s: pixels from one window to the next.
+    pub stride: usize,
+    /// Pixels around the map that windows may cover but that do not exist. Less than the window.
+    pub pad: usize,
+    /// Round the output's size up: the last window may hang over the edge.
+    pub ceil: bool,
+}
+
+impl Geometry {
+    /// Of x.
+    pub fn in_shape(&self) -> Shape {
+        Shape::from([self.images, self.height, self.width, self.channels])
+    }
+
+    /// Of y.
+    pub fn out_shape(&self) -> Shape {
+        Shape::from([self.images, self.out_height(), self.out_width(), self.channels])
+    }
+
+    /// Of the output map.
+    pub fn out_height(&self) -> usize {
+        self.out_extent(self.height)
+    }
+
+    /// Of the output map.
+    pub fn out_width(&self) -> usize {
+        self.out_extent(self.width)
+    }
+
+    fn out_extent(&self, extent: usize) -> usize {
+        let room = (extent + 2 * self.pad).checked_sub(self.window);
+        let room = room.unwrap_or_else(|| {
+            panic!("a window of {} over {extent} pixels, {} padding", self.window, self.pad)
+        });
+        if !self.ceil {
+            return room / self.stride + 1;
+        }
+        let out = room.div_ceil(self.stride) + 1;
+        let last_begins_inside = (out - 1) * self.stride < extent + self.pad;
+        if last_begins_inside { out } else { out - 1 }
+    }
+
+    /// The input rows (or columns) that output row `out` sees, of `extent`.
+    fn seen(&self, out: usize, extent: usize) -> Range<usize> {
+        let begin = out * self.stride;
+        begin.saturating_sub(self.pad)..(begin + self.window - self.pad).min(extent)
+    }
+
+    /// The output rows (or columns), of `out_extent`, that see input row `at`.
+    fn seen_by(&self, at: usize, out_extent: usize) -> Range<usize> {
+        let end = (at + self.pad) / self.stride + 1;
+        let begin = (at + self.pad + 1).saturating_sub(self.window).div_ceil(self.stride);
+        begin.min(out_extent)..end.min(out_extent)
+    }
+
+    fn check(&self, inputs: &[Slot], outputs: &[Slot]) {
+        assert!(self.stride > 0, "a stride of zero");
+        assert!(
+            self.pad < self.window,
+            "padding {} in a window of {}: some windows would see nothing",
+            self.pad,
+            self.window
+        );
+        for (slots, shape) in [(inputs, self.in_shape()), (outputs, self.out_shape())] {
+            let fit = slots.iter().all(|slot| slot.len() == shape.len());
+            assert!(fit, "operands {slots:?} are not of {shape:?}");
+        }
+    }
+}
+
+/// y from x.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// If an operand does not have the geometry's shape, or a window can lie in the padding altogether,
+/// here and below.
+pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    g.check(&[x], &[y]);
+    match device {
+        Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// dx from dy; x and y tell where each maximum was.
+///
+/// # Errors
+/// If the device fails.
+pub fn backward(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    y: Slot,
+    dy: Slot,
+    dx: Slot,
+) -> Result<()> {
+    g.check(&[x, dx], &[y, dy]);
+    match device {
+        Device::Cpu(cpu) => cpu::backward(cpu, g, x, y, dy, dx),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}

@@ -1,1 +1,99 @@
-//! To come.
+//! Softmax, the cross-entropy of the labels, its gradient, and how many guesses were wrong, in one
+//! pass.
+//!
+//! ```text
+//! p[n][c]       = exp(x[n][c] - max) / sum over d of exp(x[n][d] - max)
+//! loss          = - sum over n of log p[n][label n]
+//! dlogits[n][c] = (p[n][c] - [c = label n]) / images counted
+//! ```
+//!
+//! A guess among several equal scores counts in part, as in the 2012 source: with g scores above
+//! the label's and e equal to it (itself included), top-k gives the credit min(1, (k - g) / e), if
+//! any. Errors are one minus the credit.
+
+mod cpu;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+use tensor::{DType, Device, Result, Slot};
+
+/// The label of an image that takes no part: padding of a last, short batch.
+pub const IGNORED: u32 = u32::MAX;
+
+/// The sizes of a batch of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Rows.
+    pub images: usize,
+    /// Scores a row.
+    pub classes: usize,
+}
+
+impl Geometry {
+    fn check(&self, scores: [Slot; 2], labels: Slot, tally: Slot) {
+        for slot in scores {
+            let expected = self.images * self.classes;
+            assert_eq!(slot.len(), expected, "scores of {} x {}", self.images, self.classes);
+        }
+        assert!(labels.len() == self.images && labels.dtype() == DType::U32, "one label an image");
+        assert_eq!(tally.len(), 4, "a tally is four floats");
+    }
+}
+
+/// Losses, errors and the gradient of the mean loss.
+///
+/// `tally` becomes `[sum of losses, top-1 errors, top-5 errors, images counted]`.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// If slots do not fit the geometry, or a label names no class.
+pub fn forward_backward(
+    device: &mut Device,
+    g: &Geometry,
+    logits: Slot,
+    labels: Slot,
+    dlogits: Slot,
+    tally: Slot,
+) -> Result<()> {
+    g.check([logits, dlogits], labels, tally);
+    match device {
+        Device::Cpu(cpu) => cpu::forward_backward(cpu, g, logits, labels, dlogits, tally),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// Losses, errors and every row's probabilities, those of ignored images too.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// As [`forward_backward`].
+pub fn forward(
+    device: &mut Device,
+    g: &Geometry,
+    logits: Slot,
+    labels: Slot,
+    probabilities: Slot,
+    tally: Slot,
+) -> Result<()> {
+    g.check([logits, probabilities], labels, tally);
+    match device {
+        Device::Cpu(cpu) => cpu::forward(cpu, g, logits, labels, probabilities, tally),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// The error of one guess among the best `k`: one minus the credit. 1 if the label's score is NaN.
+pub fn top_error(scores: &[f32], label: usize, k: usize) -> f64 {
+    let own = scores[label];
+    let above = scores.iter().filter(|&&score| score > own || score.is_nan()).count();
+    let equal = scores.iter().filter(|&&score| score == own).count();
+    match k.checked_sub(above) {
+        Some(free) if equal > 0 => 1.0 - (free as f64 / equal as f64).min(1.0),
+        _ => 1.0,
+    }
+}

@@ -1,0 +1,132 @@
+use super::*;
+use ndarray::{ArrayD, IxDyn};
+use proptest::prelude::*;
+use testkit::gradient::{Differences, central_differences};
+use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+
+const KINDS: [Activation; 4] = [
+    Activation::Relu,
+    Activation::Tanh { outer: 1.0, inner: 1.0 },
+    Activation::Tanh { outer: 1.7159, inner: 0.6667 },
+    Activation::Logistic,
+];
+
+fn run(device: &mut Device, kind: Activation, x: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
+    let mut slots = Slots::new();
+    let x_slot = slots.floats([x.len()], x.to_vec());
+    let [dy_slot, masked] = [0; 2].map(|_| slots.floats([dy.len()], dy.to_vec()));
+    let [y, dx] = [0; 2].map(|_| slots.room([x.len()]));
+    slots.load(device);
+    forward(device, kind, x_slot, y).unwrap();
+    backward(device, kind, y, dy_slot, dx).unwrap();
+    mask_by_relu(device, y, masked).unwrap();
+    [y, dx, masked].map(|slot| device.download(slot))
+}
+
+#[test]
+fn known_answers() {
+    let x = [-2.0, -0.0, 0.0, 3.0, f32::NAN];
+    each_device(|device| {
+        let [y, dx, masked] = run(device, Activation::Relu, &x, &[1.0, 2.0, 3.0, 4.0, 5.0]);
+        close(&y, &[0.0, 0.0, 0.0, 3.0, f32::NAN], 0.0);
+        close(&dx[..4], &[0.0, 0.0, 0.0, 4.0][..], 0.0);
+        assert_eq!(dx[..4], masked[..4]);
+        // tanh(1) and 1 / (1 + e^-1), to ten places.
+        let tanh = Activation::Tanh { outer: 2.0, inner: 0.5 };
+        close(&run(device, tanh, &[2.0], &[1.0])[0], &[2.0 * 0.761_594_156], 1e-7);
+        close(&run(device, Activation::Logistic, &[1.0], &[1.0])[0], &[0.731_058_578_6], 1e-7);
+    });
+}
+
+#[test]
+fn far_out_they_are_flat_and_nan_stays() {
+    let x = [-f32::INFINITY, -1e30, -100.0, 100.0, 1e30, f32::INFINITY, f32::NAN];
+    each_device(|device| {
+        let [y, dx, _] = run(device, KINDS[1], &x, &[1.0; 7]);
+        assert_eq!(y[..6], [-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]);
+        assert!(y[6].is_nan() && dx[6].is_nan());
+        let [y, dx, _] = run(device, Activation::Logistic, &x, &[1.0; 7]);
+        assert!(y[..3].iter().all(|&y| (0.0..1e-37).contains(&y)) && y[3..6] == [1.0; 3], "{y:?}");
+        assert!(y[6].is_nan() && dx[6].is_nan());
+    });
+}
+
+/// 5 units in the last place are 3e-7, for every magnitude, tiny ones too.
+#[test]
+fn tanh_and_logistic_are_exact_to_a_few_units() {
+    let x: Vec<f32> = (0..400_000)
+        .map(|i| (i as f32 - 2e5) * 1e-4)
+        .chain((0..2000).map(|i| 1e-20 * 1.03f32.powi(i)))
+        .collect();
+    let mut device = Device::cpu(2);
+    let [tanh, logistic] =
+        [KINDS[1], Activation::Logistic].map(|kind| run(&mut device, kind, &x, &x)[0].clone());
+    for ((&x, tanh), logistic) in x.iter().zip(tanh).zip(logistic) {
+        let error = |y: f32, truth: f64| (f64::from(y) - truth).abs() / truth.abs().max(1e-40);
+        let x64 = f64::from(x);
+        assert!(error(tanh, x64.tanh()) < 3e-7, "tanh({x}) = {tanh}");
+        assert!(error(logistic, 1.0 / (1.0 + (-x64).exp())) < 3e-7, "logistic({x}) = {logistic}");
+    }
+}
+
+#[test]
+fn references_are_derivatives() {
+    let x: Vec<f64> = random_array(3, 50).iter().map(|&x| f64::from(x)).collect();
+    let array = |values: &[f64]| ArrayD::from_shape_vec(IxDyn(&[values.len()]), values.to_vec());
+    for kind in KINDS {
+        central_differences(
+            &x,
+            |x| reference::forward(kind, &array(x).unwrap()).to_vec(),
+            |x, dy| {
+                let y = reference::forward(kind, &array(x).unwrap());
+                reference::backward(kind, &y, &array(dy).unwrap()).to_vec()
+            },
+            Differences::F64,
+        );
+    }
+}
+
+trait ToVec {
+    fn to_vec(&self) -> Vec<f64>;
+}
+
+impl ToVec for ArrayD<f64> {
+    fn to_vec(&self) -> Vec<f64> {
+        self.iter().copied().collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn every_device_follows_the_reference(len in 1usize..300, seed: u64, kind in 0usize..4) {
+        let kind = KINDS[kind];
+        let [x, dy] = [seed, !seed].map(|seed| random_array(seed, IxDyn(&[len])));
+        let y = reference::forward(kind, &x.mapv(f64::from));
+        let dx = reference::backward(kind, &y, &dy.mapv(f64::from));
+        each_device(|device| {
+            let [actual_y, actual_dx, _] =
+                run(device, kind, x.as_slice().unwrap(), dy.as_slice().unwrap());
+            close(&actual_y, &y, 1e-6);
+            close(&actual_dx, &dx, 1e-6);
+        });
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let [x, dy] = [1, 2].map(|seed| random_array(seed, 100_003).to_vec());
+    for kind in KINDS {
+        same_bits_for_threads(|threads| run(&mut Device::cpu(threads), kind, &x, &dy).concat());
+    }
+}
+
+#[test]
+#[should_panic(expected = "differ in size")]
+fn sizes_must_agree() {
+    let mut slots = Slots::new();
+    let [x, y] = [2, 3].map(|len| slots.room([len]));
+    let mut device = Device::cpu(1);
+    slots.load(&mut device);
+    forward(&mut device, Activation::Relu, x, y).unwrap();
+}

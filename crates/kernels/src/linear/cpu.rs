@@ -1,0 +1,275 @@
+//! The fully connected layer on the CPU: three arrangements of one tile.
+//!
+//! w is the big operand, so each pass is arranged to stream it once. Forward computes y^T, whose
+//! rows are w's rows, read where they lie. For dx, w is B: threads copy a block of it into panels
+//! that stay in their second-level cache. For dw, x and dy are packed, and dw is written once, in
+//! place.
+
+use super::Geometry;
+use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
+use tensor::{Cpu, Pool, Result, Slot};
+
+/// k of a block: four panels of it fit the second-level cache with room to spare.
+const DEPTH: usize = 512;
+/// Rows of w that a thread multiplies at once in the forward pass.
+const ROWS: usize = 64;
+/// Columns of w that a thread packs at once for dx.
+const SPAN: usize = 256;
+/// Rows of w in such a block.
+const SPAN_DEPTH: usize = 256;
+/// Columns of dw that a thread computes at once.
+const BAND: usize = 512;
+/// Images in a block of the sum for dw.
+const BAND_DEPTH: usize = 256;
+
+pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
+    let width = Isa::best().columns();
+    let padded_images = g.images.next_multiple_of(width);
+    let forward = padded_images * (g.inputs + g.outputs);
+    let backward_input = threads * SPAN * SPAN_DEPTH;
+    let backward_weights = g.images * (g.inputs.next_multiple_of(width) + g.outputs);
+    forward.max(backward_input).max(backward_weights)
+}
+
+/// How many blocks of `size` cover `total`, and block `idx`: its start and length.
+fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
+    (idx * size, size.min(total - idx * size))
+}
+
+/// A tile over one run of k.
+fn tile<'a>(
+    isa: Isa,
+    a: (&'a [f32], Layout),
+    b: &'a [f32],
+    depth: usize,
+    start: Start<'a>,
+) -> Tile<'a> {
+    let (a, layout) = a;
+    Tile {
+        rows: isa.rows(),
+        columns: isa.columns(),
+        a,
+        layout,
+        b,
+        outer: Loop::ONCE,
+        middle: Loop::ONCE,
+        inner: depth,
+        c: 0,
+        c_row: 0,
+        start,
+        relu: false,
+    }
+}
+
+/// Continue the sum, except in the first block of k.
+fn start<'a>(block: usize) -> Start<'a> {
+    if block == 0 { Start::Zero } else { Start::Sum }
+}
+
+pub(super) fn forward(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    x: Slot,
+    w: Slot,
+    b: Slot,
+    y: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
+    forward_with(Isa::best(), pool, g, (x, w, b), y, scratch);
+    Ok(())
+}
+
+/// y^T = w x^T: tiles of w's rows by panels of images; each thread's rows are then turned over into
+/// y.
+pub(super) fn forward_with(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    (x, w, b): (&[f32], &[f32], &[f32]),
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
+    let panels = images.div_ceil(width);
+    let wide = panels * width;
+    let (x_panels, turned) = scratch.split_at_mut(wide * inputs);
+    pack_images(pool, g, x, x_panels, width);
+
+    let (x_panels, y) = (&*x_panels, Shared::new(y));
+    pool.chunks(&mut turned[..outputs * wide], ROWS * wide, |unit, y_t| {
+        let (first, rows) = block(outputs, ROWS, unit);
+        let c = Shared::new(y_t);
+        for k in 0..inputs.div_ceil(DEPTH) {
+            let (k_first, depth) = block(inputs, DEPTH, k);
+            for (row, rows) in isa.cut(rows).iter() {
+                let a = &w[(first + row) * inputs + k_first..];
+                for panel in 0..panels {
+                    let at = k_first * wide + panel * depth * width;
+                    let packed = &x_panels[at..at + depth * width];
+                    let columns = width.min(images - panel * width);
+                    let (c_first, layout) = (row * wide + panel * width, Layout::Rows(inputs));
+                    let tile = tile(isa, (a, layout), packed, depth, start(k));
+                    let tile = Tile { rows, columns, c: c_first, c_row: wide, ..tile };
+                    // SAFETY: these rows of y^T are this thread's chunk.
+                    unsafe { isa.tile(&tile, &c) };
+                }
+            }
+        }
+        let bias = &b[first..first + rows];
+        for n in 0..images {
+            let at = n * outputs + first;
+            // SAFETY: units have different columns of y.
+            let y = unsafe { y.part(at..at + rows) };
+            let column = y_t[n..].iter().step_by(wide);
+            for ((y, sum), bias) in y.iter_mut().zip(column).zip(bias) {
+                let value = sum + bias;
+                *y = if g.relu && value <= 0.0 { 0.0 } else { value };
+            }
+        }
+    });
+}
+
+/// x^T in panels: block of k by block of k, in each every panel of images.
+fn pack_images(pool: &Pool, g: &Geometry, x: &[f32], panels: &mut [f32], width: usize) {
+    let wide = g.images.next_multiple_of(width);
+    pool.chunks(panels, wide * DEPTH, |k, panels| {
+        let (k_first, depth) = block(g.inputs, DEPTH, k);
+        for (idx, panel) in panels.chunks_exact_mut(depth * width).enumerate() {
+            let first = idx * width;
+            let columns = width.min(g.images - first);
+            transpose_panel(&x[first * g.inputs + k_first..], g.inputs, columns, width, panel);
+        }
+    });
+}
+
+pub(super) fn backward_input(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    dy: Slot,
+    w: Slot,
+    dx: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
+    backward_input_with(Isa::best(), pool, g, (dy, w), dx, scratch);
+    Ok(())
+}
+
+/// dx = dy w: dy's rows are read where they lie; a thread packs blocks of w as it comes to them.
+pub(super) fn backward_input_with(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    (dy, w): (&[f32], &[f32]),
+    dx: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (inputs, outputs, width) = (g.inputs, g.outputs, isa.columns());
+    let (dx, scratch) = (Shared::new(dx), Shared::new(scratch));
+    pool.each_with_thread(inputs.div_ceil(SPAN), |unit, thread| {
+        let (first, span) = block(inputs, SPAN, unit);
+        let own = thread * SPAN * SPAN_DEPTH..(thread + 1) * SPAN * SPAN_DEPTH;
+        // SAFETY: each thread has a part of its own.
+        let packed = unsafe { scratch.part(own) };
+        for k in 0..outputs.div_ceil(SPAN_DEPTH) {
+            let (k_first, depth) = block(outputs, SPAN_DEPTH, k);
+            let panels = packed.chunks_exact_mut(depth * width).take(span.div_ceil(width));
+            for (idx, panel) in panels.enumerate() {
+                let columns = width.min(span - idx * width);
+                let rows = &w[k_first * inputs + first + idx * width..];
+                copy_rows(rows, inputs, columns, width, panel);
+            }
+            for (row, rows) in isa.cut(g.images).iter() {
+                let a = (&dy[row * outputs + k_first..], Layout::Rows(outputs));
+                for (idx, panel) in
+                    packed.chunks_exact(depth * width).take(span.div_ceil(width)).enumerate()
+                {
+                    let columns = width.min(span - idx * width);
+                    let c = row * inputs + first + idx * width;
+                    let tile = tile(isa, a, panel, depth, start(k));
+                    let tile = Tile { rows, columns, c, c_row: inputs, ..tile };
+                    // SAFETY: units have different columns of dx.
+                    unsafe { isa.tile(&tile, &dx) };
+                }
+            }
+        }
+    });
+}
+
+pub(super) fn backward_weights(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    x: Slot,
+    dy: Slot,
+    dw: Slot,
+    db: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
+    backward_weights_with(Isa::best(), pool, g, (x, dy), dw, scratch);
+    sum_rows(pool, dy, db);
+    Ok(())
+}
+
+/// dw = dy^T x: a thread has a band of columns of dw, whose panels of x stay in its cache while the
+/// rows go by.
+pub(super) fn backward_weights_with(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    (x, dy): (&[f32], &[f32]),
+    dw: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
+    let padded_inputs = inputs.next_multiple_of(width);
+    let (x_panels, dy_tiles) = scratch.split_at_mut(images * padded_inputs);
+    let cut = isa.cut(outputs);
+    pool.chunks(&mut x_panels[..], images * width, |idx, panel| {
+        let columns = width.min(inputs - idx * width);
+        copy_rows(&x[idx * width..], inputs, columns, width, panel);
+    });
+    let tiles = Shared::new(&mut dy_tiles[..images * outputs]);
+    pool.each(cut.parts, |idx| {
+        let (first, rows) = cut.part(idx);
+        // SAFETY: tiles follow one another.
+        let tile = unsafe { tiles.part(first * images..(first + rows) * images) };
+        copy_rows(&dy[first..], outputs, rows, rows, tile);
+    });
+
+    let (x_panels, dy_tiles, dw) = (&*x_panels, &*dy_tiles, Shared::new(dw));
+    pool.each(inputs.div_ceil(BAND), |unit| {
+        let (first, band) = block(inputs, BAND, unit);
+        for n in 0..images.div_ceil(BAND_DEPTH) {
+            let (n_first, depth) = block(images, BAND_DEPTH, n);
+            for (row, rows) in cut.iter() {
+                let a = (&dy_tiles[row * images + n_first * rows..], Layout::Columns(rows));
+                for idx in 0..band.div_ceil(width) {
+                    let column = first + idx * width;
+                    let columns = width.min(inputs - column);
+                    let panel = &x_panels[column * images + n_first * width..];
+                    let tile = tile(isa, a, panel, depth, start(n));
+                    let c = row * inputs + column;
+                    let tile = Tile { rows, columns, c, c_row: inputs, ..tile };
+                    // SAFETY: units have different columns of dw.
+                    unsafe { isa.tile(&tile, &dw) };
+                }
+            }
+        }
+    });
+}
+
+/// `sums[o] = sum over n of rows[n][o]`, in f64, n ascending.
+fn sum_rows(pool: &Pool, rows: &[f32], sums: &mut [f32]) {
+    const RUN: usize = 64;
+    let width = sums.len();
+    pool.chunks(sums, RUN, |idx, sums| {
+        let mut exact = [0.0f64; RUN];
+        for row in rows.chunks_exact(width) {
+            let run = &row[idx * RUN..idx * RUN + sums.len()];
+            exact.iter_mut().zip(run).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
+    });
+}

@@ -1,0 +1,149 @@
+use super::{Geometry, backward_input, backward_weights, cpu, forward, reference};
+use crate::gemm::Isa;
+use ndarray::{Array1, Array2};
+use proptest::prelude::*;
+use tensor::{DType, Device, Planner, Pool, Shape};
+use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+
+/// What the three passes make, in one vector each: y, dx, dw, db.
+fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
+    let mut slots = Slots::new();
+    let x = slots.array(&random_array(seed, (g.images, g.inputs)));
+    let w = slots.array(&random_array(seed + 1, (g.outputs, g.inputs)));
+    let b = slots.array(&random_array(seed + 2, g.outputs));
+    let dy = slots.array(&random_array(seed + 3, (g.images, g.outputs)));
+    let y = slots.room(Shape::from([g.images, g.outputs]));
+    let dx = slots.room(Shape::from([g.images, g.inputs]));
+    let dw = slots.room(Shape::from([g.outputs, g.inputs]));
+    let db = slots.room(Shape::from([g.outputs]));
+    let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+    slots.load(device);
+    forward(device, g, x, w, b, y, scratch).unwrap();
+    backward_input(device, g, dy, w, dx, scratch).unwrap();
+    backward_weights(device, g, x, dy, dw, db, scratch).unwrap();
+    [y, dx, dw, db].map(|slot| device.download(slot))
+}
+
+fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
+    let x: Array2<f32> = random_array(seed, (g.images, g.inputs));
+    let w: Array2<f32> = random_array(seed + 1, (g.outputs, g.inputs));
+    let b: Array1<f32> = random_array(seed + 2, g.outputs);
+    let dy: Array2<f32> = random_array(seed + 3, (g.images, g.outputs));
+    let (dw, db) = reference::backward_weights(x.view(), dy.view());
+    [
+        reference::forward(x.view(), w.view(), b.view(), g.relu).into_raw_vec_and_offset().0,
+        reference::backward_input(dy.view(), w.view()).into_raw_vec_and_offset().0,
+        dw.into_raw_vec_and_offset().0,
+        db.into_raw_vec_and_offset().0,
+    ]
+}
+
+/// By hand: x = [1 2], w = [[3 4] [-5 6]], b = [1 -8] give w x + b = [12 -1].
+#[test]
+fn known_answers() {
+    let one = |g: &Geometry| {
+        let mut device = Device::cpu(2);
+        let mut planner = Planner::new();
+        let mut slot = |n: usize| planner.claim(DType::F32, Shape::from([n]));
+        let (x, w, b, y, s) = (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(2)));
+        device.reserve(planner.total()).unwrap();
+        device.upload(x, &[1.0f32, 2.0]);
+        device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]);
+        device.upload(b, &[1.0f32, -8.0]);
+        forward(&mut device, g, x, w, b, y, s).unwrap();
+        device.download::<f32>(y)
+    };
+    let g = Geometry { images: 1, inputs: 2, outputs: 2, relu: false };
+    assert_eq!(one(&g), [12.0, -1.0]);
+    assert_eq!(one(&Geometry { relu: true, ..g }), [12.0, 0.0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn equals_the_reference(
+        images in prop_oneof![1usize..4, 30usize..36, Just(70)],
+        inputs in prop_oneof![1usize..40, 500usize..530, Just(257)],
+        outputs in prop_oneof![1usize..40, 60usize..70, Just(263)],
+        relu: bool,
+        seed in 0u64..1000,
+    ) {
+        let g = Geometry { images, inputs, outputs, relu };
+        let expected = references(&g, seed);
+        each_device(|device| {
+            let actual = passes(device, &g, seed);
+            // Operands are of the order of one: an f32 sum of K terms is off by about sqrt(K) eps a
+            // term.
+            for ((actual, expected), terms) in
+                actual.iter().zip(&expected).zip([inputs, outputs, images, images])
+            {
+                close(actual, expected, 8e-6 * (terms as f64).sqrt());
+            }
+        });
+    }
+}
+
+/// Both transposes: <dy, x w^T> = <dx, x> = <dw, w>.
+#[test]
+fn gradients_are_adjoint() {
+    let g = Geometry { images: 5, inputs: 37, outputs: 19, relu: false };
+    each_device(|device| {
+        let x: Array2<f32> = random_array(7, (g.images, g.inputs));
+        let w: Array2<f32> = random_array(8, (g.outputs, g.inputs));
+        let b: Array1<f32> = random_array(9, g.outputs);
+        let dy: Array2<f32> = random_array(10, (g.images, g.outputs));
+        let [y, dx, dw, db] = passes(device, &g, 7);
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let dy = dy.as_slice().unwrap();
+        let bias = dot(&db, b.as_slice().unwrap());
+        let whole = dot(dy, &y);
+        assert!((whole - bias - dot(&dx, x.as_slice().unwrap())).abs() < 1e-3);
+        assert!((whole - bias - dot(&dw, w.as_slice().unwrap())).abs() < 1e-3);
+    });
+}
+
+#[test]
+fn bits_depend_on_neither_threads_nor_instructions() {
+    let g = Geometry { images: 33, inputs: 1030, outputs: 300, relu: true };
+    same_bits_for_threads(|threads| passes(&mut Device::cpu(threads), &g, 3).concat());
+
+    let x: Array2<f32> = random_array(3, (g.images, g.inputs));
+    let w: Array2<f32> = random_array(4, (g.outputs, g.inputs));
+    let b: Array1<f32> = random_array(5, g.outputs);
+    let dy: Array2<f32> = random_array(6, (g.images, g.outputs));
+    let [x, w, dy] = [&x, &w, &dy].map(|array| array.as_slice().unwrap());
+    let pool = Pool::new(2);
+    let on = |isa: Isa| {
+        let mut scratch = vec![f32::NAN; 2 * g.scratch(2)];
+        let mut y = vec![0.0; g.images * g.outputs];
+        let mut dx = vec![0.0; g.images * g.inputs];
+        let mut dw = vec![0.0; g.outputs * g.inputs];
+        cpu::forward_with(isa, &pool, &g, (x, w, b.as_slice().unwrap()), &mut y, &mut scratch);
+        cpu::backward_input_with(isa, &pool, &g, (dy, w), &mut dx, &mut scratch);
+        cpu::backward_weights_with(isa, &pool, &g, (x, dy), &mut dw, &mut scratch);
+        [y, dx, dw].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let best = on(Isa::best());
+    for isa in Isa::available() {
+        assert!(on(isa) == best, "{isa:?}");
+    }
+}
+
+#[test]
+fn nothing_hides_a_nan() {
+    let g = Geometry { images: 2, inputs: 3, outputs: 4, relu: true };
+    each_device(|device| {
+        let mut slots = Slots::new();
+        let x = slots.array(&Array2::<f32>::from_elem((2, 3), f32::NAN));
+        let w = slots.array(&random_array(1, (4, 3)));
+        let b = slots.array(&random_array(2, 4));
+        let y = slots.room(Shape::from([2, 4]));
+        let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+        slots.load(device);
+        forward(device, &g, x, w, b, y, scratch).unwrap();
+        assert!(device.download::<f32>(y).iter().all(|y| y.is_nan()));
+    });
+}

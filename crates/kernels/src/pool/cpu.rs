@@ -1,0 +1,185 @@
+//! On the CPU: a task is a few rows of what is written, and vectors run along the channels.
+
+use super::{Geometry, Kind, Ties};
+use crate::simd::{CHUNK, vectorized};
+use tensor::{Cpu, Result, Slot};
+
+/// Channels of one pixel that are worked on at once where a mask is needed.
+const STRIP: usize = 256;
+
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    let ([x, y], pool) = cpu.floats_with_pool([x, y]);
+    let (x, row_len, rows) = (&*x, g.out_width() * g.channels, g.out_height());
+    let in_len = g.height * g.width * g.channels;
+    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(y, rows_a_task * row_len, |task, y| {
+        vectorized(|| {
+            for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_a_task + idx;
+                let image = image(x, in_len, row / rows);
+                match g.kind {
+                    Kind::Max { .. } => max_row(g, image, row % rows, y),
+                    Kind::Average => average_row(g, image, row % rows, y),
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
+pub(super) fn backward(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    x: Slot,
+    y: Slot,
+    dy: Slot,
+    dx: Slot,
+) -> Result<()> {
+    let ([x, y, dy, dx], pool) = cpu.floats_with_pool([x, y, dy, dx]);
+    let (x, y, dy, row_len) = (&*x, &*y, &*dy, g.width * g.channels);
+    let in_len = g.height * row_len;
+    let out_len = g.out_height() * g.out_width() * g.channels;
+    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(dx, rows_a_task * row_len, |task, dx| {
+        vectorized(|| {
+            for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_a_task + idx;
+                let number = row / g.height;
+                let x = image(x, in_len, number);
+                let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
+                match g.kind {
+                    Kind::Max { ties: Ties::All } => all_greatest(g, row % g.height, x, y, dy, dx),
+                    Kind::Max { ties: Ties::First } => {
+                        first_greatest(g, row % g.height, x, y, dy, dx)
+                    }
+                    Kind::Average => shares(g, row % g.height, dy, dx),
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
+fn image(all: &[f32], len: usize, number: usize) -> &[f32] {
+    &all[number * len..][..len]
+}
+
+/// The channels of one pixel of a map that is `width` pixels wide.
+#[inline(always)]
+fn pixel<'a>(map: &'a [f32], g: &Geometry, width: usize, at: (usize, usize)) -> &'a [f32] {
+    &map[(at.0 * width + at.1) * g.channels..][..g.channels]
+}
+
+/// One row of maxima.
+#[inline(always)]
+fn max_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
+    for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
+        let columns = g.seen(out_column, g.width);
+        y.fill(f32::NEG_INFINITY);
+        for row in g.seen(out_row, g.height) {
+            for column in columns.clone() {
+                for (y, &x) in y.iter_mut().zip(pixel(x, g, g.width, (row, column))) {
+                    // NaN takes the place and, as nothing is greater, keeps it.
+                    *y = if x > *y || x.is_nan() { x } else { *y };
+                }
+            }
+        }
+    }
+}
+
+/// One row of means.
+#[inline(always)]
+fn average_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
+    let rows = g.seen(out_row, g.height);
+    for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
+        let columns = g.seen(out_column, g.width);
+        y.fill(0.0);
+        for row in rows.clone() {
+            for column in columns.clone() {
+                for (y, &x) in y.iter_mut().zip(pixel(x, g, g.width, (row, column))) {
+                    *y += x;
+                }
+            }
+        }
+        let seen = (rows.len() * columns.len()) as f32;
+        y.iter_mut().for_each(|y| *y /= seen);
+    }
+}
+
+/// One row of dx: from every window that sees a pixel, dy where the pixel equals the window's maximum.
+#[inline(always)]
+fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let (out_rows, out_width) = (g.seen_by(row, g.out_height()), g.out_width());
+    for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+        let x = pixel(x, g, g.width, (row, column));
+        dx.fill(0.0);
+        for out_row in out_rows.clone() {
+            for out_column in g.seen_by(column, out_width) {
+                let [y, dy] = [y, dy].map(|all| pixel(all, g, out_width, (out_row, out_column)));
+                for (((dx, &x), &y), &dy) in dx.iter_mut().zip(x).zip(y).zip(dy) {
+                    *dx += if x == y { dy } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// One row of dx: from every window that sees it, dy where no pixel before it in the window equalled
+/// the maximum.
+#[inline(always)]
+fn first_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let out_width = g.out_width();
+    dx.fill(0.0);
+    for out_row in g.seen_by(row, g.out_height()) {
+        for out_column in 0..out_width {
+            for start in (0..g.channels).step_by(STRIP) {
+                let strip = start..g.channels.min(start + STRIP);
+                let [y, dy] = [y, dy]
+                    .map(|all| &pixel(all, g, out_width, (out_row, out_column))[strip.clone()]);
+                let mut open = [u32::MAX; STRIP];
+                for at in g.seen(out_row, g.height).start..=row {
+                    for column in g.seen(out_column, g.width) {
+                        let x = &pixel(x, g, g.width, (at, column))[strip.clone()];
+                        if at == row {
+                            let dx = &mut dx[column * g.channels..][strip.clone()];
+                            take_first(x, y, dy, dx, &mut open);
+                        } else {
+                            for ((open, &x), &y) in open.iter_mut().zip(x).zip(y) {
+                                *open &= if x == y { 0 } else { u32::MAX };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// dx += dy where x is the maximum and the window is still open, which it then no longer is.
+#[inline(always)]
+fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32; STRIP]) {
+    for ((((dx, open), &x), &y), &dy) in dx.iter_mut().zip(open).zip(x).zip(y).zip(dy) {
+        let equal = if x == y { u32::MAX } else { 0 };
+        *dx += f32::from_bits(dy.to_bits() & equal & *open);
+        *open &= !equal;
+    }
+}
+
+/// One row of dx: from every window that sees a pixel, its share of dy.
+#[inline(always)]
+fn shares(g: &Geometry, row: usize, dy: &[f32], dx: &mut [f32]) {
+    let out_width = g.out_width();
+    for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+        dx.fill(0.0);
+        for out_row in g.seen_by(row, g.out_height()) {
+            for out_column in g.seen_by(column, out_width) {
+                let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
+                let share = 1.0 / seen as f32;
+                let dy = pixel(dy, g, out_width, (out_row, out_column));
+                for (dx, &dy) in dx.iter_mut().zip(dy) {
+                    *dx += dy * share;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+use super::*;
+use ndarray::Array4;
+use proptest::prelude::*;
+use testkit::gradient::{Differences, adjoint, central_differences};
+use testkit::{
+    Slots, close, distinct_array, each_device, geometry, random_array, same_bits_for_threads,
+};
+
+const ALL: Kind = Kind::Max { ties: Ties::All };
+const FIRST: Kind = Kind::Max { ties: Ties::First };
+
+/// pool1 of the paper, for one channel.
+const PAPER: Geometry = Geometry {
+    images: 1,
+    height: 55,
+    width: 55,
+    channels: 1,
+    kind: ALL,
+    window: 3,
+    stride: 2,
+    pad: 0,
+    ceil: false,
+};
+
+fn run(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> [Vec<f32>; 2] {
+    let mut slots = Slots::new();
+    let [x, dy] = [x, dy].map(|array| slots.array(array));
+    let [y, dx] = [g.out_shape(), g.in_shape()].map(|shape| slots.room(shape));
+    slots.load(device);
+    forward(device, g, x, y).unwrap();
+    backward(device, g, x, y, dy, dx).unwrap();
+    [y, dx].map(|slot| device.download(slot))
+}
+
+fn in_dim(g: &Geometry) -> (usize, usize, usize, usize) {
+    (g.images, g.height, g.width, g.channels)
+}
+
+fn out_dim(g: &Geometry) -> (usize, usize, usize, usize) {
+    (g.images, g.out_height(), g.out_width(), g.channels)
+}
+
+/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR nets, whose size is rounded up (32,
+/// 16, 8, 4), and PyTorch's rule that a window may not begin in the padding behind the input.
+#[test]
+fn output_sizes() {
+    let out = |height, ceil| Geometry { height, ceil, ..PAPER }.out_height();
+    assert_eq!([55, 27, 13].map(|n| out(n, false)), [27, 13, 6]);
+    assert_eq!([32, 16, 8].map(|n| out(n, true)), [16, 8, 4]);
+    assert_eq!(out(32, false), 15);
+    let late = Geometry { height: 4, window: 2, stride: 3, pad: 1, ceil: true, ..PAPER };
+    // Windows at -1, 2; a third would begin at 5, past the input.
+    assert_eq!(late.out_height(), 2);
+}
+
+#[test]
+fn known_answers() {
+    let g = Geometry { height: 2, width: 3, window: 2, stride: 1, ..PAPER };
+    let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 5.0, 5.0, 5.0, 2.0, -1.0]).unwrap();
+    let dy = Array4::from_shape_vec(out_dim(&g), vec![1.0, 10.0]).unwrap();
+    each_device(|device| {
+        let [y, dx] = run(device, &g, &x, &dy);
+        assert_eq!((y, dx), (vec![5.0, 5.0], vec![0.0, 11.0, 10.0, 1.0, 0.0, 0.0]));
+        let [_, dx] = run(device, &Geometry { kind: FIRST, ..g }, &x, &dy);
+        assert_eq!(dx, [0.0, 11.0, 0.0, 0.0, 0.0, 0.0]);
+        let [y, dx] = run(device, &Geometry { kind: Kind::Average, ..g }, &x, &dy);
+        assert_eq!((y, dx), (vec![3.25, 2.75], vec![0.25, 2.75, 2.5, 0.25, 2.75, 2.5]));
+    });
+}
+
+/// The last window hangs over the edge: its mean is over the pixels that exist.
+#[test]
+fn an_average_counts_what_exists() {
+    let g = Geometry { height: 1, width: 4, window: 3, stride: 2, pad: 1, ..PAPER };
+    let g = Geometry { kind: Kind::Average, ceil: true, ..g };
+    let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 2.0, 4.0, 8.0]).unwrap();
+    let dy = Array4::ones(out_dim(&g));
+    each_device(|device| {
+        assert_eq!(run(device, &g, &x, &dy)[0][..3], [1.5, 14.0 / 3.0, 8.0]);
+    });
+}
+
+#[test]
+fn nan_is_the_greatest() {
+    let g = Geometry { height: 1, width: 6, window: 3, stride: 1, pad: 1, ..PAPER };
+    for at in 0..6 {
+        let mut x = random_array(at as u64, in_dim(&g));
+        x[[0, 0, at, 0]] = f32::NAN;
+        each_device(|device| {
+            for kind in [ALL, FIRST, Kind::Average] {
+                let g = Geometry { kind, ..g };
+                let [y, _] = run(device, &g, &x, &Array4::ones(out_dim(&g)));
+                let nans: Vec<_> = (0..6).filter(|&o| y[o].is_nan()).collect();
+                assert_eq!(nans, (at.saturating_sub(1)..(at + 2).min(6)).collect::<Vec<_>>());
+            }
+        });
+    }
+}
+
+prop_compose! {
+    fn geometries()(
+        (images, height, width) in (geometry::images(), geometry::side(), geometry::side()),
+        (channels, kind) in
+            (geometry::channels(), prop::sample::select(vec![ALL, FIRST, Kind::Average])),
+        (window, stride) in (geometry::window(), geometry::stride()),
+        (pad, ceil) in (0usize..4, any::<bool>()),
+    ) -> Geometry {
+        let pad = pad.min(window - 1);
+        // The map holds a window, padding included.
+        let [height, width] =
+            [height, width].map(|extent| extent.max(window.saturating_sub(2 * pad)));
+        Geometry { images, height, width, channels, kind, window, stride, pad, ceil }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000, levels in 2u32..9) {
+        // Few levels make many ties.
+        let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
+        let dy = random_array(seed + 1, out_dim(&g));
+        let y = reference::forward(&g, &x.mapv(f64::from));
+        let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
+        each_device(|device| {
+            let [actual_y, actual_dx] = run(device, &g, &x, &dy);
+            close(&actual_y, &y, 1e-6);
+            close(&actual_dx, &dx, 2e-6);
+        });
+    }
+
+    #[test]
+    fn the_reference_is_a_derivative(g in geometries(), seed in 0u64..1000) {
+        let g = Geometry { images: 1, height: g.height.min(7), width: g.width.min(7), ..g };
+        let x = distinct_array(seed, in_dim(&g)).mapv(f64::from);
+        let shaped = |dim, values: &[f64]| Array4::from_shape_vec(dim, values.to_vec()).unwrap();
+        central_differences(
+            &x.iter().copied().collect::<Vec<_>>(),
+            |x| {
+                reference::forward(&g, &shaped(in_dim(&g), x)).into_raw_vec_and_offset().0
+            },
+            |x, dy| {
+                let x = shaped(in_dim(&g), x);
+                let y = reference::forward(&g, &x);
+                let dx = reference::backward(&g, &x, &y, &shaped(out_dim(&g), dy));
+                dx.into_raw_vec_and_offset().0
+            },
+            Differences { tries: 20, ..Differences::F64 },
+        );
+    }
+
+    /// An average is linear, so its backward pass is its adjoint.
+    #[test]
+    fn an_averages_gradient_is_its_adjoint(g in geometries(), seed in 0u64..1000) {
+        let g = Geometry { kind: Kind::Average, ..g };
+        let x = random_array(seed, in_dim(&g));
+        let dy = random_array(seed + 1, out_dim(&g));
+        each_device(|device| {
+            let [y, dx] = run(device, &g, &x, &dy);
+            let [x, dy] = [&x, &dy].map(|array| array.iter().copied().collect::<Vec<f32>>());
+            adjoint(&x, &dx, &y, &dy, 1e-5);
+        });
+    }
+}
+
+/// More channels than a strip holds.
+#[test]
+fn strips_join_without_a_seam() {
+    let g = Geometry { height: 5, width: 5, channels: 601, kind: FIRST, ..PAPER };
+    let x = random_array(1, in_dim(&g)).mapv(f32::round);
+    let dy = random_array(2, out_dim(&g));
+    let y = reference::forward(&g, &x.mapv(f64::from));
+    let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
+    each_device(|device| close(&run(device, &g, &x, &dy)[1], &dx, 1e-6));
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    for kind in [ALL, FIRST, Kind::Average] {
+        let g = Geometry { images: 3, channels: 33, kind, ..PAPER };
+        let (x, dy) = (random_array(1, in_dim(&g)), random_array(2, out_dim(&g)));
+        same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, &x, &dy).concat());
+    }
+}
+
+#[test]
+#[should_panic(expected = "see nothing")]
+fn padding_is_less_than_a_window() {
+    let g = Geometry { window: 2, pad: 2, ..PAPER };
+    run(&mut Device::cpu(1), &g, &Array4::zeros(in_dim(&g)), &Array4::zeros(out_dim(&g)));
+}

@@ -1,0 +1,76 @@
+//! On the CPU: sixteen pixels at a time, 48 numbers, so that three channels fill whole vectors.
+
+use super::{CHANNELS, Geometry, Mean};
+use crate::simd::vectorized;
+use tensor::{Cpu, Result, Slot};
+
+/// Numbers of sixteen pixels.
+const STRIP: usize = 16 * CHANNELS;
+
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let ([pixels, views, tints, mean, x], pool) = cpu.lend_with_pool(slots);
+    let (pixels, views): (&mut [u8], &mut [u32]) = (pixels.into(), views.into());
+    let (tints, mean, x): (&mut [f32], &mut [f32], &mut [f32]) =
+        (tints.into(), mean.into(), x.into());
+    let (pixels, views, tints, mean) = (&*pixels, &*views, &*tints, &*mean);
+    let row = g.width * CHANNELS;
+    pool.chunks(x, g.height * row, |n, x| {
+        let &[top, left, mirror] = &views[3 * n..3 * n + 3] else { unreachable!("three words") };
+        let (top, left) = (top as usize, left as usize);
+        if let Mean::Image { height, width } = g.mean {
+            let inside = top + g.height <= height && left + g.width <= width;
+            assert!(inside, "a crop at {top}, {left} of a mean image of {height} x {width}");
+        }
+        let pixels = &pixels[n * g.height * row..][..g.height * row];
+        let tint = &tints[4 * n..4 * n + 4];
+        vectorized(|| {
+            for (i, (pixels, x)) in
+                pixels.chunks_exact(row).zip(x.chunks_exact_mut(row)).enumerate()
+            {
+                let mean = match g.mean {
+                    Mean::Image { width, .. } => {
+                        &mean[((top + i) * width + left) * CHANNELS..][..row]
+                    }
+                    Mean::Color => mean,
+                };
+                one_row(pixels, mean, tint, mirror != 0, x);
+            }
+        });
+    });
+    Ok(())
+}
+
+/// A row of a crop; `mean` is a row of its own, or one colour.
+#[inline(always)]
+fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32]) {
+    let gain = tint[0];
+    let shift: [f32; STRIP] = std::array::from_fn(|k| tint[1 + k % CHANNELS]);
+    let color: [f32; STRIP] = std::array::from_fn(|k| mean[k % CHANNELS]);
+    let flat = mean.len() == CHANNELS;
+    let end = pixels.len();
+    for (idx, x) in x.chunks_mut(STRIP).enumerate() {
+        let (at, len) = (idx * STRIP, x.len());
+        // The strip's numbers in the row, or in its mirror image.
+        let from = if mirror { end - at - len } else { at };
+        let mut bytes = [0u8; STRIP];
+        let mut means = color;
+        bytes[..len].copy_from_slice(&pixels[from..from + len]);
+        if !flat {
+            means[..len].copy_from_slice(&mean[from..from + len]);
+        }
+        if mirror {
+            turn(&mut bytes[..len]);
+            turn(&mut means[..len]);
+        }
+        for k in 0..len {
+            x[k] = (f32::from(bytes[k]) - means[k]) * gain + shift[k];
+        }
+    }
+}
+
+/// Turns the order of pixels around, not that of their channels.
+#[inline(always)]
+fn turn<T: Copy>(numbers: &mut [T]) {
+    numbers.reverse();
+    numbers.chunks_exact_mut(CHANNELS).for_each(|pixel| pixel.swap(0, CHANNELS - 1));
+}

@@ -1,0 +1,37 @@
+//! On the CPU: one pass, cut into runs.
+
+use super::Segment;
+use crate::simd::vectorized;
+use tensor::{Cpu, Result, Slot};
+
+/// Floats of a run: dw, w and v of it are 768 KB.
+const RUN: usize = 1 << 16;
+
+pub(super) fn step(
+    cpu: &mut Cpu,
+    segments: &[Segment],
+    table: Slot,
+    dw: Slot,
+    w: Slot,
+    v: Slot,
+) -> Result<()> {
+    let ([table, dw, w, v], pool) = cpu.floats_with_pool([table, dw, w, v]);
+    for (segment, row) in segments.iter().zip(table.chunks_exact(3)) {
+        let &[rate, momentum, decay] = row else { unreachable!("three numbers a segment") };
+        if rate == 0.0 {
+            continue;
+        }
+        let range = segment.start..segment.start + segment.len;
+        let dw = &dw[range.clone()];
+        pool.chunks2((&mut w[range.clone()], RUN), (&mut v[range], RUN), |idx, w, v| {
+            let dw = &dw[idx * RUN..][..w.len()];
+            vectorized(|| {
+                for ((w, v), dw) in w.iter_mut().zip(v).zip(dw) {
+                    *v = momentum * *v - rate * (dw + decay * *w);
+                    *w += *v;
+                }
+            });
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! The update in f64: its specification.
+
+use ndarray::ArrayViewMut1;
+
+/// One parameter: `v <- momentum v - rate (dw + decay w)`, `w <- w + v`; nothing if `rate` is zero.
+pub fn step(
+    [rate, momentum, decay]: [f32; 3],
+    dw: &[f32],
+    mut w: ArrayViewMut1<f32>,
+    mut v: ArrayViewMut1<f32>,
+) {
+    if rate == 0.0 {
+        return;
+    }
+    let [rate, momentum, decay] = [rate, momentum, decay].map(f64::from);
+    for idx in 0..dw.len() {
+        let (old_w, old_v) = (f64::from(w[idx]), f64::from(v[idx]));
+        let new_v = momentum * old_v - rate * (f64::from(dw[idx]) + decay * old_w);
+        v[idx] = new_v as f32;
+        w[idx] = (old_w + new_v) as f32;
+    }
+}

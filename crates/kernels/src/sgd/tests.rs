@@ -1,0 +1,98 @@
+use super::*;
+use ndarray::{Array1, s};
+use proptest::prelude::*;
+use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+
+/// w and v after one step.
+fn run(
+    device: &mut Device,
+    segments: &[Segment],
+    table: &[[f32; 3]],
+    [dw, w, v]: [&Array1<f32>; 3],
+) -> [Vec<f32>; 2] {
+    let mut slots = Slots::new();
+    let table = slots.floats([3 * table.len()], table.concat());
+    let [dw, w, v] = [dw, w, v].map(|block| slots.array(block));
+    slots.load(device);
+    step(device, segments, table, dw, w, v).unwrap();
+    [w, v].map(|slot| device.download(slot))
+}
+
+/// By hand: v = 0.9 * 2 - 0.1 (3 + 0.5 * 4) = 1.3; w = 4 + 1.3.
+#[test]
+fn known_answer() {
+    let one = |value: f32| Array1::from_elem(1, value);
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 1 }];
+        let blocks = [&one(3.0), &one(4.0), &one(2.0)];
+        let [w, v] = run(device, &segments, &[[0.1, 0.9, 0.5]], blocks);
+        close(&v, &[1.3], 1e-6);
+        close(&w, &[5.3], 1e-6);
+    });
+}
+
+#[test]
+fn a_frozen_parameter_keeps_its_velocity() {
+    let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, 8));
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 4 }, Segment { start: 4, len: 4 }];
+        let table = [[0.0, 0.9, 0.1], [0.1, 0.9, 0.1]];
+        let [new_w, new_v] = run(device, &segments, &table, [&dw, &w, &v]);
+        assert_eq!((&new_w[..4], &new_v[..4]), (&w.to_vec()[..4], &v.to_vec()[..4]));
+        assert!(new_w[4..].iter().zip(w.iter().skip(4)).all(|(new, old)| new != old));
+    });
+}
+
+proptest! {
+    #[test]
+    fn equals_the_reference(
+        lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),
+        seed in 0u64..100,
+    ) {
+        let mut end = 0;
+        let segments: Vec<Segment> = lens
+            .iter()
+            .map(|&(len, gap)| {
+                let start = end + gap;
+                end = start + len;
+                Segment { start, len }
+            })
+            .collect();
+        let [dw, w, v] = [0, 1, 2].map(|i| random_array(seed + i, end));
+        let rules: Array1<f32> = random_array(seed + 3, 3 * segments.len());
+        let table: Vec<[f32; 3]> =
+            rules.to_vec().chunks(3).map(|row| [row[0].abs(), row[1], row[2]]).collect();
+        let (mut expected_w, mut expected_v) = (w.clone(), v.clone());
+        for (segment, &row) in segments.iter().zip(&table) {
+            let range = s![segment.start..segment.start + segment.len];
+            let dw = dw.slice(range).to_vec();
+            reference::step(row, &dw, expected_w.slice_mut(range), expected_v.slice_mut(range));
+        }
+        each_device(|device| {
+            let [new_w, new_v] = run(device, &segments, &table, [&dw, &w, &v]);
+            // Five roundings of numbers of the order of ten.
+            close(&new_w, &expected_w, 1e-5);
+            close(&new_v, &expected_v, 1e-5);
+        });
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, 200_000));
+    same_bits_for_threads(|threads| {
+        let segments = [Segment { start: 3, len: 199_990 }];
+        run(&mut Device::cpu(threads), &segments, &[[0.1, 0.9, 0.01]], [&dw, &w, &v]).concat()
+    });
+}
+
+#[test]
+fn nothing_hides_a_nan() {
+    let [dw, w] = [1, 2].map(|seed| random_array(seed, 2));
+    let v = Array1::from_elem(2, f32::NAN);
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 2 }];
+        let [w, _] = run(device, &segments, &[[0.1, 0.9, 0.0]], [&dw, &w, &v]);
+        assert!(w.iter().all(|w| w.is_nan()));
+    });
+}

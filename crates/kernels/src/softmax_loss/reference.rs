@@ -1,0 +1,53 @@
+//! Softmax and its loss by their definitions, in f64: the specification.
+
+use super::IGNORED;
+use ndarray::{Array2, ArrayView2};
+
+/// Probabilities: exp(x) over the row's sum.
+pub fn softmax(logits: ArrayView2<f64>) -> Array2<f64> {
+    let mut p = logits.mapv(f64::exp);
+    for mut row in p.rows_mut() {
+        let sum = row.sum();
+        row /= sum;
+    }
+    p
+}
+
+/// The sum of -log p[label], over images whose label counts.
+pub fn loss(logits: ArrayView2<f64>, labels: &[u32]) -> f64 {
+    let p = softmax(logits);
+    let counted = labels.iter().enumerate().filter(|(_, label)| **label != IGNORED);
+    counted.map(|(n, &label)| -p[[n, label as usize]].ln()).sum()
+}
+
+/// The gradient of the mean loss.
+pub fn gradient(logits: ArrayView2<f64>, labels: &[u32]) -> Array2<f64> {
+    let counted = labels.iter().filter(|label| **label != IGNORED).count() as f64;
+    let mut gradient = softmax(logits);
+    for (mut row, &label) in gradient.rows_mut().into_iter().zip(labels) {
+        if label == IGNORED {
+            row.fill(0.0);
+        } else {
+            row[label as usize] -= 1.0;
+            row /= counted;
+        }
+    }
+    gradient
+}
+
+/// Top-k errors in sum: the label's place is shared evenly among all that have its score.
+pub fn errors(logits: ArrayView2<f64>, labels: &[u32], k: usize) -> f64 {
+    let mut errors = 0.0;
+    for (row, &label) in logits.rows().into_iter().zip(labels) {
+        if label == IGNORED {
+            continue;
+        }
+        let own = row[label as usize];
+        let above = row.iter().filter(|&&x| x > own).count();
+        let equal = row.iter().filter(|&&x| x == own).count();
+        // Of all orders of the equal scores, in how many does the label come among the first k?
+        let lucky = (above..above + equal).filter(|&place| place < k).count();
+        errors += 1.0 - lucky as f64 / equal as f64;
+    }
+    errors
+}

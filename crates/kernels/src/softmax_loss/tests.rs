@@ -1,0 +1,111 @@
+use super::*;
+use ndarray::Array2;
+use proptest::prelude::*;
+use testkit::gradient::{Differences, central_differences};
+use testkit::{Slots, close, each_device, random_array};
+
+/// Gradient and its tally, then probabilities and theirs.
+fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
+    let g = Geometry { images: logits.nrows(), classes: logits.ncols() };
+    let mut slots = Slots::new();
+    let x = slots.array(logits);
+    let labels = slots.words([labels.len()], labels.to_vec());
+    let [gradient, probabilities] = [(); 2].map(|()| slots.room([g.images, g.classes]));
+    let [tally, tally_again] = [(); 2].map(|()| slots.room([4]));
+    slots.load(device);
+    forward_backward(device, &g, x, labels, gradient, tally).unwrap();
+    forward(device, &g, x, labels, probabilities, tally_again).unwrap();
+    [gradient, tally, probabilities, tally_again].map(|slot| device.download(slot))
+}
+
+/// By hand: scores 0 and ln 3 are probabilities 1/4 and 3/4.
+#[test]
+fn known_answers() {
+    let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0]]);
+    each_device(|device| {
+        let [gradient, tally, probabilities, again] = run(device, &logits, &[0, IGNORED]);
+        close(&probabilities, &[0.25, 0.75, 0.5, 0.5], 1e-7);
+        close(&gradient, &[-0.75, 0.75, 0.0, 0.0], 1e-7);
+        close(&tally, &[4.0f32.ln(), 1.0, 0.0, 1.0], 1e-6);
+        assert_eq!(tally, again);
+    });
+}
+
+/// Ten equal scores: one in ten, five in ten.
+#[test]
+fn ties_count_in_part() {
+    let logits = Array2::<f32>::zeros((1, 10));
+    each_device(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
+    assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 1, 1), 0.5);
+    assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 1), 1.0);
+    assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 5), 0.0);
+}
+
+#[test]
+fn huge_scores_do_not_overflow_and_nan_shows() {
+    let logits = ndarray::arr2(&[[1e30f32, -1e30], [f32::NAN, 1.0]]);
+    each_device(|device| {
+        let [gradient, tally, _, _] = run(device, &logits, &[0, IGNORED]);
+        close(&gradient[..2], &[0.0, 0.0][..], 0.0);
+        assert_eq!(tally[..3], [0.0, 0.0, 0.0]);
+        let [gradient, tally, _, _] = run(device, &logits, &[0, 1]);
+        assert!(tally[0].is_nan() && gradient[2].is_nan() && tally[1] == 1.0, "{tally:?}");
+    });
+}
+
+#[test]
+#[should_panic(expected = "of 2 classes")]
+fn a_label_must_name_a_class() {
+    run(&mut Device::cpu(1), &Array2::zeros((1, 2)), &[2]);
+}
+
+#[test]
+fn the_reference_is_a_gradient() {
+    let labels = [2u32, IGNORED, 0, 3];
+    let logits: Vec<f64> = random_array(5, 16).iter().map(|&x: &f32| f64::from(x)).collect();
+    let shaped = |x: &[f64]| Array2::from_shape_vec((4, 4), x.to_vec()).unwrap();
+    central_differences(
+        &logits,
+        |x| vec![reference::loss(shaped(x).view(), &labels) / 3.0],
+        |x, dy| reference::gradient(shaped(x).view(), &labels).iter().map(|g| g * dy[0]).collect(),
+        Differences::F64,
+    );
+}
+
+proptest! {
+    #[test]
+    fn equals_the_reference(
+        images in 1usize..20,
+        classes in prop_oneof![1usize..8, Just(10usize), Just(101)],
+        coarse: bool,
+        seed in 0u64..1000,
+    ) {
+        let mut logits: Array2<f32> = random_array(seed, (images, classes));
+        if coarse {
+            logits.mapv_inplace(f32::round); // many ties
+        }
+        let mut draws = random::Stream::new(seed, random::Purpose::Test, 1, 1);
+        let labels: Vec<u32> = (0..images)
+            .map(|_| if draws.below(5) == 0 { IGNORED } else { draws.below(classes as u32) })
+            .collect();
+        let exact = logits.mapv(f64::from);
+        let float = |value: f64| value as f32;
+        let expected_tally = [
+            reference::loss(exact.view(), &labels),
+            reference::errors(exact.view(), &labels, 1),
+            reference::errors(exact.view(), &labels, 5),
+            labels.iter().filter(|label| **label != IGNORED).count() as f64,
+        ]
+        .map(float);
+        each_device(|device| {
+            let [gradient, tally, probabilities, again] = run(device, &logits, &labels);
+            close(&tally, &expected_tally, 1e-4);
+            assert_eq!(tally, again);
+            let expected = reference::gradient(exact.view(), &labels).mapv(float);
+            if expected_tally[3] > 0.0 {
+                close(&gradient, &expected, 1e-6);
+            }
+            close(&probabilities, &reference::softmax(exact.view()).mapv(float), 1e-6);
+        });
+    }
+}
