@@ -24,6 +24,8 @@ const BAND_FLOATS: usize = 6 * 1024;
 const BLOCK_FLOATS: usize = 2 << 20;
 /// Images below which a block is not cut further, to keep all threads busy with packing.
 const BLOCK_IMAGES: usize = 8;
+/// Chunks that keep all threads busy to the end.
+const CHUNKS: usize = 32;
 /// Fewer channels than this and a tile's rows run over a row of the window.
 const FEW_CHANNELS: usize = 12;
 
@@ -208,7 +210,7 @@ impl Plan {
         for (idx, strip) in packed.chunks_exact_mut(self.strip_len()).enumerate() {
             let (first, count) = self.strips.part(idx % self.strips.parts);
             let first = idx / self.strips.parts * (pixel / self.g.groups) + first;
-            crate::gemm::copy_rows(&x[first..], pixel, count, self.strip_width, strip);
+            crate::gemm::copy_strip(&x[first..], pixel, count, self.strip_width, strip);
         }
     }
 
@@ -267,31 +269,42 @@ impl Span {
 }
 
 impl Work<'_> {
-    /// Into how many parts the strips are cut.
+    /// What a panel's work is divided into: strips, or rows of the window too where images are
+    /// whole.
+    fn units(&self) -> usize {
+        let rows = if self.plan.whole { self.plan.g.window.0 } else { 1 };
+        rows * self.plan.strips.parts
+    }
+
+    /// Into how many parts the units are cut.
     fn parts(&self) -> usize {
-        self.plan.strips.parts.min(4)
+        CHUNKS.div_ceil(self.plan.g.groups * self.plan.panels).min(self.units())
     }
 
     fn chunks(&self) -> usize {
-        self.plan.g.groups * self.plan.panels * self.plan.g.window.0 * self.parts()
+        self.plan.g.groups * self.plan.panels * self.parts()
     }
 
-    /// A row of the window, for one panel of filters and some of the strips.
+    /// One panel of filters and some of the units. A band of dy stays in the first-level cache for
+    /// all of them, and a strip of x for all taps of the window.
     fn chunk(&self, chunk: usize) {
         let (plan, g) = (self.plan, &self.plan.g);
-        let (chunk, part) = (chunk / self.parts(), chunk % self.parts());
-        let (panel, kh) = (chunk / g.window.0, chunk % g.window.0);
-        let edge = |part: usize| part * plan.strips.parts / self.parts();
+        let (panel, part) = (chunk / self.parts(), chunk % self.parts());
+        let edge = |part: usize| part * self.units() / self.parts();
         let (images, rows) = self.band();
         let mut goes_on = self.goes_on;
         for first in (0..self.images).step_by(images) {
             let images = first..(first + images).min(self.images);
             for top in (0..g.out_height()).step_by(rows) {
                 let rows = top..(top + rows).min(g.out_height());
-                for strip in edge(part)..edge(part + 1) {
+                for unit in edge(part)..edge(part + 1) {
+                    let strip = unit % plan.strips.parts;
                     if plan.whole {
-                        self.tile(panel, strip, [kh, 0], &images, &rows, goes_on);
-                    } else {
+                        let tap = [unit / plan.strips.parts, 0];
+                        self.tile(panel, strip, tap, &images, &rows, goes_on);
+                        continue;
+                    }
+                    for kh in 0..g.window.0 {
                         for kw in 0..g.window.1 {
                             self.tile(panel, strip, [kh, kw], &images, &rows, goes_on);
                         }
