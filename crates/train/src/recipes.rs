@@ -159,8 +159,8 @@ pub fn paper_64() -> Recipe {
     let as_wide_as = |fan_in: f64| Init::ScaledNormal(0.01 * fan_in.sqrt());
     Recipe {
         base: "paper-64".into(),
-        epochs: 8,
-        schedule: Schedule::Steps { after: vec![6], factor: 0.1 },
+        epochs: 6,
+        schedule: Schedule::Steps { after: vec![5], factor: 0.1 },
         layers: layers([
             ("conv1", start(as_wide_as(363.0), constant(0.0))),
             ("conv2", start(as_wide_as(1200.0), constant(1.0))),
