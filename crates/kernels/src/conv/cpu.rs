@@ -4,6 +4,7 @@
 //! turned filters; the filters' gradient sums over the [`pixels`] of the batch.
 
 mod direct;
+mod few_channels;
 mod pixels;
 
 use super::Geometry;
@@ -11,13 +12,14 @@ use crate::gemm::{self, Isa, Shared};
 use direct::{Direct, Target};
 use tensor::Pool;
 
-pub(super) use pixels::backward_filter;
-
 /// Floats of scratch memory for any of the three passes.
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
     let forward = as_direct(g).scratch(isa, threads);
     let phases = phases(g).map(|phase| phase.direct.scratch(isa, threads));
-    let filter = pixels::scratch(isa, g);
+    let filter = match few_channels::suits(g) {
+        true => few_channels::scratch(isa, g, threads),
+        false => pixels::scratch(isa, g),
+    };
     phases.chain([forward, filter]).max().expect("the forward pass is one")
 }
 
@@ -141,6 +143,24 @@ pub(super) fn backward_input(
                 }
             }
         });
+    }
+}
+
+/// The gradients of filters and biases.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn backward_filter(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: &mut [f32],
+    scratch: &mut [f32],
+) {
+    match few_channels::suits(g) {
+        true => few_channels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
+        false => pixels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
     }
 }
 

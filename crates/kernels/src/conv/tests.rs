@@ -180,6 +180,9 @@ fn alexnets_layers_equal_the_reference() {
     let outputs = layers().map(|g| (g.out_height(), g.out_width()));
     assert_eq!(outputs, [(55, 55), (55, 55), (27, 27), (13, 13)]);
     for g in layers() {
+        // The maps at full size; channels and filters fewer, since the reference takes its time.
+        let channels = if g.channels == 3 { 3 } else { g.channels / 4 };
+        let g = Geometry { channels, filters: g.filters / 4, ..g };
         Operands::random(g).check(Isa::best(), 2);
     }
 }

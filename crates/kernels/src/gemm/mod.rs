@@ -25,7 +25,7 @@ mod tile_portable;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::{Shared, copy_rows, transpose_panel, untranspose_panel};
+pub(crate) use pack::{Shared, copy_rows, copy_strip, transpose_panel, untranspose_panel};
 
 use std::sync::OnceLock;
 

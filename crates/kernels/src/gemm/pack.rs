@@ -1,5 +1,6 @@
 //! Memory that threads share, and bringing B into panels.
 
+use crate::simd;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -47,10 +48,37 @@ impl<'a> Shared<'a> {
 /// Packs rows of B that lie `row` floats apart in memory: `panel` gets `columns` floats of each,
 /// filled up with zeros to `width`.
 pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, panel: &mut [f32]) {
-    for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
-        let (some, rest) = packed.split_at_mut(columns);
-        some.copy_from_slice(&b[k * row..k * row + columns]);
-        rest.fill(0.0);
+    match (width, columns == width) {
+        (32, true) => simd::vectorized(|| copy_whole_rows::<32>(b, row, panel)),
+        (16, true) => simd::vectorized(|| copy_whole_rows::<16>(b, row, panel)),
+        _ => {
+            for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
+                let (some, rest) = packed.split_at_mut(columns);
+                some.copy_from_slice(&b[k * row..k * row + columns]);
+                rest.fill(0.0);
+            }
+        }
+    }
+}
+
+/// [`copy_rows`] of a width that the compiler knows: loads and stores instead of a call for each row.
+#[inline(always)]
+fn copy_whole_rows<const N: usize>(b: &[f32], row: usize, panel: &mut [f32]) {
+    for (k, packed) in panel.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+        *packed = *b[k * row..].first_chunk().expect("a row of B");
+    }
+}
+
+/// Packs strips of A, `rows` wide, that lie `step` floats apart in memory: `strip` gets `width` floats
+/// for each. What lies behind the strip comes along where it exists: nobody reads it.
+pub(crate) fn copy_strip(a: &[f32], step: usize, rows: usize, width: usize, strip: &mut [f32]) {
+    let whole = if a.len() < width { 0 } else { (a.len() - width) / step + 1 };
+    let (front, back) = strip.split_at_mut((whole * width).min(strip.len()));
+    let copied = front.len() / width;
+    copy_rows(a, step, width, width, front);
+    for (k, packed) in back.chunks_exact_mut(width).enumerate() {
+        let from = (copied + k) * step;
+        packed[..rows].copy_from_slice(&a[from..from + rows]);
     }
 }
 

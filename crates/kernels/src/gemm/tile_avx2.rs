@@ -11,6 +11,18 @@ const POINTERS: usize = 2;
 /// Steps of k between two updates of the pointers.
 const UNROLL: usize = 4;
 
+/// Repeats the body for each row `r` below `R`. A loop would do, if the compiler did not give up on
+/// unrolling long ones: then the sums would leave the registers.
+macro_rules! each_row {
+    ($r:ident < $R:ident, $body:block) => { each_row!($r, $R, $body, 0 1 2 3 4 5) };
+    ($r:ident, $R:ident, $body:block, $($row:literal)*) => {
+        $(if $row < $R {
+            let $r: usize = $row;
+            $body
+        })*
+    };
+}
+
 /// # Safety
 /// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor
 /// has AVX2.
@@ -50,8 +62,7 @@ unsafe fn layout<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32) {
 
 /// # Safety
 /// As [`run`].
-#[inline]
-#[target_feature(enable = "avx2,fma")]
+#[inline(always)]
 unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
     tile: &Tile<'_>,
     c: *mut f32,
@@ -72,13 +83,12 @@ unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
         }
     }
     // SAFETY: the caller's promise goes on.
-    unsafe { finish::<R, V>(tile, c, &sums) }
+    unsafe { finish::<R, V>(tile, c, sums) }
 }
 
 /// # Safety
 /// `a` and `b` begin runs as long as `inner` says.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
+#[inline(always)]
 unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
     sums: &mut [[__m256; V]; R],
     mut a: *const f32,
@@ -93,11 +103,12 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
                 std::array::from_fn(|i| a.wrapping_add(3 * i * stride));
             let mut left = inner;
             while left >= UNROLL {
-                for u in 0..UNROLL {
-                    step(sums, b.add(u * 2 * LANES), |r| {
-                        *rows[r / 3].wrapping_add(r % 3 * stride).add(u)
-                    });
-                }
+                // Written out: a loop over steps would be too long for the compiler to unroll.
+                let a = |r: usize, k: usize| *rows[r / 3].wrapping_add(r % 3 * stride).add(k);
+                step(sums, b, |r| a(r, 0));
+                step(sums, b.add(2 * LANES), |r| a(r, 1));
+                step(sums, b.add(2 * 2 * LANES), |r| a(r, 2));
+                step(sums, b.add(3 * 2 * LANES), |r| a(r, 3));
                 rows.iter_mut().for_each(|row| *row = row.wrapping_add(UNROLL));
                 b = b.add(UNROLL * 2 * LANES);
                 left -= UNROLL;
@@ -121,8 +132,7 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
 ///
 /// # Safety
 /// `b` begins 16 floats; `a(r)` may be read for every row.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
+#[inline(always)]
 unsafe fn step<const R: usize, const V: usize>(
     sums: &mut [[__m256; V]; R],
     b: *const f32,
@@ -130,70 +140,77 @@ unsafe fn step<const R: usize, const V: usize>(
 ) {
     // SAFETY: V registers of floats lie at `b`.
     let b: [__m256; V] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(b.add(v * LANES)) });
-    for r in 0..R {
-        let a = _mm256_set1_ps(a(r));
-        for v in 0..V {
-            sums[r][v] = _mm256_fmadd_ps(a, b[v], sums[r][v]);
+    each_row!(r < R, {
+        // SAFETY: the processor has these instructions.
+        unsafe {
+            let a = _mm256_set1_ps(a(r));
+            sums[r][0] = _mm256_fmadd_ps(a, b[0], sums[r][0]);
+            if V > 1 {
+                sums[r][1] = _mm256_fmadd_ps(a, b[1], sums[r][1]);
+            }
         }
-    }
+    });
 }
 
-/// The columns of register `v` that the tile has, as masks.
-#[target_feature(enable = "avx2")]
-fn mask(columns: usize, v: usize) -> __m256i {
-    let some = columns.saturating_sub(v * LANES).min(LANES) as i32;
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(some), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+/// For each register, the columns that the tile has.
+#[inline(always)]
+fn masks<const V: usize>(columns: usize) -> [__m256i; V] {
+    std::array::from_fn(|v| {
+        let some = columns.saturating_sub(v * LANES).min(LANES) as i32;
+        // SAFETY: the processor has these instructions.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(some), lanes)
+        }
+    })
 }
 
 /// # Safety
 /// As [`run`].
-#[inline]
-#[target_feature(enable = "avx2,fma")]
+#[inline(always)]
 unsafe fn start<const R: usize, const V: usize>(
     tile: &Tile<'_>,
     c: *const f32,
 ) -> [[__m256; V]; R] {
-    let mut sums = [[_mm256_setzero_ps(); V]; R];
-    for (r, sums) in sums.iter_mut().enumerate() {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: what the mask leaves of C, or of the bias, is the tile's; the rest is not
-            // read.
-            unsafe {
-                match tile.start {
-                    Start::Zero => {}
-                    Start::Sum => {
-                        let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
-                        *sum = _mm256_maskload_ps(c, mask(tile.columns, v));
-                    }
-                    Start::Bias(bias) => {
-                        let bias = bias.as_ptr().wrapping_add(v * LANES);
-                        *sum = _mm256_maskload_ps(bias, mask(tile.columns, v));
-                    }
-                }
+    let masks = masks::<V>(tile.columns);
+    // SAFETY: what the masks leave of C, or of the bias, is the tile's; the rest is not read.
+    unsafe {
+        let load = |from: *const f32| -> [__m256; V] {
+            std::array::from_fn(|v| _mm256_maskload_ps(from.wrapping_add(v * LANES), masks[v]))
+        };
+        match tile.start {
+            Start::Zero => [[_mm256_setzero_ps(); V]; R],
+            Start::Sum => {
+                let mut sums = [[_mm256_setzero_ps(); V]; R];
+                each_row!(r < R, { sums[r] = load(c.add(r * tile.c_row)) });
+                sums
             }
+            Start::Bias(bias) => [load(bias.as_ptr()); R],
         }
     }
-    sums
 }
 
 /// # Safety
 /// As [`run`].
-#[inline]
-#[target_feature(enable = "avx2,fma")]
+#[inline(always)]
 unsafe fn finish<const R: usize, const V: usize>(
     tile: &Tile<'_>,
     c: *mut f32,
-    sums: &[[__m256; V]; R],
+    mut sums: [[__m256; V]; R],
 ) {
-    for (r, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            // The second operand is what comes out where it is NaN.
-            let value = if tile.relu { _mm256_max_ps(_mm256_setzero_ps(), sum) } else { sum };
-            // SAFETY: the mask leaves what is the tile's.
-            unsafe {
-                let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
-                _mm256_maskstore_ps(c, mask(tile.columns, v), value);
-            }
+    let masks = masks::<V>(tile.columns);
+    // SAFETY: the masks leave what is the tile's.
+    unsafe {
+        // The second operand is what comes out where it is NaN.
+        let rectify = |sum| _mm256_max_ps(_mm256_setzero_ps(), sum);
+        if tile.relu {
+            each_row!(r < R, { sums[r] = sums[r].map(rectify) });
         }
+        each_row!(r < R, {
+            let c = c.add(r * tile.c_row);
+            for v in 0..V {
+                _mm256_maskstore_ps(c.wrapping_add(v * LANES), masks[v], sums[r][v]);
+            }
+        });
     }
 }

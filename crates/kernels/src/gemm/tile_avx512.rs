@@ -1,15 +1,131 @@
 //! The tile with AVX-512.
 
 use super::{Layout, Start, Tile};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Floats in a register.
 const LANES: usize = 16;
-/// Three rows of A are reached from one pointer (0, 1 and 2 rows on): 5 pointers and the distance
-/// fit into the general registers where 14 would not.
-const POINTERS: usize = 5;
-/// Steps of k between two updates of the pointers.
-const UNROLL: usize = 4;
+/// Rows of the largest tile.
+const ROWS: usize = 14;
+
+/// The sums of a tile. Smaller tiles leave rows, and narrower ones the second register, unused.
+type Sums = [[__m512; 2]; ROWS];
+
+/// One row of one step of k: `a` broadcast, times the one or two registers of B. Left out, as the
+/// assembler reads it, in tiles of fewer rows.
+#[rustfmt::skip]
+macro_rules! row {
+    ($row:literal, $sum0:literal, $sum1:literal, $($a:tt),*) => {
+        concat!(
+            ".if {rows} > ", $row, "\n",
+            "vbroadcastss zmm30, dword ptr [", $($a),*, "]\n",
+            "vfmadd231ps zmm", $sum0, ", zmm28, zmm30\n",
+            ".if {registers} > 1\n",
+            "vfmadd231ps zmm", $sum1, ", zmm29, zmm30\n",
+            ".endif\n",
+            ".endif\n",
+        )
+    };
+}
+
+/// One step of k: the `k`th from where the pointers stand. Rows lie `stride` bytes apart.
+#[rustfmt::skip]
+macro_rules! step_along_rows {
+    ($k:literal) => {
+        concat!(
+            "vmovups zmm28, [{b} + 128 * ", $k, "]\n",
+            ".if {registers} > 1\n",
+            "vmovups zmm29, [{b} + 128 * ", $k, " + 64]\n",
+            ".endif\n",
+            row!("0", "0", "1", "{a0} + 4 * ", $k),
+            row!("1", "2", "3", "{a0} + {stride} + 4 * ", $k),
+            row!("2", "4", "5", "{a0} + 2 * {stride} + 4 * ", $k),
+            row!("3", "6", "7", "{a1} + 4 * ", $k),
+            row!("4", "8", "9", "{a1} + {stride} + 4 * ", $k),
+            row!("5", "10", "11", "{a1} + 2 * {stride} + 4 * ", $k),
+            row!("6", "12", "13", "{a2} + 4 * ", $k),
+            row!("7", "14", "15", "{a2} + {stride} + 4 * ", $k),
+            row!("8", "16", "17", "{a2} + 2 * {stride} + 4 * ", $k),
+            row!("9", "18", "19", "{a3} + 4 * ", $k),
+            row!("10", "20", "21", "{a3} + {stride} + 4 * ", $k),
+            row!("11", "22", "23", "{a3} + 2 * {stride} + 4 * ", $k),
+            row!("12", "24", "25", "{a4} + 4 * ", $k),
+            row!("13", "26", "27", "{a4} + {stride} + 4 * ", $k),
+        )
+    };
+}
+
+/// One step of k. Rows lie next to each other.
+#[rustfmt::skip]
+macro_rules! step_across_rows {
+    () => {
+        concat!(
+            "vmovups zmm28, [{b}]\n",
+            ".if {registers} > 1\n",
+            "vmovups zmm29, [{b} + 64]\n",
+            ".endif\n",
+            row!("0", "0", "1", "{a} + 0"),
+            row!("1", "2", "3", "{a} + 4"),
+            row!("2", "4", "5", "{a} + 8"),
+            row!("3", "6", "7", "{a} + 12"),
+            row!("4", "8", "9", "{a} + 16"),
+            row!("5", "10", "11", "{a} + 20"),
+            row!("6", "12", "13", "{a} + 24"),
+            row!("7", "14", "15", "{a} + 28"),
+            row!("8", "16", "17", "{a} + 32"),
+            row!("9", "18", "19", "{a} + 36"),
+            row!("10", "20", "21", "{a} + 40"),
+            row!("11", "22", "23", "{a} + 44"),
+            row!("12", "24", "25", "{a} + 48"),
+            row!("13", "26", "27", "{a} + 52"),
+        )
+    };
+}
+
+/// An assembler block with the sums in registers 0 to 27 throughout.
+macro_rules! with_sums {
+    ($sums:ident, $R:ident, $V:ident, $($text:expr),*; $($operands:tt)*) => {
+        asm!(
+            $($text,)*
+            $($operands)*
+            rows = const $R,
+            registers = const $V,
+            inout("zmm0") $sums[0][0],
+            inout("zmm1") $sums[0][1],
+            inout("zmm2") $sums[1][0],
+            inout("zmm3") $sums[1][1],
+            inout("zmm4") $sums[2][0],
+            inout("zmm5") $sums[2][1],
+            inout("zmm6") $sums[3][0],
+            inout("zmm7") $sums[3][1],
+            inout("zmm8") $sums[4][0],
+            inout("zmm9") $sums[4][1],
+            inout("zmm10") $sums[5][0],
+            inout("zmm11") $sums[5][1],
+            inout("zmm12") $sums[6][0],
+            inout("zmm13") $sums[6][1],
+            inout("zmm14") $sums[7][0],
+            inout("zmm15") $sums[7][1],
+            inout("zmm16") $sums[8][0],
+            inout("zmm17") $sums[8][1],
+            inout("zmm18") $sums[9][0],
+            inout("zmm19") $sums[9][1],
+            inout("zmm20") $sums[10][0],
+            inout("zmm21") $sums[10][1],
+            inout("zmm22") $sums[11][0],
+            inout("zmm23") $sums[11][1],
+            inout("zmm24") $sums[12][0],
+            inout("zmm25") $sums[12][1],
+            inout("zmm26") $sums[13][0],
+            inout("zmm27") $sums[13][1],
+            out("zmm28") _,
+            out("zmm29") _,
+            out("zmm30") _,
+            options(readonly, nostack),
+        )
+    };
+}
 
 /// # Safety
 /// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor
@@ -91,125 +207,138 @@ unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
     unsafe { finish::<R, V>(tile, c, &sums) }
 }
 
+/// The steps of k in one run.
+///
+/// In assembler: 28 sums and what feeds them fill 31 of the 32 registers, and the compiler, which
+/// likes to load ahead, moves sums to memory and back for some heights of a tile.
+///
 /// # Safety
-/// `a` and `b` begin runs as long as `inner` says.
+/// `a` and `b` begin runs as long as `inner` says; the processor has AVX-512.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
-    sums: &mut [[__m512; V]; R],
-    mut a: *const f32,
-    mut b: *const f32,
+    sums: &mut Sums,
+    a: *const f32,
+    b: *const f32,
     stride: usize,
     inner: usize,
 ) {
-    // SAFETY: each pointer stays within its run, or one step behind it unread.
-    unsafe {
-        if ALONG_K {
-            let mut rows: [*const f32; POINTERS] =
-                std::array::from_fn(|i| a.wrapping_add(3 * i * stride));
-            let mut left = inner;
-            while left >= UNROLL {
-                for u in 0..UNROLL {
-                    step(sums, b.add(u * 2 * LANES), |r| {
-                        *rows[r / 3].wrapping_add(r % 3 * stride).add(u)
-                    });
-                }
-                rows.iter_mut().for_each(|row| *row = row.wrapping_add(UNROLL));
-                b = b.add(UNROLL * 2 * LANES);
-                left -= UNROLL;
-            }
-            for _ in 0..left {
-                step(sums, b, |r| *rows[r / 3].wrapping_add(r % 3 * stride));
-                rows.iter_mut().for_each(|row| *row = row.wrapping_add(1));
-                b = b.add(2 * LANES);
-            }
-        } else {
-            for _ in 0..inner {
-                step(sums, b, |r| *a.add(r));
-                a = a.wrapping_add(stride);
-                b = b.add(2 * LANES);
-            }
+    if inner == 0 {
+        return;
+    }
+    if ALONG_K {
+        // Three rows are reached from one pointer (0, 1 and 2 strides on): fourteen pointers would
+        // not fit into the general registers.
+        let pointer = |row: usize| a.wrapping_add(row.min(R - 1) * stride);
+        // SAFETY: reads the runs, which the caller vouches for, and nothing else.
+        unsafe {
+            with_sums!(sums, R, V,
+                "sub {left}, 4",
+                "jb 3f",
+                ".p2align 5",
+                "2:",
+                step_along_rows!("0"),
+                step_along_rows!("1"),
+                step_along_rows!("2"),
+                step_along_rows!("3"),
+                "add {a0}, 16",
+                "add {a1}, 16",
+                "add {a2}, 16",
+                "add {a3}, 16",
+                "add {a4}, 16",
+                "add {b}, 512",
+                "sub {left}, 4",
+                "jae 2b",
+                "3:",
+                "add {left}, 4",
+                "jz 5f",
+                "4:",
+                step_along_rows!("0"),
+                "add {a0}, 4",
+                "add {a1}, 4",
+                "add {a2}, 4",
+                "add {a3}, 4",
+                "add {a4}, 4",
+                "add {b}, 128",
+                "dec {left}",
+                "jnz 4b",
+                "5:";
+                a0 = inout(reg) a => _,
+                a1 = inout(reg) pointer(3) => _,
+                a2 = inout(reg) pointer(6) => _,
+                a3 = inout(reg) pointer(9) => _,
+                a4 = inout(reg) pointer(12) => _,
+                stride = in(reg) 4 * stride,
+                b = inout(reg) b => _,
+                left = inout(reg) inner => _,
+            );
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe {
+            with_sums!(sums, R, V,
+                ".p2align 5",
+                "2:",
+                step_across_rows!(),
+                "add {a}, {stride}",
+                "add {b}, 128",
+                "dec {left}",
+                "jnz 2b";
+                a = inout(reg) a => _,
+                stride = in(reg) 4 * stride,
+                b = inout(reg) b => _,
+                left = inout(reg) inner => _,
+            );
         }
     }
 }
 
-/// One k: all sums of the tile.
-///
-/// # Safety
-/// `b` begins 32 floats; `a(r)` may be read for every row.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn step<const R: usize, const V: usize>(
-    sums: &mut [[__m512; V]; R],
-    b: *const f32,
-    a: impl Fn(usize) -> f32,
-) {
-    // SAFETY: V registers of floats lie at `b`.
-    let b: [__m512; V] = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(b.add(v * LANES)) });
-    for r in 0..R {
-        let a = _mm512_set1_ps(a(r));
-        for v in 0..V {
-            sums[r][v] = _mm512_fmadd_ps(a, b[v], sums[r][v]);
-        }
-    }
-}
-
-/// The columns of register `v` that the tile has.
-fn mask(columns: usize, v: usize) -> __mmask16 {
-    match columns.saturating_sub(v * LANES) {
+/// For each register, the columns that the tile has.
+fn masks<const V: usize>(columns: usize) -> [__mmask16; V] {
+    std::array::from_fn(|v| match columns.saturating_sub(v * LANES) {
         LANES.. => !0,
         some => (1 << some) - 1,
-    }
+    })
 }
 
 /// # Safety
 /// As [`run`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn start<const R: usize, const V: usize>(
-    tile: &Tile<'_>,
-    c: *const f32,
-) -> [[__m512; V]; R] {
-    let mut sums = [[_mm512_setzero_ps(); V]; R];
-    for (r, sums) in sums.iter_mut().enumerate() {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: what the mask leaves of C, or of the bias, is the tile's; the rest is not
-            // read.
-            unsafe {
-                match tile.start {
-                    Start::Zero => {}
-                    Start::Sum => {
-                        let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
-                        *sum = _mm512_maskz_loadu_ps(mask(tile.columns, v), c);
-                    }
-                    Start::Bias(bias) => {
-                        let bias = bias.as_ptr().wrapping_add(v * LANES);
-                        *sum = _mm512_maskz_loadu_ps(mask(tile.columns, v), bias);
-                    }
-                }
+unsafe fn start<const R: usize, const V: usize>(tile: &Tile<'_>, c: *const f32) -> Sums {
+    let masks = masks::<V>(tile.columns);
+    // SAFETY: what the masks leave of C, or of the bias, is the tile's; the rest is not read.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        for (r, sums) in sums[..R].iter_mut().enumerate() {
+            for (v, &mask) in masks.iter().enumerate() {
+                let from = match tile.start {
+                    Start::Zero => break,
+                    Start::Sum => c.add(r * tile.c_row),
+                    Start::Bias(bias) => bias.as_ptr(),
+                };
+                sums[v] = _mm512_maskz_loadu_ps(mask, from.wrapping_add(v * LANES));
             }
         }
+        sums
     }
-    sums
 }
 
 /// # Safety
 /// As [`run`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn finish<const R: usize, const V: usize>(
-    tile: &Tile<'_>,
-    c: *mut f32,
-    sums: &[[__m512; V]; R],
-) {
-    for (r, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            // The second operand is what comes out where it is NaN.
-            let value = if tile.relu { _mm512_max_ps(_mm512_setzero_ps(), sum) } else { sum };
-            // SAFETY: the mask leaves what is the tile's.
-            unsafe {
-                let c = c.add(r * tile.c_row).wrapping_add(v * LANES);
-                _mm512_mask_storeu_ps(c, mask(tile.columns, v), value);
+unsafe fn finish<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32, sums: &Sums) {
+    let masks = masks::<V>(tile.columns);
+    // SAFETY: the masks leave what is the tile's.
+    unsafe {
+        // The second operand is what comes out where it is NaN.
+        let least = _mm512_set1_ps(if tile.relu { 0.0 } else { f32::NEG_INFINITY });
+        for (r, sums) in sums[..R].iter().enumerate() {
+            let c = c.add(r * tile.c_row);
+            for (v, &mask) in masks.iter().enumerate() {
+                let value = _mm512_max_ps(least, sums[v]);
+                _mm512_mask_storeu_ps(c.wrapping_add(v * LANES), mask, value);
             }
         }
     }

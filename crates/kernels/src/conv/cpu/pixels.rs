@@ -8,12 +8,12 @@
 //! images at a time is packed by all threads: dy into panels of channels, x into strips as many
 //! channels wide as a tile has rows. Both then stay in the first-level cache while the taps of the
 //! window pass over them, and since strips keep an image's shape, products with the padding are
-//! simply left out. Images of few channels stay as they are, and a tile's rows run over a row of
-//! the window instead.
+//! simply left out. Images of [few channels](super::few_channels) go another way.
 
 use super::cut;
 use crate::conv::Geometry;
 use crate::gemm::{Cut, Isa, Layout, Loop, Shared, Start, Tile};
+use crate::simd;
 use std::ops::Range;
 use tensor::Pool;
 
@@ -24,16 +24,14 @@ const BAND_FLOATS: usize = 6 * 1024;
 const BLOCK_FLOATS: usize = 2 << 20;
 /// Images below which a block is not cut further, to keep all threads busy with packing.
 const BLOCK_IMAGES: usize = 8;
-/// Fewer channels than this and a tile's rows run over a row of the window.
-const FEW_CHANNELS: usize = 12;
+/// Chunks that keep all threads busy to the end.
+const CHUNKS: usize = 32;
 
 /// How the work is laid out.
 #[derive(Clone, Copy)]
 struct Plan {
     g: Geometry,
     isa: Isa,
-    /// A tile's rows run over a row of the window, and images are not packed into strips.
-    whole: bool,
     /// Panels of filters in a group.
     panels: usize,
     /// The rows of a tile.
@@ -42,23 +40,18 @@ struct Plan {
     strip_width: usize,
     /// Images packed at once.
     block: usize,
-    /// Columns of an image that is not packed into strips, with its padding.
-    padded_width: usize,
 }
 
 impl Plan {
     fn new(isa: Isa, g: &Geometry) -> Plan {
         let channels = g.channels / g.groups;
-        let whole = g.groups == 1 && channels < FEW_CHANNELS && g.window.1 > 1;
         let mut plan = Plan {
             g: *g,
             isa,
-            whole,
             panels: (g.filters / g.groups).div_ceil(isa.columns()),
-            strips: isa.cut(if whole { g.window.1 * channels } else { channels }),
+            strips: isa.cut(channels),
             strip_width: isa.rows().next_multiple_of(8),
             block: 0,
-            padded_width: ((g.out_width() - 1) * g.stride + g.window.1).max(g.pad.left + g.width),
         };
         let image = plan.x_len() + plan.dy_len();
         plan.block = (BLOCK_FLOATS / image).max(BLOCK_IMAGES).min(g.images);
@@ -79,18 +72,9 @@ impl Plan {
         self.g.height * self.g.width * self.strip_width
     }
 
-    /// Whether x is read where it lies.
-    fn in_place(&self) -> bool {
-        self.whole && self.padded_width == self.g.width
-    }
-
     /// Floats of a packed image of x.
     fn x_len(&self) -> usize {
-        match (self.whole, self.in_place()) {
-            (_, true) => 0,
-            (true, _) => (self.g.height * self.padded_width * self.g.channels).next_multiple_of(16),
-            (false, _) => self.g.groups * self.strips.parts * self.strip_len(),
-        }
+        self.g.groups * self.strips.parts * self.strip_len()
     }
 
     /// The length of a filter.
@@ -122,7 +106,7 @@ pub(super) fn scratch(isa: Isa, g: &Geometry) -> usize {
 
 /// The gradients of filters and biases.
 #[allow(clippy::too_many_arguments)]
-pub(in crate::conv) fn backward_filter(
+pub(super) fn backward_filter(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
@@ -156,18 +140,15 @@ pub(in crate::conv) fn backward_filter(
             }
         });
         // SAFETY: until `each` returns they are only read.
-        let (dy, packed_x): (&[f32], &[f32]) =
+        let (dy, x): (&[f32], &[f32]) =
             unsafe { (packed_dy.part(0..packed_dy.len()), packed_x.part(0..packed_x.len())) };
-        let x = if plan.in_place() { &x[first * x_len..] } else { packed_x };
         let work = Work { plan: &plan, dy, x, images: images.len(), goes_on: first > 0, sums };
         pool.each(work.chunks(), |chunk| work.chunk(chunk));
     }
-    plan.unpack(pool, &sums, dw);
-    // SAFETY: all threads are done with it.
-    let bias = unsafe { bias.part(0..bias.len()) };
-    for (f, db) in db.iter_mut().enumerate() {
-        *db = (0..g.images).map(|image| f64::from(bias[image * g.filters + f])).sum::<f64>() as f32;
-    }
+    // SAFETY: all threads are done with both.
+    let (sums, bias) = unsafe { (sums.part(0..sums.len()), bias.part(0..g.images * g.filters)) };
+    unpack(isa, pool, g, sums, dw);
+    add_biases(bias, db);
 }
 
 impl Plan {
@@ -179,54 +160,55 @@ impl Plan {
             let columns = self.columns(idx % self.panels);
             let first = idx / self.panels * (self.g.filters / self.g.groups) + columns.start;
             crate::gemm::copy_rows(&dy[first..], self.g.filters, columns.len(), width, panel);
-            let mut sums = [0.0f64; 32];
-            crate::simd::vectorized(|| match width {
-                32 => add_rows::<32>(panel, &mut sums),
-                _ => add_rows::<16>(panel, &mut sums),
-            });
-            let bias = &mut bias[first..first + columns.len()];
-            bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
+            add_pixels(panel, width, &mut bias[first..first + columns.len()]);
         }
     }
 
-    /// Packs an image of x into strips `[group][strip][pixel][channel]`, or pads it left and right.
+    /// Packs an image of x into strips `[group][strip][pixel][channel]`.
     fn pack_x(&self, x: &[f32], packed: &mut [f32]) {
-        let (pixel, row) = (self.g.channels, self.g.width * self.g.channels);
-        if self.in_place() {
-            return;
-        }
-        if self.whole {
-            let padded = packed.chunks_exact_mut(self.padded_width * pixel);
-            for (x, packed) in x.chunks_exact(row).zip(padded) {
-                let left = self.g.pad.left * pixel;
-                packed[..left].fill(0.0);
-                packed[left..left + row].copy_from_slice(x);
-                packed[left + row..].fill(0.0);
-            }
-            return;
-        }
+        let pixel = self.g.channels;
         for (idx, strip) in packed.chunks_exact_mut(self.strip_len()).enumerate() {
             let (first, count) = self.strips.part(idx % self.strips.parts);
             let first = idx / self.strips.parts * (pixel / self.g.groups) + first;
-            crate::gemm::copy_rows(&x[first..], pixel, count, self.strip_width, strip);
+            crate::gemm::copy_strip(&x[first..], pixel, count, self.strip_width, strip);
         }
     }
+}
 
-    /// Turns the sums into filters.
-    fn unpack(&self, pool: &Pool, sums: &Shared<'_>, dw: &mut [f32]) {
-        let (depth, width) = (self.depth(), self.isa.columns());
-        // SAFETY: nobody writes them any more.
-        let sums: &[f32] = unsafe { sums.part(0..sums.len()) };
-        let dw = Shared::new(dw);
-        pool.each(self.g.groups * self.panels, |idx| {
-            let columns = self.columns(idx % self.panels);
-            let first = idx / self.panels * (self.g.filters / self.g.groups) + columns.start;
-            // SAFETY: each panel has its own filters.
-            let dw = unsafe { dw.part(first * depth..(first + columns.len()) * depth) };
-            let sums = &sums[idx * depth * width..(idx + 1) * depth * width];
-            crate::gemm::untranspose_panel(sums, width, columns.len(), dw);
-        });
+/// Turns sums `[group][panel][kh, kw, c][column]` into filters.
+pub(super) fn unpack(isa: Isa, pool: &Pool, g: &Geometry, sums: &[f32], dw: &mut [f32]) {
+    let (width, filters) = (isa.columns(), g.filters / g.groups);
+    let depth = g.filter_shape().len() / g.filters;
+    let panels = filters.div_ceil(width);
+    let dw = Shared::new(dw);
+    pool.each(g.groups * panels, |idx| {
+        let first = idx % panels * width;
+        let columns = width.min(filters - first);
+        let first = idx / panels * filters + first;
+        // SAFETY: each panel has its own filters.
+        let dw = unsafe { dw.part(first * depth..(first + columns) * depth) };
+        let sums = &sums[idx * depth * width..(idx + 1) * depth * width];
+        crate::gemm::untranspose_panel(sums, width, columns, dw);
+    });
+}
+
+/// Adds up `parts` partial sums of each filter's bias, in f64.
+pub(super) fn add_biases(parts: &[f32], db: &mut [f32]) {
+    let filters = db.len();
+    for (f, db) in db.iter_mut().enumerate() {
+        let parts = parts.chunks_exact(filters).map(|part| f64::from(part[f]));
+        *db = parts.sum::<f64>() as f32;
     }
+}
+
+/// Adds up a panel of dy over its pixels.
+pub(super) fn add_pixels(panel: &[f32], width: usize, bias: &mut [f32]) {
+    let mut sums = [0.0f64; 32];
+    simd::vectorized(|| match width {
+        32 => add_rows::<32>(panel, &mut sums),
+        _ => add_rows::<16>(panel, &mut sums),
+    });
+    bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
 }
 
 /// Adds up rows of `N` floats.
@@ -252,14 +234,14 @@ struct Work<'a> {
 
 /// Which output pixels a tile sums over: the first along an axis, and how many.
 #[derive(Clone, Copy)]
-struct Span {
-    first: usize,
-    count: usize,
+pub(super) struct Span {
+    pub first: usize,
+    pub count: usize,
 }
 
 impl Span {
     /// The output pixels of `range` whose window has its `tap` inside an image of `size` pixels.
-    fn new(range: Range<usize>, tap: usize, stride: usize, pad: usize, size: usize) -> Span {
+    pub fn new(range: Range<usize>, tap: usize, stride: usize, pad: usize, size: usize) -> Span {
         let first = pad.saturating_sub(tap).div_ceil(stride).max(range.start);
         let end = (size + pad).saturating_sub(tap).div_ceil(stride).min(range.end);
         Span { first, count: end.saturating_sub(first) }
@@ -269,18 +251,18 @@ impl Span {
 impl Work<'_> {
     /// Into how many parts the strips are cut.
     fn parts(&self) -> usize {
-        self.plan.strips.parts.min(4)
+        CHUNKS.div_ceil(self.plan.g.groups * self.plan.panels).min(self.plan.strips.parts)
     }
 
     fn chunks(&self) -> usize {
-        self.plan.g.groups * self.plan.panels * self.plan.g.window.0 * self.parts()
+        self.plan.g.groups * self.plan.panels * self.parts()
     }
 
-    /// A row of the window, for one panel of filters and some of the strips.
+    /// One panel of filters and some of the strips. A band of dy stays in the first-level cache for
+    /// all of them, and a strip of x for all taps of the window.
     fn chunk(&self, chunk: usize) {
         let (plan, g) = (self.plan, &self.plan.g);
-        let (chunk, part) = (chunk / self.parts(), chunk % self.parts());
-        let (panel, kh) = (chunk / g.window.0, chunk % g.window.0);
+        let (panel, part) = (chunk / self.parts(), chunk % self.parts());
         let edge = |part: usize| part * plan.strips.parts / self.parts();
         let (images, rows) = self.band();
         let mut goes_on = self.goes_on;
@@ -289,9 +271,7 @@ impl Work<'_> {
             for top in (0..g.out_height()).step_by(rows) {
                 let rows = top..(top + rows).min(g.out_height());
                 for strip in edge(part)..edge(part + 1) {
-                    if plan.whole {
-                        self.tile(panel, strip, [kh, 0], &images, &rows, goes_on);
-                    } else {
+                    for kh in 0..g.window.0 {
                         for kw in 0..g.window.1 {
                             self.tile(panel, strip, [kh, kw], &images, &rows, goes_on);
                         }
@@ -326,18 +306,10 @@ impl Work<'_> {
         let group = panel / plan.panels;
         let (first, count) = plan.strips.part(strip);
         let down = Span::new(rows.clone(), kh, g.stride, g.pad.top, g.height);
-        let (across, pixel, row, image, start) = if plan.whole {
-            let across = Span { first: 0, count: g.out_width() };
-            let row = plan.padded_width * g.channels;
-            let image = if plan.in_place() { g.height * row } else { plan.x_len() };
-            (across, g.channels, row, image, first)
-        } else {
-            let across = Span::new(0..g.out_width(), kw, g.stride, g.pad.left, g.width);
-            let strips = (group * plan.strips.parts + strip) * plan.strip_len();
-            let start = strips
-                + (across.first * g.stride + kw).saturating_sub(g.pad.left) * plan.strip_width;
-            (across, plan.strip_width, g.width * plan.strip_width, plan.x_len(), start)
-        };
+        let across = Span::new(0..g.out_width(), kw, g.stride, g.pad.left, g.width);
+        let (pixel, row, image) = (plan.strip_width, g.width * plan.strip_width, plan.x_len());
+        let left = (across.first * g.stride + kw).saturating_sub(g.pad.left);
+        let start = (group * plan.strips.parts + strip) * plan.strip_len() + left * pixel;
         let top = (down.first * g.stride + kh).saturating_sub(g.pad.top);
         let b = panel * plan.pixels() + down.first * g.out_width() + across.first;
         let k = (kh * g.window.1 + kw) * channels + first;
