@@ -70,6 +70,7 @@ impl Network {
         let mut rows = plan_forward(layers, input, clock, &parameters, mode, planner, threads);
         let output = rows.last().map_or(input, |row| row.wires.y);
         let d_output = train.then(|| plan_backward(&mut rows, planner, threads));
+        planner.seal();
         Ok(Network { rows, input, output, d_output, parameters, clock })
     }
 

@@ -48,6 +48,7 @@ impl Stream {
 
     /// The next 32 random bits.
     #[inline]
+    #[allow(clippy::should_implement_trait)] // a stream has no end, so no `Option` to unwrap at each draw
     pub fn next(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox::block(self.key, self.counter);

@@ -80,6 +80,13 @@ impl Planner {
         self.add_hole(merged.0, merged.1);
     }
 
+    /// Gives no hole out again: whoever claims next shares no memory with what was claimed so far,
+    /// dead or alive. A network that runs many times calls it when its plan is complete, because the
+    /// slots of its first row come back to life at every step.
+    pub fn seal(&mut self) {
+        self.holes.clear();
+    }
+
     fn add_hole(&mut self, start: usize, length: usize) {
         if length > 0 {
             self.holes.insert(start, length);
@@ -111,6 +118,15 @@ mod tests {
         assert_eq!(c.range().start, a.range().start);
         assert!(!c.overlaps(&b));
         assert_eq!(planner.total(), 2 * 448);
+    }
+
+    #[test]
+    fn what_is_sealed_is_not_given_out_again() {
+        let mut planner = Planner::new();
+        let a = floats(&mut planner, 100);
+        planner.release(a);
+        planner.seal();
+        assert!(!floats(&mut planner, 10).overlaps(&a));
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! The PCA colour shift of the paper's section 4.1.
+
+use random::{Purpose, Stream};
+
+/// Which reading of section 4.1 is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColorForm {
+    /// What the 2012 source computes: `x <- (x - mean + noise * sum_i p_i sqrt(lambda_i) n_i) / (1 + noise)`
+    /// with `n_i` from N(0, 1). Along the first component of ImageNet the shift has a standard deviation of
+    /// 0.1 x 121.8 = 12.2 grey levels before the division, which keeps the scale of training and test alike.
+    Source,
+    /// The formula as printed: `x <- x + sum_i p_i (alpha_i lambda_i)` with `alpha_i` from N(0, 0.1).
+    ///
+    /// The trap: it multiplies by the eigenvalue, a variance, and not by its root, so its strength depends on
+    /// the unit of the pixels. Pixels of 0 to 255 would be thrown about by 1483 grey levels; it only
+    /// makes sense on pixels of 0 to 1 (5.8 levels), which is the unit taken here.
+    Paper,
+}
+
+/// A colour added to all pixels of a training image, drawn along the principal components of the training
+/// set's colours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColorShift {
+    /// By which formula.
+    pub form: ColorForm,
+    /// The strength: the standard deviation of each draw, 0.1 in the paper. Zero: no shift.
+    pub noise: f32,
+    /// Eigenvalues of the colours' covariance, in squared grey levels (pixels of 0 to 255).
+    pub variances: [f32; 3],
+    /// Eigenvectors of unit length, one a row, each (red, green, blue).
+    pub components: [[f32; 3]; 3],
+}
+
+impl ColorShift {
+    /// No shift.
+    pub const NONE: [f32; 4] = [1.0, 0.0, 0.0, 0.0];
+
+    /// The shift of a sample in an epoch: gain, red, green, blue; `x <- (x - mean) * gain + color`.
+    pub fn draw(&self, seed: u64, epoch: u32, sample: u32) -> [f32; 4] {
+        let mut stream = Stream::new(seed, Purpose::Color, epoch, sample);
+        self.tint([stream.normal(), stream.normal(), stream.normal()])
+    }
+
+    /// The shift that three draws from N(0, 1) make.
+    pub fn tint(&self, draws: [f32; 3]) -> [f32; 4] {
+        let gain = match self.form {
+            ColorForm::Source => 1.0 / (1.0 + self.noise),
+            ColorForm::Paper => 1.0,
+        };
+        let mut tint = [gain, 0.0, 0.0, 0.0];
+        for ((draw, variance), component) in draws.iter().zip(self.variances).zip(self.components) {
+            let length = match self.form {
+                ColorForm::Source => variance.sqrt(),
+                ColorForm::Paper => variance / 255.0, // 255 * (variance / 255^2): there and back
+            };
+            for (color, part) in tint[1..].iter_mut().zip(component) {
+                *color += gain * self.noise * length * draw * part;
+            }
+        }
+        tint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The components of ImageNet's colours, which the 2012 source ships (as standard deviations).
+    fn imagenet(form: ColorForm) -> ColorShift {
+        let components = [
+            [-0.563510, -0.576184, -0.592003],
+            [-0.712579, -0.023542, 0.701196],
+            [0.417955, -0.816981, 0.397311],
+        ];
+        ColorShift { form, noise: 0.1, variances: [14830.4, 1375.96, 388.911], components }
+    }
+
+    fn close(got: [f32; 4], want: [f32; 4]) {
+        assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-3), "{got:?} is not {want:?}");
+    }
+
+    /// By hand: 0.1 * 121.780 * p_1 / 1.1 for one standard deviation along the first component, and so on.
+    #[test]
+    fn the_source_shifts_by_standard_deviations_and_divides() {
+        let shift = imagenet(ColorForm::Source);
+        close(shift.tint([1.0, 0.0, 0.0]), [0.90909, -6.2386, -6.3789, -6.5540]);
+        close(shift.tint([0.0, 2.0, 0.0]), [0.90909, -4.8059, -0.1588, 4.7291]);
+        close(shift.tint([0.0, 0.0, 0.0]), [0.90909, 0.0, 0.0, 0.0]);
+    }
+
+    /// By hand: 0.1 * 14830.4 / 255 * p_1, a length of 5.816 grey levels.
+    #[test]
+    fn the_paper_as_printed_shifts_by_variances_of_unit_pixels() {
+        let shift = imagenet(ColorForm::Paper);
+        close(shift.tint([1.0, 0.0, 0.0]), [1.0, -3.2773, -3.3510, -3.4430]);
+    }
+
+    #[test]
+    fn no_noise_is_no_shift() {
+        for form in [ColorForm::Source, ColorForm::Paper] {
+            let quiet = ColorShift { noise: 0.0, ..imagenet(form) };
+            close(quiet.draw(1, 2, 3), ColorShift::NONE);
+        }
+    }
+
+    #[test]
+    fn draws_spread_as_the_components_do() {
+        let shift = imagenet(ColorForm::Source);
+        let n = 20_000;
+        let mut squares = 0.0f64;
+        for sample in 0..n {
+            let [_, r, g, b] = shift.draw(5, 0, sample).map(f64::from);
+            squares += r * r + g * g + b * b;
+        }
+        // The trace of the covariance, times (0.1 / 1.1)^2; the sum varies by about 1.3 %.
+        let expected = (14830.4 + 1375.96 + 388.911) * 0.01 / 1.21;
+        assert!((squares / f64::from(n) / expected - 1.0).abs() < 0.05);
+    }
+}

@@ -1,0 +1,36 @@
+//! Views of an image: pure functions on 8-bit RGB pixels, with no files, no threads and no device.
+//!
+//! Pixels lie row by row, red, green and blue side by side (height x width x 3).
+//!
+//! * [`Image`]: pixels and their two sizes, in a buffer that can be used again
+//! * [`Resizer`]: another size, antialiased, equal to Pillow's bilinear filter bit for bit
+//! * [`crop`], [`mirror`]: a window of an image, and its reflection
+//! * [`View`]: where a crop is taken: drawn for training, in the centre, or ten of them for testing
+//! * [`ColorShift`]: the PCA colour shift of the paper's section 4.1, as its source computes it
+//!
+//! ```
+//! use augment::{Image, Resizer, View};
+//!
+//! let photo = Image::filled(30, 40, [200, 100, 50]); // 30 rows of 40 pixels
+//! let mut square = Image::default();
+//! Resizer::default().square(&photo, 16, &mut square); // shorter side to 16, then the centre
+//!
+//! let view = View::draw(7, 3, 41, (16, 16), (12, 12)); // seed 7, epoch 3, sample 41
+//! let mut crop = vec![0; 12 * 12 * 3];
+//! augment::crop(&square.pixels, 16, view.top, view.left, (12, 12), &mut crop);
+//! if view.mirror {
+//!     augment::mirror(&mut crop, 12);
+//! }
+//! assert_eq!(crop[..3], [200, 100, 50]);
+//! ```
+#![forbid(unsafe_code)]
+
+mod color_shift;
+mod image;
+mod resize;
+mod view;
+
+pub use color_shift::{ColorForm, ColorShift};
+pub use image::{Image, crop, mirror};
+pub use resize::Resizer;
+pub use view::{View, ten_crop};

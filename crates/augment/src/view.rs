@@ -1,0 +1,122 @@
+//! Where a crop is taken.
+
+use random::{Purpose, Stream};
+
+/// A crop's place and whether it is mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Reflected about its vertical axis.
+    pub mirror: bool,
+}
+
+impl View {
+    /// The view in the centre, not mirrored; where the margin is odd, the wider side is right and bottom.
+    ///
+    /// # Panics
+    /// If the crop (height, width) is larger than the image (height, width).
+    pub fn centre(image: (usize, usize), crop: (usize, usize)) -> View {
+        let (down, right) = margins(image, crop);
+        View { top: down / 2, left: right / 2, mirror: false }
+    }
+
+    /// The training view of a sample in an epoch: any place with equal chance, mirrored half the time.
+    ///
+    /// Offsets run from 0 to the margin inclusive, as in the 2012 source: 33 x 33 x 2 views of a 224
+    /// crop of 256 pixels, where the paper's section 4.1 counts 32 x 32 x 2. Each image draws its own;
+    /// the source let 32 neighbours share one draw, to save time.
+    ///
+    /// # Panics
+    /// If the crop (height, width) is larger than the image (height, width).
+    pub fn draw(
+        seed: u64,
+        epoch: u32,
+        sample: u32,
+        image: (usize, usize),
+        crop: (usize, usize),
+    ) -> View {
+        let (down, right) = margins(image, crop);
+        let mut stream = Stream::new(seed, Purpose::Crop, epoch, sample);
+        let mut offset = |margin: usize| {
+            let choices = u32::try_from(margin + 1).expect("a margin below four thousand million");
+            stream.below(choices) as usize
+        };
+        View { top: offset(down), left: offset(right), mirror: stream.coin() }
+    }
+}
+
+/// The ten views of the paper's section 4.1, in the source's order: top left, top right, centre, bottom
+/// left, bottom right, and then the same five mirrored.
+///
+/// # Panics
+/// If the crop (height, width) is larger than the image (height, width).
+pub fn ten_crop(image: (usize, usize), crop: (usize, usize)) -> [View; 10] {
+    let (down, right) = margins(image, crop);
+    let centre = View::centre(image, crop);
+    let places = [(0, 0), (0, right), (centre.top, centre.left), (down, 0), (down, right)];
+    std::array::from_fn(|view| {
+        let (top, left) = places[view % 5];
+        View { top, left, mirror: view >= 5 }
+    })
+}
+
+/// By how much the image exceeds the crop, down and to the right.
+fn margins(image: (usize, usize), crop: (usize, usize)) -> (usize, usize) {
+    let fits = crop.0 <= image.0 && crop.1 <= image.1;
+    assert!(fits, "a crop of {crop:?} pixels does not fit an image of {image:?}");
+    (image.0 - crop.0, image.1 - crop.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_views_in_the_order_of_the_source() {
+        let places = ten_crop((256, 256), (224, 224)).map(|v| (v.top, v.left, v.mirror));
+        let plain = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)];
+        for (view, &(top, left)) in plain.iter().enumerate() {
+            assert_eq!(places[view], (top, left, false));
+            assert_eq!(places[view + 5], (top, left, true));
+        }
+    }
+
+    #[test]
+    fn the_centre_of_an_odd_margin() {
+        assert_eq!(View::centre((256, 9), (227, 4)), View { top: 14, left: 2, mirror: false });
+        assert_eq!(View::centre((8, 8), (8, 8)), View { top: 0, left: 0, mirror: false });
+    }
+
+    #[test]
+    fn every_view_is_drawn_about_equally_often() {
+        let (image, crop) = ((5, 7), (3, 4)); // 3 x 4 places, twice: 24 views
+        let mut counts = std::collections::HashMap::new();
+        for sample in 0..24_000 {
+            *counts.entry(View::draw(1, 0, sample, image, crop)).or_insert(0u32) += 1;
+        }
+        // Binomial standard deviation 31; five of them.
+        assert_eq!(counts.len(), 24);
+        assert!(counts.values().all(|&count| count.abs_diff(1000) < 155), "{counts:?}");
+        assert!(counts.keys().all(|v| v.top + 3 <= 5 && v.left + 4 <= 7));
+    }
+
+    #[test]
+    fn a_view_belongs_to_seed_epoch_and_sample() {
+        let draws = |seed, epoch, first: u32| -> Vec<View> {
+            (first..first + 8).map(|s| View::draw(seed, epoch, s, (40, 40), (20, 20))).collect()
+        };
+        assert_eq!(draws(1, 2, 3), draws(1, 2, 3));
+        assert_ne!(draws(1, 2, 3), draws(2, 2, 3));
+        assert_ne!(draws(1, 2, 3), draws(1, 3, 3));
+        assert_ne!(draws(1, 2, 3), draws(1, 2, 4));
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit")]
+    fn a_crop_larger_than_its_image() {
+        View::centre((10, 20), (11, 20));
+    }
+}

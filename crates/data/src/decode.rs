@@ -1,0 +1,139 @@
+//! From the bytes of a file to pixels.
+//!
+//! The first bytes decide what a file is; its name does not. What comes out is what Pillow's
+//! `convert("RGB")` makes of the same file, up to the rounding inside JPEG decoders: grey is spread over the
+//! three channels, CMYK (stored inverted, as all programs do) is multiplied by its black, palettes are
+//! looked up and transparency is dropped; 16 bits are rounded to 8.
+
+use crate::{Error, ReadBuffer, Result};
+use augment::Image;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Sides and areas above which a header is not believed.
+const LARGEST_SIDE: usize = 16_384;
+const LARGEST_AREA: usize = 1 << 28;
+
+/// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels, and whether
+/// the image had to be enlarged.
+///
+/// # Errors
+/// If the file cannot be read or holds no whole image.
+pub fn read_square<'a>(
+    path: &Path,
+    side: usize,
+    buffer: &'a mut ReadBuffer,
+) -> Result<(&'a [u8], bool)> {
+    buffer.file.clear();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut buffer.file))
+        .map_err(|error| Error::image(path, error.to_string()))?;
+    decode(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))?;
+    let shorter = buffer.decoded.height.min(buffer.decoded.width);
+    // A strip a thousand times as long as it is high would grow beyond all memory when its height is resized.
+    let longer = buffer.decoded.height.max(buffer.decoded.width);
+    if longer / shorter > 1000 {
+        return Err(Error::image(path, format!("{longer} x {shorter} pixels is no usable shape")));
+    }
+    buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
+    Ok((&buffer.image.pixels, shorter < side))
+}
+
+/// Decodes an image file's bytes.
+///
+/// # Errors
+/// What is wrong with them, for [`Error::Image`].
+pub fn decode(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+    match bytes {
+        [] => Err("the file is empty".to_owned()),
+        [0xFF, 0xD8, 0xFF, ..] => decode_jpeg(bytes, into),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, into),
+        _ => Err(format!("{}, and only JPEG and PNG can be read", guess(bytes))),
+    }
+}
+
+fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+    // Strict: by default the decoder fills what a truncated file lacks with grey and says nothing.
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(LARGEST_SIDE)
+        .set_max_height(LARGEST_SIDE)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let broken = |error| format!("no whole JPEG ({error})");
+    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
+    let (width, height) = decoder.dimensions().expect("the header has been read");
+    check_size(height, width)?;
+    into.reshape(height, width);
+    decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
+    if !has_end_of_image(bytes) {
+        return Err("a truncated JPEG: it has no end".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether the end-of-image marker follows the pixels: even a strict decoder does not miss it, if it
+/// can guess the last block.
+///
+/// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end of its own.
+fn has_end_of_image(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    let mut at = 2;
+    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+        match marker {
+            0xFF => at += 1, // padding
+            START_OF_SCAN => break,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    // In coded data 0xFF is always followed by zero or a restart marker, so this is the real thing.
+    bytes.get(at..).is_some_and(|rest| rest.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))
+}
+
+fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+    let broken = |error: image::ImageError| format!("no whole PNG ({error})");
+    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(LARGEST_SIDE as u32);
+    limits.max_image_height = Some(LARGEST_SIDE as u32);
+    reader.limits(limits);
+    let decoded = reader.decode().map_err(broken)?.into_rgb8();
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    check_size(height, width)?;
+    *into = Image { height, width, pixels: decoded.into_raw() };
+    Ok(())
+}
+
+fn check_size(height: usize, width: usize) -> std::result::Result<(), String> {
+    if height == 0 || width == 0 || height * width > LARGEST_AREA {
+        return Err(format!("{width} x {height} pixels is no usable size"));
+    }
+    Ok(())
+}
+
+/// What a file seems to be that is neither JPEG nor PNG.
+fn guess(bytes: &[u8]) -> &'static str {
+    let trimmed = bytes.trim_ascii_start();
+    match bytes {
+        [b'G', b'I', b'F', b'8', ..] => "a GIF",
+        [b'B', b'M', ..] => "a BMP",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "a WebP",
+        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "a TIFF",
+        _ if trimmed.starts_with(b"<") => "a web page or other markup",
+        _ if bytes
+            .iter()
+            .take(512)
+            .all(|byte| !byte.is_ascii_control() || b"\t\n\r".contains(byte)) =>
+        {
+            "a text"
+        }
+        _ => "not an image of any known kind",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What can go wrong between the disk and a batch.
+
+use std::path::{Path, PathBuf};
+
+/// A problem of the world (a file, a folder), with its path and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing at the given path, or nothing that is known.
+    #[error("{}: {found}; expected {expected}", path.display())]
+    NotFound {
+        /// What was opened.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What was looked for.
+        expected: String,
+    },
+    /// A file or folder could not be read at all.
+    #[error("{}: {reason}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A file that is no usable image.
+    #[error("{}: {reason}; replace the file, or remove it", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A data set's folders or files do not make a data set.
+    #[error("{}: {problem}; {remedy}", path.display())]
+    Layout {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// More images than [`bad_limit`](crate::bad_limit) allows could not be read.
+    #[error(
+        "{count} of {len} images could not be read, more than the {limit} that are passed over; \
+         the first: {first}"
+    )]
+    TooManyBad {
+        /// So many could not be read.
+        count: usize,
+        /// Images in the set.
+        len: usize,
+        /// So many may be bad.
+        limit: usize,
+        /// What happened to the first.
+        first: Box<Error>,
+    },
+    /// A worker panicked: a defect of this program (or of a decoder), met at a certain image.
+    #[error(
+        "{name}: reading it panicked ({message}); please report this, and remove the file to go on"
+    )]
+    Panic {
+        /// The image at hand.
+        name: String,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
+        Error::Io { path: path.to_owned(), reason: error.to_string() }
+    }
+
+    pub(crate) fn image(path: &Path, reason: impl Into<String>) -> Error {
+        Error::Image { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn layout(
+        path: &Path,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Error {
+        Error::Layout { path: path.to_owned(), problem: problem.into(), remedy: remedy.into() }
+    }
+}

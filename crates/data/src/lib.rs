@@ -1,0 +1,51 @@
+//! From disk to a full batch in host memory; knows no device.
+//!
+//! * [`open`]: from what a user names to a [`Dataset`]: training and test images
+//! * [`Source`]: labelled images of one size, any of which can be read at any time
+//! * [`Shapes`]: images that are generated, for training without a download
+//! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a file to pixels
+//! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
+//! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
+//! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
+//! * [`Statistics`]: the mean image and the colours' principal components
+//! * [`Error`]: what can go wrong, with a path and what to do
+//!
+//! ```
+//! use data::{Loader, Plan, Shapes};
+//! use std::sync::Arc;
+//!
+//! let shapes = Arc::new(Shapes::train(Shapes::SEED, 32, 100));
+//! let mut loader = Loader::new(shapes, Plan::training(32, (28, 28), 7), 2, 0);
+//! for position in 0..loader.batches_per_epoch() {
+//!     let batch = loader.next_batch()?.expect("training never ends");
+//!     assert_eq!((batch.position, batch.pixels.len()), (position, 32 * 28 * 28 * 3));
+//! }
+//! # Ok::<(), data::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod cifar;
+pub mod decode;
+mod error;
+mod fake;
+mod folder;
+mod loader;
+mod memory;
+mod open;
+mod parallel;
+#[cfg(test)]
+mod scratch_dir;
+pub mod shapes;
+mod source;
+mod statistics;
+
+pub use cifar::Cifar;
+pub use error::{Error, Result};
+pub use fake::Fake;
+pub use folder::Folder;
+pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
+pub use memory::Memory;
+pub use open::{Dataset, Options, open};
+pub use shapes::Shapes;
+pub use source::{ReadBuffer, Source, Subset};
+pub use statistics::Statistics;

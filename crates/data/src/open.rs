@@ -1,0 +1,162 @@
+//! From what a user names to a training and a test set.
+
+use crate::folder::{Folder, Split};
+use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A training and a test set with the same classes and sizes.
+#[derive(Clone)]
+pub struct Dataset {
+    /// What was opened.
+    pub name: String,
+    /// Images to train on.
+    pub train: Arc<dyn Source>,
+    /// Images to test on.
+    pub test: Arc<dyn Source>,
+    /// What the user should be told, once.
+    pub notes: Vec<String>,
+}
+
+/// How a data set is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Height and width that every image gets.
+    pub side: usize,
+    /// Threads to read with at the start; 0: one for each core.
+    pub threads: usize,
+    /// Sets whose pixels take no more bytes than this, training and test together, are read once and kept.
+    pub memory_limit: usize,
+    /// Numbers of training and test images where they are generated.
+    pub shapes: (u32, u32),
+}
+
+impl Options {
+    /// Images of `side` x `side` pixels; up to a gigabyte of them in memory.
+    pub fn with_side(side: usize) -> Options {
+        let shapes = (Shapes::TRAIN, Shapes::TEST);
+        Options { side, threads: 0, memory_limit: 1 << 30, shapes }
+    }
+}
+
+/// Opens `shapes`, a folder of images, or a folder with CIFAR-10's binary files.
+///
+/// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/` alone, of which
+/// a tenth is then held out. `progress` hears how many of how many images have been read into memory.
+///
+/// # Errors
+/// If there is no such thing, its files do not make a data set, or too few of them are images.
+pub fn open(
+    what: &str,
+    options: &Options,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset> {
+    let path = Path::new(what);
+    let mut notes = Vec::new();
+    let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" {
+        let (train, test) = options.shapes;
+        (
+            Arc::new(Shapes::train(Shapes::SEED, options.side, train)),
+            Arc::new(Shapes::test(Shapes::SEED, options.side, test)),
+        )
+    } else if Cifar::is_at(path) {
+        let (train, test) = Cifar::open(path, options.side)?;
+        (Arc::new(train), Arc::new(test))
+    } else {
+        check_folder(path)?;
+        let split = Folder::split(path, options.side)?;
+        let Split { train, test, notes: said } = split;
+        notes = said;
+        (Arc::new(train), Arc::new(test))
+    };
+    let mut set = Dataset { name: what.to_owned(), train, test, notes };
+    set.settle(path, options, progress)?;
+    Ok(set)
+}
+
+/// Refuses what cannot be a folder of images, and says what was looked for.
+fn check_folder(path: &Path) -> Result<()> {
+    let expected = "`shapes` (generated images), a folder with `train/<class>/` and `val/<class>/`, a folder \
+                    with `<class>/`, or a folder with CIFAR-10's `data_batch_1.bin`";
+    let found = if !path.exists() {
+        "there is nothing of this name"
+    } else if !path.is_dir() {
+        "this is not a folder"
+    } else if path.join("data_batch_1").is_file() {
+        "this is the Python version of CIFAR-10, and the binary version is the one that can be read"
+    } else {
+        return Ok(());
+    };
+    let (found, expected) = (found.to_owned(), expected.to_owned());
+    Err(Error::NotFound { path: path.to_owned(), found, expected })
+}
+
+impl Dataset {
+    /// Reads small sets into memory, and makes sure of large ones that they can be read at all.
+    fn settle(
+        &mut self,
+        path: &Path,
+        options: &Options,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<()> {
+        let images = self.train.len() + self.test.len();
+        let image_bytes = options.side * options.side * 3;
+        if images.saturating_mul(image_bytes) > options.memory_limit {
+            try_some(path, &*self.train)?;
+            return try_some(path, &*self.test);
+        }
+        let mut before = 0;
+        for set in [&mut self.train, &mut self.test] {
+            let tell = |done: usize| progress(before + done, images);
+            let read = Memory::read_all(set.clone(), options.threads, &tell);
+            before += set.len();
+            check_bad(path, &read)?;
+            if let Some((_, first)) = read.bad().first_key_value() {
+                let (count, len) = (read.bad().len(), read.len());
+                self.notes
+                    .push(format!("{count} of {len} images cannot be read; the first: {first}"));
+            }
+            self.notes.extend(read.remarks());
+            *set = Arc::new(read);
+        }
+        Ok(())
+    }
+}
+
+fn check_bad(path: &Path, set: &Memory) -> Result<()> {
+    let (count, len) = (set.bad().len(), set.len());
+    let Some((_, first)) = set.bad().first_key_value() else {
+        return Ok(());
+    };
+    if count == len {
+        return Err(none_readable(path, len, first));
+    }
+    if count > bad_limit(len) {
+        let (limit, first) = (bad_limit(len), Box::new(first.clone()));
+        return Err(Error::TooManyBad { count, len, limit, first });
+    }
+    Ok(())
+}
+
+/// Reads one image, and a few others if that fails.
+fn try_some(path: &Path, set: &dyn Source) -> Result<()> {
+    const TRIES: usize = 64;
+    let mut buffer = ReadBuffer::default();
+    let mut first = None;
+    let tries = TRIES.min(set.len());
+    for attempt in 0..tries {
+        match set.read(attempt * set.len() / tries, &mut buffer) {
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(()), |first| Err(none_readable(path, tries, &first)))
+}
+
+fn none_readable(path: &Path, tries: usize, first: &Error) -> Error {
+    let problem = format!("none of {tries} images can be read (the first: {first})");
+    Error::layout(path, problem, "point --data to a folder of JPEG or PNG files")
+}
+
+#[cfg(test)]
+mod tests;

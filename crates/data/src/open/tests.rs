@@ -1,0 +1,95 @@
+use super::*;
+use crate::scratch_dir::ScratchDir;
+
+fn opened(what: &Path, options: &Options) -> Result<Dataset> {
+    open(what.to_str().unwrap(), options, &|_, _| ())
+}
+
+fn message(result: Result<Dataset>) -> String {
+    result.err().expect("an error").to_string()
+}
+
+/// Two classes of 20 images each in `train`, two in `val`.
+fn folder() -> ScratchDir {
+    let folder = ScratchDir::new();
+    for class in ["a", "b"] {
+        for number in 0..20 {
+            folder.png(&format!("train/{class}/{number}.png"), (8, 8), [number, 1, 2]);
+        }
+        folder.png(&format!("val/{class}/0.png"), (8, 8), [3, 4, 5]);
+    }
+    folder
+}
+
+#[test]
+fn shapes_need_no_file() {
+    let options = Options { shapes: (20, 10), ..Options::with_side(16) };
+    let set = opened(Path::new("shapes"), &options).unwrap();
+    assert_eq!((set.train.len(), set.test.len(), set.train.size()), (20, 10, (16, 16)));
+    assert_eq!(set.train.classes(), set.test.classes());
+}
+
+#[test]
+fn a_folder_reads_alike_from_memory_and_from_disk() {
+    let folder = folder();
+    let near = opened(folder.path(), &Options::with_side(8)).unwrap();
+    let far = opened(folder.path(), &Options { memory_limit: 0, ..Options::with_side(8) }).unwrap();
+    let (mut a, mut b) = (ReadBuffer::default(), ReadBuffer::default());
+    for index in 0..40 {
+        assert_eq!(near.train.read(index, &mut a), far.train.read(index, &mut b));
+        assert_eq!(near.train.label(index), far.train.label(index));
+    }
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let furthest = std::sync::Mutex::new((0, 0));
+    let options = Options::with_side(8);
+    let tell = |done, all| {
+        let mut furthest = furthest.lock().unwrap();
+        *furthest = (done, all).max(*furthest);
+    };
+    open(folder().path().to_str().unwrap(), &options, &tell).unwrap();
+    assert_eq!(*furthest.lock().unwrap(), (42, 42));
+}
+
+#[test]
+fn what_is_no_data_set_is_told_what_one_is() {
+    let folder = ScratchDir::new();
+    let options = Options::with_side(8);
+    let said = message(opened(&folder.path().join("nowhere"), &options));
+    assert!(said.contains("nothing of this name") && said.contains("`shapes`"), "{said}");
+    let file = folder.write("file", b"");
+    assert!(message(opened(&file, &options)).contains("not a folder"));
+    folder.write("data_batch_1", b"");
+    assert!(message(opened(folder.path(), &options)).contains("Python version"));
+}
+
+#[test]
+fn a_few_bad_files_are_noted_and_many_are_refused() {
+    let folder = folder();
+    folder.write("train/a/7.png", b"no image");
+    let options = Options::with_side(8);
+    let set = opened(folder.path(), &options).unwrap();
+    assert!(set.notes[0].contains("1 of 40 images cannot be read"), "{:?}", set.notes);
+    assert!(set.notes[0].contains("7.png"), "{:?}", set.notes);
+
+    for number in 0..11 {
+        folder.write(&format!("train/b/{number}.png"), b"no image");
+    }
+    let said = message(opened(folder.path(), &options));
+    assert!(said.contains("12 of 40") && said.contains("7.png"), "{said}");
+}
+
+#[test]
+fn a_folder_without_any_readable_image() {
+    let folder = ScratchDir::new();
+    for name in ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"] {
+        folder.write(name, b"no image");
+    }
+    for memory_limit in [0, 1 << 30] {
+        let options = Options { memory_limit, ..Options::with_side(8) };
+        let said = message(opened(folder.path(), &options));
+        assert!(said.contains("none of 2 images can be read"), "{said}");
+    }
+}

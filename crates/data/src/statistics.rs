@@ -1,0 +1,139 @@
+//! What must be known about a training set before training: its mean, and how its colours vary.
+
+use crate::{ReadBuffer, Result, Source, parallel};
+use augment::{ColorForm, ColorShift};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+mod eigen;
+
+/// The mean image, the mean colour, and the principal components of the colours of a training set.
+///
+/// All sums are of whole numbers, so their bits do not depend on the number of threads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// The mean of every pixel: height x width x 3.
+    pub mean: Vec<f32>,
+    /// The mean of all pixels: red, green, blue.
+    pub color: [f32; 3],
+    /// Eigenvalues of the colours' covariance, largest first, in squared grey levels.
+    pub variances: [f32; 3],
+    /// Their eigenvectors of unit length, one a row, each (red, green, blue).
+    pub components: [[f32; 3]; 3],
+    /// Images that were counted.
+    pub images: usize,
+}
+
+/// Sums over some images.
+struct Sums {
+    images: u64,
+    pixels: Vec<u64>,
+    /// Red x red, red x green, red x blue, green x green, green x blue, blue x blue.
+    products: [u64; 6],
+}
+
+impl Statistics {
+    /// Measures `source` on `threads` threads (0: one for each core).
+    ///
+    /// `sample` limits the number of images, spread evenly over the source: after 10,000 images the mean of a
+    /// pixel is known to less than a grey level. Images that cannot be read are left out. `progress` hears how
+    /// many images have been measured, from any thread.
+    ///
+    /// # Errors
+    /// If no image can be read.
+    pub fn of(
+        source: &dyn Source,
+        threads: usize,
+        sample: Option<usize>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Statistics> {
+        let (height, width) = source.size();
+        let count = sample.unwrap_or(usize::MAX).min(source.len());
+        let failure = Mutex::new(None);
+        let done = AtomicUsize::new(0);
+        let parts = parallel::for_each(
+            threads,
+            0..count,
+            || (Sums::zero(height * width), ReadBuffer::default()),
+            |(sums, buffer), position| {
+                let index = (position as u64 * source.len() as u64 / count as u64) as usize;
+                match source.read(index, buffer) {
+                    Ok(image) => sums.add(image),
+                    Err(error) => *failure.lock().expect("no panic") = Some(error),
+                }
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if done.is_multiple_of(256) || done == count {
+                    progress(done);
+                }
+            },
+        );
+        let mut total = Sums::zero(height * width);
+        parts.iter().for_each(|(part, _)| total.merge(part));
+        match failure.into_inner().expect("no panic") {
+            Some(error) if total.images == 0 => Err(error),
+            _ => Ok(total.statistics()),
+        }
+    }
+
+    /// The colour shift of a given strength along these components, in the source's form.
+    pub fn color_shift(&self, noise: f32) -> ColorShift {
+        let (variances, components) = (self.variances, self.components);
+        ColorShift { form: ColorForm::Source, noise, variances, components }
+    }
+}
+
+impl Sums {
+    fn zero(area: usize) -> Sums {
+        Sums { images: 0, pixels: vec![0; area * 3], products: [0; 6] }
+    }
+
+    fn add(&mut self, image: &[u8]) {
+        self.images += 1;
+        for (sum, &byte) in self.pixels.iter_mut().zip(image) {
+            *sum += u64::from(byte);
+        }
+        // 65,536 products of two bytes fit 32 bits.
+        for part in image.chunks(65_536 * 3) {
+            let mut products = [0u32; 6];
+            for &[r, g, b] in part.as_chunks::<3>().0 {
+                let [r, g, b] = [r, g, b].map(u32::from);
+                let terms = [r * r, r * g, r * b, g * g, g * b, b * b];
+                products.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+            }
+            self.products.iter_mut().zip(products).for_each(|(sum, part)| *sum += u64::from(part));
+        }
+    }
+
+    fn merge(&mut self, other: &Sums) {
+        self.images += other.images;
+        self.pixels.iter_mut().zip(&other.pixels).for_each(|(sum, part)| *sum += part);
+        self.products.iter_mut().zip(other.products).for_each(|(sum, part)| *sum += part);
+    }
+
+    fn statistics(&self) -> Statistics {
+        let images = self.images.max(1) as f64;
+        let pixels = images * (self.pixels.len() / 3) as f64;
+        let mut color = [0u64; 3];
+        for sums in self.pixels.as_chunks::<3>().0 {
+            color.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
+        let color = color.map(|sum| sum as f64 / pixels);
+        let place = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
+        let covariance = std::array::from_fn(|i| {
+            std::array::from_fn(|j| {
+                self.products[place[i][j]] as f64 / pixels - color[i] * color[j]
+            })
+        });
+        let (variances, components) = eigen::decompose(covariance);
+        Statistics {
+            mean: self.pixels.iter().map(|&sum| (sum as f64 / images) as f32).collect(),
+            color: color.map(|mean| mean as f32),
+            variances: variances.map(|variance| variance.max(0.0) as f32),
+            components: components.map(|row| row.map(|part| part as f32)),
+            images: self.images as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What can go wrong in a run. The program gives each kind an exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A run that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The network's rows do not fit together, or do not fit the images.
+    #[error(transparent)]
+    Network(#[from] layers::SpecError),
+
+    /// The device is missing or too small.
+    #[error(transparent)]
+    Device(#[from] tensor::Error),
+
+    /// The images cannot be read.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+
+    /// The loss, and before it some tensor, stopped being a number.
+    #[error(
+        "step {step}: the loss is {loss}; the first tensor that is not finite is {tensor}. {hint}"
+    )]
+    Diverged {
+        /// The step, counted from one.
+        step: u64,
+        /// What the loss was.
+        loss: f64,
+        /// `the gradient of conv2.weight`, `the output of conv3`.
+        tensor: String,
+        /// The likely cause and what to do.
+        hint: String,
+    },
+
+    /// A file of the run cannot be written.
+    #[error("{path}: cannot write: {source}", path = path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// A file of weights cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Weights {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+
+    /// A run may not be written into this folder.
+    #[error("{path}: {reason}", path = path.display())]
+    RunFolder {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+
+    /// The recipe does not fit the network or the data.
+    #[error("{0}")]
+    Recipe(String),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,56 @@
+//! Which tensor stopped being a number first.
+
+use crate::Error;
+use layers::Network;
+use tensor::{Device, Slot};
+
+/// The error for a loss that is not finite, seen after the forward pass and before anything is
+/// overwritten: parameters are those that made the loss, gradients those of the step before.
+pub(crate) fn diverged(
+    device: &Device,
+    network: &Network,
+    step: u64,
+    loss: f64,
+    rate: f32,
+) -> Error {
+    let finite = |slot: Slot| device.download::<f32>(slot).iter().all(|value| value.is_finite());
+    let lower = format!(
+        "The learning rate of {rate} is the likely cause: there is no batch normalisation to hold \
+         a network like this one back. Try --lr {}",
+        rate / 10.0
+    );
+    let (tensor, hint) = if !finite(network.input) {
+        let hint = "The images or their mean are at fault, not the training".to_string();
+        ("the preprocessed images".to_string(), hint)
+    } else if let Some(name) = first_gradient(network, &finite) {
+        (format!("the gradient of {name}, of the step before"), lower)
+    } else if let Some(name) = first_value(network, &finite) {
+        (name, lower)
+    } else if let Some(name) = first_activation(network, &finite) {
+        (format!("the output of {name}"), lower)
+    } else {
+        ("the loss itself".to_string(), lower)
+    };
+    Error::Diverged { step, loss, tensor, hint }
+}
+
+/// Gradients arise from the last layer to the first.
+fn first_gradient(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
+    let parameters = &network.parameters;
+    let entries = parameters.entries.iter().enumerate().rev();
+    let mut spoilt =
+        entries.filter(|(idx, _)| parameters.gradient(*idx).is_some_and(|slot| !finite(slot)));
+    spoilt.next().map(|(_, entry)| entry.name.clone())
+}
+
+fn first_value(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
+    let parameters = &network.parameters;
+    let mut entries = parameters.entries.iter().enumerate();
+    let spoilt = entries.find(|(idx, _)| !finite(parameters.value(*idx)));
+    spoilt.map(|(_, entry)| entry.name.clone())
+}
+
+fn first_activation(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
+    let mut rows = network.activations();
+    rows.find(|(_, output)| !finite(*output)).map(|(name, _)| name.to_string())
+}

@@ -1,0 +1,64 @@
+//! The training loop: it knows networks and batches, and not AlexNet.
+//!
+//! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a [`Job`](run::Job).
+//! Planning a job says what memory it takes; running it makes [`Step`](step::Step)s, tests the network
+//! after every epoch, and leaves everything in a [`RunFolder`](folder::RunFolder).
+//!
+//! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
+//! * [`schedule`]: how the learning rate changes from epoch to epoch
+//! * [`step`]: upload, preprocess, forward, loss, backward, update
+//! * [`run`]: epochs of steps and what is told of them
+//! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
+//! * [`observe`]: who watches a run; [`Stop`]: who ends it early
+//! * [`folder`], [`weights`]: what a run leaves behind
+//! * [`Error`]: what can go wrong
+//!
+//! ```
+//! use data::{Shapes, Statistics};
+//! use layers::Spec;
+//! use std::sync::Arc;
+//! use tensor::Device;
+//! use train::{Stop, folder::RunFolder, observe::Silent, recipes, run::Job};
+//!
+//! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
+//! let job = Job {
+//!     spec: Spec::image("linear", 16, 16, 3).linear("fc1", 10),
+//!     recipe: train::recipe::Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
+//!     seed: 0,
+//!     statistics: Statistics::of(&*images, 1, None, &|_| ())?,
+//!     train: images.clone(),
+//!     validation: images,
+//!     workers: 1,
+//!     max_steps: None,
+//!     validate_every: 1,
+//! };
+//! let plan = job.plan(1)?;
+//! assert!(plan.memory().total < 1 << 20); // known before the first step
+//! let runs = std::env::temp_dir().join("alexnet-example");
+//! let mut folder = RunFolder::create_under(&runs, "linear")?;
+//! let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &Stop::new())?;
+//! assert_eq!(outcome.steps, 2 * 4);
+//! assert!(folder.path().join("weights.safetensors").exists());
+//! # std::fs::remove_dir_all(runs)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod clock;
+mod error;
+pub mod evaluate;
+mod finite;
+pub mod folder;
+pub mod metrics;
+pub mod observe;
+pub mod recipe;
+pub mod recipes;
+pub mod run;
+pub mod schedule;
+pub mod step;
+mod stop;
+pub mod weights;
+
+pub use error::{Error, Result};
+pub use stop::Stop;

@@ -1,0 +1,104 @@
+//! What a network got right: sums over images, and their means.
+
+use serde::{Deserialize, Serialize};
+
+/// Sums over images. Where several classes tie, credit is shared among them as in the 2012 source, so that
+/// a network that says nothing is right as often as chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Sum of -log p(label).
+    pub loss: f64,
+    /// Images whose label is not the most probable class.
+    pub top1_errors: f64,
+    /// Images whose label is not among the five most probable classes.
+    pub top5_errors: f64,
+    /// How many images.
+    pub images: f64,
+}
+
+impl Tally {
+    /// What `kernels::softmax_loss` leaves in its tally.
+    pub fn from_kernel([loss, top1, top5, images]: [f32; 4]) -> Tally {
+        let [loss, top1_errors, top5_errors, images] = [loss, top1, top5, images].map(f64::from);
+        Tally { loss, top1_errors, top5_errors, images }
+    }
+
+    /// One image's, from the probabilities of its classes.
+    pub fn of_probabilities(probabilities: &[f64], label: usize) -> Tally {
+        let own = probabilities[label];
+        let above = probabilities.iter().filter(|&&other| other > own).count();
+        let equal = probabilities.iter().filter(|&&other| other == own).count();
+        let credit = |places: usize| match places.checked_sub(above) {
+            Some(free) => (free as f64 / equal as f64).min(1.0),
+            None => 0.0,
+        };
+        Tally {
+            loss: -own.max(f64::MIN_POSITIVE).ln(),
+            top1_errors: 1.0 - credit(1),
+            top5_errors: 1.0 - credit(5),
+            images: 1.0,
+        }
+    }
+
+    /// Adds another tally.
+    pub fn add(&mut self, other: Tally) {
+        self.loss += other.loss;
+        self.top1_errors += other.top1_errors;
+        self.top5_errors += other.top5_errors;
+        self.images += other.images;
+    }
+
+    /// The means over all images; of none, zeros.
+    pub fn score(&self) -> Score {
+        let mean = |sum: f64| if self.images > 0.0 { sum / self.images } else { 0.0 };
+        Score {
+            loss: mean(self.loss),
+            top1_error: mean(self.top1_errors),
+            top5_error: mean(self.top5_errors),
+            images: self.images as u64,
+        }
+    }
+}
+
+/// Means over images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Mean of -log p(label).
+    pub loss: f64,
+    /// Share of images whose label is not the most probable class.
+    pub top1_error: f64,
+    /// Share of images whose label is not among the five most probable classes.
+    pub top5_error: f64,
+    /// Over how many images.
+    pub images: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_share_their_credit() {
+        let even = [0.1; 10];
+        let tally = Tally::of_probabilities(&even, 3);
+        assert!((tally.top1_errors - 0.9).abs() < 1e-12);
+        assert!((tally.top5_errors - 0.5).abs() < 1e-12);
+        assert!((tally.loss - 10f64.ln()).abs() < 1e-12);
+        // One above, two tie with the label for the second place: no top-1 credit, all of top-5.
+        let tally = Tally::of_probabilities(&[0.4, 0.2, 0.2, 0.2], 2);
+        assert_eq!((tally.top1_errors, tally.top5_errors), (1.0, 0.0));
+        // Four above, two for the one place left.
+        let tally = Tally::of_probabilities(&[0.2, 0.2, 0.2, 0.2, 0.1, 0.1], 5);
+        assert_eq!((tally.top1_errors, tally.top5_errors), (1.0, 0.5));
+    }
+
+    #[test]
+    fn means_weigh_images_alike() {
+        let mut tally = Tally::from_kernel([4.0, 1.0, 0.0, 4.0]);
+        tally.add(Tally::from_kernel([0.5, 1.0, 1.0, 1.0]));
+        let score = tally.score();
+        assert_eq!((score.loss, score.top1_error, score.top5_error), (0.9, 0.4, 0.2));
+        assert_eq!(score.images, 5);
+        assert_eq!(Tally::default().score(), Score::default());
+    }
+}

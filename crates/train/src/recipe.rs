@@ -1,0 +1,359 @@
+//! How a network is trained: one value, readable as a page and writable as TOML.
+
+use crate::schedule::{Schedule, Setting};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything about training that is not the network: a run is a model, a recipe, a data set and a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The built-in recipe it started from.
+    pub base: String,
+    /// Images a step.
+    pub batch: usize,
+    /// Passes over the training set.
+    pub epochs: u32,
+    /// The learning rate that the schedule multiplies.
+    pub rate: f64,
+    /// How much of the last update goes into the next.
+    pub momentum: f64,
+    /// Weight decay of layers that name none of their own.
+    pub decay: f64,
+    /// How biases differ from weights.
+    pub bias: Bias,
+    /// What the image looks like when it enters the network.
+    pub input: Input,
+    /// How training images are varied.
+    pub augment: Augment,
+    /// How the rate changes from epoch to epoch.
+    pub schedule: Schedule,
+    /// What layers differ in, by name; `*` stands for any run of letters. Where several names fit a
+    /// layer, the one with more letters decides, field by field.
+    pub layers: BTreeMap<String, Layer>,
+}
+
+/// How biases differ from weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bias {
+    /// Their learning rate, in multiples of the weights'.
+    pub rate: f64,
+    /// Their decay, in multiples of the weights'.
+    pub decay: f64,
+    /// Whether the schedule lowers their rate too.
+    pub scheduled: bool,
+}
+
+/// What an image looks like when it enters the network: `(pixel - mean) * scale`, pixels from 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// What is subtracted.
+    pub mean: Mean,
+    /// What the difference is multiplied by.
+    pub scale: f64,
+    /// Side of the square that images are brought to before a crop is taken; by default what
+    /// [`Recipe::side`] says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<usize>,
+}
+
+/// What is subtracted from every pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mean {
+    /// The training set's mean image, pixel by pixel.
+    Image,
+    /// The training set's mean colour.
+    Color,
+}
+
+/// How training images are varied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augment {
+    /// Crops at random places; otherwise the centre.
+    pub crop: bool,
+    /// Mirrors every other image.
+    pub mirror: bool,
+    /// Standard deviation of the colour shift along the principal components; 0: none.
+    pub color: f64,
+    /// Whose colour shift.
+    pub form: ColorForm,
+}
+
+/// Whose colour shift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ColorForm {
+    /// Added, as in section 4.1 of the paper.
+    Paper,
+    /// Added, then the whole divided by one plus its strength, as in the 2012 source.
+    Source,
+}
+
+/// What one layer, or all whose names fit a pattern, differ in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Initial weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Init>,
+    /// Initial biases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub biases: Option<Init>,
+    /// Learning rate, in multiples of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Weight decay, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f64>,
+}
+
+/// Where parameters start. In TOML: `"constant 1"`, `"normal 0.01"`, `"scaled-normal 1.4"`,
+/// `"fan-in-uniform"`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Init {
+    /// All the same.
+    Constant(f64),
+    /// N(0, std), by its standard deviation.
+    Normal(f64),
+    /// N(0, gain / sqrt(fan-in)), where the fan-in is how many inputs a unit sums: given inputs of
+    /// variance one, outputs have the gain as their standard deviation.
+    ScaledNormal(f64),
+    /// Even over +-1 / sqrt(fan-in): what PyTorch does when nobody says otherwise.
+    FanInUniform,
+}
+
+impl From<Init> for String {
+    fn from(init: Init) -> String {
+        match init {
+            Init::Constant(value) => format!("constant {value}"),
+            Init::Normal(std) => format!("normal {std}"),
+            Init::ScaledNormal(gain) => format!("scaled-normal {gain}"),
+            Init::FanInUniform => "fan-in-uniform".to_string(),
+        }
+    }
+}
+
+impl TryFrom<String> for Init {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Init, String> {
+        let (kind, number) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let number = number.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        match (kind, number) {
+            ("constant", Some(value)) => Ok(Init::Constant(value)),
+            ("normal", Some(std)) => Ok(Init::Normal(std)),
+            ("scaled-normal", Some(gain)) => Ok(Init::ScaledNormal(gain)),
+            ("fan-in-uniform", None) => Ok(Init::FanInUniform),
+            _ => Err(format!(
+                "initial values are \"constant X\", \"normal STD\", \"scaled-normal GAIN\" or \
+                 \"fan-in-uniform\", and not \"{text}\""
+            )),
+        }
+    }
+}
+
+/// A parameter's part of a recipe, with every default filled in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ParameterRule {
+    /// Where it starts.
+    pub init: Init,
+    /// Multiples of the recipe's learning rate.
+    pub rate: f64,
+    /// Weight decay.
+    pub decay: f64,
+}
+
+impl Init {
+    /// The rule for a parameter whose units sum `fan_in` inputs.
+    pub fn for_fan_in(self, fan_in: usize) -> layers::init::Init {
+        use layers::init::Init as Start;
+        match self {
+            Init::Constant(value) => Start::Constant(value as f32),
+            Init::Normal(std) => Start::Normal { std: std as f32 },
+            Init::ScaledNormal(gain) => {
+                Start::Normal { std: (gain / (fan_in.max(1) as f64).sqrt()) as f32 }
+            }
+            Init::FanInUniform => Start::FanIn,
+        }
+    }
+}
+
+impl Recipe {
+    /// What the recipe says about a parameter, named as `conv1.weight` or `conv1.bias`.
+    pub fn rule(&self, parameter: &str) -> ParameterRule {
+        let (layer, is_bias) = split(parameter);
+        let rule = self.layer(layer);
+        let rate = rule.rate.unwrap_or(1.0);
+        let decay = rule.decay.unwrap_or(self.decay);
+        if is_bias {
+            let init = rule.biases.unwrap_or(Init::Constant(0.0));
+            ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
+        } else {
+            let init = rule.weights.unwrap_or(Init::Normal(0.01));
+            ParameterRule { init, rate, decay }
+        }
+    }
+
+    /// Side of the square from which crops of `height` x `width` are taken: the paper's 256 for crops about
+    /// its size, an eighth more for others, and no margin where the recipe never crops.
+    pub fn side(&self, height: usize, width: usize) -> usize {
+        let crop = height.max(width);
+        self.input.side.unwrap_or(match crop {
+            _ if !self.augment.crop => crop,
+            200..=256 => 256,
+            _ => crop + crop / 8,
+        })
+    }
+
+    /// The same recipe without chance in the images: centre crops as they are.
+    pub fn without_augmentation(mut self) -> Recipe {
+        self.augment = Augment { crop: false, mirror: false, color: 0.0, ..self.augment };
+        self
+    }
+
+    /// A row of the update's table for a parameter under the schedule's setting: rate, momentum, decay.
+    pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
+        let (layer, is_bias) = split(parameter);
+        let rule = self.rule(parameter);
+        let factor = match setting.factor(layer) {
+            factor if is_bias && !self.bias.scheduled && factor > 0.0 => 1.0,
+            factor => factor,
+        };
+        [(self.rate * rule.rate * factor) as f32, self.momentum as f32, rule.decay as f32]
+    }
+
+    /// The names under `layers` that fit none of a network's layers.
+    pub fn idle_layers<'a>(&'a self, layers: &[&str]) -> Vec<&'a str> {
+        let idle = |pattern: &&String| !layers.iter().any(|layer| fits(pattern, layer));
+        self.layers.keys().filter(idle).map(String::as_str).collect()
+    }
+
+    fn layer(&self, name: &str) -> Layer {
+        let mut fitting: Vec<_> = self.layers.iter().filter(|(key, _)| fits(key, name)).collect();
+        fitting.sort_by_key(|(pattern, _)| letters(pattern));
+        fitting.into_iter().fold(Layer::default(), |under, (_, over)| Layer {
+            weights: over.weights.or(under.weights),
+            biases: over.biases.or(under.biases),
+            rate: over.rate.or(under.rate),
+            decay: over.decay.or(under.decay),
+        })
+    }
+}
+
+/// A parameter's layer, and whether it is the layer's bias.
+fn split(parameter: &str) -> (&str, bool) {
+    match parameter.rsplit_once('.') {
+        Some((layer, "bias")) => (layer, true),
+        Some((layer, _)) => (layer, false),
+        None => (parameter, false),
+    }
+}
+
+/// How exact a pattern is: an exact name beats any pattern that fits it.
+fn letters(pattern: &str) -> (bool, usize) {
+    (!pattern.contains('*'), pattern.chars().filter(|&letter| letter != '*').count())
+}
+
+/// Whether a name fits a pattern in which `*` stands for any run of letters.
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
+            tail.char_indices()
+                .map(|(at, _)| at)
+                .chain([tail.len()])
+                .any(|at| fits(rest, &tail[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipes;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, expected) in [
+            ("conv1", "conv1", true),
+            ("conv1", "conv10", false),
+            ("*", "", true),
+            ("*", "fc6", true),
+            ("conv*", "conv12", true),
+            ("conv*", "fc6", false),
+            ("*v*2", "conv12", true),
+            ("*v*2", "conv21", false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} and {name}");
+        }
+    }
+
+    #[test]
+    fn the_more_exact_name_decides_field_by_field() {
+        let mut recipe = recipes::find("paper").unwrap();
+        let rule = |decay, rate| Layer { decay, rate, ..Layer::default() };
+        recipe.layers.insert("conv*".into(), rule(Some(0.5), Some(3.0)));
+        recipe.layers.insert("conv2".into(), rule(Some(0.25), None));
+        assert_eq!(recipe.rule("conv2.weight").decay, 0.25);
+        assert_eq!(recipe.rule("conv2.weight").rate, 3.0);
+        assert_eq!(recipe.rule("conv3.weight").decay, 0.5);
+        assert_eq!(recipe.rule("fc6.weight").rate, 1.0);
+    }
+
+    #[test]
+    fn a_recipe_survives_toml() {
+        for (name, _) in recipes::all() {
+            let recipe = recipes::find(name).unwrap();
+            let text = toml::to_string(&recipe).unwrap();
+            assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_at_every_depth() {
+        let text = toml::to_string(&recipes::find("source").unwrap()).unwrap();
+        for (key, table) in
+            [("ratee = 1", ""), ("mena = 1", "[input]"), ("fator = 1", "[schedule]")]
+        {
+            let spoilt = match table {
+                "" => format!("{key}\n{text}"),
+                table => text.replace(table, &format!("{table}\n{key}")),
+            };
+            let error = toml::from_str::<Recipe>(&spoilt).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn initial_values_are_words() {
+        for init in
+            [Init::Constant(-0.5), Init::Normal(0.01), Init::ScaledNormal(1.5), Init::FanInUniform]
+        {
+            assert_eq!(Init::try_from(String::from(init)), Ok(init));
+        }
+        for wrong in ["normal", "normal x", "gauss 1", "fan-in-uniform 2", "constant inf", ""] {
+            assert!(Init::try_from(wrong.to_string()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn crops_come_from_a_larger_square() {
+        let paper = recipes::paper();
+        assert_eq!(
+            [paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)],
+            [256, 256, 72]
+        );
+        assert_eq!(recipes::cifar_19pct().side(32, 32), 32);
+    }
+
+    #[test]
+    fn names_that_fit_no_layer_are_known() {
+        let recipe = recipes::find("paper").unwrap();
+        assert_eq!(recipe.idle_layers(&["conv2", "conv4", "fc6", "fc7"]), ["conv5"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! A step allocates nothing, learns, and stops where numbers end.
+
+use data::{Batch, IGNORED};
+use layers::{Mode, Spec, window};
+use random::{Purpose, Stream};
+use tensor::Device;
+use train::Error;
+use train::recipe::{Init, Input, Layer, Mean, Recipe};
+use train::recipes;
+use train::schedule::State;
+use train::step::{Plan, Step};
+
+#[global_allocator]
+static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
+
+const IMAGES: usize = 6;
+const SIDE: usize = 20;
+const STORED: usize = 24;
+const CLASSES: usize = 4;
+
+/// Every kind of row.
+fn spec() -> Spec {
+    Spec::image("every-row", SIDE, SIDE, 3)
+        .conv("conv1", 8, window(3).pad(1))
+        .relu()
+        .lrn()
+        .pool(window(3).stride(2))
+        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .tanh()
+        .average_pool(window(3).stride(2).ceil())
+        .linear("fc3", 12)
+        .relu()
+        .dropout(0.5)
+        .linear("fc4", CLASSES)
+}
+
+fn recipe(rate: f64) -> Recipe {
+    let mut recipe = Recipe { batch: IMAGES, rate, ..recipes::paper() };
+    recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: Some(STORED) };
+    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
+    recipe.layers = [("*".to_string(), scaled)].into();
+    recipe
+}
+
+/// A batch whose classes differ in brightness.
+fn batch() -> Batch {
+    let mut draws = Stream::new(5, Purpose::Test, 0, 0);
+    let labels: Vec<u32> = (0..IMAGES as u32).map(|image| image % CLASSES as u32).collect();
+    let pixels = labels.iter().flat_map(|&label| {
+        (0..SIDE * SIDE * 3).map(|_| (60 * label + draws.below(40)) as u8).collect::<Vec<_>>()
+    });
+    Batch {
+        pixels: pixels.collect(),
+        views: vec![[1, 2, 0]; IMAGES],
+        tints: vec![[1.0, 0.0, 0.0, 0.0]; IMAGES],
+        samples: (0..IMAGES as u32).collect(),
+        images: IMAGES,
+        epoch: 0,
+        position: 0,
+        labels,
+    }
+}
+
+fn step(rate: f64) -> Step {
+    let recipe = recipe(rate);
+    let plan = Plan::new(&spec(), IMAGES, Mode::Train, (Mean::Image, [STORED; 2]), 2).unwrap();
+    let mut step = plan.open(Device::cpu(2)).unwrap();
+    step.initialize(&recipe, 3);
+    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale);
+    let state = State::default();
+    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1));
+    step
+}
+
+#[test]
+fn a_step_allocates_nothing() {
+    let batch = batch();
+    step(0.01).enter(|mut step| {
+        (1..3).for_each(|number| drop(step.train(&batch, number).unwrap())); // threads wake up
+        let during = testkit::allocations_during(|| {
+            (3..6).for_each(|number| drop(step.train(&batch, number).unwrap()));
+            step.test(&batch).unwrap();
+        });
+        assert_eq!(during, 0);
+    });
+}
+
+#[test]
+fn steps_learn() {
+    let (mut step, batch) = (step(0.01), batch());
+    let first = step.train(&batch, 1).unwrap().score();
+    assert_eq!(first.images, IMAGES as u64);
+    assert!((first.loss - (CLASSES as f64).ln()).abs() < 1.5, "{first:?}");
+    (2..200).for_each(|number| drop(step.train(&batch, number).unwrap()));
+    let last = step.test(&batch).unwrap().score();
+    assert!(last.loss < 0.2 * first.loss && last.top1_error == 0.0, "{last:?}");
+}
+
+#[test]
+fn rows_without_a_label_take_no_part() {
+    let mut short = batch();
+    short.labels[4..].fill(IGNORED);
+    let mut other = short.clone();
+    other.pixels[4 * SIDE * SIDE * 3..].fill(77);
+    let (mut a, mut b) = (step(0.01), step(0.01));
+    for number in 1..4 {
+        let (a, b) = (a.train(&short, number).unwrap(), b.train(&other, number).unwrap());
+        assert_eq!(a.images, 4.0);
+        assert_eq!(a, b);
+    }
+}
+
+fn divergence(result: Result<(), Error>) -> (u64, String, String) {
+    match result {
+        Err(Error::Diverged { step, tensor, hint, .. }) => (step, tensor, hint),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn train_until_it_fails(step: &mut Step, batch: &Batch) -> Result<(), Error> {
+    (1..100).try_for_each(|number| step.train(batch, number).map(drop))
+}
+
+#[test]
+fn a_rate_that_is_too_high_is_named() {
+    let mut step = step(1e18);
+    let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch()));
+    assert!(number < 20, "{number}");
+    assert!(tensor.contains("conv") || tensor.contains("fc"), "{tensor}");
+    assert!(hint.contains("--lr"), "{hint}");
+}
+
+#[test]
+fn the_first_tensor_that_is_not_finite_is_named() {
+    let (mut step, batch) = (step(0.01), batch());
+    let mut mean = vec![128.0; STORED * STORED * 3];
+    mean[STORED * 3 * 5 + 30] = f32::NAN;
+    step.set_input(&mean, 1.0);
+    let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch));
+    assert_eq!((number, tensor.as_str()), (1, "the preprocessed images"));
+    assert!(!hint.contains("--lr"), "{hint}");
+}
+
+#[test]
+fn the_plan_says_what_it_takes() {
+    let plan = |images, mode| {
+        let mean = (Mean::Image, [STORED; 2]);
+        Plan::new(&spec(), images, mode, mean, 1).unwrap().memory()
+    };
+    let (train, infer) = (plan(IMAGES, Mode::Train), plan(IMAGES, Mode::Infer));
+    assert_eq!(train.parameters, 3 * infer.parameters);
+    assert_eq!(train.total, train.parameters + train.activations);
+    assert!(infer.activations < train.activations);
+    assert!(plan(2 * IMAGES, Mode::Train).activations > train.activations);
+}

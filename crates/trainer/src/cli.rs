@@ -1,0 +1,199 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Exit codes, at the foot of every help page.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                            5  diverged: some number is no longer finite
+  1  failure at run time             6  the device asked for cannot be used
+  2  wrong usage or configuration    7  a file cannot be written
+  3  the data cannot be used       130  stopped by an interrupt (Ctrl-C), weights written
+  4  weights cannot be read        143  stopped by a request to terminate, weights written";
+
+/// AlexNet, trained and tested from one program.
+#[derive(Debug, Parser)]
+#[command(name = "alexnet", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network; without arguments, alexnet-64 on generated shapes
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(TrainArgs),
+    /// Test a trained network
+    #[command(after_help = EVAL_EXAMPLES)]
+    Eval(EvalArgs),
+    /// Show a model row by row, or list models and recipes
+    #[command(after_help = DESCRIBE_EXAMPLES)]
+    Describe(DescribeArgs),
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  alexnet train                                             alexnet-64 on generated shapes
+  alexnet train --data cifar-10-batches-bin --model cifar-19pct
+  alexnet train --data imagenet --model alexnet --epochs 90
+  alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+
+A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the weights);
+`alexnet --help` lists all exit codes.";
+
+const EVAL_EXAMPLES: &str = "\
+Examples:
+  alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
+  alexnet eval --weights weights.safetensors --data imagenet --ten-crop --json";
+
+const DESCRIBE_EXAMPLES: &str = "\
+Examples:
+  alexnet describe                              list models and recipes
+  alexnet describe --model alexnet              rows, shapes, parameters, multiply-accumulates
+  alexnet describe --model alexnet > net.toml --toml
+  alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
+
+/// `alexnet train`.
+#[derive(Debug, Default, Args)]
+pub struct TrainArgs {
+    /// Model: a built-in name or a TOML file [default: alexnet-64]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub model: Option<String>,
+    /// How to train: a built-in recipe [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// `shapes` (generated), a folder of images (train/CLASS/*), or of CIFAR-10 binaries [default: shapes]
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Passes over the training set
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u32>,
+    /// Stop after so many steps
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate that the schedule starts from
+    #[arg(long, value_name = "X")]
+    pub lr: Option<f64>,
+    /// Names every random draw; the same seed gives the same bits [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Settings in TOML: any part of a run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, by its name in config.toml; stronger than --config, weaker than the flags
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Learn the first N training images by heart, without augmentation: can this network learn at all?
+    #[arg(long, value_name = "N")]
+    pub overfit: Option<usize>,
+    /// Train on N random images: for timing
+    #[arg(long, value_name = "N", conflicts_with = "data")]
+    pub fake_data: Option<usize>,
+    /// Print all settings as TOML and stop
+    #[arg(long)]
+    pub print_config: bool,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where to compute.
+#[derive(Debug, Default, Args)]
+pub struct MachineArgs {
+    /// auto, cpu, cuda or cuda:N [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Threads that compute; 0: one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Threads that decode images; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+}
+
+/// What to show.
+#[derive(Debug, Default, Args)]
+pub struct OutputArgs {
+    /// How progress is shown (on stderr; json: on stdout)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
+    /// End with one line of JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar on a terminal, lines elsewhere
+    #[default]
+    Auto,
+    /// One line, redrawn
+    Bar,
+    /// A line every few seconds
+    Plain,
+    /// A line of JSON every few seconds
+    Json,
+    /// Nothing
+    None,
+}
+
+/// `alexnet eval`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["run", "weights"]))]
+pub struct EvalArgs {
+    /// A run's folder: its weights, and its data unless --data says otherwise
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// A file of weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// As in `train`
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Average over the four corners, the centre and their mirror images (section 4.1 of the paper)
+    #[arg(long)]
+    pub ten_crop: bool,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub batch_size: usize,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// A built-in name or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub model: Option<String>,
+    /// Show a recipe instead
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub recipe: Option<String>,
+    /// Batch for which memory is planned
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub batch_size: usize,
+    /// Print the model as TOML
+    #[arg(long, requires = "model")]
+    pub toml: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,62 @@
+//! Why the program ends, and with which exit code.
+
+use std::fmt::Display;
+
+/// A message for the user and the code that scripts see.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// As listed in `alexnet --help`.
+    pub code: u8,
+    /// One message, without a final full stop or line break.
+    pub message: String,
+}
+
+/// What this program's functions give back.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+impl Fault {
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Display) -> Fault {
+        Fault { code: 2, message: message.to_string() }
+    }
+
+    /// Failure at run time.
+    pub fn failure(message: impl Display) -> Fault {
+        Fault { code: 1, message: message.to_string() }
+    }
+}
+
+impl From<train::Error> for Fault {
+    fn from(error: train::Error) -> Fault {
+        use train::Error as E;
+        let code = match &error {
+            E::Network(_) | E::Recipe(_) | E::RunFolder { .. } => 2,
+            E::Device(tensor::Error::UnknownDevice(_)) => 2,
+            E::Device(tensor::Error::DeviceUnavailable { .. }) => 6,
+            E::Device(_) => 1,
+            E::Data(_) => 3,
+            E::Weights { .. } => 4,
+            E::Diverged { .. } => 5,
+            E::Write { .. } => 7,
+        };
+        Fault { code, message: error.to_string() }
+    }
+}
+
+impl From<tensor::Error> for Fault {
+    fn from(error: tensor::Error) -> Fault {
+        train::Error::Device(error).into()
+    }
+}
+
+impl From<layers::SpecError> for Fault {
+    fn from(error: layers::SpecError) -> Fault {
+        train::Error::Network(error).into()
+    }
+}
+
+impl From<data::Error> for Fault {
+    fn from(error: data::Error) -> Fault {
+        train::Error::Data(error).into()
+    }
+}

@@ -1,0 +1,93 @@
+//! From the name of a data set to the two sources of a run.
+
+use crate::describe::{grouped, mebibytes};
+use crate::fault::Result;
+use crate::progress::Reading;
+use data::{Fake, Options, Source, Statistics, Subset};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What is learned from and what is tested on.
+pub struct Images {
+    /// What is learned from.
+    pub train: Arc<dyn Source>,
+    /// What is tested on.
+    pub test: Arc<dyn Source>,
+    /// Things to say once.
+    pub notes: Vec<String>,
+    name: String,
+}
+
+impl Images {
+    /// Of larger sets, so many images make the mean and the colours' statistics.
+    const STATISTICS: usize = 100_000;
+
+    /// `shapes`, or a folder, as squares of `side`.
+    ///
+    /// # Errors
+    /// Exit code 3, with the path and what to do.
+    pub fn open(name: &str, side: usize, threads: usize, reading: &Reading) -> Result<Images> {
+        let options = Options { threads, ..Options::with_side(side) };
+        let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
+        let (train, test, notes) = (set.train, set.test, set.notes);
+        Ok(Images { train, test, notes, name: name.to_string() })
+    }
+
+    /// `count` random images of `classes` classes.
+    pub fn fake(count: usize, side: usize, classes: usize) -> Images {
+        let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
+        let test = Arc::new(Subset::spread(Arc::clone(&images), count.min(256)));
+        let notes = vec!["random images: only the times mean anything".to_string()];
+        Images { train: images, test, notes, name: "random".to_string() }
+    }
+
+    /// The first `count` training images, to learn and to test on.
+    pub fn overfit(self, count: usize) -> Images {
+        let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
+        let name = format!("{} of {}", few.len(), self.name);
+        Images { train: Arc::clone(&few), test: few, notes: self.notes, name }
+    }
+
+    /// Mean image and colours of the training images.
+    ///
+    /// # Errors
+    /// Exit code 3 if too many images cannot be read.
+    pub fn statistics(&self, threads: usize, reading: &Reading) -> Result<Statistics> {
+        let count = self.train.len().min(Self::STATISTICS);
+        let progress = |done| reading.say("images measured for their mean", done, count);
+        Ok(Statistics::of(&*self.train, threads, Some(count), &progress)?)
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let (height, width) = self.train.size();
+        format!(
+            "{}: {} training and {} test images of {height} x {width}, {} classes",
+            self.name,
+            grouped(self.train.len()),
+            grouped(self.test.len()),
+            self.train.classes().len(),
+        )
+    }
+
+    /// The same for `env.json`.
+    pub fn summary(&self) -> Value {
+        json!({
+            "name": self.name,
+            "train": self.train.len(),
+            "test": self.test.len(),
+            "size": self.train.size(),
+            "classes": self.train.classes(),
+        })
+    }
+}
+
+/// One line on memory.
+pub fn memory_line(memory: &train::step::Memory, batch: usize) -> String {
+    format!(
+        "{} at batch {batch} (weights, gradients, velocities {}, activations {})",
+        mebibytes(memory.total),
+        mebibytes(memory.parameters),
+        mebibytes(memory.activations),
+    )
+}

@@ -1,0 +1,40 @@
+//! `alexnet`: what was typed, what is meant, and the wiring between the two. Thin.
+//!
+//! * [`cli`]: what can be typed
+//! * [`settings`]: from what was typed to what is meant
+//! * [`images`]: from the name of a data set to the two sources of a run
+//! * [`train`](crate::training), [`eval`](crate::testing), [`describe`]: the three verbs
+//! * [`progress`]: a bar, lines, JSON or nothing
+//! * [`fault`]: exit codes
+#![forbid(unsafe_code)]
+
+mod cli;
+mod describe;
+mod fault;
+mod images;
+mod machine;
+mod progress;
+mod settings;
+mod signals;
+mod testing;
+mod training;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse(); // ends with code 2 by itself
+    let done = match &cli.command {
+        Command::Train(args) => training::train(args),
+        Command::Eval(args) => testing::eval(args),
+        Command::Describe(args) => describe::describe(args).map(|()| 0),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            eprintln!("alexnet: {}", fault.message.trim_end());
+            ExitCode::from(fault.code)
+        }
+    }
+}

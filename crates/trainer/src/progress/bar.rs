@@ -1,0 +1,61 @@
+//! One line, redrawn: for terminals.
+
+use super::lines::{shortest, validated};
+use super::{Rate, duration, percent};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+use train::observe::{Observer, StepReport, ValidationReport};
+
+pub(super) struct Bar {
+    bar: ProgressBar,
+    redraws: Rate,
+}
+
+impl Bar {
+    pub(super) fn new() -> Bar {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}");
+        bar.set_style(style.expect("the template is right").progress_chars("=> "));
+        Bar { bar, redraws: Rate::new(Duration::from_millis(125)) }
+    }
+}
+
+impl Observer for Bar {
+    fn step(&mut self, r: &StepReport) {
+        if !self.redraws.due() && r.step < r.steps {
+            return;
+        }
+        self.bar.set_length(r.steps);
+        self.bar.set_position(r.step);
+        self.bar.set_prefix(format!("epoch {}/{}", r.epoch, r.epochs));
+        self.bar.set_message(format!(
+            "loss {:.3}  error {}  rate {}  {:.0} images/s  data {:.0} %  {} left",
+            r.loss,
+            percent(r.top1_error),
+            shortest(r.rate),
+            r.images_per_s,
+            100.0 * r.data_wait,
+            duration(r.eta_s),
+        ));
+    }
+
+    fn testing(&mut self, done: u64, of: u64) {
+        if self.redraws.due() {
+            self.bar.set_message(format!("validation {done}/{of}"));
+        }
+    }
+
+    fn validation(&mut self, r: &ValidationReport) {
+        self.note(&validated(r));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

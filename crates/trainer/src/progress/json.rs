@@ -1,0 +1,55 @@
+//! JSON lines on stdout: for programs.
+
+use super::Rate;
+use serde_json::json;
+use std::time::Duration;
+use train::observe::{Observer, StepReport, ValidationReport};
+
+pub(super) struct Json {
+    steps: Rate,
+}
+
+impl Json {
+    pub(super) fn new() -> Json {
+        Json { steps: Rate::new(Duration::from_secs(1)) }
+    }
+}
+
+impl Observer for Json {
+    fn step(&mut self, r: &StepReport) {
+        if self.steps.due() || r.step == r.steps {
+            let line = json!({
+                "kind": "train",
+                "step": r.step,
+                "steps": r.steps,
+                "epoch": r.epoch,
+                "epochs": r.epochs,
+                "loss": r.loss,
+                "top1_error": r.top1_error,
+                "rate": r.rate,
+                "images_per_s": r.images_per_s,
+                "data_wait": r.data_wait,
+                "eta_s": r.eta_s,
+            });
+            println!("{line}");
+        }
+    }
+
+    fn validation(&mut self, r: &ValidationReport) {
+        let line = json!({
+            "kind": "validation",
+            "step": r.step,
+            "epoch": r.epoch,
+            "loss": r.score.loss,
+            "top1_error": r.score.top1_error,
+            "top5_error": r.score.top5_error,
+            "images": r.score.images,
+            "seconds": r.seconds,
+        });
+        println!("{line}");
+    }
+
+    fn note(&mut self, text: &str) {
+        println!("{}", json!({ "kind": "note", "text": text }));
+    }
+}

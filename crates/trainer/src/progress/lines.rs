@@ -1,0 +1,72 @@
+//! A line every few seconds: for files, pipes and batch systems.
+
+use super::{Rate, duration, percent};
+use std::time::Duration;
+use train::observe::{Observer, StepReport, ValidationReport};
+
+pub(super) struct Lines {
+    steps: Rate,
+    tests: Rate,
+}
+
+impl Lines {
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    pub(super) fn new() -> Lines {
+        Lines { steps: Rate::new(Self::INTERVAL), tests: Rate::new(Self::INTERVAL) }
+    }
+}
+
+impl Observer for Lines {
+    fn step(&mut self, r: &StepReport) {
+        if self.steps.due() || r.step == r.steps {
+            eprintln!(
+                "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  data {:.0} %  \
+                 {} left",
+                r.epoch,
+                r.epochs,
+                r.step,
+                r.steps,
+                r.loss,
+                percent(r.top1_error),
+                shortest(r.rate),
+                r.images_per_s,
+                100.0 * r.data_wait,
+                duration(r.eta_s),
+            );
+        }
+    }
+
+    fn testing(&mut self, done: u64, of: u64) {
+        if self.tests.due() && self.tests.last.is_some() && done < of && done * 10 > of {
+            eprintln!("validation  {done}/{of} images");
+        }
+    }
+
+    fn validation(&mut self, r: &ValidationReport) {
+        eprintln!("{}", validated(r));
+    }
+
+    fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
+}
+
+/// The line that a validation leaves, on a terminal too.
+pub(super) fn validated(r: &ValidationReport) -> String {
+    format!(
+        "epoch {}/{}  validation: loss {:.4}  top-1 error {}  top-5 error {}  (training loss {:.4}, {})",
+        r.epoch,
+        r.epochs,
+        r.score.loss,
+        percent(r.score.top1_error),
+        percent(r.score.top5_error),
+        r.train_loss,
+        duration(r.seconds),
+    )
+}
+
+/// A rate without the last digits that f64 arithmetic leaves: 0.0001 and not 0.00010000000000000002.
+pub(super) fn shortest(rate: f64) -> f32 {
+    rate as f32
+}

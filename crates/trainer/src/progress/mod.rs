@@ -1,0 +1,102 @@
+//! What a run shows while it runs.
+
+mod bar;
+mod json;
+mod lines;
+
+use crate::cli::ProgressKind;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use train::observe::{Observer, Silent};
+
+/// Whoever shows progress as asked.
+pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {
+    match kind {
+        ProgressKind::Auto if std::io::stderr().is_terminal() => Box::new(bar::Bar::new()),
+        ProgressKind::Auto | ProgressKind::Plain => Box::new(lines::Lines::new()),
+        ProgressKind::Bar => Box::new(bar::Bar::new()),
+        ProgressKind::Json => Box::new(json::Json::new()),
+        ProgressKind::None => Box::new(Silent),
+    }
+}
+
+/// What is said while a data set is read, if that takes long.
+pub struct Reading {
+    rate: Option<Mutex<Rate>>,
+}
+
+impl Reading {
+    /// Says nothing for the first seconds, and nothing at all where progress is for programs.
+    pub fn new(kind: ProgressKind) -> Reading {
+        let shown = !matches!(kind, ProgressKind::None | ProgressKind::Json);
+        let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
+        Reading { rate: shown.then(|| Mutex::new(rate())) }
+    }
+
+    /// `done` of `of` are done; from any thread.
+    pub fn say(&self, what: &str, done: usize, of: usize) {
+        let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
+        if rate.is_some_and(|mut rate| rate.due()) {
+            eprintln!("{what}: {done} of {of}");
+        }
+    }
+}
+
+/// Lets something through at first, and then not more often than its interval.
+#[derive(Debug)]
+struct Rate {
+    interval: Duration,
+    last: Option<Instant>,
+}
+
+impl Rate {
+    fn new(interval: Duration) -> Rate {
+        Rate { interval, last: None }
+    }
+
+    fn due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= self.interval);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Seconds as people say them: `3 h 05 min`, `4 min 10 s`, `12 s`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {seconds:02} s"),
+        _ => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// A share as a percentage: `38.62 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_said_as_people_do() {
+        assert_eq!(duration(11.6), "12 s");
+        assert_eq!(duration(250.0), "4 min 10 s");
+        assert_eq!(duration(11_100.0), "3 h 05 min");
+        assert_eq!(percent(0.38616), "38.62 %");
+    }
+
+    #[test]
+    fn a_rate_lets_the_first_through_and_holds_the_next() {
+        let mut rate = Rate::new(Duration::from_secs(3600));
+        assert!(rate.due());
+        assert!(!rate.due());
+        assert!(Rate { interval: Duration::ZERO, ..rate }.due());
+    }
+}

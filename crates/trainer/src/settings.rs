@@ -1,0 +1,352 @@
+//! From what was typed to what is meant: a recipe's defaults, then a file, then `--set`, then flags.
+
+use crate::cli::TrainArgs;
+use crate::fault::{Fault, Result};
+use layers::nearest;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use toml::{Table, Value};
+use train::recipe::Recipe;
+use train::recipes;
+
+/// Every setting of a run; saved in its folder as `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// A built-in model or a TOML file.
+    pub model: String,
+    /// `shapes` or a folder.
+    pub data: String,
+    /// Names every random draw.
+    pub seed: u64,
+    /// auto, cpu, cuda, cuda:N.
+    pub device: String,
+    /// Threads that compute; 0: one for each core.
+    pub threads: usize,
+    /// Threads that decode; 0: as many as there are cores.
+    pub workers: usize,
+    /// Stop after so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Only the first N training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overfit: Option<usize>,
+    /// Random images instead of data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fake_data: Option<usize>,
+    /// How to train.
+    pub recipe: Recipe,
+}
+
+/// A layer of settings and where it was written, for messages.
+struct Layer {
+    origin: Origin,
+    table: Table,
+}
+
+enum Origin {
+    File { name: String, text: String },
+    Set(String),
+    Flags,
+}
+
+impl Settings {
+    /// What `alexnet train` was asked for.
+    ///
+    /// # Errors
+    /// Exit code 2 for a file that is no TOML, an unknown key, recipe or value; with the nearest name.
+    pub fn resolve(args: &TrainArgs) -> Result<Settings> {
+        let layers = layers(args)?;
+        let model = last_text(&layers, &["model"]).unwrap_or_else(|| "alexnet-64".to_string());
+        let recipe = last_text(&layers, &["recipe", "base"]);
+        let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
+        let mut table = defaults(model, find_recipe(&recipe)?);
+        let mut settings = None;
+        for layer in layers {
+            merge(&mut table, layer.table);
+            // Read back after every layer, so that an error is told of the layer that made it.
+            let parsed = Settings::deserialize(Value::Table(table.clone()));
+            settings = Some(parsed.map_err(|error| explain(&error.to_string(), &layer.origin))?);
+        }
+        let settings = settings.expect("the flags are always a layer");
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Reads back a run's `config.toml`.
+    ///
+    /// # Errors
+    /// Exit code 4 if it cannot be read.
+    pub fn read(path: &Path) -> Result<Settings> {
+        let refused =
+            |reason: String| Fault { code: 4, message: format!("{}: {reason}", path.display()) };
+        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| refused(error.to_string()))
+    }
+
+    /// The settings as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("only strings, numbers and lists")
+    }
+
+    fn check(&self) -> Result<()> {
+        let recipe = &self.recipe;
+        let finite = |name: &str, value: f64, least: f64| match value.is_finite() && value >= least
+        {
+            true => Ok(()),
+            false => Err(Fault::usage(format!("{name} is {value}; it must be at least {least}"))),
+        };
+        finite("recipe.rate (--lr)", recipe.rate, 0.0)?;
+        finite("recipe.decay", recipe.decay, 0.0)?;
+        finite("recipe.momentum", recipe.momentum, 0.0)?;
+        let positive = |name: &str, value: Option<u64>| match value {
+            Some(0) => Err(Fault::usage(format!("{name} is 0; it must be at least 1"))),
+            _ => Ok(()),
+        };
+        positive("recipe.batch (--batch-size)", Some(recipe.batch as u64))?;
+        positive("recipe.epochs (--epochs)", Some(u64::from(recipe.epochs)))?;
+        positive("max_steps (--max-steps)", self.max_steps)?;
+        positive("overfit (--overfit)", self.overfit.map(|n| n as u64))?;
+        positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))
+    }
+}
+
+/// A built-in recipe.
+///
+/// # Errors
+/// Exit code 2 with the nearest name.
+pub fn find_recipe(name: &str) -> Result<Recipe> {
+    recipes::find(name).ok_or_else(|| {
+        let names = recipes::all().iter().map(|(name, _)| *name);
+        let hint = did_you_mean(name, names);
+        Fault::usage(format!(
+            "there is no recipe `{name}`{hint} (`alexnet describe` lists them all)"
+        ))
+    })
+}
+
+/// `; did you mean ...?`, or nothing.
+pub fn did_you_mean<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(typed, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+fn defaults(model: String, recipe: Recipe) -> Table {
+    let settings = Settings {
+        model,
+        data: "shapes".to_string(),
+        seed: 0,
+        device: "auto".to_string(),
+        threads: 0,
+        workers: 0,
+        max_steps: None,
+        overfit: None,
+        fake_data: None,
+        recipe,
+    };
+    Table::try_from(settings).expect("settings are a table")
+}
+
+/// Weakest first: the file, each `--set`, the flags.
+fn layers(args: &TrainArgs) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    if let Some(path) = &args.config {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
+        let table = text.parse::<Table>();
+        let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;
+        layers.push(Layer { origin: Origin::File { name, text }, table });
+    }
+    for assignment in &args.set {
+        let table = parse_assignment(assignment)?;
+        layers.push(Layer { origin: Origin::Set(assignment.clone()), table });
+    }
+    layers.push(Layer { origin: Origin::Flags, table: flags(args) });
+    Ok(layers)
+}
+
+/// `recipe.layers."conv*".decay=0.1`: a key and a value as TOML has them; a bare word is a string.
+fn parse_assignment(assignment: &str) -> Result<Table> {
+    let (key, value) = assignment.split_once('=').ok_or_else(|| {
+        Fault::usage(format!("--set {assignment}: write KEY=VALUE, say --set recipe.rate=0.02"))
+    })?;
+    let as_written = format!("{key} = {value}").parse::<Table>();
+    let quoted = || format!("{key} = {}", Value::from(value.trim())).parse::<Table>();
+    as_written.or_else(|_| quoted()).map_err(|_| {
+        Fault::usage(format!("--set {assignment}: `{key}` is not the name of a setting"))
+    })
+}
+
+fn flags(args: &TrainArgs) -> Table {
+    fn put<T: Into<Value>>(table: &mut Table, key: &str, value: Option<T>) {
+        if let Some(value) = value {
+            table.insert(key.to_string(), value.into());
+        }
+    }
+    let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let (mut table, mut recipe) = (Table::new(), Table::new());
+    put(&mut recipe, "base", args.recipe.clone());
+    put(&mut recipe, "epochs", args.epochs);
+    put(&mut recipe, "batch", args.batch_size.map(whole));
+    put(&mut recipe, "rate", args.lr);
+    put(&mut table, "model", args.model.clone());
+    put(&mut table, "data", args.data.clone());
+    put(&mut table, "seed", args.seed.map(|n| n as i64));
+    put(&mut table, "device", args.machine.device.clone());
+    put(&mut table, "threads", args.machine.threads.map(whole));
+    put(&mut table, "workers", args.machine.workers.map(whole));
+    put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
+    put(&mut table, "overfit", args.overfit.map(whole));
+    put(&mut table, "fake_data", args.fake_data.map(whole));
+    if !recipe.is_empty() {
+        table.insert("recipe".to_string(), Value::Table(recipe));
+    }
+    table
+}
+
+/// The strongest layer's word on a text setting.
+fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
+    let (last, tables) = path.split_last()?;
+    layers.iter().rev().find_map(|layer| {
+        let table = tables.iter().try_fold(&layer.table, |table, key| table.get(*key)?.as_table());
+        Some(table?.get(*last)?.as_str()?.to_string())
+    })
+}
+
+/// Lays `over` over `under`, table by table. A table of another `kind` replaces the whole.
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) if same_kind(old, &new) => merge(old, new),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+fn same_kind(old: &Table, new: &Table) -> bool {
+    new.get("kind").is_none_or(|kind| old.get("kind") == Some(kind))
+}
+
+/// An error of the reader, with its place and the nearest name.
+fn explain(error: &str, origin: &Origin) -> Fault {
+    let first_line = error.lines().next().unwrap_or(error).trim_end();
+    let quoted: Vec<&str> = first_line.split('`').skip(1).step_by(2).collect();
+    let typed = quoted.first().copied().unwrap_or_default();
+    let unknown =
+        first_line.starts_with("unknown field") || first_line.starts_with("unknown variant");
+    let what = if unknown {
+        let noun = if first_line.starts_with("unknown field") { "setting" } else { "value" };
+        let known = &quoted[1..];
+        let hint = match nearest(typed, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        format!("there is no {noun} `{typed}`; {hint}")
+    } else {
+        first_line.to_string()
+    };
+    let inside = error.lines().find_map(|line| line.trim().strip_prefix("in "));
+    let inside = inside.map_or_else(String::new, |place| format!(" in {place}"));
+    Fault::usage(match origin {
+        Origin::File { name, text } => format!("{name}{}: {what}{inside}", line_of(text, typed)),
+        Origin::Set(assignment) => format!("--set {assignment}: {what}"),
+        Origin::Flags => format!("{what}{inside}"),
+    })
+}
+
+/// `:3`, the line on which a word stands first, or nothing.
+fn line_of(text: &str, word: &str) -> String {
+    let idx = (!word.is_empty()).then(|| text.lines().position(|line| line.contains(word)));
+    idx.flatten().map_or_else(String::new, |idx| format!(":{}", idx + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use train::recipe::Init;
+    use train::schedule::Schedule;
+
+    fn set(assignments: &[&str]) -> Result<Settings> {
+        let set = assignments.iter().map(|text| text.to_string()).collect();
+        Settings::resolve(&TrainArgs { set, ..TrainArgs::default() })
+    }
+
+    fn message(assignments: &[&str]) -> String {
+        let fault = set(assignments).unwrap_err();
+        assert_eq!(fault.code, 2);
+        fault.message
+    }
+
+    #[test]
+    fn nothing_typed_means_small_and_generated() {
+        let settings = set(&[]).unwrap();
+        assert_eq!((settings.model.as_str(), settings.data.as_str()), ("alexnet-64", "shapes"));
+        assert_eq!(settings.recipe, recipes::paper_64());
+    }
+
+    #[test]
+    fn a_model_brings_its_recipe_and_a_recipe_may_be_named() {
+        assert_eq!(set(&["model=cifar-19pct"]).unwrap().recipe, recipes::cifar_19pct());
+        let both = set(&["model=cifar-19pct", "recipe.base=paper"]).unwrap();
+        assert_eq!(both.recipe, recipes::paper());
+    }
+
+    #[test]
+    fn keys_reach_any_depth() {
+        let settings = set(&[
+            "recipe.rate=0.5",
+            "recipe.schedule.kind=constant",
+            r#"recipe.layers."conv*".weights=normal 0.5"#,
+            "recipe.layers.conv2.biases=constant 0.1",
+            "max_steps=7",
+        ])
+        .unwrap();
+        assert_eq!(settings.recipe.rate, 0.5);
+        assert_eq!(settings.recipe.schedule, Schedule::Constant {});
+        assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
+        assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
+        assert_eq!(settings.max_steps, Some(7));
+    }
+
+    #[test]
+    fn flags_are_stronger_than_set() {
+        let set = vec!["recipe.rate=0.5".to_string(), "recipe.batch=3".to_string()];
+        let args = TrainArgs { set, lr: Some(0.25), ..TrainArgs::default() };
+        let settings = Settings::resolve(&args).unwrap();
+        assert_eq!((settings.recipe.rate, settings.recipe.batch), (0.25, 3));
+    }
+
+    #[test]
+    fn wrong_words_are_answered_with_the_nearest() {
+        for (assignment, expected) in [
+            ("recipe.ratee=1", "there is no setting `ratee`; did you mean `rate`?"),
+            ("recipe.schedule.kind=platau", "did you mean `plateau`?"),
+            ("recipe.base=papper", "there is no recipe `papper`; did you mean `paper`?"),
+            ("recipe.layers.conv1.rat=1", "did you mean `rate`?"),
+            ("sead=1", "did you mean `seed`?"),
+            ("recipe.layers.fc6.biases=big", "initial values are"),
+            ("recipe.rate=fast", "invalid type"),
+            ("recipe.rate", "write KEY=VALUE"),
+            ("recipe.batch=0", "must be at least 1"),
+            ("recipe.rate=nan", "recipe.rate (--lr) is NaN"),
+        ] {
+            let message = message(&[assignment]);
+            assert!(message.contains(expected), "{assignment}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_with_its_line() {
+        let path = std::env::temp_dir().join(format!("alexnet-{}.toml", std::process::id()));
+        fs::write(&path, "seed = 3\n[recipe]\nmomentun = 0.5\n").unwrap();
+        let args = TrainArgs { config: Some(path.clone()), ..TrainArgs::default() };
+        let fault = Settings::resolve(&args).unwrap_err();
+        assert!(fault.message.contains(".toml:3: there is no setting `momentun`"), "{fault:?}");
+        fs::write(&path, set(&["recipe.rate=0.125"]).unwrap().to_toml()).unwrap();
+        assert_eq!(Settings::resolve(&args).unwrap().recipe.rate, 0.125);
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,251 @@
+//! The program as its users meet it: exit codes, messages, a tiny run and what it leaves.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("alexnet-cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn alexnet(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_alexnet")).args(arguments).output().unwrap()
+}
+
+/// Runs, expects an exit code, and gives stdout and stderr.
+fn expect(code: i32, arguments: &[&str]) -> (String, String) {
+    let output = alexnet(arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
+    (stdout, stderr)
+}
+
+/// A run of a few steps on 64 random images.
+fn tiny<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "--run", run, "--fake-data", "64", "--batch-size", "8"];
+    arguments.extend(more);
+    arguments
+}
+
+fn last_line(stdout: &str) -> Value {
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn slips_of_the_finger_are_answered_and_cost_code_2() {
+    for (arguments, expected) in [
+        (&["train", "--model", "alxnet"][..], "did you mean `alexnet`?"),
+        (&["train", "--recipe", "papper"], "did you mean `paper`?"),
+        (&["train", "--set", "recipe.momentun=0.5"], "did you mean `momentum`?"),
+        (&["train", "--set", "recipe.layers.fc66.decay=1"], "did you mean `fc6`?"),
+        (&["train", "--bach-size", "3"], "--batch-size"),
+        (&["train", "--device", "gpu"], "use auto, cpu, cuda or cuda:N"),
+        (&["train", "--config", "/no/such.toml"], "/no/such.toml: cannot read"),
+        (&["train", "--model", "/no/such.toml"], "/no/such.toml: cannot read the model"),
+        (&["eval"], "--run <DIR>"),
+        (&["describe", "--model", "vgg16"], "there is no model `vgg16`"),
+    ] {
+        let (stdout, stderr) = expect(2, arguments);
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+        assert_eq!(stdout, "");
+    }
+}
+
+#[test]
+fn every_failure_has_its_code() {
+    let scratch = Scratch::new("codes");
+    let (_, stderr) = expect(3, &["train", "--data", &scratch.path("nothing")]);
+    assert!(stderr.contains("nothing of this name"), "{stderr}");
+
+    fs::write(scratch.0.join("bad.safetensors"), "no").unwrap();
+    let bad = scratch.path("bad.safetensors");
+    let (_, stderr) = expect(4, &["eval", "--data", "shapes", "--weights", &bad]);
+    assert!(stderr.contains("bad.safetensors: this is not an intact"), "{stderr}");
+
+    let run = scratch.path("diverged");
+    let (_, stderr) = expect(5, &tiny(&run, &["--lr", "1e20", "--progress", "none"]));
+    assert!(stderr.contains("the first tensor that is not finite is"), "{stderr}");
+    let status: Value = read_json(&Path::new(&run).join("run.json"));
+    assert_eq!(status["status"], "failed");
+
+    let (_, stderr) = expect(6, &["train", "--device", "cuda"]);
+    assert!(stderr.contains("--device cpu"), "{stderr}");
+    let (_, stderr) = expect(2, &tiny(&run, &[]));
+    assert!(stderr.contains("not empty"), "{stderr}");
+    if cfg!(target_os = "linux") {
+        expect(7, &tiny("/proc/alexnet-run", &["--progress", "none"]));
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_leaves_all_that_is_promised_and_its_test_can_be_repeated() {
+    let scratch = Scratch::new("run");
+    let run = scratch.path("run");
+    let (stdout, stderr) = expect(0, &tiny(&run, &["--max-steps", "12", "--json"]));
+    let result = last_line(&stdout);
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    for key in ["loss", "top1_error", "top5_error", "images_per_s", "seconds"] {
+        assert!(result[key].is_number(), "{key}: {result}");
+    }
+    assert_eq!(result["steps"], 12);
+    assert_eq!(result["run"], run);
+    for said in ["1,440,330 parameters", "paper-64", "64 training", "MiB at batch 8", &run] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+
+    let folder = Path::new(&run);
+    assert_eq!(read_json(&folder.join("run.json"))["status"], "finished");
+    assert_eq!(read_json(&folder.join("env.json"))["data"]["train"], 64);
+    let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let kinds: Vec<Value> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone())
+        .collect();
+    assert_eq!(kinds.iter().filter(|kind| *kind == "train").count(), 12);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "validation").count(), 2); // 8 steps an epoch
+    let config = folder.join("config.toml").display().to_string();
+    let (printed, _) = expect(0, &["train", "--config", &config, "--print-config"]);
+    assert_eq!(printed, fs::read_to_string(&config).unwrap());
+
+    let (stdout, _) = expect(0, &["eval", "--run", &run, "--json", "--batch-size", "8"]);
+    let again = last_line(&stdout);
+    for key in ["loss", "top1_error", "top5_error"] {
+        let (a, b) = (again[key].as_f64().unwrap(), result[key].as_f64().unwrap());
+        assert!((a - b).abs() <= 1e-6 * b.abs(), "{key}: {a} and {b}");
+    }
+    let (stdout, _) = expect(0, &["eval", "--run", &run, "--ten-crop"]);
+    assert!(stdout.contains("10 views: loss"), "{stdout}");
+}
+
+#[test]
+fn threads_and_workers_do_not_change_a_bit() {
+    let scratch = Scratch::new("bits");
+    let weights = |name: &str, threads: &str, workers: &str| {
+        let run = scratch.path(name);
+        let machine = ["--threads", threads, "--workers", workers];
+        let few = ["--max-steps", "3", "--progress", "none", "--model", "alexnet-64"];
+        expect(
+            0,
+            &tiny(
+                &run,
+                &[machine, ["--seed", "5", "--recipe", "paper"]]
+                    .concat()
+                    .iter()
+                    .chain(&few)
+                    .copied()
+                    .collect::<Vec<_>>(),
+            ),
+        );
+        fs::read(Path::new(&run).join("weights.safetensors")).unwrap()
+    };
+    let one = weights("one", "1", "1");
+    for (threads, workers) in [("2", "3"), ("3", "2"), ("8", "5")] {
+        let other = weights(threads, threads, workers);
+        assert!(one == other, "{threads} threads and {workers} workers give other weights");
+    }
+}
+
+#[test]
+fn overfitting_learns_by_heart() {
+    let scratch = Scratch::new("overfit");
+    let run = scratch.path("run");
+    let arguments = [
+        "train",
+        "--run",
+        &run,
+        "--model",
+        "cifar-80sec",
+        "--overfit",
+        "20",
+        "--max-steps",
+        "150",
+        "--json",
+        "--progress",
+        "none",
+    ];
+    let (stdout, _) = expect(0, &arguments);
+    let result = last_line(&stdout);
+    assert!(result["train_loss"].as_f64().unwrap() < 0.5, "{result}");
+    let (config, _) = expect(0, &["train", "--overfit", "20", "--print-config"]);
+    for said in ["batch = 20", "crop = false", "mirror = false", "kind = \"constant\"", "side = 72"]
+    {
+        assert!(config.contains(said), "{said}: {config}");
+    }
+}
+
+#[test]
+fn a_model_may_be_a_file() {
+    let scratch = Scratch::new("model");
+    let (toml, _) = expect(0, &["describe", "--model", "cifar-19pct", "--toml"]);
+    let file = scratch.path("mine.toml");
+    fs::write(&file, toml.replace("cifar-19pct", "mine")).unwrap();
+    let (table, _) = expect(0, &["describe", "--model", &file]);
+    assert!(table.contains("89,578") && table.starts_with("mine:"), "{table}");
+    let run = scratch.path("run");
+    let (_, stderr) = expect(0, &tiny(&run, &["--model", &file, "--max-steps", "1"]));
+    assert!(stderr.contains("mine, 89,578 parameters"), "{stderr}");
+    fs::write(&file, "name = 3").unwrap();
+    let (_, stderr) = expect(2, &["describe", "--model", &file]);
+    assert!(stderr.contains("mine.toml:"), "{stderr}");
+}
+
+#[test]
+fn describe_counts_as_the_paper_does() {
+    let (json, _) = expect(0, &["describe", "--model", "alexnet", "--json", "--batch-size", "2"]);
+    let table: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(table["parameters"], 60_965_224);
+    assert_eq!(table["macs"], 724_406_816);
+    assert!(table["train_bytes"].as_u64() > table["infer_bytes"].as_u64());
+    let (list, _) = expect(0, &["describe"]);
+    assert!(list.contains("cifar-18pct") && list.contains("torchvision"), "{list}");
+    let (recipe, _) = expect(0, &["describe", "--recipe", "source"]);
+    assert!(recipe.contains("weights = \"normal 0.03\""), "{recipe}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_finishes_the_step_and_keeps_the_weights() {
+    let scratch = Scratch::new("interrupt");
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let run = scratch.path(signal);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_alexnet"))
+            .args(tiny(&run, &["--epochs", "100000", "--progress", "none"]))
+            .spawn()
+            .unwrap();
+        let metrics = Path::new(&run).join("metrics.jsonl");
+        let patience = std::time::Instant::now();
+        while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
+            assert!(patience.elapsed().as_secs() < 60, "no step was made");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(Path::new(&run).join("weights.safetensors").exists());
+        assert_eq!(read_json(&Path::new(&run).join("run.json"))["status"], "interrupted");
+    }
+}

@@ -1,0 +1,23 @@
+//! Timing.
+
+use crate::{alexnet, cargo};
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+/// Prints the table of ops and steps; `criterion` as the first word runs criterion's statistics of
+/// the same ops instead.
+pub fn run(rest: &[OsString]) -> ExitCode {
+    if rest.first().is_some_and(|word| word == "criterion") {
+        let mut bench = cargo::command();
+        bench.current_dir(cargo::root());
+        bench.args(["bench", "--locked", "--package", "alexnet-benches", "--bench", "ops", "--"]);
+        bench.args(&rest[1..]);
+        return alexnet::exec(bench);
+    }
+    if let Err(code) = cargo::build_release("alexnet-benches") {
+        return code;
+    }
+    let mut table = Command::new(cargo::target().join("release").join("alexnet-benches"));
+    table.args(rest);
+    alexnet::exec(table)
+}

@@ -1,0 +1,43 @@
+//! The repository's own commands: `cargo xtask <word>`.
+//!
+//! One match, and a file a task. This crate has no dependencies and so compiles in a second; what
+//! it starts does the work.
+#![forbid(unsafe_code)]
+
+mod alexnet;
+mod bench;
+mod cargo;
+mod test;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <word> [arguments]
+
+  train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
+  bench [--help]               time ops and steps, as one table
+  test                         everything that must hold: format, lints, docs, tidy, tests
+  tidy                         the invariants of ARCHITECTURE.md alone, in a blink
+";
+
+fn main() -> ExitCode {
+    let mut words = env::args_os().skip(1);
+    let word = words.next().unwrap_or_default();
+    let rest: Vec<_> = words.collect();
+    match word.to_str() {
+        Some("bench") => bench::run(&rest),
+        Some("test") => test::run(),
+        Some("tidy") => tidy::run(),
+        Some("help" | "-h" | "--help") => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Some("") => {
+            eprint!("{HELP}");
+            ExitCode::from(2)
+        }
+        _ => alexnet::become_it(&word, &rest),
+    }
+}

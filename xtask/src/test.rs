@@ -1,0 +1,79 @@
+//! Everything that must hold before a change is one.
+
+use crate::{cargo, tidy};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// A check by cargo: its name, what cargo is told, and what is added to the environment.
+struct Check {
+    name: &'static str,
+    cargo: &'static [&'static str],
+    env: Option<(&'static str, &'static str)>,
+}
+
+const BEFORE_TIDY: &[Check] = &[
+    Check { name: "format", cargo: &["fmt", "--all", "--check"], env: None },
+    Check {
+        name: "lints",
+        cargo: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        env: None,
+    },
+    Check {
+        name: "docs",
+        cargo: &["doc", "--workspace", "--no-deps", "--locked"],
+        env: Some(("RUSTDOCFLAGS", "-D warnings")),
+    },
+];
+const AFTER_TIDY: &[Check] =
+    &[Check { name: "tests", cargo: &["test", "--workspace", "--locked"], env: None }];
+
+/// Runs the checks, cheapest first, and stops at the first that fails.
+pub fn run() -> ExitCode {
+    let mut done: Vec<(&str, Duration)> = Vec::new();
+    for check in BEFORE_TIDY {
+        if let Err(code) = by_cargo(check, &mut done) {
+            return code;
+        }
+    }
+    println!("\n$ cargo xtask tidy");
+    let start = Instant::now();
+    if tidy::run() != ExitCode::SUCCESS {
+        return failed("tidy", 1);
+    }
+    done.push(("tidy", start.elapsed()));
+    for check in AFTER_TIDY {
+        if let Err(code) = by_cargo(check, &mut done) {
+            return code;
+        }
+    }
+    println!();
+    let total: Duration = done.iter().map(|(_, took)| *took).sum();
+    for (name, took) in done.into_iter().chain([("all", total)]) {
+        println!("xtask test: {name:<7} passed {:6.1} s", took.as_secs_f64());
+    }
+    ExitCode::SUCCESS
+}
+
+fn by_cargo(check: &Check, done: &mut Vec<(&'static str, Duration)>) -> Result<(), ExitCode> {
+    let prefix = check.env.map(|(key, value)| format!("{key}='{value}' ")).unwrap_or_default();
+    println!("\n$ {prefix}cargo {}", check.cargo.join(" "));
+    let start = Instant::now();
+    let mut cargo = cargo::command();
+    cargo.args(check.cargo).envs(check.env).current_dir(cargo::root());
+    match cargo.status() {
+        Ok(status) if status.success() => {
+            done.push((check.name, start.elapsed()));
+            Ok(())
+        }
+        Ok(status) => Err(failed(check.name, status.code().unwrap_or(1))),
+        Err(error) => {
+            eprintln!("xtask: cargo did not start: {error}");
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn failed(name: &str, code: i32) -> ExitCode {
+    eprintln!("\nxtask test: {name} failed with exit code {code}; the checks after it did not run");
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

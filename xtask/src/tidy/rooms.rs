@@ -1,0 +1,101 @@
+//! Rooms with one purpose: what a crate's code must not name.
+
+use super::Finding;
+use super::tree::{Tree, has_word};
+
+/// A crate, what it must not name, and why.
+struct Room {
+    name: &'static str,
+    strangers: &'static [&'static str],
+    reason: &'static str,
+}
+
+const DEVICE: [&str; 6] = ["Device", "Cpu", "Cuda", "Slot", "Planner", "tensor"];
+
+const ROOMS: &[Room] = &[
+    Room {
+        name: "models",
+        strangers: &["DType", "Buffer", "Device", "Cpu", "Cuda", "Slot", "Planner", "tensor"],
+        reason: "a model is rows; devices, dtypes and memory belong to layers and tensor",
+    },
+    Room {
+        name: "augment",
+        strangers: &["fs", "io", "net", "thread", "File", "Path", "rayon", "println", "Device"],
+        reason: "augment is pure functions on pixels; files and threads belong to data",
+    },
+    Room {
+        name: "data",
+        strangers: &DEVICE,
+        reason: "data fills batches in host memory; devices belong to train",
+    },
+    Room {
+        name: "train",
+        strangers: &["models", "AlexNet"],
+        reason: "train knows networks and batches; which network is the program's business",
+    },
+    Room {
+        name: "kernels",
+        strangers: &["Instant", "SystemTime", "thread_rng"],
+        reason: "an op is a function of its slots, never of time",
+    },
+];
+
+/// Names that say nothing about what lies inside.
+const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
+
+/// All of this file's checks.
+pub fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.rust().filter(|file| !file.is_test()) {
+        for room in ROOMS.iter().filter(|room| file.room() == Some(room.name)) {
+            for (line, code) in file.code_lines_without_tests() {
+                for stranger in room.strangers.iter().filter(|name| has_word(code, name)) {
+                    let sentence =
+                        format!("{} does not name `{stranger}`: {}", room.name, room.reason);
+                    findings.push(Finding::new(&file.path, line, sentence));
+                }
+            }
+        }
+    }
+    for file in &tree.files {
+        let empty = |part: &str| EMPTY_NAMES.contains(&part.split('.').next().unwrap_or(part));
+        if let Some(part) = file.path.split('/').find(|part| empty(part)) {
+            let sentence = format!("`{part}` says nothing: name the file after what is in it");
+            findings.push(Finding::new(&file.path, 1, sentence));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(path: &str, text: &str) -> usize {
+        check(&Tree::of(&[(path, text)])).len()
+    }
+
+    #[test]
+    fn strangers_are_found() {
+        for (path, text) in [
+            ("crates/models/src/alexnet.rs", "use tensor::DType;\n"),
+            ("crates/augment/src/crop.rs", "let pixels = std::fs::read(name);\n"),
+            ("crates/data/src/ring.rs", "fn fill(device: &mut Device) {}\n"),
+            ("crates/train/src/run.rs", "let spec = models::find(name)?;\n"),
+            ("crates/kernels/src/lrn/cpu.rs", "let start = Instant::now();\n"),
+        ] {
+            assert!(findings(path, text) > 0, "{path}");
+            assert_eq!(findings(&path.replace("src/", "tests/"), text), 0, "{path}");
+            let in_tests = format!("#[cfg(test)]\nmod tests {{\n{text}}}\n");
+            assert_eq!(findings(path, &in_tests), 0, "{path}");
+            assert_eq!(findings(path, &format!("// {text}")), 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn empty_names_are_found() {
+        assert_eq!(findings("crates/utils/src/lib.rs", "\n"), 1);
+        assert_eq!(findings("crates/data/src/helpers.rs", "\n"), 1);
+        assert_eq!(findings("crates/data/src/decode.rs", "\n"), 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! The repository's own text files.
+
+use super::code;
+use std::path::Path;
+use std::{fs, io};
+
+/// Every text file that is ours, by path from the root.
+pub struct Tree {
+    pub files: Vec<File>,
+}
+
+/// A file and what of it is code.
+pub struct File {
+    /// From the root, with forward slashes.
+    pub path: String,
+    pub text: String,
+    /// For Rust: the text with comments and the insides of strings blanked out, line for line.
+    pub code: String,
+}
+
+/// Folders of the root that are read, besides the files that lie in the root itself.
+const ROOMS: [&str; 5] = ["crates", "xtask", "benches", ".ci", ".cargo"];
+const KINDS: [&str; 9] = ["rs", "toml", "md", "py", "json", "cu", "cuh", "lock", "sh"];
+
+impl Tree {
+    /// Reads the repository at `root`.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        visit(root, "", &mut files)?;
+        for room in ROOMS {
+            if root.join(room).is_dir() {
+                descend(root, room, &mut files)?;
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Tree { files })
+    }
+
+    /// A tree of invented files.
+    #[cfg(test)]
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        let file = |&(path, text): &(&str, &str)| File::new(path.to_string(), text.to_string());
+        Tree { files: files.iter().map(file).collect() }
+    }
+
+    /// The file at `path`.
+    pub fn file(&self, path: &str) -> Option<&File> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    /// The Rust files.
+    pub fn rust(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(|file| file.path.ends_with(".rs"))
+    }
+
+    /// The folders below `crates/`.
+    pub fn crates(&self) -> Vec<&str> {
+        let manifest = |file: &'_ File| file.path.ends_with("/Cargo.toml");
+        let manifests = self.files.iter().filter(|file| manifest(file));
+        manifests.filter_map(File::room).collect()
+    }
+}
+
+impl File {
+    fn new(path: String, text: String) -> Self {
+        let code = if path.ends_with(".rs") { code::of(&text) } else { text.clone() };
+        File { path, text, code }
+    }
+
+    /// The crate the file belongs to, if it lies below `crates/`.
+    pub fn room(&self) -> Option<&str> {
+        self.path.strip_prefix("crates/")?.split('/').next()
+    }
+
+    /// Lines of code, counted from one.
+    pub fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code.lines().enumerate().map(|(idx, line)| (idx + 1, line))
+    }
+
+    /// Lines of text, counted from one.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(idx, line)| (idx + 1, line))
+    }
+
+    /// Lines of code before the tests at the file's end.
+    pub fn code_lines_without_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code_lines().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    }
+
+    /// Whether the file is a test or a benchmark from its first line.
+    pub fn is_test(&self) -> bool {
+        ["/tests/", "/benches/", "/examples/"].iter().any(|folder| self.path.contains(folder))
+            || self.path.ends_with("tests.rs")
+    }
+}
+
+/// Whether `line` has `word` as a word of its own.
+pub fn has_word(line: &str, word: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].chars().next_back().is_some_and(inside)
+            && !line[at + word.len()..].chars().next().is_some_and(inside)
+    })
+}
+
+/// The files of one folder.
+fn visit(root: &Path, folder: &str, files: &mut Vec<File>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = Path::new(&name).extension().map(|kind| kind.to_string_lossy().into_owned());
+        let ours = kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) && name != ".git";
+        if entry.file_type()?.is_file() && ours {
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
+            files.push(File::new(path, String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// The files of a folder and of those in it.
+fn descend(root: &Path, folder: &str, files: &mut Vec<File>) -> io::Result<()> {
+    visit(root, folder, files)?;
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let built = ["target", "runs", "__pycache__"].contains(&name.as_str());
+        if entry.file_type()?.is_dir() && !built {
+            descend(root, &format!("{folder}/{name}"), files)?;
+        }
+    }
+    Ok(())
+}
+
+fn named(path: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_whole() {
+        assert!(has_word("let d: Device;", "Device"));
+        assert!(!has_word("let d: Devices; DeviceKind", "Device"));
+        assert!(!has_word("unsafe_code", "unsafe"));
+    }
+
+    #[test]
+    fn rooms_are_the_folders_below_crates() {
+        let tree = Tree::of(&[("crates/data/Cargo.toml", ""), ("xtask/Cargo.toml", "")]);
+        assert_eq!(tree.crates(), ["data"]);
+    }
+}
