@@ -75,12 +75,17 @@ impl Direct {
         self.seen() > 0 && (self.pad[1] > 0 || end > self.source[1] as isize)
     }
 
-    /// How many bands of output rows an image is cut into, and how many images a chunk has.
-    fn chunk(&self) -> (usize, usize) {
-        let bands = CHUNKS.div_ceil(self.images).min(self.out[0]);
+    /// How the work is cut: by images; where they are few, by panels of filters too, or by rows of
+    /// the output, whichever leaves a chunk less to read.
+    fn chunks(&self, isa: Isa) -> Chunks {
         let image = self.source[0] * self.seen() * self.source[2];
         let images = (CHUNK_FLOATS / image.max(1)).min(self.images / CHUNKS).max(1);
-        (bands, images)
+        let wanted = CHUNKS.div_ceil(self.images);
+        let panels = self.groups * self.panels(isa);
+        match self.packed(isa) > image {
+            true => Chunks { images, panels: wanted.min(panels), bands: 1 },
+            false => Chunks { images, panels: 1, bands: wanted.min(self.out[0]) },
+        }
     }
 
     /// Floats of a copied image.
@@ -96,7 +101,7 @@ impl Direct {
     }
 
     pub fn scratch(&self, isa: Isa, threads: usize) -> usize {
-        self.packed(isa) + threads * self.chunk().1 * self.copy_len()
+        self.packed(isa) + threads * self.chunks(isa).images * self.copy_len()
     }
 
     /// Convolves. `pack(group, columns, panel)` fills the panel of these columns of the group's
@@ -113,8 +118,9 @@ impl Direct {
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
         let (packed, rest) = cut(scratch, self.packed(isa));
-        let (bands, images) = self.chunk();
-        let (copies, _) = cut(rest, pool.threads() * images * self.copy_len());
+        let cuts = self.chunks(isa);
+        let copies_len = cuts.images * self.copy_len();
+        let (copies, _) = cut(rest, pool.threads() * copies_len);
         let panel_len = self.depth() * isa.columns();
         pool.each(self.groups * self.panels(isa), |idx| {
             let (group, panel) = (idx / self.panels(isa), idx % self.panels(isa));
@@ -126,19 +132,16 @@ impl Direct {
         let packed: &[f32] = unsafe { packed.part(0..packed.len()) };
         let target = Shared::new(target);
         let work = Work { direct: self, isa, source, bias, packed, target };
-        let bands = Range { start: 0, end: bands }.map(|band| {
-            let edge = |band: usize| band * self.out[0] / bands;
-            edge(band)..edge(band + 1)
-        });
-        let bands_len = bands.len();
-        pool.each_with_thread(self.images.div_ceil(images) * bands_len, |chunk, thread| {
-            let first = chunk / bands_len * images;
-            let some = first..(first + images).min(self.images);
-            let rows = bands.clone().nth(chunk % bands_len).expect("a band");
-            let len = images * self.copy_len();
+        let each_image = cuts.bands * cuts.panels;
+        pool.each_with_thread(self.images.div_ceil(cuts.images) * each_image, |chunk, thread| {
+            let first = chunk / each_image * cuts.images;
+            let images = first..(first + cuts.images).min(self.images);
+            let part = chunk % each_image;
+            let rows = share(self.out[0], part / cuts.panels, cuts.bands);
+            let panels = share(self.groups * self.panels(isa), part % cuts.panels, cuts.panels);
             // SAFETY: each thread has its own part, and runs one chunk at a time.
-            let copies = unsafe { copies.part(thread * len..(thread + 1) * len) };
-            work.chunk(some, rows, copies);
+            let copies = unsafe { copies.part(thread * copies_len..(thread + 1) * copies_len) };
+            work.chunk(images, panels, rows, copies);
         });
     }
 
@@ -147,6 +150,19 @@ impl Direct {
         let first = panel * isa.columns();
         first..(first + isa.columns()).min(self.channels / self.groups)
     }
+}
+
+/// Images in a chunk, and into how many parts panels and rows are cut.
+#[derive(Clone, Copy)]
+struct Chunks {
+    images: usize,
+    panels: usize,
+    bands: usize,
+}
+
+/// What falls to `idx` when `total` is shared among `parts`.
+fn share(total: usize, idx: usize, parts: usize) -> Range<usize> {
+    idx * total / parts..(idx + 1) * total / parts
 }
 
 struct Work<'a> {
@@ -169,8 +185,14 @@ struct View<'a> {
 }
 
 impl Work<'_> {
-    /// Some rows of the output of some images.
-    fn chunk(&self, images: Range<usize>, rows: Range<usize>, copies: &mut [f32]) {
+    /// Some panels of filters over some rows of the output of some images.
+    fn chunk(
+        &self,
+        images: Range<usize>,
+        panels: Range<usize>,
+        rows: Range<usize>,
+        copies: &mut [f32],
+    ) {
         let direct = self.direct;
         let [height, width, channels] = direct.source;
         let source_len = height * width * channels;
@@ -194,11 +216,9 @@ impl Work<'_> {
                 left: direct.pad[1].unsigned_abs() * channels,
             },
         };
-        for group in 0..direct.groups {
-            for panel in 0..direct.panels(self.isa) {
-                for image in images.clone() {
-                    self.panel(group, panel, image, &rows, view(image));
-                }
+        for panel in panels {
+            for image in images.clone() {
+                self.panel(panel, image, &rows, view(image));
             }
         }
     }
@@ -246,12 +266,14 @@ impl Work<'_> {
         }
     }
 
-    fn panel(&self, group: usize, panel: usize, image: usize, rows: &Range<usize>, view: View<'_>) {
+    /// A panel of filters, counted through all groups, over rows of an image.
+    fn panel(&self, idx: usize, image: usize, rows: &Range<usize>, view: View<'_>) {
+        let (group, panel) =
+            (idx / self.direct.panels(self.isa), idx % self.direct.panels(self.isa));
         let direct = self.direct;
         let width = self.isa.columns();
         let panel_len = direct.depth() * width;
-        let packed =
-            &self.packed[(group * direct.panels(self.isa) + panel) * panel_len..][..panel_len];
+        let packed = &self.packed[idx * panel_len..][..panel_len];
         let columns = direct.columns(self.isa, panel);
         let channel = group * (direct.channels / direct.groups) + columns.start;
         let (pixel, run) = (direct.source[2], direct.group_channels());
