@@ -1,7 +1,9 @@
 //! Convolution with its bias, and its ReLU if one follows.
 //!
-//! `y[i, j, f] = b[f] + sum over kh, kw, c of w[f, kh, kw, c] x[stride i + kh - top, stride j + kw
-//! - left, c]`
+//! ```text
+//! y[i, j, f] = b[f] + sum over kh, kw, c of
+//!              w[f, kh, kw, c] x[stride i + kh - top, stride j + kw - left, c]
+//! ```
 //!
 //! for every image, where x is zero outside the image. With groups, filter f sees only the channels
 //! of its own group (the paper's section 3.5: its two GPUs). Activations are NHWC, filters OHWI.

@@ -1,7 +1,9 @@
 //! The gradient of the filters: a sum over the pixels of the batch.
 //!
-//! `dw[f, kh, kw, c] = sum over images, i, j of dy[i, j, f] x[stride i + kh - top, stride j + kw -
-//! left, c]`
+//! ```text
+//! dw[f, kh, kw, c] = sum over images, i, j of
+//!                    dy[i, j, f] x[stride i + kh - top, stride j + kw - left, c]
+//! ```
 //!
 //! k runs over pixels. The vectors run along f, which is wide everywhere in AlexNet, and the
 //! broadcast factor is x, so that conv1 with its three channels fills the tile too. A block of
