@@ -95,8 +95,8 @@ fn same_curve(model: fn(usize) -> Spec, recorded: &str) {
     for (step_number, &theirs) in (1..).zip(&recorded.losses) {
         step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), step_number));
         let ours = step.train(&batch, u64::from(step_number)).unwrap().score().loss;
-        // Sooner or later rounding flips a unit at a kink, and training amplifies what that changes:
-        // PyTorch's own float32 is 9e-5 off its float64 after ten steps (`f32_errors`).
+        // Sooner or later rounding flips a unit at a kink, and training amplifies what that
+        // changes: PyTorch's own float32 is 9e-5 off its float64 after ten steps (`f32_errors`).
         let tolerance = if step_number <= 3 { 1e-6 } else { 5e-4 };
         let error = (ours - theirs).abs() / theirs;
         println!("step {step_number}: {ours:.7}, PyTorch {theirs:.7}, relative error {error:.1e}");

@@ -1,0 +1,45 @@
+//! A step allocates nothing. Alone in this file, because allocations of all threads are counted.
+
+use data::Batch;
+use layers::Mode;
+use tensor::Device;
+use train::recipe::Mean;
+use train::schedule::State;
+use train::step::Plan;
+
+#[global_allocator]
+static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
+
+/// The network with every ImageNet-sized trait in small: towers, normalisation, overlapping pools,
+/// dropout.
+#[test]
+fn a_step_allocates_nothing() {
+    let spec = models::find("alexnet-64").unwrap();
+    let recipe = train::recipes::find("paper-64").unwrap();
+    let (images, stored) = (6, 72);
+    let plan = Plan::new(&spec, images, Mode::Train, (Mean::Image, [stored; 2]), 3).unwrap();
+    let mut step = plan.open(Device::cpu(3)).unwrap();
+    step.initialize(&recipe, 3);
+    step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale);
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1));
+    let batch = Batch {
+        pixels: (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect(),
+        views: vec![[1, 2, 1]; images],
+        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
+        labels: (0..images as u32).collect(),
+        samples: (0..images as u32).collect(),
+        images,
+        epoch: 0,
+        position: 0,
+    };
+    step.enter(|mut step| {
+        (1..4).for_each(|number| _ = step.train(&batch, number).unwrap()); // threads wake up
+        let during = testkit::allocations_during(|| {
+            (4..9).for_each(|number| _ = step.train(&batch, number).unwrap());
+            step.test(&batch).unwrap();
+        });
+        assert_eq!(during, 0);
+        // The counter counts.
+        assert_ne!(testkit::allocations_during(|| drop(vec![0u8; 100])), 0);
+    });
+}
