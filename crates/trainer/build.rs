@@ -4,10 +4,10 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if let Some(log) = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
-        if std::path::Path::new(&log).exists() {
-            println!("cargo:rerun-if-changed={log}"); // grows with every commit
-        }
+    if let Some(log) = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"])
+        && std::path::Path::new(&log).exists()
+    {
+        println!("cargo:rerun-if-changed={log}"); // grows with every commit
     }
     let opt_level = std::env::var("OPT_LEVEL").unwrap_or_default();
     println!("cargo:rustc-env=ALEXNET_OPT_LEVEL={opt_level}");

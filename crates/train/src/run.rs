@@ -278,7 +278,7 @@ impl<'a> Training<'a> {
         self.unrecorded.add(tally, seconds, wait);
         self.unvalidated.add(tally);
         let step = self.status.step;
-        if step <= Self::EVERY_STEP_UNTIL || step % 10 == 0 || step == self.steps() {
+        if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
             let sums = std::mem::take(&mut self.unrecorded);
             let Score { loss, top1_error, .. } = sums.tally.score();
             let images_per_s = sums.images_per_s();
