@@ -5,20 +5,21 @@ use random::{Purpose, Stream};
 /// Which reading of section 4.1 is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorForm {
-    /// What the 2012 source computes: `x <- (x - mean + noise * sum_i p_i sqrt(lambda_i) n_i) / (1 + noise)`
-    /// with `n_i` from N(0, 1). Along the first component of ImageNet the shift has a standard deviation of
-    /// 0.1 x 121.8 = 12.2 grey levels before the division, which keeps the scale of training and test alike.
+    /// What the 2012 source computes: `x <- (x - mean + 0.1 sum_i p_i sqrt(lambda_i) n_i) / 1.1`
+    /// with `n_i` from N(0, 1), where 0.1 is the strength. Along the first component of ImageNet
+    /// the shift has a standard deviation of 0.1 x 121.8 = 12.2 grey levels before the division,
+    /// which keeps the scale of training and test alike.
     Source,
-    /// The formula as printed: `x <- x + sum_i p_i (alpha_i lambda_i)` with `alpha_i` from N(0, 0.1).
+    /// The formula as printed: `x <- x + sum_i p_i alpha_i lambda_i`, `alpha_i` from N(0, 0.1).
     ///
-    /// The trap: it multiplies by the eigenvalue, a variance, and not by its root, so its strength depends on
-    /// the unit of the pixels. Pixels of 0 to 255 would be thrown about by 1483 grey levels; it only
-    /// makes sense on pixels of 0 to 1 (5.8 levels), which is the unit taken here.
+    /// The trap: it multiplies by the eigenvalue, a variance, and not by its root, so its strength
+    /// depends on the unit of the pixels. Pixels of 0 to 255 would be thrown about by 1483 grey
+    /// levels; it only makes sense on pixels of 0 to 1 (5.8 levels), which is the unit taken here.
     Paper,
 }
 
-/// A colour added to all pixels of a training image, drawn along the principal components of the training
-/// set's colours.
+/// A colour added to all pixels of a training image, drawn along the principal components of the
+/// training set's colours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColorShift {
     /// By which formula.
@@ -79,7 +80,8 @@ mod tests {
         assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-3), "{got:?} is not {want:?}");
     }
 
-    /// By hand: 0.1 * 121.780 * p_1 / 1.1 for one standard deviation along the first component, and so on.
+    /// By hand: 0.1 * 121.780 * p_1 / 1.1 for one standard deviation along the first component, and
+    /// so on.
     #[test]
     fn the_source_shifts_by_standard_deviations_and_divides() {
         let shift = imagenet(ColorForm::Source);

@@ -34,7 +34,8 @@ impl Image {
     }
 }
 
-/// Copies a window of an image: `size` is its height and width, `top` and `left` its first row and column.
+/// Copies a window of an image: `size` is its height and width, `top` and `left` its first row and
+/// column.
 ///
 /// # Panics
 /// If the window leaves the image, or `into` is not of its size.

@@ -5,13 +5,14 @@ use crate::Image;
 /// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
 const FRACTION_BITS: u32 = 22;
 
-/// Resizes images with a triangle filter: bilinear when enlarging, and as wide as the shrinking factor when
-/// shrinking, so that nothing aliases.
+/// Resizes images with a triangle filter: bilinear when enlarging, and as wide as the shrinking
+/// factor when shrinking, so that nothing aliases.
 ///
 /// It works in two passes, rows first, in whole numbers, and rounds to 8 bits after each: the same
-/// arithmetic as Pillow's `Image.resize(size, BILINEAR)`, hence the same pixels bit for bit, on every
-/// processor. (Pillow 13 starts with the columns where an image shrinks more in height than in width; its
-/// rounding then differs from its own before, by one level in some pixels.) The buffers between the passes are kept from call to call.
+/// arithmetic as Pillow's `Image.resize(size, BILINEAR)`, hence the same pixels bit for bit, on
+/// every processor. (Pillow 13 starts with the columns where an image shrinks more in height than
+/// in width; its rounding then differs from its own before, by one level in some pixels.) The
+/// buffers between the passes are kept from call to call.
 #[derive(Clone, Debug, Default)]
 pub struct Resizer {
     across: Taps,
@@ -40,10 +41,11 @@ impl Resizer {
         self.window_of(from, (height, width), whole, into);
     }
 
-    /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the paper's section 2.
+    /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the
+    /// paper's section 2.
     ///
-    /// The longer side becomes `side * longer / shorter`, rounded down, and what leaves the square is never
-    /// computed.
+    /// The longer side becomes `side * longer / shorter`, rounded down, and what leaves the square
+    /// is never computed.
     ///
     /// # Panics
     /// If a size is zero.
@@ -200,7 +202,8 @@ mod tests {
         assert_eq!(resized(&noise(5, 7), 3, 4).pixels, pillow);
     }
 
-    /// Sizes before and after, and FNV-1a of the pixels; made by fixtures/pillow.py with Pillow 13.0.0.
+    /// Sizes before and after, and FNV-1a of the pixels; made by fixtures/pillow.py with Pillow
+    /// 13.0.0.
     #[test]
     fn equal_to_pillow_bit_for_bit() {
         let recorded: [(usize, usize, usize, usize, u64); 13] = [

@@ -14,7 +14,8 @@ pub struct View {
 }
 
 impl View {
-    /// The view in the centre, not mirrored; where the margin is odd, the wider side is right and bottom.
+    /// The view in the centre, not mirrored; where the margin is odd, the wider side is right and
+    /// bottom.
     ///
     /// # Panics
     /// If the crop (height, width) is larger than the image (height, width).
@@ -23,11 +24,12 @@ impl View {
         View { top: down / 2, left: right / 2, mirror: false }
     }
 
-    /// The training view of a sample in an epoch: any place with equal chance, mirrored half the time.
+    /// The training view of a sample in an epoch: any place with equal chance, mirrored half the
+    /// time.
     ///
-    /// Offsets run from 0 to the margin inclusive, as in the 2012 source: 33 x 33 x 2 views of a 224
-    /// crop of 256 pixels, where the paper's section 4.1 counts 32 x 32 x 2. Each image draws its own;
-    /// the source let 32 neighbours share one draw, to save time.
+    /// Offsets run from 0 to the margin inclusive, as in the 2012 source: 33 x 33 x 2 views of a
+    /// 224 crop of 256 pixels, where the paper's section 4.1 counts 32 x 32 x 2. Each image draws
+    /// its own; the source let 32 neighbours share one draw, to save time.
     ///
     /// # Panics
     /// If the crop (height, width) is larger than the image (height, width).
@@ -48,8 +50,8 @@ impl View {
     }
 }
 
-/// The ten views of the paper's section 4.1, in the source's order: top left, top right, centre, bottom
-/// left, bottom right, and then the same five mirrored.
+/// The ten views of the paper's section 4.1, in the source's order: top left, top right, centre,
+/// bottom left, bottom right, and then the same five mirrored.
 ///
 /// # Panics
 /// If the crop (height, width) is larger than the image (height, width).

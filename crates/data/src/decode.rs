@@ -1,9 +1,9 @@
 //! From the bytes of a file to pixels.
 //!
 //! The first bytes decide what a file is; its name does not. What comes out is what Pillow's
-//! `convert("RGB")` makes of the same file, up to the rounding inside JPEG decoders: grey is spread over the
-//! three channels, CMYK (stored inverted, as all programs do) is multiplied by its black, palettes are
-//! looked up and transparency is dropped; 16 bits are rounded to 8.
+//! `convert("RGB")` makes of the same file, up to the rounding inside JPEG decoders: grey is spread
+//! over the three channels, CMYK (stored inverted, as all programs do) is multiplied by its black,
+//! palettes are looked up and transparency is dropped; 16 bits are rounded to 8.
 
 use crate::{Error, ReadBuffer, Result};
 use augment::Image;
@@ -18,8 +18,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 const LARGEST_SIDE: usize = 16_384;
 const LARGEST_AREA: usize = 1 << 28;
 
-/// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels, and whether
-/// the image had to be enlarged.
+/// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels,
+/// and whether the image had to be enlarged.
 ///
 /// # Errors
 /// If the file cannot be read or holds no whole image.
@@ -34,7 +34,8 @@ pub fn read_square<'a>(
         .map_err(|error| Error::image(path, error.to_string()))?;
     decode(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
-    // A strip a thousand times as long as it is high would grow beyond all memory when its height is resized.
+    // A strip a thousand times as long as it is high would grow beyond all memory when its height
+    // is resized.
     let longer = buffer.decoded.height.max(buffer.decoded.width);
     if longer / shorter > 1000 {
         return Err(Error::image(path, format!("{longer} x {shorter} pixels is no usable shape")));
@@ -76,10 +77,11 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
     Ok(())
 }
 
-/// Whether the end-of-image marker follows the pixels: even a strict decoder does not miss it, if it
-/// can guess the last block.
+/// Whether the end-of-image marker follows the pixels: even a strict decoder does not miss it, if
+/// it can guess the last block.
 ///
-/// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end of its own.
+/// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end
+/// of its own.
 fn has_end_of_image(bytes: &[u8]) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     let mut at = 2;

@@ -36,8 +36,8 @@ impl Folder {
     /// The images of `root/<class>/`; each is delivered as `side` x `side` pixels: shorter side
     /// resized, then the centre.
     ///
-    /// Files in subfolders count as their class's. Hidden files, and files whose names end in something that no
-    /// image does, are passed over.
+    /// Files in subfolders count as their class's. Hidden files, and files whose names end in
+    /// something that no image does, are passed over.
     ///
     /// # Errors
     /// If a folder cannot be read, there are fewer than two classes, or a class has no image.

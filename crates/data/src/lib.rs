@@ -3,7 +3,8 @@
 //! * [`open`]: from what a user names to a [`Dataset`]: training and test images
 //! * [`Source`]: labelled images of one size, any of which can be read at any time
 //! * [`Shapes`]: images that are generated, for training without a download
-//! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a file to pixels
+//! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
+//!   file to pixels
 //! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]

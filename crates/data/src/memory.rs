@@ -15,8 +15,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Reads all of `source` on `threads` threads (0: one for each core). `progress` is told how many
-    /// images have been read, now and then, from any thread.
+    /// Reads all of `source` on `threads` threads (0: one for each core). `progress` is told how
+    /// many images have been read, now and then, from any thread.
     ///
     /// Images that cannot be read stay in the set; [`read`](Source::read) says why, each time.
     pub fn read_all(

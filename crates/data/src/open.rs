@@ -25,7 +25,8 @@ pub struct Options {
     pub side: usize,
     /// Threads to read with at the start; 0: one for each core.
     pub threads: usize,
-    /// Sets whose pixels take no more bytes than this, training and test together, are read once and kept.
+    /// Sets whose pixels take no more bytes than this, training and test together, are read once
+    /// and kept.
     pub memory_limit: usize,
     /// Numbers of training and test images where they are generated.
     pub shapes: (u32, u32),
@@ -41,8 +42,9 @@ impl Options {
 
 /// Opens `shapes`, a folder of images, or a folder with CIFAR-10's binary files.
 ///
-/// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/` alone, of which
-/// a tenth is then held out. `progress` hears how many of how many images have been read into memory.
+/// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
+/// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
+/// read into memory.
 ///
 /// # Errors
 /// If there is no such thing, its files do not make a data set, or too few of them are images.
@@ -76,8 +78,9 @@ pub fn open(
 
 /// Refuses what cannot be a folder of images, and says what was looked for.
 fn check_folder(path: &Path) -> Result<()> {
-    let expected = "`shapes` (generated images), a folder with `train/<class>/` and `val/<class>/`, a folder \
-                    with `<class>/`, or a folder with CIFAR-10's `data_batch_1.bin`";
+    let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
+                    `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
+                    `data_batch_1.bin`";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {

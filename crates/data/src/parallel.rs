@@ -11,9 +11,11 @@ pub(crate) fn thread_count(threads: usize) -> usize {
     }
 }
 
-/// Does `work` on every item; `prepare` makes what each thread keeps for itself, and what that has become is returned.
+/// Does `work` on every item; `prepare` makes what each thread keeps for itself, and what that has
+/// become is returned.
 ///
-/// Which thread gets which item is left to chance: the work on one must not depend on that of another.
+/// Which thread gets which item is left to chance: the work on one must not depend on that of
+/// another.
 pub(crate) fn for_each<T: Send, S: Send>(
     threads: usize,
     items: impl Iterator<Item = T> + Send,

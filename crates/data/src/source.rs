@@ -41,7 +41,8 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Room to read and decode an image in; each thread keeps one, so that reading allocates nothing new.
+/// Room to read and decode an image in; each thread keeps one, so that reading allocates nothing
+/// new.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     /// The bytes of a file.

@@ -35,9 +35,9 @@ struct Sums {
 impl Statistics {
     /// Measures `source` on `threads` threads (0: one for each core).
     ///
-    /// `sample` limits the number of images, spread evenly over the source: after 10,000 images the mean of a
-    /// pixel is known to less than a grey level. Images that cannot be read are left out. `progress` hears how
-    /// many images have been measured, from any thread.
+    /// `sample` limits the number of images, spread evenly over the source: after 10,000 images the
+    /// mean of a pixel is known to less than a grey level. Images that cannot be read are left out.
+    /// `progress` hears how many images have been measured, from any thread.
     ///
     /// # Errors
     /// If no image can be read.

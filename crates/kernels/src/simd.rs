@@ -11,9 +11,9 @@ pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
 /// enough that two threads share a batch evenly. Fixed, so that bits do not depend on the threads.
 pub(crate) const CHUNK: usize = 1 << 15;
 
-/// e^x within 2 units in the last place, for x in [-87, 88] and clamped outside; NaN stays NaN. Only
-/// sums and products, so that loops over it become vectors and every processor computes the same bits
-/// (the system's own differs from one to the next).
+/// e^x within 2 units in the last place, for x in [-87, 88] and clamped outside; NaN stays NaN.
+/// Only sums and products, so that loops over it become vectors and every processor computes the
+/// same bits (the system's own differs from one to the next).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };

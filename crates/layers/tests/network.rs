@@ -86,7 +86,8 @@ fn gradients_equal_central_differences() {
                 };
                 (side(step) - side(-step)) / f64::from(2.0 * step)
             };
-            // Where two step widths disagree, a kink of ReLU or max lies between: no derivative there.
+            // Where two step widths disagree, a kink of ReLU or max lies between: no derivative
+            // there.
             let (wide, narrow) = (slope(4e-3), slope(2e-3));
             let tolerance = 0.02 * f64::from(scale);
             if (wide - narrow).abs() < tolerance / 4.0 {

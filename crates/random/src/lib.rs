@@ -1,19 +1,23 @@
 //! Counter-based random numbers: every draw is a function of what it is for.
 //!
-//! There is no generator whose state must be saved, shared or advanced. A draw is named by a seed, a [`Purpose`], an
-//! epoch (or step) and an index (a sample, a parameter, a unit); the same name gives the same bits on any thread, in any
-//! order, on any device. That is what lets a run resume bit for bit and lets one worker or sixteen build the same batch.
+//! There is no generator whose state must be saved, shared or advanced. A draw is named by a seed,
+//! a [`Purpose`], an epoch (or step) and an index (a sample, a parameter, a unit); the same name
+//! gives the same bits on any thread, in any order, on any device. That is what lets a run resume
+//! bit for bit and lets one worker or sixteen build the same batch.
 //!
-//! * [`philox`]: the block function, Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011)
+//! * [`philox`]: the block function, Philox4x32-10 (Salmon et al., "Parallel random numbers: as
+//!   easy as 1, 2, 3", 2011)
 //! * [`Stream`]: the numbers that belong to one name, drawn one after another
 //! * [`Permutation`]: a shuffled order whose position `p` is computed without walking to it
 //!
 //! ```
 //! use random::{Permutation, Purpose, Stream};
 //!
-//! let mut crop = Stream::new(7, Purpose::Crop, 3, 41); // seed 7, epoch 3, sample 41
-//! let (top, left) = (crop.below(30), crop.below(30));
-//! assert_eq!((top, left), { let mut again = Stream::new(7, Purpose::Crop, 3, 41); (again.below(30), again.below(30)) });
+//! let place = || {
+//!     let mut crop = Stream::new(7, Purpose::Crop, 3, 41); // seed 7, epoch 3, sample 41
+//!     (crop.below(30), crop.below(30))
+//! };
+//! assert_eq!(place(), place());
 //!
 //! let order = Permutation::new(7, 3, 1000); // the order of epoch 3
 //! let mut seen: Vec<u64> = (0..1000).map(|position| order.at(position)).collect();

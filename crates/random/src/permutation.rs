@@ -3,10 +3,12 @@
 use crate::philox;
 use crate::stream::Purpose;
 
-/// A permutation of `0..len`, keyed by seed and epoch; [`at`](Self::at) computes any position by itself.
+/// A permutation of `0..len`, keyed by seed and epoch; [`at`](Self::at) computes any position by
+/// itself.
 ///
-/// A four-round Feistel network over the next even power of two, walked until it lands inside (fewer than four steps on
-/// average). Resuming in mid-epoch therefore costs nothing: there is no list to rebuild.
+/// A four-round Feistel network over the next even power of two, walked until it lands inside
+/// (fewer than four steps on average). Resuming in mid-epoch therefore costs nothing: there is no
+/// list to rebuild.
 #[derive(Clone, Copy, Debug)]
 pub struct Permutation {
     key: [u32; 2],

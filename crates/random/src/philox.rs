@@ -1,7 +1,7 @@
 //! Philox4x32-10: 128 bits of counter and 64 bits of key in, 128 random bits out.
 //!
-//! Ten rounds of two 32x32 -> 64 bit products. Stateless, so the CPU and a GPU kernel compute the same bits from the same
-//! numbers.
+//! Ten rounds of two 32x32 -> 64 bit products. Stateless, so the CPU and a GPU kernel compute the
+//! same bits from the same numbers.
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];

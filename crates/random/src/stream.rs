@@ -2,7 +2,8 @@
 
 use crate::philox;
 
-/// What a draw is for. Streams of different purposes never share a counter, so adding a draw to one changes no other.
+/// What a draw is for. Streams of different purposes never share a counter, so adding a draw to one
+/// changes no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Purpose {
@@ -14,7 +15,8 @@ pub enum Purpose {
     Crop = 3,
     /// The PCA colour shift of a training image; index: the sample.
     Color = 4,
-    /// Which units dropout silences; the epoch word is the step, the index the unit (see `kernels::dropout`).
+    /// Which units dropout silences; the epoch word is the step, the index the unit (see
+    /// `kernels::dropout`).
     Dropout = 5,
     /// Generated images; index: the image.
     Generate = 6,
@@ -48,7 +50,7 @@ impl Stream {
 
     /// The next 32 random bits.
     #[inline]
-    #[allow(clippy::should_implement_trait)] // a stream has no end, so no `Option` to unwrap at each draw
+    #[allow(clippy::should_implement_trait)] // a stream has no end, so no `Option` to unwrap
     pub fn next(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox::block(self.key, self.counter);
@@ -87,10 +89,12 @@ impl Stream {
         self.next() >> 31 == 1
     }
 
-    /// A draw from N(0, 1): Box and Muller's cosine form, computed in f64 so that the last bit of f32 is steady.
+    /// A draw from N(0, 1): Box and Muller's cosine form, computed in f64 so that the last bit of
+    /// f32 is steady.
     #[inline]
     pub fn normal(&mut self) -> f32 {
-        // 1 - u lies in (0, 1], so the logarithm is finite; the tail ends at 5.77 standard deviations.
+        // 1 - u lies in (0, 1], so the logarithm is finite; the tail ends at 5.77 standard
+        // deviations.
         let radius = (-2.0 * (1.0 - f64::from(self.unit())).ln()).sqrt();
         let angle = std::f64::consts::TAU * f64::from(self.unit());
         (radius * angle.cos()) as f32
@@ -124,7 +128,8 @@ mod tests {
             sum += x;
             squares += x * x;
         }
-        // Standard errors: 1 / sqrt(n) = 0.0022 for the mean, sqrt(2 / n) = 0.0032 for the variance; four of each.
+        // Standard errors: 1 / sqrt(n) = 0.0022 for the mean, sqrt(2 / n) = 0.0032 for the
+        // variance; four of each.
         assert!((sum / f64::from(n)).abs() < 0.009);
         assert!((squares / f64::from(n) - 1.0).abs() < 0.013);
     }

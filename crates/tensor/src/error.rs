@@ -17,7 +17,7 @@ pub enum Error {
     },
 
     /// The plan does not fit.
-    #[error("{needed} of memory are needed and {free} are free: use a smaller batch", 
+    #[error("{needed} of memory are needed and {free} are free: use a smaller batch",
         needed = mebibytes(*.needed), free = mebibytes(*.free))]
     OutOfMemory {
         /// Bytes the plan takes.

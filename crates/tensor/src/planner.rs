@@ -81,8 +81,8 @@ impl Planner {
     }
 
     /// Gives no hole out again: whoever claims next shares no memory with what was claimed so far,
-    /// dead or alive. A network that runs many times calls it when its plan is complete, because the
-    /// slots of its first row come back to life at every step.
+    /// dead or alive. A network that runs many times calls it when its plan is complete, because
+    /// the slots of its first row come back to life at every step.
     pub fn seal(&mut self) {
         self.holes.clear();
     }

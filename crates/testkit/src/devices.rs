@@ -4,9 +4,9 @@ use crate::bits_equal;
 use std::sync::Once;
 use tensor::{Choice, Device};
 
-/// Runs `test` on the CPU with one thread and with three, and on a CUDA card if there is one. A card
-/// that is missing is said on standard error; with `ALEXNET_REQUIRE_CUDA=1` in the environment it is a
-/// failure.
+/// Runs `test` on the CPU with one thread and with three, and on a CUDA card if there is one. A
+/// card that is missing is said on standard error; with `ALEXNET_REQUIRE_CUDA=1` in the environment
+/// it is a failure.
 ///
 /// # Panics
 /// If a card is required and cannot be opened.

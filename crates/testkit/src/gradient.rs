@@ -23,11 +23,12 @@ impl Differences {
     pub const F32: Differences = Differences { step: 1e-2, tolerance: 1e-2, tries: 60 };
 }
 
-/// Asserts that `backward(x, dy)` is the gradient of `sum(dy * forward(x))` for a random `dy`, which
-/// must never be all ones: a backward pass that ignores it, or whose outputs share a sum, would pass.
+/// Asserts that `backward(x, dy)` is the gradient of `sum(dy * forward(x))` for a random `dy`,
+/// which must never be all ones: a backward pass that ignores it, or whose outputs share a sum,
+/// would pass.
 ///
-/// Where the difference over a half step disagrees with that over the whole one there is a kink (two
-/// inputs of a maximum change places): such elements are skipped, half of all at most.
+/// Where the difference over a half step disagrees with that over the whole one there is a kink
+/// (two inputs of a maximum change places): such elements are skipped, half of all at most.
 ///
 /// # Panics
 /// If some element's gradient is wrong, or too many are kinks.
@@ -73,8 +74,8 @@ pub fn central_differences(
 }
 
 /// Asserts that <y, dy> = <x, dx>, which holds for y = A x and dx = A' dy if one is the other's
-/// adjoint: the test of a linear map's backward pass at any size. `tolerance` is relative to the size
-/// that sums of so many random terms have.
+/// adjoint: the test of a linear map's backward pass at any size. `tolerance` is relative to the
+/// size that sums of so many random terms have.
 ///
 /// # Panics
 /// If it does not hold.

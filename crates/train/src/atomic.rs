@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file under a temporary name beside it, makes it durable, and only then gives it its name.
+/// Writes a file under a temporary name beside it, makes it durable, and only then gives it its
+/// name.
 ///
 /// # Errors
 /// [`Error::Write`]; the old file, if there was one, is then still there.

@@ -11,8 +11,8 @@ pub fn stamp(moment: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}Z")
 }
 
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar. Years are counted from
-/// March, so that the leap day comes last and the lengths of months follow 153 days in five.
+/// Year, month and day of a number of days since 1970, in the Gregorian calendar. Years are counted
+/// from March, so that the leap day comes last and the lengths of months follow 153 days in five.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468; // since 0000-03-01
     let era = days.div_euclid(146_097); // 400 years

@@ -1,4 +1,5 @@
-//! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the paper).
+//! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
+//! paper).
 
 use crate::metrics::Tally;
 use crate::step::Step;
@@ -8,8 +9,8 @@ use data::{IGNORED, Loader, Views};
 /// Views of an image in a test of ten.
 const TEN: usize = 10;
 
-/// Tests on everything that `loader`, made for testing, has to give; `watch` hears of images done and of
-/// how many. `None` if a stop was asked for before the end.
+/// Tests on everything that `loader`, made for testing, has to give; `watch` hears of images done
+/// and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.

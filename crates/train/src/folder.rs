@@ -107,7 +107,8 @@ impl Status {
 }
 
 impl RunFolder {
-    /// A new folder under `runs`, named by time and model: `runs/2026-11-24T08-30-05Z-alexnet-64-3fa9`.
+    /// A new folder under `runs`, named by time and model:
+    /// `runs/2026-11-24T08-30-05Z-alexnet-64-3fa9`.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -144,8 +145,8 @@ impl RunFolder {
             |reason: &str| Err(Error::RunFolder { path: path.into(), reason: reason.to_string() });
         match fs::read_dir(path).map(|entries| entries.count()) {
             Ok(1..) => refused(
-                "the folder is not empty, and a run overwrites nothing: name another with --run, or \
-                 remove this one",
+                "the folder is not empty, and a run overwrites nothing: name another with --run, \
+                 or remove this one",
             ),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 refused("this is a file; --run names a folder")

@@ -1,8 +1,9 @@
 //! The training loop: it knows networks and batches, and not AlexNet.
 //!
-//! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a [`Job`](run::Job).
-//! Planning a job says what memory it takes; running it makes [`Step`](step::Step)s, tests the network
-//! after every epoch, and leaves everything in a [`RunFolder`](folder::RunFolder).
+//! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a
+//! [`Job`](run::Job). Planning a job says what memory it takes; running it makes
+//! [`Step`](step::Step)s, tests the network after every epoch, and leaves everything in a
+//! [`RunFolder`](folder::RunFolder).
 //!
 //! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
 //! * [`schedule`]: how the learning rate changes from epoch to epoch

@@ -4,7 +4,8 @@ use crate::schedule::{Schedule, Setting};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Everything about training that is not the network: a run is a model, a recipe, a data set and a seed.
+/// Everything about training that is not the network: a run is a model, a recipe, a data set and a
+/// seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -45,7 +46,8 @@ pub struct Bias {
     pub scheduled: bool,
 }
 
-/// What an image looks like when it enters the network: `(pixel - mean) * scale`, pixels from 0 to 255.
+/// What an image looks like when it enters the network: `(pixel - mean) * scale`, pixels from 0 to
+/// 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -199,8 +201,8 @@ impl Recipe {
         }
     }
 
-    /// Side of the square from which crops of `height` x `width` are taken: the paper's 256 for crops about
-    /// its size, an eighth more for others, and no margin where the recipe never crops.
+    /// Side of the square from which crops of `height` x `width` are taken: the paper's 256 for
+    /// crops about its size, an eighth more for others, and no margin where the recipe never crops.
     pub fn side(&self, height: usize, width: usize) -> usize {
         let crop = height.max(width);
         self.input.side.unwrap_or(match crop {
@@ -216,7 +218,8 @@ impl Recipe {
         self
     }
 
-    /// A row of the update's table for a parameter under the schedule's setting: rate, momentum, decay.
+    /// A row of the update's table for a parameter under the schedule's setting: rate, momentum,
+    /// decay.
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, is_bias) = split(parameter);
         let rule = self.rule(parameter);

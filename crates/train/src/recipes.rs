@@ -49,9 +49,9 @@ pub fn default_for(model: &str) -> &'static str {
 
 /// Section 5 of the paper, and 4.1 for the augmentation.
 ///
-/// Pixels stay as they are, 0 to 255 less the mean image. The paper does not say so in so many words,
-/// but its other numbers need it: with N(0, 0.01) weights, inputs of unit variance leave the signal too
-/// small for this rate, and the loss stays at ln(classes).
+/// Pixels stay as they are, 0 to 255 less the mean image. The paper does not say so in so many
+/// words, but its other numbers need it: with N(0, 0.01) weights, inputs of unit variance leave the
+/// signal too small for this rate, and the loss stays at ln(classes).
 pub fn paper() -> Recipe {
     Recipe {
         base: "paper".into(),
@@ -66,8 +66,8 @@ pub fn paper() -> Recipe {
         schedule: Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 },
         layers: layers([
             ("*", start(normal(0.01), constant(0.0))),
-            // "This initialization accelerates the early stages of learning by providing the ReLUs with
-            // positive inputs."
+            // "This initialization accelerates the early stages of learning by providing the ReLUs
+            // with positive inputs."
             ("conv2", biases(constant(1.0))),
             ("conv4", biases(constant(1.0))),
             ("conv5", biases(constant(1.0))),
@@ -79,8 +79,8 @@ pub fn paper() -> Recipe {
 
 /// What the 2012 source did to train its net 145 on ILSVRC-2012, where the paper simplifies.
 ///
-/// The rate was set by hand: a tenth from epochs 25, 51 and 79 on; at 67 the first layer goes to
-/// a thousandth and the colour shift off; at 72 the first layer freezes. The biases' rate is kept at
+/// The rate was set by hand: a tenth from epochs 25, 51 and 79 on; at 67 the first layer goes to a
+/// thousandth and the colour shift off; at 72 the first layer freezes. The biases' rate is kept at
 /// twice the weights' throughout; the runs' own files disagree on it towards the end.
 pub fn source() -> Recipe {
     let conv1 = |factor: f64| BTreeMap::from([("conv1".to_string(), factor)]);
@@ -148,13 +148,13 @@ pub fn torchvision() -> Recipe {
     }
 }
 
-/// The paper's recipe where an epoch takes seconds: the same rate, momentum, decay, biases, input and
-/// augmentation, with a schedule of minutes.
+/// The paper's recipe where an epoch takes seconds: the same rate, momentum, decay, biases, input
+/// and augmentation, with a schedule of minutes.
 ///
 /// N(0, 0.01) belongs to the paper's widths: a unit that sums fewer inputs needs larger weights for
-/// the same response. So each layer's gain is that of N(0, 0.01) over the fan-in it has in the paper's
-/// network: 363 inputs for conv1, 1200, 2304, 1728 and 1728 for the others, 9216 for fc6, 4096 for
-/// fc7 and fc8. With 0.01 itself this network stays at ln(classes).
+/// the same response. So each layer's gain is that of N(0, 0.01) over the fan-in it has in the
+/// paper's network: 363 inputs for conv1, 1200, 2304, 1728 and 1728 for the others, 9216 for fc6,
+/// 4096 for fc7 and fc8. With 0.01 itself this network stays at ln(classes).
 pub fn paper_64() -> Recipe {
     let as_wide_as = |fan_in: f64| Init::ScaledNormal(0.01 * fan_in.sqrt());
     Recipe {
@@ -192,7 +192,8 @@ pub fn cifar_80sec() -> Recipe {
     }
 }
 
-/// cuda-convnet's `layers-19pct`. A decay of 3 looks absurd, but it acts times the rate: 0.003 a step.
+/// cuda-convnet's `layers-19pct`. A decay of 3 looks absurd, but it acts times the rate: 0.003 a
+/// step.
 pub fn cifar_19pct() -> Recipe {
     Recipe {
         base: "cifar-19pct".into(),
@@ -282,7 +283,8 @@ mod tests {
     fn the_paper() {
         let paper = paper();
         assert_eq!(row(&paper, "conv1.weight", 1), ["0.01", "0.9", "0.0005"]);
-        assert_eq!(row(&paper, "fc8.bias", 90), ["0.01", "0.9", "0.0005"]); // "equal for all layers"
+        // "We used an equal learning rate for all layers."
+        assert_eq!(row(&paper, "fc8.bias", 90), ["0.01", "0.9", "0.0005"]);
         for (layer, bias) in [
             ("conv1", 0.0),
             ("conv2", 1.0),

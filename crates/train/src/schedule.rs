@@ -18,8 +18,8 @@ pub enum Schedule {
         factor: f64,
     },
     /// Multiplied by `factor` when the validation error stops improving, `drops` times at most: "we
-    /// divided the learning rate by 10 when the validation error rate stopped improving [..] reduced
-    /// three times prior to termination" (section 5 of the paper).
+    /// divided the learning rate by 10 when the validation error rate stopped improving [..]
+    /// reduced three times prior to termination" (section 5 of the paper).
     Plateau {
         /// By what.
         factor: f64,
@@ -152,7 +152,8 @@ mod tests {
                 state.drops
             })
             .collect();
-        // 0.495 is no improvement on 0.5 by the threshold; two stale epochs drop it once, then again.
+        // 0.495 is no improvement on 0.5 by the threshold; two stale epochs drop it once, then
+        // again.
         assert_eq!(drops, [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2]);
         assert_eq!(state.best, Some(0.3));
         assert!((schedule.setting(&state, 12).rate - 0.01).abs() < 1e-12);

@@ -48,8 +48,8 @@ pub struct Memory {
 }
 
 impl Plan {
-    /// Lays out a network for batches of `images` images, less a mean image of `stored` height and width
-    /// or less a mean colour, on a device with `threads` threads.
+    /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
+    /// width or less a mean colour, on a device with `threads` threads.
     ///
     /// # Errors
     /// [`Error::Network`] if the rows do not fit together.
@@ -66,7 +66,8 @@ impl Plan {
         let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
         let mut planner = Planner::new();
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
-        // These live as long as the step; the network, planned after them, reuses its own as it goes.
+        // These live as long as the step; the network, planned after them, reuses its own as it
+        // goes.
         let (mean, mean_form) = match mean {
             Mean::Color => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
             Mean::Image => {
@@ -200,8 +201,8 @@ impl Step {
         Ok(tally)
     }
 
-    /// Looks at a batch without learning. [`probabilities`](Self::probabilities) are then those of its
-    /// images.
+    /// Looks at a batch without learning. [`probabilities`](Self::probabilities) are then those of
+    /// its images.
     ///
     /// # Errors
     /// [`Error::Device`].

@@ -1,9 +1,10 @@
 //! What was learned, in one safetensors file that is enough to use it.
 //!
-//! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters, height,
-//! width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is subtracted from an
-//! image. The file's metadata has one entry, `alexnet`: TOML with the network, the classes and the input.
-//! One entry, because the format keeps entries in no order, and equal runs should give equal files.
+//! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
+//! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
+//! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
+//! the classes and the input. One entry, because the format keeps entries in no order, and equal
+//! runs should give equal files.
 
 use crate::recipe::Input;
 use crate::{Error, Result, atomic};

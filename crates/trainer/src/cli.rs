@@ -42,8 +42,8 @@ Examples:
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
 
-A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the weights);
-`alexnet --help` lists all exit codes.";
+A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the
+weights); `alexnet --help` lists all exit codes.";
 
 const EVAL_EXAMPLES: &str = "\
 Examples:
@@ -66,7 +66,8 @@ pub struct TrainArgs {
     /// How to train: a built-in recipe [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// `shapes` (generated), a folder of images (train/CLASS/*), or of CIFAR-10 binaries [default: shapes]
+    /// `shapes` (generated), a folder of images (train/CLASS/*), or of CIFAR-10 binaries [default:
+    /// shapes]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
@@ -93,7 +94,8 @@ pub struct TrainArgs {
     /// One setting, by its name in config.toml; stronger than --config, weaker than the flags
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Learn the first N training images by heart, without augmentation: can this network learn at all?
+    /// Learn the first N training images by heart, without augmentation: can this network learn at
+    /// all?
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
     /// Train on N random images: for timing

@@ -1,4 +1,5 @@
-//! From what was typed to what is meant: a recipe's defaults, then a file, then `--set`, then flags.
+//! From what was typed to what is meant: a recipe's defaults, then a file, then `--set`, then
+//! flags.
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
@@ -55,7 +56,8 @@ impl Settings {
     /// What `alexnet train` was asked for.
     ///
     /// # Errors
-    /// Exit code 2 for a file that is no TOML, an unknown key, recipe or value; with the nearest name.
+    /// Exit code 2 for a file that is no TOML, an unknown key, recipe or value; with the nearest
+    /// name.
     pub fn resolve(args: &TrainArgs) -> Result<Settings> {
         let layers = layers(args)?;
         let model = last_text(&layers, &["model"]).unwrap_or_else(|| "alexnet-64".to_string());

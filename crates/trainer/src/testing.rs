@@ -78,7 +78,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     } else {
         println!("{}: {} on {}", path.display(), spec.name, images.describe());
         println!(
-            "{views} view{}: loss {:.4}, top-1 error {}, top-5 error {} ({} images, {:.0} images/s)",
+            "{views} view{}: loss {:.4}, top-1 error {}, top-5 error {} \
+             ({} images, {:.0} images/s)",
             if views == 1 { "" } else { "s" },
             score.loss,
             percent(score.top1_error),

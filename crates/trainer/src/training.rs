@@ -96,8 +96,8 @@ fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Im
     })
 }
 
-/// A layer that is named in the settings and not in the model is a slip of the finger, unless the built-in
-/// recipe names it: recipes serve many models.
+/// A layer that is named in the settings and not in the model is a slip of the finger, unless the
+/// built-in recipe names it: recipes serve many models.
 fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     let rows = spec.describe()?;
     let learned = rows.iter().filter(|row| row.parameters > 0);
@@ -125,8 +125,8 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     }
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit else { return };
-    // By heart: the same few images again and again, as they are, at one rate, in steps enough for the
-    // paper's recipe to leave its plateau at ln(classes).
+    // By heart: the same few images again and again, as they are, at one rate, in steps enough for
+    // the paper's recipe to leave its plateau at ln(classes).
     let mut recipe = settings.recipe.clone().without_augmentation();
     recipe.batch = recipe.batch.min(count);
     recipe.schedule = Schedule::Constant {};

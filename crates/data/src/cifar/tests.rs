@@ -1,7 +1,8 @@
 use super::*;
 use crate::scratch_dir::ScratchDir;
 
-/// Files of full length: image `n` of file `f` has label (n + f) % 10 and n, f and 9 in its first pixel.
+/// Files of full length: image `n` of file `f` has label (n + f) % 10 and n, f and 9 in its first
+/// pixel.
 fn fill(folder: &ScratchDir) {
     let names = train_files().into_iter().chain(["test_batch.bin".to_owned()]);
     for (file, name) in names.enumerate() {

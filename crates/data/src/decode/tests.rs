@@ -91,7 +91,8 @@ fn every_kind_of_png_becomes_rgb() {
 
 #[test]
 fn a_palette_is_looked_up() {
-    // Two pixels of two colours; checksums by hand would say nothing more, so the encoder underneath writes them.
+    // Two pixels of two colours; checksums by hand would say nothing more, so the encoder
+    // underneath writes them.
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
     encoder.set_color(png::ColorType::Indexed);
@@ -145,7 +146,8 @@ fn an_error_holds_path_reason_and_remedy() {
     assert!(gone.to_string().contains("No such file"), "{gone}");
 }
 
-/// A header that promises 65,500 x 65,500 pixels, and a strip that would grow to more than memory holds.
+/// A header that promises 65,500 x 65,500 pixels, and a strip that would grow to more than memory
+/// holds.
 #[test]
 fn bombs_are_refused_before_anything_is_reserved() {
     let mut huge = encoded(&ramp(16, 24), ImageFormat::Jpeg);

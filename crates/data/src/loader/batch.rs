@@ -8,14 +8,15 @@ use random::{Purpose, Stream};
 /// The label of a row that takes no part: padding, or an image that could not be read.
 pub const IGNORED: u32 = u32::MAX;
 
-/// How many images are tried in place of a bad one. They are drawn by seed, epoch and image, so that every run
-/// takes the same.
+/// How many images are tried in place of a bad one. They are drawn by seed, epoch and image, so
+/// that every run takes the same.
 const REPLACEMENTS: usize = 32;
 
 /// A batch in host memory: `rows` crops and what the network must know about them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are zero.
+    /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
+    /// zero.
     pub pixels: Vec<u8>,
     /// For each row: top, left, and 1 where the crop is to be mirrored.
     pub views: Vec<[u32; 3]>,
@@ -47,8 +48,8 @@ impl Batch {
         }
     }
 
-    /// Fills in everything but the tints. Images that could not be read are added to `bad`; `at` always
-    /// holds the image at hand.
+    /// Fills in everything but the tints. Images that could not be read are added to `bad`; `at`
+    /// always holds the image at hand.
     pub(super) fn fill(
         &mut self,
         source: &dyn Source,

@@ -1,10 +1,10 @@
 //! Batches, made ahead of time by threads of their own.
 //!
-//! A fixed number of batches go round: a worker takes an empty one together with the next place in the order,
-//! fills it, and puts it among the full ones; the loader hands these out in order; when the caller
-//! drops one it is empty again. So no memory is allocated after the first round, workers wait when the
-//! caller is slow, and what a batch holds is a function of the plan and its place: never of the number of
-//! workers, the number of batches in the ring, or time.
+//! A fixed number of batches go round: a worker takes an empty one together with the next place in
+//! the order, fills it, and puts it among the full ones; the loader hands these out in order; when
+//! the caller drops one it is empty again. So no memory is allocated after the first round, workers
+//! wait when the caller is slow, and what a batch holds is a function of the plan and its place:
+//! never of the number of workers, the number of batches in the ring, or time.
 
 mod batch;
 mod plan;
@@ -22,7 +22,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// How many images of a set may be unreadable before a loader gives up: one in a thousand, but at least ten.
+/// How many images of a set may be unreadable before a loader gives up: one in a thousand, but at
+/// least ten.
 pub fn bad_limit(len: usize) -> usize {
     (len / 1000).max(10)
 }
@@ -38,11 +39,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts `workers` threads (0: one for each core) that fill `depth` batches ahead of the caller (0: two
-    /// more than there are workers), from the first batch of epoch 0 on.
+    /// Starts `workers` threads (0: one for each core) that fill `depth` batches ahead of the
+    /// caller (0: two more than there are workers), from the first batch of epoch 0 on.
     ///
     /// # Panics
-    /// If the source is empty, the crop does not fit its images, or a batch has no room for an image.
+    /// If the source is empty, the crop does not fit its images, or a batch has no room for an
+    /// image.
     pub fn new(source: Arc<dyn Source>, plan: Plan, workers: usize, depth: usize) -> Loader {
         let (size, crop) = (source.size(), plan.crop);
         assert!(!source.is_empty(), "a source without images");
@@ -73,8 +75,8 @@ impl Loader {
     /// The batch goes back to the ring when it is dropped.
     ///
     /// # Errors
-    /// If more than [`bad_limit`] images could not be read, or a worker panicked. The loader can be asked
-    /// again: it goes on with the batch after.
+    /// If more than [`bad_limit`] images could not be read, or a worker panicked. The loader can be
+    /// asked again: it goes on with the batch after.
     ///
     /// # Panics
     /// If the caller holds all batches of the ring, so that none could ever come.
@@ -95,10 +97,11 @@ impl Loader {
         Ok(Some(loaded))
     }
 
-    /// Goes on from batch `batch` of epoch `epoch`, at no cost but that of the batches made in vain.
+    /// Goes on from batch `batch` of epoch `epoch`, at no cost but that of the batches made in
+    /// vain.
     ///
-    /// After this the loader delivers what it would have delivered on the way there. A test starts over with
-    /// `start_at(0, 0)`.
+    /// After this the loader delivers what it would have delivered on the way there. A test starts
+    /// over with `start_at(0, 0)`.
     ///
     /// # Panics
     /// If an epoch has no such batch.
@@ -133,7 +136,8 @@ impl Loader {
         &self.bad
     }
 
-    /// How many batches lie ready: none means that the next call to [`next_batch`](Self::next_batch) will wait.
+    /// How many batches lie ready: none means that the next call to
+    /// [`next_batch`](Self::next_batch) will wait.
     pub fn ready(&self) -> usize {
         self.ring.ready()
     }

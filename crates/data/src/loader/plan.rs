@@ -21,16 +21,19 @@ pub struct Plan {
 /// The order of the images, and what happens to one that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Every epoch all images in a new order, without end. A bad image is replaced by another, drawn at random.
+    /// Every epoch all images in a new order, without end. A bad image is replaced by another,
+    /// drawn at random.
     Training,
-    /// All images once, in their own order. A bad image's rows are marked [`IGNORED`](super::IGNORED).
+    /// All images once, in their own order. A bad image's rows are marked
+    /// [`IGNORED`](super::IGNORED).
     Testing,
 }
 
 /// How an image is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Views {
-    /// One view; place and reflection are drawn anew each epoch where asked for, else centred and plain.
+    /// One view; place and reflection are drawn anew each epoch where asked for, else centred and
+    /// plain.
     One {
         /// Crop anywhere.
         random_place: bool,

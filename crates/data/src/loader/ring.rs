@@ -55,7 +55,8 @@ impl Ring {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock but the caller's own mistake below, which leaves it whole.
+        // Nothing panics while it holds the lock but the caller's own mistake below, which leaves
+        // it whole.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -71,7 +72,8 @@ impl Ring {
                 return None;
             }
             if !self.is_past_end(state.to_fill) {
-                // Both together, under one lock: the batch that is due next is always in someone's hands.
+                // Both together, under one lock: the batch that is due next is always in someone's
+                // hands.
                 if let Some(batch) = state.empty.pop() {
                     let (place, round) = (state.to_fill, state.round);
                     state.to_fill += 1;
@@ -145,7 +147,8 @@ pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
     while let Some(mut task) = ring.begin() {
         let place = ((task.place / batches) as u32, (task.place % batches) as usize);
         let (mut bad, mut at) = (Vec::new(), 0);
-        // A panic must reach the caller as an error: a worker that merely vanished would leave it waiting.
+        // A panic must reach the caller as an error: a worker that merely vanished would leave it
+        // waiting.
         let filled = catch_unwind(AssertUnwindSafe(|| {
             task.batch.fill(source, plan, place, &mut buffer, &mut bad, &mut at)
         }));

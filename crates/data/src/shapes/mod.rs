@@ -11,14 +11,14 @@ use scene::Scene;
 pub const CLASSES: [&str; 10] =
     ["disc", "ring", "square", "triangle", "star", "cross", "moon", "bars", "checker", "dots"];
 
-/// Ten kinds of shape in random colours, sizes, places and rotations, on noisy, textured backgrounds with
-/// scraps of other colours about. Drawn anew at each [`read`](Source::read), from (seed, index) alone, and by
-/// arithmetic that every processor rounds alike.
+/// Ten kinds of shape in random colours, sizes, places and rotations, on noisy, textured
+/// backgrounds with scraps of other colours about. Drawn anew at each [`read`](Source::read), from
+/// (seed, index) alone, and by arithmetic that every processor rounds alike.
 ///
-/// A network must learn outlines: a shape is lighter than its background, but of any colour, anywhere, at any angle, so
-/// that no pixel by itself says much. A linear classifier on the pixels errs on two images out of three
-/// (guessing: nine out of ten), and this crate's tests hold it to that; a small convolutional network
-/// errs on fewer than two in a hundred after five epochs.
+/// A network must learn outlines: a shape is lighter than its background, but of any colour,
+/// anywhere, at any angle, so that no pixel by itself says much. A linear classifier on the pixels
+/// errs on two images out of three (guessing: nine out of ten), and this crate's tests hold it to
+/// that; a small convolutional network errs on fewer than two in a hundred after five epochs.
 #[derive(Clone, Debug)]
 pub struct Shapes {
     classes: Vec<String>,
@@ -33,7 +33,8 @@ impl Shapes {
     pub const TRAIN: u32 = 12_800;
     /// Images in the held-out set, unless said otherwise.
     pub const TEST: u32 = 2_560;
-    /// The seed of the images, unless said otherwise: the data stay the same when a run's seed changes.
+    /// The seed of the images, unless said otherwise: the data stay the same when a run's seed
+    /// changes.
     pub const SEED: u64 = 2012;
 
     /// `len` images of `side` x `side` pixels to train on.
@@ -44,7 +45,8 @@ impl Shapes {
         Shapes::starting_at(0, seed, side, len)
     }
 
-    /// `len` other images: the held-out set takes its indices from 2^31 on, whatever the training set's size.
+    /// `len` other images: the held-out set takes its indices from 2^31 on, whatever the training
+    /// set's size.
     ///
     /// # Panics
     /// As [`train`](Self::train).

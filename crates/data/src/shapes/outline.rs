@@ -30,8 +30,8 @@ impl Outline {
         Outline::Dots,
     ];
 
-    /// How far (x, y) lies outside the outline; negative inside. Exact near straight edges and arcs, which
-    /// is where it decides how much of a pixel is covered.
+    /// How far (x, y) lies outside the outline; negative inside. Exact near straight edges and
+    /// arcs, which is where it decides how much of a pixel is covered.
     #[inline]
     pub(super) fn distance(self, x: f32, y: f32) -> f32 {
         match self {
@@ -54,7 +54,8 @@ impl Outline {
                 to_a_bar.max(y.abs() - 0.75)
             }
             Outline::Checker => {
-                // Three by three cells of half a unit: the middle one is filled, its neighbours are not.
+                // Three by three cells of half a unit: the middle one is filled, its neighbours are
+                // not.
                 let (across, down) = (x.abs() - 0.25, y.abs() - 0.25);
                 let apart = across.abs().min(down.abs());
                 let cell = if across * down > 0.0 { -apart } else { apart };
@@ -65,8 +66,8 @@ impl Outline {
     }
 }
 
-/// The directions of a pentagon's sides; the star is what lies inside at least four of them, so that
-/// its points reach the unit circle where two sides of the pentagon, made longer, meet.
+/// The directions of a pentagon's sides; the star is what lies inside at least four of them, so
+/// that its points reach the unit circle where two sides of the pentagon, made longer, meet.
 const PENTAGON: [(f32, f32); 5] = [
     (0.0, 1.0),
     (0.951_056_5, 0.309_017),

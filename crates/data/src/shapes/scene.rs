@@ -116,7 +116,8 @@ fn cell_of(place: f32) -> (usize, f32) {
     (cell, scaled - cell as f32)
 }
 
-/// Paints `color` over the pixels of a row from `left` to `right`, as far as `distance` says they are covered.
+/// Paints `color` over the pixels of a row from `left` to `right`, as far as `distance` says they
+/// are covered.
 #[inline]
 fn cover(
     row: &mut [Color],
@@ -204,8 +205,8 @@ fn color_lighter_than(stream: &mut Stream, other: Color) -> Color {
     }
 }
 
-/// Any direction with equal chance, as a vector of unit length: a point of the disc, made longer. No sine: the
-/// square root is rounded alike everywhere.
+/// Any direction with equal chance, as a vector of unit length: a point of the disc, made longer.
+/// No sine: the square root is rounded alike everywhere.
 fn direction(stream: &mut Stream) -> (f32, f32) {
     loop {
         let (x, y) = (stream.between(-1.0, 1.0), stream.between(-1.0, 1.0));

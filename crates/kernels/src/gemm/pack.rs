@@ -61,7 +61,8 @@ pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, pan
     }
 }
 
-/// [`copy_rows`] of a width that the compiler knows: loads and stores instead of a call for each row.
+/// [`copy_rows`] of a width that the compiler knows: loads and stores instead of a call for each
+/// row.
 #[inline(always)]
 fn copy_whole_rows<const N: usize>(b: &[f32], row: usize, panel: &mut [f32]) {
     for (k, packed) in panel.as_chunks_mut::<N>().0.iter_mut().enumerate() {
@@ -69,8 +70,8 @@ fn copy_whole_rows<const N: usize>(b: &[f32], row: usize, panel: &mut [f32]) {
     }
 }
 
-/// Packs strips of A, `rows` wide, that lie `step` floats apart in memory: `strip` gets `width` floats
-/// for each. What lies behind the strip comes along where it exists: nobody reads it.
+/// Packs strips of A, `rows` wide, that lie `step` floats apart in memory: `strip` gets `width`
+/// floats for each. What lies behind the strip comes along where it exists: nobody reads it.
 pub(crate) fn copy_strip(a: &[f32], step: usize, rows: usize, width: usize, strip: &mut [f32]) {
     let whole = if a.len() < width { 0 } else { (a.len() - width) / step + 1 };
     let (front, back) = strip.split_at_mut((whole * width).min(strip.len()));

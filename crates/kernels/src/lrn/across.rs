@@ -72,8 +72,8 @@ fn backward_strip(
     fill_squares(x, first - below as isize, squares);
     window_sums(squares, g.size, &mut sums[..around]);
 
-    // The squares are not needed any more: their place takes the terms dy_j x_j s_j^(-beta-1), which
-    // are zero outside the tower.
+    // The squares are not needed any more: their place takes the terms dy_j x_j s_j^(-beta-1),
+    // which are zero outside the tower.
     let before = first.min(0).unsigned_abs();
     let from = first.max(0) as usize;
     let inside = (around - before).min(x.len() - from);

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! Here x is a, y is b, and s is the bracket. What the field disagrees about are options: whether
-//! alpha is divided by the number of terms (`divide_alpha`; the 2012 source, Caffe and PyTorch do, the
-//! paper's formula does not), whether windows end at a tower's edge (`towers`), and whether the window
-//! lies across channels or in the map of one channel (`Region`). A window of even size reaches one
-//! further down than up, as in the source: it starts at i - floor(size / 2).
+//! alpha is divided by the number of terms (`divide_alpha`; the 2012 source, Caffe and PyTorch do,
+//! the paper's formula does not), whether windows end at a tower's edge (`towers`), and whether the
+//! window lies across channels or in the map of one channel (`Region`). A window of even size
+//! reaches one further down than up, as in the source: it starts at i - floor(size / 2).
 //!
 //! Backward computes s from x again, which is cheaper than reading it back from memory:
 //!

@@ -10,7 +10,8 @@ pub fn forward(g: &Geometry, x: &Array4<f64>) -> Array4<f64> {
     Zip::from(x).and(&brackets(g, x)).map_collect(|&x, &s| x * s.powf(-beta))
 }
 
-/// dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1), for windows of j that hold i.
+/// dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1), for windows of j that
+/// hold i.
 pub fn backward(g: &Geometry, x: &Array4<f64>, dy: &Array4<f64>) -> Array4<f64> {
     let (alpha, beta) = (alpha(g), f64::from(g.beta));
     let s = brackets(g, x);

@@ -128,8 +128,8 @@ impl Tile<'_> {
         }
     }
 
-    /// Turns a window's sum of squares into dy_j x_j s_j^(-beta-1), zero outside the map, and starts
-    /// dx with dy s^-beta.
+    /// Turns a window's sum of squares into dy_j x_j s_j^(-beta-1), zero outside the map, and
+    /// starts dx with dy s^-beta.
     #[inline(always)]
     fn fill_terms(
         &self,

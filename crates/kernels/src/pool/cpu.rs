@@ -106,7 +106,8 @@ fn average_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
     }
 }
 
-/// One row of dx: from every window that sees a pixel, dy where the pixel equals the window's maximum.
+/// One row of dx: from every window that sees a pixel, dy where the pixel equals the window's
+/// maximum.
 #[inline(always)]
 fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let (out_rows, out_width) = (g.seen_by(row, g.out_height()), g.out_width());
@@ -124,8 +125,8 @@ fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: 
     }
 }
 
-/// One row of dx: from every window that sees it, dy where no pixel before it in the window equalled
-/// the maximum.
+/// One row of dx: from every window that sees it, dy where no pixel before it in the window
+/// equalled the maximum.
 #[inline(always)]
 fn first_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let out_width = g.out_width();

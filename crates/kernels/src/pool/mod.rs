@@ -1,7 +1,7 @@
 //! Max and average pooling over square windows, which overlap where stride < window (section 3.4).
 //!
-//! Output pixel o sees input pixels o * stride - pad ..= o * stride - pad + window - 1 along each side,
-//! those that exist. With in, z, s, p for the extent, window, stride and padding there are
+//! Output pixel o sees input pixels o * stride - pad ..= o * stride - pad + window - 1 along each
+//! side, those that exist. With in, z, s, p for the extent, window, stride and padding there are
 //!
 //! ```text
 //! out = 1 + floor((in + 2p - z) / s)     or ceil: then the last window may hang over the edge

@@ -40,8 +40,8 @@ fn out_dim(g: &Geometry) -> (usize, usize, usize, usize) {
     (g.images, g.out_height(), g.out_width(), g.channels)
 }
 
-/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR nets, whose size is rounded up (32,
-/// 16, 8, 4), and PyTorch's rule that a window may not begin in the padding behind the input.
+/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR nets, whose size is rounded up
+/// (32, 16, 8, 4), and PyTorch's rule that a window may not begin in the padding behind the input.
 #[test]
 fn output_sizes() {
     let out = |height, ceil| Geometry { height, ceil, ..PAPER }.out_height();
@@ -116,7 +116,11 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000, levels in 2u32..9) {
+    fn every_device_follows_the_reference(
+        g in geometries(),
+        seed in 0u64..1000,
+        levels in 2u32..9,
+    ) {
         // Few levels make many ties.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
         let dy = random_array(seed + 1, out_dim(&g));

@@ -151,8 +151,8 @@ impl Pool {
         self.install(|| (0..chunks).into_par_iter().with_max_len(1).for_each(work));
     }
 
-    /// [`each`](Self::each), telling `work(chunk, thread)` which of the threads runs it, in `0..threads()`:
-    /// for memory that a thread reuses from chunk to chunk.
+    /// [`each`](Self::each), telling `work(chunk, thread)` which of the threads runs it, in
+    /// `0..threads()`: for memory that a thread reuses from chunk to chunk.
     pub fn each_with_thread(&self, chunks: usize, work: impl Fn(usize, usize) + Sync + Send) {
         self.each(chunks, |chunk| {
             work(chunk, rayon::current_thread_index().expect("a thread of the pool"));

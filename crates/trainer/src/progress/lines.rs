@@ -21,8 +21,8 @@ impl Observer for Lines {
     fn step(&mut self, r: &StepReport) {
         if self.steps.due() || r.step == r.steps {
             eprintln!(
-                "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  data {:.0} %  \
-                 {} left",
+                "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  \
+                 data {:.0} %  {} left",
                 r.epoch,
                 r.epochs,
                 r.step,
@@ -55,7 +55,8 @@ impl Observer for Lines {
 /// The line that a validation leaves, on a terminal too.
 pub(super) fn validated(r: &ValidationReport) -> String {
     format!(
-        "epoch {}/{}  validation: loss {:.4}  top-1 error {}  top-5 error {}  (training loss {:.4}, {})",
+        "epoch {}/{}  validation: loss {:.4}  top-1 error {}  top-5 error {}  \
+         (training loss {:.4}, {})",
         r.epoch,
         r.epochs,
         r.score.loss,
@@ -66,7 +67,8 @@ pub(super) fn validated(r: &ValidationReport) -> String {
     )
 }
 
-/// A rate without the last digits that f64 arithmetic leaves: 0.0001 and not 0.00010000000000000002.
+/// A rate without the last digits that f64 arithmetic leaves: 0.0001 and not
+/// 0.00010000000000000002.
 pub(super) fn shortest(rate: f64) -> f32 {
     rate as f32
 }
