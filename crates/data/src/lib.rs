@@ -5,6 +5,7 @@
 //! * [`Shapes`]: images that are generated, for training without a download
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
+//! * [`collection`]: labelled image files before they are a data set
 //! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod cifar;
+pub mod collection;
 pub mod decode;
 mod error;
 mod fake;
