@@ -32,5 +32,5 @@ mod view;
 
 pub use color_shift::{ColorForm, ColorShift};
 pub use image::{Image, crop, mirror};
-pub use resize::Resizer;
+pub use resize::{Resizer, shorter_side_to};
 pub use view::{View, ten_crop};

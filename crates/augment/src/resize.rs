@@ -4,6 +4,10 @@ use crate::Image;
 
 /// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
 const FRACTION_BITS: u32 = 22;
+const HALF: i32 = 1 << (FRACTION_BITS - 1);
+
+/// Bytes of a row that are blended at a time: their sums stay in registers.
+const BLOCK: usize = 32;
 
 /// Resizes images with a triangle filter: bilinear when enlarging, and as wide as the shrinking
 /// factor when shrinking, so that nothing aliases.
@@ -19,7 +23,8 @@ pub struct Resizer {
     down: Taps,
     /// The wanted columns of the source's rows that are needed.
     narrowed: Vec<u8>,
-    sums: Vec<i32>,
+    /// The source's last row and a byte more.
+    last: Vec<u8>,
 }
 
 /// A rectangle of pixels in an image of some size.
@@ -37,8 +42,8 @@ impl Resizer {
     /// # Panics
     /// If a size is zero.
     pub fn resize(&mut self, from: &Image, height: usize, width: usize, into: &mut Image) {
-        let whole = Window { top: 0, left: 0, rows: height, columns: width };
-        self.window_of(from, (height, width), whole, into);
+        into.reshape(height, width);
+        self.crop(from, (height, width), (0, 0), (height, width), &mut into.pixels);
     }
 
     /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the
@@ -50,57 +55,106 @@ impl Resizer {
     /// # Panics
     /// If a size is zero.
     pub fn square(&mut self, from: &Image, side: usize, into: &mut Image) {
-        let shorter = from.height.min(from.width);
-        assert!(shorter > 0, "an image of {} x {} pixels", from.height, from.width);
-        let (height, width) = (side * from.height / shorter, side * from.width / shorter);
-        let (top, left) = ((height - side) / 2, (width - side) / 2);
-        self.window_of(
-            from,
-            (height, width),
-            Window { top, left, rows: side, columns: side },
-            into,
+        into.reshape(side, side);
+        self.square_crop(from, side, (0, 0), (side, side), &mut into.pixels);
+    }
+
+    /// Writes a crop of that square: `size` (height, width) pixels from row and column `place` on.
+    /// Nothing else is computed.
+    ///
+    /// # Panics
+    /// If a size is zero, the crop leaves the square, or `into` is not of its size.
+    pub fn square_crop(
+        &mut self,
+        from: &Image,
+        side: usize,
+        place: (usize, usize),
+        size: (usize, usize),
+        into: &mut [u8],
+    ) {
+        let whole = shorter_side_to(side, (from.height, from.width));
+        let (top, left) = ((whole.0 - side) / 2, (whole.1 - side) / 2);
+        let inside = place.0 + size.0 <= side && place.1 + size.1 <= side;
+        assert!(inside, "a crop of {size:?} pixels at {place:?} leaves a square of {side}");
+        self.crop(from, whole, (top + place.0, left + place.1), size, into);
+    }
+
+    /// Writes a crop of `from` resized to `whole` (height, width): `size` (height, width) pixels
+    /// from row and column `place` on. Nothing else is computed.
+    ///
+    /// # Panics
+    /// If a size is zero, the crop leaves the image, or `into` is not of its size.
+    pub fn crop(
+        &mut self,
+        from: &Image,
+        whole: (usize, usize),
+        place: (usize, usize),
+        size: (usize, usize),
+        into: &mut [u8],
+    ) {
+        let sizes = [from.height, from.width, whole.0, whole.1, size.0, size.1];
+        assert!(!sizes.contains(&0), "from {} x {} to {whole:?} pixels", from.height, from.width);
+        let ((top, left), (rows, columns)) = (place, size);
+        let inside = top + rows <= whole.0 && left + columns <= whole.1;
+        assert!(inside, "a crop of {size:?} pixels at {place:?} leaves an image of {whole:?}");
+        if (from.height, from.width) == whole {
+            return crate::crop(&from.pixels, from.width, top, left, size, into);
+        }
+        assert_eq!(into.len(), rows * columns * 3, "a crop of {rows} x {columns} pixels");
+        let window = Window { top, left, rows, columns };
+        // Compiled for the widest vectors that this processor has; the sums are the same on all.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || self.two_passes(from, whole, window, into),
         );
     }
 
-    /// The pixels of `window` of `from` resized to `size` (height, width).
-    fn window_of(&mut self, from: &Image, size: (usize, usize), window: Window, into: &mut Image) {
-        let sizes = [from.height, from.width, size.0, size.1, window.rows, window.columns];
-        assert!(!sizes.contains(&0), "from {} x {} to {size:?} pixels", from.height, from.width);
-        let Window { top, left, rows, columns } = window;
-        into.reshape(rows, columns);
-        if (from.height, from.width) == size {
-            crate::crop(&from.pixels, from.width, top, left, (rows, columns), &mut into.pixels);
-            return;
-        }
-        self.across.fill(from.width, size.1, left, columns);
-        self.down.fill(from.height, size.0, top, rows);
-
+    #[inline(always)]
+    fn two_passes(&mut self, from: &Image, whole: (usize, usize), at: Window, into: &mut [u8]) {
+        self.across.fill(from.width, whole.1, at.left, at.columns);
+        self.down.fill(from.height, whole.0, at.top, at.rows);
         let (first, end) = self.down.reach();
-        self.narrowed.resize((end - first) * columns * 3, 0);
-        let source = from.pixels[first * from.width * 3..].chunks_exact(from.width * 3);
-        for (to, row) in self.narrowed.chunks_exact_mut(columns * 3).zip(source) {
+        let (width, columns) = (from.width * 3, at.columns * 3);
+        self.narrowed.resize((end - first) * columns, 0);
+        for (y, to) in (first..end).zip(self.narrowed.chunks_exact_mut(columns)) {
+            // Pixels are read four bytes at a time: the next row lends the last one's fourth byte.
+            let row = match from.pixels.get(y * width..(y + 1) * width + 1) {
+                Some(row) => row,
+                None => {
+                    self.last.clear();
+                    self.last.extend_from_slice(&from.pixels[y * width..(y + 1) * width]);
+                    self.last.push(0);
+                    &self.last
+                }
+            };
             self.across.narrow(row, to);
         }
-        self.sums.resize(columns * 3, 0);
-        for (y, to) in into.pixels.chunks_exact_mut(columns * 3).enumerate() {
-            self.down.blend(y, first, &self.narrowed, &mut self.sums, to);
+        for (y, to) in into.chunks_exact_mut(columns).enumerate() {
+            self.down.blend(y, first, &self.narrowed, to);
         }
     }
 }
 
-/// For each wanted pixel along one axis, the source pixels it is made of and their weights.
-#[derive(Clone, Debug, Default)]
-struct Taps {
-    spans: Vec<Span>,
-    weights: Vec<i32>,
-    exact: Vec<f64>,
+/// The height and width of an image of `size` (height, width) whose shorter side is resized to
+/// `side`; the longer becomes `side * longer / shorter`, rounded down.
+///
+/// # Panics
+/// If a side is zero.
+pub fn shorter_side_to(side: usize, size: (usize, usize)) -> (usize, usize) {
+    let shorter = size.0.min(size.1);
+    assert!(shorter > 0, "an image of {} x {} pixels", size.0, size.1);
+    (side * size.0 / shorter, side * size.1 / shorter)
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    first: usize,
+/// For each wanted pixel along one axis, the source pixels it is made of and their weights.
+///
+/// Every pixel has `count` of them, as many as the one with most; what it lacks weighs nothing.
+#[derive(Clone, Debug, Default)]
+struct Taps {
     count: usize,
-    weights: usize,
+    firsts: Vec<usize>,
+    weights: Vec<i32>,
+    exact: Vec<f64>,
 }
 
 impl Taps {
@@ -108,12 +162,17 @@ impl Taps {
     fn fill(&mut self, from: usize, to: usize, start: usize, count: usize) {
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0); // enlarging, the filter keeps its width of one pixel each way
-        self.spans.clear();
-        self.weights.clear();
-        for wanted in start..start + count {
+        let span = |wanted: usize| {
             let centre = (wanted as f64 + 0.5) * scale;
             let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` stops at zero
-            let end = ((centre + stretch + 0.5) as usize).clamp(first + 1, from);
+            (centre, first, ((centre + stretch + 0.5) as usize).clamp(first + 1, from))
+        };
+        let wanted = start..start + count;
+        let counts = wanted.clone().map(&span).map(|(_, first, end)| end - first);
+        self.count = counts.max().unwrap_or(1);
+        self.firsts.clear();
+        self.weights.clear();
+        for (centre, first, end) in wanted.map(span) {
             self.exact.clear();
             self.exact.extend((first..end).map(|pixel| {
                 let distance = ((pixel as f64 - centre + 0.5) * (1.0 / stretch)).abs();
@@ -122,53 +181,112 @@ impl Taps {
             let sum: f64 = self.exact.iter().sum();
             let one = f64::from(1u32 << FRACTION_BITS);
             let share = 1.0 / sum;
-            self.spans.push(Span { first, count: end - first, weights: self.weights.len() });
+            // At the far edge idle taps come first, so that none lies outside.
+            let shifted = first.min(from - self.count);
+            self.firsts.push(shifted);
+            self.weights.extend(std::iter::repeat_n(0, first - shifted));
             self.weights.extend(self.exact.iter().map(|w| (w * share * one + 0.5) as i32));
+            self.weights.resize(self.firsts.len() * self.count, 0);
         }
     }
 
     /// The source pixels that any wanted pixel needs, first and end.
     fn reach(&self) -> (usize, usize) {
-        let end = self.spans.iter().map(|span| span.first + span.count).max();
-        let first = self.spans.iter().map(|span| span.first).min();
-        (first.unwrap_or(0), end.unwrap_or(0))
+        let first = self.firsts.iter().min().copied().unwrap_or(0);
+        (first, self.firsts.iter().max().map_or(first, |last| last + self.count))
     }
 
-    /// One row, from its source width to the wanted columns.
+    /// One row, followed by a byte more, from its source width to the wanted columns.
+    #[inline(always)]
     fn narrow(&self, row: &[u8], to: &mut [u8]) {
-        for (pixel, span) in to.as_chunks_mut::<3>().0.iter_mut().zip(&self.spans) {
-            let source = &row[span.first * 3..(span.first + span.count) * 3];
-            let weights = &self.weights[span.weights..span.weights + span.count];
-            let mut sums = [1i32 << (FRACTION_BITS - 1); 3];
-            for (&[r, g, b], &weight) in source.as_chunks::<3>().0.iter().zip(weights) {
-                sums[0] += weight * i32::from(r);
-                sums[1] += weight * i32::from(g);
-                sums[2] += weight * i32::from(b);
+        match self.count {
+            1 => self.narrow_by::<1>(row, to),
+            2 => self.narrow_by::<2>(row, to),
+            3 => self.narrow_by::<3>(row, to),
+            4 => self.narrow_by::<4>(row, to),
+            5 => self.narrow_by::<5>(row, to),
+            6 => self.narrow_by::<6>(row, to),
+            7 => self.narrow_by::<7>(row, to),
+            8 => self.narrow_by::<8>(row, to),
+            _ => self.narrow_by_many(row, to),
+        }
+    }
+
+    /// With a number of taps that is known when this is compiled.
+    #[inline(always)]
+    fn narrow_by<const N: usize>(&self, row: &[u8], to: &mut [u8]) {
+        let taps = self.firsts.iter().zip(self.weights.as_chunks::<N>().0);
+        for (pixel, (&first, weights)) in to.as_chunks_mut::<3>().0.iter_mut().zip(taps) {
+            let source = &row[first * 3..][..N * 3 + 1];
+            let mut sums = [HALF; 4];
+            for (tap, &weight) in weights.iter().enumerate() {
+                add(&mut sums, weight, &source[tap * 3..tap * 3 + 4]);
             }
-            *pixel = sums.map(to_byte);
+            *pixel = [to_byte(sums[0]), to_byte(sums[1]), to_byte(sums[2])];
+        }
+    }
+
+    #[inline(always)]
+    fn narrow_by_many(&self, row: &[u8], to: &mut [u8]) {
+        let taps = self.firsts.iter().zip(self.weights.chunks_exact(self.count));
+        for (pixel, (&first, weights)) in to.as_chunks_mut::<3>().0.iter_mut().zip(taps) {
+            let mut sums = [HALF; 4];
+            for (&weight, start) in weights.iter().zip((first * 3..).step_by(3)) {
+                add(&mut sums, weight, &row[start..start + 4]);
+            }
+            *pixel = [to_byte(sums[0]), to_byte(sums[1]), to_byte(sums[2])];
         }
     }
 
     /// Row `y` of the result, from rows that start with the source's row `offset`.
-    fn blend(&self, y: usize, offset: usize, rows: &[u8], sums: &mut [i32], to: &mut [u8]) {
-        let span = self.spans[y];
-        let weights = &self.weights[span.weights..span.weights + span.count];
-        sums.fill(1 << (FRACTION_BITS - 1));
-        let source = rows.chunks_exact(to.len()).skip(span.first - offset);
-        for (row, &weight) in source.zip(weights) {
-            for (sum, &byte) in sums.iter_mut().zip(row) {
-                *sum += weight * i32::from(byte);
-            }
+    #[inline(always)]
+    fn blend(&self, y: usize, offset: usize, rows: &[u8], to: &mut [u8]) {
+        let weights = &self.weights[y * self.count..][..self.count];
+        let width = to.len();
+        let rows = &rows[(self.firsts[y] - offset) * width..][..self.count * width];
+        let mut start = 0;
+        while start + BLOCK <= width {
+            blend_block(weights, rows, width, start, to);
+            // The last block overlaps the one before.
+            start = if start + BLOCK < width { (start + BLOCK).min(width - BLOCK) } else { width };
         }
-        for (byte, &sum) in to.iter_mut().zip(&*sums) {
-            *byte = to_byte(sum);
+        if width < BLOCK {
+            for (column, byte) in to.iter_mut().enumerate() {
+                let source = rows.iter().skip(column).step_by(width);
+                let products = source.zip(weights).map(|(&byte, &weight)| weight * i32::from(byte));
+                *byte = to_byte(HALF + products.sum::<i32>());
+            }
         }
     }
 }
 
 #[inline(always)]
+fn blend_block(weights: &[i32], rows: &[u8], width: usize, start: usize, to: &mut [u8]) {
+    let mut sums = [HALF; BLOCK];
+    for (row, &weight) in rows.chunks_exact(width).zip(weights) {
+        let source: &[u8; BLOCK] = row[start..start + BLOCK].try_into().expect("a block");
+        for (sum, &byte) in sums.iter_mut().zip(source) {
+            *sum += weight * i32::from(byte);
+        }
+    }
+    for (byte, &sum) in to[start..start + BLOCK].iter_mut().zip(&sums) {
+        *byte = to_byte(sum);
+    }
+}
+
+/// Adds a weighted pixel and the byte after it, which nobody looks at: four are as fast as three.
+#[inline(always)]
+fn add(sums: &mut [i32; 4], weight: i32, source: &[u8]) {
+    let source: &[u8; 4] = source.try_into().expect("four bytes");
+    for (sum, &byte) in sums.iter_mut().zip(source) {
+        *sum += weight * i32::from(byte);
+    }
+}
+
+/// No weight is negative, so no sum is; rounded weights may add up to a little more than one.
+#[inline(always)]
 fn to_byte(sum: i32) -> u8 {
-    (sum >> FRACTION_BITS).clamp(0, 255) as u8
+    (sum >> FRACTION_BITS).min(255) as u8
 }
 
 #[cfg(test)]
