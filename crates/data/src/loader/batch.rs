@@ -2,7 +2,7 @@
 
 use super::{Pass, Plan};
 use crate::{Error, ReadBuffer, Result, Source};
-use augment::ColorShift;
+use augment::{ColorShift, View};
 use random::{Purpose, Stream};
 
 /// The label of a row that takes no part: padding, or an image that could not be read.
@@ -18,7 +18,9 @@ pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
     /// zero.
     pub pixels: Vec<u8>,
-    /// For each row: top, left, and 1 where the crop is to be mirrored.
+    /// For each row: top and left of the crop in the centre square, which the mean image is of;
+    /// and 1 where it is to be mirrored. Crops of whole images may leave the square: then the
+    /// nearest place inside.
     pub views: Vec<[u32; 3]>,
     /// For each row: gain, red, green, blue; `x <- (x - mean) * gain + color`.
     pub tints: Vec<[f32; 4]>,
@@ -67,20 +69,13 @@ impl Batch {
             let mut tries = 0;
             *at = sample;
             loop {
-                let pixels = source
-                    .read(*at, buffer)
-                    .inspect_err(|error| bad.push((*at as u32, error.clone())));
+                let read = self.fill_rows(source, plan, image * views, *at, buffer);
+                let read = read.inspect_err(|error| bad.push((*at as u32, error.clone())));
                 tries += 1;
-                match (pixels, plan.pass) {
+                match (read, plan.pass) {
                     (Err(error), Pass::Training) if tries > REPLACEMENTS => return Err(error),
                     (Err(_), Pass::Training) => *at = others.below(source.len() as u32) as usize,
-                    (pixels, _) => {
-                        let pixels = pixels.ok();
-                        for view in 0..views {
-                            self.fill_row(source, plan, image * views + view, view, *at, pixels);
-                        }
-                        break;
-                    }
+                    (Ok(()), _) | (Err(_), Pass::Testing) => break,
                 }
             }
         }
@@ -88,32 +83,38 @@ impl Batch {
         Ok(())
     }
 
-    /// Row `row`: view `view` of image `sample`, whose pixels may be missing.
-    fn fill_row(
+    /// The rows from `first` on that image `sample` takes; if it cannot be read, they are ignored.
+    fn fill_rows(
         &mut self,
         source: &dyn Source,
         plan: &Plan,
-        row: usize,
-        view: usize,
+        first: usize,
         sample: usize,
-        pixels: Option<&[u8]>,
-    ) {
-        let size = source.size();
-        let view = plan.view(self.epoch, sample as u32, size, view);
-        self.samples[row] = sample as u32;
-        self.views[row] = [view.top as u32, view.left as u32, u32::from(view.mirror)];
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
+        let (square, whole) = (source.size(), source.size_of(sample));
+        let mut views = [View { top: 0, left: 0, mirror: false }; 10];
+        let views = &mut views[..plan.views_per_image()];
+        for (number, view) in views.iter_mut().enumerate() {
+            *view = plan.view(self.epoch, sample as u32, whole, number);
+        }
+        let rows = first..first + views.len();
+        self.samples[rows.clone()].fill(sample as u32);
+        for (row, view) in rows.clone().zip(&*views) {
+            let place = in_square(view, whole, square, plan.crop);
+            self.views[row] = [place.0 as u32, place.1 as u32, u32::from(view.mirror)];
+        }
         let bytes = plan.crop.0 * plan.crop.1 * 3;
-        let to = &mut self.pixels[row * bytes..][..bytes];
-        match pixels {
-            Some(pixels) => {
-                self.labels[row] = source.label(sample);
-                augment::crop(pixels, size.1, view.top, view.left, plan.crop, to);
-            }
-            None => {
-                self.labels[row] = IGNORED;
+        let to = &mut self.pixels[first * bytes..rows.end * bytes];
+        let read = source.read_crops(sample, views, plan.crop, to, buffer);
+        match &read {
+            Ok(()) => self.labels[rows].fill(source.label(sample)),
+            Err(_) => {
+                self.labels[rows].fill(IGNORED);
                 to.fill(0);
             }
         }
+        read
     }
 
     fn clear_from(&mut self, row: usize, plan: &Plan) {
@@ -132,4 +133,17 @@ impl Batch {
             }
         }
     }
+}
+
+/// A view of a whole image as a place in the square in its centre.
+fn in_square(
+    view: &View,
+    whole: (usize, usize),
+    square: (usize, usize),
+    crop: (usize, usize),
+) -> (usize, usize) {
+    let along = |at: usize, whole: usize, square: usize, crop: usize| {
+        at.saturating_sub((whole - square) / 2).min(square - crop)
+    };
+    (along(view.top, whole.0, square.0, crop.0), along(view.left, whole.1, square.1, crop.1))
 }
