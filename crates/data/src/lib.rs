@@ -6,6 +6,8 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
+//! * [`prepare`](mod@prepare): from a collection to [`shards`]
+//! * [`shards`]: images packed into a few large files
 //! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
@@ -36,9 +38,11 @@ mod loader;
 mod memory;
 mod open;
 mod parallel;
+pub mod prepare;
 #[cfg(test)]
 mod scratch_dir;
 pub mod shapes;
+pub mod shards;
 mod source;
 mod statistics;
 
@@ -49,6 +53,8 @@ pub use folder::Folder;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, open};
+pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
+pub use shards::Shards;
 pub use source::{ReadBuffer, Source, Subset};
 pub use statistics::Statistics;

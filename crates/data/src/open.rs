@@ -1,7 +1,8 @@
 //! From what a user names to a training and a test set.
 
 use crate::folder::{Folder, Split};
-use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
+use crate::shards::{About, Shards};
+use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, Statistics, bad_limit};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Dataset {
     pub test: Arc<dyn Source>,
     /// What the user should be told, once.
     pub notes: Vec<String>,
+    /// What was measured when the set was prepared, if it was, and at the size that is asked for.
+    pub statistics: Option<Statistics>,
 }
 
 /// How a data set is opened.
@@ -40,7 +43,8 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, or a folder with CIFAR-10's binary files.
+/// Opens `shapes`, a folder of images, a folder with CIFAR-10's binary files, a folder that has
+/// been prepared, or one of tar files in webdataset's layout (see [`shards`](crate::shards)).
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
 /// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
@@ -54,7 +58,8 @@ pub fn open(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
     let path = Path::new(what);
-    let mut notes = Vec::new();
+    let (mut notes, mut statistics) = (Vec::new(), None);
+    let mut memory_limit = options.memory_limit;
     let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" {
         let (train, test) = options.shapes;
         (
@@ -64,6 +69,20 @@ pub fn open(
     } else if Cifar::is_at(path) {
         let (train, test) = Cifar::open(path, options.side)?;
         (Arc::new(train), Arc::new(test))
+    } else if About::is_at(path) {
+        let about = About::read(path)?;
+        if about.side == options.side {
+            statistics = Some(about.statistics(path)?);
+        }
+        let (train, test) = Shards::open(path, options.side)?;
+        if train.keeps_whole_images() {
+            memory_limit = 0; // memory keeps squares, and would lose what lies outside
+        }
+        (Arc::new(train), Arc::new(test))
+    } else if Shards::is_at(path) {
+        let split = Shards::split_webdataset(path, options.side)?;
+        notes = split.notes;
+        (Arc::new(split.train), Arc::new(split.test))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, options.side)?;
@@ -71,16 +90,17 @@ pub fn open(
         notes = said;
         (Arc::new(train), Arc::new(test))
     };
-    let mut set = Dataset { name: what.to_owned(), train, test, notes };
-    set.settle(path, options, progress)?;
+    let mut set = Dataset { name: what.to_owned(), train, test, notes, statistics };
+    set.settle(path, &Options { memory_limit, ..*options }, progress)?;
     Ok(set)
 }
 
 /// Refuses what cannot be a folder of images, and says what was looked for.
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
-                    `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
-                    `data_batch_1.bin`";
+                    `val/<class>/`, a folder with `<class>/`, a folder with CIFAR-10's \
+                    `data_batch_1.bin`, a prepared folder with `dataset.json`, or tar files of \
+                    webdataset";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {
