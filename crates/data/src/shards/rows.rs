@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 /// Rows are fetched so many bytes at a time: few enough to be copied out of the cache next to the
 /// core, many enough that the calls cost little.
-const FETCH: usize = 128 << 10;
+const FETCH: usize = 32 << 10;
 
 /// Reads the crop of `size` (height, width) at `place` (row, column) of an image of `whole`
 /// (height, width) pixels, whose pixels start at byte `offset`. No row outside the crop is read.
