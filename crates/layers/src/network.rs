@@ -197,7 +197,14 @@ fn plan_forward(
             clock,
         };
         let (learns, dead_after_backward) = (!own.is_empty(), Vec::new());
-        rows.push(PlannedRow { name, layer, wires, learns, dead_after_forward, dead_after_backward });
+        rows.push(PlannedRow {
+            name,
+            layer,
+            wires,
+            learns,
+            dead_after_forward,
+            dead_after_backward,
+        });
         x = y;
     }
     rows
