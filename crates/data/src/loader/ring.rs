@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// What came of filling a batch: the images that could not be read, or why there is no batch.
-type Outcome = Result<Vec<(u32, Error)>>;
+/// What came of filling a batch: the images that could not be read, and why there is no batch, if
+/// there is none.
+type Outcome = (Vec<(u32, Error)>, Result<()>);
 
 /// A batch to fill: its place in the order of all epochs, and the start it belongs to.
 struct Task {
@@ -152,16 +153,13 @@ pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
         let filled = catch_unwind(AssertUnwindSafe(|| {
             task.batch.fill(source, plan, place, &mut buffer, &mut bad, &mut at)
         }));
-        let outcome = match filled {
-            Ok(outcome) => outcome.map(|()| bad),
-            Err(panic) => {
-                buffer = ReadBuffer::default();
-                let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
-                let name = name.unwrap_or_else(|_| format!("image {at}"));
-                Err(Error::Panic { name, message: message_of(&*panic) })
-            }
-        };
-        ring.finish(task, outcome);
+        let filled = filled.unwrap_or_else(|panic| {
+            buffer = ReadBuffer::default();
+            let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
+            let name = name.unwrap_or_else(|_| format!("image {at}"));
+            Err(Error::Panic { name, message: message_of(&*panic) })
+        });
+        ring.finish(task, (bad, filled));
     }
 }
 
