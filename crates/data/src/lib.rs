@@ -29,6 +29,8 @@ mod cifar;
 pub mod decode;
 mod error;
 mod fake;
+#[cfg(test)]
+mod faulty;
 mod folder;
 mod loader;
 mod memory;
