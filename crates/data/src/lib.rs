@@ -31,6 +31,8 @@ pub mod collection;
 pub mod decode;
 mod error;
 mod fake;
+#[cfg(test)]
+mod faulty;
 mod folder;
 mod loader;
 mod memory;
