@@ -299,6 +299,7 @@ mod tests {
     #[test]
     fn keys_reach_any_depth() {
         let settings = set(&[
+            "model=alexnet",
             "recipe.rate=0.5",
             "recipe.schedule.kind=constant",
             r#"recipe.layers."conv*".weights=normal 0.5"#,
