@@ -6,7 +6,8 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
-//! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
+//! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
+//!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
 //! * [`Statistics`]: the mean image and the colours' principal components
@@ -32,6 +33,7 @@ pub mod decode;
 mod error;
 mod fake;
 mod folder;
+mod idx;
 mod loader;
 mod memory;
 mod open;
@@ -46,6 +48,7 @@ pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
 pub use folder::Folder;
+pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, open};

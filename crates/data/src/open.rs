@@ -1,7 +1,7 @@
 //! From what a user names to a training and a test set.
 
 use crate::folder::{Folder, Split};
-use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
+use crate::{Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, or a folder with CIFAR-10's binary files.
+/// Opens `shapes`, a folder of images, or a folder with the binary files of CIFAR-10, CIFAR-100 or
+/// MNIST.
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
 /// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
@@ -64,6 +65,9 @@ pub fn open(
     } else if Cifar::is_at(path) {
         let (train, test) = Cifar::open(path, options.side)?;
         (Arc::new(train), Arc::new(test))
+    } else if Idx::is_at(path) {
+        let (train, test) = Idx::open(path, options.side)?;
+        (Arc::new(train), Arc::new(test))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, options.side)?;
@@ -80,13 +84,16 @@ pub fn open(
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
-                    `data_batch_1.bin`";
+                    `data_batch_1.bin`, CIFAR-100's `train.bin` or MNIST's \
+                    `train-images-idx3-ubyte`";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {
         "this is not a folder"
-    } else if path.join("data_batch_1").is_file() {
-        "this is the Python version of CIFAR-10, and the binary version is the one that can be read"
+    } else if path.join("data_batch_1").is_file()
+        || path.join("meta").is_file() && path.join("train").is_file()
+    {
+        "this is the Python version of CIFAR, and the binary version is the one that can be read"
     } else {
         return Ok(());
     };
