@@ -33,15 +33,31 @@ pub fn read_square<'a>(
         .and_then(|mut file| file.read_to_end(&mut buffer.file))
         .map_err(|error| Error::image(path, error.to_string()))?;
     decode(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))?;
+    check_shape(&buffer.decoded).map_err(|reason| Error::image(path, reason))?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
-    // A strip a thousand times as long as it is high would grow beyond all memory when its height
-    // is resized.
-    let longer = buffer.decoded.height.max(buffer.decoded.width);
-    if longer / shorter > 1000 {
-        return Err(Error::image(path, format!("{longer} x {shorter} pixels is no usable shape")));
-    }
     buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
     Ok((&buffer.image.pixels, shorter < side))
+}
+
+/// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its
+/// height is resized.
+pub(crate) fn check_shape(image: &Image) -> std::result::Result<(), String> {
+    let (shorter, longer) = (image.height.min(image.width), image.height.max(image.width));
+    if is_strip(image.height, image.width) {
+        return Err(format!("{longer} x {shorter} pixels is no usable shape"));
+    }
+    Ok(())
+}
+
+fn is_strip(height: usize, width: usize) -> bool {
+    height.max(width) / height.min(width).max(1) > 1000
+}
+
+/// Whether an image of this size can be used.
+pub(crate) fn is_usable(height: usize, width: usize) -> bool {
+    let sides = 1..=LARGEST_SIDE;
+    let fits = sides.contains(&height) && sides.contains(&width);
+    fits && height * width <= LARGEST_AREA && !is_strip(height, width)
 }
 
 /// Decodes an image file's bytes.
@@ -82,7 +98,7 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
 ///
 /// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end
 /// of its own.
-fn has_end_of_image(bytes: &[u8]) -> bool {
+pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     let mut at = 2;
     while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {

@@ -9,6 +9,8 @@
 //! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
 //!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
+//! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
+//!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
 //! * [`Statistics`]: the mean image and the colours' principal components
 //! * [`Error`]: what can go wrong, with a path and what to do
@@ -34,6 +36,7 @@ mod error;
 mod fake;
 mod folder;
 mod idx;
+pub mod inspect;
 mod loader;
 mod memory;
 mod open;
@@ -43,6 +46,7 @@ mod scratch_dir;
 pub mod shapes;
 mod source;
 mod statistics;
+pub mod verify;
 
 pub use cifar::Cifar;
 pub use error::{Error, Result};
