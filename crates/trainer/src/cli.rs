@@ -169,6 +169,9 @@ pub struct EvalArgs {
     /// Average over the four corners, the centre and their mirror images (section 4.1 of the paper)
     #[arg(long)]
     pub ten_crop: bool,
+    /// Average over a grid of nine views, not mirrored: the 2012 source's way with CIFAR
+    #[arg(long, conflicts_with = "ten_crop")]
+    pub multiview: bool,
     /// Images at a time
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch_size: usize,

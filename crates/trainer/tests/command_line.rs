@@ -139,6 +139,9 @@ fn a_run_leaves_all_that_is_promised_and_its_test_can_be_repeated() {
     }
     let (stdout, _) = expect(0, &["eval", "--run", &run, "--ten-crop"]);
     assert!(stdout.contains("10 views: loss"), "{stdout}");
+    let (stdout, stderr) = expect(0, &["eval", "--run", &run, "--multiview"]);
+    assert!(stdout.contains("9 views: loss") && !stderr.contains("all nine"), "{stdout}{stderr}");
+    expect(2, &["eval", "--run", &run, "--multiview", "--ten-crop"]);
 }
 
 #[test]
@@ -193,6 +196,19 @@ fn overfitting_learns_by_heart() {
     let (config, _) = expect(0, &["train", "--overfit", "20", "--print-config"]);
     for said in ["batch = 20", "crop = false", "mirror = false", "kind = \"constant\"", "side = 72"]
     {
+        assert!(config.contains(said), "{said}: {config}");
+    }
+}
+
+#[test]
+fn modern_augmentation_trains_and_is_kept() {
+    let scratch = Scratch::new("modern");
+    let run = scratch.path("run");
+    let set = ["--set", "recipe.augment.resized={}", "--set", "recipe.augment.jitter.hue=0.1"];
+    let few = ["--max-steps", "3", "--progress", "none"];
+    expect(0, &tiny(&run, &[set.as_slice(), &few].concat()));
+    let config = fs::read_to_string(Path::new(&run).join("config.toml")).unwrap();
+    for said in ["[recipe.augment.resized]", "area = [0.08, 1.0]", "hue = 0.1"] {
         assert!(config.contains(said), "{said}: {config}");
     }
 }
