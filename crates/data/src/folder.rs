@@ -42,6 +42,21 @@ impl Folder {
     /// # Errors
     /// If a folder cannot be read, there are fewer than two classes, or a class has no image.
     pub fn open(root: &Path, side: usize) -> Result<Folder> {
+        let folder = Folder::scan(root, side)?;
+        let remedy = "expected one folder for each class, with its images inside";
+        match &folder.classes[..] {
+            [] => Err(Error::layout(root, "no folder with images", remedy)),
+            [one] => Err(Error::layout(
+                root,
+                format!("only one class, `{one}`, and a network must choose between two at least"),
+                remedy,
+            )),
+            _ => Ok(folder),
+        }
+    }
+
+    /// What lies there, however few the classes.
+    fn scan(root: &Path, side: usize) -> Result<Folder> {
         let mut classes = Vec::new();
         let mut files = Vec::new();
         for entry in sorted(root)? {
@@ -57,16 +72,7 @@ impl Folder {
             }
             classes.push(entry.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
-        let remedy = "expected one folder for each class, with its images inside";
-        match &classes[..] {
-            [] => Err(Error::layout(root, "no folder with images", remedy)),
-            [one] => Err(Error::layout(
-                root,
-                format!("only one class, `{one}`, and a network must choose between two at least"),
-                remedy,
-            )),
-            _ => Ok(Folder::of(root, classes, files, side)),
-        }
+        Ok(Folder::of(root, classes, files, side))
     }
 
     fn of(root: &Path, classes: Vec<String>, files: Vec<(u32, PathBuf)>, side: usize) -> Folder {
@@ -95,7 +101,7 @@ impl Folder {
         let Some(test) = named.into_iter().find(|path| path.is_dir()) else {
             return train.hold_out("no `val` or `test` folder beside `train`");
         };
-        let test = Folder::open(&test, side)?;
+        let test = Folder::scan(&test, side)?;
         agree(&train, &test)?;
         Ok(Split { train, test, notes: Vec::new() })
     }

@@ -34,6 +34,8 @@ pub mod collection;
 pub mod decode;
 mod error;
 mod fake;
+#[cfg(test)]
+mod faulty;
 mod folder;
 mod idx;
 pub mod inspect;

@@ -88,9 +88,16 @@ fn every_failure_has_its_code() {
     let status: Value = read_json(&Path::new(&run).join("run.json"));
     assert_eq!(status["status"], "failed");
 
+    let run = scratch.path("too-large");
+    let (_, stderr) =
+        expect(1, &["train", "--run", &run, "--fake-data", "64", "--batch-size", "100000000"]);
+    assert!(stderr.contains("are free: use a smaller batch"), "{stderr}");
+    assert!(!Path::new(&run).exists(), "nothing is left of a run that could not begin");
+
     let (_, stderr) = expect(6, &["train", "--device", "cuda"]);
     assert!(stderr.contains("--device cpu"), "{stderr}");
-    let (_, stderr) = expect(2, &tiny(&run, &[]));
+    let diverged = scratch.path("diverged");
+    let (_, stderr) = expect(2, &tiny(&diverged, &[]));
     assert!(stderr.contains("not empty"), "{stderr}");
     if cfg!(target_os = "linux") {
         expect(7, &tiny("/proc/alexnet-run", &["--progress", "none"]));

@@ -71,7 +71,7 @@ impl Batch {
         let Desk { buffer, resizer } = desk;
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
-        for (image, &sample) in samples.iter().enumerate() {
+        for (image, sample) in samples.enumerate() {
             let mut others = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
             let mut tries = 0;
             *at = sample;

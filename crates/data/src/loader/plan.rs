@@ -99,16 +99,19 @@ impl Plan {
     }
 
     /// The images of a batch, in order.
-    pub(super) fn samples(&self, len: usize, epoch: u32, batch: usize) -> Vec<usize> {
+    pub(super) fn samples(
+        &self,
+        len: usize,
+        epoch: u32,
+        batch: usize,
+    ) -> impl ExactSizeIterator<Item = usize> + use<> {
         let first = batch * self.images_per_batch();
         let positions = first..len.min(first + self.images_per_batch());
-        match self.pass {
-            Pass::Testing => positions.collect(),
-            Pass::Training => {
-                let order = Permutation::new(self.seed, epoch, len as u64);
-                positions.map(|position| order.at(position as u64) as usize).collect()
-            }
-        }
+        let (pass, order) = (self.pass, Permutation::new(self.seed, epoch, len as u64));
+        positions.map(move |position| match pass {
+            Pass::Testing => position,
+            Pass::Training => order.at(position as u64) as usize,
+        })
     }
 
     /// The view in row `row` of those that an image takes; of a rectangle that is resized, the part
