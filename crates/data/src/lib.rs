@@ -57,7 +57,7 @@ pub use folder::Folder;
 pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
-pub use open::{Dataset, Options, open};
+pub use open::{Dataset, Options, open, stored_side};
 pub use shapes::Shapes;
 pub use source::{ReadBuffer, Source, Subset};
 pub use statistics::Statistics;

@@ -80,6 +80,21 @@ pub fn open(
     Ok(set)
 }
 
+/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's, and
+/// 64 pixels for `shapes`; `None` for files in folders, each of which has its own.
+///
+/// # Errors
+/// If MNIST's files have no readable header.
+pub fn stored_side(what: &str) -> Result<Option<usize>> {
+    let path = Path::new(what);
+    Ok(match what {
+        "shapes" => Some(64),
+        _ if Cifar::is_at(path) => Some(Cifar::SIDE),
+        _ if Idx::is_at(path) => Some(Idx::stored_size(path).map(|(h, w)| h.min(w))?),
+        _ => None,
+    })
+}
+
 /// Refuses what cannot be a folder of images, and says what was looked for.
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \

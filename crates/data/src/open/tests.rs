@@ -76,6 +76,8 @@ fn mnist_is_known_by_its_files() {
     let set = opened(folder.path(), &Options::with_side(1)).unwrap();
     assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (2, 1, 1));
     assert_eq!(set.train.read(1, &mut ReadBuffer::default()).unwrap(), [9; 3]);
+    assert_eq!(stored_side(folder.path().to_str().unwrap()), Ok(Some(1)));
+    assert_eq!(stored_side("nothing"), Ok(None));
 }
 
 #[test]
