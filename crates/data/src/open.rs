@@ -80,8 +80,8 @@ pub fn open(
     Ok(set)
 }
 
-/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's, and
-/// 64 pixels for `shapes`; `None` for files in folders, each of which has its own.
+/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
+/// and 64 pixels for `shapes`; `None` for files in folders, each of which has its own.
 ///
 /// # Errors
 /// If MNIST's files have no readable header.
