@@ -5,6 +5,7 @@
 //! over the three channels, CMYK (stored inverted, as all programs do) is multiplied by its black,
 //! palettes are looked up and transparency is dropped; 16 bits are rounded to 8.
 
+use crate::inspect::inspect;
 use crate::{Error, ReadBuffer, Result};
 use augment::Image;
 use std::fs::File;
@@ -16,7 +17,9 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// Sides and areas above which a header is not believed.
 const LARGEST_SIDE: usize = 16_384;
-const LARGEST_AREA: usize = 1 << 28;
+const LARGEST_AREA: usize = 1 << 27;
+/// No JPEG holds more pixels a byte: each block of 8 x 8 takes at least a bit for its mean.
+const JPEG_PIXELS_A_BYTE: usize = 512;
 
 /// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels,
 /// and whether the image had to be enlarged.
@@ -85,6 +88,10 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
     decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
     let (width, height) = decoder.dimensions().expect("the header has been read");
     check_size(height, width)?;
+    if height * width > JPEG_PIXELS_A_BYTE * bytes.len() {
+        let len = bytes.len();
+        return Err(format!("no whole JPEG ({len} bytes cannot hold {width} x {height} pixels)"));
+    }
     into.reshape(height, width);
     decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
     if !has_end_of_image(bytes) {
@@ -114,6 +121,8 @@ pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
 
 fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
     let broken = |error: image::ImageError| format!("no whole PNG ({error})");
+    let facts = inspect(bytes)?;
+    check_size(facts.height, facts.width)?; // before anything is reserved
     let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE as u32);
