@@ -1,6 +1,6 @@
 //! Another size, antialiased.
 
-use crate::Image;
+use crate::{Image, Rectangle};
 
 /// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
 const FRACTION_BITS: u32 = 22;
@@ -22,23 +22,40 @@ pub struct Resizer {
     sums: Vec<i32>,
 }
 
-/// A rectangle of pixels in an image of some size.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    top: usize,
-    left: usize,
-    rows: usize,
-    columns: usize,
-}
-
 impl Resizer {
     /// Writes `from`, resized to `height` x `width`, into `into`.
     ///
     /// # Panics
     /// If a size is zero.
     pub fn resize(&mut self, from: &Image, height: usize, width: usize, into: &mut Image) {
-        let whole = Window { top: 0, left: 0, rows: height, columns: width };
-        self.window_of(from, (height, width), whole, into);
+        let wanted = Rectangle::whole((height, width));
+        into.reshape(height, width);
+        let whole = (from.width, Rectangle::whole((from.height, from.width)));
+        self.resample(&from.pixels, whole, (height, width), wanted, &mut into.pixels);
+    }
+
+    /// Writes a window of an image, resized to `size` (height, width), into `into`, which holds
+    /// height x width x 3 bytes. `image` is the image's own height and width.
+    ///
+    /// The window counts as an image of its own: pixels beside it take no part, as if it had been
+    /// cut out before.
+    ///
+    /// # Panics
+    /// If a size is zero, the window leaves the image, or `into` is of another size.
+    pub fn window(
+        &mut self,
+        pixels: &[u8],
+        image: (usize, usize),
+        window: Rectangle,
+        size: (usize, usize),
+        into: &mut [u8],
+    ) {
+        let Rectangle { top, left, height, width } = window;
+        let inside = top + height <= image.0 && left + width <= image.1;
+        assert!(inside, "{window:?} leaves an image of {image:?} pixels");
+        assert_eq!(pixels.len(), image.0 * image.1 * 3, "an image of {image:?} pixels");
+        let wanted = Rectangle::whole(size);
+        self.resample(&pixels[top * image.1 * 3..], (image.1, window), size, wanted, into);
     }
 
     /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the
@@ -54,35 +71,43 @@ impl Resizer {
         assert!(shorter > 0, "an image of {} x {} pixels", from.height, from.width);
         let (height, width) = (side * from.height / shorter, side * from.width / shorter);
         let (top, left) = ((height - side) / 2, (width - side) / 2);
-        self.window_of(
-            from,
-            (height, width),
-            Window { top, left, rows: side, columns: side },
-            into,
-        );
+        let wanted = Rectangle { top, left, height: side, width: side };
+        into.reshape(side, side);
+        let whole = (from.width, Rectangle::whole((from.height, from.width)));
+        self.resample(&from.pixels, whole, (height, width), wanted, &mut into.pixels);
     }
 
-    /// The pixels of `window` of `from` resized to `size` (height, width).
-    fn window_of(&mut self, from: &Image, size: (usize, usize), window: Window, into: &mut Image) {
-        let sizes = [from.height, from.width, size.0, size.1, window.rows, window.columns];
-        assert!(!sizes.contains(&0), "from {} x {} to {size:?} pixels", from.height, from.width);
-        let Window { top, left, rows, columns } = window;
-        into.reshape(rows, columns);
-        if (from.height, from.width) == size {
-            crate::crop(&from.pixels, from.width, top, left, (rows, columns), &mut into.pixels);
+    /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's,
+    /// `stride` pixels each, from the window's first row on.
+    fn resample(
+        &mut self,
+        rows: &[u8],
+        (stride, window): (usize, Rectangle),
+        size: (usize, usize),
+        wanted: Rectangle,
+        into: &mut [u8],
+    ) {
+        let Rectangle { height, width, .. } = window;
+        let Rectangle { top, left, height: n_rows, width: columns } = wanted;
+        let sizes = [height, width, size.0, size.1, n_rows, columns];
+        assert!(!sizes.contains(&0), "from {height} x {width} to {size:?} pixels");
+        assert_eq!(into.len(), n_rows * columns * 3, "room for {n_rows} x {columns} pixels");
+        if (height, width) == size {
+            let left = window.left + left;
+            crate::crop(rows, stride, top, left, (n_rows, columns), into);
             return;
         }
-        self.across.fill(from.width, size.1, left, columns);
-        self.down.fill(from.height, size.0, top, rows);
+        self.across.fill(width, size.1, left, columns);
+        self.down.fill(height, size.0, top, n_rows);
 
         let (first, end) = self.down.reach();
         self.narrowed.resize((end - first) * columns * 3, 0);
-        let source = from.pixels[first * from.width * 3..].chunks_exact(from.width * 3);
+        let source = rows[first * stride * 3..].chunks_exact(stride * 3);
         for (to, row) in self.narrowed.chunks_exact_mut(columns * 3).zip(source) {
-            self.across.narrow(row, to);
+            self.across.narrow(&row[window.left * 3..(window.left + width) * 3], to);
         }
         self.sums.resize(columns * 3, 0);
-        for (y, to) in into.pixels.chunks_exact_mut(columns * 3).enumerate() {
+        for (y, to) in into.chunks_exact_mut(columns * 3).enumerate() {
             self.down.blend(y, first, &self.narrowed, &mut self.sums, to);
         }
     }
@@ -231,6 +256,26 @@ mod tests {
     }
 
     proptest! {
+        /// Resizing a window is cutting it out and then resizing.
+        #[test]
+        fn a_window_is_an_image_of_its_own(
+            from in (1usize..30, 1usize..30),
+            corner: [u8; 2],
+            extent: [u8; 2],
+            to in (1usize..20, 1usize..20),
+        ) {
+            let image = noise(from.0, from.1);
+            let (top, left) = (corner[0] as usize % from.0, corner[1] as usize % from.1);
+            let height = 1 + extent[0] as usize % (from.0 - top);
+            let width = 1 + extent[1] as usize % (from.1 - left);
+            let window = Rectangle { top, left, height, width };
+            let mut cut = Image::filled(height, width, [0; 3]);
+            crate::crop(&image.pixels, from.1, top, left, (height, width), &mut cut.pixels);
+            let mut out = vec![0; to.0 * to.1 * 3];
+            Resizer::default().window(&image.pixels, from, window, to, &mut out);
+            prop_assert_eq!(out, resized(&cut, to.0, to.1).pixels);
+        }
+
         #[test]
         fn one_color_stays_one_color(
             from in (1usize..40, 1usize..40),
@@ -267,6 +312,13 @@ mod tests {
             resizer.resize(&noise(from.0, from.1), to.0, to.1, &mut out);
             assert_eq!(out, resized(&noise(from.0, from.1), to.0, to.1));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves an image")]
+    fn a_window_beyond_the_image() {
+        let window = Rectangle { top: 1, left: 0, height: 3, width: 2 };
+        Resizer::default().window(&[0; 27], (3, 3), window, (1, 1), &mut [0; 3]);
     }
 
     #[test]

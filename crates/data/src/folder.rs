@@ -169,7 +169,7 @@ fn collect(folder: &Path, label: u32, files: &mut Vec<(u32, PathBuf)>) -> Result
     Ok(())
 }
 
-fn may_be_image(path: &Path) -> bool {
+pub(crate) fn may_be_image(path: &Path) -> bool {
     match path.extension().and_then(OsStr::to_str) {
         Some(ending) => ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)),
         None => path.extension().is_none(),
@@ -177,7 +177,7 @@ fn may_be_image(path: &Path) -> bool {
 }
 
 /// What lies in a folder, in the order of names, without the hidden.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let entries = entries.map_err(|error| Error::io(folder, &error))?;
     let mut paths: Vec<PathBuf> = entries

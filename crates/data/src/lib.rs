@@ -6,8 +6,11 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
-//! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
+//! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
+//!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
+//! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
+//!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
 //! * [`Statistics`]: the mean image and the colours' principal components
 //! * [`Error`]: what can go wrong, with a path and what to do
@@ -34,6 +37,8 @@ mod fake;
 #[cfg(test)]
 mod faulty;
 mod folder;
+mod idx;
+pub mod inspect;
 mod loader;
 mod memory;
 mod open;
@@ -43,14 +48,16 @@ mod scratch_dir;
 pub mod shapes;
 mod source;
 mod statistics;
+pub mod verify;
 
 pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
 pub use folder::Folder;
+pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
-pub use open::{Dataset, Options, open};
+pub use open::{Dataset, Options, open, stored_side};
 pub use shapes::Shapes;
 pub use source::{ReadBuffer, Source, Subset};
 pub use statistics::Statistics;

@@ -1,7 +1,7 @@
 //! From what a user names to a training and a test set.
 
 use crate::folder::{Folder, Split};
-use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
+use crate::{Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, or a folder with CIFAR-10's binary files.
+/// Opens `shapes`, a folder of images, or a folder with the binary files of CIFAR-10, CIFAR-100 or
+/// MNIST.
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
 /// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
@@ -64,6 +65,9 @@ pub fn open(
     } else if Cifar::is_at(path) {
         let (train, test) = Cifar::open(path, options.side)?;
         (Arc::new(train), Arc::new(test))
+    } else if Idx::is_at(path) {
+        let (train, test) = Idx::open(path, options.side)?;
+        (Arc::new(train), Arc::new(test))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, options.side)?;
@@ -76,17 +80,35 @@ pub fn open(
     Ok(set)
 }
 
+/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
+/// and 64 pixels for `shapes`; `None` for files in folders, each of which has its own.
+///
+/// # Errors
+/// If MNIST's files have no readable header.
+pub fn stored_side(what: &str) -> Result<Option<usize>> {
+    let path = Path::new(what);
+    Ok(match what {
+        "shapes" => Some(64),
+        _ if Cifar::is_at(path) => Some(Cifar::SIDE),
+        _ if Idx::is_at(path) => Some(Idx::stored_size(path).map(|(h, w)| h.min(w))?),
+        _ => None,
+    })
+}
+
 /// Refuses what cannot be a folder of images, and says what was looked for.
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
-                    `data_batch_1.bin`";
+                    `data_batch_1.bin`, CIFAR-100's `train.bin` or MNIST's \
+                    `train-images-idx3-ubyte`";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {
         "this is not a folder"
-    } else if path.join("data_batch_1").is_file() {
-        "this is the Python version of CIFAR-10, and the binary version is the one that can be read"
+    } else if path.join("data_batch_1").is_file()
+        || path.join("meta").is_file() && path.join("train").is_file()
+    {
+        "this is the Python version of CIFAR, and the binary version is the one that can be read"
     } else {
         return Ok(());
     };

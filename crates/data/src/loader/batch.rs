@@ -2,7 +2,7 @@
 
 use super::{Pass, Plan};
 use crate::{Error, ReadBuffer, Result, Source};
-use augment::ColorShift;
+use augment::{ColorShift, Resizer};
 use random::{Purpose, Stream};
 
 /// The label of a row that takes no part: padding, or an image that could not be read.
@@ -34,6 +34,14 @@ pub struct Batch {
     pub position: usize,
 }
 
+/// What a worker keeps from batch to batch, so that reading allocates nothing new.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    buffer: ReadBuffer,
+    /// From a rectangle to the crop's size.
+    resizer: Resizer,
+}
+
 impl Batch {
     pub(super) fn new(plan: &Plan) -> Batch {
         Batch {
@@ -55,11 +63,12 @@ impl Batch {
         source: &dyn Source,
         plan: &Plan,
         (epoch, position): (u32, usize),
-        buffer: &mut ReadBuffer,
+        desk: &mut Desk,
         bad: &mut Vec<(u32, Error)>,
         at: &mut usize,
     ) -> Result<()> {
         let views = plan.views_per_image();
+        let Desk { buffer, resizer } = desk;
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
         for (image, sample) in samples.enumerate() {
@@ -77,7 +86,8 @@ impl Batch {
                     (pixels, _) => {
                         let pixels = pixels.ok();
                         for view in 0..views {
-                            self.fill_row(source, plan, image * views + view, view, *at, pixels);
+                            let row = (image * views + view, view);
+                            self.fill_row(source, plan, row, *at, pixels, resizer);
                         }
                         break;
                     }
@@ -93,12 +103,12 @@ impl Batch {
         &mut self,
         source: &dyn Source,
         plan: &Plan,
-        row: usize,
-        view: usize,
+        (row, view): (usize, usize),
         sample: usize,
         pixels: Option<&[u8]>,
+        resizer: &mut Resizer,
     ) {
-        let size = source.size();
+        let (size, seed) = (source.size(), plan.seed);
         let view = plan.view(self.epoch, sample as u32, size, view);
         self.samples[row] = sample as u32;
         self.views[row] = [view.top as u32, view.left as u32, u32::from(view.mirror)];
@@ -107,7 +117,13 @@ impl Batch {
         match pixels {
             Some(pixels) => {
                 self.labels[row] = source.label(sample);
-                augment::crop(pixels, size.1, view.top, view.left, plan.crop, to);
+                match plan.rectangle(self.epoch, sample as u32, size) {
+                    Some(part) => resizer.window(pixels, size, part, plan.crop, to),
+                    None => augment::crop(pixels, size.1, view.top, view.left, plan.crop, to),
+                }
+                if let Some(jitter) = plan.jitter {
+                    augment::adjust(to, &jitter.draw(seed, self.epoch, sample as u32));
+                }
             }
             None => {
                 self.labels[row] = IGNORED;

@@ -1,7 +1,8 @@
 //! The batches that go round between the workers and the caller.
 
+use super::batch::Desk;
 use super::{Batch, Plan};
-use crate::{Error, ReadBuffer, Result, Source};
+use crate::{Error, Result, Source};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -153,7 +154,7 @@ impl Ring {
 
 /// A worker's life.
 pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
-    let mut buffer = ReadBuffer::default();
+    let mut desk = Desk::default();
     let batches = plan.batches(source.len()) as u64;
     while let Some(mut task) = ring.begin() {
         let place = ((task.place / batches) as u32, (task.place % batches) as usize);
@@ -161,10 +162,10 @@ pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
         // A panic must reach the caller as an error: a worker that merely vanished would leave it
         // waiting.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            task.batch.fill(source, plan, place, &mut buffer, &mut bad, &mut at)
+            task.batch.fill(source, plan, place, &mut desk, &mut bad, &mut at)
         }));
         let filled = filled.unwrap_or_else(|panic| {
-            buffer = ReadBuffer::default();
+            desk = Desk::default();
             let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
             let name = name.unwrap_or_else(|_| format!("image {at}"));
             Err(Error::Panic { name, message: message_of(&*panic) })
