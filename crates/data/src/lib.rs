@@ -6,6 +6,7 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
+//! * [`tar`]: where the files of an archive lie; nothing is unpacked
 //! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
@@ -41,6 +42,7 @@ mod scratch_dir;
 pub mod shapes;
 mod source;
 mod statistics;
+pub mod tar;
 
 pub use cifar::Cifar;
 pub use error::{Error, Result};
