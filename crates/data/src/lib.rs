@@ -6,7 +6,9 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
+//! * [`ilsvrc`]: ImageNet's archives as they were downloaded
 //! * [`tar`]: where the files of an archive lie; nothing is unpacked
+//! * [`mat`]: variables of MATLAB files
 //! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
@@ -33,7 +35,9 @@ pub mod decode;
 mod error;
 mod fake;
 mod folder;
+pub mod ilsvrc;
 mod loader;
+pub mod mat;
 mod memory;
 mod open;
 mod parallel;

@@ -23,6 +23,14 @@ impl<R: Read> Forward<R> {
     pub fn new(reader: R, longest: u64) -> Self {
         Forward(RefCell::new(Stream { reader, at: 0, longest }))
     }
+
+    /// Reads what is left, for a checksum at the stream's end to be compared.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub fn finish(&self) -> io::Result<()> {
+        self.read_at(&mut [0], u64::MAX).map(drop)
+    }
 }
 
 impl<R: Read> ReadAt for Forward<R> {

@@ -2,9 +2,11 @@
 //! unpacked.
 //!
 //! [`Members`] walks from header to header and steps over what lies between, so that a tar of
-//! 138 GB costs one small read a file. Read are ustar, GNU's long names, PAX headers (`path` and `size`)
-//! and sizes in base 256; every checksum is compared. Only plain files are members: links, devices,
-//! sparse files and names that leave the folder are counted in [`Skipped`] and never followed.
+//! 138 GB costs one small read a file. Read are ustar, GNU's long names, PAX headers (`path` and
+//! `size`) and sizes in base 256; every checksum is compared. Only plain files are members: links,
+//! devices, sparse files and names that leave the folder are counted in [`Skipped`] and never
+//! followed.
+//!
 //! Where readers of tar are known to disagree about what comes next, the archive is refused: what
 //! one program sees in it must be what all see.
 //!
@@ -128,7 +130,7 @@ impl<'a, R: ReadAt + ?Sized> Members<'a, R> {
                 if extensions > 0 {
                     return Err(Fault::NothingExtended.at(at));
                 }
-                self.look_beyond();
+                self.look_beyond()?;
                 return Ok(None);
             };
             if matches!(header.kind, Kind::LongName | Kind::LongLink | Kind::Pax | Kind::Global) {
@@ -264,17 +266,22 @@ impl<'a, R: ReadAt + ?Sized> Members<'a, R> {
 
     /// What follows the end within its record should be zeros; if it is another archive, somebody
     /// will miss what is in it.
-    fn look_beyond(&mut self) {
+    fn look_beyond(&mut self) -> Result<(), Broken> {
         let record_end = self.at.next_multiple_of(BLOCK).saturating_add(RECORD).min(self.end);
         while self.at < record_end {
             let mut block = [0; BLOCK as usize];
-            if self.read(&mut block).is_err() {
-                return; // the end has been seen: what lacks here is padding
-            }
-            if block != [0; BLOCK as usize] {
-                return self.skipped.add(Skip::BeyondEnd);
+            match self.read(&mut block) {
+                Ok(()) if block == [0; BLOCK as usize] => {}
+                Ok(()) => {
+                    self.skipped.add(Skip::BeyondEnd);
+                    break;
+                }
+                // The end has been seen: what lacks here is padding.
+                Err(Broken { fault: Fault::Truncated { .. }, .. }) => break,
+                Err(broken) => return Err(broken),
             }
         }
+        Ok(())
     }
 
     /// Fills `bytes` from the present place, and moves on.
