@@ -69,6 +69,11 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
     decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
     let (width, height) = decoder.dimensions().expect("the header has been read");
     check_size(height, width)?;
+    // Each block of 8 x 8 pixels takes a bit at least. The decoder would work for seconds on a few
+    // bytes that promise a hundred megapixels.
+    if height * width / (64 * 8) > bytes.len() {
+        return Err(format!("{} bytes hold no {width} x {height} pixels", bytes.len()));
+    }
     into.reshape(height, width);
     decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
     if !has_end_of_image(bytes) {
