@@ -78,10 +78,19 @@ fn read_records(path: &Path, images: &mut Vec<Image>, labels: &mut Vec<u8>) -> R
             RECORDS * RECORD
         )));
     }
+    parse_records(&bytes, images, labels).map_err(wrong)
+}
+
+/// Adds the images of whole records, and says what is wrong with one.
+pub(crate) fn parse_records(
+    bytes: &[u8],
+    images: &mut Vec<Image>,
+    labels: &mut Vec<u8>,
+) -> std::result::Result<(), String> {
     for (number, record) in bytes.chunks_exact(RECORD).enumerate() {
         let (label, planes) = (record[0], &record[1..]);
         if usize::from(label) >= CLASSES.len() {
-            return Err(wrong(format!("image {number} is of class {label}, and the last is 9")));
+            return Err(format!("image {number} is of class {label}, and the last is 9"));
         }
         let mut image = Image::filled(SIDE, SIDE, [0; 3]);
         for (at, pixel) in image.pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {

@@ -35,6 +35,8 @@ pub mod decode;
 mod error;
 mod fake;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ilsvrc;
 mod loader;
 pub mod mat;
