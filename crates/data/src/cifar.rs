@@ -150,12 +150,21 @@ impl Form {
         if bytes.len() as u64 != wanted {
             return Err(wrong("the file changes while it is read".to_owned()));
         }
+        self.parse(&bytes, images, labels).map_err(wrong)
+    }
+
+    /// Adds the images of whole records, and says what is wrong with one.
+    fn parse(
+        &self,
+        bytes: &[u8],
+        images: &mut Vec<Image>,
+        labels: &mut Vec<u8>,
+    ) -> std::result::Result<(), String> {
         let last = self.class_names().count() - 1;
-        for (number, record) in bytes.chunks_exact(record).enumerate() {
+        for (number, record) in bytes.chunks_exact(self.labels + PIXELS).enumerate() {
             let (label, planes) = (record[self.labels - 1], &record[self.labels..]);
             if usize::from(label) > last {
-                let problem = format!("image {number} is of class {label}, and the last is {last}");
-                return Err(wrong(problem));
+                return Err(format!("image {number} is of class {label}, and the last is {last}"));
             }
             let mut image = Image::filled(SIDE, SIDE, [0; 3]);
             for (at, pixel) in image.pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
@@ -174,6 +183,16 @@ impl Form {
     fn remedy(&self) -> String {
         format!("download the binary version of {} again", self.name)
     }
+}
+
+/// What either form makes of some bytes: labels, or what is wrong. For fuzzing.
+pub(crate) fn labels_of_records(bytes: &[u8]) -> [std::result::Result<Vec<u8>, String>; 2] {
+    [&TEN, &HUNDRED].map(|form| {
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        form.parse(bytes, &mut images, &mut labels)?;
+        assert_eq!(images.len(), labels.len());
+        Ok(labels)
+    })
 }
 
 /// The length of a file, before it is read.

@@ -42,6 +42,14 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// An archive that is broken, cut off or not to be trusted.
+    #[error("{}: {broken}; download it again", path.display())]
+    Archive {
+        /// The archive; one inside another as if that were a folder.
+        path: PathBuf,
+        /// What is wrong, and at which byte of the outermost.
+        broken: crate::tar::Broken,
+    },
     /// More images than [`bad_limit`](crate::bad_limit) allows could not be read.
     #[error(
         "{count} of {len} images could not be read, more than the {limit} that are passed over; \
@@ -79,6 +87,10 @@ impl Error {
 
     pub(crate) fn image(path: &Path, reason: impl Into<String>) -> Error {
         Error::Image { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn archive(path: &Path, broken: crate::tar::Broken) -> Error {
+        Error::Archive { path: path.to_owned(), broken }
     }
 
     pub(crate) fn layout(

@@ -90,6 +90,11 @@ impl Folder {
         &self.files[index].1
     }
 
+    /// The classes, and the label and path of every image.
+    pub(crate) fn into_files(self) -> (Vec<String>, Vec<(u32, PathBuf)>) {
+        (self.classes, self.files)
+    }
+
     /// `root/train` with `root/val` or `root/test`; or `root/<class>` with a part held out.
     pub(crate) fn split(root: &Path, side: usize) -> Result<Split> {
         let train = root.join("train");
@@ -169,6 +174,7 @@ fn collect(folder: &Path, label: u32, files: &mut Vec<(u32, PathBuf)>) -> Result
     Ok(())
 }
 
+/// Whether a file's name ends as an image's may.
 pub(crate) fn may_be_image(path: &Path) -> bool {
     match path.extension().and_then(OsStr::to_str) {
         Some(ending) => ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)),

@@ -6,6 +6,9 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
+//! * [`ilsvrc`]: ImageNet's archives as they were downloaded
+//! * [`tar`]: where the files of an archive lie; nothing is unpacked
+//! * [`mat`]: variables of MATLAB files
 //! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
 //!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
@@ -37,9 +40,13 @@ mod fake;
 #[cfg(test)]
 mod faulty;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod idx;
+pub mod ilsvrc;
 pub mod inspect;
 mod loader;
+pub mod mat;
 mod memory;
 mod open;
 mod parallel;
@@ -48,6 +55,7 @@ mod scratch_dir;
 pub mod shapes;
 mod source;
 mod statistics;
+pub mod tar;
 pub mod verify;
 
 pub use cifar::Cifar;
