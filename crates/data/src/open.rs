@@ -141,7 +141,11 @@ impl Dataset {
                 self.notes
                     .push(format!("{count} of {len} images cannot be read; the first: {first}"));
             }
-            self.notes.extend(read.remarks());
+            for remark in read.remarks() {
+                if !self.notes.contains(&remark) {
+                    self.notes.push(remark); // where the test images are the training images
+                }
+            }
             *set = Arc::new(read);
         }
         Ok(())
