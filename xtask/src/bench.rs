@@ -4,13 +4,13 @@ use crate::{alexnet, cargo};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-/// Prints the table of ops and steps; `criterion` as the first word runs criterion's statistics of
-/// the same ops instead.
+/// Prints the table of ops and steps; `criterion` as the first word runs criterion's benchmarks of
+/// ops, steps and the loader instead.
 pub fn run(rest: &[OsString]) -> ExitCode {
     if rest.first().is_some_and(|word| word == "criterion") {
         let mut bench = cargo::command();
         bench.current_dir(cargo::root());
-        bench.args(["bench", "--locked", "--package", "alexnet-benches", "--bench", "ops", "--"]);
+        bench.args(["bench", "--locked", "--package", "alexnet-benches", "--benches", "--"]);
         bench.args(&rest[1..]);
         return alexnet::exec(bench);
     }

@@ -5,8 +5,11 @@
 //! * [`Image`]: pixels and their two sizes, in a buffer that can be used again
 //! * [`Resizer`]: another size, antialiased, equal to Pillow's bilinear filter bit for bit
 //! * [`crop`], [`mirror`]: a window of an image, and its reflection
-//! * [`View`]: where a crop is taken: drawn for training, in the centre, or ten of them for testing
+//! * [`View`]: where a crop is taken: drawn for training, in the centre, or ten or nine of them for
+//!   testing
 //! * [`ColorShift`]: the PCA colour shift of the paper's section 4.1, as its source computes it
+//! * [`ResizedCrop`], [`Jitter`]: what came later, for comparison: torchvision's random resized
+//!   crop and colour jitter
 //!
 //! ```
 //! use augment::{Image, Resizer, View};
@@ -27,10 +30,14 @@
 
 mod color_shift;
 mod image;
+mod jitter;
 mod resize;
+mod resized_crop;
 mod view;
 
 pub use color_shift::{ColorForm, ColorShift};
 pub use image::{Image, crop, mirror};
+pub use jitter::{Adjustment, Jitter, adjust};
 pub use resize::{Resizer, shorter_side_to};
-pub use view::{View, ten_crop};
+pub use resized_crop::{Rectangle, ResizedCrop};
+pub use view::{View, nine_crop, ten_crop};

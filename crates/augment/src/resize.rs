@@ -1,6 +1,6 @@
 //! Another size, antialiased.
 
-use crate::Image;
+use crate::{Image, Rectangle};
 use taps::Taps;
 
 mod taps;
@@ -19,17 +19,8 @@ pub struct Resizer {
     down: Taps,
     /// The wanted columns of the source's rows that are needed.
     narrowed: Vec<u8>,
-    /// The source's last row and a byte more.
+    /// The window's last row and a byte more.
     last: Vec<u8>,
-}
-
-/// A rectangle of pixels in an image of some size.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    top: usize,
-    left: usize,
-    rows: usize,
-    columns: usize,
 }
 
 impl Resizer {
@@ -39,7 +30,32 @@ impl Resizer {
     /// If a size is zero.
     pub fn resize(&mut self, from: &Image, height: usize, width: usize, into: &mut Image) {
         into.reshape(height, width);
-        self.crop(from, (height, width), (0, 0), (height, width), &mut into.pixels);
+        let size = (height, width);
+        self.crop(from, size, Rectangle::whole(size), &mut into.pixels);
+    }
+
+    /// Writes a window of an image, resized to `size` (height, width), into `into`, which holds
+    /// height x width x 3 bytes. `image` is the image's own height and width.
+    ///
+    /// The window counts as an image of its own: pixels beside it take no part, as if it had been
+    /// cut out before.
+    ///
+    /// # Panics
+    /// If a size is zero, the window leaves the image, or `into` is of another size.
+    pub fn window(
+        &mut self,
+        pixels: &[u8],
+        image: (usize, usize),
+        window: Rectangle,
+        size: (usize, usize),
+        into: &mut [u8],
+    ) {
+        let Rectangle { top, left, height, width } = window;
+        let inside = top + height <= image.0 && left + width <= image.1;
+        assert!(inside, "{window:?} leaves an image of {image:?} pixels");
+        assert_eq!(pixels.len(), image.0 * image.1 * 3, "an image of {image:?} pixels");
+        let wanted = Rectangle::whole(size);
+        self.resample(&pixels[top * image.1 * 3..], (image.1, window), size, wanted, into);
     }
 
     /// Writes the centre square of `from`, its shorter side resized to `side`, into `into`: the
@@ -52,90 +68,60 @@ impl Resizer {
     /// If a size is zero.
     pub fn square(&mut self, from: &Image, side: usize, into: &mut Image) {
         into.reshape(side, side);
-        self.square_crop(from, side, (0, 0), (side, side), &mut into.pixels);
+        self.square_crop(from, side, Rectangle::whole((side, side)), &mut into.pixels);
     }
 
-    /// Writes a crop of that square: `size` (height, width) pixels from row and column `place` on.
-    /// Nothing else is computed.
+    /// Writes a part of that square into `into`; nothing else is computed.
     ///
     /// # Panics
-    /// If a size is zero, the crop leaves the square, or `into` is not of its size.
-    pub fn square_crop(
-        &mut self,
-        from: &Image,
-        side: usize,
-        place: (usize, usize),
-        size: (usize, usize),
-        into: &mut [u8],
-    ) {
+    /// If a size is zero, the part leaves the square, or `into` is not of its size.
+    pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
+        let inside = part.top + part.height <= side && part.left + part.width <= side;
+        assert!(inside, "{part:?} leaves a square of {side}");
         let whole = shorter_side_to(side, (from.height, from.width));
-        let (top, left) = ((whole.0 - side) / 2, (whole.1 - side) / 2);
-        let inside = place.0 + size.0 <= side && place.1 + size.1 <= side;
-        assert!(inside, "a crop of {size:?} pixels at {place:?} leaves a square of {side}");
-        self.crop(from, whole, (top + place.0, left + place.1), size, into);
+        let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
+        self.crop(from, whole, Rectangle { top, left, ..part }, into);
     }
 
-    /// Writes a crop of `from` resized to `whole` (height, width): `size` (height, width) pixels
-    /// from row and column `place` on. Nothing else is computed.
-    ///
-    /// # Panics
-    /// If a size is zero, the crop leaves the image, or `into` is not of its size.
-    pub fn crop(
+    /// Writes a part of `from` resized to `size` (height, width) into `into`; nothing else is
+    /// computed.
+    fn crop(&mut self, from: &Image, size: (usize, usize), part: Rectangle, into: &mut [u8]) {
+        let whole = (from.width, Rectangle::whole((from.height, from.width)));
+        self.resample(&from.pixels, whole, size, part, into);
+    }
+
+    /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's,
+    /// `stride` pixels each, from the window's first row on.
+    fn resample(
         &mut self,
-        from: &Image,
-        whole: (usize, usize),
-        place: (usize, usize),
+        rows: &[u8],
+        (stride, window): (usize, Rectangle),
         size: (usize, usize),
+        wanted: Rectangle,
         into: &mut [u8],
     ) {
-        let sizes = [from.height, from.width, whole.0, whole.1, size.0, size.1];
-        assert!(!sizes.contains(&0), "from {} x {} to {whole:?} pixels", from.height, from.width);
-        let ((top, left), (rows, columns)) = (place, size);
-        let inside = top + rows <= whole.0 && left + columns <= whole.1;
-        assert!(inside, "a crop of {size:?} pixels at {place:?} leaves an image of {whole:?}");
-        if (from.height, from.width) == whole {
-            return crate::crop(&from.pixels, from.width, top, left, size, into);
+        let Rectangle { height, width, .. } = window;
+        let sizes = [height, width, size.0, size.1, wanted.height, wanted.width];
+        assert!(!sizes.contains(&0), "from {height} x {width} to {size:?} pixels");
+        assert_eq!(into.len(), wanted.height * wanted.width * 3, "room for {wanted:?}");
+        if (height, width) == size {
+            let (left, size) = (window.left + wanted.left, (wanted.height, wanted.width));
+            return crate::crop(rows, stride, wanted.top, left, size, into);
         }
-        assert_eq!(into.len(), rows * columns * 3, "a crop of {rows} x {columns} pixels");
-        let window = Window { top, left, rows, columns };
-        pulp::Arch::new().dispatch(Passes { resizer: self, from, whole, window, into });
-    }
-
-    #[inline(always)]
-    fn two_passes(&mut self, from: &Image, whole: (usize, usize), at: Window, into: &mut [u8]) {
-        self.across.fill(from.width, whole.1, at.left, at.columns);
-        self.down.fill(from.height, whole.0, at.top, at.rows);
-        let (first, end) = self.down.reach();
-        let (width, columns) = (from.width * 3, at.columns * 3);
-        // Pixels are read and written four bytes at a time: the next pixel, or row, lends the
-        // fourth. It is written after, and so keeps what it should be.
-        self.narrowed.resize((end - first) * columns + 1, 0);
-        for y in first..end {
-            let to = &mut self.narrowed[(y - first) * columns..][..columns + 1];
-            let row = match from.pixels.get(y * width..(y + 1) * width + 1) {
-                Some(row) => row,
-                None => {
-                    self.last.clear();
-                    self.last.extend_from_slice(&from.pixels[y * width..(y + 1) * width]);
-                    self.last.push(0);
-                    &self.last
-                }
-            };
-            self.across.narrow(row, to);
-        }
-        for (y, to) in into.chunks_exact_mut(columns).enumerate() {
-            self.down.blend(y, first, &self.narrowed, to);
-        }
+        let work = Passes { resizer: self, rows, stride, window, size, wanted, into };
+        pulp::Arch::new().dispatch(work);
     }
 }
 
-/// The work of [`Resizer::crop`], compiled for the widest vectors that the processor has. (What it
-/// calls must be inlined, all of it, or would be compiled for the oldest processor.)
+/// The work of [`Resizer::resample`], compiled for the widest vectors that the processor has. (What
+/// it calls must be inlined, all of it, or would be compiled for the oldest processor.)
 struct Passes<'a> {
     resizer: &'a mut Resizer,
-    from: &'a Image,
-    whole: (usize, usize),
-    window: Window,
+    rows: &'a [u8],
+    stride: usize,
+    window: Rectangle,
+    size: (usize, usize),
+    wanted: Rectangle,
     into: &'a mut [u8],
 }
 
@@ -144,7 +130,32 @@ impl pulp::WithSimd for Passes<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        self.resizer.two_passes(self.from, self.whole, self.window, self.into);
+        let Passes { rows, stride, window, size, wanted, into, .. } = self;
+        let Resizer { across, down, narrowed, last } = self.resizer;
+        across.fill(window.width, size.1, wanted.left, wanted.width);
+        down.fill(window.height, size.0, wanted.top, wanted.height);
+        let (first, end) = down.reach();
+        let (length, columns) = (window.width * 3, wanted.width * 3);
+        // Pixels are read and written four bytes at a time: the next pixel, or row, lends the
+        // fourth. It is written after, and so keeps what it should be.
+        narrowed.resize((end - first) * columns + 1, 0);
+        for y in first..end {
+            let to = &mut narrowed[(y - first) * columns..][..columns + 1];
+            let start = (y * stride + window.left) * 3;
+            let row = match rows.get(start..start + length + 1) {
+                Some(row) => row,
+                None => {
+                    last.clear();
+                    last.extend_from_slice(&rows[start..start + length]);
+                    last.push(0);
+                    &*last
+                }
+            };
+            across.narrow(row, to);
+        }
+        for (y, to) in into.chunks_exact_mut(columns).enumerate() {
+            down.blend(y, first, narrowed, to);
+        }
     }
 }
 
@@ -219,6 +230,26 @@ mod tests {
     }
 
     proptest! {
+        /// Resizing a window is cutting it out and then resizing.
+        #[test]
+        fn a_window_is_an_image_of_its_own(
+            from in (1usize..30, 1usize..30),
+            corner: [u8; 2],
+            extent: [u8; 2],
+            to in (1usize..20, 1usize..20),
+        ) {
+            let image = noise(from.0, from.1);
+            let (top, left) = (corner[0] as usize % from.0, corner[1] as usize % from.1);
+            let height = 1 + extent[0] as usize % (from.0 - top);
+            let width = 1 + extent[1] as usize % (from.1 - left);
+            let window = Rectangle { top, left, height, width };
+            let mut cut = Image::filled(height, width, [0; 3]);
+            crate::crop(&image.pixels, from.1, top, left, (height, width), &mut cut.pixels);
+            let mut out = vec![0; to.0 * to.1 * 3];
+            Resizer::default().window(&image.pixels, from, window, to, &mut out);
+            prop_assert_eq!(out, resized(&cut, to.0, to.1).pixels);
+        }
+
         #[test]
         fn one_color_stays_one_color(
             from in (1usize..40, 1usize..40),
@@ -246,6 +277,43 @@ mod tests {
             Resizer::default().square(&image, side, &mut square);
             prop_assert_eq!(square, centre);
         }
+
+        /// Nor must what a crop leaves out.
+        #[test]
+        fn a_crop_is_a_part_of_the_square(
+            from in (1usize..50, 1usize..50),
+            side in 1usize..40,
+            corner: [u8; 2],
+            extent: [u8; 2],
+        ) {
+            let image = noise(from.0, from.1);
+            let (top, left) = (corner[0] as usize % side, corner[1] as usize % side);
+            let height = 1 + extent[0] as usize % (side - top);
+            let width = 1 + extent[1] as usize % (side - left);
+            let (mut square, mut resizer) = (Image::default(), Resizer::default());
+            resizer.square(&image, side, &mut square);
+            let mut wanted = vec![0; height * width * 3];
+            crate::crop(&square.pixels, side, top, left, (height, width), &mut wanted);
+            let mut crop = vec![0; height * width * 3];
+            let rectangle = Rectangle { top, left, height, width };
+            resizer.square_crop(&image, side, rectangle, &mut crop);
+            prop_assert_eq!(crop, wanted);
+        }
+    }
+
+    /// More taps than fit their loop, and weights that add up to more than one.
+    #[test]
+    fn a_very_long_white_row() {
+        let white = Image::filled(1, 40_000, [255; 3]);
+        assert_eq!(resized(&white, 1, 1).pixels, [255; 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves a square of 4")]
+    fn a_crop_beyond_the_square() {
+        let rectangle = Rectangle { top: 1, left: 0, height: 4, width: 2 };
+        let image = Image::filled(9, 9, [0; 3]);
+        Resizer::default().square_crop(&image, 4, rectangle, &mut [0; 24]);
     }
 
     #[test]
@@ -255,6 +323,13 @@ mod tests {
             resizer.resize(&noise(from.0, from.1), to.0, to.1, &mut out);
             assert_eq!(out, resized(&noise(from.0, from.1), to.0, to.1));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves an image")]
+    fn a_window_beyond_the_image() {
+        let window = Rectangle { top: 1, left: 0, height: 3, width: 2 };
+        Resizer::default().window(&[0; 27], (3, 3), window, (1, 1), &mut [0; 3]);
     }
 
     #[test]

@@ -65,6 +65,18 @@ pub fn ten_crop(image: (usize, usize), crop: (usize, usize)) -> [View; 10] {
     })
 }
 
+/// The nine views that the 2012 source tests CIFAR's nets on: a grid of three by three from corner
+/// to corner, row by row, none mirrored.
+///
+/// # Panics
+/// If the crop (height, width) is larger than the image (height, width).
+pub fn nine_crop(image: (usize, usize), crop: (usize, usize)) -> [View; 9] {
+    let (down, right) = margins(image, crop);
+    let centre = View::centre(image, crop);
+    let (tops, lefts) = ([0, centre.top, down], [0, centre.left, right]);
+    std::array::from_fn(|view| View { top: tops[view / 3], left: lefts[view % 3], mirror: false })
+}
+
 /// By how much the image exceeds the crop, down and to the right.
 fn margins(image: (usize, usize), crop: (usize, usize)) -> (usize, usize) {
     let fits = crop.0 <= image.0 && crop.1 <= image.1;
@@ -84,6 +96,18 @@ mod tests {
             assert_eq!(places[view], (top, left, false));
             assert_eq!(places[view + 5], (top, left, true));
         }
+    }
+
+    /// cuda-convnet's start positions for a border of four pixels: 0, 4 and 8, rows first.
+    #[test]
+    fn nine_views_in_the_order_of_the_source() {
+        let places = nine_crop((32, 32), (24, 24)).map(|v| (v.top, v.left));
+        let rows = [0, 4, 8];
+        let expected: Vec<_> = rows.iter().flat_map(|&y| rows.map(|x| (y, x))).collect();
+        assert_eq!(places[..], expected);
+        assert!(nine_crop((32, 32), (24, 24)).iter().all(|view| !view.mirror));
+        let places = nine_crop((9, 8), (4, 8)).map(|v| (v.top, v.left));
+        assert_eq!((places[0], places[5], places[8]), ((0, 0), (2, 0), (5, 0)));
     }
 
     #[test]

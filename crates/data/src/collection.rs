@@ -1,5 +1,7 @@
 //! Labelled image files before they are a data set: in folders, or inside archives as they came.
 
+mod open;
+
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
@@ -66,6 +68,11 @@ pub enum Place {
 const LONGEST_FILE: u64 = 256 << 20;
 
 impl Collection {
+    /// A collection without images yet.
+    pub(crate) fn with_classes(path: &Path, classes: Vec<Class>) -> Collection {
+        Collection { name: path.display().to_string(), classes, ..Collection::default() }
+    }
+
     /// Opens an archive whose members are to be items; returns its number.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! over the three channels, CMYK (stored inverted, as all programs do) is multiplied by its black,
 //! palettes are looked up and transparency is dropped; 16 bits are rounded to 8.
 
+use crate::inspect::inspect;
 use crate::{Error, ReadBuffer, Result};
 use augment::Image;
 use std::fs::File;
@@ -16,7 +17,9 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// Sides and areas above which a header is not believed.
 const LARGEST_SIDE: usize = 16_384;
-const LARGEST_AREA: usize = 1 << 28;
+const LARGEST_AREA: usize = 1 << 27;
+/// No JPEG holds more pixels a byte: each block of 8 x 8 takes at least a bit for its mean.
+const JPEG_PIXELS_A_BYTE: usize = 512;
 
 /// Reads an image file: shorter side resized to `side`, then the centre square. Returns the pixels,
 /// and whether the image had to be enlarged.
@@ -52,13 +55,28 @@ pub fn read_whole(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
 /// What is wrong with them, for [`Error::Image`].
 pub fn decode_usable(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
     decode(bytes, into)?;
-    let (shorter, longer) = (into.height.min(into.width), into.height.max(into.width));
-    // A strip a thousand times as long as it is high would grow beyond all memory when its height
-    // is resized.
-    match longer / shorter {
-        0..=1000 => Ok(()),
-        _ => Err(format!("{longer} x {shorter} pixels is no usable shape")),
+    check_shape(into)
+}
+
+/// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its
+/// height is resized.
+pub(crate) fn check_shape(image: &Image) -> std::result::Result<(), String> {
+    let (shorter, longer) = (image.height.min(image.width), image.height.max(image.width));
+    if is_strip(image.height, image.width) {
+        return Err(format!("{longer} x {shorter} pixels is no usable shape"));
     }
+    Ok(())
+}
+
+fn is_strip(height: usize, width: usize) -> bool {
+    height.max(width) / height.min(width).max(1) > 1000
+}
+
+/// Whether an image of this size can be used.
+pub(crate) fn is_usable(height: usize, width: usize) -> bool {
+    let sides = 1..=LARGEST_SIDE;
+    let fits = sides.contains(&height) && sides.contains(&width);
+    fits && height * width <= LARGEST_AREA && !is_strip(height, width)
 }
 
 /// Decodes an image file's bytes.
@@ -86,6 +104,10 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
     decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
     let (width, height) = decoder.dimensions().expect("the header has been read");
     check_size(height, width)?;
+    if height * width > JPEG_PIXELS_A_BYTE * bytes.len() {
+        let len = bytes.len();
+        return Err(format!("no whole JPEG ({len} bytes cannot hold {width} x {height} pixels)"));
+    }
     into.reshape(height, width);
     decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
     if !has_end_of_image(bytes) {
@@ -99,7 +121,7 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
 ///
 /// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end
 /// of its own.
-fn has_end_of_image(bytes: &[u8]) -> bool {
+pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     let mut at = 2;
     while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
@@ -115,6 +137,8 @@ fn has_end_of_image(bytes: &[u8]) -> bool {
 
 fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
     let broken = |error: image::ImageError| format!("no whole PNG ({error})");
+    let facts = inspect(bytes)?;
+    check_size(facts.height, facts.width)?; // before anything is reserved
     let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE as u32);

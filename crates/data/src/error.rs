@@ -42,6 +42,14 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// An archive that is broken, cut off or not to be trusted.
+    #[error("{}: {broken}; download it again", path.display())]
+    Archive {
+        /// The archive; one inside another as if that were a folder.
+        path: PathBuf,
+        /// What is wrong, and at which byte of the outermost.
+        broken: crate::tar::Broken,
+    },
     /// More images than [`bad_limit`](crate::bad_limit) allows could not be read.
     #[error(
         "{count} of {len} images could not be read, more than the {limit} that are passed over; \
@@ -81,6 +89,10 @@ impl Error {
         Error::Image { path: path.to_owned(), reason: reason.into() }
     }
 
+    pub(crate) fn archive(path: &Path, broken: crate::tar::Broken) -> Error {
+        Error::Archive { path: path.to_owned(), broken }
+    }
+
     pub(crate) fn layout(
         path: &Path,
         problem: impl Into<String>,
@@ -88,4 +100,17 @@ impl Error {
     ) -> Error {
         Error::Layout { path: path.to_owned(), problem: problem.into(), remedy: remedy.into() }
     }
+}
+
+/// 60000 as `60,000`.
+pub(crate) fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -43,6 +43,21 @@ impl Folder {
     /// # Errors
     /// If a folder cannot be read, there are fewer than two classes, or a class has no image.
     pub fn open(root: &Path, side: usize) -> Result<Folder> {
+        let folder = Folder::scan(root, side)?;
+        let remedy = "expected one folder for each class, with its images inside";
+        match &folder.classes[..] {
+            [] => Err(Error::layout(root, "no folder with images", remedy)),
+            [one] => Err(Error::layout(
+                root,
+                format!("only one class, `{one}`, and a network must choose between two at least"),
+                remedy,
+            )),
+            _ => Ok(folder),
+        }
+    }
+
+    /// What lies there, however few the classes.
+    fn scan(root: &Path, side: usize) -> Result<Folder> {
         let mut classes = Vec::new();
         let mut files = Vec::new();
         for entry in sorted(root)? {
@@ -58,16 +73,7 @@ impl Folder {
             }
             classes.push(entry.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
-        let remedy = "expected one folder for each class, with its images inside";
-        match &classes[..] {
-            [] => Err(Error::layout(root, "no folder with images", remedy)),
-            [one] => Err(Error::layout(
-                root,
-                format!("only one class, `{one}`, and a network must choose between two at least"),
-                remedy,
-            )),
-            _ => Ok(Folder::of(root, classes, files, side)),
-        }
+        Ok(Folder::of(root, classes, files, side))
     }
 
     fn of(root: &Path, classes: Vec<String>, files: Vec<(u32, PathBuf)>, side: usize) -> Folder {
@@ -85,6 +91,11 @@ impl Folder {
         &self.files[index].1
     }
 
+    /// The classes, and the label and path of every image.
+    pub(crate) fn into_files(self) -> (Vec<String>, Vec<(u32, PathBuf)>) {
+        (self.classes, self.files)
+    }
+
     /// `root/train` with `root/val` or `root/test`; or `root/<class>` with a part held out.
     pub(crate) fn split(root: &Path, side: usize) -> Result<Split> {
         let train = root.join("train");
@@ -96,7 +107,7 @@ impl Folder {
         let Some(test) = named.into_iter().find(|path| path.is_dir()) else {
             return train.hold_out("no `val` or `test` folder beside `train`");
         };
-        let test = Folder::open(&test, side)?;
+        let test = Folder::scan(&test, side)?;
         agree(&train, &test)?;
         Ok(Split { train, test, notes: Vec::new() })
     }
@@ -164,7 +175,8 @@ fn collect(folder: &Path, label: u32, files: &mut Vec<(u32, PathBuf)>) -> Result
     Ok(())
 }
 
-fn may_be_image(path: &Path) -> bool {
+/// Whether a file's name ends as an image's may.
+pub(crate) fn may_be_image(path: &Path) -> bool {
     match path.extension().and_then(OsStr::to_str) {
         Some(ending) => ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)),
         None => path.extension().is_none(),
@@ -172,7 +184,7 @@ fn may_be_image(path: &Path) -> bool {
 }
 
 /// What lies in a folder, in the order of names, without the hidden.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let entries = entries.map_err(|error| Error::io(folder, &error))?;
     let mut paths: Vec<PathBuf> = entries

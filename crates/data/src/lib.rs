@@ -6,10 +6,16 @@
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
 //!   file to pixels
 //! * [`collection`]: labelled image files before they are a data set
-//! * [`prepare`](mod@prepare): from a collection to [`shards`]
-//! * [`shards`]: images packed into a few large files
-//! * [`Cifar`]: CIFAR-10's binary files; [`Fake`]: noise, for measuring speed
+//! * [`ilsvrc`]: ImageNet's archives as they were downloaded
+//! * [`tar`]: where the files of an archive lie; nothing is unpacked
+//! * [`mat`]: variables of MATLAB files
+//! * [`prepare`](mod@prepare): from a collection to shards; [`shards`]: images packed into a few
+//!   large files
+//! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
+//!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
+//! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
+//!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
 //! * [`Statistics`]: the mean image and the colours' principal components
 //! * [`Error`]: what can go wrong, with a path and what to do
@@ -33,8 +39,16 @@ pub mod collection;
 pub mod decode;
 mod error;
 mod fake;
+#[cfg(test)]
+mod faulty;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
+mod idx;
+pub mod ilsvrc;
+pub mod inspect;
 mod loader;
+pub mod mat;
 mod memory;
 mod open;
 mod parallel;
@@ -45,14 +59,17 @@ pub mod shapes;
 pub mod shards;
 mod source;
 mod statistics;
+pub mod tar;
+pub mod verify;
 
 pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
 pub use folder::Folder;
+pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
-pub use open::{Dataset, Options, open};
+pub use open::{Dataset, Options, open, stored_side};
 pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
 pub use shards::Shards;

@@ -1,8 +1,10 @@
 //! From what a user names to a training and a test set.
 
 use crate::folder::{Folder, Split};
-use crate::shards::{About, Shards};
-use crate::{Cifar, Error, Memory, ReadBuffer, Result, Shapes, Source, Statistics, bad_limit};
+use crate::shards::About;
+use crate::{
+    Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Shards, Source, Statistics, bad_limit,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,8 +45,9 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, a folder with CIFAR-10's binary files, a folder that has
-/// been prepared, or one of tar files in webdataset's layout (see [`shards`](crate::shards)).
+/// Opens `shapes`, a folder of images, a folder with the binary files of CIFAR-10, CIFAR-100 or
+/// MNIST, one that has been prepared, or one of tar files in webdataset's layout (see
+/// [`shards`](crate::shards)).
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
 /// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
@@ -68,6 +71,9 @@ pub fn open(
         )
     } else if Cifar::is_at(path) {
         let (train, test) = Cifar::open(path, options.side)?;
+        (Arc::new(train), Arc::new(test))
+    } else if Idx::is_at(path) {
+        let (train, test) = Idx::open(path, options.side)?;
         (Arc::new(train), Arc::new(test))
     } else if About::is_at(path) {
         let about = About::read(path)?;
@@ -95,18 +101,38 @@ pub fn open(
     Ok(set)
 }
 
+/// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
+/// a prepared folder's, and 64 pixels for `shapes`; `None` for files in folders, each of which has
+/// its own.
+///
+/// # Errors
+/// If MNIST's files have no readable header, or a prepared folder no readable description.
+pub fn stored_side(what: &str) -> Result<Option<usize>> {
+    let path = Path::new(what);
+    Ok(match what {
+        "shapes" => Some(64),
+        _ if Cifar::is_at(path) => Some(Cifar::SIDE),
+        _ if Idx::is_at(path) => Some(Idx::stored_size(path).map(|(h, w)| h.min(w))?),
+        _ if About::is_at(path) => Some(About::read(path)?.side),
+        _ => None,
+    })
+}
+
 /// Refuses what cannot be a folder of images, and says what was looked for.
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
-                    `val/<class>/`, a folder with `<class>/`, a folder with CIFAR-10's \
-                    `data_batch_1.bin`, a prepared folder with `dataset.json`, or tar files of \
-                    webdataset";
+                    `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
+                    `data_batch_1.bin`, CIFAR-100's `train.bin` or MNIST's \
+                    `train-images-idx3-ubyte`, a prepared folder with `dataset.json`, or one with \
+                    webdataset's tar files";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {
         "this is not a folder"
-    } else if path.join("data_batch_1").is_file() {
-        "this is the Python version of CIFAR-10, and the binary version is the one that can be read"
+    } else if path.join("data_batch_1").is_file()
+        || path.join("meta").is_file() && path.join("train").is_file()
+    {
+        "this is the Python version of CIFAR, and the binary version is the one that can be read"
     } else {
         return Ok(());
     };
@@ -139,7 +165,11 @@ impl Dataset {
                 self.notes
                     .push(format!("{count} of {len} images cannot be read; the first: {first}"));
             }
-            self.notes.extend(read.remarks());
+            for remark in read.remarks() {
+                if !self.notes.contains(&remark) {
+                    self.notes.push(remark); // where the test images are the training images
+                }
+            }
             *set = Arc::new(read);
         }
         Ok(())

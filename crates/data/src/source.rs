@@ -1,7 +1,7 @@
 //! Where images come from.
 
 use crate::Result;
-use augment::{Image, Resizer, View};
+use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
 
 /// A set of labelled images, all of one size, any of which can be read at any time by any thread.
@@ -115,8 +115,9 @@ impl ReadBuffer {
         into: &mut [u8],
     ) {
         if let [view] = views {
-            let place = (view.top, view.left);
-            self.resizer.square_crop(&self.decoded, side, place, size, into);
+            let (View { top, left, .. }, (height, width)) = (*view, size);
+            let part = Rectangle { top, left, height, width };
+            self.resizer.square_crop(&self.decoded, side, part, into);
         } else {
             self.resizer.square(&self.decoded, side, &mut self.image);
             copy_crops(&self.image.pixels, side, views, size, into);

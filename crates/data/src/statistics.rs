@@ -1,6 +1,6 @@
 //! What must be known about a training set before training: its mean, and how its colours vary.
 
-use crate::{ReadBuffer, Result, Source, parallel};
+use crate::{Error, ReadBuffer, Result, Source, parallel};
 use augment::{ColorForm, ColorShift};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ impl Statistics {
     /// `progress` hears how many images have been measured, from any thread.
     ///
     /// # Errors
-    /// If no image can be read.
+    /// If no image can be read: what is wrong with the first.
     pub fn of(
         source: &dyn Source,
         threads: usize,
@@ -49,7 +49,7 @@ impl Statistics {
     ) -> Result<Statistics> {
         let (height, width) = source.size();
         let count = sample.unwrap_or(usize::MAX).min(source.len());
-        let failure = Mutex::new(None);
+        let first_bad: Mutex<Option<(usize, Error)>> = Mutex::new(None);
         let done = AtomicUsize::new(0);
         let parts = parallel::for_each(
             threads,
@@ -59,7 +59,12 @@ impl Statistics {
                 let index = (position as u64 * source.len() as u64 / count as u64) as usize;
                 match source.read(index, buffer) {
                     Ok(image) => sums.add(image),
-                    Err(error) => *failure.lock().expect("no panic") = Some(error),
+                    Err(error) => {
+                        let mut first = first_bad.lock().expect("no panic");
+                        if first.as_ref().is_none_or(|&(earlier, _)| index < earlier) {
+                            *first = Some((index, error));
+                        }
+                    }
                 }
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if done.is_multiple_of(256) || done == count {
@@ -69,8 +74,8 @@ impl Statistics {
         );
         let mut total = Sums::zero(height * width);
         parts.iter().for_each(|(part, _)| total.merge(part));
-        match failure.into_inner().expect("no panic") {
-            Some(error) if total.images == 0 => Err(error),
+        match first_bad.into_inner().expect("no panic") {
+            Some((_, error)) if total.images == 0 => Err(error),
             _ => Ok(total.statistics()),
         }
     }

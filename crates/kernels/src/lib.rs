@@ -2,7 +2,36 @@
 //!
 //! One op, one folder, and in it the same files: `mod.rs` has the formula in the paper's symbols,
 //! the geometry, the checks and the match over the device; `reference.rs` is the op in plain loops
-//! with f64 sums, kept for ever as its specification; `cpu.rs` is the fast form.
+//! with f64 sums, kept for ever as its specification; `cpu.rs` is the fast form. Arguments always
+//! come in one order: device, geometry, what is read, what is written.
+//!
+//! * [`preprocess`]: from pixels to the network's input
+//! * [`conv`], [`linear`]: what is learned; [`gemm`]: the register tile that both stand on
+//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between
+//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
+//!
+//! ```
+//! use kernels::lrn::{self, Geometry, Region};
+//! use tensor::{DType, Device, Planner, Shape};
+//!
+//! // One pixel of three channels, normalised over windows of three: section 3.3 of the paper.
+//! let geometry = Geometry {
+//!     images: 1, height: 1, width: 1, channels: 3,
+//!     region: Region::AcrossChannels { towers: 1 },
+//!     size: 3, alpha: 1.0, beta: 0.5, k: 7.0, divide_alpha: false,
+//! };
+//! let mut planner = Planner::new();
+//! let x = planner.claim(DType::F32, Shape::from([1, 1, 1, 3]));
+//! let y = planner.claim(DType::F32, Shape::from([1, 1, 1, 3]));
+//! let mut device = Device::cpu(1);
+//! device.reserve(planner.total())?;
+//!
+//! device.upload(x, &[1.0f32, 2.0, 2.0]);
+//! lrn::forward(&mut device, &geometry, x, y)?;
+//! let middle = device.download::<f32>(y)[1]; // 2 / sqrt(7 + 1 + 4 + 4)
+//! assert!((middle - 0.5).abs() < 1e-6);
+//! # Ok::<(), tensor::Error>(())
+//! ```
 
 pub mod activation;
 pub mod conv;

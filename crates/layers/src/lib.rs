@@ -43,7 +43,7 @@ mod spec;
 
 pub use layer::{Layer, Phase, Wires};
 pub use nearest::nearest;
-pub use network::{Mode, Network};
+pub use network::{Mode, Network, PlannedRow};
 pub use parameters::{Parameter, Parameters, Role};
 pub use rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

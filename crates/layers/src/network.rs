@@ -18,7 +18,7 @@ pub enum Mode {
 /// A network for a fixed number of images, with every slot laid out.
 #[derive(Debug)]
 pub struct Network {
-    rows: Vec<Planned>,
+    rows: Vec<PlannedRow>,
     /// Images: `[images, height, width, channels]`.
     pub input: Slot,
     /// Class scores: `[images, classes]`.
@@ -31,9 +31,9 @@ pub struct Network {
     pub clock: Slot,
 }
 
-/// A row with its slots, and those whose life ends with it.
+/// A row on a device, with its slots and those whose life ends with it.
 #[derive(Debug)]
-struct Planned {
+pub struct PlannedRow {
     name: String,
     layer: Box<dyn Layer>,
     wires: Wires,
@@ -79,11 +79,7 @@ impl Network {
     /// # Errors
     /// If the device fails.
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
-        for row in &self.rows {
-            row.layer.forward(device, &row.wires, phase)?;
-            bury(device, &row.dead_after_forward);
-        }
-        Ok(())
+        self.rows.iter().try_for_each(|row| row.forward(device, phase))
     }
 
     /// From `d_output` to every parameter's gradient. Overwrites the gradients of activations as it
@@ -96,17 +92,56 @@ impl Network {
     /// If the network was planned for inference.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         assert!(self.d_output.is_some(), "a network planned for inference has no backward pass");
-        let first = self.rows.iter().position(|row| row.learns).unwrap_or(self.rows.len());
-        for row in self.rows[first..].iter().rev() {
-            row.layer.backward(device, &row.wires)?;
-            bury(device, &row.dead_after_backward);
-        }
+        self.rows.iter().rev().try_for_each(|row| row.backward(device))
+    }
+
+    /// The rows in order, for whoever watches or times them one by one.
+    pub fn rows(&self) -> &[PlannedRow] {
+        &self.rows
+    }
+}
+
+impl PlannedRow {
+    /// As in [`RowInfo::name`](crate::RowInfo::name); a fused row has the name of its first.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it reads.
+    pub fn input(&self) -> Slot {
+        self.wires.x
+    }
+
+    /// Where it writes.
+    pub fn output(&self) -> Slot {
+        self.wires.y
+    }
+
+    /// Whether it has a backward pass: rows below the first that learns have none.
+    pub fn goes_backward(&self) -> bool {
+        self.wires.dy.is_some()
+    }
+
+    /// Its part of [`Network::forward`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
+        self.layer.forward(device, &self.wires, phase)?;
+        bury(device, &self.dead_after_forward);
         Ok(())
     }
 
-    /// Every row's name and output, in order.
-    pub fn activations(&self) -> impl Iterator<Item = (&str, Slot)> {
-        self.rows.iter().map(|row| (row.name.as_str(), row.wires.y))
+    /// Its part of [`Network::backward`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn backward(&self, device: &mut Device) -> Result<()> {
+        if self.goes_backward() {
+            self.layer.backward(device, &self.wires)?;
+            bury(device, &self.dead_after_backward);
+        }
+        Ok(())
     }
 }
 
@@ -134,8 +169,8 @@ fn plan_forward(
     mode: Mode,
     planner: &mut Planner,
     threads: usize,
-) -> Vec<Planned> {
-    let mut rows: Vec<Planned> = Vec::with_capacity(layers.len());
+) -> Vec<PlannedRow> {
+    let mut rows: Vec<PlannedRow> = Vec::with_capacity(layers.len());
     let (mut x, mut next_parameter) = (input, 0);
     for (name, layer) in layers {
         let y = planner.claim(DType::F32, layer.output());
@@ -162,7 +197,14 @@ fn plan_forward(
             clock,
         };
         let (learns, dead_after_backward) = (!own.is_empty(), Vec::new());
-        rows.push(Planned { name, layer, wires, learns, dead_after_forward, dead_after_backward });
+        rows.push(PlannedRow {
+            name,
+            layer,
+            wires,
+            learns,
+            dead_after_forward,
+            dead_after_backward,
+        });
         x = y;
     }
     rows
@@ -170,7 +212,7 @@ fn plan_forward(
 
 /// Walks the rows backwards: claims a gradient for each input, and ends the lives of the row's
 /// output and of that output's gradient. Returns the slot of the output's gradient.
-fn plan_backward(rows: &mut [Planned], planner: &mut Planner, threads: usize) -> Slot {
+fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, threads: usize) -> Slot {
     let first = rows.iter().position(|row| row.learns).unwrap_or(rows.len());
     let output = rows.last().expect("a network has rows").wires.y;
     let d_output = planner.claim(DType::F32, output.shape());

@@ -24,6 +24,10 @@ pub enum Purpose {
     Replace = 7,
     /// Tests and benchmarks.
     Test = 8,
+    /// The rectangle that a random resized crop takes; index: the sample.
+    Resized = 9,
+    /// The colour jitter of a training image; index: the sample.
+    Jitter = 10,
 }
 
 /// The random numbers named by (seed, purpose, epoch, index).

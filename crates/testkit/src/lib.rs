@@ -9,6 +9,7 @@
 //! * [`gradient`]: central differences, and the adjoint test for linear maps
 //! * [`CountingAllocator`], [`allocations_during`]: proof that a step allocates nothing
 //! * [`geometry`]: proptest strategies for sizes that find mistakes
+//! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: files of MATLAB
 //!
 //! ```
 //! use testkit::{Slots, close, each_device, random_array};
@@ -28,10 +29,13 @@ mod compare;
 mod devices;
 pub mod geometry;
 pub mod gradient;
+pub mod mat;
+mod miniature;
 mod slots;
 
 pub use allocations::{CountingAllocator, allocations_during};
 pub use arrays::{distinct_array, random_array};
 pub use compare::{Values, bits_equal, close};
 pub use devices::{each_device, same_bits_for_threads};
+pub use miniature::{Miniature, Synset};
 pub use slots::Slots;

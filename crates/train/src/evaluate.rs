@@ -1,13 +1,10 @@
 //! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
-//! paper).
+//! paper), or nine (the 2012 source's way with CIFAR).
 
 use crate::metrics::Tally;
 use crate::step::Step;
 use crate::{Result, Stop};
-use data::{IGNORED, Loader, Views};
-
-/// Views of an image in a test of ten.
-const TEN: usize = 10;
+use data::{IGNORED, Loader};
 
 /// Tests on everything that `loader`, made for testing, has to give; `watch` hears of images done
 /// and of how many. `None` if a stop was asked for before the end.
@@ -20,9 +17,9 @@ pub fn evaluate(
     stop: &Stop,
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<Tally>> {
-    let ten = matches!(loader.plan().views, Views::Ten);
+    let views = loader.plan().views_per_image();
     let images = loader.source().len() as u64;
-    let mut probabilities = vec![0.0; if ten { step.images() * step.classes() } else { 0 }];
+    let mut probabilities = vec![0.0; if views > 1 { step.images() * step.classes() } else { 0 }];
     let mut total = Tally::default();
     loader.start_at(0, 0);
     while let Some(batch) = loader.next_batch()? {
@@ -30,9 +27,10 @@ pub fn evaluate(
             return Ok(None);
         }
         let tally = step.test(&batch)?;
-        if ten {
+        if views > 1 {
             step.probabilities(&mut probabilities);
-            total.add(averaged(&probabilities, &batch.labels, step.classes()));
+            let classes = step.classes();
+            total.add(averaged(&probabilities, &batch.labels, views, classes));
         } else {
             total.add(tally);
         }
@@ -41,16 +39,16 @@ pub fn evaluate(
     Ok(Some(total))
 }
 
-/// The tally of whole images, each from the mean of its ten rows of probabilities.
-fn averaged(probabilities: &[f32], labels: &[u32], classes: usize) -> Tally {
+/// The tally of whole images, each from the mean of its `count` rows of probabilities.
+fn averaged(probabilities: &[f32], labels: &[u32], count: usize, classes: usize) -> Tally {
     let mut total = Tally::default();
     let mut mean = vec![0.0; classes];
-    let views = probabilities.chunks_exact(TEN * classes).zip(labels.chunks_exact(TEN));
+    let views = probabilities.chunks_exact(count * classes).zip(labels.chunks_exact(count));
     for (views, labels) in views.filter(|(_, labels)| labels[0] != IGNORED) {
         mean.fill(0.0);
         for view in views.chunks_exact(classes) {
             let terms = mean.iter_mut().zip(view);
-            terms.for_each(|(mean, &p)| *mean += f64::from(p) / TEN as f64);
+            terms.for_each(|(mean, &p)| *mean += f64::from(p) / count as f64);
         }
         total.add(Tally::of_probabilities(&mean, labels[0] as usize));
     }
@@ -70,7 +68,7 @@ mod tests {
         probabilities.extend([0.5f32; 20]); // padding
         let mut labels = vec![0; 10];
         labels.extend([IGNORED; 10]);
-        let tally = averaged(&probabilities, &labels, 2);
+        let tally = averaged(&probabilities, &labels, 10, 2);
         assert_eq!((tally.images, tally.top1_errors), (1.0, 0.0));
         assert!((tally.loss + 0.532f64.ln()).abs() < 1e-6, "{}", tally.loss);
     }

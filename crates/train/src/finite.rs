@@ -51,6 +51,6 @@ fn first_value(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<Stri
 }
 
 fn first_activation(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
-    let mut rows = network.activations();
-    rows.find(|(_, output)| !finite(*output)).map(|(name, _)| name.to_string())
+    let spoilt = network.rows().iter().find(|row| !finite(row.output()));
+    spoilt.map(|row| row.name().to_string())
 }

@@ -1,5 +1,9 @@
 //! How a network is trained: one value, readable as a page and writable as TOML.
 
+mod variation;
+
+pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
+
 use crate::schedule::{Schedule, Setting};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,30 +73,6 @@ pub enum Mean {
     Image,
     /// The training set's mean colour.
     Color,
-}
-
-/// How training images are varied.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Augment {
-    /// Crops at random places; otherwise the centre.
-    pub crop: bool,
-    /// Mirrors every other image.
-    pub mirror: bool,
-    /// Standard deviation of the colour shift along the principal components; 0: none.
-    pub color: f64,
-    /// Whose colour shift.
-    pub form: ColorForm,
-}
-
-/// Whose colour shift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ColorForm {
-    /// Added, as in section 4.1 of the paper.
-    Paper,
-    /// Added, then the whole divided by one plus its strength, as in the 2012 source.
-    Source,
 }
 
 /// What one layer, or all whose names fit a pattern, differ in.
@@ -206,7 +186,7 @@ impl Recipe {
     pub fn side(&self, height: usize, width: usize) -> usize {
         let crop = height.max(width);
         self.input.side.unwrap_or(match crop {
-            _ if !self.augment.crop => crop,
+            _ if !self.augment.crop && self.augment.resized.is_none() => crop,
             200..=256 => 256,
             _ => crop + crop / 8,
         })
@@ -214,7 +194,7 @@ impl Recipe {
 
     /// The same recipe without chance in the images: centre crops as they are.
     pub fn without_augmentation(mut self) -> Recipe {
-        self.augment = Augment { crop: false, mirror: false, color: 0.0, ..self.augment };
+        self.augment = Augment { form: self.augment.form, ..Augment::NONE };
         self
     }
 

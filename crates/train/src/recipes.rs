@@ -62,7 +62,7 @@ pub fn paper() -> Recipe {
         decay: 0.0005,
         bias: Bias { rate: 1.0, decay: 1.0, scheduled: true },
         input: Input { mean: Mean::Image, scale: 1.0, side: None },
-        augment: Augment { crop: true, mirror: true, color: 0.1, form: ColorForm::Paper },
+        augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },
         schedule: Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 },
         layers: layers([
             ("*", start(normal(0.01), constant(0.0))),
@@ -89,7 +89,13 @@ pub fn source() -> Recipe {
         base: "source".into(),
         epochs: 91,
         bias: Bias { rate: 2.0, decay: 0.0, scheduled: true },
-        augment: Augment { crop: true, mirror: true, color: 0.1, form: ColorForm::Source },
+        augment: Augment {
+            crop: true,
+            mirror: true,
+            color: 0.1,
+            form: ColorForm::Source,
+            ..Augment::NONE
+        },
         schedule: Schedule::Phases {
             phases: vec![
                 phase(1, 1.0),
@@ -119,7 +125,7 @@ pub fn caffe() -> Recipe {
         base: "caffe".into(),
         batch: 256,
         bias: Bias { rate: 2.0, decay: 0.0, scheduled: true },
-        augment: Augment { crop: true, mirror: true, color: 0.0, form: ColorForm::Paper },
+        augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![20, 40, 60, 80], factor: 0.1 },
         layers: layers([
             ("*", start(normal(0.01), constant(0.0))),
@@ -141,7 +147,7 @@ pub fn torchvision() -> Recipe {
         batch: 256,
         decay: 0.0001,
         input: Input { mean: Mean::Color, scale: 1.0 / (0.226 * 255.0), side: None },
-        augment: Augment { crop: true, mirror: true, color: 0.0, form: ColorForm::Paper },
+        augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![30, 60], factor: 0.1 },
         layers: layers([("*", start(Init::FanInUniform, Init::FanInUniform))]),
         ..paper()
@@ -229,7 +235,7 @@ fn cifar() -> Recipe {
     Recipe {
         rate: 0.001,
         bias: Bias { rate: 2.0, decay: 0.0, scheduled: false },
-        augment: Augment { crop: false, mirror: false, color: 0.0, form: ColorForm::Paper },
+        augment: Augment::NONE,
         schedule: Schedule::Constant {},
         ..paper()
     }

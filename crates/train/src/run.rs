@@ -4,12 +4,12 @@ use crate::evaluate::evaluate;
 use crate::folder::{Record, RunFolder, State, Status};
 use crate::metrics::{Score, Tally};
 use crate::observe::{Observer, Recent, StepReport, ValidationReport};
-use crate::recipe::{ColorForm, Mean, Recipe};
+use crate::recipe::{Mean, Recipe};
 use crate::schedule;
 use crate::step::{Plan, Step};
 use crate::weights::{About, Values, Weights};
 use crate::{Error, Result, Stop};
-use data::{Loader, Source, Statistics, Views};
+use data::{Loader, Source, Statistics};
 use layers::{Mode, Spec};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,8 +59,10 @@ impl Job {
     /// Lays the network out for this job on a device with `threads` threads.
     ///
     /// # Errors
-    /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops.
+    /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
+    /// augmentation is out of range.
     pub fn plan(&self, threads: usize) -> Result<Plan> {
+        self.recipe.augment.check().map_err(Error::Recipe)?;
         let (stored_height, stored_width) = self.train.size();
         let [height, width, _] = self.spec.input;
         if height > stored_height || width > stored_width {
@@ -108,15 +110,7 @@ impl Job {
     }
 
     fn color_shift(&self, on: bool) -> Option<augment::ColorShift> {
-        let augment = &self.recipe.augment;
-        (on && augment.color > 0.0).then(|| {
-            let shift = self.statistics.color_shift(augment.color as f32);
-            let form = match augment.form {
-                ColorForm::Paper => augment::ColorForm::Paper,
-                ColorForm::Source => augment::ColorForm::Source,
-            };
-            augment::ColorShift { form, ..shift }
-        })
+        on.then(|| self.recipe.augment.color_shift(&self.statistics)).flatten()
     }
 
     /// What is subtracted from an image.
@@ -138,9 +132,8 @@ impl Job {
     }
 
     fn training_loader(&self) -> Loader {
-        let ([height, width, _], augment) = (self.spec.input, &self.recipe.augment);
-        let mut plan = data::Plan::training(self.recipe.batch, (height, width), self.seed);
-        plan.views = Views::One { random_place: augment.crop, mirror: augment.mirror };
+        let [height, width, _] = self.spec.input;
+        let plan = self.recipe.augment.plan(self.recipe.batch, (height, width), self.seed);
         Loader::new(Arc::clone(&self.train), plan, self.workers, 0)
     }
 }

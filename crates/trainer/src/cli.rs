@@ -33,6 +33,9 @@ pub enum Command {
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
+    /// Check, measure or show a data set
+    #[command(after_help = DATA_EXAMPLES)]
+    Data(DataArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -57,6 +60,13 @@ Examples:
   alexnet describe --model alexnet > net.toml --toml
   alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
 
+const DATA_EXAMPLES: &str = "\
+Examples:
+  alexnet data verify imagenet --json           decode every file; exit code 3 if one is unusable
+  alexnet data stats imagenet                   classes, sizes, mean colour, PCA of the colours
+  alexnet data show shapes                      what alexnet-64 sees, in contact-sheet.png
+  alexnet data show imagenet --model alexnet --set recipe.augment.resized={} --out crops.png";
+
 /// `alexnet train`.
 #[derive(Debug, Default, Args)]
 pub struct TrainArgs {
@@ -66,8 +76,8 @@ pub struct TrainArgs {
     /// How to train: a built-in recipe [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// `shapes` (generated), a folder of images (train/CLASS/*), or of CIFAR-10 binaries [default:
-    /// shapes]
+    /// `shapes` (generated), a folder of images (train/CLASS/*), or of the binary files of CIFAR
+    /// or MNIST [default: shapes]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
@@ -83,10 +93,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Learning rate that the schedule starts from
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Names every random draw; the same seed gives the same bits [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Settings in TOML: any part of a run's config.toml
     #[arg(long, value_name = "FILE")]
@@ -169,6 +179,9 @@ pub struct EvalArgs {
     /// Average over the four corners, the centre and their mirror images (section 4.1 of the paper)
     #[arg(long)]
     pub ten_crop: bool,
+    /// Average over a grid of nine views, not mirrored: the 2012 source's way with CIFAR
+    #[arg(long, conflicts_with = "ten_crop")]
+    pub multiview: bool,
     /// Images at a time
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch_size: usize,
@@ -198,4 +211,91 @@ pub struct DescribeArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `alexnet data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What can be done with a data set.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Decode every file, and say what is wrong with it or worth knowing
+    Verify(VerifyArgs),
+    /// Count the images of each class; their sizes, mean colour and the PCA of their colours
+    Stats(StatsArgs),
+    /// Write one picture of what a network sees while it learns
+    Show(ShowArgs),
+}
+
+/// `alexnet data verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A folder; all image files below it are read
+    #[arg(value_name = "DIR")]
+    pub data: String,
+    /// Report images whose shorter side has fewer pixels
+    #[arg(long, value_name = "N")]
+    pub smaller_than: Option<usize>,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet data stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// As after `train --data`
+    #[arg(value_name = "shapes|DIR")]
+    pub data: String,
+    /// Measure colours on centre squares of this side [default: 256, or as the images are stored]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub side: Option<u32>,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet data show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// As after `train --data`
+    #[arg(value_name = "shapes|DIR")]
+    pub data: String,
+    /// The picture, a PNG
+    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
+    pub out: PathBuf,
+    /// As in `train`
+    #[arg(long, value_name = "NAME|FILE")]
+    pub model: Option<String>,
+    /// As in `train`
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// As in `train`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Names every random draw
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// Images down
+    #[arg(long, value_name = "N", default_value = "6",
+        value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub rows: u32,
+    /// Images across
+    #[arg(long, value_name = "N", default_value = "8",
+        value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub columns: u32,
+    /// How progress is shown (on stderr)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
 }

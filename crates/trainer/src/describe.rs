@@ -102,14 +102,16 @@ fn as_text(spec: &Spec, images: usize) -> Result<String> {
     );
     let dash = |n: usize| if n == 0 { String::new() } else { grouped(n) };
     for row in &rows {
-        text += &format!(
-            "{:names$}  {:summaries$}  {:>15}  {:>12}  {:>15}\n",
+        let line = format!(
+            "{:names$}  {:summaries$}  {:>15}  {:>12}  {:>15}",
             row.name,
             row.summary,
             row.output.to_string(),
             dash(row.parameters),
             dash(row.macs),
         );
+        text += line.trim_end();
+        text += "\n";
     }
     let (parameters, macs) = (spec.parameters()?, spec.macs()?);
     text += &format!(

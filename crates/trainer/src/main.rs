@@ -3,12 +3,14 @@
 //! * [`cli`]: what can be typed
 //! * [`settings`]: from what was typed to what is meant
 //! * [`images`]: from the name of a data set to the two sources of a run
-//! * [`train`](crate::training), [`eval`](crate::testing), [`describe`]: the three verbs
+//! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
+//!   [`data`](crate::datasets): the verbs
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
 
 mod cli;
+mod datasets;
 mod describe;
 mod fault;
 mod images;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Train(args) => training::train(args),
         Command::Eval(args) => testing::eval(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
+        Command::Data(args) => datasets::run(args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -102,6 +102,7 @@ impl Settings {
         finite("recipe.rate (--lr)", recipe.rate, 0.0)?;
         finite("recipe.decay", recipe.decay, 0.0)?;
         finite("recipe.momentum", recipe.momentum, 0.0)?;
+        recipe.augment.check().map_err(Fault::usage)?;
         let positive = |name: &str, value: Option<u64>| match value {
             Some(0) => Err(Fault::usage(format!("{name} is 0; it must be at least 1"))),
             _ => Ok(()),
@@ -268,7 +269,7 @@ fn line_of(text: &str, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use train::recipe::Init;
+    use train::recipe::{Init, ResizedCrop};
     use train::schedule::Schedule;
 
     fn set(assignments: &[&str]) -> Result<Settings> {
@@ -299,10 +300,13 @@ mod tests {
     #[test]
     fn keys_reach_any_depth() {
         let settings = set(&[
+            "model=alexnet",
             "recipe.rate=0.5",
             "recipe.schedule.kind=constant",
             r#"recipe.layers."conv*".weights=normal 0.5"#,
             "recipe.layers.conv2.biases=constant 0.1",
+            "recipe.augment.resized={}",
+            "recipe.augment.jitter.hue=0.25",
             "max_steps=7",
         ])
         .unwrap();
@@ -310,6 +314,8 @@ mod tests {
         assert_eq!(settings.recipe.schedule, Schedule::Constant {});
         assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
         assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
+        assert_eq!(settings.recipe.augment.resized, Some(ResizedCrop::default()));
+        assert_eq!(settings.recipe.augment.jitter.unwrap().hue, 0.25);
         assert_eq!(settings.max_steps, Some(7));
     }
 
@@ -333,6 +339,8 @@ mod tests {
             ("recipe.rate=fast", "invalid type"),
             ("recipe.rate", "write KEY=VALUE"),
             ("recipe.batch=0", "must be at least 1"),
+            ("recipe.augment.resized={area=[1, 0.5]}", "recipe.augment.resized.area is [1.0, 0.5]"),
+            ("recipe.augment.jitter={hu=0.1}", "did you mean `hue`?"),
             ("recipe.rate=nan", "recipe.rate (--lr) is NaN"),
         ] {
             let message = message(&[assignment]);

@@ -15,9 +15,6 @@ use tensor::Device;
 use train::evaluate::evaluate;
 use train::weights::Weights;
 
-/// Rows of a batch that one image takes when it is seen ten times.
-const VIEWS: usize = 10;
-
 /// Runs the command.
 ///
 /// # Errors
@@ -38,16 +35,17 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let images = open_images(args, config.as_ref(), side, weights.about.classes.len())?;
     images.notes.iter().for_each(|note| observer.note(note));
     check_classes(&weights, &images, &path)?;
-    let rows = if args.ten_crop { args.batch_size.max(1) * VIEWS } else { args.batch_size.max(1) };
+    let (plan, views) = plan(args, (height, width));
+    if args.multiview && side == height && side == width {
+        observer.note(
+            "the images are stored at the size that the network sees: all nine views are the same",
+        );
+    }
     let mean = (weights.about.input.mean, [side, side]);
-    let mut step =
-        train::step::Plan::new(spec, rows, Mode::Infer, mean, device.threads())?.open(device)?;
+    let mut step = train::step::Plan::new(spec, plan.rows, Mode::Infer, mean, device.threads())?
+        .open(device)?;
     step.set_input(&weights.mean.values, weights.about.input.scale);
     step.upload_weights(&weights, &path)?;
-    let plan = match args.ten_crop {
-        true => Plan::ten_views(rows, (height, width)),
-        false => Plan::testing(rows, (height, width)),
-    };
     let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
 
     let began = Instant::now();
@@ -61,7 +59,6 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         return Ok(signals::exit_code(signal));
     };
     let (score, seconds) = (tally.score(), began.elapsed().as_secs_f64());
-    let views = if args.ten_crop { VIEWS } else { 1 };
     let images_per_s = score.images as f64 / seconds.max(1e-9);
     if args.output.json {
         let line = json!({
@@ -89,6 +86,18 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         );
     }
     Ok(0)
+}
+
+/// How the images are seen, and in how many rows each.
+fn plan(args: &EvalArgs, crop: (usize, usize)) -> (Plan, usize) {
+    let images = args.batch_size.max(1);
+    let of_rows = match (args.ten_crop, args.multiview) {
+        (true, _) => Plan::ten_views,
+        (false, true) => Plan::nine_views,
+        (false, false) => Plan::testing,
+    };
+    let views = of_rows(1, crop).views_per_image();
+    (of_rows(images * views, crop), views)
 }
 
 /// The file of weights, and the settings of its run if it lies in one.

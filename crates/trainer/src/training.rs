@@ -65,6 +65,8 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
     say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
 
+    device.check_room(plan.memory().total)?; // before anything is written
+
     let stop = signals::listen()?; // until here a signal ends the program: there is nothing to save
     let mut folder = match &args.run {
         Some(path) => RunFolder::create(path)?,

@@ -88,9 +88,16 @@ fn every_failure_has_its_code() {
     let status: Value = read_json(&Path::new(&run).join("run.json"));
     assert_eq!(status["status"], "failed");
 
+    let run = scratch.path("too-large");
+    let (_, stderr) =
+        expect(1, &["train", "--run", &run, "--fake-data", "64", "--batch-size", "100000000"]);
+    assert!(stderr.contains("are free: use a smaller batch"), "{stderr}");
+    assert!(!Path::new(&run).exists(), "nothing is left of a run that could not begin");
+
     let (_, stderr) = expect(6, &["train", "--device", "cuda"]);
     assert!(stderr.contains("--device cpu"), "{stderr}");
-    let (_, stderr) = expect(2, &tiny(&run, &[]));
+    let diverged = scratch.path("diverged");
+    let (_, stderr) = expect(2, &tiny(&diverged, &[]));
     assert!(stderr.contains("not empty"), "{stderr}");
     if cfg!(target_os = "linux") {
         expect(7, &tiny("/proc/alexnet-run", &["--progress", "none"]));
@@ -139,6 +146,9 @@ fn a_run_leaves_all_that_is_promised_and_its_test_can_be_repeated() {
     }
     let (stdout, _) = expect(0, &["eval", "--run", &run, "--ten-crop"]);
     assert!(stdout.contains("10 views: loss"), "{stdout}");
+    let (stdout, stderr) = expect(0, &["eval", "--run", &run, "--multiview"]);
+    assert!(stdout.contains("9 views: loss") && !stderr.contains("all nine"), "{stdout}{stderr}");
+    expect(2, &["eval", "--run", &run, "--multiview", "--ten-crop"]);
 }
 
 #[test]
@@ -195,6 +205,123 @@ fn overfitting_learns_by_heart() {
     {
         assert!(config.contains(said), "{said}: {config}");
     }
+}
+
+#[test]
+fn modern_augmentation_trains_and_is_kept() {
+    let scratch = Scratch::new("modern");
+    let run = scratch.path("run");
+    let set = ["--set", "recipe.augment.resized={}", "--set", "recipe.augment.jitter.hue=0.1"];
+    let few = ["--max-steps", "3", "--progress", "none"];
+    expect(0, &tiny(&run, &[set.as_slice(), &few].concat()));
+    let config = fs::read_to_string(Path::new(&run).join("config.toml")).unwrap();
+    for said in ["[recipe.augment.resized]", "area = [0.08, 1.0]", "hue = 0.1"] {
+        assert!(config.contains(said), "{said}: {config}");
+    }
+}
+
+/// Two classes of some PNG files each, with one that is no image and one that is grey.
+fn pictures(scratch: &Scratch) -> String {
+    for (class, shade) in [("cats", 40), ("dogs", 200)] {
+        let folder = scratch.0.join("pictures").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..12u8 {
+            let file = fs::File::create(folder.join(format!("{number:02}.png"))).unwrap();
+            let mut encoder = png::Encoder::new(file, 30 + u32::from(number), 20);
+            let channels = if class == "dogs" && number == 3 { 1 } else { 3 };
+            encoder.set_color(if channels == 1 {
+                png::ColorType::Grayscale
+            } else {
+                png::ColorType::Rgb
+            });
+            let pixels = vec![shade + number; (30 + usize::from(number)) * 20 * channels];
+            encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        }
+    }
+    scratch.path("pictures")
+}
+
+#[test]
+fn verify_names_every_file_that_is_wrong() {
+    let scratch = Scratch::new("verify");
+    let folder = pictures(&scratch);
+    let (stdout, _) = expect(0, &["data", "verify", &folder]);
+    assert!(stdout.contains("03.png: grey, spread"), "{stdout}");
+    assert!(stdout.ends_with("24 files, 0 unusable\n"), "{stdout}");
+    fs::write(Path::new(&folder).join("cats/05.png"), "<html>").unwrap();
+    let arguments = ["data", "verify", &folder, "--json", "--smaller-than", "21"];
+    let (stdout, _) = expect(3, &arguments);
+    let report = last_line(&stdout);
+    assert_eq!((&report["files"], &report["unusable"]), (&24.into(), &1.into()));
+    assert_eq!(report["kinds"]["not-an-image"], 1);
+    assert_eq!(report["kinds"]["small"], 23);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 25);
+    assert!(report["findings"][5]["name"].as_str().unwrap().ends_with("cats/05.png"), "{report}");
+    let (stdout, _) = expect(3, &["data", "verify", &folder]);
+    assert!(stdout.contains("not-an-image           1  unusable"), "{stdout}");
+    let (_, stderr) = expect(3, &["data", "verify", &scratch.path("nothing")]);
+    assert!(stderr.contains("No such file"), "{stderr}");
+    fs::create_dir(scratch.0.join("empty")).unwrap();
+    let (_, stderr) = expect(3, &["data", "verify", &scratch.path("empty")]);
+    assert!(stderr.contains("no image file below it"), "{stderr}");
+    expect(2, &["data", "verify"]);
+    expect(2, &["data"]);
+}
+
+#[test]
+fn stats_count_and_measure() {
+    let scratch = Scratch::new("stats");
+    let folder = pictures(&scratch);
+    let (stdout, _) = expect(0, &["data", "stats", &folder, "--json", "--side", "16"]);
+    let stats = last_line(&stdout);
+    assert_eq!(
+        (&stats["train"], &stats["test"], &stats["side"]),
+        (&22.into(), &2.into(), &16.into())
+    );
+    assert_eq!(stats["classes"][1]["name"], "dogs");
+    assert_eq!(stats["classes"][1]["train"], 11);
+    assert_eq!(stats["heights"]["max"], 20);
+    assert_eq!((&stats["widths"]["min"], &stats["widths"]["max"]), (&30.into(), &41.into()));
+    // Grey images: one component, along the diagonal of the colours' cube.
+    let first = stats["pca"]["eigenvectors"][0][1].as_f64().unwrap();
+    assert!((first.abs() - 3f64.sqrt().recip()).abs() < 1e-6, "{stats}");
+    let mean = stats["mean"][0].as_f64().unwrap();
+    assert!((110.0..140.0).contains(&mean), "{stats}");
+    let (stdout, _) = expect(0, &["data", "stats", &folder]);
+    for said in ["22 training and 2 test images in 2 classes", "cats", "median", "PCA 1:"] {
+        assert!(stdout.contains(said), "{said}: {stdout}");
+    }
+}
+
+#[test]
+fn show_writes_a_sheet_and_says_where() {
+    let scratch = Scratch::new("show");
+    let (folder, out) = (pictures(&scratch), scratch.path("sheet.png"));
+    let few = ["--out", &out, "--rows", "2", "--columns", "3", "--model", "cifar-19pct"];
+    let sheet = |more: &[&str]| {
+        let (stdout, _) = expect(0, &[&["data", "show", &folder], &few[..], more].concat());
+        assert!(
+            stdout.starts_with(&format!("{out}: 6 images of 32 x 32 as cifar-19pct")),
+            "{stdout}"
+        );
+        fs::read(&out).unwrap()
+    };
+    let plain = sheet(&[]);
+    assert!(plain == sheet(&[]), "the same seed, another sheet");
+    assert!(plain != sheet(&["--seed", "1"]), "another seed, the same sheet");
+    assert!(plain != sheet(&["--recipe", "paper"]), "other colours, the same sheet");
+    assert!(plain != sheet(&["--set", "recipe.augment.jitter.brightness=0.5"]));
+    let reader = png::Decoder::new(std::io::Cursor::new(plain)).read_info().unwrap();
+    let info = reader.info();
+    assert_eq!((info.height, info.width), (6 + 2 * (128 + 8 + 12), 6 + 3 * (128 + 6)));
+    expect(0, &["data", "show", "shapes", "--out", &out]);
+    let (_, stderr) =
+        expect(7, &["data", "show", "shapes", "--out", &scratch.path("no/sheet.png")]);
+    assert!(stderr.contains("no/sheet.png: cannot write"), "{stderr}");
+    expect(2, &["data", "show", "shapes", "--rows", "0"]);
+    let small = ["data", "show", "shapes", "--set", "recipe.input.side=20"];
+    let (_, stderr) = expect(2, &small);
+    assert!(stderr.contains("raise recipe.input.side"), "{stderr}");
 }
 
 #[test]

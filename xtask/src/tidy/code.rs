@@ -84,7 +84,7 @@ fn end_of_raw_string(chars: &[char], at: usize) -> usize {
 fn is_inside_word(chars: &[char], at: usize) -> bool {
     let before = |back: usize| at.checked_sub(back).map(|at| chars[at]);
     let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    letter(before(1)) && !(before(1) == Some('b') && !letter(before(2)))
+    letter(before(1)) && (before(1) != Some('b') || letter(before(2)))
 }
 
 #[cfg(test)]

@@ -154,6 +154,9 @@ fn bombs_are_refused_before_anything_is_reserved() {
     let frame = huge.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     huge[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]);
     assert!(decoded(&huge).is_err());
+    huge[frame + 5..frame + 9].copy_from_slice(&[0x2B, 0x2B, 0x2B, 0x2B]);
+    let reason = decoded(&huge).unwrap_err();
+    assert!(reason.contains("bytes cannot hold 11051 x 11051 pixels"), "{reason}");
     let folder = ScratchDir::new();
     let path = folder.png("strip.png", (1, 9000), [1, 2, 3]);
     let error = read_square(&path, 256, &mut ReadBuffer::default()).unwrap_err();

@@ -113,4 +113,10 @@ fn both_sets_must_have_the_same_classes() {
         let path = folder.path().join(lacking).display().to_string();
         assert!(said.starts_with(&path) && said.contains("class `b` is missing"), "{said}");
     }
+    // What is missing is said, too, where a test set is left with one class.
+    let folder = ScratchDir::new();
+    fill(&folder, "train", &[("a", 1), ("b", 1)]);
+    fill(&folder, "val", &[("a", 1)]);
+    let said = message(Folder::split(folder.path(), 8));
+    assert!(said.contains("val: class `b` is missing"), "{said}");
 }

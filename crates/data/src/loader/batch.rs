@@ -2,7 +2,7 @@
 
 use super::{Pass, Plan};
 use crate::{Error, ReadBuffer, Result, Source};
-use augment::{ColorShift, View};
+use augment::{ColorShift, Resizer, View};
 use random::{Purpose, Stream};
 
 /// The label of a row that takes no part: padding, or an image that could not be read.
@@ -11,6 +11,9 @@ pub const IGNORED: u32 = u32::MAX;
 /// How many images are tried in place of a bad one. They are drawn by seed, epoch and image, so
 /// that every run takes the same.
 const REPLACEMENTS: usize = 32;
+
+/// Rows that an image takes at most.
+const MOST_VIEWS: usize = 10;
 
 /// A batch in host memory: `rows` crops and what the network must know about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +39,14 @@ pub struct Batch {
     pub position: usize,
 }
 
+/// What a worker keeps from batch to batch, so that reading allocates nothing new.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    buffer: ReadBuffer,
+    /// From a rectangle to the crop's size.
+    resizer: Resizer,
+}
+
 impl Batch {
     pub(super) fn new(plan: &Plan) -> Batch {
         Batch {
@@ -57,19 +68,19 @@ impl Batch {
         source: &dyn Source,
         plan: &Plan,
         (epoch, position): (u32, usize),
-        buffer: &mut ReadBuffer,
+        desk: &mut Desk,
         bad: &mut Vec<(u32, Error)>,
         at: &mut usize,
     ) -> Result<()> {
         let views = plan.views_per_image();
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
-        for (image, &sample) in samples.iter().enumerate() {
+        for (image, sample) in samples.enumerate() {
             let mut others = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
             let mut tries = 0;
             *at = sample;
             loop {
-                let read = self.fill_rows(source, plan, image * views, *at, buffer);
+                let read = self.fill_rows(source, plan, image * views, *at, desk);
                 let read = read.inspect_err(|error| bad.push((*at as u32, error.clone())));
                 tries += 1;
                 match (read, plan.pass) {
@@ -90,31 +101,39 @@ impl Batch {
         plan: &Plan,
         first: usize,
         sample: usize,
-        buffer: &mut ReadBuffer,
+        desk: &mut Desk,
     ) -> Result<()> {
+        let (epoch, drawn_for) = (self.epoch, sample as u32);
         let (square, whole) = (source.size(), source.size_of(sample));
-        let mut views = [View { top: 0, left: 0, mirror: false }; 10];
+        let mut views = [View { top: 0, left: 0, mirror: false }; MOST_VIEWS];
         let views = &mut views[..plan.views_per_image()];
-        for (number, view) in views.iter_mut().enumerate() {
-            *view = plan.view(self.epoch, sample as u32, whole, number);
-        }
         let rows = first..first + views.len();
-        self.samples[rows.clone()].fill(sample as u32);
-        for (row, view) in rows.clone().zip(&*views) {
-            let place = in_square(view, whole, square, plan.crop);
-            self.views[row] = [place.0 as u32, place.1 as u32, u32::from(view.mirror)];
+        for (number, (view, row)) in views.iter_mut().zip(rows.clone()).enumerate() {
+            *view = plan.view(epoch, drawn_for, whole, number);
+            let (top, left) = in_square(view, whole, square, plan.crop);
+            self.views[row] = [top as u32, left as u32, u32::from(view.mirror)];
         }
+        self.samples[rows.clone()].fill(drawn_for);
         let bytes = plan.crop.0 * plan.crop.1 * 3;
         let to = &mut self.pixels[first * bytes..rows.end * bytes];
-        let read = source.read_crops(sample, views, plan.crop, to, buffer);
-        match &read {
-            Ok(()) => self.labels[rows].fill(source.label(sample)),
-            Err(_) => {
-                self.labels[rows].fill(IGNORED);
-                to.fill(0);
-            }
+        let Desk { buffer, resizer } = desk;
+        let read = match plan.rectangle(epoch, drawn_for, square) {
+            None => source.read_crops(sample, views, plan.crop, to, buffer),
+            Some(part) => source
+                .read(sample, buffer)
+                .map(|pixels| resizer.window(pixels, square, part, plan.crop, to)),
+        };
+        if read.is_err() {
+            self.labels[rows].fill(IGNORED);
+            to.fill(0);
+            return read;
         }
-        read
+        self.labels[rows].fill(source.label(sample));
+        if let Some(jitter) = plan.jitter {
+            let adjustment = jitter.draw(plan.seed, epoch, drawn_for);
+            to.chunks_exact_mut(bytes).for_each(|row| augment::adjust(row, &adjustment));
+        }
+        Ok(())
     }
 
     fn clear_from(&mut self, row: usize, plan: &Plan) {

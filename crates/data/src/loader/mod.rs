@@ -75,17 +75,17 @@ impl Loader {
     /// The batch goes back to the ring when it is dropped.
     ///
     /// # Errors
-    /// If more than [`bad_limit`] images could not be read, or a worker panicked. The loader can be
-    /// asked again: it goes on with the batch after.
+    /// If more than [`bad_limit`] images could not be read, if nothing was found to replace one of
+    /// them, or if a worker panicked. The loader can be asked again: it goes on with the batch
+    /// after.
     ///
     /// # Panics
     /// If the caller holds all batches of the ring, so that none could ever come.
     pub fn next_batch(&mut self) -> Result<Option<Loaded>> {
-        let Some((batch, outcome)) = self.ring.take() else {
+        let Some((batch, (bad, filled))) = self.ring.take() else {
             return Ok(None);
         };
         let mut loaded = Loaded { batch, ring: self.ring.clone() };
-        let bad = outcome?;
         self.bad.extend(bad);
         let (count, len) = (self.bad.len(), self.source.len());
         if count > bad_limit(len) {
@@ -93,6 +93,7 @@ impl Loader {
             let (limit, first) = (bad_limit(len), Box::new(first));
             return Err(Error::TooManyBad { count, len, limit, first });
         }
+        filled?;
         loaded.tint(self.color.as_ref(), self.plan.seed);
         Ok(Some(loaded))
     }

@@ -1,14 +1,15 @@
 //! The batches that go round between the workers and the caller.
 
+use super::batch::Desk;
 use super::{Batch, Plan};
-use crate::{Error, ReadBuffer, Result, Source};
+use crate::{Error, Result, Source};
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// What came of filling a batch: the images that could not be read, or why there is no batch.
-type Outcome = Result<Vec<(u32, Error)>>;
+/// What came of filling a batch: the images that could not be read, and why there is no batch, if
+/// there is none.
+type Outcome = (Vec<(u32, Error)>, Result<()>);
 
 /// A batch to fill: its place in the order of all epochs, and the start it belongs to.
 struct Task {
@@ -19,7 +20,8 @@ struct Task {
 
 struct State {
     empty: Vec<Batch>,
-    full: BTreeMap<u64, (Batch, Outcome)>,
+    /// Full batches; [`slot`](State::slot) says where.
+    full: Vec<Option<(Batch, Outcome)>>,
     /// Batches that workers are filling.
     in_work: usize,
     /// The next place to fill, and the next to hand out.
@@ -28,6 +30,15 @@ struct State {
     /// Counts restarts: what was begun before the last one is thrown away.
     round: u64,
     stop: bool,
+}
+
+impl State {
+    /// Where the batch for a place lies from when it is full until it is handed out. Places under
+    /// way follow one another and are no more than there are batches, so no two meet.
+    fn slot(&mut self, place: u64) -> &mut Option<(Batch, Outcome)> {
+        let slots = self.full.len() as u64;
+        &mut self.full[(place % slots) as usize]
+    }
 }
 
 pub(super) struct Ring {
@@ -42,9 +53,10 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(batches: impl Iterator<Item = Batch>, last: Option<u64>) -> Ring {
+        let empty: Vec<Batch> = batches.collect();
         let state = State {
-            empty: batches.collect(),
-            full: BTreeMap::new(),
+            full: empty.iter().map(|_| None).collect(),
+            empty,
             in_work: 0,
             to_fill: 0,
             to_take: 0,
@@ -89,7 +101,7 @@ impl Ring {
         let mut state = self.lock();
         state.in_work -= 1;
         if task.round == state.round {
-            state.full.insert(task.place, (task.batch, outcome));
+            *state.slot(task.place) = Some((task.batch, outcome));
             self.filled.notify_all();
         } else {
             state.empty.push(task.batch);
@@ -102,7 +114,7 @@ impl Ring {
         let mut state = self.lock();
         loop {
             let due = state.to_take;
-            if let Some(batch) = state.full.remove(&due) {
+            if let Some(batch) = state.slot(due).take() {
                 state.to_take += 1;
                 return Some(batch);
             }
@@ -125,13 +137,13 @@ impl Ring {
         let mut state = self.lock();
         state.round += 1;
         (state.to_fill, state.to_take) = (place, place);
-        let full = std::mem::take(&mut state.full);
-        state.empty.extend(full.into_values().map(|(batch, _)| batch));
+        let State { empty, full, .. } = &mut *state;
+        empty.extend(full.iter_mut().filter_map(Option::take).map(|(batch, _)| batch));
         self.work.notify_all();
     }
 
     pub(super) fn ready(&self) -> usize {
-        self.lock().full.len()
+        self.lock().full.iter().flatten().count()
     }
 
     pub(super) fn stop(&self) {
@@ -142,7 +154,7 @@ impl Ring {
 
 /// A worker's life.
 pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
-    let mut buffer = ReadBuffer::default();
+    let mut desk = Desk::default();
     let batches = plan.batches(source.len()) as u64;
     while let Some(mut task) = ring.begin() {
         let place = ((task.place / batches) as u32, (task.place % batches) as usize);
@@ -150,18 +162,15 @@ pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
         // A panic must reach the caller as an error: a worker that merely vanished would leave it
         // waiting.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            task.batch.fill(source, plan, place, &mut buffer, &mut bad, &mut at)
+            task.batch.fill(source, plan, place, &mut desk, &mut bad, &mut at)
         }));
-        let outcome = match filled {
-            Ok(outcome) => outcome.map(|()| bad),
-            Err(panic) => {
-                buffer = ReadBuffer::default();
-                let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
-                let name = name.unwrap_or_else(|_| format!("image {at}"));
-                Err(Error::Panic { name, message: message_of(&*panic) })
-            }
-        };
-        ring.finish(task, outcome);
+        let filled = filled.unwrap_or_else(|panic| {
+            desk = Desk::default();
+            let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
+            let name = name.unwrap_or_else(|_| format!("image {at}"));
+            Err(Error::Panic { name, message: message_of(&*panic) })
+        });
+        ring.finish(task, (bad, filled));
     }
 }
 

@@ -1,1 +1,557 @@
 use super::*;
+use crate::faulty::Faulty;
+use crate::{Fake, ReadBuffer};
+use augment::{ColorForm, View, ten_crop};
+use random::{Permutation, Purpose, Stream};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+const SIZE: (usize, usize) = (9, 7);
+const CROP: (usize, usize) = (6, 4);
+const LEN: usize = 23;
+
+const COLOR: ColorShift = ColorShift {
+    form: ColorForm::Source,
+    noise: 0.1,
+    variances: [900.0, 90.0, 9.0],
+    components: [[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]],
+};
+
+/// Training, testing and ten views; the last batch of each is short.
+fn plans() -> [Plan; 3] {
+    [Plan::training(4, CROP, 7), Plan::testing(5, CROP), Plan::ten_views(25, CROP)]
+}
+
+fn sound() -> Arc<dyn Source> {
+    Arc::new(Faulty::new(LEN, SIZE))
+}
+
+/// Does `work` on a thread of its own, and fails where it would wait for ever.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = channel();
+    let thread = std::thread::spawn(move || done.send(work()).expect("someone waits"));
+    match wait.recv_timeout(Duration::from_secs(60)) {
+        Ok(value) => value,
+        Err(RecvTimeoutError::Timeout) => panic!("still not done after a minute"),
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// The next batch, copied and given back.
+fn next(loader: &mut Loader) -> Option<Batch> {
+    loader.next_batch().unwrap().map(|batch| batch.clone())
+}
+
+/// The next `count` batches; a test starts over at its end, which counts as one.
+fn batches(loader: &mut Loader, count: usize) -> Vec<Option<Batch>> {
+    let mut batches = Vec::new();
+    for _ in 0..count {
+        batches.push(next(loader));
+        if batches.last() == Some(&None) {
+            loader.start_at(0, 0);
+        }
+    }
+    batches
+}
+
+/// An epoch of training, or a test.
+fn epoch(loader: &mut Loader) -> Vec<Batch> {
+    let count = loader.batches_per_epoch();
+    (0..count).map(|_| next(loader).expect("another batch")).collect()
+}
+
+/// A loader with as few threads as can be.
+fn simple(source: Arc<dyn Source>, plan: Plan) -> Loader {
+    Loader::new(source, plan, 1, 1)
+}
+
+fn samples(batches: &[Batch]) -> Vec<u32> {
+    batches.iter().flat_map(|batch| &batch.samples[..batch.images]).copied().collect()
+}
+
+#[test]
+fn workers_and_depth_change_nothing() {
+    in_time(|| {
+        let some_bad: Arc<dyn Source> = Arc::new(Faulty::new(LEN, SIZE).with_bad([2, 11, 19]));
+        for (source, plan) in [sound(), some_bad].iter().flat_map(|s| plans().map(|p| (s, p))) {
+            let run = |workers, depth| {
+                let mut loader = Loader::new(source.clone(), plan, workers, depth);
+                loader.set_color(Some(COLOR));
+                let count = loader.batches_per_epoch() * 5 / 2;
+                let batches = batches(&mut loader, count);
+                (batches, loader.bad().clone())
+            };
+            let alone = run(1, 1);
+            for workers in [1, 2, 3, 8] {
+                for depth in [1, 2, 5, 0] {
+                    let same = run(workers, depth) == alone;
+                    assert!(same, "{workers} workers, {depth} batches, {plan:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn any_position_is_resumed() {
+    in_time(|| {
+        for plan in plans() {
+            let mut loader = Loader::new(sound(), plan, 2, 3);
+            loader.set_color(Some(COLOR));
+            let in_epoch = loader.batches_per_epoch();
+            let epochs = if plan.pass == Pass::Training { 3 } else { 1 };
+            let whole: Vec<_> = (0..epochs).flat_map(|_| epoch(&mut loader)).collect();
+            // Now near, now far; some batches are taken before the next jump.
+            for start in (0..whole.len()).map(|n| n * 7 % whole.len()) {
+                loader.start_at((start / in_epoch) as u32, start % in_epoch);
+                for wanted in whole[start..].iter().take(start % 4) {
+                    assert!(next(&mut loader).as_ref() == Some(wanted), "from {start}, {plan:?}");
+                }
+                let mut fresh = Loader::new(sound(), plan, 3, 0);
+                fresh.set_color(Some(COLOR));
+                fresh.start_at((start / in_epoch) as u32, start % in_epoch);
+                for wanted in &whole[start..] {
+                    assert!(next(&mut fresh).as_ref() == Some(wanted), "from {start}, {plan:?}");
+                }
+            }
+        }
+    });
+}
+
+/// The only worker is held at its first image while the loader is sent elsewhere; the ring's only
+/// batch comes back from there.
+#[test]
+fn what_is_under_way_at_a_restart_is_thrown_away() {
+    in_time(|| {
+        for plan in plans() {
+            let wanted = epoch(&mut simple(sound(), plan));
+            let (gate, entered) = (Arc::new(Barrier::new(2)), AtomicBool::new(false));
+            let mut source = Faulty::new(LEN, SIZE);
+            let worker = gate.clone();
+            source.on_read = Some(Box::new(move |_| {
+                if !entered.swap(true, Ordering::Relaxed) {
+                    worker.wait(); // at work
+                    worker.wait(); // may go on
+                }
+            }));
+            let mut loader = simple(Arc::new(source), plan);
+            gate.wait();
+            loader.start_at(0, 2);
+            assert_eq!(loader.ready(), 0);
+            gate.wait();
+            for wanted in &wanted[2..] {
+                assert!(next(&mut loader).as_ref() == Some(wanted), "{plan:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_test_ends_until_it_is_started_again() {
+    in_time(|| {
+        for plan in [Plan::testing(5, CROP), Plan::ten_views(25, CROP)] {
+            let mut loader = Loader::new(sound(), plan, 2, 0);
+            let first = epoch(&mut loader);
+            assert_eq!(samples(&first).len(), LEN * plan.views_per_image());
+            for _ in 0..3 {
+                assert!(next(&mut loader).is_none());
+            }
+            loader.start_at(0, 0);
+            assert!(epoch(&mut loader) == first);
+            loader.start_at(1, 0); // a test has no second epoch
+            assert!(next(&mut loader).is_none());
+        }
+    });
+}
+
+#[test]
+fn training_takes_every_image_once_an_epoch_in_another_order() {
+    in_time(|| {
+        let mut orders = BTreeSet::new();
+        for seed in [7, 8] {
+            let mut loader = Loader::new(sound(), Plan::training(4, CROP, seed), 2, 0);
+            for number in 0..3 {
+                let batches = epoch(&mut loader);
+                for (position, batch) in batches.iter().enumerate() {
+                    assert_eq!((batch.epoch, batch.position), (number, position));
+                }
+                let order = samples(&batches);
+                assert!(!order.is_sorted());
+                assert_eq!(BTreeSet::from_iter(order.clone()), (0..LEN as u32).collect());
+                assert_eq!(order.len(), LEN);
+                assert!(orders.insert(order), "seed {seed}, epoch {number}");
+            }
+        }
+        let shuffled = Permutation::new(7, 2, LEN as u64);
+        let wanted: Vec<u32> = (0..LEN as u64).map(|p| shuffled.at(p) as u32).collect();
+        assert!(orders.contains(&wanted));
+    });
+}
+
+#[test]
+fn a_test_takes_the_images_in_their_own_order() {
+    in_time(|| {
+        let batches = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        assert_eq!(samples(&batches), Vec::from_iter(0..LEN as u32));
+    });
+}
+
+/// The ring has one batch, which was full before: nothing of it may be left.
+#[test]
+fn rows_past_the_last_image_take_no_part() {
+    in_time(|| {
+        let short = [(4, 3), (5, 3), (25, 10)]; // rows, and how many the last batch fills
+        for (plan, (rows, filled)) in plans().into_iter().zip(short) {
+            let mut loader = simple(sound(), plan);
+            loader.set_color(Some(COLOR));
+            let batches = epoch(&mut loader);
+            let (last, full) = batches.split_last().unwrap();
+            assert_eq!((last.images, last.labels.len()), (filled, rows));
+            let per_batch = rows - rows % plan.views_per_image();
+            assert!(full.iter().all(|batch| batch.images == per_batch));
+            for batch in &batches {
+                let bytes = CROP.0 * CROP.1 * 3;
+                let (shown, padding) = batch.pixels.split_at(batch.images * bytes);
+                assert!(shown.chunks(bytes).all(|row| row.iter().any(|&byte| byte > 0)));
+                assert!(padding.iter().all(|&byte| byte == 0));
+                for row in 0..rows {
+                    let is_padding = row >= batch.images;
+                    assert_eq!(batch.labels[row] == IGNORED, is_padding);
+                    assert_eq!(batch.samples[row] == IGNORED, is_padding);
+                    assert_eq!(batch.tints[row] == ColorShift::NONE, is_padding);
+                    assert!(!is_padding || batch.views[row] == [0; 3]);
+                }
+            }
+        }
+    });
+}
+
+/// Each row by itself: a crop of its image where its view says, not mirrored; and the view, label
+/// and tint that belong to the image.
+fn check_rows(batch: &Batch, source: &Faulty, view: impl Fn(usize, u32) -> View) {
+    let bytes = CROP.0 * CROP.1 * 3;
+    for row in 0..batch.images {
+        let (sample, [top, left, mirror]) = (batch.samples[row], batch.views[row]);
+        let wanted = view(row, sample);
+        let got = View { top: top as usize, left: left as usize, mirror: mirror == 1 };
+        assert_eq!((got, mirror < 2), (wanted, true));
+        let mut crop = vec![0; bytes];
+        let image = &source.images[sample as usize];
+        augment::crop(image, SIZE.1, wanted.top, wanted.left, CROP, &mut crop);
+        assert!(batch.pixels[row * bytes..][..bytes] == crop, "row {row}: image {sample}");
+        assert_eq!(batch.labels[row], source.label(sample as usize));
+    }
+}
+
+#[test]
+fn a_row_is_its_image_at_its_view() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE));
+        for (random_place, mirror) in [(true, true), (true, false), (false, true), (false, false)] {
+            let views = Views::One { random_place, mirror };
+            let plan = Plan { views, ..Plan::training(4, CROP, 7) };
+            let mut loader = Loader::new(source.clone(), plan, 2, 0);
+            let mut seen = BTreeSet::new();
+            for _ in 0..2 * loader.batches_per_epoch() {
+                let batch = next(&mut loader).unwrap();
+                check_rows(&batch, &source, |_, sample| {
+                    let drawn = View::draw(7, batch.epoch, sample, SIZE, CROP);
+                    let centre = View::centre(SIZE, CROP);
+                    let place = if random_place { drawn } else { centre };
+                    View { mirror: mirror && drawn.mirror, ..place }
+                });
+                seen.extend(batch.views[..batch.images].iter().copied());
+            }
+            // 4 x 4 places; with 46 draws nearly all of them are seen.
+            let places = if random_place { 10..17 } else { 1..2 };
+            let plain = seen.iter().filter(|view| view[2] == 0).count();
+            assert!(places.contains(&plain), "{seen:?}");
+            assert_eq!(seen.iter().any(|view| view[2] == 1), mirror);
+        }
+    });
+}
+
+#[test]
+fn ten_views_take_ten_rows() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE));
+        let views = ten_crop(SIZE, CROP);
+        let mut loader = Loader::new(source.clone(), Plan::ten_views(25, CROP), 2, 0);
+        for (position, batch) in epoch(&mut loader).iter().enumerate() {
+            check_rows(batch, &source, |row, _| views[row % 10]);
+            for row in 0..batch.images {
+                assert_eq!(batch.samples[row] as usize, position * 2 + row / 10);
+            }
+        }
+    });
+}
+
+#[test]
+fn tints_belong_to_seed_epoch_and_image() {
+    in_time(|| {
+        let mut loader = Loader::new(sound(), Plan::training(4, CROP, 7), 2, 4);
+        let plain = next(&mut loader).unwrap();
+        assert_eq!(plain.tints, [ColorShift::NONE; 4]);
+        loader.set_color(Some(COLOR)); // holds for batches that were ready before, too
+        for _ in 0..2 * loader.batches_per_epoch() {
+            let batch = next(&mut loader).unwrap();
+            for (tint, &sample) in batch.tints.iter().zip(&batch.samples[..batch.images]) {
+                assert_eq!(*tint, COLOR.draw(7, batch.epoch, sample));
+            }
+        }
+        loader.set_color(None);
+        assert_eq!(next(&mut loader).unwrap().tints, [ColorShift::NONE; 4]);
+    });
+}
+
+#[test]
+fn a_batch_on_loan_stays_as_it_is() {
+    in_time(|| {
+        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 3);
+        let mut loan = |_| loader.next_batch().unwrap().unwrap();
+        let (first, second) = (loan(0), loan(1));
+        let rest: Vec<Batch> = (2..5).map(|position| loan(position).clone()).collect();
+        assert!(rest == wanted[2..]);
+        assert!(*first == wanted[0] && *second == wanted[1]);
+        drop(loader); // before its batches
+        assert!(*first == wanted[0]);
+    });
+}
+
+#[test]
+fn workers_read_no_further_ahead_than_the_ring_is_deep() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE));
+        let (rows, depth) = (2, 4);
+        let mut loader = Loader::new(source.clone(), Plan::training(rows, CROP, 7), 3, depth);
+        for taken in 0..30 {
+            while loader.ready() < depth {
+                std::thread::yield_now();
+            }
+            // An epoch's last batch has one image only, so reads may be a few fewer.
+            let read = source.reads.load(Ordering::Relaxed);
+            assert!(read <= (taken + depth) * rows, "{read} images after {taken} batches");
+            next(&mut loader);
+        }
+    });
+}
+
+/// The image that a bad one is replaced by, as the plan of replacements says.
+fn replaced(source: &Faulty, seed: u64, epoch: u32, sample: u32) -> u32 {
+    let mut others = Stream::new(seed, Purpose::Replace, epoch, sample);
+    let mut at = sample;
+    while source.bad.contains(&(at as usize)) {
+        at = others.below(source.len() as u32);
+    }
+    at
+}
+
+#[test]
+fn training_replaces_bad_images() {
+    in_time(|| {
+        let bad = [2, 3, 11, 12, 19];
+        let source = Arc::new(Faulty::new(LEN, SIZE).with_bad(bad));
+        let plan = Plan::training(4, CROP, 7);
+        let (mut whole, mut loader) =
+            (simple(sound(), plan), Loader::new(source.clone(), plan, 2, 0));
+        let mut replacements = BTreeSet::new();
+        for number in 0..3 {
+            for (wanted, got) in epoch(&mut whole).iter().zip(epoch(&mut loader)) {
+                let drawn = |_, sample| View::draw(7, number, sample, SIZE, CROP);
+                check_rows(&got, &source, drawn);
+                for (&due, &sample) in wanted.samples[..wanted.images].iter().zip(&got.samples) {
+                    assert_eq!(sample, replaced(&source, 7, number, due));
+                    if sample != due {
+                        replacements.insert(sample);
+                    }
+                }
+            }
+        }
+        assert!(replacements.len() > 5, "always other images: {replacements:?}");
+        // Met in each epoch, counted once.
+        assert_eq!(loader.bad().keys().copied().collect::<Vec<_>>(), bad.map(|bad| bad as u32));
+        assert!(loader.bad()[&11].to_string().starts_with("noise 11: spoilt"));
+        assert!(whole.bad().is_empty());
+    });
+}
+
+#[test]
+fn testing_marks_bad_images() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE).with_bad([0, 7, 22]));
+        for plan in [Plan::testing(5, CROP), Plan::ten_views(25, CROP)] {
+            let mut loader = Loader::new(source.clone(), plan, 2, 0);
+            let bytes = CROP.0 * CROP.1 * 3;
+            for (wanted, got) in epoch(&mut simple(sound(), plan)).iter().zip(epoch(&mut loader)) {
+                let same =
+                    |batch: &Batch| (batch.images, batch.samples.clone(), batch.views.clone());
+                assert_eq!(same(&got), same(wanted));
+                for row in 0..wanted.images {
+                    let is_bad = source.bad.contains(&(got.samples[row] as usize));
+                    let label = if is_bad { IGNORED } else { wanted.labels[row] };
+                    assert_eq!(got.labels[row], label);
+                    let pixels = |batch: &Batch| batch.pixels[row * bytes..][..bytes].to_vec();
+                    let shown = if is_bad { vec![0; bytes] } else { pixels(wanted) };
+                    assert_eq!(pixels(&got), shown);
+                }
+            }
+            assert_eq!(loader.bad().keys().copied().collect::<Vec<_>>(), [0, 7, 22]);
+        }
+    });
+}
+
+#[test]
+fn ten_bad_images_are_passed_over_or_one_in_a_thousand() {
+    let limits = [0, 500, 10_999, 11_000, 1_281_167].map(bad_limit);
+    assert_eq!(limits, [10, 10, 10, 11, 1281]);
+}
+
+#[test]
+fn more_bad_images_than_the_limit_are_an_error() {
+    in_time(|| {
+        let few = Arc::new(Faulty::new(40, SIZE).with_bad(10..20));
+        let many = Arc::new(Faulty::new(40, SIZE).with_bad(10..21));
+        let mut loader = Loader::new(few, Plan::testing(4, CROP), 2, 0);
+        assert_eq!((epoch(&mut loader).len(), loader.bad().len()), (10, 10));
+
+        let mut loader = Loader::new(many.clone(), Plan::testing(4, CROP), 2, 0);
+        let outcomes: Vec<bool> = (0..10).map(|_| loader.next_batch().is_ok()).collect();
+        assert_eq!(outcomes, [true, true, true, true, true, false, false, false, false, false]);
+        assert!(loader.next_batch().unwrap().is_none());
+        loader.start_at(0, 0);
+        let first = Box::new(many.read(10, &mut ReadBuffer::default()).unwrap_err());
+        let wanted = Error::TooManyBad { count: 11, len: 40, limit: 10, first };
+        assert_eq!(loader.next_batch().err(), Some(wanted.clone()));
+
+        let mut loader = Loader::new(many, Plan::training(4, CROP, 7), 2, 0);
+        let first_error = (0..).find_map(|_| loader.next_batch().err()).unwrap();
+        assert_eq!((first_error, loader.bad().len()), (wanted, 11));
+    });
+}
+
+/// A batch for which no image can be found still tells what was bad, so that the limit is reached
+/// and the user hears of more than one image.
+#[test]
+fn nothing_but_bad_images() {
+    in_time(|| {
+        let source = |len| Arc::new(Faulty::new(len, SIZE).with_bad(0..len));
+        let mut loader = Loader::new(source(1000), Plan::training(4, CROP, 7), 2, 0);
+        let error = loader.next_batch().err().unwrap();
+        assert!(matches!(error, Error::TooManyBad { count: 11.., limit: 10, .. }), "{error}");
+
+        // Too few for that.
+        let mut loader = Loader::new(source(5), Plan::training(4, CROP, 7), 2, 0);
+        let error = loader.next_batch().err().unwrap();
+        assert!(matches!(error, Error::Image { .. }), "{error}");
+        assert_eq!(loader.bad().len(), 5);
+        assert!(loader.next_batch().is_err());
+    });
+}
+
+#[test]
+fn a_panic_is_an_error_and_the_loader_goes_on() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE).with_bad([6]).with_deadly([7, 16]));
+        for workers in [1, 3] {
+            for plan in [Plan::testing(5, CROP), Plan::ten_views(50, CROP)] {
+                let wanted = epoch(&mut simple(sound(), plan));
+                let mut loader = Loader::new(source.clone(), plan, workers, 0);
+                for (position, deadly) in [None, Some(7), None, Some(16), None].iter().enumerate() {
+                    match (loader.next_batch(), deadly) {
+                        (Ok(batch), None) => assert!(*batch.unwrap() == wanted[position]),
+                        (Err(error), Some(at)) => {
+                            let name = format!("noise {at}");
+                            let message = format!("image {at} is deadly");
+                            assert_eq!(error, Error::Panic { name, message });
+                        }
+                        (outcome, _) => panic!("batch {position} came: {}", outcome.is_ok()),
+                    }
+                }
+                assert!(next(&mut loader).is_none());
+                // Read before the panic in the same batch.
+                assert_eq!(loader.bad().keys().copied().collect::<Vec<_>>(), [6]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_training_names_its_image_each_epoch() {
+    in_time(|| {
+        let source = Arc::new(Faulty::new(LEN, SIZE).with_deadly([5]));
+        let mut loader = Loader::new(source, Plan::training(4, CROP, 7), 2, 0);
+        let count = 4 * loader.batches_per_epoch();
+        let errors: Vec<Error> = (0..count).filter_map(|_| loader.next_batch().err()).collect();
+        assert_eq!(errors.len(), 4);
+        assert!(errors.iter().all(|error| error.to_string().starts_with("noise 5: reading it")));
+    });
+}
+
+#[test]
+fn a_caller_with_all_batches_is_told() {
+    in_time(|| {
+        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 2);
+        let mut held: Vec<Loaded> = (0..2).map(|_| loader.next_batch().unwrap().unwrap()).collect();
+        let panic = catch_unwind(AssertUnwindSafe(|| loader.next_batch().is_ok())).unwrap_err();
+        let message = panic.downcast_ref::<&str>().unwrap();
+        assert!(message.contains("the caller holds all batches"), "{message}");
+        held.pop(); // and all is well again
+        for wanted in &wanted[2..] {
+            assert!(next(&mut loader).as_ref() == Some(wanted));
+        }
+        // At the end there is nothing to wait for, whoever holds the batches.
+        let mut loader = Loader::new(sound(), Plan::testing(5, CROP), 2, 5);
+        let held: Vec<Option<Loaded>> = (0..5).map(|_| loader.next_batch().unwrap()).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(next(&mut loader).is_none());
+    });
+}
+
+#[test]
+fn what_it_was_made_of_can_be_asked() {
+    let loader = Loader::new(sound(), Plan::ten_views(25, CROP), 1, 0);
+    assert_eq!((*loader.plan(), loader.source().len()), (Plan::ten_views(25, CROP), LEN));
+    assert_eq!(loader.batches_per_epoch(), 12);
+}
+
+#[test]
+#[should_panic(expected = "a source without images")]
+fn no_image() {
+    simple(Arc::new(Faulty::new(0, SIZE)), Plan::testing(1, CROP));
+}
+
+#[test]
+#[should_panic(expected = "4294967295 images: too many to number")]
+fn more_images_than_indices() {
+    simple(Arc::new(Fake::new(IGNORED as usize, 1, 2)), Plan::testing(1, (1, 1)));
+}
+
+#[test]
+#[should_panic(expected = "a crop of (9, 8) pixels does not fit images of (9, 7)")]
+fn a_crop_wider_than_the_images() {
+    simple(sound(), Plan::testing(1, (9, 8)));
+}
+
+#[test]
+#[should_panic(expected = "a crop of (10, 7) pixels does not fit images of (9, 7)")]
+fn a_crop_higher_than_the_images() {
+    simple(sound(), Plan::testing(1, (10, 7)));
+}
+
+#[test]
+#[should_panic(expected = "9 rows hold no image's views")]
+fn too_few_rows_for_ten_views() {
+    simple(sound(), Plan::ten_views(9, CROP));
+}
+
+#[test]
+#[should_panic(expected = "batch 6 of an epoch of 6")]
+fn a_start_past_the_epoch() {
+    simple(sound(), Plan::training(4, CROP, 7)).start_at(0, 6);
+}

@@ -66,6 +66,21 @@ fn what_is_no_data_set_is_told_what_one_is() {
 }
 
 #[test]
+fn mnist_is_known_by_its_files() {
+    let folder = ScratchDir::new();
+    folder
+        .write("train-images-idx3-ubyte", &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 9]);
+    folder.write("train-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 0, 1]);
+    folder.write("t10k-images-idx3-ubyte", &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 5]);
+    folder.write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 1, 1]);
+    let set = opened(folder.path(), &Options::with_side(1)).unwrap();
+    assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (2, 1, 1));
+    assert_eq!(set.train.read(1, &mut ReadBuffer::default()).unwrap(), [9; 3]);
+    assert_eq!(stored_side(folder.path().to_str().unwrap()), Ok(Some(1)));
+    assert_eq!(stored_side("nothing"), Ok(None));
+}
+
+#[test]
 fn a_few_bad_files_are_noted_and_many_are_refused() {
     let folder = folder();
     folder.write("train/a/7.png", b"no image");

@@ -16,9 +16,10 @@ pub const CLASSES: [&str; 10] =
 /// (seed, index) alone, and by arithmetic that every processor rounds alike.
 ///
 /// A network must learn outlines: a shape is lighter than its background, but of any colour,
-/// anywhere, at any angle, so that no pixel by itself says much. A linear classifier on the pixels
-/// errs on two images out of three (guessing: nine out of ten), and this crate's tests hold it to
-/// that; a small convolutional network errs on fewer than two in a hundred after five epochs.
+/// anywhere, at any angle, so that no pixel by itself says much. A linear classifier on the pixels,
+/// trained on 12,800 images of 32 x 32, errs on 65 % of the held-out ones (guessing: 90 %): a test
+/// holds it to that. A small convolutional network errs on fewer than two in a hundred after five
+/// epochs.
 #[derive(Clone, Debug)]
 pub struct Shapes {
     classes: Vec<String>,

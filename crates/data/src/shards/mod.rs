@@ -17,7 +17,6 @@ mod about;
 mod index;
 mod rows;
 mod source;
-mod tar;
 mod webdataset;
 mod writer;
 

@@ -4,7 +4,7 @@
 //! `a/000123.jpg` and `a/000123.cls` (or `.json` with a field `label`, `cls` or `class`). Members
 //! of other kinds are stepped over.
 
-use super::tar::{self, Member};
+use crate::tar::{Broken, Member, Members};
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -59,20 +59,20 @@ fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn scan(file: &File, path: &Path) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     let mut open = Open::default();
-    tar::walk(file, path, &mut |member| {
+    let broken = |error: Broken| Error::layout(path, error.to_string(), "fetch it again");
+    let mut members = Members::new(file, 0..u64::MAX);
+    while let Some(member) = members.next_member().map_err(broken)? {
         let (key, kind) = split(&member.name);
         if key != open.key {
-            let before =
-                std::mem::replace(&mut open, Open { key: key.to_owned(), ..Open::default() });
-            samples.extend(before.close(path)?);
+            let next = Open { key: key.to_owned(), ..Open::default() };
+            samples.extend(std::mem::replace(&mut open, next).close(path)?);
         }
         if IMAGES.contains(&&*kind) {
             open.image = Some(member);
         } else if kind == "cls" || kind == "json" {
             open.label = label(file, path, &member, &kind)?.or(open.label);
         }
-        Ok(())
-    })?;
+    }
     samples.extend(open.close(path)?);
     Ok(samples)
 }

@@ -13,7 +13,7 @@ pub fn softmax(logits: ArrayView2<f64>) -> Array2<f64> {
     p
 }
 
-/// The sum of -log p[label], over images whose label counts.
+/// The sum of `-log p[label]`, over images whose label counts.
 pub fn loss(logits: ArrayView2<f64>, labels: &[u32]) -> f64 {
     let p = softmax(logits);
     let counted = labels.iter().enumerate().filter(|(_, label)| **label != IGNORED);

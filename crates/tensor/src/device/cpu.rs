@@ -24,14 +24,20 @@ impl Cpu {
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
-        let lines = bytes.div_ceil(Planner::ALIGN);
-        let out_of_memory = || Error::OutOfMemory { needed: bytes, free: available_bytes() };
         self.memory = Vec::new();
-        if bytes > available_bytes() {
-            return Err(out_of_memory());
-        }
-        self.memory = bytemuck::allocation::try_zeroed_vec(lines).map_err(|()| out_of_memory())?;
+        self.check_room(bytes)?;
+        let lines = bytes.div_ceil(Planner::ALIGN);
+        self.memory = bytemuck::allocation::try_zeroed_vec(lines)
+            .map_err(|()| Error::OutOfMemory { needed: bytes, free: available_bytes() })?;
         Ok(())
+    }
+
+    pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
+        let free = available_bytes().saturating_add(self.bytes().len());
+        match bytes <= free {
+            true => Ok(()),
+            false => Err(Error::OutOfMemory { needed: bytes, free }),
+        }
     }
 
     /// The threads that compute.

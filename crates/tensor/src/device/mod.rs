@@ -63,6 +63,17 @@ impl Device {
         Device::Cpu(Cpu::new(threads))
     }
 
+    /// Whether `bytes` of memory could be reserved now, instead of what is reserved.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there is no room.
+    pub fn check_room(&self, bytes: usize) -> Result<()> {
+        match self {
+            Device::Cpu(cpu) => cpu.check_room(bytes),
+            Device::Cuda(cuda) => cuda.not_yet(),
+        }
+    }
+
     /// Takes `bytes` of memory, zeroed, once. Everything stored before is gone.
     ///
     /// # Errors

@@ -1,0 +1,44 @@
+//! How long ops, steps and batches take, against their floors and against PyTorch.
+//!
+//! * [`Rows`]: a network whose parts, one row one way, are run one at a time on real shapes
+//! * [`Step`]: a whole training or testing step, as a run makes them
+//! * [`peaks`]: what the machine could do at most: multiply-adds and bytes a second
+//! * [`Peer`]: the same step in PyTorch, in a process beside this one
+//!
+//! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
+//!
+//! ```
+//! use layers::{Spec, window};
+//!
+//! let spec = Spec::image("tiny", 12, 12, 3)
+//!     .conv("conv1", 8, window(3).pad(1)).relu().pool(window(2).stride(2)).linear("fc2", 10);
+//! let mut rows = benches::Rows::plan(&spec, &train::recipes::paper(), 4, 1);
+//! let names: Vec<String> = rows.parts().iter().map(|part| part.name.clone()).collect();
+//! assert_eq!(names[..3], ["preprocess", "conv1", "pool1"]);
+//! (0..rows.parts().len()).for_each(|part| rows.run(part));
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod peaks;
+mod peer;
+mod rows;
+mod step;
+
+pub use peer::{Form, Peer};
+pub use rows::{Part, Pass, Rows};
+pub use step::Step;
+
+/// The middle of some times.
+///
+/// # Panics
+/// If there are none.
+pub fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Bytes of noise, for pixels: what is measured on zeros is not measured.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut draws = random::Stream::new(1, random::Purpose::Test, 0, 0);
+    (0..len.div_ceil(4)).flat_map(|_| draws.next().to_le_bytes()).take(len).collect()
+}

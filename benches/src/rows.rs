@@ -1,0 +1,242 @@
+//! A training step taken apart: every row, forward and backward, and what stands around them.
+
+use crate::noise;
+use kernels::{preprocess, sgd, softmax_loss};
+use layers::{Mode, Network, Phase, Spec};
+use tensor::{DType, Device, Planner, Shape, Slot};
+use train::recipe::Recipe;
+
+/// Which way a part of a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// From images to scores.
+    Forward,
+    /// From the scores' gradient to the parameters'.
+    Backward,
+}
+
+/// A part of a step and what it takes at least.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The row's name, or `preprocess`, `softmax_loss`, `sgd`.
+    pub name: String,
+    /// Forward or backward.
+    pub pass: Pass,
+    /// Multiplications and additions; only convolutions and linear layers count theirs.
+    pub flops: f64,
+    /// Bytes, if every operand is read or written once.
+    pub bytes: f64,
+    work: Work,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Preprocess,
+    Forward(usize),
+    Loss,
+    Backward(usize),
+    Update,
+}
+
+/// A network for training with noise for images, run part by part.
+#[derive(Debug)]
+pub struct Rows {
+    device: Device,
+    network: Network,
+    parts: Vec<Part>,
+    slots: Slots,
+    preprocess: preprocess::Geometry,
+    loss: softmax_loss::Geometry,
+    segments: Vec<sgd::Segment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    pixels: Slot,
+    views: Slot,
+    tints: Slot,
+    mean: Slot,
+    labels: Slot,
+    tally: Slot,
+    table: Slot,
+}
+
+impl Rows {
+    /// Plans `spec` for `images` images on `threads` threads (0: one for each core), with the
+    /// recipe's initial weights and rates.
+    ///
+    /// # Panics
+    /// If the network does not fit together, or into memory.
+    pub fn plan(spec: &Spec, recipe: &Recipe, images: usize, threads: usize) -> Rows {
+        let mut device = Device::cpu(threads);
+        let [height, width, _] = spec.input;
+        let classes = spec.classes().expect("a classifier");
+        let table = spec.describe().expect("a network that fits together");
+        let learned = table.iter().filter(|row| row.parameters > 0).count();
+        let mut planner = Planner::new();
+        let mut floats = |shape| planner.claim(DType::F32, shape);
+        let (tints, mean) = (floats(Shape::from([images, 4])), floats(Shape::from([3])));
+        let (tally, rates) = (floats(Shape::from([4])), floats(Shape::from([2 * learned, 3])));
+        let slots = Slots {
+            pixels: planner.claim(DType::U8, Shape::from([images, height, width, 3])),
+            views: planner.claim(DType::U32, Shape::from([images, 3])),
+            labels: planner.claim(DType::U32, Shape::from([images])),
+            tints,
+            mean,
+            tally,
+            table: rates,
+        };
+        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.threads())
+            .expect("a network that fits together");
+        device.reserve(planner.total()).expect("room for the network");
+        let entries = &network.parameters.entries;
+        let segments: Vec<_> = entries
+            .iter()
+            .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
+            .collect();
+        let mut rows = Rows {
+            parts: parts(&network, &table, images, classes),
+            preprocess: preprocess::Geometry {
+                images,
+                height,
+                width,
+                mean: preprocess::Mean::Color,
+            },
+            loss: softmax_loss::Geometry { images, classes },
+            device,
+            network,
+            slots,
+            segments,
+        };
+        rows.fill(recipe, images, classes);
+        rows
+    }
+
+    /// Noise for images, and the recipe's weights and rates.
+    fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) {
+        let Slots { pixels, tints, mean, labels, table, .. } = self.slots;
+        let (device, parameters) = (&mut self.device, &self.network.parameters);
+        device.upload(pixels, &noise(pixels.len()));
+        let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
+        device.upload(tints, gains.as_flattened());
+        device.upload(mean, &[127.5f32; 3]);
+        let classes_in_turn: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
+        device.upload(labels, &classes_in_turn);
+        device.upload(self.network.clock, &[1u32, 0, 1]);
+        for (ordinal, entry) in parameters.entries.iter().enumerate() {
+            let mut values = vec![0.0; entry.len()];
+            let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
+            init.fill(0, ordinal, entry.fan_in, &mut values);
+            device.upload(parameters.value(ordinal), &values);
+        }
+        let state = train::schedule::State::default();
+        let setting = recipe.schedule.setting(&state, 1);
+        let rates: Vec<[f32; 3]> =
+            parameters.entries.iter().map(|e| recipe.table_row(&e.name, &setting)).collect();
+        device.upload(table, rates.as_flattened());
+    }
+
+    /// The parts of a step, in their order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Runs a part. Run them in order: each finds what those before it have left.
+    ///
+    /// # Panics
+    /// If the device fails.
+    pub fn run(&mut self, part: usize) {
+        let (device, network) = (&mut self.device, &self.network);
+        let Slots { pixels, views, tints, mean, labels, tally, table } = self.slots;
+        let d_output = network.d_output.expect("planned to train");
+        let done = match self.parts[part].work {
+            Work::Preprocess => {
+                let x = network.input;
+                preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
+            }
+            Work::Forward(idx) => network.rows()[idx].forward(device, Phase::Train),
+            Work::Loss => {
+                let scores = network.output;
+                softmax_loss::forward_backward(device, &self.loss, scores, labels, d_output, tally)
+            }
+            Work::Backward(idx) => network.rows()[idx].backward(device),
+            Work::Update => {
+                let block = &network.parameters;
+                let dw = block.gradients.expect("planned to train");
+                let v = block.velocities.expect("planned to train");
+                sgd::step(device, &self.segments, table, dw, block.values, v)
+            }
+        };
+        done.expect("the device works");
+    }
+
+    /// Runs `work` where the device's threads are.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Rows) -> T + Send) -> T {
+        match &self.device {
+            Device::Cpu(cpu) => {
+                let pool = cpu.pool().clone();
+                pool.install(|| work(self))
+            }
+            Device::Cuda(_) => work(self),
+        }
+    }
+}
+
+/// Every part with its floor in multiplications and bytes.
+fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: usize) -> Vec<Part> {
+    const FLOAT: f64 = 4.0;
+    let info = |name: &str| table.iter().find(|row| row.name == name).expect("a described row");
+    let part = |name: &str, pass, flops: f64, bytes: f64, work| Part {
+        name: name.to_string(),
+        pass,
+        flops,
+        bytes,
+        work,
+    };
+    let input = network.input.len() as f64;
+    let mut parts =
+        vec![part("preprocess", Pass::Forward, 0.0, input * (1.0 + FLOAT), Work::Preprocess)];
+    for (idx, row) in network.rows().iter().enumerate() {
+        let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
+        let (x, y) = (row.input().len() as f64, row.output().len() as f64);
+        let flops = 2.0 * (macs * images) as f64;
+        let bytes = FLOAT * (x + y + parameters);
+        parts.push(part(row.name(), Pass::Forward, flops, bytes, Work::Forward(idx)));
+    }
+    let scores = FLOAT * (images * classes) as f64;
+    parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Work::Loss));
+    let mut first = true;
+    let mut backward = Vec::new();
+    for (idx, row) in network.rows().iter().enumerate().filter(|(_, row)| row.goes_backward()) {
+        let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
+        let (x, y) = (row.input().len() as f64, row.output().len() as f64);
+        // The first row that learns has no gradient of its input to compute.
+        let products = if first { 1.0 } else { 2.0 };
+        let flops = products * 2.0 * (macs * images) as f64;
+        let dx = if first { 0.0 } else { x };
+        let bytes = FLOAT * (x + y + dx + 2.0 * parameters);
+        backward.push(part(row.name(), Pass::Backward, flops, bytes, Work::Backward(idx)));
+        first = false;
+    }
+    parts.extend(backward.into_iter().rev());
+    let update = 5.0 * FLOAT * network.parameters.count() as f64; // dw, w, v read; w, v written
+    parts.push(part("sgd", Pass::Backward, 0.0, update, Work::Update));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_step_takes_three_forward_passes_less_one_gradient() {
+        let spec = models::find("alexnet").unwrap();
+        let mut planner = Planner::new();
+        let network = Network::plan(&spec, 2, Mode::Train, &mut planner, 1).unwrap();
+        let parts = parts(&network, &spec.describe().unwrap(), 2, 1000);
+        let total: f64 = parts.iter().map(|part| part.flops).sum();
+        let expected = 2.0 * 2.0 * (3.0 * 724_406_816.0 - 105_415_200.0);
+        assert_eq!(total, expected);
+        assert_eq!(parts.last().unwrap().bytes, 20.0 * 60_965_224.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! A whole step, as a run makes them.
+
+use crate::noise;
+use data::Batch;
+use layers::{Mode, Spec};
+use tensor::Device;
+use train::recipe::{Mean, Recipe};
+use train::schedule::State;
+use train::step::Plan;
+
+/// A network and a batch of noise; each [`run`](Step::run) is a step.
+pub struct Step {
+    step: train::step::Step,
+    batch: Batch,
+    mode: Mode,
+    number: u64,
+}
+
+impl Step {
+    /// Plans `spec` for `images` images on `threads` threads (0: one for each core).
+    ///
+    /// # Panics
+    /// If the network does not fit together, or into memory.
+    pub fn plan(spec: &Spec, recipe: &Recipe, mode: Mode, images: usize, threads: usize) -> Step {
+        let device = Device::cpu(threads);
+        let [height, width, _] = spec.input;
+        let classes = spec.classes().expect("a classifier");
+        let mean = (Mean::Color, [height, width]);
+        let plan = Plan::new(spec, images, mode, mean, device.threads());
+        let plan = plan.expect("a network that fits together");
+        let mut step = plan.open(device).expect("room for the network");
+        step.initialize(recipe, 0);
+        step.set_input(&[127.5; 3], recipe.input.scale);
+        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1));
+        let batch = Batch {
+            pixels: noise(images * height * width * 3),
+            views: vec![[0; 3]; images],
+            tints: vec![[1.0, 0.0, 0.0, 0.0]; images],
+            labels: (0..images).map(|image| (image % classes) as u32).collect(),
+            samples: (0..images as u32).collect(),
+            images,
+            epoch: 0,
+            position: 0,
+        };
+        Step { step, batch, mode, number: 0 }
+    }
+
+    /// Makes a step.
+    ///
+    /// # Panics
+    /// If it diverges.
+    pub fn run(&mut self) {
+        self.number += 1;
+        let done = match self.mode {
+            Mode::Train => self.step.train(&self.batch, self.number),
+            Mode::Infer => self.step.test(&self.batch),
+        };
+        done.expect("a step on noise");
+    }
+
+    /// Images a step.
+    pub fn images(&self) -> usize {
+        self.batch.images
+    }
+
+    /// Bytes of the plan.
+    pub fn bytes(&self) -> usize {
+        self.step.memory().total
+    }
+
+    /// Runs `work` where the device's threads are.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
+        let Step { step, batch, mode, number } = self;
+        step.enter(|step| work(Step { step, batch, mode, number }))
+    }
+}

@@ -1,0 +1,327 @@
+//! Brightness, contrast, saturation and hue, drawn for each image: torchvision's `ColorJitter`.
+
+use random::{Purpose, Stream};
+
+/// How far colours may move. Zero leaves a property as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Jitter {
+    /// The factor is drawn from `1 - b` (but not below 0) to `1 + b`.
+    pub brightness: f32,
+    /// The same for the contrast.
+    pub contrast: f32,
+    /// The same for the saturation.
+    pub saturation: f32,
+    /// The turn of the colour circle is drawn from `-h` to `h`; 0.5 is half of it.
+    pub hue: f32,
+}
+
+/// One change of an image's colours, as `torchvision.transforms.functional` defines it on tensors
+/// of bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Adjustment {
+    /// Each byte times the factor.
+    Brightness(f32),
+    /// Away from the image's mean grey, by the factor.
+    Contrast(f32),
+    /// Away from each pixel's grey, by the factor.
+    Saturation(f32),
+    /// Around the colour circle, by this part of it.
+    Hue(f32),
+}
+
+impl Jitter {
+    /// The adjustments of a sample in an epoch, in the order in which they are to be made.
+    ///
+    /// All is drawn whatever the strengths: one strength changes nobody else's draw.
+    pub fn draw(&self, seed: u64, epoch: u32, sample: u32) -> [Adjustment; 4] {
+        let mut stream = Stream::new(seed, Purpose::Jitter, epoch, sample);
+        let mut factor = |strength: f32| {
+            let unit = stream.unit();
+            let (low, high) = ((1.0 - strength).max(0.0), 1.0 + strength);
+            low + (high - low) * unit
+        };
+        let mut drawn = [
+            Adjustment::Brightness(factor(self.brightness)),
+            Adjustment::Contrast(factor(self.contrast)),
+            Adjustment::Saturation(factor(self.saturation)),
+            Adjustment::Hue(stream.between(-self.hue, self.hue)),
+        ];
+        // Fisher and Yates: all 24 orders with equal chance.
+        for last in (1..drawn.len()).rev() {
+            drawn.swap(last, stream.below(last as u32 + 1) as usize);
+        }
+        drawn
+    }
+}
+
+/// Makes adjustments, one after another, rounding to bytes after each as torchvision does. Those
+/// that change nothing are left out.
+pub fn adjust(pixels: &mut [u8], adjustments: &[Adjustment]) {
+    let pixels = pixels.as_chunks_mut::<3>().0;
+    for &adjustment in adjustments {
+        match adjustment {
+            Adjustment::Brightness(1.0) | Adjustment::Contrast(1.0) => (),
+            Adjustment::Saturation(1.0) | Adjustment::Hue(0.0) => (),
+            Adjustment::Brightness(factor) => {
+                let table = blended(factor, 0.0);
+                for_each_byte(pixels, &table);
+            }
+            Adjustment::Contrast(factor) => {
+                let sum: u64 = pixels.iter().map(|&pixel| u64::from(grey(pixel))).sum();
+                let mean = (sum as f64 / pixels.len().max(1) as f64) as f32;
+                let table = blended(factor, mean);
+                for_each_byte(pixels, &table);
+            }
+            Adjustment::Saturation(factor) => {
+                for pixel in &mut *pixels {
+                    let grey = f32::from(grey(*pixel));
+                    *pixel = pixel.map(|byte| blend(byte, grey, factor));
+                }
+            }
+            Adjustment::Hue(turn) => pixels.iter_mut().for_each(|p| *p = turned(*p, turn)),
+        }
+    }
+}
+
+/// A pixel's grey: ITU-R BT.601's weights, rounded down.
+fn grey([r, g, b]: [u8; 3]) -> u8 {
+    (0.2989 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)) as u8
+}
+
+/// `factor` of a byte and the rest of another value, rounded down.
+fn blend(byte: u8, other: f32, factor: f32) -> u8 {
+    (factor * f32::from(byte) + (1.0 - factor) * other).clamp(0.0, 255.0) as u8
+}
+
+/// [`blend`] of every byte with one value.
+fn blended(factor: f32, other: f32) -> [u8; 256] {
+    std::array::from_fn(|byte| blend(byte as u8, other, factor))
+}
+
+fn for_each_byte(pixels: &mut [[u8; 3]], table: &[u8; 256]) {
+    for byte in pixels.as_flattened_mut() {
+        *byte = table[usize::from(*byte)];
+    }
+}
+
+/// A pixel whose hue is turned, by way of hue, saturation and value from 0 to 1.
+fn turned(pixel: [u8; 3], turn: f32) -> [u8; 3] {
+    let [r, g, b] = pixel.map(|byte| f32::from(byte) / 255.0);
+    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
+    let spread = most - least;
+    let is_grey = most == least;
+    let saturation = spread / if is_grey { 1.0 } else { most };
+    let [red, green, blue] = [r, g, b].map(|c| (most - c) / if is_grey { 1.0 } else { spread });
+    let sixths = if most == r {
+        blue - green
+    } else if most == g {
+        2.0 + red - blue
+    } else {
+        4.0 + green - red
+    };
+    let hue = ((sixths / 6.0 + 1.0) % 1.0 + turn).rem_euclid(1.0);
+
+    let sector = (hue * 6.0).floor();
+    let part = hue * 6.0 - sector;
+    let p = (most * (1.0 - saturation)).clamp(0.0, 1.0);
+    let q = (most * (1.0 - saturation * part)).clamp(0.0, 1.0);
+    let t = (most * (1.0 - saturation * (1.0 - part))).clamp(0.0, 1.0);
+    let color = match sector as u32 % 6 {
+        0 => [most, t, p],
+        1 => [q, most, p],
+        2 => [p, most, t],
+        3 => [p, q, most],
+        4 => [t, p, most],
+        _ => [most, p, q],
+    };
+    color.map(|c| (c * 255.999) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Eight pixels: grey, primaries, and mixtures.
+    const PIXELS: [u8; 24] = [
+        0, 0, 0, 255, 255, 255, 120, 120, 120, 255, 0, 0, 0, 255, 10, 20, 30, 240, 200, 150, 90,
+        13, 77, 121,
+    ];
+
+    fn adjusted(adjustment: Adjustment) -> Vec<u8> {
+        let mut pixels = PIXELS;
+        adjust(&mut pixels, &[adjustment]);
+        pixels.to_vec()
+    }
+
+    /// Made by fixtures/with_torchvision.py with torchvision 0.29.2: the eight pixels, and FNV-1a
+    /// of 18 x 18 x 18 colours.
+    #[test]
+    fn equal_to_torchvision_byte_for_byte() {
+        use Adjustment::*;
+        let recorded: [(Adjustment, [u8; 24], u64); 9] = [
+            (
+                Brightness(0.5),
+                [
+                    0, 0, 0, 127, 127, 127, 60, 60, 60, 127, 0, 0, 0, 127, 5, 10, 15, 120, 100, 75,
+                    45, 6, 38, 60,
+                ],
+                0x4a1076b276fba271,
+            ),
+            (
+                Brightness(1.25),
+                [
+                    0, 0, 0, 255, 255, 255, 150, 150, 150, 255, 0, 0, 0, 255, 12, 25, 37, 255, 250,
+                    187, 112, 16, 96, 151,
+                ],
+                0xdfd76597d655ca69,
+            ),
+            (
+                Contrast(0.5),
+                [
+                    54, 54, 54, 181, 181, 181, 114, 114, 114, 181, 54, 54, 54, 181, 59, 64, 69,
+                    174, 154, 129, 99, 60, 92, 114,
+                ],
+                0x966f24d1d97c9a11,
+            ),
+            (
+                Contrast(1.75),
+                [
+                    0, 0, 0, 255, 255, 255, 128, 128, 128, 255, 0, 0, 0, 255, 0, 0, 0, 255, 255,
+                    181, 76, 0, 53, 130,
+                ],
+                0x4d8095c09f85d271,
+            ),
+            (
+                Saturation(0.25),
+                [
+                    0, 0, 0, 254, 254, 254, 119, 119, 119, 120, 57, 57, 112, 176, 115, 42, 45, 97,
+                    168, 156, 141, 49, 65, 76,
+                ],
+                0x8fba92eed8e86bed,
+            ),
+            (
+                Saturation(1.5),
+                [
+                    0, 0, 0, 255, 255, 255, 120, 120, 120, 255, 0, 0, 0, 255, 0, 5, 20, 255, 221,
+                    146, 56, 0, 84, 150,
+                ],
+                0xb6a01671c8f689fb,
+            ),
+            (
+                Hue(0.125),
+                [
+                    0, 0, 0, 255, 255, 255, 120, 120, 120, 255, 191, 0, 0, 255, 202, 175, 20, 240,
+                    168, 200, 90, 30, 13, 121,
+                ],
+                0x0939713311f7377a,
+            ),
+            (
+                Hue(-0.25),
+                [
+                    0, 0, 0, 255, 255, 255, 120, 120, 120, 127, 0, 255, 255, 138, 0, 20, 240, 120,
+                    200, 90, 195, 23, 121, 13,
+                ],
+                0x2210102ae5e87aea,
+            ),
+            (
+                Hue(0.5),
+                [
+                    0, 0, 0, 255, 255, 255, 120, 120, 120, 0, 255, 255, 255, 0, 245, 240, 230, 20,
+                    90, 140, 200, 121, 57, 13,
+                ],
+                0x9b4c91e4daf20ba3,
+            ),
+        ];
+        let steps = || (0..18).map(|step| step * 15u8);
+        let colors =
+            steps().flat_map(|r| steps().flat_map(move |g| steps().map(move |b| [r, g, b])));
+        let grid = colors.collect::<Vec<_>>().into_flattened();
+        for (adjustment, pixels, hash) in recorded {
+            assert_eq!(adjusted(adjustment), pixels, "{adjustment:?}");
+            let mut many = grid.clone();
+            adjust(&mut many, &[adjustment]);
+            let fnv = many.iter().fold(0xcbf29ce484222325u64, |value, &byte| {
+                (value ^ u64::from(byte)).wrapping_mul(0x100000001b3)
+            });
+            assert_eq!(fnv, hash, "{adjustment:?}");
+        }
+    }
+
+    #[test]
+    fn neutral_adjustments_change_no_byte() {
+        use Adjustment::*;
+        for neutral in [Brightness(1.0), Contrast(1.0), Saturation(1.0), Hue(0.0)] {
+            assert_eq!(adjusted(neutral), PIXELS);
+        }
+        assert!(Jitter::default().draw(1, 2, 3).iter().all(|&neutral| adjusted(neutral) == PIXELS));
+    }
+
+    #[test]
+    fn extremes() {
+        use Adjustment::*;
+        assert_eq!(adjusted(Brightness(0.0)), [0; 24]);
+        let flat = adjusted(Contrast(0.0));
+        assert!(flat.iter().all(|&byte| byte == flat[0]), "{flat:?}");
+        let grey = adjusted(Saturation(0.0));
+        assert!(grey.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b), "{grey:?}");
+        adjust(&mut [], &[Contrast(0.5), Hue(0.25)]); // nothing, and no division by it
+    }
+
+    #[test]
+    fn all_orders_are_drawn_about_equally_often() {
+        let strengths = Jitter { brightness: 0.4, contrast: 0.3, saturation: 0.2, hue: 0.1 };
+        let mut counts = std::collections::HashMap::new();
+        for sample in 0..24_000 {
+            let drawn = strengths.draw(1, 0, sample);
+            for adjustment in drawn {
+                let (value, low, high) = match adjustment {
+                    Adjustment::Brightness(factor) => (factor, 0.6, 1.4),
+                    Adjustment::Contrast(factor) => (factor, 0.7, 1.3),
+                    Adjustment::Saturation(factor) => (factor, 0.8, 1.2),
+                    Adjustment::Hue(turn) => (turn, -0.1, 0.1),
+                };
+                assert!((low..=high).contains(&value), "{adjustment:?}");
+            }
+            *counts.entry(drawn.map(|a| std::mem::discriminant(&a))).or_insert(0u32) += 1;
+        }
+        // Binomial standard deviation 31; five of them.
+        assert_eq!(counts.len(), 24);
+        assert!(counts.values().all(|&count| count.abs_diff(1000) < 155), "{counts:?}");
+    }
+
+    #[test]
+    fn draws_belong_to_seed_epoch_and_sample_and_strengths_do_not_meddle() {
+        let strong = Jitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
+        assert_eq!(strong.draw(1, 2, 3), strong.draw(1, 2, 3));
+        for (seed, epoch, sample) in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
+            assert_ne!(strong.draw(1, 2, 3), strong.draw(seed, epoch, sample));
+        }
+        let without_hue = Jitter { hue: 0.0, ..strong }.draw(1, 2, 3);
+        for (with, without) in strong.draw(1, 2, 3).into_iter().zip(without_hue) {
+            assert!(with == without || without == Adjustment::Hue(0.0), "{with:?} {without:?}");
+        }
+    }
+
+    proptest! {
+        /// A full turn in two halves comes back, up to the rounding down of each.
+        #[test]
+        fn two_half_turns_are_none(pixel: [u8; 3]) {
+            let back = turned(turned(pixel, 0.5), 0.5);
+            for (before, after) in pixel.into_iter().zip(back) {
+                prop_assert!(before.abs_diff(after) <= 3, "{:?} {:?}", pixel, back);
+            }
+        }
+
+        /// A turn keeps the largest and the smallest of the three.
+        #[test]
+        fn a_turn_keeps_value_and_saturation(pixel: [u8; 3], turn in -0.5f32..0.5) {
+            let after = turned(pixel, turn);
+            let most = |p: [u8; 3]| *p.iter().max().unwrap();
+            let least = |p: [u8; 3]| *p.iter().min().unwrap();
+            for extreme in [most, least] {
+                prop_assert!(extreme(pixel).abs_diff(extreme(after)) <= 1);
+            }
+        }
+    }
+}

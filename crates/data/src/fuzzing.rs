@@ -1,0 +1,59 @@
+//! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
+//! strangers' files. Each takes any bytes, must return, and checks what holds for any answer.
+
+use crate::tar::Members;
+use crate::{cifar, decode, ilsvrc, mat};
+use augment::{Image, Resizer};
+
+/// Walks through an archive, and through each member as if it were one.
+pub fn tar(bytes: &[u8]) {
+    let end = bytes.len() as u64;
+    let mut last = 0;
+    for member in Members::new(bytes, 0..end).map_while(Result::ok) {
+        assert!(member.offset > last && member.offset + member.len <= end, "outside the archive");
+        assert!(!member.name.starts_with('/') && !member.name.split('/').any(|part| part == ".."));
+        last = member.offset;
+        let inside = member.offset..member.offset + member.len;
+        for inner in Members::new(bytes, inside.clone()).map_while(Result::ok) {
+            assert!(inside.contains(&inner.offset) && inner.offset + inner.len <= inside.end);
+        }
+    }
+}
+
+/// Reads `synsets` and a variable that is not there, for which all others are passed.
+pub fn mat(bytes: &[u8]) {
+    let _ = mat::variable(bytes, "synsets");
+    let _ = mat::variable(bytes, "no variable's name");
+}
+
+/// Reads records.
+pub fn cifar(bytes: &[u8]) {
+    for (labels, classes) in cifar::labels_of_records(bytes).into_iter().zip([10, 100]) {
+        let unknown = labels.is_ok_and(|labels| labels.iter().any(|&label| label >= classes));
+        assert!(!unknown, "a label that names no class");
+    }
+}
+
+/// Decodes an image and takes the centre square of 32 x 32 pixels.
+pub fn jpeg_to_square(bytes: &[u8]) {
+    let (mut decoded, mut square) = (Image::default(), Image::default());
+    if decode::decode(bytes, &mut decoded).is_err() {
+        return;
+    }
+    let Image { height, width, .. } = decoded;
+    assert_eq!(decoded.pixels.len(), height * width * 3);
+    // `read_square` refuses longer strips.
+    if height.max(width) / height.min(width) <= 1000 {
+        Resizer::default().square(&decoded, 32, &mut square);
+        assert_eq!(square.pixels.len(), 32 * 32 * 3);
+    }
+}
+
+/// Reads each of the lists that come with images.
+pub fn lists(bytes: &[u8]) {
+    let _ = ilsvrc::lists::ground_truth(bytes);
+    for (name, _) in ilsvrc::lists::val_annotations(bytes).unwrap_or_default() {
+        assert!(!name.contains(['/', '\\', '\0']) && name != ".." && name != ".");
+    }
+    ilsvrc::lists::words(bytes);
+}

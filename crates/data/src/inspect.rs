@@ -1,0 +1,160 @@
+//! What an image file's header says, without decoding a pixel.
+
+mod exif;
+
+pub use exif::Exif;
+
+use std::fmt;
+
+/// What a header promises; whether the file keeps it, only decoding tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// By its first bytes, whatever its name.
+    pub format: Format,
+    /// Rows.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// How colours are stored.
+    pub color: Color,
+    /// Bits of a channel, or of a palette's index.
+    pub bits: u8,
+    /// What the camera said about which way is up.
+    pub exif: Exif,
+}
+
+/// A format that can be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Baseline, progressive or any other process.
+    Jpeg,
+    /// Interlaced or not.
+    Png,
+}
+
+/// How colours are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// One channel.
+    Grey,
+    /// Grey and transparency.
+    GreyAlpha,
+    /// Three channels, in a JPEG as luma and two chromas as a rule.
+    Rgb,
+    /// Three channels and transparency.
+    Rgba,
+    /// An index into a palette.
+    Palette,
+    /// Four inks (CMYK or YCCK).
+    Cmyk,
+}
+
+impl Format {
+    /// The format that a file starts as.
+    pub fn of(bytes: &[u8]) -> Option<Format> {
+        match bytes {
+            [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
+            [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+        })
+    }
+}
+
+/// Reads a file's header: one step over each of its segments or chunks, whatever they say.
+///
+/// # Errors
+/// If it is neither JPEG nor PNG, or ends before its header does.
+pub fn inspect(bytes: &[u8]) -> Result<Facts, String> {
+    match Format::of(bytes) {
+        Some(Format::Jpeg) => jpeg(bytes).ok_or_else(|| "no whole JPEG header".to_owned()),
+        Some(Format::Png) => png(bytes).ok_or_else(|| "no whole PNG header".to_owned()),
+        None => Err("neither JPEG nor PNG".to_owned()),
+    }
+}
+
+/// A JPEG's segments up to the frame header.
+fn jpeg(bytes: &[u8]) -> Option<Facts> {
+    let mut exif = Exif::Absent;
+    let mut at = 2;
+    loop {
+        let &[0xFF, marker, high, low] = bytes.get(at..at + 4)? else {
+            return None;
+        };
+        if marker == 0xFF {
+            at += 1; // padding
+            continue;
+        }
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let segment = bytes.get(at + 4..at + 2 + len)?;
+        match marker {
+            // All frame headers but the tables (C4, CC) and the reserved (C8) among them.
+            0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => {
+                let &[bits, h1, h0, w1, w0, components, ..] = segment else {
+                    return None;
+                };
+                let color = match components {
+                    1 => Color::Grey,
+                    3 => Color::Rgb,
+                    4 => Color::Cmyk,
+                    _ => return None,
+                };
+                let side = |pair| usize::from(u16::from_be_bytes(pair));
+                let (height, width) = (side([h1, h0]), side([w1, w0]));
+                return Some(Facts { format: Format::Jpeg, height, width, color, bits, exif });
+            }
+            0xE1 if exif == Exif::Absent => {
+                if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
+                    exif = Exif::of(tiff);
+                }
+            }
+            0xDA => return None, // pixels without a frame
+            _ => (),
+        }
+        at += 2 + len;
+    }
+}
+
+/// A PNG's first chunk, and what comes before the pixels.
+fn png(bytes: &[u8]) -> Option<Facts> {
+    let mut chunks = png_chunks(bytes);
+    let (b"IHDR", &[w3, w2, w1, w0, h3, h2, h1, h0, bits, color, ..]) = chunks.next()? else {
+        return None;
+    };
+    let color = match color {
+        0 => Color::Grey,
+        2 => Color::Rgb,
+        3 => Color::Palette,
+        4 => Color::GreyAlpha,
+        6 => Color::Rgba,
+        _ => return None,
+    };
+    let exif = chunks.find(|(name, _)| *name == b"eXIf");
+    let exif = exif.map_or(Exif::Absent, |(_, tiff)| Exif::of(tiff));
+    let side = |word| u32::from_be_bytes(word) as usize;
+    let (height, width) = (side([h3, h2, h1, h0]), side([w3, w2, w1, w0]));
+    Some(Facts { format: Format::Png, height, width, color, bits, exif })
+}
+
+/// A PNG's whole chunks: names and contents.
+pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (len, after) = rest.split_first_chunk()?;
+        let (name, after) = after.split_first_chunk()?;
+        let (content, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+        rest = after.get(4..)?; // the checksum
+        Some((name, content))
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

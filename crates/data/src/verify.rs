@@ -1,0 +1,368 @@
+//! Decodes every file and says what is wrong with it, or worth knowing.
+
+use crate::collection::{Collection, Item, Place};
+use crate::decode;
+use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks};
+use crate::{Error, ReadBuffer, Result, Source, parallel};
+use augment::Image;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What was found in a number of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Files (or images) that were looked at.
+    pub files: usize,
+    /// In the order of the files; of one file, in the order of [`Kind`].
+    pub findings: Vec<Finding>,
+}
+
+/// Something about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file: its path, or its place in an archive.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The same in words.
+    pub detail: String,
+}
+
+/// What can be found; first what makes a file unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Its bytes cannot be had.
+    Unreadable,
+    /// Neither JPEG nor PNG.
+    NotAnImage,
+    /// It ends too early.
+    Truncated,
+    /// It cannot be decoded, or not without guessing.
+    Damaged,
+    /// Too large, empty or too long a strip.
+    UnusableSize,
+    /// Its name ends as that of another format does; it is decoded by its content.
+    WrongName,
+    /// Four inks; converted without colour management.
+    Cmyk,
+    /// Grey; spread over the three channels.
+    Grey,
+    /// Rounded to eight bits.
+    SixteenBit,
+    /// Transparency, which is dropped.
+    Alpha,
+    /// To be turned or mirrored for display; it is not, as in torchvision.
+    Orientation,
+    /// EXIF data that cannot be read; the pixels do not suffer.
+    CorruptExif,
+    /// The shorter side has fewer pixels than asked for.
+    Small,
+}
+
+impl Kind {
+    /// All, in their order.
+    pub const ALL: [Kind; 13] = [
+        Kind::Unreadable,
+        Kind::NotAnImage,
+        Kind::Truncated,
+        Kind::Damaged,
+        Kind::UnusableSize,
+        Kind::WrongName,
+        Kind::Cmyk,
+        Kind::Grey,
+        Kind::SixteenBit,
+        Kind::Alpha,
+        Kind::Orientation,
+        Kind::CorruptExif,
+        Kind::Small,
+    ];
+
+    /// Whether a file with this finding cannot be trained on.
+    pub fn is_unusable(self) -> bool {
+        self <= Kind::UnusableSize
+    }
+
+    /// A word, the same in tables and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Unreadable => "unreadable",
+            Kind::NotAnImage => "not-an-image",
+            Kind::Truncated => "truncated",
+            Kind::Damaged => "damaged",
+            Kind::UnusableSize => "unusable-size",
+            Kind::WrongName => "wrong-name",
+            Kind::Cmyk => "cmyk",
+            Kind::Grey => "grey",
+            Kind::SixteenBit => "16-bit",
+            Kind::Alpha => "alpha",
+            Kind::Orientation => "orientation",
+            Kind::CorruptExif => "corrupt-exif",
+            Kind::Small => "small",
+        }
+    }
+}
+
+impl Report {
+    /// Files that cannot be trained on; each has exactly one finding that says why.
+    pub fn unusable(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.kind.is_unusable()).count()
+    }
+
+    /// Findings of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.findings.iter().filter(|finding| finding.kind == kind).count()
+    }
+}
+
+/// What is looked for, and with how many threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Report images whose shorter side has fewer pixels; 0: none.
+    pub smaller_than: usize,
+    /// 0: one for each core.
+    pub threads: usize,
+}
+
+/// Looks at every file of a collection. `progress` hears how many of how many are done, from any
+/// thread.
+pub fn collection(
+    collection: &Collection,
+    options: Options,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Report {
+    let items: Vec<&Item> = collection.train.iter().chain(&collection.test).collect();
+    let examine = |desk: &mut Desk, index: usize| {
+        let item: &Item = items[index];
+        let found = match collection.read(item, &mut desk.bytes) {
+            Ok(()) => examine(&item.name, &desk.bytes, options.smaller_than, &mut desk.image),
+            Err(Error::Image { reason, .. }) => vec![(Kind::Unreadable, reason)],
+            Err(error) => vec![(Kind::Unreadable, error.to_string())],
+        };
+        let name = |(kind, detail)| Finding { name: item.name.clone(), kind, detail };
+        found.into_iter().map(name).collect()
+    };
+    in_order(items.len(), options.threads, progress, Desk::default, examine)
+}
+
+/// Looks at every file below a folder: those that may be images by their names, as
+/// [`Folder`](crate::Folder) takes them, in the order of their paths.
+///
+/// Hidden files and links to folders are passed over; folders that cannot be read, links that lead
+/// nowhere, pipes and the like are findings.
+///
+/// # Errors
+/// If the folder itself cannot be read.
+pub fn folder(
+    root: &Path,
+    options: Options,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Report> {
+    fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
+    let (files, mut findings) = files_below(root);
+    let count = files.train.len() + findings.len();
+    let report = collection(&files, options, progress);
+    findings.extend(report.findings);
+    findings.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name))); // stable: kinds stay
+    Ok(Report { files: count, findings })
+}
+
+/// Reads every image of a source.
+pub fn source(
+    source: &dyn Source,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Report {
+    let read = |buffer: &mut ReadBuffer, index: usize| match source.read(index, buffer) {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let detail = error.to_string();
+            vec![Finding { name: source.name(index), kind: Kind::Damaged, detail }]
+        }
+    };
+    in_order(source.len(), threads, progress, ReadBuffer::default, read)
+}
+
+/// The heights and widths that the headers of the files below a folder promise, in the order of
+/// their paths; files without a header are left out.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn sizes(
+    root: &Path,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<(usize, usize)>> {
+    fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
+    let (files, _) = files_below(root);
+    let sizes = Mutex::new(vec![None; files.train.len()]);
+    let measure = |bytes: &mut Vec<u8>, index: usize| {
+        if files.read(&files.train[index], bytes).is_ok()
+            && let Ok(facts) = inspect(bytes)
+        {
+            sizes.lock().expect("no panic")[index] = Some((facts.height, facts.width));
+        }
+        Vec::new()
+    };
+    in_order(files.train.len(), threads, progress, Vec::new, measure);
+    Ok(sizes.into_inner().expect("no panic").into_iter().flatten().collect())
+}
+
+/// What a thread keeps from file to file.
+#[derive(Default)]
+struct Desk {
+    bytes: Vec<u8>,
+    image: Image,
+}
+
+/// Does `work` on 0..`count` and puts what it finds in their order.
+fn in_order<S: Send>(
+    count: usize,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    prepare: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> Vec<Finding> + Sync,
+) -> Report {
+    let done = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    parallel::for_each(threads, 0..count, prepare, |state, index| {
+        let findings = work(state, index);
+        if !findings.is_empty() {
+            found.lock().expect("no panic").push((index, findings));
+        }
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
+    });
+    let mut found = found.into_inner().expect("no panic");
+    found.sort_by_key(|(index, _)| *index);
+    Report { files: count, findings: found.into_iter().flat_map(|(_, f)| f).collect() }
+}
+
+/// What is to be said of a file's bytes.
+fn examine(
+    name: &str,
+    bytes: &[u8],
+    smaller_than: usize,
+    image: &mut Image,
+) -> Vec<(Kind, String)> {
+    let facts = inspect(bytes);
+    // Decoders are other people's: one that panics is one more way for a file to be bad.
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        decode::decode(bytes, image).and_then(|()| decode::check_shape(image))
+    }));
+    let decoded = decoded.unwrap_or_else(|_| {
+        *image = Image::default();
+        Err("the decoder panicked; please report this".to_owned())
+    });
+    let mut found = Vec::new();
+    if let Err(reason) = decoded {
+        found.push((failure(bytes, facts.as_ref().ok()), reason));
+    }
+    if let Ok(facts) = facts {
+        remark(name, &facts, smaller_than, &mut found);
+    }
+    found
+}
+
+/// Why a file cannot be decoded.
+fn failure(bytes: &[u8], facts: Option<&Facts>) -> Kind {
+    let is_cut = match Format::of(bytes) {
+        None if bytes.is_empty() => true,
+        None => return Kind::NotAnImage,
+        Some(Format::Jpeg) => !decode::has_end_of_image(bytes),
+        Some(Format::Png) => !png_chunks(bytes).any(|(name, _)| name == b"IEND"),
+    };
+    if facts.is_some_and(|facts| !decode::is_usable(facts.height, facts.width)) {
+        return Kind::UnusableSize;
+    }
+    if is_cut { Kind::Truncated } else { Kind::Damaged }
+}
+
+/// What is worth knowing about a file, usable or not.
+fn remark(name: &str, facts: &Facts, smaller_than: usize, found: &mut Vec<(Kind, String)>) {
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+    let ending = ending.unwrap_or_default().to_ascii_lowercase();
+    let fits = match facts.format {
+        Format::Jpeg => ["jpg", "jpeg", "jpe", "jfif", ""].contains(&&*ending),
+        Format::Png => ["png", ""].contains(&&*ending),
+    };
+    if !fits {
+        found.push((Kind::WrongName, format!("a {} whose name ends in .{ending}", facts.format)));
+    }
+    let mut say = |kind, detail: &str| found.push((kind, detail.to_owned()));
+    match facts.color {
+        Color::Cmyk => say(Kind::Cmyk, "four inks, converted without colour management"),
+        Color::Grey | Color::GreyAlpha => say(Kind::Grey, "grey, spread over three channels"),
+        Color::Rgb | Color::Rgba | Color::Palette => (),
+    }
+    if facts.bits > 8 {
+        let bits = facts.bits;
+        say(Kind::SixteenBit, &format!("{bits} bits a channel, rounded to 8"));
+    }
+    if matches!(facts.color, Color::Rgba | Color::GreyAlpha) {
+        say(Kind::Alpha, "transparency, which is dropped");
+    }
+    match facts.exif {
+        Exif::Orientation(value) if value > 1 => {
+            let how = "which is not applied, as torchvision does not";
+            say(Kind::Orientation, &format!("EXIF orientation {value}, {how}"));
+        }
+        Exif::Corrupt(reason) => say(Kind::CorruptExif, &format!("EXIF data: {reason}")),
+        Exif::Orientation(_) | Exif::Absent => (),
+    }
+    if facts.height.min(facts.width) < smaller_than {
+        let (height, width) = (facts.height, facts.width);
+        say(Kind::Small, &format!("{width} x {height} pixels"));
+    }
+}
+
+/// The files below a folder that may be images, in order, and what is in their way.
+fn files_below(root: &Path) -> (Collection, Vec<Finding>) {
+    let mut files = Collection::default();
+    let mut findings = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    let mut say = |path: &Path, detail: String| {
+        let name = path.display().to_string();
+        findings.push(Finding { name, kind: Kind::Unreadable, detail });
+    };
+    while let Some(folder) = folders.pop() {
+        let paths = match crate::folder::sorted(&folder) {
+            Ok(paths) => paths,
+            Err(Error::Io { reason, .. }) => {
+                say(&folder, reason);
+                continue;
+            }
+            Err(error) => {
+                say(&folder, error.to_string());
+                continue;
+            }
+        };
+        for path in paths {
+            if path.is_dir() {
+                if !path.is_symlink() {
+                    folders.push(path);
+                }
+            } else if crate::folder::may_be_image(&path) {
+                add_file(path, &mut files, &mut say);
+            }
+        }
+    }
+    files.train.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name)));
+    (files, findings)
+}
+
+fn add_file(path: PathBuf, files: &mut Collection, say: &mut impl FnMut(&Path, String)) {
+    match fs::metadata(&path) {
+        Err(error) => say(&path, error.to_string()),
+        // Opening a pipe would wait for someone to write to it.
+        Ok(about) if !about.is_file() => say(&path, "neither a file nor a folder".to_owned()),
+        Ok(_) => {
+            let name = path.display().to_string();
+            files.train.push(Item { name, label: 0, place: Place::File(path) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

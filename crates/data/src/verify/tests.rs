@@ -1,0 +1,129 @@
+use super::*;
+use crate::inspect::tests::{tiff, with_exif};
+use crate::scratch_dir::{ScratchDir, encoded};
+use image::{DynamicImage, ImageFormat};
+
+fn found(folder: &ScratchDir, smaller_than: usize, threads: usize) -> Report {
+    super::folder(folder.path(), Options { smaller_than, threads }, &|_, _| ()).unwrap()
+}
+
+/// One file of every kind, and the kinds that belong to it.
+fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
+    let photo: DynamicImage = image::RgbImage::from_fn(40, 30, |x, y| {
+        image::Rgb([(x * 6) as u8, (y * 8) as u8, (x + y) as u8])
+    })
+    .into();
+    let (jpeg, png) = (encoded(&photo, ImageFormat::Jpeg), encoded(&photo, ImageFormat::Png));
+    let mut huge = jpeg.clone();
+    let frame = huge.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    huge[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xDC, 0xFF, 0xDC]);
+    let mut damaged = png.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0x10;
+    let sixteen: DynamicImage = photo.to_rgb16().into();
+    let files: [(&str, Vec<u8>, &[Kind]); 18] = [
+        ("a/good.JPEG", jpeg.clone(), &[]),
+        ("a/good.png", png.clone(), &[]),
+        ("a/no-ending", png.clone(), &[]),
+        ("a/empty.jpg", vec![], &[Kind::Truncated]),
+        ("a/cut.jpg", jpeg[..jpeg.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
+        ("a/cut.png", png[..png.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
+        ("a/damaged.png", damaged, &[Kind::Damaged]),
+        ("a/page.jpg", b"<html>404</html>".to_vec(), &[Kind::NotAnImage]),
+        ("a/moving.jpg", b"GIF89a......".to_vec(), &[Kind::NotAnImage]),
+        ("b/huge.jpg", huge, &[Kind::UnusableSize]),
+        (
+            "b/strip.png",
+            encoded(&DynamicImage::new_rgb8(3000, 2), ImageFormat::Png),
+            &[Kind::UnusableSize, Kind::Small],
+        ),
+        ("b/png.jpg", png.clone(), &[Kind::WrongName]),
+        (
+            "b/cmyk.jpg",
+            include_bytes!("../../fixtures/cmyk.jpg").to_vec(),
+            &[Kind::Cmyk, Kind::Small],
+        ),
+        ("b/grey.jpg", encoded(&photo.to_luma8().into(), ImageFormat::Jpeg), &[Kind::Grey]),
+        ("b/deep.png", encoded(&sixteen, ImageFormat::Png), &[Kind::SixteenBit]),
+        ("b/clear.png", encoded(&photo.to_rgba8().into(), ImageFormat::Png), &[Kind::Alpha]),
+        ("b/turned.jpg", with_exif(&jpeg, &tiff(true, &[(0x0112, 3, 1, 6)])), &[Kind::Orientation]),
+        ("b/camera.jpg", with_exif(&jpeg, b"MM\0*\xFF\xFF\xFF\xFF"), &[Kind::CorruptExif]),
+    ];
+    let mut expected = Vec::new();
+    for (name, bytes, kinds) in files {
+        folder.write(name, &bytes);
+        expected.push((name, kinds));
+    }
+    folder.write("a/readme.txt", b"passed over");
+    folder.write("a/.hidden.jpg", b"passed over");
+    expected.sort();
+    expected
+}
+
+#[test]
+fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
+    let folder = ScratchDir::new();
+    let expected: Vec<(String, Kind)> = zoo(&folder)
+        .into_iter()
+        .flat_map(|(name, kinds)| kinds.iter().map(move |&kind| (name, kind)))
+        .map(|(name, kind)| (folder.path().join(name).display().to_string(), kind))
+        .collect();
+    let report = found(&folder, 25, 3);
+    let got: Vec<_> = report.findings.iter().map(|f| (f.name.clone(), f.kind)).collect();
+    assert_eq!(got, expected);
+    assert_eq!((report.files, report.unusable()), (18, 8));
+    assert_eq!((report.count(Kind::Truncated), report.count(Kind::Cmyk)), (3, 1));
+    assert_eq!(report, found(&folder, 25, 1));
+    assert!(found(&folder, 0, 2).count(Kind::Small) == 0);
+    let detail = |kind| &report.findings.iter().find(|f| f.kind == kind).unwrap().detail;
+    assert_eq!(detail(Kind::WrongName), "a PNG whose name ends in .jpg");
+    assert!(detail(Kind::NotAnImage).contains("a GIF"));
+    assert!(detail(Kind::Orientation).contains("orientation 6"));
+    assert_eq!(detail(Kind::Small), "24 x 16 pixels");
+}
+
+#[test]
+fn progress_counts_every_file_once() {
+    let folder = ScratchDir::new();
+    let count = zoo(&folder).len();
+    let heard = Mutex::new(Vec::new());
+    let hear = |done, of| heard.lock().unwrap().push((done, of));
+    super::folder(folder.path(), Options::default(), &hear).unwrap();
+    let mut heard = heard.into_inner().unwrap();
+    heard.sort();
+    assert_eq!(heard, (1..=count).map(|done| (done, count)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_no_file_is_a_finding_and_never_waited_for() {
+    let folder = ScratchDir::new();
+    folder.png("a/good.png", (4, 4), [1, 2, 3]);
+    let nowhere = folder.path().join("a/nowhere.jpg");
+    std::os::unix::fs::symlink("no such file", &nowhere).unwrap();
+    std::os::unix::fs::symlink("..", folder.path().join("a/round")).unwrap();
+    let pipe = folder.path().join("a/pipe.jpg");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let report = found(&folder, 0, 2);
+    assert_eq!((report.files, report.unusable()), (3, 2));
+    let details: Vec<&str> = report.findings.iter().map(|f| &*f.detail).collect();
+    assert!(details[0].contains("No such file"), "{details:?}");
+    assert_eq!(details[1], "neither a file nor a folder");
+    let missing = folder.path().join("none");
+    let error = super::folder(&missing, Options::default(), &|_, _| ()).unwrap_err();
+    assert!(error.to_string().contains("No such file"), "{error}");
+}
+
+#[test]
+fn a_source_is_read_to_its_end() {
+    let folder = ScratchDir::new();
+    for (name, color) in [("a/1.png", 1), ("a/2.png", 2), ("b/1.png", 3)] {
+        folder.png(name, (4, 5), [color; 3]);
+    }
+    folder.write("b/2.png", b"no image");
+    let images = crate::Folder::open(folder.path(), 4).unwrap();
+    let report = source(&images, 2, &|_, _| ());
+    assert_eq!((report.files, report.unusable()), (4, 1));
+    assert!(report.findings[0].name.ends_with("b/2.png"), "{report:?}");
+    assert_eq!(sizes(folder.path(), 2, &|_, _| ()).unwrap(), [(4, 5); 3]);
+}

@@ -1,0 +1,167 @@
+//! The fuzz targets without a fuzzer: seeded changes of valid inputs, and every input that is kept
+//! in `fuzz/corpus` and `fuzz/found`.
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use testkit::Miniature;
+use testkit::mat::Form;
+
+/// No input may take longer, on however slow a machine.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Runs `target` on `count` changes of `seeds`, and on the inputs kept for it.
+fn run(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>], count: u32) {
+    let attempt = |input: &[u8], what: &str| {
+        let start = Instant::now();
+        let done = std::panic::catch_unwind(|| target(input));
+        if done.is_err() || start.elapsed() > LONGEST {
+            let path = std::env::temp_dir().join(format!("alexnet-fuzz-{name}"));
+            fs::write(&path, input).unwrap();
+            let path = path.display();
+            panic!("{name}: {what} panics or takes too long; it is in {path}, for fuzz/found");
+        }
+    };
+    for kept in ["corpus", "found"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kept).join(name);
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            attempt(&fs::read(&path).unwrap(), &path.display().to_string());
+        }
+    }
+    seeds.iter().for_each(|seed| attempt(seed, "a valid input"));
+    let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
+    for number in 0..count {
+        let input = chance.change(&seeds[number as usize % seeds.len()]);
+        attempt(&input, &format!("change {number}"));
+    }
+}
+
+/// The splitmix64 sequence.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((bits ^ (bits >> 31)) % end.max(1) as u64) as usize
+    }
+
+    /// One to four changes, each of a byte, a number, a range or the length.
+    fn change(&mut self, seed: &[u8]) -> Vec<u8> {
+        const WORDS: [u32; 6] = [0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x0100_0000];
+        let mut bytes = seed.to_vec();
+        for _ in 0..1 + self.below(4) {
+            let (at, other) = (self.below(bytes.len()), self.below(bytes.len()));
+            match self.below(8) {
+                0 => bytes.truncate(at),
+                1 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
+                2 if !bytes.is_empty() => bytes[at] = self.below(256) as u8,
+                3 if bytes.len() >= at + 4 => {
+                    let word = WORDS[self.below(WORDS.len())];
+                    bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+                }
+                4 => {
+                    let end = (at + self.below(64)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+                5 => {
+                    let end = (other + 1 + self.below(600)).min(bytes.len());
+                    let part = bytes[other.min(end)..end].to_vec();
+                    bytes.splice(at..at, part);
+                }
+                6 if bytes.len() >= 1024 => {
+                    let (from, to) = (at / 512 * 512, other / 512 * 512);
+                    if from.max(to) + 512 <= bytes.len() {
+                        bytes.copy_within(from..from + 512, to);
+                    }
+                }
+                _ => {
+                    let value = self.below(256) as u8;
+                    let end = (at + 1 + self.below(12)).min(bytes.len());
+                    bytes[at.min(end)..end].fill(value);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Writes right checksums into whatever may be a header: a change would not get past them.
+fn tar_with_checksums(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    for block in bytes.as_chunks_mut::<512>().0 {
+        if &block[257..262] == b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    data::fuzzing::tar(&bytes);
+}
+
+#[test]
+fn tar() {
+    let miniature = Miniature { train: 3, side: 8, ..Miniature::new(2012) };
+    let mut builder = tar::Builder::new(Vec::new());
+    for name in ["a.JPEG".to_owned(), "folder/".repeat(30) + "b.JPEG"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        builder.append_pax_extensions([("path", name.as_bytes()), ("size", b"5")]).unwrap();
+        builder.append_data(&mut header, name, &b"image"[..]).unwrap();
+    }
+    let seeds = [builder.into_inner().unwrap(), miniature.patch_archive()];
+    run("tar", data::fuzzing::tar, &seeds, 5_000);
+    run("tar", tar_with_checksums, &seeds, 15_000);
+}
+
+#[test]
+fn mat() {
+    let meta = |form| Miniature { form, ..Miniature::new(2012) }.meta();
+    let plain = Form::default();
+    let seeds =
+        [plain, Form { big_endian: true, utf8: true, ..plain }, Form { compressed: true, ..plain }];
+    run("mat", data::fuzzing::mat, &seeds.map(meta), 20_000);
+}
+
+#[test]
+fn cifar() {
+    let mut record = vec![7; 3 * 3073];
+    record[3073] = 9;
+    run("cifar", data::fuzzing::cifar, &[record], 20_000);
+}
+
+#[test]
+fn lists() {
+    let seeds: [&[u8]; 3] = [
+        b"490\n361\n171\n1000\n",
+        b"val_0.JPEG\tn03444034\t0\t32\t44\t62\nval_1.JPEG\tn04067472\t52\t55\t57\t59\n",
+        b"n00001740\tentity\nn01440764\ttench, Tinca tinca\n",
+    ];
+    run("lists", data::fuzzing::lists, &seeds.map(<[u8]>::to_vec), 20_000);
+}
+
+#[test]
+fn jpeg_to_square() {
+    let image: DynamicImage = RgbImage::from_fn(24, 16, |x, y| {
+        image::Rgb([(x * 9) as u8, (y * 11) as u8, ((x + y) * 5) as u8])
+    })
+    .into();
+    let encoded = |format| {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let seeds = [
+        encoded(ImageFormat::Jpeg),
+        encoded(ImageFormat::Png),
+        include_bytes!("../fixtures/cmyk.jpg").to_vec(),
+        include_bytes!("../fixtures/ycck.jpg").to_vec(),
+        include_bytes!("../fixtures/progressive.jpg").to_vec(),
+    ];
+    run("jpeg_to_square", data::fuzzing::jpeg_to_square, &seeds, 500);
+}
