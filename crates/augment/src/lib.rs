@@ -38,6 +38,6 @@ mod view;
 pub use color_shift::{ColorForm, ColorShift};
 pub use image::{Image, crop, mirror};
 pub use jitter::{Adjustment, Jitter, adjust};
-pub use resize::Resizer;
+pub use resize::{Resizer, shorter_side_to};
 pub use resized_crop::{Rectangle, ResizedCrop};
 pub use view::{View, nine_crop, ten_crop};

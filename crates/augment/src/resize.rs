@@ -1,9 +1,9 @@
 //! Another size, antialiased.
 
 use crate::{Image, Rectangle};
+use taps::Taps;
 
-/// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
-const FRACTION_BITS: u32 = 22;
+mod taps;
 
 /// Resizes images with a triangle filter: bilinear when enlarging, and as wide as the shrinking
 /// factor when shrinking, so that nothing aliases.
@@ -19,7 +19,8 @@ pub struct Resizer {
     down: Taps,
     /// The wanted columns of the source's rows that are needed.
     narrowed: Vec<u8>,
-    sums: Vec<i32>,
+    /// The window's last row and a byte more.
+    last: Vec<u8>,
 }
 
 impl Resizer {
@@ -28,10 +29,9 @@ impl Resizer {
     /// # Panics
     /// If a size is zero.
     pub fn resize(&mut self, from: &Image, height: usize, width: usize, into: &mut Image) {
-        let wanted = Rectangle::whole((height, width));
         into.reshape(height, width);
-        let whole = (from.width, Rectangle::whole((from.height, from.width)));
-        self.resample(&from.pixels, whole, (height, width), wanted, &mut into.pixels);
+        let size = (height, width);
+        self.crop(from, size, Rectangle::whole(size), &mut into.pixels);
     }
 
     /// Writes a window of an image, resized to `size` (height, width), into `into`, which holds
@@ -67,14 +67,27 @@ impl Resizer {
     /// # Panics
     /// If a size is zero.
     pub fn square(&mut self, from: &Image, side: usize, into: &mut Image) {
-        let shorter = from.height.min(from.width);
-        assert!(shorter > 0, "an image of {} x {} pixels", from.height, from.width);
-        let (height, width) = (side * from.height / shorter, side * from.width / shorter);
-        let (top, left) = ((height - side) / 2, (width - side) / 2);
-        let wanted = Rectangle { top, left, height: side, width: side };
         into.reshape(side, side);
+        self.square_crop(from, side, Rectangle::whole((side, side)), &mut into.pixels);
+    }
+
+    /// Writes a part of that square into `into`; nothing else is computed.
+    ///
+    /// # Panics
+    /// If a size is zero, the part leaves the square, or `into` is not of its size.
+    pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
+        let inside = part.top + part.height <= side && part.left + part.width <= side;
+        assert!(inside, "{part:?} leaves a square of {side}");
+        let whole = shorter_side_to(side, (from.height, from.width));
+        let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
+        self.crop(from, whole, Rectangle { top, left, ..part }, into);
+    }
+
+    /// Writes a part of `from` resized to `size` (height, width) into `into`; nothing else is
+    /// computed.
+    fn crop(&mut self, from: &Image, size: (usize, usize), part: Rectangle, into: &mut [u8]) {
         let whole = (from.width, Rectangle::whole((from.height, from.width)));
-        self.resample(&from.pixels, whole, (height, width), wanted, &mut into.pixels);
+        self.resample(&from.pixels, whole, size, part, into);
     }
 
     /// The pixels `wanted` of a window resized to `size` (height, width). `rows` are the image's,
@@ -88,112 +101,73 @@ impl Resizer {
         into: &mut [u8],
     ) {
         let Rectangle { height, width, .. } = window;
-        let Rectangle { top, left, height: n_rows, width: columns } = wanted;
-        let sizes = [height, width, size.0, size.1, n_rows, columns];
+        let sizes = [height, width, size.0, size.1, wanted.height, wanted.width];
         assert!(!sizes.contains(&0), "from {height} x {width} to {size:?} pixels");
-        assert_eq!(into.len(), n_rows * columns * 3, "room for {n_rows} x {columns} pixels");
+        assert_eq!(into.len(), wanted.height * wanted.width * 3, "room for {wanted:?}");
         if (height, width) == size {
-            let left = window.left + left;
-            crate::crop(rows, stride, top, left, (n_rows, columns), into);
-            return;
+            let (left, size) = (window.left + wanted.left, (wanted.height, wanted.width));
+            return crate::crop(rows, stride, wanted.top, left, size, into);
         }
-        self.across.fill(width, size.1, left, columns);
-        self.down.fill(height, size.0, top, n_rows);
+        let work = Passes { resizer: self, rows, stride, window, size, wanted, into };
+        pulp::Arch::new().dispatch(work);
+    }
+}
 
-        let (first, end) = self.down.reach();
-        self.narrowed.resize((end - first) * columns * 3, 0);
-        let source = rows[first * stride * 3..].chunks_exact(stride * 3);
-        for (to, row) in self.narrowed.chunks_exact_mut(columns * 3).zip(source) {
-            self.across.narrow(&row[window.left * 3..(window.left + width) * 3], to);
+/// The work of [`Resizer::resample`], compiled for the widest vectors that the processor has. (What
+/// it calls must be inlined, all of it, or would be compiled for the oldest processor.)
+struct Passes<'a> {
+    resizer: &'a mut Resizer,
+    rows: &'a [u8],
+    stride: usize,
+    window: Rectangle,
+    size: (usize, usize),
+    wanted: Rectangle,
+    into: &'a mut [u8],
+}
+
+impl pulp::WithSimd for Passes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Passes { rows, stride, window, size, wanted, into, .. } = self;
+        let Resizer { across, down, narrowed, last } = self.resizer;
+        across.fill(window.width, size.1, wanted.left, wanted.width);
+        down.fill(window.height, size.0, wanted.top, wanted.height);
+        let (first, end) = down.reach();
+        let (length, columns) = (window.width * 3, wanted.width * 3);
+        // Pixels are read and written four bytes at a time: the next pixel, or row, lends the
+        // fourth. It is written after, and so keeps what it should be.
+        narrowed.resize((end - first) * columns + 1, 0);
+        for y in first..end {
+            let to = &mut narrowed[(y - first) * columns..][..columns + 1];
+            let start = (y * stride + window.left) * 3;
+            let row = match rows.get(start..start + length + 1) {
+                Some(row) => row,
+                None => {
+                    last.clear();
+                    last.extend_from_slice(&rows[start..start + length]);
+                    last.push(0);
+                    &*last
+                }
+            };
+            across.narrow(row, to);
         }
-        self.sums.resize(columns * 3, 0);
-        for (y, to) in into.chunks_exact_mut(columns * 3).enumerate() {
-            self.down.blend(y, first, &self.narrowed, &mut self.sums, to);
+        for (y, to) in into.chunks_exact_mut(columns).enumerate() {
+            down.blend(y, first, narrowed, to);
         }
     }
 }
 
-/// For each wanted pixel along one axis, the source pixels it is made of and their weights.
-#[derive(Clone, Debug, Default)]
-struct Taps {
-    spans: Vec<Span>,
-    weights: Vec<i32>,
-    exact: Vec<f64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    first: usize,
-    count: usize,
-    weights: usize,
-}
-
-impl Taps {
-    /// The taps of wanted pixels `start..start + count` of `to`, out of `from` pixels.
-    fn fill(&mut self, from: usize, to: usize, start: usize, count: usize) {
-        let scale = from as f64 / to as f64;
-        let stretch = scale.max(1.0); // enlarging, the filter keeps its width of one pixel each way
-        self.spans.clear();
-        self.weights.clear();
-        for wanted in start..start + count {
-            let centre = (wanted as f64 + 0.5) * scale;
-            let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` stops at zero
-            let end = ((centre + stretch + 0.5) as usize).clamp(first + 1, from);
-            self.exact.clear();
-            self.exact.extend((first..end).map(|pixel| {
-                let distance = ((pixel as f64 - centre + 0.5) * (1.0 / stretch)).abs();
-                (1.0 - distance).max(0.0)
-            }));
-            let sum: f64 = self.exact.iter().sum();
-            let one = f64::from(1u32 << FRACTION_BITS);
-            let share = 1.0 / sum;
-            self.spans.push(Span { first, count: end - first, weights: self.weights.len() });
-            self.weights.extend(self.exact.iter().map(|w| (w * share * one + 0.5) as i32));
-        }
-    }
-
-    /// The source pixels that any wanted pixel needs, first and end.
-    fn reach(&self) -> (usize, usize) {
-        let end = self.spans.iter().map(|span| span.first + span.count).max();
-        let first = self.spans.iter().map(|span| span.first).min();
-        (first.unwrap_or(0), end.unwrap_or(0))
-    }
-
-    /// One row, from its source width to the wanted columns.
-    fn narrow(&self, row: &[u8], to: &mut [u8]) {
-        for (pixel, span) in to.as_chunks_mut::<3>().0.iter_mut().zip(&self.spans) {
-            let source = &row[span.first * 3..(span.first + span.count) * 3];
-            let weights = &self.weights[span.weights..span.weights + span.count];
-            let mut sums = [1i32 << (FRACTION_BITS - 1); 3];
-            for (&[r, g, b], &weight) in source.as_chunks::<3>().0.iter().zip(weights) {
-                sums[0] += weight * i32::from(r);
-                sums[1] += weight * i32::from(g);
-                sums[2] += weight * i32::from(b);
-            }
-            *pixel = sums.map(to_byte);
-        }
-    }
-
-    /// Row `y` of the result, from rows that start with the source's row `offset`.
-    fn blend(&self, y: usize, offset: usize, rows: &[u8], sums: &mut [i32], to: &mut [u8]) {
-        let span = self.spans[y];
-        let weights = &self.weights[span.weights..span.weights + span.count];
-        sums.fill(1 << (FRACTION_BITS - 1));
-        let source = rows.chunks_exact(to.len()).skip(span.first - offset);
-        for (row, &weight) in source.zip(weights) {
-            for (sum, &byte) in sums.iter_mut().zip(row) {
-                *sum += weight * i32::from(byte);
-            }
-        }
-        for (byte, &sum) in to.iter_mut().zip(&*sums) {
-            *byte = to_byte(sum);
-        }
-    }
-}
-
-#[inline(always)]
-fn to_byte(sum: i32) -> u8 {
-    (sum >> FRACTION_BITS).clamp(0, 255) as u8
+/// The height and width of an image of `size` (height, width) whose shorter side is resized to
+/// `side`; the longer becomes `side * longer / shorter`, rounded down.
+///
+/// # Panics
+/// If a side is zero.
+pub fn shorter_side_to(side: usize, size: (usize, usize)) -> (usize, usize) {
+    let shorter = size.0.min(size.1);
+    assert!(shorter > 0, "an image of {} x {} pixels", size.0, size.1);
+    (side * size.0 / shorter, side * size.1 / shorter)
 }
 
 #[cfg(test)]
@@ -303,6 +277,43 @@ mod tests {
             Resizer::default().square(&image, side, &mut square);
             prop_assert_eq!(square, centre);
         }
+
+        /// Nor must what a crop leaves out.
+        #[test]
+        fn a_crop_is_a_part_of_the_square(
+            from in (1usize..50, 1usize..50),
+            side in 1usize..40,
+            corner: [u8; 2],
+            extent: [u8; 2],
+        ) {
+            let image = noise(from.0, from.1);
+            let (top, left) = (corner[0] as usize % side, corner[1] as usize % side);
+            let height = 1 + extent[0] as usize % (side - top);
+            let width = 1 + extent[1] as usize % (side - left);
+            let (mut square, mut resizer) = (Image::default(), Resizer::default());
+            resizer.square(&image, side, &mut square);
+            let mut wanted = vec![0; height * width * 3];
+            crate::crop(&square.pixels, side, top, left, (height, width), &mut wanted);
+            let mut crop = vec![0; height * width * 3];
+            let rectangle = Rectangle { top, left, height, width };
+            resizer.square_crop(&image, side, rectangle, &mut crop);
+            prop_assert_eq!(crop, wanted);
+        }
+    }
+
+    /// More taps than fit their loop, and weights that add up to more than one.
+    #[test]
+    fn a_very_long_white_row() {
+        let white = Image::filled(1, 40_000, [255; 3]);
+        assert_eq!(resized(&white, 1, 1).pixels, [255; 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves a square of 4")]
+    fn a_crop_beyond_the_square() {
+        let rectangle = Rectangle { top: 1, left: 0, height: 4, width: 2 };
+        let image = Image::filled(9, 9, [0; 3]);
+        Resizer::default().square_crop(&image, 4, rectangle, &mut [0; 24]);
     }
 
     #[test]

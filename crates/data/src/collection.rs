@@ -27,7 +27,7 @@ pub struct Collection {
 }
 
 /// A class under all its names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Class {
     /// A WordNet id such as `n01440764`, or the name of its folder.
     pub id: String,

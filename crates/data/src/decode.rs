@@ -31,15 +31,31 @@ pub fn read_square<'a>(
     side: usize,
     buffer: &'a mut ReadBuffer,
 ) -> Result<(&'a [u8], bool)> {
+    read_whole(path, buffer)?;
+    let shorter = buffer.decoded.height.min(buffer.decoded.width);
+    buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
+    Ok((&buffer.image.pixels, shorter < side))
+}
+
+/// Reads an image file into `buffer.decoded`.
+///
+/// # Errors
+/// If the file cannot be read, or holds no whole image that can be resized.
+pub fn read_whole(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
     buffer.file.clear();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut buffer.file))
         .map_err(|error| Error::image(path, error.to_string()))?;
-    decode(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))?;
-    check_shape(&buffer.decoded).map_err(|reason| Error::image(path, reason))?;
-    let shorter = buffer.decoded.height.min(buffer.decoded.width);
-    buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
-    Ok((&buffer.image.pixels, shorter < side))
+    decode_usable(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))
+}
+
+/// Decodes an image file's bytes, and makes sure that the image can be resized.
+///
+/// # Errors
+/// What is wrong with them, for [`Error::Image`].
+pub fn decode_usable(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+    decode(bytes, into)?;
+    check_shape(into)
 }
 
 /// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its

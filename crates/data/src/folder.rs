@@ -1,7 +1,8 @@
 //! Folders of images, one for each class.
 
-use crate::decode::read_square;
+use crate::decode::{read_square, read_whole};
 use crate::{Error, ReadBuffer, Result, Source};
+use augment::View;
 use random::Permutation;
 use std::ffi::OsStr;
 use std::fs;
@@ -222,6 +223,22 @@ impl Source for Folder {
             self.first_enlarged.fetch_min(index, Ordering::Relaxed);
         }
         Ok(pixels)
+    }
+
+    fn read_crops(
+        &self,
+        index: usize,
+        views: &[View],
+        size: (usize, usize),
+        into: &mut [u8],
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
+        read_whole(self.path(index), buffer)?;
+        if buffer.decoded.height.min(buffer.decoded.width) < self.side {
+            self.first_enlarged.fetch_min(index, Ordering::Relaxed);
+        }
+        buffer.square_crops(self.side, views, size, into);
+        Ok(())
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -9,6 +9,8 @@
 //! * [`ilsvrc`]: ImageNet's archives as they were downloaded
 //! * [`tar`]: where the files of an archive lie; nothing is unpacked
 //! * [`mat`]: variables of MATLAB files
+//! * [`prepare`](mod@prepare): from a collection to shards; [`shards`]: images packed into a few
+//!   large files
 //! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
 //!   [`Fake`]: noise, for measuring speed
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
@@ -50,9 +52,11 @@ pub mod mat;
 mod memory;
 mod open;
 mod parallel;
+pub mod prepare;
 #[cfg(test)]
 mod scratch_dir;
 pub mod shapes;
+pub mod shards;
 mod source;
 mod statistics;
 pub mod tar;
@@ -66,6 +70,8 @@ pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, open, stored_side};
+pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
+pub use shards::Shards;
 pub use source::{ReadBuffer, Source, Subset};
 pub use statistics::Statistics;

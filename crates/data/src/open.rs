@@ -1,7 +1,10 @@
 //! From what a user names to a training and a test set.
 
 use crate::folder::{Folder, Split};
-use crate::{Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Source, bad_limit};
+use crate::shards::About;
+use crate::{
+    Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Shards, Source, Statistics, bad_limit,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +19,8 @@ pub struct Dataset {
     pub test: Arc<dyn Source>,
     /// What the user should be told, once.
     pub notes: Vec<String>,
+    /// What was measured when the set was prepared, if it was, and at the size that is asked for.
+    pub statistics: Option<Statistics>,
 }
 
 /// How a data set is opened.
@@ -40,8 +45,9 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, or a folder with the binary files of CIFAR-10, CIFAR-100 or
-/// MNIST.
+/// Opens `shapes`, a folder of images, a folder with the binary files of CIFAR-10, CIFAR-100 or
+/// MNIST, one that has been prepared, or one of tar files in webdataset's layout (see
+/// [`shards`](crate::shards)).
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
 /// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
@@ -55,7 +61,8 @@ pub fn open(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
     let path = Path::new(what);
-    let mut notes = Vec::new();
+    let (mut notes, mut statistics) = (Vec::new(), None);
+    let mut memory_limit = options.memory_limit;
     let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" {
         let (train, test) = options.shapes;
         (
@@ -68,6 +75,20 @@ pub fn open(
     } else if Idx::is_at(path) {
         let (train, test) = Idx::open(path, options.side)?;
         (Arc::new(train), Arc::new(test))
+    } else if About::is_at(path) {
+        let about = About::read(path)?;
+        if about.side == options.side {
+            statistics = Some(about.statistics(path)?);
+        }
+        let (train, test) = Shards::open(path, options.side)?;
+        if train.keeps_whole_images() {
+            memory_limit = 0; // memory keeps squares, and would lose what lies outside
+        }
+        (Arc::new(train), Arc::new(test))
+    } else if Shards::is_at(path) {
+        let split = Shards::split_webdataset(path, options.side)?;
+        notes = split.notes;
+        (Arc::new(split.train), Arc::new(split.test))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, options.side)?;
@@ -75,22 +96,24 @@ pub fn open(
         notes = said;
         (Arc::new(train), Arc::new(test))
     };
-    let mut set = Dataset { name: what.to_owned(), train, test, notes };
-    set.settle(path, options, progress)?;
+    let mut set = Dataset { name: what.to_owned(), train, test, notes, statistics };
+    set.settle(path, &Options { memory_limit, ..*options }, progress)?;
     Ok(set)
 }
 
 /// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
-/// and 64 pixels for `shapes`; `None` for files in folders, each of which has its own.
+/// a prepared folder's, and 64 pixels for `shapes`; `None` for files in folders, each of which has
+/// its own.
 ///
 /// # Errors
-/// If MNIST's files have no readable header.
+/// If MNIST's files have no readable header, or a prepared folder no readable description.
 pub fn stored_side(what: &str) -> Result<Option<usize>> {
     let path = Path::new(what);
     Ok(match what {
         "shapes" => Some(64),
         _ if Cifar::is_at(path) => Some(Cifar::SIDE),
         _ if Idx::is_at(path) => Some(Idx::stored_size(path).map(|(h, w)| h.min(w))?),
+        _ if About::is_at(path) => Some(About::read(path)?.side),
         _ => None,
     })
 }
@@ -100,7 +123,8 @@ fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
                     `data_batch_1.bin`, CIFAR-100's `train.bin` or MNIST's \
-                    `train-images-idx3-ubyte`";
+                    `train-images-idx3-ubyte`, a prepared folder with `dataset.json`, or one with \
+                    webdataset's tar files";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {

@@ -1,7 +1,7 @@
 //! Where images come from.
 
 use crate::Result;
-use augment::{Image, Resizer};
+use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
 
 /// A set of labelled images, all of one size, any of which can be read at any time by any thread.
@@ -35,9 +35,56 @@ pub trait Source: Send + Sync {
     /// If the image cannot be read or decoded.
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]>;
 
+    /// Height and width of what crops of image `index` may be taken from. [`size`](Self::size),
+    /// unless the source keeps whole images: then [`read`](Self::read) delivers the square in the
+    /// centre.
+    fn size_of(&self, index: usize) -> (usize, usize) {
+        let _ = index;
+        self.size()
+    }
+
+    /// Copies crops of image `index` into `into`, one after another: for each of `views` one of
+    /// `size` (height, width), not mirrored. Views are places in an image of
+    /// [`size_of`](Self::size_of).
+    ///
+    /// A source that can make a crop without making the whole image does so; the pixels are the
+    /// same.
+    ///
+    /// # Errors
+    /// If the image cannot be read or decoded; what `into` then holds is unspecified.
+    ///
+    /// # Panics
+    /// If a crop leaves the image, or `into` has not room for just these crops.
+    fn read_crops(
+        &self,
+        index: usize,
+        views: &[View],
+        size: (usize, usize),
+        into: &mut [u8],
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
+        let width = self.size().1;
+        copy_crops(self.read(index, buffer)?, width, views, size, into);
+        Ok(())
+    }
+
     /// What the images read so far give cause to tell the user, once.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// Crops of pixels that lie in memory.
+pub(crate) fn copy_crops(
+    pixels: &[u8],
+    width: usize,
+    views: &[View],
+    size: (usize, usize),
+    into: &mut [u8],
+) {
+    assert_eq!(into.len(), views.len() * size.0 * size.1 * 3, "{} crops of {size:?}", views.len());
+    for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
+        augment::crop(pixels, width, view.top, view.left, size, to);
     }
 }
 
@@ -55,6 +102,27 @@ pub struct ReadBuffer {
     pub resizer: Resizer,
     /// A row of colours before they are rounded.
     pub row: Vec<f32>,
+}
+
+impl ReadBuffer {
+    /// Crops of the square in the centre of `decoded`, its shorter side resized to `side`. Of a
+    /// single crop no other pixel is computed.
+    pub(crate) fn square_crops(
+        &mut self,
+        side: usize,
+        views: &[View],
+        size: (usize, usize),
+        into: &mut [u8],
+    ) {
+        if let [view] = views {
+            let (View { top, left, .. }, (height, width)) = (*view, size);
+            let part = Rectangle { top, left, height, width };
+            self.resizer.square_crop(&self.decoded, side, part, into);
+        } else {
+            self.resizer.square(&self.decoded, side, &mut self.image);
+            copy_crops(&self.image.pixels, side, views, size, into);
+        }
+    }
 }
 
 /// The first images of another source, spread evenly over it so that every class has its share.
@@ -100,6 +168,21 @@ impl Source for Subset {
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
         self.source.read(self.original(index), buffer)
+    }
+
+    fn size_of(&self, index: usize) -> (usize, usize) {
+        self.source.size_of(self.original(index))
+    }
+
+    fn read_crops(
+        &self,
+        index: usize,
+        views: &[View],
+        size: (usize, usize),
+        into: &mut [u8],
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
+        self.source.read_crops(self.original(index), views, size, into, buffer)
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -25,7 +25,7 @@ pub struct Statistics {
 }
 
 /// Sums over some images.
-struct Sums {
+pub(crate) struct Sums {
     images: u64,
     pixels: Vec<u64>,
     /// Red x red, red x green, red x blue, green x green, green x blue, blue x blue.
@@ -88,11 +88,27 @@ impl Statistics {
 }
 
 impl Sums {
-    fn zero(area: usize) -> Sums {
+    pub(crate) fn zero(area: usize) -> Sums {
         Sums { images: 0, pixels: vec![0; area * 3], products: [0; 6] }
     }
 
-    fn add(&mut self, image: &[u8]) {
+    /// As words, which [`from_words`](Self::from_words) takes.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        let ends = std::iter::once(self.images).chain(self.products);
+        ends.chain(self.pixels.iter().copied())
+    }
+
+    /// `None` if there are too few or too many.
+    pub(crate) fn from_words(area: usize, mut words: impl Iterator<Item = u64>) -> Option<Sums> {
+        let mut sums = Sums::zero(area);
+        sums.images = words.next()?;
+        for sum in sums.products.iter_mut().chain(&mut sums.pixels) {
+            *sum = words.next()?;
+        }
+        words.next().is_none().then_some(sums)
+    }
+
+    pub(crate) fn add(&mut self, image: &[u8]) {
         self.images += 1;
         for (sum, &byte) in self.pixels.iter_mut().zip(image) {
             *sum += u64::from(byte);
@@ -115,7 +131,7 @@ impl Sums {
         self.products.iter_mut().zip(other.products).for_each(|(sum, part)| *sum += part);
     }
 
-    fn statistics(&self) -> Statistics {
+    pub(crate) fn statistics(&self) -> Statistics {
         let images = self.images.max(1) as f64;
         let pixels = images * (self.pixels.len() / 3) as f64;
         let mut color = [0u64; 3];

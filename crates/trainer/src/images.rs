@@ -16,6 +16,7 @@ pub struct Images {
     /// Things to say once.
     pub notes: Vec<String>,
     name: String,
+    statistics: Option<Statistics>,
 }
 
 impl Images {
@@ -30,7 +31,7 @@ impl Images {
         let options = Options { threads, ..Options::with_side(side) };
         let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
         let (train, test, notes) = (set.train, set.test, set.notes);
-        Ok(Images { train, test, notes, name: name.to_string() })
+        Ok(Images { train, test, notes, name: name.to_string(), statistics: set.statistics })
     }
 
     /// `count` random images of `classes` classes.
@@ -38,21 +39,25 @@ impl Images {
         let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
         let test = Arc::new(Subset::spread(Arc::clone(&images), count.min(256)));
         let notes = vec!["random images: only the times mean anything".to_string()];
-        Images { train: images, test, notes, name: "random".to_string() }
+        Images { train: images, test, notes, name: "random".to_string(), statistics: None }
     }
 
     /// The first `count` training images, to learn and to test on.
     pub fn overfit(self, count: usize) -> Images {
         let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
         let name = format!("{} of {}", few.len(), self.name);
-        Images { train: Arc::clone(&few), test: few, notes: self.notes, name }
+        Images { train: Arc::clone(&few), test: few, notes: self.notes, name, statistics: None }
     }
 
-    /// Mean image and colours of the training images.
+    /// Mean image and colours of the training images: as they are stored with a prepared set, else
+    /// measured.
     ///
     /// # Errors
     /// Exit code 3 if too many images cannot be read.
     pub fn statistics(&self, threads: usize, reading: &Reading) -> Result<Statistics> {
+        if let Some(stored) = &self.statistics {
+            return Ok(stored.clone());
+        }
         let count = self.train.len().min(Self::STATISTICS);
         let progress = |done| reading.say("images measured for their mean", done, count);
         Ok(Statistics::of(&*self.train, threads, Some(count), &progress)?)

@@ -2,7 +2,7 @@
 
 use super::{Pass, Plan};
 use crate::{Error, ReadBuffer, Result, Source};
-use augment::{ColorShift, Resizer};
+use augment::{ColorShift, Resizer, View};
 use random::{Purpose, Stream};
 
 /// The label of a row that takes no part: padding, or an image that could not be read.
@@ -12,13 +12,18 @@ pub const IGNORED: u32 = u32::MAX;
 /// that every run takes the same.
 const REPLACEMENTS: usize = 32;
 
+/// Rows that an image takes at most.
+const MOST_VIEWS: usize = 10;
+
 /// A batch in host memory: `rows` crops and what the network must know about them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
     /// zero.
     pub pixels: Vec<u8>,
-    /// For each row: top, left, and 1 where the crop is to be mirrored.
+    /// For each row: top and left of the crop in the centre square, which the mean image is of;
+    /// and 1 where it is to be mirrored. Crops of whole images may leave the square: then the
+    /// nearest place inside.
     pub views: Vec<[u32; 3]>,
     /// For each row: gain, red, green, blue; `x <- (x - mean) * gain + color`.
     pub tints: Vec<[f32; 4]>,
@@ -68,7 +73,6 @@ impl Batch {
         at: &mut usize,
     ) -> Result<()> {
         let views = plan.views_per_image();
-        let Desk { buffer, resizer } = desk;
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
         for (image, sample) in samples.enumerate() {
@@ -76,21 +80,13 @@ impl Batch {
             let mut tries = 0;
             *at = sample;
             loop {
-                let pixels = source
-                    .read(*at, buffer)
-                    .inspect_err(|error| bad.push((*at as u32, error.clone())));
+                let read = self.fill_rows(source, plan, image * views, *at, desk);
+                let read = read.inspect_err(|error| bad.push((*at as u32, error.clone())));
                 tries += 1;
-                match (pixels, plan.pass) {
+                match (read, plan.pass) {
                     (Err(error), Pass::Training) if tries > REPLACEMENTS => return Err(error),
                     (Err(_), Pass::Training) => *at = others.below(source.len() as u32) as usize,
-                    (pixels, _) => {
-                        let pixels = pixels.ok();
-                        for view in 0..views {
-                            let row = (image * views + view, view);
-                            self.fill_row(source, plan, row, *at, pixels, resizer);
-                        }
-                        break;
-                    }
+                    (Ok(()), _) | (Err(_), Pass::Testing) => break,
                 }
             }
         }
@@ -98,38 +94,46 @@ impl Batch {
         Ok(())
     }
 
-    /// Row `row`: view `view` of image `sample`, whose pixels may be missing.
-    fn fill_row(
+    /// The rows from `first` on that image `sample` takes; if it cannot be read, they are ignored.
+    fn fill_rows(
         &mut self,
         source: &dyn Source,
         plan: &Plan,
-        (row, view): (usize, usize),
+        first: usize,
         sample: usize,
-        pixels: Option<&[u8]>,
-        resizer: &mut Resizer,
-    ) {
-        let (size, seed) = (source.size(), plan.seed);
-        let view = plan.view(self.epoch, sample as u32, size, view);
-        self.samples[row] = sample as u32;
-        self.views[row] = [view.top as u32, view.left as u32, u32::from(view.mirror)];
-        let bytes = plan.crop.0 * plan.crop.1 * 3;
-        let to = &mut self.pixels[row * bytes..][..bytes];
-        match pixels {
-            Some(pixels) => {
-                self.labels[row] = source.label(sample);
-                match plan.rectangle(self.epoch, sample as u32, size) {
-                    Some(part) => resizer.window(pixels, size, part, plan.crop, to),
-                    None => augment::crop(pixels, size.1, view.top, view.left, plan.crop, to),
-                }
-                if let Some(jitter) = plan.jitter {
-                    augment::adjust(to, &jitter.draw(seed, self.epoch, sample as u32));
-                }
-            }
-            None => {
-                self.labels[row] = IGNORED;
-                to.fill(0);
-            }
+        desk: &mut Desk,
+    ) -> Result<()> {
+        let (epoch, drawn_for) = (self.epoch, sample as u32);
+        let (square, whole) = (source.size(), source.size_of(sample));
+        let mut views = [View { top: 0, left: 0, mirror: false }; MOST_VIEWS];
+        let views = &mut views[..plan.views_per_image()];
+        let rows = first..first + views.len();
+        for (number, (view, row)) in views.iter_mut().zip(rows.clone()).enumerate() {
+            *view = plan.view(epoch, drawn_for, whole, number);
+            let (top, left) = in_square(view, whole, square, plan.crop);
+            self.views[row] = [top as u32, left as u32, u32::from(view.mirror)];
         }
+        self.samples[rows.clone()].fill(drawn_for);
+        let bytes = plan.crop.0 * plan.crop.1 * 3;
+        let to = &mut self.pixels[first * bytes..rows.end * bytes];
+        let Desk { buffer, resizer } = desk;
+        let read = match plan.rectangle(epoch, drawn_for, square) {
+            None => source.read_crops(sample, views, plan.crop, to, buffer),
+            Some(part) => source
+                .read(sample, buffer)
+                .map(|pixels| resizer.window(pixels, square, part, plan.crop, to)),
+        };
+        if read.is_err() {
+            self.labels[rows].fill(IGNORED);
+            to.fill(0);
+            return read;
+        }
+        self.labels[rows].fill(source.label(sample));
+        if let Some(jitter) = plan.jitter {
+            let adjustment = jitter.draw(plan.seed, epoch, drawn_for);
+            to.chunks_exact_mut(bytes).for_each(|row| augment::adjust(row, &adjustment));
+        }
+        Ok(())
     }
 
     fn clear_from(&mut self, row: usize, plan: &Plan) {
@@ -148,4 +152,17 @@ impl Batch {
             }
         }
     }
+}
+
+/// A view of a whole image as a place in the square in its centre.
+fn in_square(
+    view: &View,
+    whole: (usize, usize),
+    square: (usize, usize),
+    crop: (usize, usize),
+) -> (usize, usize) {
+    let along = |at: usize, whole: usize, square: usize, crop: usize| {
+        at.saturating_sub((whole - square) / 2).min(square - crop)
+    };
+    (along(view.top, whole.0, square.0, crop.0), along(view.left, whole.1, square.1, crop.1))
 }

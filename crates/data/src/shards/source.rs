@@ -1,0 +1,387 @@
+//! Shards as a source.
+
+use super::about::{About, Form, Keep, Part};
+use super::{Entry, Index, file_names, rows, webdataset};
+use crate::source::copy_crops;
+use crate::{Error, ReadBuffer, Result, Source, decode};
+use augment::{Image, View, shorter_side_to};
+use random::Permutation;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// So many tar files are kept open; more are opened for each read, as a process may hold no more
+/// than a thousand files open unless told otherwise.
+const KEPT_OPEN: usize = 256;
+
+/// One image in this many is held out where nobody set test images apart.
+const HELD_OUT: usize = 10;
+
+/// Images in tar files, each of them one positioned read away.
+///
+/// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
+/// pixels the first time, after which crops are copied without being looked at. No lock is taken,
+/// and nothing is allocated but what the JPEG decoder needs for itself.
+pub struct Shards {
+    classes: Vec<String>,
+    files: Arc<[Tar]>,
+    images: Vec<Placed>,
+    side: usize,
+    form: Form,
+    /// Crops may be taken anywhere in the stored images, which have this shorter side.
+    whole: bool,
+    /// Of raw images: a bit for each whose checksum has been compared.
+    compared: Vec<AtomicU64>,
+    first_enlarged: AtomicUsize,
+}
+
+/// A training set, a test set, and what should be said about them.
+pub(crate) struct Split {
+    pub(crate) train: Shards,
+    pub(crate) test: Shards,
+    pub(crate) notes: Vec<String>,
+}
+
+struct Tar {
+    path: PathBuf,
+    /// As it is called in messages.
+    name: String,
+    file: Option<File>,
+    /// The members' names, if they are not those that [`Entry::number`] makes.
+    members: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy)]
+struct Placed {
+    tar: u32,
+    entry: Entry,
+}
+
+impl Shards {
+    /// Whether a folder has been prepared, or holds tar files in webdataset's layout.
+    pub fn is_at(dir: &Path) -> bool {
+        About::is_at(dir) || webdataset::is_at(dir)
+    }
+
+    /// The training and the test images of a prepared folder, as squares of `side` x `side`. Images
+    /// that were kept whole, with `side` as their shorter side, may be cropped anywhere.
+    ///
+    /// # Errors
+    /// If a file is missing, damaged, or of another length.
+    pub fn open(dir: &Path, side: usize) -> Result<(Shards, Shards)> {
+        let about = About::read(dir)?;
+        let train = Shards::prepared(dir, &about, "train", about.train, side)?;
+        Ok((train, Shards::prepared(dir, &about, "val", about.val, side)?))
+    }
+
+    fn prepared(dir: &Path, about: &About, name: &str, part: Part, side: usize) -> Result<Shards> {
+        let (mut files, mut images) = (Vec::new(), Vec::new());
+        for shard in 0..part.shards {
+            let names = file_names(name, shard);
+            let [path, index_path] = names.each_ref().map(|name| dir.join(name));
+            let index = Index::read(&index_path)?;
+            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len())?;
+            check_shard(about, &tar.path, len, &index)?;
+            images.extend(index.entries.iter().map(|&entry| Placed { tar: shard as u32, entry }));
+            files.push(tar);
+        }
+        if images.len() != part.images {
+            let (found, stated) = (images.len(), part.images);
+            let problem = format!("{stated} {name} images are stated, the shards hold {found}");
+            return Err(Error::layout(dir, problem, "prepare the folder again"));
+        }
+        let classes = about.classes.iter().map(|class| class.id.clone()).collect();
+        let whole = about.keep == Keep::Whole && about.side == side;
+        Ok(Shards::of(classes, files.into(), images, side, about.form, whole))
+    }
+
+    /// The tar files of a folder in webdataset's layout, named for what they are for (`train`,
+    /// `val`, `test`); without test images, a tenth of each class is held out. Classes are called
+    /// by their numbers.
+    ///
+    /// # Errors
+    /// If a file cannot be read, is damaged, or holds an image without a label.
+    pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<Split> {
+        let [train, test] = webdataset::find(dir)?;
+        let first_test = train.len();
+        let (mut files, mut parts) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for (number, path) in train.into_iter().chain(test).enumerate() {
+            let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+            let mut members = Vec::new();
+            let file = File::open(&path).map_err(|error| Error::io(&path, &error))?;
+            for sample in webdataset::scan(&file, &path)? {
+                let entry = Entry {
+                    number: members.len() as u64,
+                    offset: sample.image.offset,
+                    len: image_len(&path, &sample.image.name, sample.image.len)?,
+                    label: sample.label,
+                    height: 0,
+                    width: 0,
+                    crc: 0,
+                };
+                members.push(sample.image.name);
+                let placed = Placed { tar: number as u32, entry };
+                parts[usize::from(number >= first_test)].push(placed);
+            }
+            files.push(Tar::open(path, name, Some(members), number)?.0);
+        }
+        let [train, test] = parts;
+        let labels = train.iter().chain(&test).map(|placed| placed.entry.label);
+        let classes = labels.max().map_or(0, |last| last as usize + 1);
+        if train.is_empty() || classes < 2 {
+            let problem = format!("{} training images of {classes} classes", train.len());
+            let remedy = "expected tar files with members such as `000.jpg` and `000.cls`";
+            return Err(Error::layout(dir, problem, remedy));
+        }
+        let (train, test, notes) = match test.is_empty() {
+            false => (train, test, Vec::new()),
+            true => hold_out(dir, train),
+        };
+        let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        let (files, form): (Arc<[Tar]>, _) = (files.into(), Form::Jpeg { quality: 0 });
+        let of = |images| Shards::of(classes.clone(), files.clone(), images, side, form, false);
+        Ok(Split { train: of(train), test: of(test), notes })
+    }
+
+    fn of(
+        classes: Vec<String>,
+        files: Arc<[Tar]>,
+        images: Vec<Placed>,
+        side: usize,
+        form: Form,
+        whole: bool,
+    ) -> Shards {
+        let words = if form == Form::Raw { images.len().div_ceil(64) } else { 0 };
+        let compared = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let first_enlarged = AtomicUsize::new(usize::MAX);
+        Shards { classes, files, images, side, form, whole, compared, first_enlarged }
+    }
+
+    /// Whether crops may be taken from more than the centre square.
+    pub fn keeps_whole_images(&self) -> bool {
+        self.whole
+    }
+
+    fn bad(&self, index: usize, reason: impl Into<String>) -> Error {
+        Error::image(Path::new(&self.name(index)), reason)
+    }
+
+    /// Does `read` with the tar file of image `index`.
+    fn with_file<T>(
+        &self,
+        index: usize,
+        read: impl FnOnce(&File) -> std::io::Result<T>,
+    ) -> Result<T> {
+        let tar = &self.files[self.images[index].tar as usize];
+        let read = match &tar.file {
+            Some(file) => read(file),
+            None => File::open(&tar.path).and_then(|file| read(&file)),
+        };
+        read.map_err(|error| self.bad(index, error.to_string()))
+    }
+
+    /// Reads the bytes of image `index` and compares their checksum.
+    fn load(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let Placed { tar, entry } = self.images[index];
+        bytes.resize(entry.len as usize, 0);
+        self.with_file(index, |file| file.read_exact_at(bytes, entry.offset))?;
+        let has_checksum = self.files[tar as usize].members.is_none();
+        if has_checksum && crc32c::crc32c(bytes) != entry.crc {
+            return Err(self.bad(index, "damaged: its checksum is another"));
+        }
+        Ok(())
+    }
+
+    /// Reads image `index` as it is stored into `buffer.decoded`.
+    fn decode(&self, index: usize, buffer: &mut ReadBuffer) -> Result<()> {
+        if self.form == Form::Raw {
+            let Entry { height, width, .. } = self.images[index].entry;
+            self.load(index, &mut buffer.decoded.pixels)?;
+            (buffer.decoded.height, buffer.decoded.width) = (height as usize, width as usize);
+            self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
+        } else {
+            self.load(index, &mut buffer.file)?;
+            decode::decode_usable(&buffer.file, &mut buffer.decoded)
+                .map_err(|reason| self.bad(index, reason))?;
+            let Image { height, width, .. } = buffer.decoded;
+            if self.whole && (height, width) != self.size_of(index) {
+                return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
+            }
+            if height.min(width) < self.side {
+                self.first_enlarged.fetch_min(index, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether crops can be copied from where raw image `index` lies.
+    fn is_ready(&self, index: usize) -> bool {
+        let Entry { height, width, .. } = self.images[index].entry;
+        self.form == Form::Raw
+            && (height as usize, width as usize) == self.size_of(index)
+            && self.compared[index / 64].load(Ordering::Relaxed) >> (index % 64) & 1 == 1
+    }
+}
+
+impl Tar {
+    /// Opens the `number`th tar file; returns its length, too.
+    fn open(
+        path: PathBuf,
+        name: String,
+        members: Option<Vec<String>>,
+        number: usize,
+    ) -> Result<(Tar, u64)> {
+        let file = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (len, file) = file.map_err(|error| Error::io(&path, &error))?;
+        let file = (number < KEPT_OPEN).then_some(file);
+        Ok((Tar { path, name, file, members }, len))
+    }
+}
+
+/// What the index says must fit the tar file and the description.
+fn check_shard(about: &About, path: &Path, len: u64, index: &Index) -> Result<()> {
+    let wrong = |problem: String| Error::layout(path, problem, "prepare the folder again");
+    if len != index.tar_len {
+        return Err(wrong(format!("{len} bytes, where its index says {}", index.tar_len)));
+    }
+    for entry in &index.entries {
+        let [height, width] = [entry.height as usize, entry.width as usize];
+        let fits = match about.keep {
+            Keep::Centre => height == about.side && width == about.side,
+            Keep::Whole => height.min(width) == about.side,
+        };
+        let pixels = height as u64 * width as u64 * 3;
+        let filled = about.form != Form::Raw || u64::from(entry.len) == pixels;
+        if !fits || !filled || entry.label as usize >= about.classes.len() {
+            let Entry { number, label, len, .. } = entry;
+            return Err(wrong(format!(
+                "image {number} ({width} x {height} pixels, {len} bytes, class {label}) is not as \
+                 dataset.json says"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn image_len(path: &Path, member: &str, len: u64) -> Result<u32> {
+    const LONGEST: u64 = 256 << 20;
+    match len <= LONGEST {
+        true => Ok(len as u32),
+        false => Err(Error::layout(path, format!("{member}: {len} bytes"), "this is no image")),
+    }
+}
+
+/// Holds out a tenth of each class, always the same.
+fn hold_out(dir: &Path, images: Vec<Placed>) -> (Vec<Placed>, Vec<Placed>, Vec<String>) {
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by_key(|&image| images[image].entry.label);
+    let mut held = vec![false; images.len()];
+    for class in order.chunk_by(|&a, &b| images[a].entry.label == images[b].entry.label) {
+        let label = images[class[0]].entry.label;
+        let places = Permutation::new(0, label, class.len() as u64);
+        let count = if class.len() == 1 { 0 } else { (class.len() / HELD_OUT).max(1) };
+        (0..count as u64).for_each(|place| held[class[places.at(place) as usize]] = true);
+    }
+    let pick = |wanted: bool| -> Vec<Placed> {
+        let images = images.iter().zip(&held).filter(|&(_, &held)| held == wanted);
+        images.map(|(&image, _)| image).collect()
+    };
+    let (train, test) = (pick(false), pick(true));
+    if test.is_empty() {
+        let note =
+            "no class has a second image to hold out: the test images are the training images";
+        return (train.clone(), train, vec![format!("{}: {note}", dir.display())]);
+    }
+    let (count, all) = (test.len(), images.len());
+    let note = format!(
+        "{}: no tar file is named `val` or `test`: {count} of {all} images are held out to test \
+         on, one in {HELD_OUT} of each class",
+        dir.display()
+    );
+    (train, test, vec![note])
+}
+
+impl Source for Shards {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.side, self.side)
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.images[index].entry.label
+    }
+
+    fn name(&self, index: usize) -> String {
+        let Placed { tar, entry } = self.images[index];
+        let tar = &self.files[tar as usize];
+        match &tar.members {
+            Some(members) => format!("{}/{}", tar.name, members[entry.number as usize]),
+            None => format!("{}/{:09}.{}", tar.name, entry.number, self.form.ending()),
+        }
+    }
+
+    fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
+        self.decode(index, buffer)?;
+        if (buffer.decoded.height, buffer.decoded.width) == self.size() {
+            return Ok(&buffer.decoded.pixels);
+        }
+        buffer.resizer.square(&buffer.decoded, self.side, &mut buffer.image);
+        Ok(&buffer.image.pixels)
+    }
+
+    fn size_of(&self, index: usize) -> (usize, usize) {
+        let Entry { height, width, .. } = self.images[index].entry;
+        match self.whole {
+            true => shorter_side_to(self.side, (height as usize, width as usize)),
+            false => self.size(),
+        }
+    }
+
+    fn read_crops(
+        &self,
+        index: usize,
+        views: &[View],
+        size: (usize, usize),
+        into: &mut [u8],
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
+        let whole = self.size_of(index);
+        if self.is_ready(index) {
+            let offset = self.images[index].entry.offset;
+            return self.with_file(index, |file| {
+                for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
+                    let (at, room) = ((view.top, view.left), &mut buffer.file);
+                    rows::read_crop(file, offset, whole, at, size, to, room)?;
+                }
+                Ok(())
+            });
+        }
+        self.decode(index, buffer)?;
+        if (buffer.decoded.height, buffer.decoded.width) == whole {
+            copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
+        } else {
+            buffer.square_crops(self.side, views, size, into);
+        }
+        Ok(())
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let side = self.side;
+        match self.first_enlarged.load(Ordering::Relaxed) {
+            usize::MAX => Vec::new(),
+            first => vec![format!(
+                "images smaller than {side} x {side} pixels are enlarged, {} among them",
+                self.name(first)
+            )],
+        }
+    }
+}
