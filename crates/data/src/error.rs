@@ -24,6 +24,14 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+    /// A file or folder could not be written.
+    #[error("{}: cannot be written: {reason}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says, and what to do.
+        reason: String,
+    },
     /// A file that is no usable image.
     #[error("{}: {reason}; replace the file, or remove it", path.display())]
     Image {

@@ -224,12 +224,69 @@ pub struct DataArgs {
 /// What can be done with a data set.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
+    /// Pack ILSVRC's archives, Tiny-ImageNet or a folder of images into shards that are read fast
+    #[command(after_help = PREPARE_EXAMPLES)]
+    Prepare(PrepareArgs),
     /// Decode every file, and say what is wrong with it or worth knowing
     Verify(VerifyArgs),
     /// Count the images of each class; their sizes, mean colour and the PCA of their colours
     Stats(StatsArgs),
     /// Write one picture of what a network sees while it learns
     Show(ShowArgs),
+}
+
+const PREPARE_EXAMPLES: &str = "\
+Examples:
+  alexnet data prepare --ilsvrc downloads --out imagenet    the three archives of 2012 as they are
+  alexnet data prepare --from photos --out packed --side 64
+  alexnet data prepare --from downloads --out raw --raw     pixels: 250 GB, and nothing to decode
+  alexnet train --data imagenet --model alexnet
+
+Stopped or killed, the same command goes on; the same images give the same bytes.";
+
+/// `alexnet data prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Folder with ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, or
+    /// images in folders named for their classes
+    #[arg(long, visible_alias = "ilsvrc", value_name = "DIR")]
+    pub from: PathBuf,
+    /// Folder for the shards
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Shorter side of the images that are stored, in pixels
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub side: usize,
+    /// What of each image is stored
+    #[arg(long, value_enum, default_value = "centre", value_name = "WHAT")]
+    pub keep: KeepArg,
+    /// Quality of the JPEGs that are stored, 1 to 100
+    #[arg(long, value_name = "N", default_value = "95", conflicts_with = "raw")]
+    pub quality: u8,
+    /// Store pixels instead of JPEGs
+    #[arg(long)]
+    pub raw: bool,
+    /// Images in a shard
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub images_per_shard: usize,
+    /// Take archives as they are, whatever their MD5
+    #[arg(long)]
+    pub skip_md5: bool,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What of an image is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeepArg {
+    /// The square in its centre, as in the paper
+    Centre,
+    /// All of it: crops may be taken anywhere
+    Whole,
 }
 
 /// `alexnet data verify`.

@@ -34,10 +34,10 @@ impl From<train::Error> for Fault {
             E::Device(tensor::Error::UnknownDevice(_)) => 2,
             E::Device(tensor::Error::DeviceUnavailable { .. }) => 6,
             E::Device(_) => 1,
+            E::Data(data::Error::Write { .. }) | E::Write { .. } => 7,
             E::Data(_) => 3,
             E::Weights { .. } => 4,
             E::Diverged { .. } => 5,
-            E::Write { .. } => 7,
         };
         Fault { code, message: error.to_string() }
     }

@@ -28,9 +28,17 @@ pub enum Md5 {
 /// # Errors
 /// If it cannot be read, or differs from the published file.
 pub fn verify_md5(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Md5> {
-    let found = md5_of(path, progress)?;
-    let name = path.file_name().unwrap_or_default();
-    compare(path, KNOWN.iter().find(|known| name == known.0).map(|known| known.1), found)
+    compare(path, published(path), md5_of(path, progress)?)
+}
+
+/// Whether a sum was published for a file of this name.
+pub fn has_published_md5(path: &Path) -> bool {
+    published(path).is_some()
+}
+
+fn published(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?;
+    KNOWN.iter().find(|known| name == known.0).map(|known| known.1)
 }
 
 fn compare(path: &Path, published: Option<&str>, found: String) -> Result<Md5> {

@@ -28,7 +28,7 @@ mod survey;
 pub(crate) mod tiny_imagenet;
 
 pub use contest::Contest;
-pub use md5_sum::{Md5, verify_md5};
+pub use md5_sum::{Md5, has_published_md5, verify_md5};
 
 /// Whether `id` is a noun of WordNet: `n` and eight digits.
 fn is_wnid(id: &str) -> bool {

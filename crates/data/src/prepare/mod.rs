@@ -147,6 +147,11 @@ pub fn prepare(
     Ok(summary(&state, Some(about)))
 }
 
+/// Whether an earlier run has finished a shard in `out_dir`.
+pub fn has_begun(out_dir: &Path) -> bool {
+    State::is_at(out_dir) || About::is_at(out_dir)
+}
+
 fn summary(state: &State, about: Option<About>) -> Summary {
     Summary { about, images: state.images, bad: state.bad.len() }
 }

@@ -58,6 +58,11 @@ impl Bad {
 }
 
 impl State {
+    /// Whether a run has left one.
+    pub(super) fn is_at(out_dir: &Path) -> bool {
+        out_dir.join(FILE).is_file()
+    }
+
     /// Where an earlier run stopped, or the beginning.
     pub(super) fn open(out_dir: &Path, task: &Task) -> Result<State> {
         let path = out_dir.join(FILE);

@@ -128,7 +128,7 @@ pub(crate) fn write_error(path: &Path, error: &std::io::Error) -> Error {
         PermissionDenied | ReadOnlyFilesystem => "; choose a folder that can be written to",
         _ => "",
     };
-    Error::Io { path: path.to_owned(), reason: format!("cannot be written: {error}{remedy}") }
+    Error::Write { path: path.to_owned(), reason: format!("{error}{remedy}") }
 }
 
 /// A USTAR header of a file that everyone may read.

@@ -1,0 +1,123 @@
+//! `alexnet data prepare`: from downloads or folders to shards that training reads fast.
+
+use crate::cli::{KeepArg, PrepareArgs};
+use crate::describe::{grouped, mebibytes};
+use crate::fault::{Fault, Result};
+use crate::progress::{Reading, duration};
+use crate::signals;
+use data::collection::Collection;
+use data::ilsvrc::{Contest, has_published_md5, verify_md5};
+use data::prepare::{Progress, Summary};
+use data::shards::{Form, Keep};
+use data::{PrepareOptions, prepare};
+use serde_json::json;
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs the command; the exit code of a run that was stopped is its signal's. The same command
+/// goes on with it.
+///
+/// # Errors
+/// Exit codes 2, 3 and 7 as `alexnet --help` lists them.
+pub fn run(args: &PrepareArgs) -> Result<u8> {
+    let shown = Shown { reading: Reading::new(args.output.progress), began: Instant::now() };
+    let stop = signals::listen()?;
+    if !args.skip_md5 && !data::prepare::has_begun(&args.out) {
+        shown.check_sums(&args.from)?;
+    }
+    let walked = |done, of| shown.bytes("archives walked through", done, of);
+    let collection = Collection::open(&args.from, &walked)?;
+    collection.notes.iter().for_each(|note| eprintln!("{note}"));
+    let options = PrepareOptions {
+        side: args.side,
+        keep: match args.keep {
+            KeepArg::Centre => Keep::Centre,
+            KeepArg::Whole => Keep::Whole,
+        },
+        form: match args.raw {
+            true => Form::Raw,
+            false => Form::Jpeg { quality: args.quality },
+        },
+        images_per_shard: args.images_per_shard,
+        threads: args.workers.unwrap_or(0),
+    };
+    let mut last = Progress::default();
+    let mut first = None;
+    let mut tell = |progress: Progress| {
+        shown.images(&progress, *first.get_or_insert(progress.done));
+        last = progress;
+    };
+    let stopped = || stop.requested().is_some();
+    let summary = prepare(&collection, &args.out, &options, &mut tell, &stopped)?;
+    let seconds = shown.began.elapsed().as_secs_f64();
+    if args.output.json {
+        println!("{}", as_json(&summary, &last, seconds, &args.out));
+    } else {
+        print!("{}", as_text(&summary, &last, seconds, &args.out));
+    }
+    Ok(stop.requested().map_or(0, signals::exit_code))
+}
+
+/// What is said on the way.
+struct Shown {
+    reading: Reading,
+    began: Instant,
+}
+
+impl Shown {
+    /// Compares the archives' MD5 with what was published.
+    fn check_sums(&self, from: &Path) -> Result<()> {
+        let names = Contest::ALL.into_iter().flat_map(Contest::archives);
+        let here = names.map(|name| from.join(name)).filter(|path| path.is_file());
+        for path in here.filter(|path| has_published_md5(path)) {
+            let name = path.file_name().unwrap_or_default().display();
+            let what = format!("{name} compared with its published MD5");
+            verify_md5(&path, &|done, of| self.bytes(&what, done, of)).map_err(|error| Fault {
+                code: 3,
+                message: format!("{error}, or take it as it is with --skip-md5"),
+            })?;
+            eprintln!("{name}: MD5 as published");
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, what: &str, done: u64, of: u64) {
+        self.reading.say(&format!("{what} (MiB)"), (done >> 20) as usize, (of >> 20) as usize);
+    }
+
+    fn images(&self, progress: &Progress, first: usize) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = (progress.done - first) as f64 / seconds.max(1e-9);
+        let left = duration((progress.total - progress.done) as f64 / rate.max(1e-9));
+        let what = format!("{rate:.0} images/s, {left} left; images prepared");
+        self.reading.say(&what, progress.done, progress.total);
+    }
+}
+
+fn as_json(summary: &Summary, last: &Progress, seconds: f64, out: &Path) -> serde_json::Value {
+    let [train, val] = summary.images;
+    json!({
+        "finished": summary.about.is_some(),
+        "train": train,
+        "val": val,
+        "bad": summary.bad,
+        "bytes": last.bytes,
+        "seconds": seconds,
+        "fingerprint": summary.about.as_ref().map(|about| &about.fingerprint),
+        "out": out,
+    })
+}
+
+fn as_text(summary: &Summary, last: &Progress, seconds: f64, out: &Path) -> String {
+    let ([train, val], out) = (summary.images.map(grouped), out.display());
+    let mut text = format!("{out}: {train} training and {val} test images, ");
+    text += &format!("{} written in {}\n", mebibytes(last.bytes as usize), duration(seconds));
+    if summary.bad > 0 {
+        text += &format!("{} files are no images: {out}/bad.jsonl names them\n", summary.bad);
+    }
+    match &summary.about {
+        Some(about) => text += &format!("fingerprint {}\n", about.fingerprint),
+        None => text += "stopped: the same command goes on\n",
+    }
+    text
+}
