@@ -1,54 +1,18 @@
 //! The program as its users meet it: exit codes, messages, a tiny run and what it leaves.
 
+mod program;
+
+use program::{Scratch, expect, last_line, read_json};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// A folder that goes away with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("alexnet-cli-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn alexnet(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_alexnet")).args(arguments).output().unwrap()
-}
-
-/// Runs, expects an exit code, and gives stdout and stderr.
-fn expect(code: i32, arguments: &[&str]) -> (String, String) {
-    let output = alexnet(arguments);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
-    (stdout, stderr)
-}
+use std::path::Path;
+use std::process::Command;
 
 /// A run of a few steps on 64 random images.
 fn tiny<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", "--run", run, "--fake-data", "64", "--batch-size", "8"];
     arguments.extend(more);
     arguments
-}
-
-fn last_line(stdout: &str) -> Value {
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
 }
 
 #[test]
@@ -102,10 +66,6 @@ fn every_failure_has_its_code() {
     if cfg!(target_os = "linux") {
         expect(7, &tiny("/proc/alexnet-run", &["--progress", "none"]));
     }
-}
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -359,10 +319,8 @@ fn an_interrupt_finishes_the_step_and_keeps_the_weights() {
     let scratch = Scratch::new("interrupt");
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let run = scratch.path(signal);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_alexnet"))
-            .args(tiny(&run, &["--epochs", "100000", "--progress", "none"]))
-            .spawn()
-            .unwrap();
+        let endless = tiny(&run, &["--epochs", "100000", "--progress", "none"]);
+        let mut child = program::alexnet(&endless).spawn().unwrap();
         let metrics = Path::new(&run).join("metrics.jsonl");
         let patience = std::time::Instant::now();
         while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
