@@ -2,6 +2,9 @@
 
 /// Runs `work` compiled for the widest vectors this processor has. The compiler never contracts a
 /// product and a sum by itself, so the bits are the same on every processor.
+///
+/// `work` must be marked `#[inline(always)]`, and so must what it calls: a closure that stays a
+/// function of its own is compiled for the oldest processor there is.
 #[inline(always)]
 pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(work)

@@ -35,6 +35,13 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(&front.path, 1, sentence));
         }
     }
+    for file in tree.rust().filter(|file| file.path.starts_with(OPS)) {
+        // The closure would be compiled without the vectors it was meant for.
+        for (line, _) in file.code_lines().filter(|(_, code)| code.contains("vectorized(|")) {
+            let sentence = "mark the closure: `vectorized(#[inline(always)] || ...)`";
+            findings.push(Finding::new(&file.path, line, sentence));
+        }
+    }
     findings
 }
 
@@ -54,6 +61,15 @@ mod tests {
         assert_eq!(check(&Tree::of(&[front, tests]))[0].path, reference.0);
         let halved = (front.0, "match d { Device::Cpu(c) => x }");
         assert_eq!(check(&Tree::of(&[halved, reference, tests])).len(), 1);
+    }
+
+    #[test]
+    fn vectorized_closures_are_marked() {
+        let path = "crates/kernels/src/simd.rs";
+        let marked = (path, "vectorized(#[inline(always)] || y.fill(0.0));\n");
+        assert_eq!(check(&Tree::of(&[marked])), []);
+        let bare = (path, "\nvectorized(|| y.fill(0.0));\n");
+        assert_eq!(check(&Tree::of(&[bare]))[0].line, 2);
     }
 
     #[test]

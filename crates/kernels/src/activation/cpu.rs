@@ -31,11 +31,14 @@ pub(super) fn mask_by_relu(cpu: &mut Cpu, y: Slot, dy: Slot) -> Result<()> {
     let y = &*y;
     pool.chunks(dy, CHUNK, |index, dy| {
         let y = &y[index * CHUNK..][..dy.len()];
-        vectorized(|| {
-            for (dy, &y) in dy.iter_mut().zip(y) {
-                *dy = masked(y, *dy);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (dy, &y) in dy.iter_mut().zip(y) {
+                    *dy = masked(y, *dy);
+                }
+            },
+        );
     });
     Ok(())
 }
@@ -65,11 +68,14 @@ fn tanh(u: f32) -> f32 {
 fn map(pool: &Pool, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Send) {
     pool.chunks(y, CHUNK, |index, y| {
         let x = &x[index * CHUNK..][..y.len()];
-        vectorized(|| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = f(x);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = f(x);
+                }
+            },
+        );
     });
 }
 
@@ -83,10 +89,13 @@ fn map2(
     pool.chunks(y, CHUNK, |index, y| {
         let a = &a[index * CHUNK..][..y.len()];
         let b = &b[index * CHUNK..][..y.len()];
-        vectorized(|| {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f(a, b);
+                }
+            },
+        );
     });
 }

@@ -13,15 +13,19 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
     pool.chunks(y, CHUNK, |idx, y| {
         let first = idx * CHUNK;
         let x = &x[first..first + y.len()];
-        vectorized(|| {
-            for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-                let counter = [(first / 4 + block) as u32, layer, step, Purpose::Dropout as u32];
-                let words = philox::block([low, high], counter);
-                for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
-                    *y = if philox::unit(word) >= drop { x * scale } else { 0.0 };
+        vectorized(
+            #[inline(always)]
+            || {
+                for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
+                    let counter =
+                        [(first / 4 + block) as u32, layer, step, Purpose::Dropout as u32];
+                    let words = philox::block([low, high], counter);
+                    for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
+                        *y = if philox::unit(word) >= drop { x * scale } else { 0.0 };
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -32,7 +36,10 @@ pub(super) fn scale(cpu: &mut Cpu, scale: f32, x: Slot, y: Slot) -> Result<()> {
     let x = &*x;
     pool.chunks(y, CHUNK, |idx, y| {
         let x = &x[idx * CHUNK..][..y.len()];
-        vectorized(|| y.iter_mut().zip(x).for_each(|(y, x)| *y = scale * x));
+        vectorized(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y = scale * x),
+        );
     });
     Ok(())
 }

@@ -31,10 +31,13 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
     let task = task(g);
     pool.chunks(y, task, |index, y| {
         let x = &x[index * task..][..y.len()];
-        vectorized(|| match g.region {
-            Region::AcrossChannels { .. } => across::forward(g, power, x, y),
-            Region::WithinChannel => within::forward(g, power, x, y),
-        });
+        vectorized(
+            #[inline(always)]
+            || match g.region {
+                Region::AcrossChannels { .. } => across::forward(g, power, x, y),
+                Region::WithinChannel => within::forward(g, power, x, y),
+            },
+        );
     });
 }
 
@@ -50,10 +53,13 @@ fn backward_by(
     pool.chunks(dx, task, |index, dx| {
         let x = &x[index * task..][..dx.len()];
         let dy = &dy[index * task..][..dx.len()];
-        vectorized(|| match g.region {
-            Region::AcrossChannels { .. } => across::backward(g, power, x, dy, dx),
-            Region::WithinChannel => within::backward(g, power, x, dy, dx),
-        });
+        vectorized(
+            #[inline(always)]
+            || match g.region {
+                Region::AcrossChannels { .. } => across::backward(g, power, x, dy, dx),
+                Region::WithinChannel => within::backward(g, power, x, dy, dx),
+            },
+        );
     });
 }
 

@@ -37,20 +37,24 @@ pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32])
     let (below, _) = g.reach();
     let (alpha, k) = (g.alpha_per_term(), g.k);
     let mut cells = [[0.0; LANES]; SIDE * SIDE];
-    for_each_tile(g, |tile| {
-        let (rows, columns) = (tile.height, tile.width);
-        tile.fill_squares(x, below, (rows + g.size - 1, columns + g.size - 1), &mut cells);
-        window_sums(&mut cells, g.size, (rows, columns));
-        for row in 0..rows {
-            for column in 0..columns {
-                let place = tile.place(row, column);
-                let (x, y) = (&x[place..][..tile.lanes], &mut y[place..][..tile.lanes]);
-                for ((y, &x), &sum) in y.iter_mut().zip(x).zip(&cells[row * SIDE + column]) {
-                    *y = x * power.of(k + alpha * sum).0;
+    for_each_tile(
+        g,
+        #[inline(always)]
+        |tile| {
+            let (rows, columns) = (tile.height, tile.width);
+            tile.fill_squares(x, below, (rows + g.size - 1, columns + g.size - 1), &mut cells);
+            window_sums(&mut cells, g.size, (rows, columns));
+            for row in 0..rows {
+                for column in 0..columns {
+                    let place = tile.place(row, column);
+                    let (x, y) = (&x[place..][..tile.lanes], &mut y[place..][..tile.lanes]);
+                    for ((y, &x), &sum) in y.iter_mut().zip(x).zip(&cells[row * SIDE + column]) {
+                        *y = x * power.of(k + alpha * sum).0;
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 #[inline(always)]
@@ -61,29 +65,34 @@ pub(super) fn backward(g: &Geometry, power: impl Power, x: &[f32], dy: &[f32], d
     let (below, above) = g.reach();
     let twice = 2.0 * g.alpha_per_term() * g.beta;
     let mut cells = [[0.0; LANES]; SIDE * SIDE];
-    for_each_tile(g, |tile| {
-        // All pixels whose windows hold one of the tile's: from (top - above, left - above) on.
-        let (rows, columns) = (tile.height + g.size - 1, tile.width + g.size - 1);
-        let reached = (rows + g.size - 1, columns + g.size - 1);
-        tile.fill_squares(x, below + above, reached, &mut cells);
-        window_sums(&mut cells, g.size, (rows, columns));
-        for row in 0..rows {
-            for column in 0..columns {
-                let cell = &mut cells[row * SIDE + column];
-                tile.fill_terms(power, x, dy, dx, (row, column), cell);
-            }
-        }
-        window_sums(&mut cells, g.size, (tile.height, tile.width));
-        for row in 0..tile.height {
-            for column in 0..tile.width {
-                let place = tile.place(row, column);
-                let (x, dx) = (&x[place..][..tile.lanes], &mut dx[place..][..tile.lanes]);
-                for ((dx, &x), &total) in dx.iter_mut().zip(x).zip(&cells[row * SIDE + column]) {
-                    *dx -= twice * x * total;
+    for_each_tile(
+        g,
+        #[inline(always)]
+        |tile| {
+            // All pixels whose windows hold one of the tile's: from (top - above, left - above) on.
+            let (rows, columns) = (tile.height + g.size - 1, tile.width + g.size - 1);
+            let reached = (rows + g.size - 1, columns + g.size - 1);
+            tile.fill_squares(x, below + above, reached, &mut cells);
+            window_sums(&mut cells, g.size, (rows, columns));
+            for row in 0..rows {
+                for column in 0..columns {
+                    let cell = &mut cells[row * SIDE + column];
+                    tile.fill_terms(power, x, dy, dx, (row, column), cell);
                 }
             }
-        }
-    });
+            window_sums(&mut cells, g.size, (tile.height, tile.width));
+            for row in 0..tile.height {
+                for column in 0..tile.width {
+                    let place = tile.place(row, column);
+                    let (x, dx) = (&x[place..][..tile.lanes], &mut dx[place..][..tile.lanes]);
+                    for ((dx, &x), &total) in dx.iter_mut().zip(x).zip(&cells[row * SIDE + column])
+                    {
+                        *dx -= twice * x * total;
+                    }
+                }
+            }
+        },
+    );
 }
 
 #[inline(always)]
@@ -193,27 +202,35 @@ mod wide {
     use std::ops::Range;
 
     pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
-        for_each_element(g, |i, row, column| {
-            y[i] = x[i] * power.of(bracket(g, x, i % g.channels, row, column)).0;
-        });
+        for_each_element(
+            g,
+            #[inline(always)]
+            |i, row, column| {
+                y[i] = x[i] * power.of(bracket(g, x, i % g.channels, row, column)).0;
+            },
+        );
     }
 
     pub(super) fn backward(g: &Geometry, power: impl Power, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         let (below, above) = g.reach();
         let twice = 2.0 * g.alpha_per_term() * g.beta;
-        for_each_element(g, |i, row, column| {
-            let channel = i % g.channels;
-            let mut total = 0.0;
-            for r in around(row, above, below, g.height) {
-                for c in around(column, above, below, g.width) {
-                    let j = (r * g.width + c) * g.channels + channel;
-                    let (scale, inverse) = power.of(bracket(g, x, channel, r, c));
-                    total += dy[j] * x[j] * scale * inverse;
+        for_each_element(
+            g,
+            #[inline(always)]
+            |i, row, column| {
+                let channel = i % g.channels;
+                let mut total = 0.0;
+                for r in around(row, above, below, g.height) {
+                    for c in around(column, above, below, g.width) {
+                        let j = (r * g.width + c) * g.channels + channel;
+                        let (scale, inverse) = power.of(bracket(g, x, channel, r, c));
+                        total += dy[j] * x[j] * scale * inverse;
+                    }
                 }
-            }
-            let scale = power.of(bracket(g, x, channel, row, column)).0;
-            dx[i] = dy[i] * scale - twice * x[i] * total;
-        });
+                let scale = power.of(bracket(g, x, channel, row, column)).0;
+                dx[i] = dy[i] * scale - twice * x[i] * total;
+            },
+        );
     }
 
     fn for_each_element(g: &Geometry, mut work: impl FnMut(usize, usize, usize)) {

@@ -25,12 +25,15 @@ pub(super) fn step(
         let dw = &dw[range.clone()];
         pool.chunks2((&mut w[range.clone()], RUN), (&mut v[range], RUN), |idx, w, v| {
             let dw = &dw[idx * RUN..][..w.len()];
-            vectorized(|| {
-                for ((w, v), dw) in w.iter_mut().zip(v).zip(dw) {
-                    *v = momentum * *v - rate * (dw + decay * *w);
-                    *w += *v;
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for ((w, v), dw) in w.iter_mut().zip(v).zip(dw) {
+                        *v = momentum * *v - rate * (dw + decay * *w);
+                        *w += *v;
+                    }
+                },
+            );
         });
     }
     Ok(())
