@@ -13,16 +13,19 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<(
     let in_len = g.height * g.width * g.channels;
     let rows_a_task = (CHUNK / row_len.max(1)).max(1);
     pool.chunks(y, rows_a_task * row_len, |task, y| {
-        vectorized(|| {
-            for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
-                let row = task * rows_a_task + idx;
-                let image = image(x, in_len, row / rows);
-                match g.kind {
-                    Kind::Max { .. } => max_row(g, image, row % rows, y),
-                    Kind::Average => average_row(g, image, row % rows, y),
+        vectorized(
+            #[inline(always)]
+            || {
+                for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
+                    let row = task * rows_a_task + idx;
+                    let image = image(x, in_len, row / rows);
+                    match g.kind {
+                        Kind::Max { .. } => max_row(g, image, row % rows, y),
+                        Kind::Average => average_row(g, image, row % rows, y),
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -41,21 +44,26 @@ pub(super) fn backward(
     let out_len = g.out_height() * g.out_width() * g.channels;
     let rows_a_task = (CHUNK / row_len.max(1)).max(1);
     pool.chunks(dx, rows_a_task * row_len, |task, dx| {
-        vectorized(|| {
-            for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
-                let row = task * rows_a_task + idx;
-                let number = row / g.height;
-                let x = image(x, in_len, number);
-                let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
-                match g.kind {
-                    Kind::Max { ties: Ties::All } => all_greatest(g, row % g.height, x, y, dy, dx),
-                    Kind::Max { ties: Ties::First } => {
-                        first_greatest(g, row % g.height, x, y, dy, dx)
+        vectorized(
+            #[inline(always)]
+            || {
+                for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
+                    let row = task * rows_a_task + idx;
+                    let number = row / g.height;
+                    let x = image(x, in_len, number);
+                    let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
+                    match g.kind {
+                        Kind::Max { ties: Ties::All } => {
+                            all_greatest(g, row % g.height, x, y, dy, dx)
+                        }
+                        Kind::Max { ties: Ties::First } => {
+                            first_greatest(g, row % g.height, x, y, dy, dx)
+                        }
+                        Kind::Average => shares(g, row % g.height, dy, dx),
                     }
-                    Kind::Average => shares(g, row % g.height, dy, dx),
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -70,21 +78,45 @@ fn pixel<'a>(map: &'a [f32], g: &Geometry, width: usize, at: (usize, usize)) -> 
     &map[(at.0 * width + at.1) * g.channels..][..g.channels]
 }
 
+/// Channels whose maxima stay in registers while the window passes.
+const LANES: usize = 32;
+
 /// One row of maxima.
 #[inline(always)]
 fn max_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
     for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
-        let columns = g.seen(out_column, g.width);
-        y.fill(f32::NEG_INFINITY);
-        for row in g.seen(out_row, g.height) {
-            for column in columns.clone() {
-                for (y, &x) in y.iter_mut().zip(pixel(x, g, g.width, (row, column))) {
-                    // NaN takes the place and, as nothing is greater, keeps it.
-                    *y = if x > *y || x.is_nan() { x } else { *y };
-                }
+        let (wide, rest) = y.as_chunks_mut::<LANES>();
+        let in_wide = wide.len() * LANES;
+        for (strip, y) in wide.iter_mut().enumerate() {
+            *y = greatest(g, x, (out_row, out_column), strip * LANES);
+        }
+        for (channel, y) in rest.iter_mut().enumerate() {
+            [*y] = greatest(g, x, (out_row, out_column), in_wide + channel);
+        }
+    }
+}
+
+/// The maxima of a window in `N` channels from `first` on.
+#[inline(always)]
+fn greatest<const N: usize>(
+    g: &Geometry,
+    x: &[f32],
+    (out_row, out_column): (usize, usize),
+    first: usize,
+) -> [f32; N] {
+    let mut greatest = [f32::NEG_INFINITY; N];
+    for row in g.seen(out_row, g.height) {
+        for column in g.seen(out_column, g.width) {
+            let x: &[f32; N] = pixel(x, g, g.width, (row, column))[first..]
+                .first_chunk()
+                .expect("as many channels");
+            for (y, &x) in greatest.iter_mut().zip(x) {
+                // NaN takes the place and, as nothing is greater, keeps it.
+                *y = if x > *y || x.is_nan() { x } else { *y };
             }
         }
     }
+    greatest
 }
 
 /// One row of means.
