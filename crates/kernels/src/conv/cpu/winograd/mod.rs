@@ -39,7 +39,7 @@ static POINTS_5: Points = Points::new([0.5, 1.0, 2.0]);
 
 /// Floats of transformed images at a time: with the filters they should stay in the last-level
 /// cache.
-const BLOCK_FLOATS: usize = 3 << 20;
+const BLOCK_FLOATS: usize = 2 << 20;
 /// The channels of planes are filled up to vectors of at most so many floats.
 const VECTOR: usize = 16;
 
