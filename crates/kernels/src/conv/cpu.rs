@@ -6,21 +6,56 @@
 mod direct;
 mod few_channels;
 mod pixels;
+mod winograd;
 
-use super::Geometry;
+use super::{Algorithm, Geometry};
 use crate::gemm::{self, Isa, Shared};
 use direct::{Direct, Target};
+use std::ops::Range;
 use tensor::Pool;
 
 /// Floats of scratch memory for any of the three passes.
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
-    let forward = as_direct(g).scratch(isa, threads);
-    let phases = phases(g).map(|phase| phase.direct.scratch(isa, threads));
-    let filter = match few_channels::suits(g) {
-        true => few_channels::scratch(isa, g, threads),
-        false => pixels::scratch(isa, g),
+    let images = |direct: &Direct| match by_winograd(g, direct) {
+        true => winograd::scratch(isa, direct, threads),
+        false => direct.scratch(isa, threads),
+    };
+    let forward = images(&as_direct(g));
+    let phases = phases(g).map(|phase| images(&phase.direct));
+    let filter = match (by_winograd(g, &as_direct(g)), few_channels::suits(g)) {
+        (true, _) => winograd::filter_scratch(isa, &as_direct(g), threads),
+        (false, true) => few_channels::scratch(isa, g, threads),
+        (false, false) => pixels::scratch(isa, g),
     };
     phases.chain([forward, filter]).max().expect("the forward pass is one")
+}
+
+/// Whether a pass takes Winograd's form.
+fn by_winograd(g: &Geometry, direct: &Direct) -> bool {
+    match g.algorithm {
+        Algorithm::Fastest => winograd::suits(direct),
+        Algorithm::Winograd => winograd::applies(direct),
+        Algorithm::Direct => false,
+    }
+}
+
+/// Convolves images: directly or by Winograd's form.
+#[allow(clippy::too_many_arguments)]
+fn run(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    direct: &Direct,
+    source: &[f32],
+    bias: Option<&[f32]>,
+    target: &mut [f32],
+    scratch: &mut [f32],
+    pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
+) {
+    match by_winograd(g, direct) {
+        true => winograd::run(direct, isa, pool, source, bias, target, scratch, pack),
+        false => direct.run(isa, pool, source, bias, target, scratch, pack),
+    }
 }
 
 fn as_direct(g: &Geometry) -> Direct {
@@ -58,7 +93,7 @@ pub(super) fn forward(
 ) {
     let direct = as_direct(g);
     let (depth, filters) = (direct.depth(), g.filters / g.groups);
-    direct.run(isa, pool, x, Some(b), y, scratch, |group, columns, panel| {
+    run(isa, pool, g, &direct, x, Some(b), y, scratch, |group, columns, panel| {
         let first = group * filters + columns.start;
         gemm::transpose_panel(&w[first * depth..], depth, columns.len(), isa.columns(), panel);
     });
@@ -124,7 +159,7 @@ pub(super) fn backward_input(
     let (filters, channels) = (g.filters / g.groups, g.channels / g.groups);
     for Phase { direct, tap } in phases(g) {
         let [taps_down, taps_across] = direct.taps;
-        direct.run(isa, pool, dy, None, dx, scratch, |group, columns, panel| {
+        run(isa, pool, g, &direct, dy, None, dx, scratch, |group, columns, panel| {
             let width = isa.columns();
             for down in 0..taps_down {
                 for across in 0..taps_across {
@@ -158,9 +193,11 @@ pub(super) fn backward_filter(
     db: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match few_channels::suits(g) {
-        true => few_channels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
-        false => pixels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
+    let forward = as_direct(g);
+    match (by_winograd(g, &forward), few_channels::suits(g)) {
+        (true, _) => winograd::backward_filter(isa, pool, g, &forward, x, dy, dw, db, scratch),
+        (false, true) => few_channels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
+        (false, false) => pixels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
     }
 }
 

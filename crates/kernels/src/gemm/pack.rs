@@ -38,7 +38,7 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// As long as the slice lives nobody else reads or writes these floats.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         // SAFETY: inside the borrowed slice; the caller keeps others away.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }

@@ -4,7 +4,7 @@ use super::{Layer, Phase, Wires, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
-use kernels::conv::{self, Geometry, Pad};
+use kernels::conv::{self, Algorithm, Geometry, Pad};
 use tensor::{Device, Result, Shape};
 
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(super) fn plan(
         pad: Pad { top, bottom, left, right },
         groups,
         relu: row.relu,
+        algorithm: Algorithm::Fastest,
     };
     Ok(Conv { name: row.name.clone(), geometry })
 }
