@@ -52,6 +52,10 @@ pub struct Conv {
     /// Channels and filters are cut into this many groups that do not see each other: towers.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub groups: usize,
+    /// Compute each product of the formula, instead of fewer with larger errors where that is
+    /// faster: see [`kernels::conv::Algorithm`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub direct: bool,
     /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
     /// specifications.
     #[serde(skip)]
@@ -217,12 +221,13 @@ pub struct Window {
     pub(crate) stride: usize,
     pub(crate) pad: Pad,
     pub(crate) groups: usize,
+    pub(crate) direct: bool,
     pub(crate) ceil: bool,
 }
 
 /// A square window of side `size`, moved by one pixel, without padding.
 pub const fn window(size: usize) -> Window {
-    Window { size, stride: 1, pad: Pad::Same(0), groups: 1, ceil: false }
+    Window { size, stride: 1, pad: Pad::Same(0), groups: 1, direct: false, ceil: false }
 }
 
 impl Window {
@@ -245,6 +250,11 @@ impl Window {
     /// Channels in `groups` that do not see each other.
     pub const fn groups(self, groups: usize) -> Window {
         Window { groups, ..self }
+    }
+
+    /// Convolved directly, as [`Conv::direct`] says.
+    pub const fn direct(self) -> Window {
+        Window { direct: true, ..self }
     }
 
     /// A last pooling window may hang over the edge.

@@ -78,9 +78,10 @@ impl Spec {
 
     /// A convolution of `filters` windows.
     pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
-        let Window { size, stride, pad, groups, .. } = window;
+        let Window { size: window, stride, pad, groups, direct, .. } = window;
         let name = name.to_string();
-        self.row(Row::Conv(Conv { name, filters, window: size, stride, pad, groups, relu: false }))
+        let relu = false;
+        self.row(Row::Conv(Conv { name, filters, window, stride, pad, groups, direct, relu }))
     }
 
     /// A fully connected layer of `outputs` units.

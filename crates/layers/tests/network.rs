@@ -13,7 +13,7 @@ fn every_row() -> Spec {
         .lrn_with(across)
         .pool(window(3).stride(2))
         .tanh()
-        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .conv("conv2", 8, window(3).pad(1).groups(2).direct())
         .relu()
         .lrn_with(within)
         .average_pool(window(3).stride(2).ceil())
@@ -137,6 +137,20 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
         built.device.download::<f32>(built.network.output)
     };
     assert_eq!(scores(Mode::Infer), scores(Mode::Train));
+}
+
+/// What is convolved with fewer multiplications differs from the direct form, by little.
+#[test]
+fn a_row_can_ask_for_the_direct_form() {
+    let scores = |window| {
+        let spec = Spec::image("two-rows", 16, 16, 16).conv("conv1", 64, window).linear("fc2", 10);
+        let mut built = built(&spec, 16, Mode::Infer, 1);
+        built.network.forward(&mut built.device, Phase::Test).unwrap();
+        built.device.download::<f32>(built.network.output)
+    };
+    let (fast, direct) = (scores(window(5).pad(2)), scores(window(5).pad(2).direct()));
+    assert_ne!(fast, direct);
+    testkit::close(&fast, &direct, 1e-4);
 }
 
 #[test]

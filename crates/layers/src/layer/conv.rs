@@ -45,7 +45,7 @@ pub(super) fn plan(
         pad: Pad { top, bottom, left, right },
         groups,
         relu: row.relu,
-        algorithm: Algorithm::Fastest,
+        algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
     };
     Ok(Conv { name: row.name.clone(), geometry })
 }
