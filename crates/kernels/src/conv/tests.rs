@@ -105,7 +105,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn equals_the_reference(g in geometry(), threads in 1usize..=3) {
@@ -205,13 +205,14 @@ fn errors(actual: &[f32], expected: &[f64]) -> [f64; 2] {
     [off().map(|off| off * off).sum::<f64>().sqrt() / typical, largest]
 }
 
-/// conv2 and conv3 of the paper at full size, on rectified activations and sparse gradients as they
-/// occur there. The bounds are what the docs of [`Algorithm::Winograd`] promise.
+/// conv2 and conv3 of the paper with a quarter of the filters, since the reference takes its time,
+/// on rectified activations and sparse gradients as they occur there. The numbers in the docs of
+/// [`Algorithm::Winograd`] are this test's with all filters.
 #[test]
 fn winograds_errors_are_small() {
     let [_, _, conv2, conv3] = layers();
     for g in [conv2, conv3] {
-        let g = Geometry { images: 1, relu: false, ..g };
+        let g = Geometry { images: 1, filters: g.filters / 4, relu: false, ..g };
         let mut operands = Operands::random(g);
         operands.x.mapv_inplace(|x| x.max(0.0));
         operands.w.mapv_inplace(|w| 0.01 * w);
