@@ -33,6 +33,15 @@ impl<'a> Shared<'a> {
         self.start.wrapping_add(idx)
     }
 
+    /// All floats, to read.
+    ///
+    /// # Safety
+    /// As long as the slice lives nobody writes any of them.
+    pub unsafe fn all(&self) -> &'a [f32] {
+        // SAFETY: the borrowed slice; the caller keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
     /// Some of the floats, to write.
     ///
     /// # Safety

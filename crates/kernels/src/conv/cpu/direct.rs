@@ -129,7 +129,7 @@ impl Direct {
             pack(group, self.columns(isa, panel), floats);
         });
         // SAFETY: from here on it is only read.
-        let packed: &[f32] = unsafe { packed.part(0..packed.len()) };
+        let packed: &[f32] = unsafe { packed.all() };
         let target = Shared::new(target);
         let work = Work { direct: self, isa, source, bias, packed, target };
         let each_image = cuts.bands * cuts.panels;

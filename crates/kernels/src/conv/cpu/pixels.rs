@@ -142,13 +142,12 @@ pub(super) fn backward_filter(
             }
         });
         // SAFETY: until `each` returns they are only read.
-        let (dy, x): (&[f32], &[f32]) =
-            unsafe { (packed_dy.part(0..packed_dy.len()), packed_x.part(0..packed_x.len())) };
+        let (dy, x): (&[f32], &[f32]) = unsafe { (packed_dy.all(), packed_x.all()) };
         let work = Work { plan: &plan, dy, x, images: images.len(), goes_on: first > 0, sums };
         pool.each(work.chunks(), |chunk| work.chunk(chunk));
     }
     // SAFETY: all threads are done with both.
-    let (sums, bias) = unsafe { (sums.part(0..sums.len()), bias.part(0..g.images * g.filters)) };
+    let (sums, bias) = unsafe { (sums.all(), bias.part(0..g.images * g.filters)) };
     unpack(isa, pool, g, sums, dw);
     add_biases(bias, db);
 }

@@ -65,8 +65,7 @@ pub(in super::super) fn backward_filter(
         });
         pool.each(plan.groups_and_points() * plan.panels(), |idx| {
             // SAFETY: nobody writes them meanwhile.
-            let (inputs, gradients) =
-                unsafe { (inputs.part(0..inputs.len()), gradients.part(0..gradients.len())) };
+            let (inputs, gradients) = unsafe { (inputs.all(), gradients.all()) };
             let start = if first == 0 { Start::Zero } else { Start::Sum };
             plan.add_products(idx, images.len(), inputs, gradients, start, sums);
         });
@@ -74,11 +73,11 @@ pub(in super::super) fn backward_filter(
     let dw = Shared::new(dw);
     pool.each_with_thread(g.groups * plan.panels(), |panel, thread| {
         // SAFETY: each thread has its own taps; nobody writes the sums any more.
-        let (own, sums) = unsafe { (plan.own(own, thread), sums.part(0..sums.len())) };
+        let (own, sums) = unsafe { (plan.own(own, thread), sums.all()) };
         plan.transform_sums(sums, panel, own, dw);
     });
     // SAFETY: all threads are done with it.
-    pixels::add_biases(unsafe { bias.part(0..bias.len()) }, db);
+    pixels::add_biases(unsafe { bias.all() }, db);
 }
 
 impl Plan {

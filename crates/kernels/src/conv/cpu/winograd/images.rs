@@ -55,14 +55,13 @@ pub(in super::super) fn run(
         });
         pool.each(groups_and_points * plan.panels(), |idx| {
             // SAFETY: while products are made nobody writes filters or inputs.
-            let (filters, inputs) =
-                unsafe { (filters.part(0..filters.len()), inputs.part(0..inputs.len())) };
+            let (filters, inputs) = unsafe { (filters.all(), inputs.all()) };
             plan.multiply(idx, images.len(), inputs, filters, products);
         });
         pool.each(bands, |band| {
             let (image, row) = (band / plan.rows.tiles, band % plan.rows.tiles);
             // SAFETY: nobody writes products meanwhile.
-            let products = unsafe { products.part(0..products.len()) };
+            let products = unsafe { products.all() };
             plan.transform_outputs(products, bias, images.start, image, row, target);
         });
     }
