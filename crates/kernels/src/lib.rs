@@ -6,7 +6,8 @@
 //! come in one order: device, geometry, what is read, what is written.
 //!
 //! * [`preprocess`]: from pixels to the network's input
-//! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand on
+//! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
+//!   on
 //! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!

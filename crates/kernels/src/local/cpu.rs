@@ -2,9 +2,9 @@
 //!
 //! The images of a batch are the tile's rows, at a regular distance, so that x, y and their
 //! gradients are read and written where they lie; a window that hangs over the edge is clipped the
-//! same way for all images. Each pixel's filters are packed and used for the whole batch. The input's
-//! gradient is gathered: a pixel of dx sums over the windows that see it, in the order of their taps,
-//! so no two threads meet.
+//! same way for all images. Each pixel's filters are packed and used for the whole batch. The
+//! input's gradient is gathered: a pixel of dx sums over the windows that see it, in the order of
+//! their taps, so no two threads meet.
 //!
 //! The floor is the multiply-adds' peak where the batch is a hundred or more; for few images it is
 //! reading w once, since no weight is shared: 5.3 MB in cuda-convnet's `local3` (6 x 6 pixels, 64
