@@ -5,13 +5,14 @@
 use crate::rows::Row;
 use crate::spec::Spec;
 
-/// The network as it runs: a ReLU right after a convolution or linear layer becomes part of it,
-/// which saves a pass over the activations in each direction.
+/// The network as it runs: a ReLU right after a layer with weights becomes part of it, which saves
+/// a pass over the activations in each direction.
 pub fn fuse(spec: &Spec) -> Spec {
     let mut rows: Vec<Row> = Vec::with_capacity(spec.rows.len());
     for row in &spec.rows {
         match (row, rows.last_mut()) {
             (Row::Relu(_), Some(Row::Conv(conv))) => conv.relu = true,
+            (Row::Relu(_), Some(Row::Local(local))) => local.relu = true,
             (Row::Relu(_), Some(Row::Linear(linear))) => linear.relu = true,
             _ => rows.push(row.clone()),
         }
@@ -31,6 +32,8 @@ mod tests {
             .relu()
             .pool(window(2))
             .relu()
+            .local("local2", 4, window(3))
+            .relu()
             .linear("fc2", 5)
             .relu()
             .linear("fc3", 2);
@@ -40,6 +43,7 @@ mod tests {
             .iter()
             .map(|row| match row {
                 Row::Conv(conv) if conv.relu => "conv+relu",
+                Row::Local(local) if local.relu => "local+relu",
                 Row::Linear(linear) if linear.relu => "linear+relu",
                 Row::Linear(_) => "linear",
                 Row::Pool(_) => "pool",
@@ -47,6 +51,6 @@ mod tests {
                 _ => "other",
             })
             .collect();
-        assert_eq!(kinds, ["conv+relu", "pool", "relu", "linear+relu", "linear"]);
+        assert_eq!(kinds, ["conv+relu", "pool", "relu", "local+relu", "linear+relu", "linear"]);
     }
 }

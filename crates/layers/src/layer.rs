@@ -4,6 +4,7 @@ mod activation;
 mod conv;
 mod dropout;
 mod linear;
+mod local;
 mod lrn;
 mod pool;
 
@@ -88,6 +89,7 @@ pub(crate) fn build(
 ) -> std::result::Result<Box<dyn Layer>, String> {
     Ok(match row {
         Row::Conv(conv) => Box::new(conv::plan(conv, maps(input)?)?),
+        Row::Local(local) => Box::new(local::plan(local, maps(input)?)?),
         Row::Linear(linear) => Box::new(linear::plan(linear, input)?),
         Row::Relu(_) => Box::new(activation::plan(kernels::activation::Activation::Relu, input)),
         Row::Logistic(_) => {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Row {
     /// A convolution with its biases.
     Conv(Conv),
+    /// A convolution whose filters are not shared: every pixel has its own.
+    Local(Local),
     /// max(0, x).
     Relu(Bare),
     /// a tanh(b x).
@@ -58,6 +60,31 @@ pub struct Conv {
     pub direct: bool,
     /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
     /// specifications.
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// A locally connected layer: `filters` square windows at every pixel, with weights and biases of
+/// their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// Its parameters are `<name>.weight` and `<name>.bias`.
+    pub name: String,
+    /// How many output channels.
+    pub filters: usize,
+    /// Side of the square window.
+    pub window: usize,
+    /// Pixels from one window to the next.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Zeros around the image.
+    #[serde(default, skip_serializing_if = "Pad::is_none")]
+    pub pad: Pad,
+    /// As in [`Conv::groups`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// As in [`Conv::relu`].
     #[serde(skip)]
     pub relu: bool,
 }

@@ -1,7 +1,7 @@
 //! A network as a list of rows, before anything is allocated.
 
 use crate::layer::{self, Layer};
-use crate::rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window};
+use crate::rows::{Bare, Conv, Dropout, Linear, Local, Lrn, Pad, Pool, Row, Tanh, Window};
 use serde::{Deserialize, Serialize};
 use tensor::Shape;
 
@@ -61,7 +61,7 @@ pub struct RowInfo {
     pub output: Shape,
     /// Weights and biases.
     pub parameters: usize,
-    /// Multiply-accumulates for one image, forward; only convolutions and linear layers count.
+    /// Multiply-accumulates for one image, forward; only layers with weights count.
     pub macs: usize,
 }
 
@@ -82,6 +82,13 @@ impl Spec {
         let name = name.to_string();
         let relu = false;
         self.row(Row::Conv(Conv { name, filters, window, stride, pad, groups, direct, relu }))
+    }
+
+    /// A locally connected layer: `filters` windows at every pixel, with weights of their own.
+    pub fn local(self, name: &str, filters: usize, window: Window) -> Spec {
+        let Window { size: window, stride, pad, groups, .. } = window;
+        let name = name.to_string();
+        self.row(Row::Local(Local { name, filters, window, stride, pad, groups, relu: false }))
     }
 
     /// A fully connected layer of `outputs` units.
@@ -254,7 +261,9 @@ impl Spec {
         let mut names: Vec<String> = Vec::new();
         for row in &self.rows {
             let name = match row {
-                Row::Conv(Conv { name, .. }) | Row::Linear(Linear { name, .. }) => {
+                Row::Conv(Conv { name, .. })
+                | Row::Local(Local { name, .. })
+                | Row::Linear(Linear { name, .. }) => {
                     number = name.trim_start_matches(|c: char| !c.is_ascii_digit()).to_string();
                     name.clone()
                 }
@@ -265,7 +274,7 @@ impl Spec {
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
             };
-            let learned = matches!(row, Row::Conv(_) | Row::Linear(_));
+            let learned = matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_));
             let letters = ('b'..='z').map(|letter| format!("{name}{letter}"));
             let mut names_to_try = std::iter::once(name.clone()).chain(letters);
             let free = names_to_try.find(|candidate| learned || !names.contains(candidate));
@@ -278,20 +287,11 @@ impl Spec {
 /// A row in a few words: `96 of 11 x 11, stride 4`.
 fn summary(row: &Row) -> String {
     match row {
-        Row::Conv(conv) => {
-            let mut text = format!("{} of {} x {}", conv.filters, conv.window, conv.window);
-            if conv.stride != 1 {
-                text += &format!(", stride {}", conv.stride);
-            }
-            match conv.pad {
-                Pad::Same(0) => {}
-                Pad::Same(pad) => text += &format!(", pad {pad}"),
-                Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
-            }
-            if conv.groups != 1 {
-                text += &format!(", {} groups", conv.groups);
-            }
-            text
+        Row::Conv(conv) => filters(conv.filters, conv.window, conv.stride, conv.pad, conv.groups),
+        Row::Local(local) => {
+            let windows =
+                filters(local.filters, local.window, local.stride, local.pad, local.groups);
+            format!("{windows}, untied")
         }
         Row::Linear(linear) => format!("{} units", linear.outputs),
         Row::Relu(_) => "max(0, x)".to_string(),
@@ -313,4 +313,21 @@ fn summary(row: &Row) -> String {
         }
         Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
     }
+}
+
+/// What slides, or stands at every pixel: `96 of 11 x 11, stride 4`.
+fn filters(filters: usize, window: usize, stride: usize, pad: Pad, groups: usize) -> String {
+    let mut text = format!("{filters} of {window} x {window}");
+    if stride != 1 {
+        text += &format!(", stride {stride}");
+    }
+    match pad {
+        Pad::Same(0) => {}
+        Pad::Same(pad) => text += &format!(", pad {pad}"),
+        Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
+    }
+    if groups != 1 {
+        text += &format!(", {groups} groups");
+    }
+    text
 }

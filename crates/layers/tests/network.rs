@@ -18,6 +18,8 @@ fn every_row() -> Spec {
         .lrn_with(within)
         .average_pool(window(3).stride(2).ceil())
         .logistic()
+        .local("local3", 6, window(2).pad(1).stride(2))
+        .relu()
         .linear("fc3", 10)
         .relu()
         .dropout(0.5)

@@ -261,7 +261,7 @@ pub(super) fn backward_weights_with(
 }
 
 /// `sums[o] = sum over n of rows[n][o]`, in f64, n ascending.
-fn sum_rows(pool: &Pool, rows: &[f32], sums: &mut [f32]) {
+pub(crate) fn sum_rows(pool: &Pool, rows: &[f32], sums: &mut [f32]) {
     const RUN: usize = 64;
     let width = sums.len();
     pool.chunks(sums, RUN, |idx, sums| {

@@ -14,6 +14,8 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cpu::sum_rows;
+
 use tensor::{Device, Result, Shape, Slot};
 
 /// The sizes of a fully connected layer.
