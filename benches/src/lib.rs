@@ -4,6 +4,8 @@
 //! * [`Step`]: a whole training or testing step, as a run makes them
 //! * [`peaks`]: what the machine could do at most: multiply-adds and bytes a second
 //! * [`Peer`]: the same step in PyTorch, in a process beside this one
+//! * [`results`], [`baseline`]: numbers that are kept, and a run against an earlier one
+//! * [`ledger`]: tables, on the terminal and in BENCHMARKS.md; [`machine`]: where and when
 //!
 //! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
 //!
@@ -19,8 +21,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod baseline;
+pub mod ledger;
+pub mod machine;
 pub mod peaks;
 mod peer;
+pub mod results;
 mod rows;
 mod step;
 
