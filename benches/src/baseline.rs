@@ -97,9 +97,9 @@ pub fn basis(
         return Ok(Basis::Peer);
     }
     Err(format!(
-        "the baseline was measured on another machine ({there}; this is {here}): only ratios to \
-         PyTorch hold between machines; save the baseline and compare with --peer torch, or \
-         measure it anew here"
+        "the baseline was measured on another machine or on other threads ({there}; this is \
+         {here}): only ratios to PyTorch hold between them; save the baseline and compare with \
+         --peer torch, or measure it anew here"
     ))
 }
 

@@ -35,7 +35,8 @@ pub struct Cli {
     /// The Python that has PyTorch
     #[arg(long, default_value = "python3", value_name = "FILE", help_heading = "Against PyTorch")]
     pub python: PathBuf,
-    /// How PyTorch runs; all three in training, eager elsewhere
+    /// How PyTorch runs; all three in training, eager in testing and beside the floor; eager
+    /// and channels-last for epochs
     #[arg(long, num_args = 1.., value_enum, help_heading = "Against PyTorch")]
     form: Vec<FormName>,
     /// Which of the tables; all
@@ -189,6 +190,14 @@ impl Cli {
             (false, _) => asked.collect(),
             (true, What::Train) => Form::ALL.to_vec(),
             (true, What::Infer) => vec![Form::Eager],
+        }
+    }
+
+    /// How PyTorch runs epochs: as it comes, and as it has proved fastest on small images.
+    pub fn epoch_forms(&self) -> Vec<Form> {
+        match self.form.is_empty() {
+            true => vec![Form::Eager, Form::ChannelsLast],
+            false => self.forms(What::Train),
         }
     }
 

@@ -44,6 +44,10 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     // Whatever can be refused is refused before minutes are spent.
     for name in &cli.model {
         find(name)?;
+        if cli.peer.is_some() && !Peer::MODELS.contains(&name.as_str()) {
+            let has = Peer::MODELS.join(" and ");
+            return Err(format!("PyTorch's side has {has}, and not {name}"));
+        }
     }
     let machine = Machine::here(cli.threads);
     let before = before(cli, &machine)?;
@@ -244,7 +248,7 @@ fn epochs(cli: &Cli, report: &mut Report) -> Result<(), String> {
     );
     let mut version = String::new();
     for loading in cli.loadings() {
-        for form in cli.forms(What::Infer) {
+        for form in cli.epoch_forms() {
             let ours = epoch::Epoch::open(&found.0, &found.1, &folder, loading, size)?;
             let how = (form, loading);
             let mut peer = epoch::peer(&cli.python, &folder, how, ours.side(), size)?;

@@ -68,6 +68,9 @@ pub struct EpochTimes {
 }
 
 impl Peer {
+    /// The models that `torch_steps.py` has.
+    pub const MODELS: [&str; 2] = ["alexnet", "torchvision"];
+
     /// PyTorch with a model and a batch of noise (`benches/peer/torch_steps.py`), once it has made
     /// a first step. `mode` is `train` or `infer`; 0 threads: its own choice.
     ///

@@ -99,7 +99,7 @@ fn between_machines_only_ratios_hold() {
     let before = run(&[("step", &[100.0, 110.0], &[300.0, 330.0]), ("conv1 forward", &[9.0], &[])]);
     assert_eq!(basis(&before, &machine("A"), &works, false), Ok(Basis::Values));
     let said = basis(&before, &machine("B"), &works, false).unwrap_err();
-    assert!(said.contains("another machine (A, 2 cores, 2 threads; this is B"), "{said}");
+    assert!(said.contains("(A, 2 cores, 2 threads; this is B, 2 cores"), "{said}");
     assert!(said.contains("--peer torch"), "{said}");
     assert_eq!(basis(&before, &machine("B"), &works, true), Ok(Basis::Peer));
     let alone = run(&[("step", &[100.0], &[])]);
