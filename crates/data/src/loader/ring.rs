@@ -125,8 +125,8 @@ impl Ring {
         }
     }
 
-    /// For the caller: the batch that is due, once it is full. `None`: there are no more, or `wait`,
-    /// which is asked every now and then until it is, said that it is not worth the while.
+    /// For the caller: the batch that is due, once it is full. `None`: there are no more, or
+    /// `wait`, which is asked every now and then until it is, said not to go on.
     ///
     /// # Errors
     /// Those of `wait`.
