@@ -295,8 +295,8 @@ impl Source for Idx {
     }
 }
 
-/// For fuzzing: a file's bytes as images and as labels; the elements, if the header promises no more
-/// than a megabyte of them.
+/// For fuzzing: a file's bytes as images and as labels. Returns the elements, if the header
+/// promises no more than a megabyte of them.
 pub(crate) fn read_array(path: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
     let file = std::io::Cursor::new(bytes.to_vec());
     let mut array = Array::of(path, file, bytes.len() as u64)?;
