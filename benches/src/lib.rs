@@ -4,6 +4,7 @@
 //! * [`Step`]: a whole training or testing step, as a run makes them
 //! * [`peaks`]: what the machine could do at most: multiply-adds and bytes a second
 //! * [`Peer`]: the same step in PyTorch, in a process beside this one
+//! * [`loader_table`]: how fast images become batches, against torchvision and memcpy
 //!
 //! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
 //!
@@ -19,6 +20,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod loader_peer;
+pub mod loader_table;
 pub mod peaks;
 mod peer;
 mod rows;

@@ -50,6 +50,7 @@ Examples:
   cargo xtask bench --model cifar-18pct --batch 64
   cargo xtask bench --peaks                               multiply-adds and bytes a second
   cargo xtask bench --peer torch --python venv/bin/python --form eager channels-last compiled
+  cargo xtask bench --loader --data DIR --peer torch      the data path; --loader --help: its flags
   cargo xtask bench criterion conv2                       criterion's statistics of the same ops";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,15 +79,21 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().any(|word| word == "--loader") {
+        return ended(benches::loader_table::run()); // a table of its own, with flags of its own
+    }
     let cli = Cli::parse();
-    let done = match cli.peer {
+    ended(match cli.peer {
         Some(PeerKind::Torch) => against_torch(&cli),
         None if cli.peaks => {
             tell_peaks(&peaks::measure(cli.threads));
             Ok(())
         }
         None => table(&cli),
-    };
+    })
+}
+
+fn ended(done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
