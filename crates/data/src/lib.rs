@@ -67,7 +67,7 @@ pub use error::{Error, Result};
 pub use fake::Fake;
 pub use folder::Folder;
 pub use idx::Idx;
-pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
+pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, open, stored_side};
 pub use prepare::{PrepareOptions, prepare};

@@ -2,12 +2,13 @@
 //! paper), or nine (the 2012 source's way with CIFAR).
 
 use crate::metrics::Tally;
+use crate::observe::Observer;
 use crate::step::Step;
 use crate::{Result, Stop};
-use data::{IGNORED, Loader};
+use data::{IGNORED, Loaded, Loader};
 
-/// Tests on everything that `loader`, made for testing, has to give; `watch` hears of images done
-/// and of how many. `None` if a stop was asked for before the end.
+/// Tests on everything that `loader`, made for testing, has to give; `observer` hears of images
+/// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -15,14 +16,15 @@ pub fn evaluate(
     step: &mut Step,
     loader: &mut Loader,
     stop: &Stop,
-    watch: &mut dyn FnMut(u64, u64),
+    observer: &mut dyn Observer,
 ) -> Result<Option<Tally>> {
     let views = loader.plan().views_per_image();
     let images = loader.source().len() as u64;
     let mut probabilities = vec![0.0; if views > 1 { step.images() * step.classes() } else { 0 }];
     let mut total = Tally::default();
+    let mut batches = 0;
     loader.start_at(0, 0);
-    while let Some(batch) = loader.next_batch()? {
+    while let Some(batch) = next_batch(loader, observer, stop)? {
         if stop.requested().is_some() {
             return Ok(None);
         }
@@ -34,9 +36,25 @@ pub fn evaluate(
         } else {
             total.add(tally);
         }
-        watch(total.images as u64, images);
+        batches += 1;
+        observer.testing(total.images as u64, images);
     }
-    Ok(Some(total))
+    // Whoever was called away from the wait for a batch has not seen all.
+    Ok((batches == loader.batches_per_epoch()).then_some(total))
+}
+
+/// The next batch; while it is waited for, `observer` hears of reads that take long. `None` after
+/// the last one, or once a stop is asked for.
+pub(crate) fn next_batch(
+    loader: &mut Loader,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Option<Loaded>> {
+    let batch = loader.next_batch_watched(&mut |stalled| {
+        stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
+        stop.requested().is_none()
+    })?;
+    Ok(batch)
 }
 
 /// The tally of whole images, each from the mean of its `count` rows of probabilities.

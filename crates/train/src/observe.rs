@@ -1,6 +1,7 @@
 //! What a run tells whoever watches it.
 
 use crate::metrics::{Score, Tally};
+use data::Stalled;
 
 /// Someone who watches a run. Called on the computing thread: be brief.
 pub trait Observer: Send {
@@ -17,6 +18,11 @@ pub trait Observer: Send {
     /// A validation is done.
     fn validation(&mut self, report: &ValidationReport) {
         let _ = report;
+    }
+
+    /// The run waits for an image that does not come.
+    fn stalled(&mut self, stalled: &Stalled) {
+        self.note(&stalled.to_string());
     }
 
     /// Something to say once.

@@ -1,6 +1,6 @@
 //! The loop: epochs of steps, a validation after each, weights at the end.
 
-use crate::evaluate::evaluate;
+use crate::evaluate::{evaluate, next_batch};
 use crate::folder::{Record, RunFolder, State, Status};
 use crate::metrics::{Score, Tally};
 use crate::observe::{Observer, Recent, StepReport, ValidationReport};
@@ -259,7 +259,9 @@ impl<'a> Training<'a> {
     /// One step and what is told of it.
     fn learn(&mut self, epoch: u32, rate: f64) -> Result<()> {
         let began = Instant::now();
-        let batch = self.train.next_batch()?.expect("training data have no end");
+        let Some(batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
+            return Ok(()); // told to stop while it waited: training data have no end
+        };
         let wait = began.elapsed().as_secs_f64();
         let tally = self.step.train(&batch, self.status.step + 1)?;
         drop(batch);
@@ -312,9 +314,7 @@ impl<'a> Training<'a> {
 
     fn validate(&mut self, epoch: u32) -> Result<()> {
         let began = Instant::now();
-        let observer = &mut *self.observer;
-        let mut watch = |done, of| observer.testing(done, of);
-        let tally = evaluate(&mut self.step, &mut self.validation, self.stop, &mut watch)?;
+        let tally = evaluate(&mut self.step, &mut self.validation, self.stop, self.observer)?;
         let Some(tally) = tally else { return Ok(()) }; // stopped half-way: no result
         self.validation_seconds = began.elapsed().as_secs_f64();
 

@@ -50,9 +50,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
 
     let began = Instant::now();
     let observed = &mut *observer;
-    let tally = step.enter(|mut step| {
-        evaluate(&mut step, &mut loader, &stop, &mut |done, of| observed.testing(done, of))
-    })?;
+    let tally = step.enter(|mut step| evaluate(&mut step, &mut loader, &stop, observed))?;
     drop(observer);
     let Some(tally) = tally else {
         let signal = stop.requested().expect("a test ends early when asked to");

@@ -17,7 +17,7 @@ mod about;
 mod index;
 mod rows;
 mod source;
-mod webdataset;
+pub(crate) mod webdataset;
 mod writer;
 
 pub use about::{About, Form, Keep, Part};

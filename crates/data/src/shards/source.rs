@@ -1,10 +1,12 @@
 //! Shards as a source.
 
 use super::about::{About, Form, Keep, Part};
-use super::{Entry, Index, file_names, rows, webdataset};
+use super::rows::Crop;
+use super::{Entry, Index, file_names, webdataset};
 use crate::source::copy_crops;
 use crate::{Error, ReadBuffer, Result, Source, decode};
 use augment::{Image, View, shorter_side_to};
+use mapped::Mapped;
 use random::Permutation;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,8 +24,8 @@ const HELD_OUT: usize = 10;
 /// Images in tar files, each of them one positioned read away.
 ///
 /// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
-/// pixels the first time, after which crops are copied without being looked at. No lock is taken,
-/// and nothing is allocated but what the JPEG decoder needs for itself.
+/// pixels the first time, after which crops are copied out of the mapped file without being looked
+/// at. No lock is taken, and nothing is allocated but what the JPEG decoder needs for itself.
 pub struct Shards {
     classes: Vec<String>,
     files: Arc<[Tar]>,
@@ -49,6 +51,8 @@ struct Tar {
     /// As it is called in messages.
     name: String,
     file: Option<File>,
+    /// Of raw pixels: the whole file, if it could be mapped.
+    map: Option<Mapped>,
     /// The members' names, if they are not those that [`Entry::number`] makes.
     members: Option<Vec<String>>,
 }
@@ -82,7 +86,8 @@ impl Shards {
             let names = file_names(name, shard);
             let [path, index_path] = names.each_ref().map(|name| dir.join(name));
             let index = Index::read(&index_path)?;
-            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len())?;
+            let is_raw = about.form == Form::Raw;
+            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len(), is_raw)?;
             check_shard(about, &tar.path, len, &index)?;
             images.extend(index.entries.iter().map(|&entry| Placed { tar: shard as u32, entry }));
             files.push(tar);
@@ -125,7 +130,7 @@ impl Shards {
                 let placed = Placed { tar: number as u32, entry };
                 parts[usize::from(number >= first_test)].push(placed);
             }
-            files.push(Tar::open(path, name, Some(members), number)?.0);
+            files.push(Tar::open(path, name, Some(members), number, false)?.0);
         }
         let [train, test] = parts;
         let labels = train.iter().chain(&test).map(|placed| placed.entry.label);
@@ -226,17 +231,21 @@ impl Shards {
 }
 
 impl Tar {
-    /// Opens the `number`th tar file; returns its length, too.
+    /// Opens the `number`th tar file, and maps it if it is of raw pixels; returns its length, too.
     fn open(
         path: PathBuf,
         name: String,
         members: Option<Vec<String>>,
         number: usize,
+        is_raw: bool,
     ) -> Result<(Tar, u64)> {
         let file = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (len, file) = file.map_err(|error| Error::io(&path, &error))?;
+        // Where a file cannot be mapped, or is growing, positioned reads are slower and do as well.
+        let map = is_raw.then(|| Mapped::of(&file).ok()).flatten();
+        let map = map.filter(|map| map.len() == len);
         let file = (number < KEPT_OPEN).then_some(file);
-        Ok((Tar { path, name, file, members }, len))
+        Ok((Tar { path, name, file, map, members }, len))
     }
 }
 
@@ -356,14 +365,16 @@ impl Source for Shards {
     ) -> Result<()> {
         let whole = self.size_of(index);
         if self.is_ready(index) {
-            let offset = self.images[index].entry.offset;
-            return self.with_file(index, |file| {
-                for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
-                    let (at, room) = ((view.top, view.left), &mut buffer.file);
-                    rows::read_crop(file, offset, whole, at, size, to, room)?;
+            let Placed { tar, entry } = self.images[index];
+            let map = self.files[tar as usize].map.as_ref();
+            for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
+                let crop = Crop::new(entry.offset, whole, (view.top, view.left), size);
+                // A file that has changed under its mapping is read as far as it goes.
+                if map.is_none_or(|map| crop.copy(map, to).is_err()) {
+                    self.with_file(index, |file| crop.read(file, to, &mut buffer.file))?;
                 }
-                Ok(())
-            });
+            }
+            return Ok(());
         }
         self.decode(index, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
