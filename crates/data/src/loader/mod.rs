@@ -82,7 +82,19 @@ impl Loader {
     /// # Panics
     /// If the caller holds all batches of the ring, so that none could ever come.
     pub fn next_batch(&mut self) -> Result<Option<Loaded>> {
-        let Some((batch, (bad, filled))) = self.ring.take() else {
+        self.next_batch_unless(&|| false)
+    }
+
+    /// [`next_batch`](Self::next_batch), or `None` once `give_up` says so: it is asked while the
+    /// batch is waited for, twenty times a second.
+    ///
+    /// # Errors
+    /// As `next_batch`.
+    ///
+    /// # Panics
+    /// As `next_batch`.
+    pub fn next_batch_unless(&mut self, give_up: &dyn Fn() -> bool) -> Result<Option<Loaded>> {
+        let Some((batch, (bad, filled))) = self.ring.take(give_up) else {
             return Ok(None);
         };
         let mut loaded = Loaded { batch, ring: self.ring.clone() };

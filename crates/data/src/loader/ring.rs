@@ -6,6 +6,10 @@ use crate::{Error, Result, Source};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How often a caller who waits is asked whether it still wants to.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What came of filling a batch: the images that could not be read, and why there is no batch, if
 /// there is none.
@@ -109,8 +113,9 @@ impl Ring {
         }
     }
 
-    /// For the caller: the batch that is due, once it is full. `None`: there are no more.
-    pub(super) fn take(&self) -> Option<(Batch, Outcome)> {
+    /// For the caller: the batch that is due, once it is full. `None`: there are no more, or the
+    /// caller would rather not wait.
+    pub(super) fn take(&self, give_up: &dyn Fn() -> bool) -> Option<(Batch, Outcome)> {
         let mut state = self.lock();
         loop {
             let due = state.to_take;
@@ -123,7 +128,11 @@ impl Ring {
             }
             let coming = state.in_work + state.empty.len();
             assert!(coming > 0, "the caller holds all batches of the loader: none is left to fill");
-            state = self.filled.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            if give_up() {
+                return None;
+            }
+            let waited = self.filled.wait_timeout(state, PATIENCE);
+            (state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
