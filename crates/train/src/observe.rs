@@ -1,6 +1,7 @@
 //! What a run tells whoever watches it.
 
 use crate::metrics::{Score, Tally};
+use serde::{Deserialize, Serialize};
 
 /// Someone who watches a run. Called on the computing thread: be brief.
 pub trait Observer: Send {
@@ -74,8 +75,8 @@ pub struct ValidationReport {
 }
 
 /// Sums in which a step weighs less with every step that follows it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Recent {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
     tally: Tally,
     seconds: f64,
     wait: f64,
