@@ -46,7 +46,8 @@ pub(crate) fn write_on(
     disk.sync_folder(folder).map_err(|error| failed(disk, path, bytes, error))
 }
 
-fn failed(disk: &dyn Disk, path: &Path, needed: u64, source: io::Error) -> Error {
+/// The error for a file of which `needed` bytes were to be written.
+pub(crate) fn failed(disk: &dyn Disk, path: &Path, needed: u64, source: io::Error) -> Error {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             no_room(path, needed, disk.free(folder_of(path)), source)

@@ -7,8 +7,9 @@
 mod csv;
 mod events;
 
+use crate::disk::Real;
 use crate::metrics::Score;
-use crate::{Error, Result};
+use crate::{Error, Result, atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -170,7 +171,8 @@ impl Lines {
     }
 
     fn append(&mut self, line: &[u8]) -> Result<()> {
-        self.file.write_all(line).map_err(|error| self.failed(error))?;
+        let written = self.file.write_all(line);
+        written.map_err(|error| atomic::failed(&Real, &self.path, line.len() as u64, error))?;
         self.bytes += line.len() as u64;
         Ok(())
     }

@@ -56,6 +56,9 @@ pub struct Outcome {
     pub resumed_at: u64,
     /// Seconds of it all, earlier processes included.
     pub seconds: f64,
+    /// Seconds in which this process wrote logs, copied snapshots or waited for them to be written
+    /// instead of training.
+    pub bookkeeping_s: f64,
     /// Training images a second of this process, validations not counted.
     pub images_per_s: f64,
     /// The last training steps.

@@ -1,16 +1,18 @@
 //! What can be typed.
 
+use crate::doctor::DoctorArgs;
+use crate::inspect::InspectArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Exit codes, at the foot of every help page.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                             5  diverged: some number is no longer finite
-  1  failure at run time              6  the device asked for cannot be used
-  2  wrong usage or configuration     7  a file cannot be written, or the disk is full
-  3  the data cannot be used        130  stopped by an interrupt (Ctrl-C), checkpoint written
-  4  weights or checkpoints         143  stopped by a request to terminate, checkpoint written
+  0  done                           5  diverged: some number is no longer finite
+  1  failure at run time            6  the device asked for cannot be used
+  2  wrong usage or configuration   7  a file cannot be written, or the disk is full
+  3  the data cannot be used      130  stopped by an interrupt (Ctrl-C), checkpoint written
+  4  weights or checkpoints       143  stopped by a request to terminate, checkpoint written
      cannot be read";
 
 /// AlexNet, trained and tested from one program.
@@ -37,6 +39,14 @@ pub enum Command {
     /// Check, measure or show a data set
     #[command(after_help = DATA_EXAMPLES)]
     Data(DataArgs),
+    /// Say what weights, a checkpoint, metrics or a run hold, and whether they are intact
+    #[command(
+        after_help = "Example:\n  alexnet inspect runs/paper/checkpoints/step-00001000.safetensors"
+    )]
+    Inspect(InspectArgs),
+    /// Say what this machine offers, and what would stand in a run's way
+    #[command(after_help = "Example:\n  alexnet doctor --data imagenet --runs runs")]
+    Doctor(DoctorArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -45,8 +55,7 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
-
-  alexnet train --resume runs/2026-11-24T08-30-05Z-alexnet-64-3fa9          goes on to the same bits
+  alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
 
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends

@@ -225,6 +225,7 @@ fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
             "images_per_s": outcome.images_per_s,
             "steps": outcome.steps,
             "seconds": outcome.seconds,
+            "bookkeeping_s": outcome.bookkeeping_s,
             "stopped": outcome.stopped,
             "run": run,
         });

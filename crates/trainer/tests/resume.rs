@@ -185,6 +185,21 @@ fn a_signal_leaves_a_checkpoint_from_which_the_run_goes_on() {
     assert_eq!(last_line(&result)["steps"].to_string(), steps);
     expect(0, &words(&begin(&scratch, &whole, &steps, &[])));
     assert!(bits(&run) == bits(&whole));
+    let (stdout, _) = expect(0, &["inspect", &run, "--json"]);
+    let report = last_line(&stdout);
+    assert_eq!(
+        (&report["run"]["status"], &report["run"]["resumed"]),
+        (&"finished".into(), &2.into())
+    );
+    let newest = format!("{run}/checkpoints/step-{:08}.safetensors", latest(&run).unwrap());
+    let (stdout, _) = expect(0, &["inspect", &newest]);
+    for said in ["checkpoint, intact", "conv1.weight", "[16, 5, 5, 3], norm", &steps] {
+        assert!(stdout.contains(said), "{said}: {stdout}");
+    }
+    expect(4, &["inspect", &scratch.path("tiny.toml")]);
+    let (stdout, _) = expect(0, &["doctor", "--data", "shapes", "--runs", &run]);
+    assert!(stdout.contains("a file is safe in") && stdout.contains("training and"), "{stdout}");
+    expect(1, &["doctor", "--runs", &scratch.path("nowhere")]);
     assert_eq!(read_json(&Path::new(&run).join("run.json"))["resumed"], 2);
 }
 
@@ -233,6 +248,8 @@ fn one_trainer_a_folder_and_no_other_run_under_its_name() {
             fs::write(path, "no").unwrap();
         }
     }
+    let (stdout, _) = expect(0, &["inspect", &run]);
+    assert!(stdout.contains("DAMAGED"), "{stdout}");
     let (_, stderr) = expect(4, &words(&resume(&run, &[])));
     assert!(stderr.contains("is intact: the run cannot be resumed"), "{stderr}");
 }

@@ -38,6 +38,8 @@ pub(super) struct Training<'a> {
     /// Of this process.
     all: Sums,
     validation_seconds: f64,
+    /// Seconds in which this thread wrote logs and copied snapshots instead of training.
+    bookkeeping: f64,
 }
 
 impl<'a> Training<'a> {
@@ -98,6 +100,7 @@ impl<'a> Training<'a> {
             before: progress.seconds,
             all: Sums::default(),
             validation_seconds: 0.0,
+            bookkeeping: 0.0,
             job,
             step,
             train,
@@ -132,17 +135,22 @@ impl<'a> Training<'a> {
                 self.progress.batches = 0;
             }
             if self.due || (due && (is_best || self.saved.elapsed() > Self::SAVE_AFTER)) {
+                let began = Instant::now();
                 self.saver.wait()?;
                 let weights = self.saved.elapsed() > Self::SAVE_AFTER;
                 self.save(if weights { What::CheckpointAndWeights } else { What::Checkpoint })?;
+                self.bookkeeping += began.elapsed().as_secs_f64();
             }
         }
+        let began = Instant::now();
         self.finish()?;
+        self.bookkeeping += began.elapsed().as_secs_f64();
         Ok(Outcome {
             stopped: self.stop.requested(),
             steps: self.progress.step,
             resumed_at: first,
             seconds: self.seconds(),
+            bookkeeping_s: self.bookkeeping,
             images_per_s: self.all.images_per_s(),
             train: self.progress.recent.score(),
             validation: self.progress.validation.map(|(_, score)| score),
@@ -161,24 +169,27 @@ impl<'a> Training<'a> {
             && self.progress.step < self.steps()
             && !self.is_stopped()
         {
-            if !self.learn(rate)? {
+            if !self.learn()? {
                 break;
             }
+            let began = Instant::now();
+            self.write_down(rate)?;
             self.save_if_due()?;
+            self.bookkeeping += began.elapsed().as_secs_f64();
+            self.report(rate);
         }
         Ok(())
     }
 
-    /// One step and what is told of it; false if a stop was asked for while it waited for images.
-    fn learn(&mut self, rate: f64) -> Result<bool> {
+    /// One step; false if a stop was asked for while it waited for images.
+    fn learn(&mut self) -> Result<bool> {
         let began = Instant::now();
         let stop = self.stop;
         let batch = self.train.next_batch_unless(&|| stop.requested().is_some())?;
         let Some(batch) = batch else { return Ok(false) }; // training data have no end
         let wait = began.elapsed().as_secs_f64();
         let step = self.progress.step + 1;
-        let looks = step == 1 || step.is_multiple_of(Self::LOOK_EVERY);
-        let tally = match looks {
+        let tally = match Self::looks(step) {
             true => self.step.train_and_look(&batch, step, &mut self.look)?,
             false => self.step.train(&batch, step)?,
         };
@@ -193,19 +204,28 @@ impl<'a> Training<'a> {
         progress.unvalidated.add(tally);
         self.status.step = step;
         self.all.add(tally, seconds, wait);
+        Ok(true)
+    }
+
+    /// What the step in hand gives cause to write down.
+    fn write_down(&mut self, rate: f64) -> Result<()> {
+        let step = self.progress.step;
         if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
             self.record(rate)?;
         }
-        if looks {
+        if Self::looks(step) {
             let (epoch, layers) = (self.progress.epoch, self.look.layers.clone());
             self.folder.record(&Record::Layers { step, epoch, layers })?;
             if let Some(tensor) = self.look.not_finite() {
                 return Err(Error::NotFinite { step, tensor });
             }
         }
-        self.warn_if_stuck()?;
-        self.report(rate);
-        Ok(true)
+        self.warn_if_stuck()
+    }
+
+    /// Whether a step is one in which layers are looked at.
+    fn looks(step: u64) -> bool {
+        step == 1 || step.is_multiple_of(Self::LOOK_EVERY)
     }
 
     fn record(&mut self, rate: f64) -> Result<()> {
