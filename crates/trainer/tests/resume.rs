@@ -130,7 +130,7 @@ fn killed_at_random_moments_it_comes_to_the_same_bits() {
             let mut child = start(&arguments);
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let share = (seed >> 40) as f64 / (1u64 << 24) as f64;
-            std::thread::sleep(whole_run.mul_f64(0.8 * share));
+            std::thread::sleep(whole_run.mul_f64(0.5 * share));
             child.kill().unwrap(); // SIGKILL
             let output = child.wait_with_output().unwrap();
             if output.status.success() {
