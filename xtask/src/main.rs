@@ -20,7 +20,8 @@ cargo xtask <word> [arguments]
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
   bench [--help]               time ops and steps, as one table
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
-  test                         everything that must hold: format, lints, docs, tidy, tests
+  test [--long]                everything that must hold: format, lints, docs, tidy, tests;
+                               --long: and every resume point, a hundred kills, full disks
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     match word.to_str() {
         Some("bench") => bench::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
-        Some("test") => test::run(),
+        Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {
             print!("{HELP}");

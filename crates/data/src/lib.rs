@@ -17,6 +17,7 @@
 //! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
 //!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
+//! * [`fingerprint`](fn@fingerprint): whether a set is the one it was
 //! * [`Statistics`]: the mean image and the colours' principal components
 //! * [`Error`]: what can go wrong, with a path and what to do
 //!
@@ -41,6 +42,7 @@ mod error;
 mod fake;
 #[cfg(test)]
 mod faulty;
+mod fingerprint;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -65,6 +67,7 @@ pub mod verify;
 pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
+pub use fingerprint::fingerprint;
 pub use folder::Folder;
 pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};

@@ -75,6 +75,11 @@ pub trait Layer: Debug + Send + Sync {
         0
     }
 
+    /// Whether its output is the output of a ReLU.
+    fn rectifies(&self) -> bool {
+        false
+    }
+
     /// Multiply-accumulates of the forward pass.
     fn macs(&self) -> usize {
         0

@@ -122,6 +122,11 @@ impl PlannedRow {
         self.wires.dy.is_some()
     }
 
+    /// Whether its output is the output of a ReLU.
+    pub fn rectifies(&self) -> bool {
+        self.layer.rectifies()
+    }
+
     /// Its part of [`Network::forward`].
     ///
     /// # Errors

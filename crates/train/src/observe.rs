@@ -2,6 +2,7 @@
 
 use crate::metrics::{Score, Tally};
 use data::Stalled;
+use serde::{Deserialize, Serialize};
 
 /// Someone who watches a run. Called on the computing thread: be brief.
 pub trait Observer: Send {
@@ -80,8 +81,8 @@ pub struct ValidationReport {
 }
 
 /// Sums in which a step weighs less with every step that follows it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Recent {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
     tally: Tally,
     seconds: f64,
     wait: f64,

@@ -1,5 +1,7 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+use crate::checkpoint::Checkpoint;
+use crate::look::Look;
 use crate::recipe::{Mean, Recipe};
 use crate::schedule::Setting;
 use crate::weights::Weights;
@@ -156,6 +158,32 @@ impl Step {
         weights.upload(&mut self.device, &self.plan.network.parameters, path)
     }
 
+    /// Takes parameters and velocities as a checkpoint has them.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if they are not this network's.
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, seed: u64) -> Result<()> {
+        self.seed = seed;
+        let parameters = &self.plan.network.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let (value, velocity) = checkpoint.parameter(entry)?;
+            self.device.upload(parameters.value(idx), value);
+            let slot = parameters.velocity(idx).expect("a network planned for training");
+            self.device.upload(slot, velocity);
+        }
+        Ok(())
+    }
+
+    /// Copies all parameters and velocities, each as one block.
+    pub(crate) fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) {
+        let parameters = &self.plan.network.parameters;
+        let from = parameters.velocities.expect("a network planned for training");
+        for (slot, into) in [(parameters.values, values), (from, velocities)] {
+            into.resize(slot.len(), 0.0);
+            self.device.download_into(slot, into);
+        }
+    }
+
     /// Sets what is subtracted from every image, and what the difference is multiplied by.
     ///
     /// # Panics
@@ -181,6 +209,18 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
+        self.learn(batch, step, None)
+    }
+
+    /// [`train`](Self::train), looking closely: that takes time, and still allocates nothing.
+    ///
+    /// # Errors
+    /// As `train`.
+    pub fn train_and_look(&mut self, batch: &Batch, step: u64, look: &mut Look) -> Result<Tally> {
+        self.learn(batch, step, Some(look))
+    }
+
+    fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
         self.load(batch);
         let Plan { network, slots, .. } = &self.plan;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
@@ -196,8 +236,14 @@ impl Step {
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
         }
+        if let Some(look) = &mut look {
+            look.after_forward(&self.device, network);
+        }
         network.backward(&mut self.device)?;
         self.update()?;
+        if let Some(look) = look {
+            look.after_update(&self.device, self.network());
+        }
         Ok(tally)
     }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tensor::Device;
+use train::checkpoint::Policy;
 use train::evaluate::evaluate;
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
@@ -121,6 +122,7 @@ fn a_run_that_waits_for_a_disk_can_be_stopped() {
         workers: 2,
         max_steps: None,
         validate_every: 1,
+        checkpoints: Policy::default(),
     };
     let runs = std::env::temp_dir().join(format!("alexnet-stalled-{}", std::process::id()));
     let mut folder = RunFolder::create_under(&runs, "linear").unwrap();

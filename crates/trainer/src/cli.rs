@@ -1,16 +1,19 @@
 //! What can be typed.
 
+use crate::doctor::DoctorArgs;
+use crate::inspect::InspectArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Exit codes, at the foot of every help page.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                            5  diverged: some number is no longer finite
-  1  failure at run time             6  the device asked for cannot be used
-  2  wrong usage or configuration    7  a file cannot be written
-  3  the data cannot be used       130  stopped by an interrupt (Ctrl-C), weights written
-  4  weights cannot be read        143  stopped by a request to terminate, weights written";
+  0  done                           5  diverged: some number is no longer finite
+  1  failure at run time            6  the device asked for cannot be used
+  2  wrong usage or configuration   7  a file cannot be written, or the disk is full
+  3  the data cannot be used      130  stopped by an interrupt (Ctrl-C), checkpoint written
+  4  weights or checkpoints       143  stopped by a request to terminate, checkpoint written
+     cannot be read";
 
 /// AlexNet, trained and tested from one program.
 #[derive(Debug, Parser)]
@@ -26,7 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Train a network; without arguments, alexnet-64 on generated shapes
     #[command(after_help = TRAIN_EXAMPLES)]
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Test a trained network
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(EvalArgs),
@@ -36,6 +39,14 @@ pub enum Command {
     /// Check, measure or show a data set
     #[command(after_help = DATA_EXAMPLES)]
     Data(DataArgs),
+    /// Say what weights, a checkpoint, metrics or a run hold, and whether they are intact
+    #[command(
+        after_help = "Example:\n  alexnet inspect runs/paper/checkpoints/step-00001000.safetensors"
+    )]
+    Inspect(InspectArgs),
+    /// Say what this machine offers, and what would stand in a run's way
+    #[command(after_help = "Example:\n  alexnet doctor --data imagenet --runs runs")]
+    Doctor(DoctorArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -44,9 +55,12 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --resume RUN                                goes on, to the same bits
+  alexnet train --resume RUN --epochs 120 --lr 0.001
 
-A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the
-weights); `alexnet --help` lists all exit codes.";
+Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
+at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
+last checkpoint. `alexnet --help` lists all exit codes.";
 
 const EVAL_EXAMPLES: &str = "\
 Examples:
@@ -83,6 +97,18 @@ pub struct TrainArgs {
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// Go on with the run in this folder, from its last checkpoint, to the bits that it would have
+    /// come to uninterrupted. Epochs, steps, threads, workers, checkpoints and, with --lr, the rate
+    /// may be given anew
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "config"])]
+    pub resume: Option<PathBuf>,
+    /// Write a checkpoint after every so many steps too [default: after validations that are the
+    /// best or a minute apart, and every ten minutes]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: Option<u64>,
+    /// Keep this many of the newest checkpoints, besides the best [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
     /// Passes over the training set
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,

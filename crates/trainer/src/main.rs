@@ -4,7 +4,7 @@
 //! * [`settings`]: from what was typed to what is meant
 //! * [`images`]: from the name of a data set to the two sources of a run
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
-//!   [`data`](crate::datasets): the verbs
+//!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -12,8 +12,10 @@
 mod cli;
 mod datasets;
 mod describe;
+mod doctor;
 mod fault;
 mod images;
+mod inspect;
 mod machine;
 mod progress;
 mod settings;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => testing::eval(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),
+        Command::Inspect(args) => inspect::inspect(args).map(|()| 0),
+        Command::Doctor(args) => doctor::doctor(args).map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(code),

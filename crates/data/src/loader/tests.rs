@@ -637,3 +637,25 @@ fn too_few_rows_for_ten_views() {
 fn a_start_past_the_epoch() {
     simple(sound(), Plan::training(4, CROP, 7)).start_at(0, 6);
 }
+
+#[test]
+fn a_caller_need_not_wait_for_a_source_that_stalls() {
+    in_time(|| {
+        let stalled = Arc::new(AtomicBool::new(true));
+        let gate = Arc::clone(&stalled);
+        let on_read = move |_| {
+            while gate.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let mut source = Faulty::new(LEN, SIZE);
+        source.on_read = Some(Box::new(on_read));
+        let mut loader = simple(Arc::new(source), Plan::training(4, CROP, 7));
+        let begun = std::time::Instant::now();
+        let mut late = |_: Option<&_>| begun.elapsed() <= Duration::from_millis(20);
+        assert!(loader.next_batch_watched(&mut late).unwrap().is_none());
+        stalled.store(false, Ordering::SeqCst);
+        // The batch that was not waited for comes next.
+        assert_eq!(next(&mut loader), next(&mut simple(sound(), Plan::training(4, CROP, 7))));
+    });
+}

@@ -69,6 +69,10 @@ impl Layer for Conv {
         self.geometry.out_shape()
     }
 
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
         conv::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)

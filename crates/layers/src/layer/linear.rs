@@ -28,6 +28,10 @@ impl Layer for Linear {
         Shape::from([self.geometry.images, self.geometry.outputs])
     }
 
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
         linear::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
