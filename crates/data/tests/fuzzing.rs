@@ -165,3 +165,15 @@ fn jpeg_to_square() {
     ];
     run("jpeg_to_square", data::fuzzing::jpeg_to_square, &seeds, 500);
 }
+
+#[test]
+fn plain_jpeg() {
+    let seeds = [
+        include_bytes!("../fixtures/plain-444.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-422.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-420.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-grey.jpg").to_vec(),
+        include_bytes!("../fixtures/coarse-420.jpg").to_vec(),
+    ];
+    run("plain_jpeg", data::fuzzing::plain_jpeg, &seeds, 10_000);
+}

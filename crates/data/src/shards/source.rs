@@ -2,9 +2,10 @@
 
 use super::about::{About, Form, Keep, Part};
 use super::{Entry, Index, file_names, rows, webdataset};
-use crate::source::copy_crops;
-use crate::{Error, ReadBuffer, Result, Source, decode};
-use augment::{Image, View, shorter_side_to};
+use crate::jpeg::Extent;
+use crate::source::{copy_crops, part_of};
+use crate::{Error, ReadBuffer, Result, Source};
+use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
 use random::Permutation;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -23,7 +24,7 @@ const HELD_OUT: usize = 10;
 ///
 /// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
 /// pixels the first time, after which crops are copied without being looked at. No lock is taken,
-/// and nothing is allocated but what the JPEG decoder needs for itself.
+/// and nothing is allocated but by the decoder for JPEGs that are not plain.
 pub struct Shards {
     classes: Vec<String>,
     files: Arc<[Tar]>,
@@ -194,8 +195,15 @@ impl Shards {
         Ok(())
     }
 
-    /// Reads image `index` as it is stored into `buffer.decoded`.
-    fn decode(&self, index: usize, buffer: &mut ReadBuffer) -> Result<()> {
+    /// Reads image `index` as it is stored into `buffer.decoded`. Only a part may be needed: one of
+    /// images of `size`, if that is what is stored, or else of the centre square.
+    fn decode(
+        &self,
+        index: usize,
+        (size, part): ((usize, usize), Rectangle),
+        extent: Extent,
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
         if self.form == Form::Raw {
             let Entry { height, width, .. } = self.images[index].entry;
             self.load(index, &mut buffer.decoded.pixels)?;
@@ -203,8 +211,11 @@ impl Shards {
             self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         } else {
             self.load(index, &mut buffer.file)?;
-            decode::decode_usable(&buffer.file, &mut buffer.decoded)
-                .map_err(|reason| self.bad(index, reason))?;
+            let part = |stored| match stored == size || self.whole {
+                true => part,
+                false => Resizer::square_reach(stored, self.side, part),
+            };
+            buffer.decode_part(part, extent).map_err(|reason| self.bad(index, reason))?;
             let Image { height, width, .. } = buffer.decoded;
             if self.whole && (height, width) != self.size_of(index) {
                 return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
@@ -330,7 +341,7 @@ impl Source for Shards {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        self.decode(index, buffer)?;
+        self.decode(index, (self.size(), Rectangle::whole(self.size())), Extent::Whole, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == self.size() {
             return Ok(&buffer.decoded.pixels);
         }
@@ -365,7 +376,7 @@ impl Source for Shards {
                 Ok(())
             });
         }
-        self.decode(index, buffer)?;
+        self.decode(index, (whole, part_of(views, size, whole)), Extent::Needed, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
             copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
         } else {
