@@ -1,10 +1,11 @@
 //! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
 //! strangers' files. Each takes any bytes, must return, and checks what holds for any answer.
 
+use crate::jpeg::{Extent, Jpeg};
 use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
 use crate::{cifar, decode, idx, ilsvrc, mat};
-use augment::{Image, Resizer};
+use augment::{Image, Rectangle, Resizer};
 use std::path::Path;
 
 /// Walks through an archive, and through each member as if it were one.
@@ -49,6 +50,33 @@ pub fn jpeg_to_square(bytes: &[u8]) {
         Resizer::default().square(&decoded, 32, &mut square);
         assert_eq!(square.pixels.len(), 32 * 32 * 3);
     }
+}
+
+/// Decodes a plain JPEG whole, and a part of it in the middle. What is taken must be taken by the
+/// decoder for all kinds, too.
+pub fn plain_jpeg(bytes: &[u8]) {
+    const MOST: usize = 1 << 22; // pixels: larger images only take time
+    let (mut jpeg, mut whole, mut part) = (Jpeg::default(), Image::default(), Image::default());
+    let all = |height: usize, width: usize| {
+        (height * width <= MOST).then_some(Rectangle { top: 0, left: 0, height, width })
+    };
+    let middle = |height: usize, width: usize| {
+        let (top, left) = (height / 3, width / 3);
+        let part = Rectangle { top, left, height: height.div_ceil(3), width: width.div_ceil(3) };
+        (height * width <= MOST).then_some(part)
+    };
+    let is_part = jpeg.decode(bytes, middle, Extent::Needed, &mut part).is_some();
+    if jpeg.decode(bytes, all, Extent::Whole, &mut whole).is_none() {
+        return;
+    }
+    assert!(is_part, "a part of a sound image is unsound");
+    let Rectangle { top, left, height, width } = middle(whole.height, whole.width).expect("again");
+    for (y, x) in (top..top + height).flat_map(|y| (left..left + width).map(move |x| (y, x))) {
+        assert_eq!(part.pixel(y, x), whole.pixel(y, x), "row {y}, column {x}");
+    }
+    let other = decode::decode_any_jpeg(bytes, &mut part);
+    let is_small = whole.height.max(whole.width) <= 16_384; // as `decode` sees to before
+    assert!(other.is_ok() || !is_small, "the other decoder says {other:?}");
 }
 
 /// Reads each of the lists that come with images.

@@ -49,6 +49,7 @@ pub mod fuzzing;
 mod idx;
 pub mod ilsvrc;
 pub mod inspect;
+mod jpeg;
 mod loader;
 pub mod mat;
 mod memory;

@@ -256,3 +256,15 @@ fn webdataset() {
     run("webdataset", data::fuzzing::webdataset, std::slice::from_ref(&seed), 5_000);
     run("webdataset", webdataset_with_checksums, &[seed], 15_000);
 }
+
+#[test]
+fn plain_jpeg() {
+    let seeds = [
+        include_bytes!("../fixtures/plain-444.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-422.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-420.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-grey.jpg").to_vec(),
+        include_bytes!("../fixtures/coarse-420.jpg").to_vec(),
+    ];
+    run("plain_jpeg", data::fuzzing::plain_jpeg, &seeds, 10_000);
+}

@@ -14,6 +14,7 @@
 //! [`Shards`] reads these, and tar files that others wrote in webdataset's layout.
 
 mod about;
+mod held_out;
 mod index;
 mod rows;
 mod source;

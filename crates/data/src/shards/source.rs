@@ -1,13 +1,14 @@
 //! Shards as a source.
 
 use super::about::{About, Form, Keep, Part};
+use super::held_out::hold_out;
 use super::rows::Crop;
 use super::{Entry, Index, file_names, webdataset};
-use crate::source::copy_crops;
-use crate::{Error, ReadBuffer, Result, Source, decode};
-use augment::{Image, View, shorter_side_to};
+use crate::jpeg::Extent;
+use crate::source::{copy_crops, part_of};
+use crate::{Error, ReadBuffer, Result, Source};
+use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
 use mapped::Mapped;
-use random::Permutation;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// than a thousand files open unless told otherwise.
 const KEPT_OPEN: usize = 256;
 
-/// One image in this many is held out where nobody set test images apart.
-const HELD_OUT: usize = 10;
-
 /// Images in tar files, each of them one positioned read away.
 ///
 /// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
 /// pixels the first time, after which crops are copied out of the mapped file without being looked
-/// at. No lock is taken, and nothing is allocated but what the JPEG decoder needs for itself.
+/// at. No lock is taken, and nothing is allocated but by the decoder for JPEGs that are not plain.
 pub struct Shards {
     classes: Vec<String>,
     files: Arc<[Tar]>,
@@ -58,9 +56,9 @@ struct Tar {
 }
 
 #[derive(Clone, Copy)]
-struct Placed {
-    tar: u32,
-    entry: Entry,
+pub(super) struct Placed {
+    pub(super) tar: u32,
+    pub(super) entry: Entry,
 }
 
 impl Shards {
@@ -199,8 +197,15 @@ impl Shards {
         Ok(())
     }
 
-    /// Reads image `index` as it is stored into `buffer.decoded`.
-    fn decode(&self, index: usize, buffer: &mut ReadBuffer) -> Result<()> {
+    /// Reads image `index` as it is stored into `buffer.decoded`. Only a part may be needed: one of
+    /// images of `size`, if that is what is stored, or else of the centre square.
+    fn decode(
+        &self,
+        index: usize,
+        (size, part): ((usize, usize), Rectangle),
+        extent: Extent,
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
         if self.form == Form::Raw {
             let Entry { height, width, .. } = self.images[index].entry;
             self.load(index, &mut buffer.decoded.pixels)?;
@@ -208,8 +213,11 @@ impl Shards {
             self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         } else {
             self.load(index, &mut buffer.file)?;
-            decode::decode_usable(&buffer.file, &mut buffer.decoded)
-                .map_err(|reason| self.bad(index, reason))?;
+            let part = |stored| match stored == size || self.whole {
+                true => part,
+                false => Resizer::square_reach(stored, self.side, part),
+            };
+            buffer.decode_part(part, extent).map_err(|reason| self.bad(index, reason))?;
             let Image { height, width, .. } = buffer.decoded;
             if self.whole && (height, width) != self.size_of(index) {
                 return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
@@ -282,36 +290,6 @@ fn image_len(path: &Path, member: &str, len: u64) -> Result<u32> {
     }
 }
 
-/// Holds out a tenth of each class, always the same.
-fn hold_out(dir: &Path, images: Vec<Placed>) -> (Vec<Placed>, Vec<Placed>, Vec<String>) {
-    let mut order: Vec<usize> = (0..images.len()).collect();
-    order.sort_by_key(|&image| images[image].entry.label);
-    let mut held = vec![false; images.len()];
-    for class in order.chunk_by(|&a, &b| images[a].entry.label == images[b].entry.label) {
-        let label = images[class[0]].entry.label;
-        let places = Permutation::new(0, label, class.len() as u64);
-        let count = if class.len() == 1 { 0 } else { (class.len() / HELD_OUT).max(1) };
-        (0..count as u64).for_each(|place| held[class[places.at(place) as usize]] = true);
-    }
-    let pick = |wanted: bool| -> Vec<Placed> {
-        let images = images.iter().zip(&held).filter(|&(_, &held)| held == wanted);
-        images.map(|(&image, _)| image).collect()
-    };
-    let (train, test) = (pick(false), pick(true));
-    if test.is_empty() {
-        let note =
-            "no class has a second image to hold out: the test images are the training images";
-        return (train.clone(), train, vec![format!("{}: {note}", dir.display())]);
-    }
-    let (count, all) = (test.len(), images.len());
-    let note = format!(
-        "{}: no tar file is named `val` or `test`: {count} of {all} images are held out to test \
-         on, one in {HELD_OUT} of each class",
-        dir.display()
-    );
-    (train, test, vec![note])
-}
-
 impl Source for Shards {
     fn classes(&self) -> &[String] {
         &self.classes
@@ -339,7 +317,7 @@ impl Source for Shards {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        self.decode(index, buffer)?;
+        self.decode(index, (self.size(), Rectangle::whole(self.size())), Extent::Whole, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == self.size() {
             return Ok(&buffer.decoded.pixels);
         }
@@ -376,7 +354,7 @@ impl Source for Shards {
             }
             return Ok(());
         }
-        self.decode(index, buffer)?;
+        self.decode(index, (whole, part_of(views, size, whole)), Extent::Needed, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
             copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
         } else {
