@@ -10,6 +10,7 @@
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
+//! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
 //! * [`Error`]: what can go wrong
@@ -53,6 +54,7 @@ mod finite;
 pub mod folder;
 pub mod metrics;
 pub mod observe;
+pub mod predictions;
 pub mod recipe;
 pub mod recipes;
 pub mod run;

@@ -1,5 +1,9 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod look;
+
+pub use look::NoSuchLayer;
+
 use crate::recipe::{Mean, Recipe};
 use crate::schedule::Setting;
 use crate::weights::Weights;
