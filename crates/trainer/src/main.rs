@@ -5,6 +5,8 @@
 //! * [`images`]: from the name of a data set to the two sources of a run
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets): the verbs
+//! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
+//!   the verbs that use a network, as it lies in a run's folder ([`trained`])
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -13,12 +15,19 @@ mod cli;
 mod datasets;
 mod describe;
 mod fault;
+mod features;
 mod images;
 mod machine;
+mod neighbours;
+mod output;
+mod pictures;
+mod predicting;
 mod progress;
+mod reporting;
 mod settings;
 mod signals;
 mod testing;
+mod trained;
 mod training;
 
 use clap::Parser;
@@ -30,6 +39,10 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Train(args) => training::train(args),
         Command::Eval(args) => testing::eval(args),
+        Command::Predict(args) => predicting::predict(args),
+        Command::Features(args) => features::features(args),
+        Command::Neighbours(args) => neighbours::neighbours(args),
+        Command::Report(args) => reporting::report(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),
     };
