@@ -120,6 +120,8 @@ impl Page {
         );
         if self.runs.len() > 1 {
             html += &self.contents();
+        } else {
+            html += &self.runs.iter().map(sections::tiles).collect::<String>();
         }
         html += "</header>\n<main>\n";
         html += &self.curves();

@@ -41,6 +41,14 @@ pub fn to_png(image: &Image, colors: usize) -> Vec<u8> {
     write(image, palette, &indices.collect::<Vec<u8>>())
 }
 
+/// The image as a PNG file, of so many colours at most or of all it has.
+pub fn png_of(image: &Image, colors: Option<usize>) -> Vec<u8> {
+    match colors {
+        Some(colors) => to_png(image, colors),
+        None => crate::picture::to_png(image),
+    }
+}
+
 fn bin_of(pixel: [u8; 3]) -> usize {
     pixel.iter().fold(0, |bin, &value| bin << BITS | usize::from(value >> (8 - BITS)))
 }

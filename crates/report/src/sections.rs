@@ -17,8 +17,8 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
     let mut html = format!("<section id=\"run-{number}\">\n");
     if several {
         html += &format!("<h2>{}</h2>\n", escape(&run.name));
+        html += &tiles(run);
     }
-    html += &tiles(run);
     if let Some(error) = run.status["error"].as_str() {
         html += &format!("<p class=\"missing\">The run failed: {}</p>\n", escape(error));
     }
@@ -47,7 +47,8 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
     html + "</section>\n"
 }
 
-fn tiles(run: &Run) -> String {
+/// Its result in a few numbers; of a run alone they stand at the head of the page.
+pub fn tiles(run: &Run) -> String {
     let mut tiles = Vec::new();
     let mut tile = |name: &'static str, value: Option<String>| {
         tiles.extend(value.map(|value| (name, value)));

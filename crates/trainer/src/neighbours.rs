@@ -49,7 +49,8 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
         tell(args, &name, class, nearest, &*among);
     }
     let drawn = pictures(&trained, (&*queries, &asked), &*among, &found, !files)?;
-    output::write(&args.out, &report::picture::to_png(&draw_neighbours(&drawn)))?;
+    let drawn = draw_neighbours(&drawn);
+    output::write(&args.out, &report::palette::png_of(&drawn, args.palette.map(usize::from)))?;
     if !args.output.json {
         println!("written: {}", args.out.display());
     }

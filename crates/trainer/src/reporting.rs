@@ -236,9 +236,8 @@ fn write_pictures(folder: &Path, runs: &[Run], palette: Option<u16>) -> Result<(
         println!("written: {}", path.display());
         Ok(())
     };
-    let png = |name: &str, image: &augment::Image| match palette {
-        Some(colors) => write(name, &report::palette::to_png(image, usize::from(colors))),
-        None => write(name, &report::picture::to_png(image)),
+    let png = |name: &str, image: &augment::Image| {
+        write(name, &report::palette::png_of(image, palette.map(usize::from)))
     };
     let run = &runs[0];
     if let Some((image, _)) = &run.kernels {

@@ -204,6 +204,9 @@ pub struct NeighboursArgs {
     /// The picture
     #[arg(long, short, value_name = "FILE.png", default_value = "neighbours.png")]
     pub out: PathBuf,
+    /// Draw it in at most N colours: a quarter of the bytes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub palette: Option<u16>,
     /// Which network.
     #[command(flatten)]
     pub using: UsingArgs,
