@@ -10,6 +10,7 @@
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
+//! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
@@ -60,6 +61,7 @@ mod log;
 pub mod look;
 pub mod metrics;
 pub mod observe;
+pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod recipes;

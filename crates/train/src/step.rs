@@ -1,5 +1,9 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod look;
+
+pub use look::NoSuchLayer;
+
 use crate::checkpoint::Checkpoint;
 use crate::look::Look;
 use crate::recipe::{Mean, Recipe};

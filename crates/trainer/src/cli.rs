@@ -1,5 +1,11 @@
 //! What can be typed.
 
+mod using;
+
+pub use using::{
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+};
+
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,8 +37,20 @@ pub enum Command {
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<TrainArgs>),
     /// Test a trained network
-    #[command(after_help = EVAL_EXAMPLES)]
+    #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),
+    /// Say what images show
+    #[command(after_help = using::PREDICT_EXAMPLES)]
+    Predict(PredictArgs),
+    /// Write what a layer makes of every image: vectors for other programs
+    #[command(after_help = using::FEATURES_EXAMPLES)]
+    Features(FeaturesArgs),
+    /// Find the training images that look most like others to a network
+    #[command(after_help = using::NEIGHBOURS_EXAMPLES)]
+    Neighbours(NeighboursArgs),
+    /// Show one or more runs on one page that needs nothing else
+    #[command(after_help = using::REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
@@ -61,11 +79,6 @@ Examples:
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
 at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
 last checkpoint. `alexnet --help` lists all exit codes.";
-
-const EVAL_EXAMPLES: &str = "\
-Examples:
-  alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
-  alexnet eval --weights weights.safetensors --data imagenet --ten-crop --json";
 
 const DESCRIBE_EXAMPLES: &str = "\
 Examples:
@@ -187,36 +200,6 @@ pub enum ProgressKind {
     Json,
     /// Nothing
     None,
-}
-
-/// `alexnet eval`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["run", "weights"]))]
-pub struct EvalArgs {
-    /// A run's folder: its weights, and its data unless --data says otherwise
-    #[arg(long, value_name = "DIR")]
-    pub run: Option<PathBuf>,
-    /// A file of weights
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// As in `train`
-    #[arg(long, value_name = "shapes|DIR")]
-    pub data: Option<String>,
-    /// Average over the four corners, the centre and their mirror images (section 4.1 of the paper)
-    #[arg(long)]
-    pub ten_crop: bool,
-    /// Average over a grid of nine views, not mirrored: the 2012 source's way with CIFAR
-    #[arg(long, conflicts_with = "ten_crop")]
-    pub multiview: bool,
-    /// Images at a time
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub batch_size: usize,
-    /// Where to compute.
-    #[command(flatten)]
-    pub machine: MachineArgs,
-    /// What to show.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `alexnet describe`.
