@@ -11,6 +11,8 @@ use tensor::{Device, Result, Shape};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
+    /// dy already has the ReLU's mask.
+    masked: bool,
 }
 
 pub(super) fn plan(
@@ -47,7 +49,7 @@ pub(super) fn plan(
         relu: row.relu,
         algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
     };
-    Ok(Conv { name: row.name.clone(), geometry })
+    Ok(Conv { name: row.name.clone(), geometry, masked: row.masked })
 }
 
 impl Layer for Conv {
@@ -66,7 +68,7 @@ impl Layer for Conv {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -74,6 +76,10 @@ impl Layer for Conv {
             Some(dx) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu && !self.masked
     }
 
     fn parameters(&self) -> Vec<Parameter> {
