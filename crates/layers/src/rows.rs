@@ -28,6 +28,10 @@ pub enum Row {
     Linear(Linear),
     /// Dropout.
     Dropout(Dropout),
+    /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not written in
+    /// specifications.
+    #[serde(skip)]
+    LrnPool(LrnPool),
 }
 
 /// A row without settings.
@@ -62,6 +66,10 @@ pub struct Conv {
     /// specifications.
     #[serde(skip)]
     pub relu: bool,
+    /// The row after it gives it a gradient that already has the ReLU's mask; set by
+    /// [`fuse`](crate::fuse), too.
+    #[serde(skip)]
+    pub masked: bool,
 }
 
 /// A locally connected layer: `filters` square windows at every pixel, with weights and biases of
@@ -182,6 +190,19 @@ pub struct Pool {
     /// source all do.
     #[serde(default, skip_serializing_if = "is_false")]
     pub first_tie: bool,
+    /// Its input came out of a ReLU, whose mask its gradient takes in the same pass; set by
+    /// [`fuse`](crate::fuse), not written in specifications.
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// Normalisation, then pooling, of a convolution's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LrnPool {
+    /// The normalisation.
+    pub lrn: Lrn,
+    /// The pooling, with [`Pool::relu`] as if it stood alone.
+    pub pool: Pool,
 }
 
 impl Pool {

@@ -80,8 +80,17 @@ impl Spec {
     pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
         let Window { size: window, stride, pad, groups, direct, .. } = window;
         let name = name.to_string();
-        let relu = false;
-        self.row(Row::Conv(Conv { name, filters, window, stride, pad, groups, direct, relu }))
+        self.row(Row::Conv(Conv {
+            name,
+            filters,
+            window,
+            stride,
+            pad,
+            groups,
+            direct,
+            relu: false,
+            masked: false,
+        }))
     }
 
     /// A locally connected layer: `filters` windows at every pixel, with weights of their own.
@@ -135,7 +144,8 @@ impl Spec {
         let Window { size, stride, pad: Pad::Same(pad), ceil, .. } = window else {
             panic!("pooling pads all sides alike");
         };
-        self.row(Row::Pool(Pool { average, window: size, stride, pad, ceil, first_tie: false }))
+        let (window, first_tie, relu) = (size, false, false);
+        self.row(Row::Pool(Pool { average, window, stride, pad, ceil, first_tie, relu }))
     }
 
     /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
@@ -270,7 +280,7 @@ impl Spec {
                 Row::Relu(_) => format!("relu{number}"),
                 Row::Tanh(_) => format!("tanh{number}"),
                 Row::Logistic(_) => format!("logistic{number}"),
-                Row::Lrn(_) => format!("lrn{number}"),
+                Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
             };
@@ -298,6 +308,10 @@ fn summary(row: &Row) -> String {
         Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
         Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
         Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
+        Row::LrnPool(both) => {
+            let [lrn, pool] = [Row::Lrn(both.lrn), Row::Pool(both.pool.clone())];
+            format!("{}, then {}", summary(&lrn), summary(&pool))
+        }
         Row::Lrn(lrn) => {
             let (size, alpha) = (lrn.size, lrn.alpha);
             let terms =

@@ -11,6 +11,8 @@ use tensor::{Device, Result, Shape};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
+    /// dy already has the ReLU's mask.
+    masked: bool,
 }
 
 pub(super) fn plan(
@@ -33,7 +35,7 @@ pub(super) fn plan(
         relu: row.relu,
         algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
     };
-    Ok(Conv { name: row.name.clone(), geometry })
+    Ok(Conv { name: row.name.clone(), geometry, masked: row.masked })
 }
 
 /// Whether such windows fit the maps, or why not.
@@ -84,7 +86,7 @@ impl Layer for Conv {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -92,6 +94,10 @@ impl Layer for Conv {
             Some(dx) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu && !self.masked
     }
 
     fn parameters(&self) -> Vec<Parameter> {
