@@ -121,6 +121,7 @@ impl Unit<'_> {
 
 /// Every row of w with every image: all of one length.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // an iterator over chains would take their address
 fn dot_products<S: Simd, const R: usize, const N: usize>(
     simd: S,
     w: [&[f32]; R],
