@@ -59,6 +59,7 @@ mod tests {
             Row::Conv(conv) if conv.masked => "conv+relu, masked",
             Row::Conv(conv) if conv.relu => "conv+relu",
             Row::Conv(_) => "conv",
+            Row::Local(local) if local.relu => "local+relu",
             Row::Linear(linear) if linear.relu => "linear+relu",
             Row::Linear(_) => "linear",
             Row::LrnPool(both) if both.pool.relu => "mask+lrn+pool",
