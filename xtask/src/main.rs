@@ -7,6 +7,7 @@
 mod alexnet;
 mod bench;
 mod cargo;
+mod kernels;
 mod test;
 mod tidy;
 
@@ -18,6 +19,7 @@ cargo xtask <word> [arguments]
 
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
   bench [--help]               time ops and steps, as one table
+  kernels [--help]             compile the CUDA kernels that are committed and embedded
   test                         everything that must hold: format, lints, docs, tidy, tests
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = words.collect();
     match word.to_str() {
         Some("bench") => bench::run(&rest),
+        Some("kernels") => kernels::run(&rest),
         Some("test") => test::run(),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {

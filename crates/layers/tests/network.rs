@@ -41,17 +41,17 @@ fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
         |len: usize, std: f32| -> Vec<f32> { (0..len).map(|_| std * draws.normal()).collect() };
     for (idx, entry) in network.parameters.entries.iter().enumerate() {
         let values = normals(entry.len(), (2.0 / entry.fan_in as f32).sqrt());
-        device.upload(network.parameters.value(idx), &values);
+        device.upload(network.parameters.value(idx), &values).unwrap();
     }
-    device.upload(network.input, &normals(network.input.len(), 1.0));
-    device.upload(network.clock, &[1u32, 0, 3]);
+    device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
+    device.upload(network.clock, &[1u32, 0, 3]).unwrap();
     Built { device, network }
 }
 
 /// sum(output * upstream), forward only.
 fn objective(built: &mut Built, upstream: &[f32]) -> f64 {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
-    let output = built.device.download::<f32>(built.network.output);
+    let output = built.device.download::<f32>(built.network.output).unwrap();
     output.iter().zip(upstream).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum()
 }
 
@@ -63,17 +63,17 @@ fn gradients_equal_central_differences() {
     let mut draws = Stream::new(6, Purpose::Test, 0, 0);
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|_| draws.normal()).collect();
     objective(&mut built, &upstream);
-    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
 
     let entries = built.network.parameters.entries.clone();
     for (idx, entry) in entries.iter().enumerate() {
         let slot = built.network.parameters.value(idx);
         let gradient =
-            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap());
+            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap()).unwrap();
         let scale = gradient.iter().fold(0.0f32, |max, g| max.max(g.abs()));
         assert!(scale > 0.0, "{} has no gradient at all", entry.name);
-        let values = built.device.download::<f32>(slot);
+        let values = built.device.download::<f32>(slot).unwrap();
         let mut checked = 0;
         for _ in 0..12 {
             let at = draws.below(entry.len() as u32) as usize;
@@ -81,7 +81,7 @@ fn gradients_equal_central_differences() {
                 let mut moved = values.clone();
                 let mut side = |by: f32| {
                     moved[at] = values[at] + by;
-                    built.device.upload(slot, &moved);
+                    built.device.upload(slot, &moved).unwrap();
                     objective(&mut built, &upstream)
                 };
                 (side(step) - side(-step)) / f64::from(2.0 * step)
@@ -96,7 +96,7 @@ fn gradients_equal_central_differences() {
                 checked += 1;
             }
         }
-        built.device.upload(slot, &values);
+        built.device.upload(slot, &values).unwrap();
         assert!(checked >= 4, "{}: only {checked} entries without a kink", entry.name);
     }
 }
@@ -105,11 +105,11 @@ fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
     let mut built = built(spec, 3, Mode::Train, threads);
     built.network.forward(&mut built.device, Phase::Train).unwrap();
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|i| (i as f32).sin()).collect();
-    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
     let all = 0..built.network.parameters.entries.len();
-    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap());
-    slots.flat_map(|slot| built.device.download::<f32>(slot)).collect()
+    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap()).unwrap();
+    slots.flat_map(|slot| built.device.download::<f32>(slot).unwrap()).collect()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
     let scores = |mode| {
         let mut built = built(&every_row(), 2, mode, 2);
         built.network.forward(&mut built.device, Phase::Test).unwrap();
-        built.device.download::<f32>(built.network.output)
+        built.device.download::<f32>(built.network.output).unwrap()
     };
     assert_eq!(scores(Mode::Infer), scores(Mode::Train));
 }
@@ -146,7 +146,7 @@ fn a_row_can_ask_for_the_direct_form() {
         let spec = Spec::image("two-rows", 16, 16, 16).conv("conv1", 64, window).linear("fc2", 10);
         let mut built = built(&spec, 16, Mode::Infer, 1);
         built.network.forward(&mut built.device, Phase::Test).unwrap();
-        built.device.download::<f32>(built.network.output)
+        built.device.download::<f32>(built.network.output).unwrap()
     };
     let (fast, direct) = (scores(window(5).pad(2)), scores(window(5).pad(2).direct()));
     assert_ne!(fast, direct);

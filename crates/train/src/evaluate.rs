@@ -28,7 +28,7 @@ pub fn evaluate(
         }
         let tally = step.test(&batch)?;
         if views > 1 {
-            step.probabilities(&mut probabilities);
+            step.probabilities(&mut probabilities)?;
             let classes = step.classes();
             total.add(averaged(&probabilities, &batch.labels, views, classes));
         } else {

@@ -91,7 +91,7 @@ impl Job {
         folder.status(&status)?;
         let outcome = plan.open(device).and_then(|step| {
             step.enter(|step| {
-                let mut training = Training::new(self, step, folder, observer, stop, &mut status);
+                let mut training = Training::new(self, step, folder, observer, stop, &mut status)?;
                 training.run()
             })
         });
@@ -194,10 +194,10 @@ impl<'a> Training<'a> {
         observer: &'a mut dyn Observer,
         stop: &'a Stop,
         status: &'a mut Status,
-    ) -> Training<'a> {
-        step.initialize(&job.recipe, job.seed);
-        step.set_input(&job.mean().values, job.recipe.input.scale);
-        Training {
+    ) -> Result<Training<'a>> {
+        step.initialize(&job.recipe, job.seed)?;
+        step.set_input(&job.mean().values, job.recipe.input.scale)?;
+        Ok(Training {
             train: job.training_loader(),
             validation: job.validation_loader(),
             began: Instant::now(),
@@ -214,7 +214,7 @@ impl<'a> Training<'a> {
             observer,
             stop,
             status,
-        }
+        })
     }
 
     fn run(&mut self) -> Result<Outcome> {
@@ -244,7 +244,7 @@ impl<'a> Training<'a> {
     fn epoch(&mut self, epoch: u32) -> Result<()> {
         let recipe = &self.job.recipe;
         let setting = recipe.schedule.setting(&self.schedule, epoch);
-        self.step.set_rates(recipe, &setting);
+        self.step.set_rates(recipe, &setting)?;
         self.train.set_color(self.job.color_shift(setting.color));
         let rate = recipe.rate * setting.rate;
         for _ in 0..self.train.batches_per_epoch() {
@@ -342,7 +342,7 @@ impl<'a> Training<'a> {
             model: self.job.spec.clone(),
         };
         let parameters = &self.step.network().parameters;
-        let weights = Weights::of(self.step.device(), parameters, self.job.mean(), about);
+        let weights = Weights::of(self.step.device(), parameters, self.job.mean(), about)?;
         weights.write(&self.folder.path().join("weights.safetensors"))?;
         self.saved = Some(Instant::now());
         Ok(())

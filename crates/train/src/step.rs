@@ -8,7 +8,7 @@ use data::Batch;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Role, Spec};
 use std::path::Path;
-use tensor::{DType, Device, Planner, Shape, Slot};
+use tensor::{DType, Device, Planner, Recording, Shape, Slot};
 
 /// A network with everything around it laid out, before any memory is taken.
 #[derive(Debug)]
@@ -110,6 +110,57 @@ impl Plan {
         Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
     }
 
+    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what is missing.
+    pub fn check(&self, device: &mut Device) -> Result<()> {
+        device.check_room(self.bytes)?;
+        match self.network.d_output {
+            None => device.rehearse(|device| self.look(device))?,
+            Some(_) => device.rehearse(|device| {
+                self.forward(device)?;
+                self.backward(device)
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Images to loss, its gradient and the tally.
+    fn forward(&self, device: &mut Device) -> tensor::Result<()> {
+        let (network, slots) = (&self.network, &self.slots);
+        let d_output = network.d_output.expect("a network planned for training");
+        self.preprocess(device)?;
+        network.forward(device, Phase::Train)?;
+        let (logits, labels) = (network.output, slots.labels);
+        softmax_loss::forward_backward(device, &self.loss, logits, labels, d_output, slots.tally)
+    }
+
+    /// The loss's gradient to new parameters.
+    fn backward(&self, device: &mut Device) -> tensor::Result<()> {
+        self.network.backward(device)?;
+        let parameters = &self.network.parameters;
+        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
+            unreachable!("a network planned for training has gradients");
+        };
+        sgd::step(device, &self.segments, self.slots.table, dw, parameters.values, v)
+    }
+
+    /// Images to probabilities and the tally.
+    fn look(&self, device: &mut Device) -> tensor::Result<()> {
+        let (network, slots) = (&self.network, &self.slots);
+        self.preprocess(device)?;
+        network.forward(device, Phase::Test)?;
+        let (logits, probabilities) = (network.output, slots.probabilities);
+        softmax_loss::forward(device, &self.loss, logits, slots.labels, probabilities, slots.tally)
+    }
+
+    fn preprocess(&self, device: &mut Device) -> tensor::Result<()> {
+        let Slots { pixels, views, tints, mean, .. } = self.slots;
+        let x = self.network.input;
+        preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
+    }
+
     /// Takes the memory.
     ///
     /// # Errors
@@ -117,7 +168,15 @@ impl Plan {
     pub fn open(self, mut device: Device) -> Result<Step> {
         device.reserve(self.bytes)?;
         let scaled_tints = vec![0.0; self.slots.tints.len()];
-        Ok(Step { plan: self, device, scale: 1.0, scaled_tints, table: Vec::new(), seed: 0 })
+        Ok(Step {
+            plan: self,
+            device,
+            recorded: Recorded::default(),
+            scale: 1.0,
+            scaled_tints,
+            table: Vec::new(),
+            seed: 0,
+        })
     }
 }
 
@@ -126,26 +185,39 @@ impl Plan {
 pub struct Step {
     plan: Plan,
     device: Device,
+    recorded: Recorded,
     scale: f32,
     scaled_tints: Vec<f32>,
     table: Vec<[f32; 3]>,
     seed: u64,
 }
 
+/// A card's recordings of what a step does again and again.
+#[derive(Debug, Default)]
+struct Recorded {
+    forward: Recording,
+    backward: Recording,
+    look: Recording,
+}
+
 impl Step {
     /// Gives every parameter its initial value and the velocities zero.
-    pub fn initialize(&mut self, recipe: &Recipe, seed: u64) {
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn initialize(&mut self, recipe: &Recipe, seed: u64) -> Result<()> {
         self.seed = seed;
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
             let mut values = vec![0.0; entry.len()];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            self.device.upload(parameters.value(ordinal), &values);
+            self.device.upload(parameters.value(ordinal), &values)?;
         }
         if let Some(velocities) = parameters.velocities {
-            self.device.upload(velocities, &vec![0.0f32; velocities.len()]);
+            self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
         }
+        Ok(())
     }
 
     /// Takes trained parameters instead.
@@ -158,20 +230,28 @@ impl Step {
 
     /// Sets what is subtracted from every image, and what the difference is multiplied by.
     ///
+    /// # Errors
+    /// [`Error::Device`].
+    ///
     /// # Panics
     /// If the mean is not of the planned size.
-    pub fn set_input(&mut self, mean: &[f32], scale: f64) {
+    pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
         assert_eq!(mean.len(), self.plan.slots.mean.len(), "the mean is of another size");
-        self.device.upload(self.plan.slots.mean, mean);
+        self.device.upload(self.plan.slots.mean, mean)?;
         self.scale = scale as f32;
+        Ok(())
     }
 
     /// Sets rates and decays, for the steps that follow.
-    pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) {
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
         let entries = self.plan.network.parameters.entries.iter();
         self.table.clear();
         self.table.extend(entries.map(|entry| recipe.table_row(&entry.name, setting)));
-        self.device.upload(self.plan.slots.table, self.table.as_flattened());
+        self.device.upload(self.plan.slots.table, self.table.as_flattened())?;
+        Ok(())
     }
 
     /// Learns from a batch: step number `step`, counted from one, which names the dropout masks.
@@ -181,23 +261,17 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
-        self.load(batch);
-        let Plan { network, slots, .. } = &self.plan;
+        self.load(batch)?;
+        let Step { plan, device, recorded, .. } = self;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
-        self.device.upload(network.clock, &clock);
-        let (device, loss) = (&mut self.device, &self.plan.loss);
-        let d_output = network.d_output.expect("a network planned for training");
-
-        preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        network.forward(device, Phase::Train)?;
-        let logits = network.output;
-        softmax_loss::forward_backward(device, loss, logits, slots.labels, d_output, slots.tally)?;
-        let tally = self.tally();
+        device.upload(plan.network.clock, &clock)?;
+        device.replay(&mut recorded.forward, |device| plan.forward(device))?;
+        let tally = self.tally()?;
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
         }
-        network.backward(&mut self.device)?;
-        self.update()?;
+        let Step { plan, device, recorded, .. } = self;
+        device.replay(&mut recorded.backward, |device| plan.backward(device))?;
         Ok(tally)
     }
 
@@ -207,44 +281,36 @@ impl Step {
     /// # Errors
     /// [`Error::Device`].
     pub fn test(&mut self, batch: &Batch) -> Result<Tally> {
-        self.load(batch);
-        let (Plan { network, slots, loss, .. }, device) = (&self.plan, &mut self.device);
-        preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        network.forward(device, Phase::Test)?;
-        let (logits, labels) = (network.output, slots.labels);
-        softmax_loss::forward(device, loss, logits, labels, slots.probabilities, slots.tally)?;
-        Ok(self.tally())
+        self.load(batch)?;
+        let Step { plan, device, recorded, .. } = self;
+        device.replay(&mut recorded.look, |device| plan.look(device))?;
+        self.tally()
     }
 
     /// The probabilities of the last tested images, row by row; as many as there is room for.
-    pub fn probabilities(&self, into: &mut [f32]) {
-        self.device.download_into(self.plan.slots.probabilities, into);
-    }
-
-    fn load(&mut self, batch: &Batch) {
-        let (slots, device) = (&self.plan.slots, &mut self.device);
-        device.upload(slots.pixels, &batch.pixels);
-        device.upload(slots.views, batch.views.as_flattened());
-        device.upload(slots.labels, &batch.labels);
-        let scaled = self.scaled_tints.iter_mut().zip(batch.tints.as_flattened());
-        scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        device.upload(slots.tints, &self.scaled_tints[..4 * batch.tints.len()]);
-    }
-
-    fn update(&mut self) -> Result<()> {
-        let parameters = &self.plan.network.parameters;
-        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
-            unreachable!("a network planned for training has gradients");
-        };
-        let (segments, table) = (&self.plan.segments, self.plan.slots.table);
-        sgd::step(&mut self.device, segments, table, dw, parameters.values, v)?;
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn probabilities(&self, into: &mut [f32]) -> Result<()> {
+        self.device.download_into(self.plan.slots.probabilities, into)?;
         Ok(())
     }
 
-    fn tally(&self) -> Tally {
+    fn load(&mut self, batch: &Batch) -> Result<()> {
+        let (slots, device) = (&self.plan.slots, &mut self.device);
+        device.upload(slots.pixels, &batch.pixels)?;
+        device.upload(slots.views, batch.views.as_flattened())?;
+        device.upload(slots.labels, &batch.labels)?;
+        let scaled = self.scaled_tints.iter_mut().zip(batch.tints.as_flattened());
+        scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
+        device.upload(slots.tints, &self.scaled_tints[..4 * batch.tints.len()])?;
+        Ok(())
+    }
+
+    fn tally(&self) -> Result<Tally> {
         let mut sums = [0.0; 4];
-        self.device.download_into(self.plan.slots.tally, &mut sums);
-        Tally::from_kernel(sums)
+        self.device.download_into(self.plan.slots.tally, &mut sums)?;
+        Ok(Tally::from_kernel(sums))
     }
 
     fn diverged(&self, step: u64, tally: Tally) -> Error {
@@ -294,15 +360,4 @@ impl Step {
             Device::Cuda(_) => work(self),
         }
     }
-}
-
-fn preprocess(
-    device: &mut Device,
-    geometry: &preprocess::Geometry,
-    slots: &Slots,
-    x: Slot,
-) -> Result<()> {
-    let Slots { pixels, views, tints, mean, .. } = *slots;
-    preprocess::forward(device, geometry, pixels, views, tints, mean, x)?;
-    Ok(())
 }

@@ -62,10 +62,10 @@ fn step(rate: f64) -> Step {
     let recipe = recipe(rate);
     let plan = Plan::new(&spec(), IMAGES, Mode::Train, (Mean::Image, [STORED; 2]), 2).unwrap();
     let mut step = plan.open(Device::cpu(2)).unwrap();
-    step.initialize(&recipe, 3);
-    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale);
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
     let state = State::default();
-    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1));
+    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1)).unwrap();
     step
 }
 
@@ -121,7 +121,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     let (mut step, batch) = (step(0.01), batch());
     let mut mean = vec![128.0; STORED * STORED * 3];
     mean[STORED * 3 * 5 + 30] = f32::NAN;
-    step.set_input(&mean, 1.0);
+    step.set_input(&mean, 1.0).unwrap();
     let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch));
     assert_eq!((number, tensor.as_str()), (1, "the preprocessed images"));
     assert!(!hint.contains("--lr"), "{hint}");

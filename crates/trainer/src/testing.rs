@@ -5,13 +5,13 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::progress::{self, Reading, percent};
 use crate::settings::Settings;
-use crate::signals;
+use crate::{machine, signals};
 use data::{Loader, Plan};
 use layers::Mode;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
-use tensor::Device;
+use tensor::Choice;
 use train::evaluate::evaluate;
 use train::weights::Weights;
 
@@ -27,7 +27,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let device_name = args.machine.device.as_deref().unwrap_or("auto");
     let threads = args.machine.threads.unwrap_or(0);
     let workers = args.machine.workers.unwrap_or(0);
-    let device = Device::open(device_name.parse()?, threads)?;
+    let choice: Choice = device_name.parse()?;
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.output.progress);
 
@@ -42,9 +42,15 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         );
     }
     let mean = (weights.about.input.mean, [side, side]);
-    let mut step = train::step::Plan::new(spec, plan.rows, Mode::Infer, mean, device.threads())?
-        .open(device)?;
-    step.set_input(&weights.mean.values, weights.about.input.scale);
+    let (device, planned) = machine::open(
+        choice,
+        threads,
+        |device| train::step::Plan::new(spec, plan.rows, Mode::Infer, mean, device.threads()),
+        train::step::Plan::check,
+        &mut |text| observer.note(text),
+    )?;
+    let mut step = planned.open(device)?;
+    step.set_input(&weights.mean.values, weights.about.input.scale)?;
     step.upload_weights(&weights, &path)?;
     let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
 

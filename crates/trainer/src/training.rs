@@ -10,7 +10,7 @@ use crate::{machine, signals};
 use layers::Spec;
 use serde_json::json;
 use std::path::Path;
-use tensor::Device;
+use tensor::{Choice, Device};
 use train::folder::RunFolder;
 use train::recipe::Recipe;
 use train::recipes;
@@ -31,7 +31,10 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         return Ok(0);
     }
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let device = Device::open(settings.device.parse()?, settings.threads)?;
+    let choice: Choice = settings.device.parse()?;
+    if let Choice::Cuda(_) = choice {
+        Device::open(choice, settings.threads)?; // a card that is not there: before data is read
+    }
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
@@ -58,14 +61,18 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         max_steps: settings.max_steps,
         validate_every: validate_every(&settings, images.train.len()),
     };
-    let plan = job.plan(device.threads())?;
+    let (device, plan) = machine::open(
+        choice,
+        settings.threads,
+        |device| job.plan(device.threads()),
+        train::step::Plan::check, // before anything is written
+        &mut say,
+    )?;
     say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
     say(&format!("recipe  {}", recipe_line(&job.recipe)));
     say(&format!("data    {}", images.describe()));
     say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
     say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
-
-    device.check_room(plan.memory().total)?; // before anything is written
 
     let stop = signals::listen()?; // until here a signal ends the program: there is nothing to save
     let mut folder = match &args.run {

@@ -140,7 +140,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(&[x], &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("pool"),
     }
 }
 
@@ -159,6 +159,6 @@ pub fn backward(
     g.check(&[x, dx], &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, g, x, y, dy, dx),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("pool"),
     }
 }
