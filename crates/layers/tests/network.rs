@@ -108,7 +108,7 @@ fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
     built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
     let all = 0..built.network.parameters.entries.len();
-    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap()).unwrap();
+    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap());
     slots.flat_map(|slot| built.device.download::<f32>(slot).unwrap()).collect()
 }
 

@@ -3,7 +3,7 @@ use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, adjoint, central_differences};
 use testkit::{
-    Slots, close, distinct_array, each_cpu, geometry, random_array, same_bits_for_threads,
+    Slots, close, distinct_array, each_device, geometry, random_array, same_bits_for_threads,
 };
 
 const ALL: Kind = Kind::Max { ties: Ties::All };
@@ -58,7 +58,7 @@ fn known_answers() {
     let g = Geometry { height: 2, width: 3, window: 2, stride: 1, ..PAPER };
     let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 5.0, 5.0, 5.0, 2.0, -1.0]).unwrap();
     let dy = Array4::from_shape_vec(out_dim(&g), vec![1.0, 10.0]).unwrap();
-    each_cpu(|device| {
+    each_device(|device| {
         let [y, dx] = run(device, &g, &x, &dy);
         assert_eq!((y, dx), (vec![5.0, 5.0], vec![0.0, 11.0, 10.0, 1.0, 0.0, 0.0]));
         let [_, dx] = run(device, &Geometry { kind: FIRST, ..g }, &x, &dy);
@@ -75,7 +75,7 @@ fn an_average_counts_what_exists() {
     let g = Geometry { kind: Kind::Average, ceil: true, ..g };
     let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 2.0, 4.0, 8.0]).unwrap();
     let dy = Array4::ones(out_dim(&g));
-    each_cpu(|device| {
+    each_device(|device| {
         assert_eq!(run(device, &g, &x, &dy)[0][..3], [1.5, 14.0 / 3.0, 8.0]);
     });
 }
@@ -86,7 +86,7 @@ fn nan_is_the_greatest() {
     for at in 0..6 {
         let mut x = random_array(at as u64, in_dim(&g));
         x[[0, 0, at, 0]] = f32::NAN;
-        each_cpu(|device| {
+        each_device(|device| {
             for kind in [ALL, FIRST, Kind::Average] {
                 let g = Geometry { kind, ..g };
                 let [y, _] = run(device, &g, &x, &Array4::ones(out_dim(&g)));
@@ -126,7 +126,7 @@ proptest! {
         let dy = random_array(seed + 1, out_dim(&g));
         let y = reference::forward(&g, &x.mapv(f64::from));
         let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
-        each_cpu(|device| {
+        each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 1e-6);
             close(&actual_dx, &dx, 2e-6);
@@ -159,7 +159,7 @@ proptest! {
         let g = Geometry { kind: Kind::Average, ..g };
         let x = random_array(seed, in_dim(&g));
         let dy = random_array(seed + 1, out_dim(&g));
-        each_cpu(|device| {
+        each_device(|device| {
             let [y, dx] = run(device, &g, &x, &dy);
             let [x, dy] = [&x, &dy].map(|array| array.iter().copied().collect::<Vec<f32>>());
             adjoint(&x, &dx, &y, &dy, 1e-5);
@@ -175,7 +175,7 @@ fn strips_join_without_a_seam() {
     let dy = random_array(2, out_dim(&g));
     let y = reference::forward(&g, &x.mapv(f64::from));
     let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
-    each_cpu(|device| close(&run(device, &g, &x, &dy)[1], &dx, 1e-6));
+    each_device(|device| close(&run(device, &g, &x, &dy)[1], &dx, 1e-6));
 }
 
 #[test]
