@@ -32,11 +32,10 @@ impl From<train::Error> for Fault {
         let code = match &error {
             E::Network(_) | E::Recipe(_) | E::RunFolder { .. } => 2,
             E::Device(tensor::Error::UnknownDevice(_)) => 2,
-            E::Device(
-                tensor::Error::DeviceUnavailable { .. }
-                | tensor::Error::NoKernel { .. }
-                | tensor::Error::OutOfMemory { .. },
-            ) => 6,
+            E::Device(tensor::Error::DeviceUnavailable { .. } | tensor::Error::NoKernel { .. }) => {
+                6
+            }
+            E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
             E::Device(_) => 1,
             E::Data(data::Error::Write { .. }) | E::Write { .. } => 7,
             E::Data(_) => 3,
