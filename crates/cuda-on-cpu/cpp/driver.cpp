@@ -179,7 +179,10 @@ API cuGetErrorName(Result code, const char** name) {
   auto found = names.find(code);
   return *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second, Ok;
 }
-API cuGetErrorString(Result code, const char** text) { return cuGetErrorName(code, text); }
+API cuGetErrorString(Result code, const char** text) {
+  if (code == LaunchFailed && last_failure[0]) return *text = last_failure, Ok;
+  return cuGetErrorName(code, text);
+}
 
 // Memory.
 API cuMemGetInfo_v2(size_t* free, size_t* total) {

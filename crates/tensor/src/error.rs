@@ -8,7 +8,7 @@ pub enum Error {
     UnknownDevice(String),
 
     /// The device exists in this program's words but cannot be opened here.
-    #[error("{device} cannot be used: {reason}")]
+    #[error("{device} cannot be used: {reason} (--device cpu needs no card)")]
     DeviceUnavailable {
         /// As the user would write it.
         device: String,

@@ -143,10 +143,13 @@ fn a_card_that_cannot_be_used_says_why_in_a_sentence() {
     assert_eq!(
         old,
         "cuda:0 cannot be used: the NVIDIA driver is made for CUDA 12.4, and this program needs \
-         13.0: update it to 580 or newer"
+         13.0: update it to 580 or newer (--device cpu needs no card)"
     );
     let beyond = why(Behaviour { devices: 2, ..Behaviour::default() }, 5);
-    assert_eq!(beyond, "cuda:5 cannot be used: there are 2 cards, numbered from 0");
+    assert_eq!(
+        beyond,
+        "cuda:5 cannot be used: there are 2 cards, numbered from 0 (--device cpu needs no card)"
+    );
     stand_in.behave(Behaviour { devices: 0, ..Behaviour::default() });
     let (device, why_not) = Device::best(1);
     assert!(matches!(device, Device::Cpu(_)) && why_not.is_some());
