@@ -10,7 +10,7 @@ pub struct Usage {
     spilled_bytes: u32,
 }
 
-/// Above [`print`]'s rows.
+/// Stands above the rows.
 pub const HEADER: &str =
     "kernel                               registers    shared   spilled (all sm)";
 
