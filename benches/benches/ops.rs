@@ -3,7 +3,7 @@
 //! One after another, out of order: a part may find other numbers in its slots than a step would
 //! leave there, but never zeros.
 
-use benches::{Pass, Rows};
+use benches::Rows;
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 fn ops(criterion: &mut Criterion) {
@@ -13,12 +13,11 @@ fn ops(criterion: &mut Criterion) {
     (0..parts.len()).for_each(|part| rows.run(part));
     let mut group = criterion.benchmark_group("alexnet-32");
     for (idx, part) in parts.iter().enumerate() {
-        let pass = if part.pass == Pass::Forward { "forward" } else { "backward" };
         group.throughput(match part.flops > 0.0 {
             true => Throughput::Elements(part.flops as u64),
             false => Throughput::Bytes(part.bytes as u64),
         });
-        group.bench_function(BenchmarkId::new(&part.name, pass), |bencher| {
+        group.bench_function(BenchmarkId::new(&part.name, part.pass.name()), |bencher| {
             bencher.iter(|| rows.run(idx));
         });
     }

@@ -1,51 +1,144 @@
 """PyTorch's AlexNet, making steps when told to: `cargo xtask bench --peer torch` runs it.
 
 Arguments: model (alexnet, torchvision), mode (train, infer), form (eager, channels-last,
-compiled), images a batch, threads (0: its own choice). Prints a line once it is ready; then, for
-each number read from standard input, makes so many steps and prints their milliseconds as JSON.
+compiled), images a batch, threads (0: its own choice). Prints a line once it is ready, and then
+answers each line of standard input with one line of JSON:
+
+    steps N     makes N steps: their milliseconds, [ms, ...]
+    profile     makes a training step under torch.profiler, module by module:
+                {"step": ms, "rows": [[module, forward ms, backward ms], ...]}
+    memory      the most memory that the process has held, in bytes (VmHWM)
 """
 
 import json
+import os
 import sys
 import time
+from collections import OrderedDict
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+
+def features(convs, lrn, pool):
+    """Five convolutions, named as this project's rows are; pools after 1, 2 and 5."""
+    rows = OrderedDict()
+    for idx, conv in enumerate(convs, 1):
+        rows[f"conv{idx}"], rows[f"relu{idx}"] = conv, nn.ReLU(inplace=True)
+        if lrn and idx <= 2:
+            rows[f"lrn{idx}"] = lrn()
+        if idx in (1, 2, 5):
+            rows[f"pool{idx}"] = pool()
+    rows["flatten"] = nn.Flatten()
+    return rows
 
 
 def alexnet():
     """The paper's network: two towers as groups, LRN, overlapping pooling, dropout."""
     # PyTorch divides alpha by n; the paper does not.
     lrn = lambda: nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
-    relu, pool = lambda: nn.ReLU(inplace=True), lambda: nn.MaxPool2d(3, 2)
-    return nn.Sequential(
-        nn.Conv2d(3, 96, 11, stride=4), relu(), lrn(), pool(),
-        nn.Conv2d(96, 256, 5, padding=2, groups=2), relu(), lrn(), pool(),
-        nn.Conv2d(256, 384, 3, padding=1), relu(),
-        nn.Conv2d(384, 384, 3, padding=1, groups=2), relu(),
-        nn.Conv2d(384, 256, 3, padding=1, groups=2), relu(), pool(),
-        nn.Flatten(),
-        nn.Linear(9216, 4096), relu(), nn.Dropout(0.5),
-        nn.Linear(4096, 4096), relu(), nn.Dropout(0.5),
-        nn.Linear(4096, 1000),
-    ), 227
+    convs = [
+        nn.Conv2d(3, 96, 11, stride=4),
+        nn.Conv2d(96, 256, 5, padding=2, groups=2),
+        nn.Conv2d(256, 384, 3, padding=1),
+        nn.Conv2d(384, 384, 3, padding=1, groups=2),
+        nn.Conv2d(384, 256, 3, padding=1, groups=2),
+    ]
+    rows = features(convs, lrn, lambda: nn.MaxPool2d(3, 2))
+    for idx, (inputs, outputs) in enumerate([(9216, 4096), (4096, 4096)], 6):
+        rows[f"fc{idx}"] = nn.Linear(inputs, outputs)
+        rows[f"relu{idx}"] = nn.ReLU(inplace=True)
+        rows[f"dropout{idx}"] = nn.Dropout(0.5)
+    rows["fc8"] = nn.Linear(4096, 1000)
+    return nn.Sequential(rows), 227
 
 
 def torchvision():
     """torchvision.models.alexnet, written out: no torchvision is needed."""
-    relu, pool = lambda: nn.ReLU(inplace=True), lambda: nn.MaxPool2d(3, 2)
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 11, stride=4, padding=2), relu(), pool(),
-        nn.Conv2d(64, 192, 5, padding=2), relu(), pool(),
-        nn.Conv2d(192, 384, 3, padding=1), relu(),
-        nn.Conv2d(384, 256, 3, padding=1), relu(),
-        nn.Conv2d(256, 256, 3, padding=1), relu(), pool(),
-        nn.Flatten(),
-        nn.Dropout(0.5), nn.Linear(9216, 4096), relu(),
-        nn.Dropout(0.5), nn.Linear(4096, 4096), relu(),
-        nn.Linear(4096, 1000),
-    ), 224
+    convs = [
+        nn.Conv2d(3, 64, 11, stride=4, padding=2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.Conv2d(256, 256, 3, padding=1),
+    ]
+    rows = features(convs, None, lambda: nn.MaxPool2d(3, 2))
+    for idx, (inputs, outputs) in enumerate([(9216, 4096), (4096, 4096)], 6):
+        rows[f"dropout{idx - 1}"] = nn.Dropout(0.5)
+        rows[f"fc{idx}"] = nn.Linear(inputs, outputs)
+        rows[f"relu{idx}"] = nn.ReLU(inplace=True)
+    rows["fc8"] = nn.Linear(4096, 1000)
+    return nn.Sequential(rows), 224
+
+
+def by_module(events, names):
+    """Milliseconds of every module, forward and backward, from the profiler's events.
+
+    An autograd node has the sequence number that was current when its forward op ran. An op that
+    makes no node shows the number of the next node, so the later of two ops with one number owns
+    it. The sum of a parameter's gradient has no number and follows its layer's node.
+    """
+    forward, backward, spans, owner = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), [], {}
+    events = sorted(events, key=lambda event: event.time_range.start)
+    for event in events:
+        if event.name.startswith("row:"):
+            name, span = event.name[4:], event.time_range
+            forward[name] += span.elapsed_us() / 1e3
+            spans.append((name, span.start, span.end))
+    for event in events:
+        if event.sequence_nr >= 0 and event.name.startswith("aten::"):
+            start = event.time_range.start
+            inside = [name for name, begin, end in spans if begin <= start < end]
+            if inside:
+                owner[event.sequence_nr] = inside[0]
+    last = names[-1]
+    for event in events:
+        if event.name.startswith("autograd::engine::evaluate_function"):
+            last = owner.get(event.sequence_nr, last)
+            backward[last] += event.time_range.elapsed_us() / 1e3
+    return [[name, forward[name], backward[name]] for name in names]
+
+
+@contextmanager
+def quiet():
+    """The profiler tells of each start and stop, and of cards that are not there."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def profiled(net, x, y, sgd):
+    # The loss is last: the first node of the backward pass is its own.
+    names = [name for name, _ in net.named_children()] + ["sgd", "softmax_loss"]
+    with quiet(), profile(activities=[ProfilerActivity.CPU]) as profiler:
+        start = time.perf_counter()
+        with record_function("row:sgd"):
+            sgd.zero_grad(set_to_none=True)
+        out = x
+        for name, module in net.named_children():
+            with record_function(f"row:{name}"):
+                out = module(out)
+        with record_function("row:softmax_loss"):
+            loss = F.cross_entropy(out, y)
+        loss.backward()
+        with record_function("row:sgd"):
+            sgd.step()
+        step = (time.perf_counter() - start) * 1e3
+    return {"step": step, "rows": by_module(profiler.events(), names)}
+
+
+def peak_memory():
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def main():
@@ -71,15 +164,22 @@ def main():
         F.cross_entropy(run(x), y).backward()
         sgd.step()
 
+    def timed():
+        start = time.perf_counter()
+        step()
+        return (time.perf_counter() - start) * 1e3
+
     step()  # compiles, allocates
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {form}", flush=True)
+    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:
-        times = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            step()
-            times.append((time.perf_counter() - start) * 1e3)
-        print(json.dumps(times), flush=True)
+        order, *count = line.split()
+        if order == "steps":
+            answer = [timed() for _ in range(int(count[0]))]
+        elif order == "profile":
+            answer = profiled(net, x, y, sgd)
+        else:
+            answer = peak_memory()
+        print(json.dumps(answer), flush=True)
 
 
 main()

@@ -4,6 +4,11 @@
 //! * [`Step`]: a whole training or testing step, as a run makes them
 //! * [`peaks`]: what the machine could do at most: multiply-adds and bytes a second
 //! * [`Peer`]: the same step in PyTorch, in a process beside this one
+//! * [`floor`]: every part beside its floor and PyTorch's profile; [`turns`]: whole steps in turn;
+//!   [`memory`]: the processes' peaks; [`epoch`]: an epoch with loading and augmentation
+//! * [`results`], [`baseline`]: numbers that are kept, and a run against an earlier one
+//! * [`ledger`]: tables, on the terminal and in BENCHMARKS.md; [`machine`]: where and when
+//! * [`loader_table`]: how fast images become batches, against torchvision and memcpy
 //!
 //! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
 //!
@@ -19,14 +24,26 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod baseline;
+pub mod epoch;
+pub mod floor;
+pub mod ledger;
+mod loader_peer;
+pub mod loader_table;
+pub mod machine;
+pub mod memory;
 pub mod peaks;
 mod peer;
+pub mod results;
 mod rows;
 mod step;
+pub mod turns;
 
-pub use peer::{Form, Peer};
+pub use peer::{EpochTimes, Form, Peer, Profile};
 pub use rows::{Part, Pass, Rows};
 pub use step::Step;
+
+use std::time::{Duration, Instant};
 
 /// The middle of some times.
 ///
@@ -35,6 +52,18 @@ pub use step::Step;
 pub fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
+}
+
+/// Milliseconds that `work` takes.
+pub fn milliseconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// PyTorch's threads spin for a while after its last step; ours must not pay for that.
+pub(crate) fn rest() {
+    std::thread::sleep(Duration::from_millis(300));
 }
 
 /// Bytes of noise, for pixels: what is measured on zeros is not measured.

@@ -1,94 +1,32 @@
-//! `cargo xtask bench`: the table of ops and steps.
+//! `cargo xtask bench`: the tables of ops, steps, memory and epochs.
 #![forbid(unsafe_code)]
 
+mod cli;
+mod report;
+
+use benches::baseline::{self, Basis};
+use benches::floor::Floor;
+use benches::ledger::Table;
+use benches::machine::Machine;
 use benches::peaks::{self, Peaks};
-use benches::{Form, Part, Pass, Peer, Rows, Step, median};
-use clap::{Parser, ValueEnum};
+use benches::results::{Measure, Results, Work};
+use benches::{Peer, Rows, Step, epoch, machine, median, memory, turns};
+use clap::Parser;
+use cli::{Cli, TableName, What};
 use layers::{Mode, Spec};
-use std::path::PathBuf;
+use report::Report;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 use train::recipe::Recipe;
 use train::recipes;
 
-/// Times ops and steps, against the machine's peaks and against PyTorch.
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", after_help = EXAMPLES, max_term_width = 100)]
-struct Cli {
-    /// Built-in models
-    #[arg(long, num_args = 1.., default_values = ["alexnet", "torchvision"], value_name = "NAME")]
-    model: Vec<String>,
-    /// Images a step
-    #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive)]
-    batch: usize,
-    /// Whole steps, or testing alone
-    #[arg(long, value_enum, default_value = "train")]
-    mode: What,
-    /// Times every number is taken; the median is shown
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = positive)]
-    rounds: usize,
-    /// Threads that compute; 0: one for each core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
-    /// Only measure the machine's peaks
-    #[arg(long)]
-    peaks: bool,
-    /// Make steps in turn with PyTorch instead of timing ops
-    #[arg(long, value_enum)]
-    peer: Option<PeerKind>,
-    /// The Python that has PyTorch
-    #[arg(long, default_value = "python3", value_name = "FILE")]
-    python: PathBuf,
-    /// How PyTorch runs
-    #[arg(long, num_args = 1.., value_enum, default_values = ["eager"])]
-    form: Vec<FormName>,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  cargo xtask bench                                       every row of alexnet and torchvision
-  cargo xtask bench --model cifar-18pct --batch 64
-  cargo xtask bench --peaks                               multiply-adds and bytes a second
-  cargo xtask bench --peer torch --python venv/bin/python --form eager channels-last compiled
-  cargo xtask bench criterion conv2                       criterion's statistics of the same ops";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
-    Train,
-    Infer,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PeerKind {
-    Torch,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormName {
-    Eager,
-    ChannelsLast,
-    Compiled,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err("expected a whole number of at least 1".to_string()),
-    }
-}
+/// A row is slower than the baseline by more than was allowed.
+const SLOWER: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.peer {
-        Some(PeerKind::Torch) => against_torch(&cli),
-        None if cli.peaks => {
-            tell_peaks(&peaks::measure(cli.threads));
-            Ok(())
-        }
-        None => table(&cli),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    // A table of its own, with flags of its own.
+    let loader = std::env::args_os().any(|word| word == "--loader");
+    match if loader { loader_table() } else { run(&Cli::parse()) } {
+        Ok(code) => code,
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE
@@ -96,9 +34,80 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell_peaks(peaks: &Peaks) {
-    let Peaks { flops, bytes } = peaks;
-    println!("peaks: {:.0} GFLOP/s, {:.1} GB/s", flops / 1e9, bytes / 1e9);
+fn loader_table() -> Result<ExitCode, String> {
+    benches::loader_table::run().map(|()| ExitCode::SUCCESS)
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, String> {
+    if cli.peak_memory {
+        return tell_peak_memory(cli).map(|()| ExitCode::SUCCESS);
+    }
+    if cli.peaks {
+        println!("{}", peaks_line(&peaks::measure(cli.threads)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Whatever can be refused is refused before minutes are spent.
+    for name in &cli.model {
+        find(name)?;
+        if cli.peer.is_some() && !Peer::MODELS.contains(&name.as_str()) {
+            let has = Peer::MODELS.join(" and ");
+            return Err(format!("PyTorch's side has {has}, and not {name}"));
+        }
+    }
+    let machine = Machine::here(cli.threads);
+    let before = before(cli, &machine)?;
+    let command = cli::command(std::env::args().skip(1));
+    let mut report = Report::new(cli, &machine, &command)?;
+    if cli.epoch.is_some() {
+        epochs(cli, &mut report)?;
+    }
+    if cli.epoch.is_none() && cli.wants(TableName::Steps) {
+        steps(cli, &mut report)?;
+    }
+    if cli.epoch.is_none() && cli.wants(TableName::Floor) {
+        floors(cli, &mut report)?;
+    }
+    if cli.epoch.is_none() && cli.wants(TableName::Memory) {
+        memories(cli, &mut report)?;
+    }
+    let results = Results::here(machine, &command, report.rows);
+    if let Some(path) = &cli.save {
+        results.save(path)?;
+    }
+    Ok(before.map_or(ExitCode::SUCCESS, |(before, basis)| {
+        tell_comparison(&before, &results, basis, cli.regression)
+    }))
+}
+
+/// The baseline, if there is one and it can be compared with.
+fn before(cli: &Cli, machine: &Machine) -> Result<Option<(Results, Basis)>, String> {
+    let Some(path) = &cli.baseline else { return Ok(None) };
+    let before = Results::load(path)?;
+    let with_peer = cli.peer.is_some() || cli.epoch.is_some();
+    let basis = baseline::basis(&before, machine, &cli.works(), with_peer)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Some((before, basis)))
+}
+
+fn tell_comparison(before: &Results, now: &Results, basis: Basis, allowed: f64) -> ExitCode {
+    let comparison = baseline::compare(before, now, basis, allowed);
+    println!("\nagainst {}, `{}`:", before.date, before.command);
+    if basis == Basis::Peer {
+        println!("another machine ({}): by ratios to PyTorch", before.machine.describe());
+    }
+    print!("{}", comparison.table().render());
+    match comparison.slower().count() {
+        0 => ExitCode::SUCCESS,
+        count => {
+            let percent = 100.0 * allowed;
+            println!("{count} slower by more than {percent} %");
+            ExitCode::from(SLOWER)
+        }
+    }
+}
+
+fn peaks_line(Peaks { flops, bytes }: &Peaks) -> String {
+    format!("peaks: {:.0} GFLOP/s, {:.1} GB/s", flops / 1e9, bytes / 1e9)
 }
 
 fn find(name: &str) -> Result<(Spec, Recipe), String> {
@@ -107,125 +116,174 @@ fn find(name: &str) -> Result<(Spec, Recipe), String> {
     Ok((spec, recipe))
 }
 
-impl Cli {
-    fn step(&self, spec: &Spec, recipe: &Recipe) -> Step {
-        let mode = match self.mode {
-            What::Train => Mode::Train,
-            What::Infer => Mode::Infer,
-        };
-        Step::plan(spec, recipe, mode, self.batch, self.threads)
-    }
+fn plan(cli: &Cli, (spec, recipe): &(Spec, Recipe), (mode, batch): (What, usize)) -> Step {
+    let mode = match mode {
+        What::Train => Mode::Train,
+        What::Infer => Mode::Infer,
+    };
+    Step::plan(spec, recipe, mode, batch, cli.threads)
 }
 
-fn milliseconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64() * 1e3
+fn work(model: &str, mode: &str, batch: usize) -> Work {
+    Work { model: model.to_string(), mode: mode.to_string(), batch }
 }
 
-/// Every part of a step with its floor: what it would take at the peaks.
-fn table(cli: &Cli) -> Result<(), String> {
-    let peaks = peaks::measure(cli.threads);
-    tell_peaks(&peaks);
+/// Ours and PyTorch's steps in turn.
+fn steps(cli: &Cli, report: &mut Report) -> Result<(), String> {
+    let mut table = Table::new(
+        &["model", "mode", "batch", "PyTorch"],
+        &["ours ms", "images/s", "its ms", "images/s", "ratio"],
+    );
+    let mut version = String::new();
     for name in &cli.model {
-        let (spec, recipe) = find(name)?;
-        let whole = cli.step(&spec, &recipe).enter(|mut step| {
-            step.run();
-            median((0..cli.rounds).map(|_| milliseconds(|| step.run())).collect())
-        });
-        let images_per_s = cli.batch as f64 / whole * 1e3;
-        if cli.mode == What::Train {
-            let rows = Rows::plan(&spec, &recipe, cli.batch, cli.threads);
-            let (parts, times) = rows.enter(|rows| time_parts(rows, cli.rounds));
-            tell_parts(name, cli.batch, &peaks, &parts, &times);
-        }
-        let mode = if cli.mode == What::Train { "training" } else { "testing" };
-        println!(
-            "{name}: {mode} step of {} images {whole:.1} ms, {images_per_s:.1} images/s",
-            cli.batch
-        );
-    }
-    Ok(())
-}
-
-/// Each part's median over whole steps, so that a part finds in the caches what a step leaves.
-fn time_parts(mut rows: Rows, rounds: usize) -> (Vec<Part>, Vec<f64>) {
-    let parts = rows.parts().to_vec();
-    let mut times = vec![Vec::new(); parts.len()];
-    for round in 0..=rounds {
-        for (part, times) in times.iter_mut().enumerate() {
-            let time = milliseconds(|| rows.run(part));
-            if round > 0 {
-                times.push(time); // the first round warms up
+        let found = find(name)?;
+        for (mode, batch) in cli.units() {
+            for form in cli.forms(mode) {
+                let size = (batch, cli.threads);
+                let mut peer = Peer::steps(&cli.python, name, mode.name(), form, size)?;
+                let (ours, theirs) = plan(cli, &found, (mode, batch))
+                    .enter(|mut step| turns::in_turn(&mut step, &mut peer, cli.rounds))?;
+                let (our_ms, its_ms) = (median(ours.clone()), median(theirs.clone()));
+                let rate = |ms: f64| format!("{:.1}", batch as f64 / ms * 1e3);
+                let names = [name.as_str(), mode.name(), &batch.to_string(), form.name()];
+                let mut row = names.map(String::from).to_vec();
+                row.extend([format!("{our_ms:.1}"), rate(our_ms), format!("{its_ms:.1}")]);
+                row.extend([rate(its_ms), format!("{:.2}", its_ms / our_ms)]);
+                eprintln!("{}", row.join(" "));
+                table.push(row);
+                version = peer.version().to_string();
+                let what = format!("step beside {}", form.name());
+                report.rows.push(Measure::ms(&work(name, mode.name(), batch), what, ours, theirs));
             }
         }
     }
-    (parts, times.into_iter().map(median).collect())
+    report.tell("steps", &table, &format!("PyTorch {version}"))
 }
 
-fn tell_parts(model: &str, batch: usize, peaks: &Peaks, parts: &[Part], times: &[f64]) {
-    println!("\n{model}, {batch} images");
-    println!("| row | pass | ms | GFLOP/s | GB/s | floor ms | of the floor |");
-    println!("|---|---|---:|---:|---:|---:|---:|");
-    let (mut total, mut floors) = (0.0, 0.0);
-    for (part, &ms) in parts.iter().zip(times) {
-        let floor = (part.flops / peaks.flops).max(part.bytes / peaks.bytes) * 1e3;
-        let pass = if part.pass == Pass::Forward { "forward" } else { "backward" };
-        let rate = |amount: f64| match amount > 0.0 {
-            true => format!("{:.0}", amount / ms / 1e6),
-            false => String::new(),
-        };
-        let (gflops, gbytes) = (rate(part.flops), part.bytes / ms / 1e6);
-        let share = 100.0 * floor / ms;
-        println!(
-            "| {} | {pass} | {ms:.2} | {gflops} | {gbytes:.1} | {floor:.2} | {share:.0} % |",
-            part.name
-        );
-        (total, floors) = (total + ms, floors + floor);
-    }
-    println!("| sum | | {total:.1} | | | {floors:.1} | {:.0} % |\n", 100.0 * floors / total);
-}
-
-/// Ours and PyTorch's steps in turn, so that both meet the machine in the same mood.
-fn against_torch(cli: &Cli) -> Result<(), String> {
-    let mode = if cli.mode == What::Train { "train" } else { "infer" };
-    println!("| model | mode | batch | ours ms | PyTorch | its ms | ratio |");
-    println!("|---|---|---:|---:|---|---:|---:|");
+/// Every part of a step with its floor, and the whole step.
+fn floors(cli: &Cli, report: &mut Report) -> Result<(), String> {
+    let peaks = peaks::measure(cli.threads);
+    println!("{}", peaks_line(&peaks));
     for name in &cli.model {
-        if !["alexnet", "torchvision"].contains(&name.as_str()) {
-            return Err(format!("PyTorch's side has alexnet and torchvision, and not {name}"));
-        }
-        let (spec, recipe) = find(name)?;
-        for form in &cli.form {
-            let form = match form {
-                FormName::Eager => Form::Eager,
-                FormName::ChannelsLast => Form::ChannelsLast,
-                FormName::Compiled => Form::Compiled,
-            };
-            let size = (cli.batch, cli.threads);
-            let mut peer = Peer::start(&cli.python, name, mode, form, size)?;
-            let (ours, theirs) = cli
-                .step(&spec, &recipe)
-                .enter(|mut step| in_turn(&mut step, &mut peer, cli.rounds))?;
-            let (batch, about, ratio) = (cli.batch, &peer.about, theirs / ours);
-            println!(
-                "| {name} | {mode} | {batch} | {ours:.1} | {about} | {theirs:.1} | {ratio:.2} |"
-            );
+        let found = find(name)?;
+        for unit in cli.units() {
+            let (mode, batch) = unit;
+            if mode == What::Infer && cli.peer.is_some() {
+                continue; // whole steps of it stand in another table
+            }
+            let work = work(name, mode.name(), batch);
+            let times =
+                plan(cli, &found, unit).enter(|mut step| turns::alone(&mut step, cli.rounds));
+            let ms = median(times.clone());
+            report.rows.push(Measure::ms(&work, "step", times, Vec::new()));
+            if mode == What::Train {
+                let form = cli.form();
+                let peer = cli
+                    .peer
+                    .map(|_| Peer::steps(&cli.python, name, "train", form, (batch, cli.threads)));
+                let mut peer = peer.transpose()?;
+                let rows = Rows::plan(&found.0, &found.1, batch, cli.threads);
+                let floor = rows.enter(|rows| Floor::measure(rows, peer.as_mut(), cli.rounds))?;
+                report.rows.extend(floor.measures(&work));
+                let mut about = format!("{}, whole step {ms:.1} ms", peaks_line(&peaks));
+                if let Some(peer) = peer {
+                    let its = median(floor.peer_steps.clone());
+                    let (version, form) = (peer.version(), form.name());
+                    about += &format!(", PyTorch {version} {form}, its step {its:.1} ms");
+                }
+                println!("\n{name}, {batch} images");
+                report.tell(&format!("floor {name} {batch}"), &floor.table(&peaks), &about)?;
+            }
+            let rate = batch as f64 / ms * 1e3;
+            let mode = if mode == What::Train { "training" } else { "testing" };
+            println!("{name}: {mode} step of {batch} images {ms:.1} ms, {rate:.1} images/s");
         }
     }
     Ok(())
 }
 
-/// Medians of ours and theirs.
-fn in_turn(step: &mut Step, peer: &mut Peer, rounds: usize) -> Result<(f64, f64), String> {
-    step.run();
-    peer.run(1)?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        ours.push(milliseconds(|| step.run()));
-        theirs.extend(peer.run(1)?);
-        // Its threads spin for a while after the last step; ours must not pay for that.
-        std::thread::sleep(Duration::from_millis(300));
+/// The most memory that a training process of ours and of PyTorch's holds.
+fn memories(cli: &Cli, report: &mut Report) -> Result<(), String> {
+    const MIB: f64 = (1 << 20) as f64;
+    let mut table =
+        Table::new(&["model", "batch", "PyTorch"], &["ours MiB", "its MiB", "of PyTorch's"]);
+    let (form, mut version) = (cli.form(), String::new());
+    for name in &cli.model {
+        for batch in cli.training_batches() {
+            let size = (batch, cli.threads);
+            let ours = memory::ours(name, size)? as f64 / MIB;
+            let (theirs, about) = memory::theirs(&cli.python, name, form, size)?;
+            let theirs = theirs as f64 / MIB;
+            version = about;
+            let mut row =
+                [name.as_str(), &batch.to_string(), form.name()].map(String::from).to_vec();
+            row.extend([format!("{ours:.0}"), format!("{theirs:.0}")]);
+            row.push(format!("{:.2}", ours / theirs));
+            table.push(row);
+            report.rows.push(Measure {
+                unit: "MiB".into(),
+                ..Measure::ms(&work(name, "train", batch), "peak memory", vec![ours], vec![theirs])
+            });
+        }
     }
-    Ok((median(ours), median(theirs)))
+    report.tell("memory", &table, &format!("PyTorch {version}"))
+}
+
+fn tell_peak_memory(cli: &Cli) -> Result<(), String> {
+    let batch = cli.units()[0].1;
+    plan(cli, &find(&cli.model[0])?, (What::Train, batch)).enter(|mut step| {
+        (0..memory::STEPS).for_each(|_| step.run());
+    });
+    println!("{}", machine::peak_memory()?);
+    Ok(())
+}
+
+/// Epochs with loading and augmentation, ours and PyTorch's in turn.
+fn epochs(cli: &Cli, report: &mut Report) -> Result<(), String> {
+    let (Some(name), Some(data)) = (&cli.epoch, &cli.data) else {
+        unreachable!("asked for together");
+    };
+    let (folder, found) = (data.join("train"), find(name)?);
+    let batch = cli.units()[0].1;
+    let (images, threads, workers) = (cli.images, cli.threads, cli.workers);
+    let size = epoch::Size { images, batch, threads, workers };
+    let mut table = Table::new(
+        &["model", "images", "loading", "PyTorch"],
+        &["ours images/s", "its images/s", "ratio", "we wait", "it waits"],
+    );
+    let mut version = String::new();
+    for loading in cli.loadings() {
+        for form in cli.epoch_forms() {
+            let ours = epoch::Epoch::open(&found.0, &found.1, &folder, loading, size)?;
+            let how = (form, loading);
+            let mut peer = epoch::peer(&cli.python, &folder, how, ours.side(), size)?;
+            let rounds =
+                ours.enter(|mut epoch| epoch::in_turn(&mut epoch, &mut peer, cli.rounds))?;
+            version = peer.version().to_string();
+            let (ours, theirs): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+            let seconds = |times: &[benches::EpochTimes]| -> Vec<f64> {
+                times.iter().map(|time| time.seconds * 1e3).collect()
+            };
+            let waits = |times: &[benches::EpochTimes]| {
+                let shares = times.iter().map(|time| time.wait / time.seconds).collect();
+                format!("{:.0} %", 100.0 * median(shares))
+            };
+            let n = ours[0].images as f64;
+            let (our_ms, its_ms) = (median(seconds(&ours)), median(seconds(&theirs)));
+            let names = [name, &ours[0].images.to_string(), loading.name(), form.name()];
+            let mut row = names.map(String::from).to_vec();
+            row.extend([our_ms, its_ms].map(|ms| format!("{:.0}", n / ms * 1e3)));
+            row.extend([format!("{:.2}", its_ms / our_ms), waits(&ours), waits(&theirs)]);
+            eprintln!("{}", row.join(" "));
+            table.push(row);
+            let what = format!("{} images from {} beside {}", n, loading.name(), form.name());
+            report.rows.push(Measure::ms(
+                &work(name, "epoch", batch),
+                what,
+                seconds(&ours),
+                seconds(&theirs),
+            ));
+        }
+    }
+    report.tell("epoch", &table, &format!("PyTorch {version}, {workers} workers"))
 }

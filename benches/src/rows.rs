@@ -15,6 +15,16 @@ pub enum Pass {
     Backward,
 }
 
+impl Pass {
+    /// In a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::Backward => "backward",
+        }
+    }
+}
+
 /// A part of a step and what it takes at least.
 #[derive(Clone, Debug)]
 pub struct Part {

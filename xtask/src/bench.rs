@@ -4,8 +4,8 @@ use crate::{alexnet, cargo};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-/// Prints the table of ops and steps; `criterion` as the first word runs criterion's benchmarks of
-/// ops, steps and the loader instead.
+/// Prints the tables of ops, steps, memory and epochs; `criterion` as the first word runs
+/// criterion's benchmarks of ops, steps and the loader instead.
 pub fn run(rest: &[OsString]) -> ExitCode {
     if rest.first().is_some_and(|word| word == "criterion") {
         let mut bench = cargo::command();
@@ -19,5 +19,16 @@ pub fn run(rest: &[OsString]) -> ExitCode {
     }
     let mut table = Command::new(cargo::target().join("release").join("alexnet-benches"));
     table.args(rest);
+    if let Some(commit) = commit() {
+        table.env("ALEXNET_COMMIT", commit);
+    }
     alexnet::exec(table)
+}
+
+/// The commit that is checked out, marked if files differ from it; for the ledger's lines.
+fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.current_dir(cargo::root()).args(["describe", "--always", "--dirty", "--exclude=*"]);
+    let told = git.output().ok().filter(|told| told.status.success())?;
+    Some(String::from_utf8(told.stdout).ok()?.trim().to_string())
 }

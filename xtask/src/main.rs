@@ -7,6 +7,7 @@
 mod alexnet;
 mod bench;
 mod cargo;
+mod fuzz;
 mod kernels;
 mod test;
 mod tidy;
@@ -20,7 +21,9 @@ cargo xtask <word> [arguments]
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
   bench [--help]               time ops and steps, as one table
   kernels [--help]             compile the CUDA kernels that are committed and embedded
-  test                         everything that must hold: format, lints, docs, tidy, tests
+  fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
+  test [--long]                everything that must hold: format, lints, docs, tidy, tests;
+                               --long: and every resume point, a hundred kills, full disks
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
 
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
     match word.to_str() {
         Some("bench") => bench::run(&rest),
         Some("kernels") => kernels::run(&rest),
-        Some("test") => test::run(),
+        Some("fuzz") => fuzz::run(&rest),
+        Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {
             print!("{HELP}");

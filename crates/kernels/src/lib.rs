@@ -6,8 +6,10 @@
 //! come in one order: device, geometry, what is read, what is written.
 //!
 //! * [`preprocess`]: from pixels to the network's input
-//! * [`conv`], [`linear`]: what is learned; [`gemm`]: the register tile that both stand on
-//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between
+//! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
+//!   on
+//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]: two of them
+//!   in one pass
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
 //! ```
@@ -38,7 +40,9 @@ pub mod conv;
 pub mod dropout;
 pub mod gemm;
 pub mod linear;
+pub mod local;
 pub mod lrn;
+pub mod lrn_pool;
 pub mod pool;
 pub mod preprocess;
 pub mod sgd;

@@ -4,7 +4,9 @@ mod activation;
 mod conv;
 mod dropout;
 mod linear;
+mod local;
 mod lrn;
+mod lrn_pool;
 mod pool;
 
 use crate::parameters::{Parameter, Role};
@@ -31,7 +33,8 @@ pub struct Wires {
     /// The gradient of its output, which the layer may overwrite. Absent in a network for
     /// inference.
     pub dy: Option<Slot>,
-    /// The gradient of its input; absent where nothing below learns.
+    /// The gradient of its input; absent where nothing below learns. It is `x` itself where the
+    /// layer writes over its input and nobody reads that any more.
     pub dx: Option<Slot>,
     /// Values and gradients of its parameters, in the order in which it names them.
     pub parameters: Vec<(Slot, Option<Slot>)>,
@@ -63,6 +66,17 @@ pub trait Layer: Debug + Send + Sync {
     /// If the device fails.
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()>;
 
+    /// Whether `backward` reads `y`.
+    fn reads_output(&self) -> bool {
+        true
+    }
+
+    /// Whether `backward` can write `dx` over `x`: then it is given no other place for it if the
+    /// row below does not read its output.
+    fn writes_over_input(&self) -> bool {
+        false
+    }
+
     /// Parameters, without their place in the block.
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
@@ -72,6 +86,11 @@ pub trait Layer: Debug + Send + Sync {
     fn scratch(&self, threads: usize) -> usize {
         let _ = threads;
         0
+    }
+
+    /// Whether its output is the output of a ReLU.
+    fn rectifies(&self) -> bool {
+        false
     }
 
     /// Multiply-accumulates of the forward pass.
@@ -88,6 +107,7 @@ pub(crate) fn build(
 ) -> std::result::Result<Box<dyn Layer>, String> {
     Ok(match row {
         Row::Conv(conv) => Box::new(conv::plan(conv, maps(input)?)?),
+        Row::Local(local) => Box::new(local::plan(local, maps(input)?)?),
         Row::Linear(linear) => Box::new(linear::plan(linear, input)?),
         Row::Relu(_) => Box::new(activation::plan(kernels::activation::Activation::Relu, input)),
         Row::Logistic(_) => {
@@ -102,6 +122,7 @@ pub(crate) fn build(
         }
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
+        Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
     })
 }

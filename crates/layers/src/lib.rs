@@ -45,5 +45,5 @@ pub use layer::{Layer, Phase, Wires};
 pub use nearest::nearest;
 pub use network::{Mode, Network, PlannedRow};
 pub use parameters::{Parameter, Parameters, Role};
-pub use rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window, window};
+pub use rows::{Bare, Conv, Dropout, Linear, Lrn, LrnPool, Pad, Pool, Row, Tanh, Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

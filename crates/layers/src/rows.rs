@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Row {
     /// A convolution with its biases.
     Conv(Conv),
+    /// A convolution whose filters are not shared: every pixel has its own.
+    Local(Local),
     /// max(0, x).
     Relu(Bare),
     /// a tanh(b x).
@@ -26,6 +28,10 @@ pub enum Row {
     Linear(Linear),
     /// Dropout.
     Dropout(Dropout),
+    /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not written in
+    /// specifications.
+    #[serde(skip)]
+    LrnPool(LrnPool),
 }
 
 /// A row without settings.
@@ -58,6 +64,35 @@ pub struct Conv {
     pub direct: bool,
     /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
     /// specifications.
+    #[serde(skip)]
+    pub relu: bool,
+    /// The row after it gives it a gradient that already has the ReLU's mask; set by
+    /// [`fuse`](crate::fuse), too.
+    #[serde(skip)]
+    pub masked: bool,
+}
+
+/// A locally connected layer: `filters` square windows at every pixel, with weights and biases of
+/// their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// Its parameters are `<name>.weight` and `<name>.bias`.
+    pub name: String,
+    /// How many output channels.
+    pub filters: usize,
+    /// Side of the square window.
+    pub window: usize,
+    /// Pixels from one window to the next.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Zeros around the image.
+    #[serde(default, skip_serializing_if = "Pad::is_none")]
+    pub pad: Pad,
+    /// As in [`Conv::groups`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// As in [`Conv::relu`].
     #[serde(skip)]
     pub relu: bool,
 }
@@ -155,6 +190,19 @@ pub struct Pool {
     /// source all do.
     #[serde(default, skip_serializing_if = "is_false")]
     pub first_tie: bool,
+    /// Its input came out of a ReLU, whose mask its gradient takes in the same pass; set by
+    /// [`fuse`](crate::fuse), not written in specifications.
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// Normalisation, then pooling, of a convolution's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LrnPool {
+    /// The normalisation.
+    pub lrn: Lrn,
+    /// The pooling, with [`Pool::relu`] as if it stood alone.
+    pub pool: Pool,
 }
 
 impl Pool {

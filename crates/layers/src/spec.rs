@@ -1,7 +1,7 @@
 //! A network as a list of rows, before anything is allocated.
 
 use crate::layer::{self, Layer};
-use crate::rows::{Bare, Conv, Dropout, Linear, Lrn, Pad, Pool, Row, Tanh, Window};
+use crate::rows::{Bare, Conv, Dropout, Linear, Local, Lrn, Pad, Pool, Row, Tanh, Window};
 use serde::{Deserialize, Serialize};
 use tensor::Shape;
 
@@ -61,7 +61,7 @@ pub struct RowInfo {
     pub output: Shape,
     /// Weights and biases.
     pub parameters: usize,
-    /// Multiply-accumulates for one image, forward; only convolutions and linear layers count.
+    /// Multiply-accumulates for one image, forward; only layers with weights count.
     pub macs: usize,
 }
 
@@ -80,8 +80,24 @@ impl Spec {
     pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
         let Window { size: window, stride, pad, groups, direct, .. } = window;
         let name = name.to_string();
-        let relu = false;
-        self.row(Row::Conv(Conv { name, filters, window, stride, pad, groups, direct, relu }))
+        self.row(Row::Conv(Conv {
+            name,
+            filters,
+            window,
+            stride,
+            pad,
+            groups,
+            direct,
+            relu: false,
+            masked: false,
+        }))
+    }
+
+    /// A locally connected layer: `filters` windows at every pixel, with weights of their own.
+    pub fn local(self, name: &str, filters: usize, window: Window) -> Spec {
+        let Window { size: window, stride, pad, groups, .. } = window;
+        let name = name.to_string();
+        self.row(Row::Local(Local { name, filters, window, stride, pad, groups, relu: false }))
     }
 
     /// A fully connected layer of `outputs` units.
@@ -128,7 +144,8 @@ impl Spec {
         let Window { size, stride, pad: Pad::Same(pad), ceil, .. } = window else {
             panic!("pooling pads all sides alike");
         };
-        self.row(Row::Pool(Pool { average, window: size, stride, pad, ceil, first_tie: false }))
+        let (window, first_tie, relu) = (size, false, false);
+        self.row(Row::Pool(Pool { average, window, stride, pad, ceil, first_tie, relu }))
     }
 
     /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
@@ -254,18 +271,20 @@ impl Spec {
         let mut names: Vec<String> = Vec::new();
         for row in &self.rows {
             let name = match row {
-                Row::Conv(Conv { name, .. }) | Row::Linear(Linear { name, .. }) => {
+                Row::Conv(Conv { name, .. })
+                | Row::Local(Local { name, .. })
+                | Row::Linear(Linear { name, .. }) => {
                     number = name.trim_start_matches(|c: char| !c.is_ascii_digit()).to_string();
                     name.clone()
                 }
                 Row::Relu(_) => format!("relu{number}"),
                 Row::Tanh(_) => format!("tanh{number}"),
                 Row::Logistic(_) => format!("logistic{number}"),
-                Row::Lrn(_) => format!("lrn{number}"),
+                Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
             };
-            let learned = matches!(row, Row::Conv(_) | Row::Linear(_));
+            let learned = matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_));
             let letters = ('b'..='z').map(|letter| format!("{name}{letter}"));
             let mut names_to_try = std::iter::once(name.clone()).chain(letters);
             let free = names_to_try.find(|candidate| learned || !names.contains(candidate));
@@ -278,26 +297,21 @@ impl Spec {
 /// A row in a few words: `96 of 11 x 11, stride 4`.
 fn summary(row: &Row) -> String {
     match row {
-        Row::Conv(conv) => {
-            let mut text = format!("{} of {} x {}", conv.filters, conv.window, conv.window);
-            if conv.stride != 1 {
-                text += &format!(", stride {}", conv.stride);
-            }
-            match conv.pad {
-                Pad::Same(0) => {}
-                Pad::Same(pad) => text += &format!(", pad {pad}"),
-                Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
-            }
-            if conv.groups != 1 {
-                text += &format!(", {} groups", conv.groups);
-            }
-            text
+        Row::Conv(conv) => filters(conv.filters, conv.window, conv.stride, conv.pad, conv.groups),
+        Row::Local(local) => {
+            let windows =
+                filters(local.filters, local.window, local.stride, local.pad, local.groups);
+            format!("{windows}, untied")
         }
         Row::Linear(linear) => format!("{} units", linear.outputs),
         Row::Relu(_) => "max(0, x)".to_string(),
         Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
         Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
         Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
+        Row::LrnPool(both) => {
+            let [lrn, pool] = [Row::Lrn(both.lrn), Row::Pool(both.pool.clone())];
+            format!("{}, then {}", summary(&lrn), summary(&pool))
+        }
         Row::Lrn(lrn) => {
             let (size, alpha) = (lrn.size, lrn.alpha);
             let terms =
@@ -313,4 +327,21 @@ fn summary(row: &Row) -> String {
         }
         Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
     }
+}
+
+/// What slides, or stands at every pixel: `96 of 11 x 11, stride 4`.
+fn filters(filters: usize, window: usize, stride: usize, pad: Pad, groups: usize) -> String {
+    let mut text = format!("{filters} of {window} x {window}");
+    if stride != 1 {
+        text += &format!(", stride {stride}");
+    }
+    match pad {
+        Pad::Same(0) => {}
+        Pad::Same(pad) => text += &format!(", pad {pad}"),
+        Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
+    }
+    if groups != 1 {
+        text += &format!(", {groups} groups");
+    }
+    text
 }

@@ -5,6 +5,7 @@ use layers::{Lrn, Spec, Window, window};
 
 const OVERLAPPING: Window = window(3).stride(2).ceil();
 const FIVE: Window = window(5).pad(2);
+const THREE: Window = window(3).pad(1);
 
 /// `layers-80sec.cfg`: 26 % test error in 80 seconds on a card of 2011.
 pub fn eighty_seconds(classes: usize) -> Spec {
@@ -30,7 +31,32 @@ pub fn eighteen_percent(classes: usize) -> Spec {
     three_maps("cifar-18pct", Some(within)).linear("fc10", classes)
 }
 
-/// What the three have in common: 32, 32 and 64 filters.
+/// `layers-conv-local-13pct.cfg`: two convolutions, then two layers whose every pixel has filters
+/// of its own.
+#[rustfmt::skip]
+pub fn thirteen_percent(classes: usize) -> Spec {
+    Spec::image("cifar-13pct", 24, 24, 3)
+        .conv("conv1", 64, FIVE).relu().pool(OVERLAPPING)                  // 12 x 12 x 64
+        .conv("conv2", 64, FIVE).relu().pool(OVERLAPPING)                  //  6 x  6 x 64
+        .local("local3", 32, THREE).relu()                                 //  6 x  6 x 32
+        .local("local4", 32, THREE).relu()                                 //  6 x  6 x 32
+        .linear("fc10", classes)
+}
+
+/// `layers-conv-local-11pct.cfg`: the 13 % net with response normalisation across nine channels,
+/// and twice the filters in `local3`.
+#[rustfmt::skip]
+pub fn eleven_percent(classes: usize) -> Spec {
+    let across = Lrn { size: 9, alpha: 1e-3, k: 1.0, divide_alpha: true, ..Lrn::default() };
+    Spec::image("cifar-11pct", 24, 24, 3)
+        .conv("conv1", 64, FIVE).relu().pool(OVERLAPPING).lrn_with(across) // 12 x 12 x 64
+        .conv("conv2", 64, FIVE).relu().lrn_with(across).pool(OVERLAPPING) //  6 x  6 x 64
+        .local("local3", 64, THREE).relu()                                 //  6 x  6 x 64
+        .local("local4", 32, THREE).relu()                                 //  6 x  6 x 32
+        .linear("fc10", classes)
+}
+
+/// What the first three have in common: 32, 32 and 64 filters.
 fn three_maps(name: &str, lrn: Option<Lrn>) -> Spec {
     let normalized = |spec: Spec| match lrn {
         Some(lrn) => spec.lrn_with(lrn),
@@ -53,9 +79,13 @@ mod tests {
         assert_eq!(eighty_seconds(10).parameters(), Ok(145_578));
         assert_eq!(nineteen_percent(10).parameters(), Ok(89_578));
         assert_eq!(eighteen_percent(10).parameters(), Ok(89_578));
+        assert_eq!(thirteen_percent(10).parameters(), Ok(1_116_490));
+        assert_eq!(eleven_percent(10).parameters(), Ok(2_112_970));
         let in_millions = |macs: usize| (macs as f64 / 1e4).round() / 100.0;
         assert_eq!(in_millions(eighty_seconds(10).macs().unwrap()), 12.35);
         assert_eq!(in_millions(nineteen_percent(10).macs().unwrap()), 12.30);
+        assert_eq!(in_millions(thirteen_percent(10).macs().unwrap()), 18.52);
+        assert_eq!(in_millions(eleven_percent(10).macs().unwrap()), 19.51);
     }
 
     #[test]

@@ -69,6 +69,18 @@ pub fn all() -> &'static [Model] {
             spec: cifar::eighteen_percent,
             classes: 10,
         },
+        Model {
+            name: "cifar-13pct",
+            about: "cuda-convnet's 13 % net for CIFAR-10: two convolutions, two untied layers",
+            spec: cifar::thirteen_percent,
+            classes: 10,
+        },
+        Model {
+            name: "cifar-11pct",
+            about: "cuda-convnet's 11 % net for CIFAR-10: wider, and normalised across channels",
+            spec: cifar::eleven_percent,
+            classes: 10,
+        },
     ];
     MODELS
 }

@@ -4,6 +4,10 @@ use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe};
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
+mod cifar;
+
+pub use cifar::{cifar_11pct, cifar_13pct, cifar_18pct, cifar_19pct, cifar_80sec};
+
 /// Every built-in recipe: its name and what it is.
 pub fn all() -> &'static [(&'static str, &'static str)] {
     &[
@@ -15,6 +19,8 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         ("cifar-80sec", "cuda-convnet's 26 % net: no augmentation, about 10 epochs"),
         ("cifar-19pct", "cuda-convnet's 19 % net: no augmentation, constant rate"),
         ("cifar-18pct", "cuda-convnet's 18 % net: no augmentation, 140 epochs"),
+        ("cifar-13pct", "cuda-convnet's 13 % net: random crops of 24 and mirrors, 160 epochs"),
+        ("cifar-11pct", "cuda-convnet's 11 % net: the same, 520 epochs"),
     ]
 }
 
@@ -29,6 +35,8 @@ pub fn find(name: &str) -> Option<Recipe> {
         "cifar-80sec" => cifar_80sec(),
         "cifar-19pct" => cifar_19pct(),
         "cifar-18pct" => cifar_18pct(),
+        "cifar-13pct" => cifar_13pct(),
+        "cifar-11pct" => cifar_11pct(),
         _ => return None,
     })
 }
@@ -43,6 +51,8 @@ pub fn default_for(model: &str) -> &'static str {
         "cifar-80sec" => "cifar-80sec",
         "cifar-19pct" => "cifar-19pct",
         "cifar-18pct" => "cifar-18pct",
+        "cifar-13pct" => "cifar-13pct",
+        "cifar-11pct" => "cifar-11pct",
         _ => "paper",
     }
 }
@@ -181,66 +191,6 @@ pub fn paper_64() -> Recipe {
     }
 }
 
-/// cuda-convnet's `layers-80sec`: three convolutions, a hidden layer of 64.
-pub fn cifar_80sec() -> Recipe {
-    Recipe {
-        base: "cifar-80sec".into(),
-        epochs: 10,
-        schedule: Schedule::Steps { after: vec![8], factor: 0.1 },
-        layers: layers([
-            ("conv1", weights(normal(0.0001), 0.004)),
-            ("conv2", weights(normal(0.01), 0.004)),
-            ("conv3", weights(normal(0.01), 0.004)),
-            ("fc64", weights(normal(0.1), 0.03)),
-            ("fc10", weights(normal(0.1), 0.03)),
-        ]),
-        ..cifar()
-    }
-}
-
-/// cuda-convnet's `layers-19pct`. A decay of 3 looks absurd, but it acts times the rate: 0.003 a
-/// step.
-pub fn cifar_19pct() -> Recipe {
-    Recipe {
-        base: "cifar-19pct".into(),
-        epochs: 10,
-        layers: layers([
-            ("conv1", weights(normal(0.0001), 0.004)),
-            ("conv2", weights(normal(0.01), 0.004)),
-            ("conv3", weights(normal(0.01), 0.004)),
-            ("fc10", weights(normal(0.01), 3.0)),
-        ]),
-        ..cifar()
-    }
-}
-
-/// cuda-convnet's `layers-18pct`: 120 epochs, then 10 at a tenth, then 10 at a hundredth.
-pub fn cifar_18pct() -> Recipe {
-    Recipe {
-        base: "cifar-18pct".into(),
-        epochs: 140,
-        schedule: Schedule::Steps { after: vec![120, 130], factor: 0.1 },
-        layers: layers([
-            ("conv1", weights(normal(0.0001), 0.004)),
-            ("conv2", weights(normal(0.01), 0.004)),
-            ("conv3", weights(normal(0.01), 0.004)),
-            ("fc10", weights(normal(0.01), 1.0)),
-        ]),
-        ..cifar()
-    }
-}
-
-/// What cuda-convnet's CIFAR nets share. When they lower a rate they mean that of the weights.
-fn cifar() -> Recipe {
-    Recipe {
-        rate: 0.001,
-        bias: Bias { rate: 2.0, decay: 0.0, scheduled: false },
-        augment: Augment::NONE,
-        schedule: Schedule::Constant {},
-        ..paper()
-    }
-}
-
 fn layers<const N: usize>(rows: [(&str, Layer); N]) -> BTreeMap<String, Layer> {
     rows.into_iter().map(|(name, layer)| (name.to_string(), layer)).collect()
 }
@@ -271,7 +221,7 @@ mod tests {
     use crate::schedule::State;
 
     /// A row of the table at an epoch, as decimal text so that 0.01 reads as 0.01.
-    fn row(recipe: &Recipe, parameter: &str, epoch: u32) -> [String; 3] {
+    pub(super) fn row(recipe: &Recipe, parameter: &str, epoch: u32) -> [String; 3] {
         let state = State::default();
         let setting = recipe.schedule.setting(&state, epoch);
         recipe.table_row(parameter, &setting).map(|value| value.to_string())
@@ -323,29 +273,6 @@ mod tests {
         assert_eq!(source.rule("conv4.weight").init, normal(0.03));
         assert_eq!(source.rule("conv4.bias").init, constant(1.0));
         assert_eq!(source.rule("conv2.weight").init, normal(0.01));
-    }
-
-    #[test]
-    fn the_cifar_nets() {
-        // The listing of cuda-convnet's layer files: initW and wc a layer.
-        let fc = [("fc64", 0.1, 0.03), ("fc10", 0.1, 0.03)];
-        for (recipe, last) in [
-            (cifar_80sec(), &fc[..]),
-            (cifar_19pct(), &[("fc10", 0.01, 3.0)]),
-            (cifar_18pct(), &[("fc10", 0.01, 1.0)]),
-        ] {
-            let convs = [("conv1", 0.0001, 0.004), ("conv2", 0.01, 0.004), ("conv3", 0.01, 0.004)];
-            for &(layer, std, decay) in convs.iter().chain(last) {
-                let rule = recipe.rule(&format!("{layer}.weight"));
-                assert_eq!((rule.init, rule.decay), (normal(std), decay), "{layer}");
-                assert_eq!(recipe.rule(&format!("{layer}.bias")).init, constant(0.0));
-                assert_eq!(row(&recipe, &format!("{layer}.bias"), 1), ["0.002", "0.9", "0"]);
-            }
-            assert_eq!((recipe.batch, row(&recipe, "conv1.weight", 1)[0].as_str()), (128, "0.001"));
-        }
-        assert_eq!(row(&cifar_80sec(), "fc64.weight", 9)[0], "0.0001");
-        assert_eq!(row(&cifar_80sec(), "fc64.bias", 9)[0], "0.002");
-        assert_eq!(row(&cifar_18pct(), "conv1.weight", 140)[0], "0.00001");
     }
 
     #[test]

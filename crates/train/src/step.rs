@@ -1,184 +1,21 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
-use crate::recipe::{Mean, Recipe};
+mod look;
+mod plan;
+
+pub use look::NoSuchLayer;
+pub use plan::{Memory, Plan};
+
+use crate::checkpoint::Checkpoint;
+use crate::look::Look;
+use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
-use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Mode, Network, Phase, Role, Spec};
+use layers::{Network, Role};
 use std::path::Path;
-use tensor::{DType, Device, Planner, Recording, Shape, Slot};
-
-/// A network with everything around it laid out, before any memory is taken.
-#[derive(Debug)]
-pub struct Plan {
-    network: Network,
-    slots: Slots,
-    preprocess: preprocess::Geometry,
-    loss: softmax_loss::Geometry,
-    segments: Vec<sgd::Segment>,
-    bytes: usize,
-}
-
-/// What surrounds the network.
-#[derive(Clone, Copy, Debug)]
-struct Slots {
-    pixels: Slot,
-    views: Slot,
-    tints: Slot,
-    labels: Slot,
-    mean: Slot,
-    /// Rate, momentum and decay of each parameter.
-    table: Slot,
-    probabilities: Slot,
-    /// Loss, top-1 errors, top-5 errors, images.
-    tally: Slot,
-}
-
-/// Where the bytes of a plan go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// All of it.
-    pub total: usize,
-    /// Weights, and in training their gradients and velocities.
-    pub parameters: usize,
-    /// Everything else: images, activations and their gradients, scratch.
-    pub activations: usize,
-}
-
-impl Plan {
-    /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
-    /// width or less a mean colour, on a device with `threads` threads.
-    ///
-    /// # Errors
-    /// [`Error::Network`] if the rows do not fit together.
-    pub fn new(
-        spec: &Spec,
-        images: usize,
-        mode: Mode,
-        (mean, stored): (Mean, [usize; 2]),
-        threads: usize,
-    ) -> Result<Plan> {
-        let [height, width, channels] = spec.input;
-        assert_eq!(channels, 3, "images have three channels");
-        let classes = spec.classes()?;
-        let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
-        let mut planner = Planner::new();
-        let mut claim = |dtype, shape| planner.claim(dtype, shape);
-        // These live as long as the step; the network, planned after them, reuses its own as it
-        // goes.
-        let (mean, mean_form) = match mean {
-            Mean::Color => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
-            Mean::Image => {
-                let [height, width] = stored;
-                let slot = claim(DType::F32, Shape::from([height, width, 3]));
-                (slot, preprocess::Mean::Image { height, width })
-            }
-        };
-        let slots = Slots {
-            pixels: claim(DType::U8, Shape::from([images, height, width, 3])),
-            views: claim(DType::U32, Shape::from([images, 3])),
-            tints: claim(DType::F32, Shape::from([images, 4])),
-            labels: claim(DType::U32, Shape::from([images])),
-            mean,
-            table: claim(DType::F32, Shape::from([2 * learned, 3])),
-            probabilities: claim(DType::F32, Shape::from([images, classes])),
-            tally: claim(DType::F32, Shape::from([4])),
-        };
-        let network = Network::plan(spec, images, mode, &mut planner, threads)?;
-        let entries = &network.parameters.entries;
-        assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
-        Ok(Plan {
-            segments: entries
-                .iter()
-                .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
-                .collect(),
-            preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
-            loss: softmax_loss::Geometry { images, classes },
-            bytes: planner.total(),
-            network,
-            slots,
-        })
-    }
-
-    /// What it will take of the device's memory.
-    pub fn memory(&self) -> Memory {
-        let parameters = &self.network.parameters;
-        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities];
-        let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
-        Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
-    }
-
-    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
-    ///
-    /// # Errors
-    /// [`Error::Device`] with what is missing.
-    pub fn check(&self, device: &mut Device) -> Result<()> {
-        device.check_room(self.bytes)?;
-        match self.network.d_output {
-            None => device.rehearse(|device| self.look(device))?,
-            Some(_) => device.rehearse(|device| {
-                self.forward(device)?;
-                self.backward(device)
-            })?,
-        }
-        Ok(())
-    }
-
-    /// Images to loss, its gradient and the tally.
-    fn forward(&self, device: &mut Device) -> tensor::Result<()> {
-        let (network, slots) = (&self.network, &self.slots);
-        let d_output = network.d_output.expect("a network planned for training");
-        self.preprocess(device)?;
-        network.forward(device, Phase::Train)?;
-        let (logits, labels) = (network.output, slots.labels);
-        softmax_loss::forward_backward(device, &self.loss, logits, labels, d_output, slots.tally)
-    }
-
-    /// The loss's gradient to new parameters.
-    fn backward(&self, device: &mut Device) -> tensor::Result<()> {
-        self.network.backward(device)?;
-        let parameters = &self.network.parameters;
-        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
-            unreachable!("a network planned for training has gradients");
-        };
-        sgd::step(device, &self.segments, self.slots.table, dw, parameters.values, v)
-    }
-
-    /// Images to probabilities and the tally.
-    fn look(&self, device: &mut Device) -> tensor::Result<()> {
-        let (network, slots) = (&self.network, &self.slots);
-        self.preprocess(device)?;
-        network.forward(device, Phase::Test)?;
-        let (logits, probabilities) = (network.output, slots.probabilities);
-        softmax_loss::forward(device, &self.loss, logits, slots.labels, probabilities, slots.tally)
-    }
-
-    fn preprocess(&self, device: &mut Device) -> tensor::Result<()> {
-        let Slots { pixels, views, tints, mean, .. } = self.slots;
-        let x = self.network.input;
-        preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
-    }
-
-    /// Takes the memory.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if there is not enough.
-    pub fn open(self, mut device: Device) -> Result<Step> {
-        device.reserve(self.bytes)?;
-        let scaled_tints = vec![0.0; self.slots.tints.len()];
-        Ok(Step {
-            plan: self,
-            device,
-            recorded: Recorded::default(),
-            scale: 1.0,
-            scaled_tints,
-            table: Vec::new(),
-            seed: 0,
-        })
-    }
-}
+use tensor::{Device, Recording, Slot};
 
 /// A planned network on a device, ready to learn or to be tested.
 #[derive(Debug)]
@@ -197,7 +34,7 @@ pub struct Step {
 struct Recorded {
     forward: Recording,
     backward: Recording,
-    look: Recording,
+    test: Recording,
 }
 
 impl Step {
@@ -226,6 +63,36 @@ impl Step {
     /// [`Error::Weights`] naming `path` if they are not this network's.
     pub fn upload_weights(&mut self, weights: &Weights, path: &Path) -> Result<()> {
         weights.upload(&mut self.device, &self.plan.network.parameters, path)
+    }
+
+    /// Takes parameters and velocities as a checkpoint has them.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if they are not this network's; [`Error::Device`].
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, seed: u64) -> Result<()> {
+        self.seed = seed;
+        let parameters = &self.plan.network.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let (value, velocity) = checkpoint.parameter(entry)?;
+            self.device.upload(parameters.value(idx), value)?;
+            let slot = parameters.velocity(idx).expect("a network planned for training");
+            self.device.upload(slot, velocity)?;
+        }
+        Ok(())
+    }
+
+    /// Copies all parameters and velocities, each as one block.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {
+        let parameters = &self.plan.network.parameters;
+        let from = parameters.velocities.expect("a network planned for training");
+        for (slot, into) in [(parameters.values, values), (from, velocities)] {
+            into.resize(slot.len(), 0.0);
+            self.device.download_into(slot, into)?;
+        }
+        Ok(())
     }
 
     /// Sets what is subtracted from every image, and what the difference is multiplied by.
@@ -261,6 +128,18 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
+        self.learn(batch, step, None)
+    }
+
+    /// [`train`](Self::train), looking closely: that takes time, and still allocates nothing.
+    ///
+    /// # Errors
+    /// As `train`.
+    pub fn train_and_look(&mut self, batch: &Batch, step: u64, look: &mut Look) -> Result<Tally> {
+        self.learn(batch, step, Some(look))
+    }
+
+    fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
         self.load(batch)?;
         let Step { plan, device, recorded, .. } = self;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
@@ -271,7 +150,13 @@ impl Step {
             return Err(self.diverged(step, tally));
         }
         let Step { plan, device, recorded, .. } = self;
+        if let Some(look) = &mut look {
+            look.after_forward(device, &plan.network)?;
+        }
         device.replay(&mut recorded.backward, |device| plan.backward(device))?;
+        if let Some(look) = look {
+            look.after_update(device, &plan.network)?;
+        }
         Ok(tally)
     }
 
@@ -283,7 +168,7 @@ impl Step {
     pub fn test(&mut self, batch: &Batch) -> Result<Tally> {
         self.load(batch)?;
         let Step { plan, device, recorded, .. } = self;
-        device.replay(&mut recorded.look, |device| plan.look(device))?;
+        device.replay(&mut recorded.test, |device| plan.test(device))?;
         self.tally()
     }
 

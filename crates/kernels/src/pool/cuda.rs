@@ -31,19 +31,38 @@ pub(super) fn backward(
     dy: Slot,
     dx: Slot,
 ) -> Result<()> {
+    launch_backward(cuda, g, false, [x, y, dy, dx])
+}
+
+pub(super) fn backward_in_place(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    relu: bool,
+    y: Slot,
+    dy: Slot,
+    x: Slot,
+) -> Result<()> {
+    launch_backward(cuda, g, relu, [x, y, dy, x])
+}
+
+/// Of x, y, dy, dx; dx may be x if the kind fits in place.
+fn launch_backward(cuda: &mut Cuda, g: &Geometry, relu: bool, slots: [Slot; 4]) -> Result<()> {
     let threads = g.images * g.height * g.width * g.channels.div_ceil(4);
     let (n, grid, extents) = (threads as u64, Grid::over(threads), geometry(g));
-    let [x, y, dy, dx] = cuda.addresses([x, y, dy, dx]);
+    let [x, y, dy, dx] = cuda.addresses(slots);
+    let relu = u32::from(relu);
     // SAFETY: each kernel's parameters in their order; the slots have the geometry's shapes.
     unsafe {
         match g.kind {
             Kind::Max { ties } => {
                 let first_only = u32::from(ties == Ties::First);
-                let arguments: [&dyn Argument; 7] = [&extents, &first_only, &x, &y, &dy, &dx, &n];
+                let arguments: [&dyn Argument; 8] =
+                    [&extents, &first_only, &relu, &x, &y, &dy, &dx, &n];
                 cuda.launch(&IMAGE, "pool_max_backward", grid, &arguments)
             }
             Kind::Average => {
-                cuda.launch(&IMAGE, "pool_average_backward", grid, &[&extents, &dy, &dx, &n])
+                let arguments: [&dyn Argument; 6] = [&extents, &relu, &x, &dy, &dx, &n];
+                cuda.launch(&IMAGE, "pool_average_backward", grid, &arguments)
             }
         }
     }

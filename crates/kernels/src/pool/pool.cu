@@ -100,9 +100,17 @@ __device__ void silence_later(const Geometry& g, const Place& p, unsigned out_ro
   }
 }
 
+/// Zero where x came out of a ReLU at zero. Written with <= so that NaN stays.
+__device__ __forceinline__ void mask_by_relu(const Four& x, Four& dx) {
+  for (int k = 0; k < 4; k++)
+    if (x.at[k] <= 0.0f) dx.at[k] = 0.0f;
+}
+
+// dx may be x, unless only the first of equals receives: each thread reads what it writes, and no
+// other x.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_max_backward(Geometry g, unsigned first_only, const float* x, const float* y,
-                      const float* dy, float* dx, u64 n) {
+    pool_max_backward(Geometry g, unsigned first_only, unsigned relu, const float* x,
+                      const float* y, const float* dy, float* dx, u64 n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   const u64 pixel = (p.image * g.height + p.row) * g.width + p.column;
@@ -121,11 +129,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         if (receives[k]) sum.at[k] += d.at[k];
     }
   }
+  if (relu) mask_by_relu(own, sum);
   store(dx, pixel, p.channel, g.channels, sum);
 }
 
+// dx may be x, which is read for the mask alone.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_average_backward(Geometry g, const float* dy, float* dx, u64 n) {
+    pool_average_backward(Geometry g, unsigned relu, const float* x, const float* dy, float* dx,
+                          u64 n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
@@ -138,7 +149,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       for (int k = 0; k < 4; k++) sum.at[k] += d.at[k] / static_cast<float>(rows * columns);
     }
   }
-  store(dx, (p.image * g.height + p.row) * g.width + p.column, p.channel, g.channels, sum);
+  const u64 pixel = (p.image * g.height + p.row) * g.width + p.column;
+  if (relu) mask_by_relu(load(x, pixel, p.channel, g.channels), sum);
+  store(dx, pixel, p.channel, g.channels, sum);
 }
 
 KERNEL(pool_max_forward)

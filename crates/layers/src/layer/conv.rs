@@ -11,48 +11,68 @@ use tensor::{Device, Result, Shape};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
+    /// dy already has the ReLU's mask.
+    masked: bool,
 }
 
 pub(super) fn plan(
     row: &rows::Conv,
     [images, height, width, channels]: [usize; 4],
 ) -> std::result::Result<Conv, String> {
+    let &rows::Conv { filters, window, stride, groups, .. } = row;
+    check_windows([height, width, channels], filters, window, stride, row.pad, groups)?;
     let [top, bottom, left, right] = row.pad.sides();
-    let (window, groups) = (row.window, row.groups);
-    if row.filters == 0 || window == 0 || row.stride == 0 || groups == 0 {
+    let geometry = Geometry {
+        images,
+        height,
+        width,
+        channels,
+        filters,
+        window: (window, window),
+        stride,
+        pad: Pad { top, bottom, left, right },
+        groups,
+        relu: row.relu,
+        algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
+    };
+    Ok(Conv { name: row.name.clone(), geometry, masked: row.masked })
+}
+
+/// Whether such windows fit the maps, or why not.
+pub(super) fn check_windows(
+    [height, width, channels]: [usize; 3],
+    filters: usize,
+    window: usize,
+    stride: usize,
+    pad: rows::Pad,
+    groups: usize,
+) -> std::result::Result<(), String> {
+    if filters == 0 || window == 0 || stride == 0 || groups == 0 {
         return Err("filters, window, stride and groups must be at least 1".to_string());
     }
-    if !channels.is_multiple_of(groups) || !row.filters.is_multiple_of(groups) {
+    if !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
         return Err(format!(
-            "{groups} groups must divide both its {channels} input channels and its {} filters",
-            row.filters
+            "{groups} groups must divide both its {channels} input channels and its {filters} \
+             filters"
         ));
     }
+    let [top, bottom, left, right] = pad.sides();
     if height + top + bottom < window || width + left + right < window {
         return Err(format!(
             "a window of {window} x {window} does not fit its input of \
              {height} x {width} x {channels} padded by {top} {bottom} {left} {right}"
         ));
     }
-    let geometry = Geometry {
-        images,
-        height,
-        width,
-        channels,
-        filters: row.filters,
-        window: (window, window),
-        stride: row.stride,
-        pad: Pad { top, bottom, left, right },
-        groups,
-        relu: row.relu,
-        algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
-    };
-    Ok(Conv { name: row.name.clone(), geometry })
+    Ok(())
 }
 
 impl Layer for Conv {
     fn output(&self) -> Shape {
         self.geometry.out_shape()
+    }
+
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
@@ -66,7 +86,7 @@ impl Layer for Conv {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -74,6 +94,10 @@ impl Layer for Conv {
             Some(dx) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu && !self.masked
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -48,4 +48,8 @@ impl Layer for Dropout {
             _ => Ok(()),
         }
     }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
 }

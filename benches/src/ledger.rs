@@ -1,0 +1,254 @@
+//! Tables, on the terminal and in BENCHMARKS.md.
+//!
+//! The ledger has a place for each table, between two comments:
+//!
+//! ```text
+//! <!-- bench: steps -->
+//! | model | mode | ours ms | run |
+//! |---|---|---:|---:|
+//! | alexnet | train | 1398.0 | 1 |
+//!
+//! 1. 2026-11-24, AMD EPYC (family 25, model 17), 2 cores, 2 threads: `cargo xtask bench`
+//! <!-- /bench -->
+//! ```
+//!
+//! A run replaces its own rows there and leaves the others. Each row has the number of the run that
+//! it comes from, with the day, the machine and the command. What stands outside the two comments
+//! is never touched.
+
+use crate::results::replace;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rows under column heads; the first columns name a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    columns: Vec<String>,
+    keys: usize,
+    rows: Vec<Vec<String>>,
+    whole: bool,
+}
+
+impl Table {
+    /// A table whose rows are named by `keys` and hold `values`.
+    pub fn new(keys: &[&str], values: &[&str]) -> Table {
+        let columns = keys.iter().chain(values).map(|name| name.to_string()).collect();
+        Table { columns, keys: keys.len(), rows: Vec::new(), whole: false }
+    }
+
+    /// A table of one run: in the ledger it replaces all of the old one.
+    #[must_use]
+    pub fn whole(self) -> Table {
+        Table { whole: true, ..self }
+    }
+
+    /// Adds a row, a text for each column.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub fn push(&mut self, row: impl IntoIterator<Item = String>) {
+        let row: Vec<String> = row.into_iter().collect();
+        assert_eq!(row.len(), self.columns.len(), "a text for each of {:?}", self.columns);
+        self.rows.push(row);
+    }
+
+    /// As Markdown, names to the left and values to the right.
+    pub fn render(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = (0..self.columns.len()).map(|at| if at < self.keys { "---" } else { "---:" });
+        let rule = format!("|{}|\n", rule.collect::<Vec<_>>().join("|"));
+        let rows = self.rows.iter().map(|row| line(row));
+        [line(&self.columns), rule].into_iter().chain(rows).collect()
+    }
+}
+
+/// BENCHMARKS.md.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// The repository's, as this program was built from it.
+    pub fn of_the_repository() -> Ledger {
+        let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Ledger { path: benches.with_file_name("BENCHMARKS.md") }
+    }
+
+    /// Whether it has a place for each of these tables; asked before anything slow is done.
+    ///
+    /// # Errors
+    /// A sentence with the path and the missing lines.
+    pub fn check(&self, names: &[String]) -> Result<(), String> {
+        let text = self.read()?;
+        names.iter().try_for_each(|name| place(&text, name).map(drop).map_err(|e| self.error(&e)))
+    }
+
+    /// Puts a table's rows in their place; `run` says when, where and how they were measured.
+    ///
+    /// # Errors
+    /// A sentence with the path.
+    pub fn write(&self, name: &str, table: &Table, run: &str) -> Result<(), String> {
+        let merged = merge(&self.read()?, name, table, run).map_err(|error| self.error(&error))?;
+        replace(&self.path, &merged)
+    }
+
+    fn read(&self) -> Result<String, String> {
+        fs::read_to_string(&self.path).map_err(|error| self.error(&error.to_string()))
+    }
+
+    fn error(&self, what: &str) -> String {
+        format!("{}: {what}", self.path.display())
+    }
+}
+
+/// The last column's head.
+const RUN: &str = "run";
+
+/// The text with a table's rows put in their place.
+fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, String> {
+    let place = place(text, name)?;
+    let columns = [&table.columns[..], &[RUN.to_string()]].concat();
+    let old = Recorded::parse(&text[place.clone()]).filter(|old| {
+        !table.whole && old.columns == columns // a table of another form has nothing to keep
+    });
+    let (mut rows, mut runs) = old.map_or_else(Default::default, |old| (old.rows, old.runs));
+
+    runs.push(run.to_string());
+    let number = runs.len();
+    for row in &table.rows {
+        let new = [&row[..], &[number.to_string()]].concat();
+        let same = |old: &&mut Vec<String>| old[..table.keys] == row[..table.keys];
+        match rows.iter_mut().find(same) {
+            Some(old) => *old = new,
+            None => rows.push(new),
+        }
+    }
+    let runs = renumber(&mut rows, &runs);
+    let merged = Table { columns, rows, ..table.clone() }.render();
+    let runs: String = runs.iter().zip(1..).map(|(run, at)| format!("{at}. {run}\n")).collect();
+    Ok(format!("{}{merged}\n{runs}{}", &text[..place.start], &text[place.end..]))
+}
+
+/// Drops the runs that no row comes from any more, and numbers the others in the rows' order.
+fn renumber(rows: &mut [Vec<String>], runs: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for row in rows {
+        let number = row.last_mut().expect("a run's number");
+        let run = number.parse().ok().and_then(|at: usize| runs.get(at.checked_sub(1)?));
+        let Some(run) = run else {
+            number.clear(); // someone has edited it: better no run than a wrong one
+            continue;
+        };
+        let at = kept.iter().position(|other| other == run).unwrap_or_else(|| {
+            kept.push(run.clone());
+            kept.len() - 1
+        });
+        *number = (at + 1).to_string();
+    }
+    kept
+}
+
+/// The bytes between a table's two comments.
+fn place(text: &str, name: &str) -> Result<std::ops::Range<usize>, String> {
+    let (opening, closing) = (format!("<!-- bench: {name} -->\n"), "<!-- /bench -->");
+    let missing = || {
+        let opening = opening.trim_end();
+        format!(
+            "no place for the table `{name}`: add the lines `{opening}` and `{closing}` where it \
+             belongs"
+        )
+    };
+    let start = text.find(&opening).ok_or_else(missing)? + opening.len();
+    let length = text[start..].find(closing).ok_or_else(missing)?;
+    match text[start..][..length].contains("<!-- bench:") {
+        true => Err(missing()), // the next table's closing comment
+        false => Ok(start..start + length),
+    }
+}
+
+/// What stands in a place.
+struct Recorded {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+    runs: Vec<String>,
+}
+
+impl Recorded {
+    fn parse(text: &str) -> Option<Recorded> {
+        let cells = |line: &str| -> Option<Vec<String>> {
+            let inside = line.strip_prefix('|')?.strip_suffix('|')?;
+            Some(inside.split('|').map(|cell| cell.trim().to_string()).collect())
+        };
+        let mut lines = text.lines().filter_map(cells);
+        let (columns, _rule) = (lines.next()?, lines.next()?);
+        let rows = lines.filter(|row| row.len() == columns.len()).collect();
+        let runs = text.lines().filter_map(|line| {
+            let (number, run) = line.split_once(". ")?;
+            number.parse::<usize>().ok().map(|_| run.to_string())
+        });
+        Some(Recorded { columns, rows, runs: runs.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEDGER: &str = "# Benchmarks\n\nabove\n<!-- bench: steps -->\n<!-- /bench -->\nbelow\n\
+                          <!-- bench: memory -->\nold\n<!-- /bench -->\n";
+
+    fn table(rows: &[[&str; 3]]) -> Table {
+        let mut table = Table::new(&["model", "mode"], &["ms"]);
+        rows.iter().for_each(|row| table.push(row.map(String::from)));
+        table
+    }
+
+    #[test]
+    fn a_run_replaces_its_rows_and_leaves_the_others() {
+        let first = table(&[["alexnet", "train", "10"], ["alexnet", "infer", "3"]]);
+        let text = merge(LEDGER, "steps", &first, "Monday: `a`").unwrap();
+        let second = table(&[["alexnet", "train", "9"], ["vgg", "train", "70"]]);
+        let text = merge(&text, "steps", &second, "Tuesday: `b`").unwrap();
+        let expected = "# Benchmarks\n\nabove\n<!-- bench: steps -->\n\
+            | model | mode | ms | run |\n|---|---|---:|---:|\n\
+            | alexnet | train | 9 | 1 |\n| alexnet | infer | 3 | 2 |\n| vgg | train | 70 | 1 |\n\n\
+            1. Tuesday: `b`\n2. Monday: `a`\n<!-- /bench -->\nbelow\n\
+            <!-- bench: memory -->\nold\n<!-- /bench -->\n";
+        assert_eq!(text, expected);
+        // A run with no row left is forgotten; one that is repeated word for word is one run.
+        let third = table(&[["alexnet", "infer", "2"]]);
+        let text = merge(&text, "steps", &third, "Tuesday: `b`").unwrap();
+        assert!(text.contains("| alexnet | infer | 2 | 1 |"), "{text}");
+        assert!(text.contains("1. Tuesday: `b`\n<!-- /bench -->") && !text.contains("Monday"));
+    }
+
+    #[test]
+    fn a_table_of_one_run_or_of_another_form_replaces_the_old_one() {
+        let one = table(&[["alexnet", "train", "10"], ["gone", "train", "3"]]);
+        let text = merge(LEDGER, "steps", &one, "a").unwrap();
+        let two = table(&[["alexnet", "train", "9"]]);
+        let whole = merge(&text, "steps", &two.clone().whole(), "b").unwrap();
+        assert!(!whole.contains("gone") && whole.contains("| 9 | 1 |"), "{whole}");
+        let mut other = Table::new(&["model"], &["MiB"]);
+        other.push(["alexnet".to_string(), "5".to_string()]);
+        let other = merge(&text, "steps", &other, "c").unwrap();
+        assert!(!other.contains("gone") && other.contains("| alexnet | 5 | 1 |"), "{other}");
+        // What somebody wrote there by hand was never a table.
+        assert!(!merge(LEDGER, "memory", &one, "d").unwrap().contains("old"));
+    }
+
+    #[test]
+    fn a_table_without_a_place_is_told_where_to_go() {
+        let said = merge(LEDGER, "epoch", &table(&[]), "a").unwrap_err();
+        assert!(said.contains("`<!-- bench: epoch -->` and `<!-- /bench -->`"), "{said}");
+        let open = LEDGER.replacen("<!-- /bench -->\n", "", 1);
+        assert!(merge(&open, "steps", &table(&[]), "a").is_err());
+    }
+
+    #[test]
+    fn the_repositorys_ledger_has_every_place() {
+        let names = ["steps", "memory", "epoch", "floor alexnet 128", "floor torchvision 128"];
+        assert_eq!(Ledger::of_the_repository().check(&names.map(String::from)), Ok(()));
+    }
+}

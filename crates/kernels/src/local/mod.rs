@@ -1,0 +1,214 @@
+//! A locally connected layer: a convolution whose filters are not shared, with its bias, and its
+//! ReLU if one follows.
+//!
+//! ```text
+//! y[i, j, f] = b[i, j, f] + sum over kh, kw, c of
+//!              w[i, j, f, kh, kw, c] x[stride i + kh - top, stride j + kw - left, c]
+//! ```
+//!
+//! for every image, where x is zero outside the image. Every output pixel has filters and biases of
+//! its own (cuda-convnet's `local`: "like convolutional layers, but without weight-sharing").
+//! Activations are NHWC; filters are those of output pixel (0, 0), then (0, 1) and so on, each
+//! pixel's as a convolution's would lie: OHWI.
+
+mod cpu;
+pub mod reference;
+
+#[cfg(test)]
+mod tests;
+
+use crate::conv::Pad;
+use crate::gemm::Isa;
+use tensor::{DType, Device, Result, Shape, Slot};
+
+/// What is connected with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Images in a batch.
+    pub images: usize,
+    /// Rows of an input image.
+    pub height: usize,
+    /// Columns of an input image.
+    pub width: usize,
+    /// Channels of an input image.
+    pub channels: usize,
+    /// Filters of each output pixel: the channels of an output image.
+    pub filters: usize,
+    /// Rows and columns of a filter.
+    pub window: (usize, usize),
+    /// Pixels from one window to the next, both ways.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub pad: Pad,
+    /// Into how many groups channels and filters are divided.
+    pub groups: usize,
+    /// Whether the output is rectified.
+    pub relu: bool,
+}
+
+impl Geometry {
+    /// Rows of an output image.
+    pub fn out_height(&self) -> usize {
+        (self.height + self.pad.top + self.pad.bottom - self.window.0) / self.stride + 1
+    }
+
+    /// Columns of an output image.
+    pub fn out_width(&self) -> usize {
+        (self.width + self.pad.left + self.pad.right - self.window.1) / self.stride + 1
+    }
+
+    /// Pixels of an output image.
+    fn pixels(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// `[images, height, width, channels]`
+    pub fn in_shape(&self) -> Shape {
+        Shape::from([self.images, self.height, self.width, self.channels])
+    }
+
+    /// `[images, out_height, out_width, filters]`
+    pub fn out_shape(&self) -> Shape {
+        Shape::from([self.images, self.out_height(), self.out_width(), self.filters])
+    }
+
+    /// `[out_height x out_width x filters, window height, window width, channels / groups]`
+    pub fn filter_shape(&self) -> Shape {
+        let filters = self.pixels() * self.filters;
+        Shape::from([filters, self.window.0, self.window.1, self.channels / self.groups])
+    }
+
+    /// `[out_height x out_width x filters]`
+    pub fn bias_shape(&self) -> Shape {
+        Shape::from([self.pixels() * self.filters])
+    }
+
+    /// Multiplications (each with its addition) of a forward pass, for one image; those with zeros
+    /// of the padding count.
+    pub fn macs_per_image(&self) -> usize {
+        self.filter_shape().len()
+    }
+
+    /// Floats of scratch memory that any of the three passes needs on this many threads.
+    pub fn scratch(&self, threads: usize) -> usize {
+        self.check();
+        cpu::scratch(Isa::best(), self, threads)
+    }
+
+    /// # Panics
+    /// If there is no such layer.
+    fn check(&self) {
+        let padded = (
+            self.height + self.pad.top + self.pad.bottom,
+            self.width + self.pad.left + self.pad.right,
+        );
+        assert!(self.stride > 0, "a locally connected layer with stride 0");
+        assert!(self.groups > 0, "a locally connected layer with no group");
+        assert!(self.window.0 > 0 && self.window.1 > 0, "an empty window");
+        assert!(
+            self.window.0 <= padded.0 && self.window.1 <= padded.1,
+            "a window of {:?} does not fit a padded image of {padded:?}",
+            self.window
+        );
+        assert!(
+            self.channels.is_multiple_of(self.groups) && self.filters.is_multiple_of(self.groups),
+            "{} groups do not divide {} channels and {} filters",
+            self.groups,
+            self.channels,
+            self.filters
+        );
+        assert!(!self.in_shape().is_empty() && self.filters > 0, "a layer of nothing");
+    }
+}
+
+/// `y = local(x, w) + b`, rectified if the geometry says so.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// If a slot's length is not what the geometry says, or the scratch memory is too small.
+pub fn forward(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    w: Slot,
+    b: Slot,
+    y: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    expect(g, &[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
+            cpu::forward(Isa::best(), pool, g, (x, w, b), y, scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.lacks("local"),
+    }
+}
+
+/// `dx`, the gradient of the input, written and not accumulated. `dy` is the gradient before the
+/// ReLU.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_input(
+    device: &mut Device,
+    g: &Geometry,
+    dy: Slot,
+    w: Slot,
+    dx: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
+            cpu::backward_input(Isa::best(), pool, g, (dy, w), dx, scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.lacks("local"),
+    }
+}
+
+/// `dw` and `db`, the gradients of filters and biases, written and not accumulated. `dy` is the
+/// gradient before the ReLU.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_filter(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    dy: Slot,
+    dw: Slot,
+    db: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    expect(g, &[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
+    expect(g, &[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
+            cpu::backward_filter(Isa::best(), pool, g, (x, dy), (dw, db), scratch);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda.lacks("local"),
+    }
+}
+
+fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
+    g.check();
+    for &(name, slot, shape) in operands {
+        assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
+        assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
+    }
+}

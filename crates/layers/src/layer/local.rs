@@ -1,0 +1,86 @@
+//! A locally connected layer, with its ReLU if one follows.
+
+use super::conv::check_windows;
+use super::{Layer, Phase, Wires, weight_and_bias};
+use crate::parameters::Parameter;
+use crate::rows;
+use kernels::activation;
+use kernels::conv::Pad;
+use kernels::local::{self, Geometry};
+use tensor::{Device, Result, Shape};
+
+#[derive(Debug)]
+pub(super) struct Local {
+    name: String,
+    geometry: Geometry,
+}
+
+pub(super) fn plan(
+    row: &rows::Local,
+    [images, height, width, channels]: [usize; 4],
+) -> std::result::Result<Local, String> {
+    let &rows::Local { filters, window, stride, groups, relu, .. } = row;
+    check_windows([height, width, channels], filters, window, stride, row.pad, groups)?;
+    let [top, bottom, left, right] = row.pad.sides();
+    let geometry = Geometry {
+        images,
+        height,
+        width,
+        channels,
+        filters,
+        window: (window, window),
+        stride,
+        pad: Pad { top, bottom, left, right },
+        groups,
+        relu,
+    };
+    Ok(Local { name: row.name.clone(), geometry })
+}
+
+impl Layer for Local {
+    fn output(&self) -> Shape {
+        self.geometry.out_shape()
+    }
+
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
+        local::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
+        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
+            unreachable!("planned to train")
+        };
+        let dy = wires.dy.expect("planned to train");
+        if self.reads_output() {
+            activation::mask_by_relu(device, y, dy)?;
+        }
+        local::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
+        match wires.dx {
+            Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            None => Ok(()),
+        }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let filters = self.geometry.filter_shape();
+        weight_and_bias(&self.name, filters, filters.len() / filters.dims()[0])
+    }
+
+    fn scratch(&self, threads: usize) -> usize {
+        self.geometry.scratch(threads)
+    }
+
+    fn macs(&self) -> usize {
+        self.geometry.macs_per_image() * self.geometry.images
+    }
+}
