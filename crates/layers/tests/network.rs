@@ -2,7 +2,8 @@
 
 use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
 use random::{Purpose, Stream};
-use tensor::{Device, Planner};
+use tensor::{Device, Error, Planner, Recording};
+use testkit::{close, each_card};
 
 /// Every kind of row, on 11 x 9 images.
 fn every_row() -> Spec {
@@ -245,4 +246,54 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
     let open = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3));
     assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
+}
+
+/// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
+/// replayed: the card reads what changes from slots, as the CPU does. What lacks one is named.
+#[test]
+fn a_card_replays_what_the_cpu_computes() {
+    let spec = Spec::image("few-products", 11, 9, 5)
+        .tanh()
+        .pool(window(3).stride(2))
+        .relu()
+        .dropout(0.5)
+        .average_pool(window(3).stride(2).ceil())
+        .logistic()
+        .inverted_dropout(0.25)
+        .linear("fc1", 4);
+    let mut planner = Planner::new();
+    let network = Network::plan(&spec, 3, Mode::Infer, &mut planner, 1).unwrap();
+    let (_classifier, rows) = network.rows().split_last().unwrap();
+    let output = rows.last().unwrap().output();
+    let forward =
+        |device: &mut Device, phase| rows.iter().try_for_each(|row| row.forward(device, phase));
+    let prepare = |device: &mut Device, step: u32| {
+        let mut draws = Stream::new(5, Purpose::Test, 0, step);
+        let images: Vec<f32> = (0..network.input.len()).map(|_| draws.normal()).collect();
+        device.upload(network.input, &images).unwrap();
+        device.upload(network.clock, &[1u32, 0, step]).unwrap();
+    };
+    for phase in [Phase::Train, Phase::Test] {
+        let mut cpu = Device::cpu(1);
+        cpu.reserve(planner.total()).unwrap();
+        let expected = [1, 2, 3].map(|step| {
+            prepare(&mut cpu, step);
+            forward(&mut cpu, phase).unwrap();
+            cpu.download::<f32>(output).unwrap()
+        });
+        assert_ne!(expected[0], expected[1]);
+        each_card(|card| {
+            let whole = card.rehearse(|card| network.forward(card, phase));
+            assert!(matches!(whole, Err(Error::NoKernel { op: "linear" })), "{whole:?}");
+            card.rehearse(|card| forward(card, phase)).unwrap();
+            card.reserve(planner.total()).unwrap();
+            let mut recording = Recording::default();
+            for (step, expected) in (1..).zip(&expected) {
+                prepare(card, step);
+                card.replay(&mut recording, |card| forward(card, phase)).unwrap();
+                let expected: Vec<f64> = expected.iter().map(|&y| f64::from(y)).collect();
+                close(&card.download::<f32>(output).unwrap(), &expected, 1e-6);
+            }
+        });
+    }
 }
