@@ -20,7 +20,7 @@ pub struct Writer<'a> {
 }
 
 enum Kind {
-    /// `features` F32 [images, length]; `labels` U32 [images], if there are classes.
+    /// `features` F32 `[images, length]`; `labels` U32 `[images]`, if there are classes.
     Safetensors,
     /// The matrix; and labels in a file of their own.
     Npy { labels: Option<PathBuf> },
