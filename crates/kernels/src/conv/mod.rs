@@ -188,7 +188,7 @@ pub fn forward(
             cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 
@@ -215,7 +215,7 @@ pub fn backward_input(
             cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 
@@ -244,7 +244,7 @@ pub fn backward_filter(
             cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 
