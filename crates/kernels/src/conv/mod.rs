@@ -140,7 +140,7 @@ impl Geometry {
 
     /// # Panics
     /// If there is no such convolution.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let padded = (
             self.height + self.pad.top + self.pad.bottom,
             self.width + self.pad.left + self.pad.right,
