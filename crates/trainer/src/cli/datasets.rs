@@ -1,0 +1,156 @@
+//! What can be typed after `alexnet data`.
+
+use super::{OutputArgs, ProgressKind};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+pub(super) const DATA_EXAMPLES: &str = "\
+Examples:
+  alexnet data verify imagenet --json           decode every file; exit code 3 if one is unusable
+  alexnet data stats imagenet                   classes, sizes, mean colour, PCA of the colours
+  alexnet data show shapes                      what alexnet-64 sees, in contact-sheet.png
+  alexnet data show imagenet --model alexnet --set recipe.augment.resized={} --out crops.png";
+
+/// `alexnet data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What can be done with a data set.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Pack ILSVRC's archives, Tiny-ImageNet or a folder of images into shards that are read fast
+    #[command(after_help = PREPARE_EXAMPLES)]
+    Prepare(PrepareArgs),
+    /// Decode every file, and say what is wrong with it or worth knowing
+    Verify(VerifyArgs),
+    /// Count the images of each class; their sizes, mean colour and the PCA of their colours
+    Stats(StatsArgs),
+    /// Write one picture of what a network sees while it learns
+    Show(ShowArgs),
+}
+
+const PREPARE_EXAMPLES: &str = "\
+Examples:
+  alexnet data prepare --ilsvrc downloads --out imagenet    the three archives of 2012 as they are
+  alexnet data prepare --from photos --out packed --side 64
+  alexnet data prepare --from downloads --out raw --raw     pixels: 250 GB, and nothing to decode
+  alexnet train --data imagenet --model alexnet
+
+Stopped or killed, the same command goes on; the same images give the same bytes.";
+
+/// `alexnet data prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Folder with ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, or
+    /// images in folders named for their classes
+    #[arg(long, visible_alias = "ilsvrc", value_name = "DIR")]
+    pub from: PathBuf,
+    /// Folder for the shards
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Shorter side of the images that are stored, in pixels
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub side: usize,
+    /// What of each image is stored
+    #[arg(long, value_enum, default_value = "centre", value_name = "WHAT")]
+    pub keep: KeepArg,
+    /// Quality of the JPEGs that are stored, 1 to 100
+    #[arg(long, value_name = "N", default_value = "95", conflicts_with = "raw")]
+    pub quality: u8,
+    /// Store pixels instead of JPEGs
+    #[arg(long)]
+    pub raw: bool,
+    /// Images in a shard
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub images_per_shard: usize,
+    /// Take archives as they are, whatever their MD5
+    #[arg(long)]
+    pub skip_md5: bool,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What of an image is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeepArg {
+    /// The square in its centre, as in the paper
+    Centre,
+    /// All of it: crops may be taken anywhere
+    Whole,
+}
+
+/// `alexnet data verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A folder; all image files below it are read
+    #[arg(value_name = "DIR")]
+    pub data: String,
+    /// Report images whose shorter side has fewer pixels
+    #[arg(long, value_name = "N")]
+    pub smaller_than: Option<usize>,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet data stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// As after `train --data`
+    #[arg(value_name = "shapes|DIR")]
+    pub data: String,
+    /// Measure colours on centre squares of this side [default: 256, or as the images are stored]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub side: Option<u32>,
+    /// Threads; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet data show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// As after `train --data`
+    #[arg(value_name = "shapes|DIR")]
+    pub data: String,
+    /// The picture, a PNG
+    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
+    pub out: PathBuf,
+    /// As in `train`
+    #[arg(long, value_name = "NAME|FILE")]
+    pub model: Option<String>,
+    /// As in `train`
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// As in `train`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Names every random draw
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// Images down
+    #[arg(long, value_name = "N", default_value = "6",
+        value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub rows: u32,
+    /// Images across
+    #[arg(long, value_name = "N", default_value = "8",
+        value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub columns: u32,
+    /// How progress is shown (on stderr)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
+}
