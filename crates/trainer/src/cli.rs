@@ -10,11 +10,19 @@ pub use using::{
 
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
+use crate::manual::{CompletionsArgs, ManArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Exit codes, at the foot of every help page.
-const EXIT_CODES: &str = "\
+/// At the foot of the program's own help page.
+const EXAMPLES_AND_EXIT_CODES: &str = "\
+Examples:
+  alexnet train --run runs/first                minutes on two cores; Ctrl-C stops, and it goes on:
+  alexnet train --resume runs/first
+  alexnet eval --run runs/first --views ten
+  alexnet predict photo.jpg --run runs/first
+  alexnet report runs/first
+
 Exit codes:
   0  done                           5  diverged: some number is no longer finite
   1  failure at run time            6  the device asked for cannot be used
@@ -25,7 +33,7 @@ Exit codes:
 
 /// AlexNet, trained and tested from one program.
 #[derive(Debug, Parser)]
-#[command(name = "alexnet", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "alexnet", version, about, after_help = EXAMPLES_AND_EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -67,6 +75,12 @@ pub enum Command {
     /// Say what this machine offers, and what would stand in a run's way
     #[command(after_help = "Example:\n  alexnet doctor --data imagenet --runs runs")]
     Doctor(DoctorArgs),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print this program's manual page, or write one for every command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -88,6 +102,19 @@ Examples:
   alexnet describe --model alexnet              rows, shapes, parameters, multiply-accumulates
   alexnet describe --model alexnet > net.toml --toml
   alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  alexnet completions bash > ~/.local/share/bash-completion/completions/alexnet
+  alexnet completions zsh > ~/.zfunc/_alexnet
+  alexnet completions fish > ~/.config/fish/completions/alexnet.fish
+
+Bash reads its file by itself; zsh needs the folder in its fpath: fpath+=~/.zfunc";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  alexnet man > alexnet.1                       the page of the program itself
+  alexnet man ~/.local/share/man/man1           a page for every command: man alexnet-train";
 
 /// `alexnet train`.
 #[derive(Debug, Default, Args)]

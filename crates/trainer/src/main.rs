@@ -7,6 +7,7 @@
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   the verbs that use a network, as it lies in a run's folder ([`trained`])
+//! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod features;
 mod images;
 mod inspect;
 mod machine;
+mod manual;
 mod neighbours;
 mod output;
 mod pictures;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Command::Data(args) => datasets::run(args),
         Command::Inspect(args) => inspect::inspect(args).map(|()| 0),
         Command::Doctor(args) => doctor::doctor(args).map(|()| 0),
+        Command::Completions(args) => manual::completions(args).map(|()| 0),
+        Command::Man(args) => manual::man(args).map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(code),

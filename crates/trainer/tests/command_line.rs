@@ -303,6 +303,25 @@ fn a_model_may_be_a_file() {
 }
 
 #[test]
+fn the_command_line_is_told_to_shells_and_to_man() {
+    let scratch = Scratch::new("man");
+    let folder = scratch.path("share/man1");
+    let (stdout, _) = expect(0, &["man", &folder]);
+    let pages = fs::read_dir(&folder).unwrap().count();
+    assert!(pages >= 16 && stdout.starts_with(&format!("{pages} pages: man -l ")), "{stdout}");
+    let page = fs::read_to_string(Path::new(&folder).join("alexnet-data-verify.1")).unwrap();
+    assert!(page.contains("smaller\\-than"), "{page}");
+    let (page, _) = expect(0, &["man"]);
+    assert!(page.contains(".SH \"EXIT STATUS\"") && page.contains(".TH alexnet 1"), "{page}");
+    let (script, _) = expect(0, &["completions", "bash"]);
+    assert!(script.contains("complete -F _alexnet"), "{script}");
+    let (_, stderr) = expect(2, &["completions", "bsh"]);
+    assert!(stderr.contains("a similar value exists: 'bash'"), "{stderr}");
+    let (_, stderr) = expect(7, &["man", "/dev/null/man1"]);
+    assert!(stderr.contains("/dev/null/man1: cannot make the folder"), "{stderr}");
+}
+
+#[test]
 fn describe_counts_as_the_paper_does() {
     let (json, _) = expect(0, &["describe", "--model", "alexnet", "--json", "--batch-size", "2"]);
     let table: Value = serde_json::from_str(&json).unwrap();

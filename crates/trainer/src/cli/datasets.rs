@@ -26,10 +26,13 @@ pub enum DataCommand {
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
     /// Decode every file, and say what is wrong with it or worth knowing
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
     /// Count the images of each class; their sizes, mean colour and the PCA of their colours
+    #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
     /// Write one picture of what a network sees while it learns
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
 }
 
@@ -41,6 +44,21 @@ Examples:
   alexnet train --data imagenet --model alexnet
 
 Stopped or killed, the same command goes on; the same images give the same bytes.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  alexnet data verify imagenet
+  alexnet data verify photos --smaller-than 64 --json";
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  alexnet data stats imagenet
+  alexnet data stats photos --side 64 --json";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  alexnet data show shapes                      what alexnet-64 sees, in contact-sheet.png
+  alexnet data show imagenet --model alexnet --rows 4 --columns 12 --seed 7 --out crops.png";
 
 /// `alexnet data prepare`.
 #[derive(Debug, Args)]
