@@ -68,7 +68,7 @@ pub mod verify;
 pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, fingerprint_watched};
 pub use folder::Folder;
 pub use idx::Idx;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};

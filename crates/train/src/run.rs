@@ -10,7 +10,7 @@ use crate::recipe::{Mean, Recipe};
 use crate::step::Plan;
 use crate::weights::{About, Values, Weights};
 use crate::{Error, Result, Stop};
-use data::{Loader, Source, Statistics};
+use data::{Loader, Patience, Source, Statistics};
 use layers::{Mode, Spec};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -65,6 +65,24 @@ pub struct Outcome {
     pub train: Score,
     /// The last validation.
     pub validation: Option<Score>,
+}
+
+impl Outcome {
+    /// Of a run that was stopped while it waited for a disk.
+    fn before_the_first_step(stop: &Stop, from: Option<&Checkpoint>) -> Outcome {
+        let progress = from.map(|from| &from.progress);
+        let steps = progress.map_or(0, |progress| progress.step);
+        Outcome {
+            stopped: stop.requested(),
+            steps,
+            resumed_at: steps,
+            seconds: progress.map_or(0.0, |progress| progress.seconds),
+            bookkeeping_s: 0.0,
+            images_per_s: 0.0,
+            train: Score::default(),
+            validation: progress.and_then(|progress| Some(progress.validation?.1)),
+        }
+    }
 }
 
 impl Job {
@@ -138,10 +156,12 @@ impl Job {
             status.validation = progress.validation.map(|(_, score)| score);
         }
         folder.status(&status)?;
-        let outcome = plan.open(device).and_then(|step| {
-            step.enter(|step| {
-                Training::new(self, step, folder, (observer, stop), &mut status, from)?.run()
-            })
+        let outcome = self.identity(observer, stop).and_then(|identity| match identity {
+            None => Ok(Outcome::before_the_first_step(stop, from.as_ref())),
+            Some(identity) => plan.open(device)?.enter(|step| {
+                let watchers: (&mut dyn Observer, _) = (observer, stop);
+                Training::new(self, step, folder, watchers, &mut status, (identity, from))?.run()
+            }),
         });
         match &outcome {
             Ok(outcome) => {
@@ -159,14 +179,21 @@ impl Job {
 
     /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
     /// have changed, and all that does not decide bits: threads, workers, logging. The learning
-    /// rate may if `new_rate` says that this is meant.
+    /// rate may if `new_rate` says that this is meant. `observer` hears of images that take long.
     ///
     /// # Errors
-    /// [`Error::Resume`], with a line for each difference.
-    pub fn check(&self, checkpoint: &Checkpoint, new_rate: bool) -> Result<()> {
+    /// [`Error::Resume`], with a line for each difference; [`Error::Data`] if a disk does not
+    /// answer.
+    pub fn check(
+        &self,
+        checkpoint: &Checkpoint,
+        new_rate: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let identity = self.identity(observer, &Stop::new())?.expect("nobody asks for a stop");
         let may_change =
             |name: &str| name == "recipe.epochs" || (name == "recipe.rate" && new_rate);
-        let differences = checkpoint.identity.differences(&self.identity(), may_change);
+        let differences = checkpoint.identity.differences(&identity, may_change);
         if differences.is_empty() {
             return Ok(());
         }
@@ -191,8 +218,20 @@ impl Job {
         })
     }
 
-    /// Everything that decides this run's bits.
-    pub fn identity(&self) -> Identity {
+    /// Everything that decides this run's bits. Some images are read for that: `observer` hears if
+    /// one takes long. `None` if a stop was asked for while it was waited for.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a disk does not answer.
+    pub fn identity(&self, observer: &mut dyn Observer, stop: &Stop) -> Result<Option<Identity>> {
+        let mut fingerprint = |source: &Arc<dyn Source>| {
+            data::fingerprint_watched(source, Patience::default(), &mut |stalled| {
+                stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
+                stop.requested().is_none()
+            })
+        };
+        let Some(train) = fingerprint(&self.train)? else { return Ok(None) };
+        let Some(validation) = fingerprint(&self.validation)? else { return Ok(None) };
         let table = |value| match value {
             Ok(toml::Value::Table(table)) => table,
             _ => unreachable!("recipes and networks are tables"),
@@ -201,13 +240,12 @@ impl Job {
         identity.insert("seed", self.seed);
         identity.insert_table("recipe", table(toml::Value::try_from(&self.recipe)));
         identity.insert_table("model", table(toml::Value::try_from(&self.spec)));
-        let (train, validation) = (&*self.train, &*self.validation);
-        identity.insert("data.classes", train.classes().len());
-        identity.insert("data.train", data::fingerprint(train));
-        identity.insert("data.validation", data::fingerprint(validation));
+        identity.insert("data.classes", self.train.classes().len());
+        identity.insert("data.train", train);
+        identity.insert("data.validation", validation);
         identity.insert("data.mean", digest(bytemuck::cast_slice(&self.statistics.mean)));
         identity.insert("validate_every", self.validate_every);
-        identity
+        Ok(Some(identity))
     }
 
     fn about(&self) -> About {

@@ -3,8 +3,9 @@
 
 use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
 use layers::{Mode, Spec};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tensor::Device;
@@ -13,7 +14,7 @@ use train::evaluate::evaluate;
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
 use train::recipe::{Mean, Recipe};
-use train::run::Job;
+use train::run::{Job, Outcome};
 use train::{Stop, recipes, step};
 
 /// Shapes, of which number 21 lies behind a gate.
@@ -106,12 +107,9 @@ fn a_test_tells_of_the_file_it_waits_for() {
     assert!(porter.notes[0].contains("slow/21.jpg: no answer for 0 s, still waiting"));
 }
 
-#[test]
-fn a_run_that_waits_for_a_disk_can_be_stopped() {
+/// A run on `source`, which is stopped as soon as a reader stands before the gate.
+fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> (Outcome, PathBuf) {
     let (spec, recipe) = linear();
-    let (arrived, waits) = channel();
-    // The run's fingerprint looks at every other image: not at the one behind the gate.
-    let source = Gated::new(arrived, 128);
     let shapes = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
     let job = Job {
         spec,
@@ -125,7 +123,7 @@ fn a_run_that_waits_for_a_disk_can_be_stopped() {
         validate_every: 1,
         checkpoints: Policy::default(),
     };
-    let runs = std::env::temp_dir().join(format!("alexnet-stalled-{}", std::process::id()));
+    let runs = std::env::temp_dir().join(format!("alexnet-stalled-{name}-{}", std::process::id()));
     let mut folder = RunFolder::create_under(&runs, "linear").unwrap();
     let stop = Stop::new();
     let signal = stop.clone();
@@ -136,9 +134,29 @@ fn a_run_that_waits_for_a_disk_can_be_stopped() {
     let plan = job.plan(1).unwrap();
     let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
     hand.join().unwrap();
+    source.open.store(true, Ordering::SeqCst);
+    (outcome, folder.path().to_path_buf())
+}
+
+#[test]
+fn a_run_that_waits_for_a_disk_can_be_stopped() {
+    let (arrived, waits) = channel();
+    // The run's fingerprint looks at every other image: not at the one behind the gate.
+    let source = Gated::new(arrived, 128);
+    let (outcome, run) = stopped_at_the_gate(&source, waits, "loading");
     assert_eq!(outcome.stopped, Some(2));
     assert!(outcome.steps < 8, "{outcome:?}");
-    assert!(folder.path().join("weights.safetensors").exists(), "what was learned is kept");
-    source.open.store(true, Ordering::SeqCst);
-    std::fs::remove_dir_all(runs).unwrap();
+    assert!(run.join("weights.safetensors").exists(), "what was learned is kept");
+    std::fs::remove_dir_all(run.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn so_can_one_that_waits_before_its_first_step() {
+    let (arrived, waits) = channel();
+    let source = Gated::new(arrived, 64); // the fingerprint looks at all of them
+    let (outcome, run) = stopped_at_the_gate(&source, waits, "fingerprint");
+    assert_eq!((outcome.stopped, outcome.steps), (Some(2), 0));
+    let status = std::fs::read_to_string(run.join("run.json")).unwrap();
+    assert!(status.contains("\"interrupted\""), "{status}");
+    std::fs::remove_dir_all(run.parent().unwrap()).unwrap();
 }

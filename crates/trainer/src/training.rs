@@ -6,6 +6,7 @@ use crate::fault::{Fault, Result};
 use crate::images::{Images, memory_line};
 use crate::progress::{self, Reading, duration, percent};
 use crate::settings::{Settings, did_you_mean};
+use crate::trained::WEIGHTS;
 use crate::{machine, signals};
 use layers::Spec;
 use serde_json::json;
@@ -63,8 +64,9 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let spec = spec.with_classes(classes)?;
     let job = job(&settings, spec, &images, &reading)?;
     if let Some(checkpoint) = &checkpoint {
-        job.check(checkpoint, args.lr.is_some())?;
+        job.check(checkpoint, args.lr.is_some(), &mut *observer)?;
     }
+    let mut say = |text: &str| observer.note(text);
     let (device, plan) = machine::open(
         choice,
         settings.threads,
@@ -246,5 +248,8 @@ fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
         let (top1, top5) = (percent(score.top1_error), percent(score.top5_error));
         println!("last validation: loss {:.4}, top-1 error {top1}, top-5 error {top5}", score.loss);
     }
-    println!("weights: {}", run.join("weights.safetensors").display());
+    let weights = run.join(WEIGHTS);
+    if weights.exists() {
+        println!("weights: {}", weights.display()); // none yet if it was stopped before a step
+    }
 }

@@ -15,13 +15,13 @@ mod plan;
 mod ring;
 
 pub use batch::{Batch, IGNORED};
+pub(crate) use patience::{AtHand, Told};
 pub use patience::{Patience, Stalled};
 pub use plan::{Pass, Plan, Views};
 
 use crate::parallel::thread_count;
 use crate::{Error, Result, Source};
 use augment::ColorShift;
-use patience::Told;
 use ring::Ring;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};

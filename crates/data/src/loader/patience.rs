@@ -41,7 +41,7 @@ impl fmt::Display for Stalled {
 
 /// The image that a worker is reading, and since when; for any thread to see.
 #[derive(Debug)]
-pub(super) struct AtHand {
+pub(crate) struct AtHand {
     start: Instant,
     image: AtomicUsize,
     /// Nanoseconds since `start`, plus one; zero: none is being read.
@@ -49,26 +49,26 @@ pub(super) struct AtHand {
 }
 
 impl AtHand {
-    pub(super) fn new() -> AtHand {
+    pub(crate) fn new() -> AtHand {
         AtHand { start: Instant::now(), image: AtomicUsize::new(0), since: AtomicU64::new(0) }
     }
 
-    pub(super) fn begin(&self, image: usize) {
+    pub(crate) fn begin(&self, image: usize) {
         // The time last: whoever sees it sees the image, or a later one.
         self.image.store(image, Ordering::Relaxed);
         self.since.store(self.start.elapsed().as_nanos() as u64 + 1, Ordering::Release);
     }
 
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.since.store(0, Ordering::Release);
     }
 
-    pub(super) fn image(&self) -> usize {
+    pub(crate) fn image(&self) -> usize {
         self.image.load(Ordering::Relaxed)
     }
 
     /// How long the image has been read.
-    pub(super) fn waited(&self) -> Option<Duration> {
+    pub(crate) fn waited(&self) -> Option<Duration> {
         let since = self.since.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.start.elapsed().saturating_sub(Duration::from_nanos(since)))
     }
@@ -76,7 +76,7 @@ impl AtHand {
 
 /// What has been said of a wait.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(crate) struct Told {
     image: usize,
     /// The wait when it was last looked at, and when it was last said; zero: never.
     seen: Duration,
@@ -85,7 +85,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Whether it is time to say that `image` has been read for `waited`.
-    pub(super) fn is_due(&mut self, image: usize, waited: Duration, notice: Duration) -> bool {
+    pub(crate) fn is_due(&mut self, image: usize, waited: Duration, notice: Duration) -> bool {
         if self.image != image || waited < self.seen {
             *self = Told { image, ..Told::default() }; // another read
         }

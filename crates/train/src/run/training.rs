@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
 
 use super::{Job, Outcome};
-use crate::checkpoint::{Checkpoint, Desk, Form, Saver, Store, What};
+use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store, What};
 use crate::evaluate::{evaluate, next_batch};
 use crate::folder::{Record, RunFolder, Status};
 use crate::look::Look;
@@ -61,7 +61,7 @@ impl<'a> Training<'a> {
         folder: &'a mut RunFolder,
         (observer, stop): (&'a mut dyn Observer, &'a Stop),
         status: &'a mut Status,
-        from: Option<Checkpoint>,
+        (identity, from): (Identity, Option<Checkpoint>),
     ) -> Result<Training<'a>> {
         let mut train = job.training_loader();
         let progress = match &from {
@@ -84,7 +84,7 @@ impl<'a> Training<'a> {
             store: Store::open(folder.path(), job.checkpoints.keep)?,
             form: Form {
                 about: job.about(),
-                identity: job.identity(),
+                identity,
                 mean: job.mean(),
                 entries: step.network().parameters.entries.clone(),
             },
