@@ -1,6 +1,8 @@
 //! What networks say of every image of a test set, and what comes of it: errors by class,
 //! confusions, averages of several networks.
 
+mod search;
+
 use crate::evaluate::Tested;
 use crate::metrics::{Score, Tally};
 
@@ -128,21 +130,8 @@ impl Predictions {
     /// If there is no network or not a weight for each.
     pub fn average(all: &[Predictions], weights: &[f64]) -> Result<Predictions, String> {
         assert_eq!(all.len(), weights.len(), "a weight for each network");
+        same_images(all)?;
         let first = &all[0];
-        for (number, other) in all.iter().enumerate().skip(1) {
-            let same = other.classes == first.classes && other.labels == first.labels;
-            if !same || other.samples != first.samples {
-                return Err(format!(
-                    "network 1 was tested on {} images of {} classes, network {} on {} images of \
-                     {}, or in another order",
-                    first.len(),
-                    first.classes,
-                    number + 1,
-                    other.len(),
-                    other.classes
-                ));
-            }
-        }
         let total: f64 = weights.iter().sum();
         let mut probabilities = vec![0.0f32; first.probabilities.len()];
         for (at, sum) in probabilities.iter_mut().enumerate() {
@@ -153,55 +142,30 @@ impl Predictions {
         Ok(Predictions { probabilities, ..first.clone() })
     }
 
-    /// Weights for [`average`](Self::average) with few top-5 errors, then top-1 errors, then loss:
-    /// one weight after the other is moved by 0.05 for as long as that helps, from equal weights
-    /// on. The 2012 source's `avg-valid.py` searches so for the least top-5 error.
-    ///
-    /// Only images at even places are looked at, so that those at odd places can judge.
-    ///
-    /// # Errors
-    /// As [`average`](Self::average).
-    pub fn search_weights(all: &[Predictions]) -> Result<Vec<f64>, String> {
-        const STEP: f64 = 0.05;
-        let judge = |weights: &[f64]| -> Result<[f64; 3], String> {
-            let score = Predictions::average(all, weights)?.score_of(|at| at % 2 == 0);
-            Ok([score.top5_error, score.top1_error, score.loss])
-        };
-        let mut weights = vec![1.0; all.len()];
-        let mut best = judge(&weights)?;
-        for _ in 0..Self::ROUNDS {
-            let before = best;
-            for at in 0..weights.len() {
-                for change in [STEP, -STEP] {
-                    loop {
-                        let mut tried = weights.clone();
-                        tried[at] = (tried[at] + change).max(0.0);
-                        if tried == weights || tried.iter().sum::<f64>() < STEP {
-                            break;
-                        }
-                        let score = judge(&tried)?;
-                        if score >= best {
-                            break;
-                        }
-                        (weights, best) = (tried, score);
-                    }
-                }
-            }
-            if best >= before {
-                break;
-            }
-        }
-        let total: f64 = weights.iter().sum();
-        Ok(weights.iter().map(|weight| weight / total).collect())
-    }
-
-    /// A search goes round at most so often.
-    const ROUNDS: usize = 10;
-
     /// The score over the images that [`search_weights`](Self::search_weights) did not look at.
     pub fn score_of_rest(&self) -> Score {
         self.score_of(|at| at % 2 == 1)
     }
+}
+
+/// Whether networks were tested on the same images and classes, in one order.
+fn same_images(all: &[Predictions]) -> Result<(), String> {
+    let first = &all[0];
+    for (number, other) in all.iter().enumerate().skip(1) {
+        let same = other.classes == first.classes && other.labels == first.labels;
+        if !same || other.samples != first.samples {
+            return Err(format!(
+                "network 1 was tested on {} images of {} classes, network {} on {} images of {}, \
+                 or in another order",
+                first.len(),
+                first.classes,
+                number + 1,
+                other.len(),
+                other.classes
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The `count` largest of a row of probabilities with their places, the largest first; of equals
