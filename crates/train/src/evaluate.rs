@@ -7,7 +7,7 @@ use crate::step::Step;
 use crate::{Result, Stop};
 use data::{Batch, IGNORED, Loaded, Loader};
 
-/// Tests on everything that `loader`, made for testing, has to give; `observer` hears of images
+/// Validates on everything that `loader`, made for testing, has to give; `observer` hears of images
 /// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
@@ -20,7 +20,7 @@ pub fn evaluate(
 ) -> Result<Option<Tally>> {
     let mut room = vec![0.0; if views_of(loader) > 1 { step.images() * step.classes() } else { 0 }];
     let views = views_of(loader);
-    run(step, loader, stop, observer, &mut |step, batch, tally| {
+    run(step, loader, stop, ("validation", observer), &mut |step, batch, tally| {
         if views == 1 {
             return Ok(tally);
         }
@@ -53,7 +53,7 @@ pub fn evaluate_each(
 ) -> Result<Option<Tally>> {
     let mut room = vec![0.0; step.images() * step.classes()];
     let views = views_of(loader);
-    run(step, loader, stop, observer, &mut |step, batch, tally| {
+    run(step, loader, stop, ("test", observer), &mut |step, batch, tally| {
         step.probabilities(&mut room)?;
         let from_views = averaged(&room, batch, views, step.classes(), each);
         // Of one view the kernel's loss is exact where probabilities, being floats, are not.
@@ -71,7 +71,7 @@ fn run(
     step: &mut Step,
     loader: &mut Loader,
     stop: &Stop,
-    observer: &mut dyn Observer,
+    (what, observer): (&str, &mut dyn Observer),
     count: &mut Count,
 ) -> Result<Option<Tally>> {
     let images = loader.source().len() as u64;
@@ -85,7 +85,7 @@ fn run(
         let tally = step.test(&batch)?;
         total.add(count(step, &batch, tally)?);
         batches += 1;
-        observer.testing(total.images as u64, images);
+        observer.seen(what, total.images as u64, images);
     }
     // Whoever was called away from the wait for a batch has not seen all.
     Ok((batches == loader.batches_per_epoch()).then_some(total))

@@ -11,9 +11,9 @@ pub trait Observer: Send {
         let _ = report;
     }
 
-    /// A validation has seen `done` of `of` images.
-    fn testing(&mut self, done: u64, of: u64) {
-        let _ = (done, of);
+    /// `what` goes through images (`validation`, `test`, `search`) and has seen `done` of `of`.
+    fn seen(&mut self, what: &str, done: u64, of: u64) {
+        let _ = (what, done, of);
     }
 
     /// A validation is done.

@@ -39,9 +39,9 @@ impl Observer for Bar {
         ));
     }
 
-    fn testing(&mut self, done: u64, of: u64) {
+    fn seen(&mut self, what: &str, done: u64, of: u64) {
         if self.redraws.due() {
-            self.bar.set_message(format!("validation {done}/{of}"));
+            self.bar.set_message(format!("{what} {done}/{of}"));
         }
     }
 

@@ -37,9 +37,9 @@ impl Observer for Lines {
         }
     }
 
-    fn testing(&mut self, done: u64, of: u64) {
+    fn seen(&mut self, what: &str, done: u64, of: u64) {
         if self.tests.due() && self.tests.last.is_some() && done < of && done * 10 > of {
-            eprintln!("validation  {done}/{of} images");
+            eprintln!("{what}  {done}/{of} images");
         }
     }
 
