@@ -3,6 +3,7 @@
 use crate::describe::grouped;
 use crate::fault::{Fault, Result};
 use crate::progress::{duration, percent};
+use crate::trained::WEIGHTS;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
@@ -131,7 +132,12 @@ fn run(path: &Path) -> Result<Value> {
         };
     }
     let metrics = metrics(&path.join("metrics.jsonl"))?;
-    Ok(json!({ "run": status, "checkpoints": checkpoints, "metrics": metrics }))
+    let weights = match path.join(WEIGHTS).exists() {
+        true => WEIGHTS,
+        false if checkpoint::list(path).is_empty() => "none yet",
+        false => "none yet: eval and its kin take the newest checkpoint",
+    };
+    Ok(json!({ "run": status, "weights": weights, "checkpoints": checkpoints, "metrics": metrics }))
 }
 
 fn metrics(path: &Path) -> Result<Value> {

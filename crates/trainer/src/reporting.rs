@@ -6,7 +6,7 @@ use crate::images::Images;
 use crate::neighbours::{Search, among, pictures};
 use crate::predicting::named_top;
 use crate::progress::{self, Reading};
-use crate::trained::{Trained, plan_of, spread};
+use crate::trained::{Trained, has_network, plan_of, spread};
 use crate::{output, signals};
 use data::{Loader, Source, Subset};
 use layers::{Row, Spec};
@@ -113,7 +113,7 @@ fn use_network(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<()> {
-    if !path.join(crate::trained::WEIGHTS).exists() {
+    if !has_network(path) {
         run.missing.push(
             "There are no weights yet, so no kernels, predictions or neighbours: a run writes them \
              after its first validation."

@@ -11,6 +11,7 @@ use data::{ReadBuffer, Source};
 use layers::Mode;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
+use train::checkpoint;
 use train::step::{Plan, Step};
 use train::weights::Weights;
 
@@ -28,26 +29,32 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// A run's network, or one in a file.
+    /// A run's network, or one in a file. Of a run that has written no weights yet, its newest
+    /// checkpoint that is intact, and stderr says so.
     ///
     /// # Errors
     /// Exit code 4 if the file, or the run's configuration, cannot be read.
     pub fn open(run: Option<&Path>, weights: Option<&Path>) -> Result<Trained> {
-        let (path, config) = match (run, weights) {
-            (Some(run), _) => (run.join(WEIGHTS), Some(run.join("config.toml"))),
+        let run = match (run, weights) {
+            (Some(run), _) => run.to_path_buf(),
             (None, Some(weights)) => {
-                let config = weights.parent().map(|run| run.join("config.toml"));
-                (weights.to_path_buf(), config.filter(|path| path.exists()))
+                let config = run_of(weights).map(|run| run.join("config.toml"));
+                let config = config.filter(|path| path.exists());
+                let config = config.map(|path| Settings::read(&path)).transpose()?;
+                let (path, weights) = (weights.to_path_buf(), Weights::read(weights)?);
+                return Ok(Trained { weights, path, config });
             }
-            (None, None) => {
-                let run = newest(Path::new("runs")).ok_or_else(|| {
-                    Fault::usage("there is no run in runs/ that has weights: name one with --run")
-                })?;
-                (run.join(WEIGHTS), Some(run.join("config.toml")))
-            }
+            (None, None) => newest(Path::new("runs")).ok_or_else(|| {
+                Fault::usage("there is no run in runs/ that has weights: name one with --run")
+            })?,
         };
-        let config = config.map(|path| Settings::read(&path)).transpose()?;
-        Ok(Trained { weights: Weights::read(&path)?, path, config })
+        let config = Some(Settings::read(&run.join("config.toml"))?);
+        let path = run.join(WEIGHTS);
+        let (path, weights) = match path.exists() {
+            true => (path.clone(), Weights::read(&path)?),
+            false => newest_checkpoint(&run)?,
+        };
+        Ok(Trained { weights, path, config })
     }
 
     /// As [`open`](Self::open), for what was typed.
@@ -165,11 +172,46 @@ pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> data::Pl
     of_rows(images.max(1) * views, crop)
 }
 
-/// The run with weights whose name, which begins with a time, is the last.
+/// The run with a network whose name, which begins with a time, is the last.
 fn newest(runs: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(runs).ok()?;
     let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    folders.filter(|run| !run.is_symlink() && run.join(WEIGHTS).exists()).max()
+    folders.filter(|run| !run.is_symlink() && has_network(run)).max()
+}
+
+/// Whether a run has come so far that there is something to use.
+pub fn has_network(run: &Path) -> bool {
+    run.join(WEIGHTS).exists() || !checkpoint::list(run).is_empty()
+}
+
+/// The run that a file of weights lies in, or a checkpoint.
+fn run_of(weights: &Path) -> Option<&Path> {
+    let folder = weights.parent()?;
+    if folder.ends_with("checkpoints") { folder.parent() } else { Some(folder) }
+}
+
+/// The network in a run's newest checkpoint that is intact.
+fn newest_checkpoint(run: &Path) -> Result<(PathBuf, Weights)> {
+    let found = checkpoint::list(run);
+    for (step, path) in &found {
+        match Weights::read(path) {
+            Ok(weights) => {
+                let (run, name) = (run.display(), path.display());
+                eprintln!("{run}: there is no {WEIGHTS} yet, so step {step} is used, from {name}");
+                return Ok((path.clone(), weights));
+            }
+            Err(error) => eprintln!("WARNING: {error}; the checkpoint before is tried"),
+        }
+    }
+    let why = match found.len() {
+        0 => {
+            "there are neither weights nor checkpoints yet: a run writes its first after an epoch, \
+              or sooner with --every"
+                .to_string()
+        }
+        count => format!("there are no weights yet, and none of its {count} checkpoints is intact"),
+    };
+    Err(Fault { code: 4, message: format!("{}: {why}", run.display()) })
 }
 
 /// `count` of a source's images of as many different classes as there are.

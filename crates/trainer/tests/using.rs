@@ -166,6 +166,76 @@ fn predict_features_and_neighbours_work_on_files() {
 }
 
 #[test]
+fn progress_says_what_is_going_on() {
+    let scratch = Scratch::new("nouns");
+    coloured(&scratch, &["a"]);
+    let (run, near, out) = (scratch.path("a"), scratch.path("n.png"), scratch.path("f.npy"));
+    let few = ["--run", &run, "--batch-size", "4", "--progress", "plain"];
+    for (command, said) in [
+        (&["eval"][..], "test  4/12 images"),
+        (&["neighbours", "--out", &near], "search  4/24 images"),
+        (&["features", "--out", &out], "features  4/12 images"),
+    ] {
+        let (_, stderr) = expect(0, &[command, &few].concat());
+        assert!(stderr.contains(said) && !stderr.contains("validation"), "{command:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_run_without_weights_is_used_from_its_newest_checkpoint() {
+    let scratch = Scratch::new("no-weights");
+    let data = coloured(&scratch, &["a"]);
+    let (run, image) = (scratch.path("a"), format!("{data}/val/red/0.png"));
+    let eval = ["eval", "--run", &run, "--json", "--progress", "none"];
+    let (stdout, stderr) = expect(0, &eval);
+    assert_eq!(stderr, "");
+    let expected = last_line(&stdout);
+    fs::remove_file(Path::new(&run).join("weights.safetensors")).unwrap();
+
+    let said = "a: there is no weights.safetensors yet, so step 12 is used, from ";
+    let newest = format!("{run}/checkpoints/step-00000012.safetensors");
+    let (stdout, stderr) = expect(0, &eval);
+    assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+    let told = last_line(&stdout);
+    assert_eq!(
+        (&told["loss"], &told["weights"]),
+        (&expected["loss"], &Value::from(newest.clone()))
+    );
+    // A checkpoint that is named knows its run, too.
+    let (stdout, stderr) =
+        expect(0, &["eval", "--weights", &newest, "--json", "--progress", "none"]);
+    assert_eq!((&last_line(&stdout)["loss"], stderr.as_str()), (&expected["loss"], ""));
+
+    let (out, near, page) = (scratch.path("f.npy"), scratch.path("n.png"), scratch.path("r.html"));
+    for command in [
+        &["predict", &image, "--run", &run][..],
+        &["features", "--run", &run, "--out", &out],
+        &["neighbours", "--run", &run, "--out", &near],
+        &["report", &run, "--out", &page],
+        &["eval", "--ensemble", &run, &run],
+    ] {
+        let (_, stderr) = expect(0, command);
+        assert!(stderr.contains(said), "{command:?}: {stderr}");
+    }
+    assert!(fs::read_to_string(&page).unwrap().contains("<section id=\"kernels-0\""));
+    let (stdout, _) = expect(0, &["inspect", &run]);
+    assert!(stdout.contains("none yet: eval and its kin take the newest checkpoint"), "{stdout}");
+
+    // The newest is damaged: the one before. All are: code 4.
+    fs::write(&newest, "no").unwrap();
+    let (_, stderr) = expect(0, &eval);
+    assert!(stderr.contains("WARNING") && stderr.contains("so step 8 is used"), "{stderr}");
+    for file in fs::read_dir(Path::new(&run).join("checkpoints")).unwrap() {
+        fs::write(file.unwrap().path(), "no").unwrap();
+    }
+    let (_, stderr) = expect(4, &eval);
+    assert!(stderr.contains("checkpoints is intact"), "{stderr}");
+    fs::remove_dir_all(Path::new(&run).join("checkpoints")).unwrap();
+    let (_, stderr) = expect(4, &eval);
+    assert!(stderr.contains("neither weights nor checkpoints yet"), "{stderr}");
+}
+
+#[test]
 fn a_report_shows_a_run_and_says_what_is_missing_from_another() {
     let scratch = Scratch::new("report");
     coloured(&scratch, &["a"]);

@@ -44,7 +44,8 @@ Examples:
     group = clap::ArgGroup::new("seen").args(["views", "ten_crop", "multiview"]),
 )]
 pub struct EvalArgs {
-    /// A run's folder: its weights, and its data unless --data says otherwise
+    /// A run's folder: its weights, or while there are none its newest checkpoint; and its data
+    /// unless --data says otherwise
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// A file of weights
@@ -107,7 +108,8 @@ pub enum ViewsArg {
 /// Which network, and where to compute.
 #[derive(Debug, Args)]
 pub struct UsingArgs {
-    /// A run's folder [default: the newest in runs/ that has weights]
+    /// A run's folder [default: the newest in runs/ that has weights or a
+    /// checkpoint]
     #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
     /// A file of weights
