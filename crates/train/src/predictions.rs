@@ -244,7 +244,7 @@ mod tests {
         let all = [predictions(&good), predictions(&bad)];
         let equal = Predictions::average(&all, &[1.0, 1.0]).unwrap();
         assert_eq!(equal.score().top1_error, 1.0);
-        let weights = Predictions::search_weights(&all).unwrap();
+        let weights = Predictions::search_weights(&all, &mut |_, _| ()).unwrap();
         assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12 && weights[0] > 0.6);
         let found = Predictions::average(&all, &weights).unwrap();
         assert_eq!((found.score().top1_error, found.score_of_rest().images), (0.0, 3));

@@ -90,14 +90,24 @@ impl Predictions {
     /// one weight after the other is moved by 0.05 for as long as that helps, from equal weights
     /// on. The 2012 source's `avg-valid.py` searches so for the least top-5 error.
     ///
-    /// Only images at even places are looked at, so that those at odd places can judge.
+    /// Only images at even places are looked at, so that those at odd places can judge. After each
+    /// trial `watch` gets the number of trials and the least top-5 error so far.
     ///
     /// # Errors
     /// As [`average`](Self::average).
-    pub fn search_weights(all: &[Predictions]) -> Result<Vec<f64>, String> {
+    pub fn search_weights(
+        all: &[Predictions],
+        watch: &mut dyn FnMut(u32, f64),
+    ) -> Result<Vec<f64>, String> {
         same_images(all)?;
         let (table, mut room) = (Table::new(all), Vec::new());
-        Ok(search(all.len(), &mut |weights| table.judge(weights, &mut room)))
+        let (mut trials, mut least) = (0, f64::INFINITY);
+        Ok(search(all.len(), &mut |weights| {
+            let score = table.judge(weights, &mut room);
+            (trials, least) = (trials + 1, least.min(score[0]));
+            watch(trials, least);
+            score
+        }))
     }
 }
 
@@ -179,7 +189,7 @@ mod tests {
             [(1, 2, 301, 3), (2, 3, 200, 10), (3, 5, 150, 40), (4, 2, 57, 200), (5, 1, 20, 7)]
         {
             let all = networks(seed, count, images, classes);
-            let (table, mut room, mut trials) = (Table::new(&all), Vec::new(), 0);
+            let (table, mut room, mut trials) = (Table::new(&all), Vec::new(), 0u32);
             let found = search(count, &mut |weights| {
                 trials += 1;
                 let [quick, plain] =
@@ -187,8 +197,11 @@ mod tests {
                 assert_eq!(quick.map(f64::to_bits), plain.map(f64::to_bits), "{weights:?}");
                 plain
             });
-            assert_eq!(Predictions::search_weights(&all).unwrap(), found);
-            assert!(trials > count, "{trials}");
+            let mut watched = (0, 1.0);
+            let mut watch = |number, least| watched = (number, least);
+            assert_eq!(Predictions::search_weights(&all, &mut watch).unwrap(), found);
+            assert_eq!(watched.0, trials);
+            assert!(trials > count as u32 && watched.1 < 1.0, "{watched:?}");
             let kept: usize = table.images.iter().map(|image| image.classes).sum();
             let all = table.images.len() * classes;
             assert!(classes < 40 || kept < all * 3 / 4, "{kept} of {all} are left");

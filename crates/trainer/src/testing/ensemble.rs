@@ -3,10 +3,11 @@
 use super::result;
 use crate::cli::EvalArgs;
 use crate::fault::{Fault, Result};
-use crate::progress;
+use crate::progress::{self, percent};
 use crate::signals;
 use crate::trained::Trained;
 use serde_json::json;
+use std::time::{Duration, Instant};
 use train::predictions::Predictions;
 
 /// Tests each network, then the average of their probabilities.
@@ -43,13 +44,21 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         said.push(predictions);
         opened = opened.or(Some(images));
     }
-    drop(observer);
     let images = opened.expect("at least one network");
     let differ = |message| Fault { code: 3, message };
+    let mut last = Instant::now();
+    let mut watch = |trials, least| {
+        if last.elapsed() > Duration::from_secs(3) {
+            let least = percent(least);
+            observer.note(&format!("search for weights: {trials} trials, top-5 error {least}"));
+            last = Instant::now();
+        }
+    };
     let weights = match args.search_weights {
-        true => Predictions::search_weights(&said).map_err(differ)?,
+        true => Predictions::search_weights(&said, &mut watch).map_err(differ)?,
         false => vec![1.0 / said.len() as f64; said.len()],
     };
+    drop(observer);
     let together = Predictions::average(&said, &weights).map_err(differ)?;
     let score = together.score();
     let rest = args.search_weights.then(|| together.score_of_rest());
