@@ -145,9 +145,14 @@ impl Plan {
 
     /// Images to probabilities and the tally.
     pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
-        let (network, slots) = (&self.network, &self.slots);
         self.preprocess(device)?;
-        network.forward(device, Phase::Test)?;
+        self.network.forward(device, Phase::Test)?;
+        self.classify(device)
+    }
+
+    /// The network's output to probabilities and the tally.
+    pub(super) fn classify(&self, device: &mut Device) -> tensor::Result<()> {
+        let (network, slots) = (&self.network, &self.slots);
         let (logits, probabilities) = (network.output, slots.probabilities);
         softmax_loss::forward(device, &self.loss, logits, slots.labels, probabilities, slots.tally)
     }
