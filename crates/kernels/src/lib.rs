@@ -9,6 +9,7 @@
 //! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
 //!   on
 //! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between
+//! * [`columns`]: channels cut apart and put together, for towers
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
 //! ```
@@ -35,6 +36,7 @@
 //! ```
 
 pub mod activation;
+pub mod columns;
 pub mod conv;
 pub mod dropout;
 pub mod gemm;

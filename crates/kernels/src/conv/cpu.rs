@@ -39,6 +39,11 @@ fn by_winograd(g: &Geometry, direct: &Direct) -> bool {
     }
 }
 
+/// The form of the forward pass and of the filters' gradient.
+pub(super) fn settled(g: &Geometry) -> Algorithm {
+    if by_winograd(g, &as_direct(g)) { Algorithm::Winograd } else { Algorithm::Direct }
+}
+
 /// Convolves images: directly or by Winograd's form.
 #[allow(clippy::too_many_arguments)]
 fn run(
