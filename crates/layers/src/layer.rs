@@ -1,15 +1,18 @@
 //! A row on a device: geometry and parameters, forward, backward.
 
 mod activation;
+mod by_tower;
 mod conv;
 mod dropout;
+pub(crate) mod exchange;
 mod linear;
 mod local;
 mod lrn;
 mod pool;
 
 use crate::parameters::{Parameter, Role};
-use crate::rows::Row;
+use crate::rows::{Exchange, Row};
+pub use exchange::Crossing;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot};
 
@@ -75,6 +78,11 @@ pub trait Layer: Debug + Send + Sync {
         0
     }
 
+    /// How this row talks to other towers, if it does.
+    fn exchange(&self) -> Option<Exchange> {
+        None
+    }
+
     /// Multiply-accumulates of the forward pass.
     fn macs(&self) -> usize {
         0
@@ -105,6 +113,7 @@ pub(crate) fn build(
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
+        Row::Exchange(exchange) => Box::new(exchange::plan(*exchange, input)),
     })
 }
 

@@ -1,7 +1,9 @@
 //! A network as a list of rows, before anything is allocated.
 
 use crate::layer::{self, Layer};
-use crate::rows::{Bare, Conv, Dropout, Linear, Local, Lrn, Pad, Pool, Row, Tanh, Window};
+use crate::rows::{
+    Bare, Conv, Dropout, Exchange, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh, Window,
+};
 use serde::{Deserialize, Serialize};
 use tensor::Shape;
 
@@ -80,8 +82,18 @@ impl Spec {
     pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
         let Window { size: window, stride, pad, groups, direct, .. } = window;
         let name = name.to_string();
-        let relu = false;
-        self.row(Row::Conv(Conv { name, filters, window, stride, pad, groups, direct, relu }))
+        let (towers, relu) = (1, false);
+        self.row(Row::Conv(Conv {
+            name,
+            filters,
+            window,
+            stride,
+            pad,
+            groups,
+            direct,
+            towers,
+            relu,
+        }))
     }
 
     /// A locally connected layer: `filters` windows at every pixel, with weights of their own.
@@ -93,7 +105,7 @@ impl Spec {
 
     /// A fully connected layer of `outputs` units.
     pub fn linear(self, name: &str, outputs: usize) -> Spec {
-        self.row(Row::Linear(Linear { name: name.to_string(), outputs, relu: false }))
+        self.row(Row::Linear(Linear { name: name.to_string(), outputs, towers: 1, relu: false }))
     }
 
     /// max(0, x).
@@ -140,12 +152,12 @@ impl Spec {
 
     /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
     pub fn dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: false }))
+        self.row(Row::Dropout(Dropout { drop, inverted: false, part: Part::default() }))
     }
 
     /// Dropout that scales up in training.
     pub fn inverted_dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: true }))
+        self.row(Row::Dropout(Dropout { drop, inverted: true, part: Part::default() }))
     }
 
     /// Reads a specification written in TOML.
@@ -157,6 +169,9 @@ impl Spec {
     }
 
     /// The specification in TOML.
+    ///
+    /// # Panics
+    /// If it is a tower: what is written down is the whole.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a specification has only strings, numbers and lists")
     }
@@ -207,7 +222,10 @@ impl Spec {
                 name,
             });
         }
-        self.classes()?;
+        // A tower may have its classifier on another.
+        if !matches!(self.rows.last(), Some(Row::Exchange(_))) {
+            self.classes()?;
+        }
         self.check_names()?;
         Ok(table)
     }
@@ -273,6 +291,7 @@ impl Spec {
                 Row::Lrn(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
+                Row::Exchange(_) => format!("exchange{number}"),
             };
             let learned = matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_));
             let letters = ('b'..='z').map(|letter| format!("{name}{letter}"));
@@ -312,6 +331,10 @@ fn summary(row: &Row) -> String {
             format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
         }
         Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
+        Row::Exchange(Exchange { part, to_first }) => {
+            let to = if *to_first { "the first" } else { "all" };
+            format!("tower {} of {}, to {to}", part.index + 1, part.of)
+        }
     }
 }
 
