@@ -8,6 +8,7 @@
 //! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
+//! * [`towers`]: a step on several devices, each with a part of the network
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
@@ -59,6 +60,7 @@ pub mod run;
 pub mod schedule;
 pub mod step;
 mod stop;
+pub mod towers;
 pub mod weights;
 
 pub use error::{Error, Result};

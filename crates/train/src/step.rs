@@ -2,6 +2,7 @@
 
 use crate::recipe::{Mean, Recipe};
 use crate::schedule::Setting;
+use crate::towers::Link;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
@@ -16,7 +17,8 @@ pub struct Plan {
     network: Network,
     slots: Slots,
     preprocess: preprocess::Geometry,
-    loss: softmax_loss::Geometry,
+    /// Absent in a tower without the classifier.
+    loss: Option<softmax_loss::Geometry>,
     segments: Vec<sgd::Segment>,
     bytes: usize,
 }
@@ -62,8 +64,8 @@ impl Plan {
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
-        let classes = spec.classes()?;
         let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
+        let classes = spec.classes().ok(); // none where the classifier is on another tower
         let mut planner = Planner::new();
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
         // These live as long as the step; the network, planned after them, reuses its own as it
@@ -83,7 +85,7 @@ impl Plan {
             labels: claim(DType::U32, Shape::from([images])),
             mean,
             table: claim(DType::F32, Shape::from([2 * learned, 3])),
-            probabilities: claim(DType::F32, Shape::from([images, classes])),
+            probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, Shape::from([4])),
         };
         let network = Network::plan(spec, images, mode, &mut planner, threads)?;
@@ -95,7 +97,7 @@ impl Plan {
                 .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
                 .collect(),
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
-            loss: softmax_loss::Geometry { images, classes },
+            loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
             network,
             slots,
@@ -117,7 +119,8 @@ impl Plan {
     pub fn open(self, mut device: Device) -> Result<Step> {
         device.reserve(self.bytes)?;
         let scaled_tints = vec![0.0; self.slots.tints.len()];
-        Ok(Step { plan: self, device, scale: 1.0, scaled_tints, table: Vec::new(), seed: 0 })
+        let (table, link) = (Vec::new(), None);
+        Ok(Step { plan: self, device, scale: 1.0, scaled_tints, table, seed: 0, link })
     }
 }
 
@@ -130,6 +133,8 @@ pub struct Step {
     scaled_tints: Vec<f32>,
     table: Vec<[f32; 3]>,
     seed: u64,
+    /// To the other towers, if this is one.
+    link: Option<Link>,
 }
 
 impl Step {
@@ -139,9 +144,11 @@ impl Step {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
-            let mut values = vec![0.0; entry.len()];
+            let whole = self.link.as_ref().map_or(entry.len(), |link| link.whole_len(entry));
+            let mut values = vec![0.0; whole];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            self.device.upload(parameters.value(ordinal), &values);
+            let own = self.link.as_ref().map_or(0..whole, |link| link.share(entry));
+            self.device.upload(parameters.value(ordinal), &values[own]);
         }
         if let Some(velocities) = parameters.velocities {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()]);
@@ -189,14 +196,22 @@ impl Step {
         let d_output = network.d_output.expect("a network planned for training");
 
         preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        network.forward(device, Phase::Train)?;
+        forward(device, network, Phase::Train, self.link.as_mut())?;
         let logits = network.output;
-        softmax_loss::forward_backward(device, loss, logits, slots.labels, d_output, slots.tally)?;
+        if let Some(loss) = loss {
+            let (labels, tally) = (slots.labels, slots.tally);
+            softmax_loss::forward_backward(device, loss, logits, labels, d_output, tally)?;
+        }
         let tally = self.tally();
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
         }
-        network.backward(&mut self.device)?;
+        match &mut self.link {
+            None => network.backward(&mut self.device)?,
+            Some(link) => network.backward_across(&mut self.device, &mut |device, crossing| {
+                link.cross(device, crossing)
+            })?,
+        }
         self.update()?;
         Ok(tally)
     }
@@ -210,9 +225,11 @@ impl Step {
         self.load(batch);
         let (Plan { network, slots, loss, .. }, device) = (&self.plan, &mut self.device);
         preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        network.forward(device, Phase::Test)?;
+        forward(device, network, Phase::Test, self.link.as_mut())?;
         let (logits, labels) = (network.output, slots.labels);
-        softmax_loss::forward(device, loss, logits, labels, slots.probabilities, slots.tally)?;
+        if let Some(loss) = loss {
+            softmax_loss::forward(device, loss, logits, labels, slots.probabilities, slots.tally)?;
+        }
         Ok(self.tally())
     }
 
@@ -241,6 +258,7 @@ impl Step {
         Ok(())
     }
 
+    /// What the classifier's tower knows; nothing on the others.
     fn tally(&self) -> Tally {
         let mut sums = [0.0; 4];
         self.device.download_into(self.plan.slots.tally, &mut sums);
@@ -261,12 +279,12 @@ impl Step {
 
     /// Images in a batch.
     pub fn images(&self) -> usize {
-        self.plan.loss.images
+        self.plan.preprocess.images
     }
 
-    /// Classes told apart.
+    /// Classes told apart; none in a tower without the classifier.
     pub fn classes(&self) -> usize {
-        self.plan.loss.classes
+        self.plan.loss.map_or(0, |loss| loss.classes)
     }
 
     /// What is subtracted from every image.
@@ -284,6 +302,11 @@ impl Step {
         self.plan.memory()
     }
 
+    /// Makes this one of several towers.
+    pub(crate) fn set_link(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
     /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
     pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
         match &self.device {
@@ -292,6 +315,21 @@ impl Step {
                 pool.install(|| work(self))
             }
             Device::Cuda(_) => work(self),
+        }
+    }
+}
+
+fn forward(
+    device: &mut Device,
+    network: &Network,
+    phase: Phase,
+    link: Option<&mut Link>,
+) -> Result<()> {
+    match link {
+        None => Ok(network.forward(device, phase)?),
+        Some(link) => {
+            let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+            network.forward_across(device, phase, &mut cross)
         }
     }
 }

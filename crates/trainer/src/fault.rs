@@ -33,7 +33,7 @@ impl From<train::Error> for Fault {
             E::Network(_) | E::Recipe(_) | E::RunFolder { .. } => 2,
             E::Device(tensor::Error::UnknownDevice(_)) => 2,
             E::Device(tensor::Error::DeviceUnavailable { .. }) => 6,
-            E::Device(_) => 1,
+            E::Device(_) | E::Comm(_) => 1,
             E::Data(data::Error::Write { .. }) | E::Write { .. } => 7,
             E::Data(_) => 3,
             E::Weights { .. } => 4,

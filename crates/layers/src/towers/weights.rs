@@ -46,15 +46,24 @@ impl Towers {
         len: usize,
         tower: usize,
     ) -> Result<Option<Range<usize>>, WeightsError> {
-        let layer = name.rsplit_once('.').map_or(name, |(layer, _)| layer);
         let towers = self.specs.len();
-        if self.first_only.iter().any(|name| name == layer) {
+        if self.is_first_only(name) {
             return Ok((tower == 0).then_some(0..len));
         }
         if !len.is_multiple_of(towers) {
             return Err(WeightsError::Uneven { name: name.to_string(), len, towers });
         }
         Ok(Some(tower * len / towers..(tower + 1) * len / towers))
+    }
+
+    /// Numbers that a parameter has on all towers together, if it has `len` on one.
+    pub fn whole_len(&self, name: &str, len: usize) -> usize {
+        if self.is_first_only(name) { len } else { len * self.specs.len() }
+    }
+
+    fn is_first_only(&self, parameter: &str) -> bool {
+        let layer = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
+        self.first_only.iter().any(|name| name == layer)
     }
 
     /// A tower's parameters out of the whole network's.
@@ -83,8 +92,7 @@ impl Towers {
         let mut merged = Vec::new();
         for (name, first) in &towers[0] {
             let mut values = first.clone();
-            let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
-            if !self.first_only.iter().any(|name| name == layer) {
+            if !self.is_first_only(name) {
                 for (tower, parameters) in towers.iter().enumerate().skip(1) {
                     let of_that_name = parameters.iter().find(|(other, _)| other == name);
                     let fits = of_that_name.filter(|(_, share)| share.len() == first.len());
