@@ -1,6 +1,8 @@
 use super::*;
 use crate::rows::window;
+use crate::{Crossing, Mode, Network, Phase};
 use std::collections::BTreeMap;
+use tensor::{Device, Planner};
 
 /// The paper's shape in small.
 fn net() -> Spec {
@@ -133,4 +135,36 @@ fn weights_go_to_towers_and_come_back() {
     let odd = [("conv1.weight".to_string(), vec![0.0; 3])];
     let error = towers.take(&odd, 0).unwrap_err().to_string();
     assert!(error.contains("3 numbers, which 2 towers cannot share"), "{error}");
+}
+
+/// Bytes that the towers' networks ask to be sent, against the table.
+#[test]
+fn what_is_asked_for_in_a_step_is_what_the_table_says() {
+    const IMAGES: usize = 3;
+    let towers = split(&net(), 2).unwrap();
+    let (mut forward, mut backward) = (0, 0);
+    for spec in &towers.specs {
+        let mut planner = Planner::new();
+        let network = Network::plan(spec, IMAGES, Mode::Train, &mut planner, 1).unwrap();
+        assert!(network.is_tower());
+        let mut device = Device::cpu(1);
+        device.reserve(planner.total()).unwrap();
+        // Every tower sends what it has to each of the others.
+        let sent = |crossing: Crossing| match crossing {
+            Crossing::Gather { own, .. } | Crossing::Sum { own, .. } => own.range().len(),
+            Crossing::Send { x, .. } => x.range().len(),
+            Crossing::Receive { .. } => 0,
+        };
+        let ran = network.forward_across(&mut device, Phase::Train, &mut |_, crossing| {
+            forward += sent(crossing);
+            Ok::<(), tensor::Error>(())
+        });
+        ran.unwrap();
+        let ran = network.backward_across(&mut device, &mut |_, crossing| {
+            backward += sent(crossing);
+            Ok::<(), tensor::Error>(())
+        });
+        ran.unwrap();
+    }
+    assert_eq!([forward, backward], [towers.bytes(IMAGES); 2]);
 }
