@@ -8,6 +8,7 @@
 //!   [`memory`]: the processes' peaks; [`epoch`]: an epoch with loading and augmentation
 //! * [`results`], [`baseline`]: numbers that are kept, and a run against an earlier one
 //! * [`ledger`]: tables, on the terminal and in BENCHMARKS.md; [`machine`]: where and when
+//! * [`loader_table`]: how fast images become batches, against torchvision and memcpy
 //!
 //! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
 //!
@@ -27,6 +28,8 @@ pub mod baseline;
 pub mod epoch;
 pub mod floor;
 pub mod ledger;
+mod loader_peer;
+pub mod loader_table;
 pub mod machine;
 pub mod memory;
 pub mod peaks;

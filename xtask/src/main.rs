@@ -7,6 +7,7 @@
 mod alexnet;
 mod bench;
 mod cargo;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -18,7 +19,9 @@ cargo xtask <word> [arguments]
 
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
   bench [--help]               time ops and steps, as one table
-  test                         everything that must hold: format, lints, docs, tidy, tests
+  fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
+  test [--long]                everything that must hold: format, lints, docs, tidy, tests;
+                               --long: and every resume point, a hundred kills, full disks
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
 
@@ -28,7 +31,8 @@ fn main() -> ExitCode {
     let rest: Vec<_> = words.collect();
     match word.to_str() {
         Some("bench") => bench::run(&rest),
-        Some("test") => test::run(),
+        Some("fuzz") => fuzz::run(&rest),
+        Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {
             print!("{HELP}");

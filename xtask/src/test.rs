@@ -1,6 +1,7 @@
 //! Everything that must hold before a change is one.
 
 use crate::{cargo, tidy};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,41 @@ const BEFORE_TIDY: &[Check] = &[
 ];
 const AFTER_TIDY: &[Check] =
     &[Check { name: "tests", cargo: &["test", "--workspace", "--locked"], env: None }];
+/// What the ordinary tests only sample: every resume point, a hundred kills, disks full at sixteen
+/// sizes. Each prints its number.
+const LONG: &[Check] = &[
+    Check {
+        name: "resume",
+        cargo: &["test", "-p", "alexnet-train", "--locked", "--", "--nocapture"],
+        env: Some(("ALEXNET_LONG", "1")),
+    },
+    Check {
+        name: "program",
+        cargo: &[
+            "test",
+            "-p",
+            "alexnet-trainer",
+            "--test",
+            "resume",
+            "--locked",
+            "--",
+            "--nocapture",
+        ],
+        env: Some(("ALEXNET_LONG", "1")),
+    },
+];
 
-/// Runs the checks, cheapest first, and stops at the first that fails.
-pub fn run() -> ExitCode {
+/// Runs the checks, cheapest first, and stops at the first that fails; with `--long` the campaign
+/// after them.
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let is_long = match arguments {
+        [] => false,
+        [word] if word == "--long" => true,
+        _ => {
+            eprintln!("xtask: `test` takes --long or nothing");
+            return ExitCode::from(2);
+        }
+    };
     let mut done: Vec<(&str, Duration)> = Vec::new();
     for check in BEFORE_TIDY {
         if let Err(code) = by_cargo(check, &mut done) {
@@ -41,7 +74,8 @@ pub fn run() -> ExitCode {
         return failed("tidy", 1);
     }
     done.push(("tidy", start.elapsed()));
-    for check in AFTER_TIDY {
+    let long = if is_long { LONG } else { &[] };
+    for check in AFTER_TIDY.iter().chain(long) {
         if let Err(code) = by_cargo(check, &mut done) {
             return code;
         }

@@ -76,11 +76,25 @@ impl Resizer {
     /// # Panics
     /// If a size is zero, the part leaves the square, or `into` is not of its size.
     pub fn square_crop(&mut self, from: &Image, side: usize, part: Rectangle, into: &mut [u8]) {
-        let inside = part.top + part.height <= side && part.left + part.width <= side;
-        assert!(inside, "{part:?} leaves a square of {side}");
-        let whole = shorter_side_to(side, (from.height, from.width));
-        let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
-        self.crop(from, whole, Rectangle { top, left, ..part }, into);
+        let (whole, part) = in_whole((from.height, from.width), side, part);
+        self.crop(from, whole, part, into);
+    }
+
+    /// The pixels of an image of `size` (height, width) that a part of its square is made of: what
+    /// lies elsewhere, [`square_crop`](Self::square_crop) does not look at.
+    ///
+    /// # Panics
+    /// If a size is zero, or the part leaves the square.
+    pub fn square_reach(size: (usize, usize), side: usize, part: Rectangle) -> Rectangle {
+        let (whole, part) = in_whole(size, side, part);
+        assert!(part.height > 0 && part.width > 0, "{part:?} is empty");
+        if whole == size {
+            return part;
+        }
+        let rows = taps::reach(size.0, whole.0, part.top, part.height);
+        let columns = taps::reach(size.1, whole.1, part.left, part.width);
+        let (top, left) = (rows.start, columns.start);
+        Rectangle { top, left, height: rows.len(), width: columns.len() }
     }
 
     /// Writes a part of `from` resized to `size` (height, width) into `into`; nothing else is
@@ -111,6 +125,16 @@ impl Resizer {
         let work = Passes { resizer: self, rows, stride, window, size, wanted, into };
         pulp::Arch::new().dispatch(work);
     }
+}
+
+/// The size of the whole image whose shorter side is `side`, and where a part of its centre square
+/// lies in it.
+fn in_whole(size: (usize, usize), side: usize, part: Rectangle) -> ((usize, usize), Rectangle) {
+    let inside = part.top + part.height <= side && part.left + part.width <= side;
+    assert!(inside, "{part:?} leaves a square of {side}");
+    let whole = shorter_side_to(side, size);
+    let (top, left) = (part.top + (whole.0 - side) / 2, part.left + (whole.1 - side) / 2);
+    (whole, Rectangle { top, left, ..part })
 }
 
 /// The work of [`Resizer::resample`], compiled for the widest vectors that the processor has. (What
@@ -276,6 +300,33 @@ mod tests {
             let mut square = Image::default();
             Resizer::default().square(&image, side, &mut square);
             prop_assert_eq!(square, centre);
+        }
+
+        /// What lies out of a part's reach may be anything.
+        #[test]
+        fn nothing_beyond_a_parts_reach_counts(
+            from in (1usize..50, 1usize..50),
+            side in 1usize..40,
+            corner: [u8; 2],
+            extent: [u8; 2],
+        ) {
+            let image = noise(from.0, from.1);
+            let (top, left) = (corner[0] as usize % side, corner[1] as usize % side);
+            let height = 1 + extent[0] as usize % (side - top);
+            let width = 1 + extent[1] as usize % (side - left);
+            let part = Rectangle { top, left, height, width };
+            let reach = Resizer::square_reach(from, side, part);
+            let mut other = Image::filled(from.0, from.1, [255; 3]);
+            for y in reach.top..reach.top + reach.height {
+                let start = (y * from.1 + reach.left) * 3;
+                let row = start..start + reach.width * 3;
+                other.pixels[row.clone()].copy_from_slice(&image.pixels[row]);
+            }
+            let mut crops = [vec![0; height * width * 3], vec![0; height * width * 3]];
+            for (image, crop) in [image, other].iter().zip(&mut crops) {
+                Resizer::default().square_crop(image, side, part, crop);
+            }
+            prop_assert_eq!(&crops[0], &crops[1]);
         }
 
         /// Nor must what a crop leaves out.

@@ -1,13 +1,21 @@
 //! From the bytes of a file to pixels.
 //!
 //! The first bytes decide what a file is; its name does not. What comes out is what Pillow's
-//! `convert("RGB")` makes of the same file, up to the rounding inside JPEG decoders: grey is spread
-//! over the three channels, CMYK (stored inverted, as all programs do) is multiplied by its black,
-//! palettes are looked up and transparency is dropped; 16 bits are rounded to 8.
+//! `convert("RGB")` makes of the same file: grey is spread over the three channels, CMYK (stored
+//! inverted, as all programs do) is multiplied by its black, palettes are looked up and
+//! transparency is dropped; 16 bits are rounded to 8.
+//!
+//! Plain JPEGs (sequential, grey or YCbCr: nearly all there are) are read by a decoder of our own,
+//! whose pixels are Pillow's bit for bit, and which makes only those that a crop shows. The others,
+//! and all that are damaged, are left to zune-jpeg, which rounds otherwise by a few levels. Which
+//! of them reads a file depends on its bytes alone. Where crops are taken, a plain JPEG is read
+//! down to the last row they need, so that damage below goes unnoticed if the file still has its
+//! end; all else (whole images, `prepare`, `verify`, statistics) reads files to the end.
 
 use crate::inspect::inspect;
+use crate::jpeg::{Extent, Jpeg};
 use crate::{Error, ReadBuffer, Result};
-use augment::Image;
+use augment::{Image, Rectangle, Resizer};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -31,7 +39,9 @@ pub fn read_square<'a>(
     side: usize,
     buffer: &'a mut ReadBuffer,
 ) -> Result<(&'a [u8], bool)> {
-    read_whole(path, buffer)?;
+    read_file(path, buffer)?;
+    let square = |size| Resizer::square_reach(size, side, Rectangle::whole((side, side)));
+    buffer.decode_part(square, Extent::Whole).map_err(|reason| Error::image(path, reason))?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
     buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
     Ok((&buffer.image.pixels, shorter < side))
@@ -42,20 +52,17 @@ pub fn read_square<'a>(
 /// # Errors
 /// If the file cannot be read, or holds no whole image that can be resized.
 pub fn read_whole(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
+    read_file(path, buffer)?;
+    buffer.decode().map_err(|reason| Error::image(path, reason))
+}
+
+/// Reads a file's bytes into `buffer.file`.
+pub(crate) fn read_file(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
     buffer.file.clear();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut buffer.file))
-        .map_err(|error| Error::image(path, error.to_string()))?;
-    decode_usable(&buffer.file, &mut buffer.decoded).map_err(|reason| Error::image(path, reason))
-}
-
-/// Decodes an image file's bytes, and makes sure that the image can be resized.
-///
-/// # Errors
-/// What is wrong with them, for [`Error::Image`].
-pub fn decode_usable(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
-    decode(bytes, into)?;
-    check_shape(into)
+        .map(drop)
+        .map_err(|error| Error::image(path, error.to_string()))
 }
 
 /// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its
@@ -84,15 +91,41 @@ pub(crate) fn is_usable(height: usize, width: usize) -> bool {
 /// # Errors
 /// What is wrong with them, for [`Error::Image`].
 pub fn decode(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+    decode_part(bytes, Rectangle::whole, Extent::Whole, &mut Jpeg::default(), into)
+}
+
+/// Decodes the part of an image that `part` chooses, told height and width; what the other pixels
+/// then hold is unspecified.
+pub(crate) fn decode_part(
+    bytes: &[u8],
+    part: impl FnOnce((usize, usize)) -> Rectangle,
+    extent: Extent,
+    jpeg: &mut Jpeg,
+    into: &mut Image,
+) -> std::result::Result<(), String> {
     match bytes {
         [] => Err("the file is empty".to_owned()),
-        [0xFF, 0xD8, 0xFF, ..] => decode_jpeg(bytes, into),
+        [0xFF, 0xD8, 0xFF, ..] => {
+            let part = |height, width| {
+                let is_plain = is_usable(height, width) && can_hold(bytes, height, width);
+                is_plain.then(|| part((height, width)))
+            };
+            match jpeg.decode(bytes, part, extent, into) {
+                Some(()) => Ok(()),
+                None => decode_any_jpeg(bytes, into),
+            }
+        }
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, into),
         _ => Err(format!("{}, and only JPEG and PNG can be read", guess(bytes))),
     }
 }
 
-fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+fn can_hold(bytes: &[u8], height: usize, width: usize) -> bool {
+    height * width <= JPEG_PIXELS_A_BYTE * bytes.len()
+}
+
+/// Decodes a JPEG of whatever kind, or says what is wrong with it.
+pub(crate) fn decode_any_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
     // Strict: by default the decoder fills what a truncated file lacks with grey and says nothing.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -104,7 +137,7 @@ fn decode_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String
     decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
     let (width, height) = decoder.dimensions().expect("the header has been read");
     check_size(height, width)?;
-    if height * width > JPEG_PIXELS_A_BYTE * bytes.len() {
+    if !can_hold(bytes, height, width) {
         let len = bytes.len();
         return Err(format!("no whole JPEG ({len} bytes cannot hold {width} x {height} pixels)"));
     }

@@ -73,6 +73,17 @@ pub enum Error {
         /// What happened to the first.
         first: Box<Error>,
     },
+    /// A read that did not come back within the loader's [`Patience`](crate::Patience).
+    #[error(
+        "{name}: no answer for {seconds} s; see whether the disk or the network it lies on has \
+         gone away, then start again"
+    )]
+    Stalled {
+        /// The image at hand.
+        name: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A worker panicked: a defect of this program (or of a decoder), met at a certain image.
     #[error(
         "{name}: reading it panicked ({message}); please report this, and remove the file to go on"

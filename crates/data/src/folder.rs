@@ -1,8 +1,10 @@
 //! Folders of images, one for each class.
 
-use crate::decode::{read_square, read_whole};
+use crate::decode::{read_file, read_square};
+use crate::jpeg::Extent;
+use crate::source::part_of;
 use crate::{Error, ReadBuffer, Result, Source};
-use augment::View;
+use augment::{Resizer, View};
 use random::Permutation;
 use std::ffi::OsStr;
 use std::fs;
@@ -233,7 +235,11 @@ impl Source for Folder {
         into: &mut [u8],
         buffer: &mut ReadBuffer,
     ) -> Result<()> {
-        read_whole(self.path(index), buffer)?;
+        read_file(self.path(index), buffer)?;
+        let part = part_of(views, size, self.size());
+        buffer
+            .decode_part(|whole| Resizer::square_reach(whole, self.side, part), Extent::Needed)
+            .map_err(|reason| Error::image(self.path(index), reason))?;
         if buffer.decoded.height.min(buffer.decoded.width) < self.side {
             self.first_enlarged.fetch_min(index, Ordering::Relaxed);
         }

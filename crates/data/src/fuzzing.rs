@@ -1,9 +1,12 @@
 //! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
 //! strangers' files. Each takes any bytes, must return, and checks what holds for any answer.
 
+use crate::jpeg::{Extent, Jpeg};
+use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
-use crate::{cifar, decode, ilsvrc, mat};
-use augment::{Image, Resizer};
+use crate::{cifar, decode, idx, ilsvrc, mat};
+use augment::{Image, Rectangle, Resizer};
+use std::path::Path;
 
 /// Walks through an archive, and through each member as if it were one.
 pub fn tar(bytes: &[u8]) {
@@ -49,6 +52,33 @@ pub fn jpeg_to_square(bytes: &[u8]) {
     }
 }
 
+/// Decodes a plain JPEG whole, and a part of it in the middle. What is taken must be taken by the
+/// decoder for all kinds, too.
+pub fn plain_jpeg(bytes: &[u8]) {
+    const MOST: usize = 1 << 22; // pixels: larger images only take time
+    let (mut jpeg, mut whole, mut part) = (Jpeg::default(), Image::default(), Image::default());
+    let all = |height: usize, width: usize| {
+        (height * width <= MOST).then_some(Rectangle { top: 0, left: 0, height, width })
+    };
+    let middle = |height: usize, width: usize| {
+        let (top, left) = (height / 3, width / 3);
+        let part = Rectangle { top, left, height: height.div_ceil(3), width: width.div_ceil(3) };
+        (height * width <= MOST).then_some(part)
+    };
+    let is_part = jpeg.decode(bytes, middle, Extent::Needed, &mut part).is_some();
+    if jpeg.decode(bytes, all, Extent::Whole, &mut whole).is_none() {
+        return;
+    }
+    assert!(is_part, "a part of a sound image is unsound");
+    let Rectangle { top, left, height, width } = middle(whole.height, whole.width).expect("again");
+    for (y, x) in (top..top + height).flat_map(|y| (left..left + width).map(move |x| (y, x))) {
+        assert_eq!(part.pixel(y, x), whole.pixel(y, x), "row {y}, column {x}");
+    }
+    let other = decode::decode_any_jpeg(bytes, &mut part);
+    let is_small = whole.height.max(whole.width) <= 16_384; // as `decode` sees to before
+    assert!(other.is_ok() || !is_small, "the other decoder says {other:?}");
+}
+
 /// Reads each of the lists that come with images.
 pub fn lists(bytes: &[u8]) {
     let _ = ilsvrc::lists::ground_truth(bytes);
@@ -56,4 +86,43 @@ pub fn lists(bytes: &[u8]) {
         assert!(!name.contains(['/', '\\', '\0']) && name != ".." && name != ".");
     }
     ilsvrc::lists::words(bytes);
+}
+
+/// Reads an array, plain and packed.
+pub fn idx(bytes: &[u8]) {
+    for name in ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"] {
+        let read = idx::read_array(Path::new(name), bytes);
+        assert!(read.is_err() || read.unwrap().len() <= 1 << 20, "more than was promised");
+    }
+}
+
+/// Reads a shard's index as it is, and with a checksum that is right: a change would not get past
+/// that. What is read is written as it was, but for the words that mean nothing.
+pub fn shard_index(bytes: &[u8]) {
+    let path = Path::new("train-000000.idx");
+    let sealed = [bytes, &crc32c::crc32c(bytes).to_le_bytes()].concat();
+    for bytes in [bytes, &sealed] {
+        let Ok(index) = Index::from_bytes(bytes, path) else { continue };
+        let inside =
+            index.entries.iter().all(|entry| entry.offset + u64::from(entry.len) <= index.tar_len);
+        assert!(inside, "an image outside its tar file");
+        assert_eq!(index.to_bytes().len(), bytes.len());
+        assert_eq!(Index::from_bytes(&index.to_bytes(), path), Ok(index));
+    }
+}
+
+/// Reads a prepared folder's description.
+pub fn dataset_json(bytes: &[u8]) {
+    if let Ok(about) = About::from_bytes(bytes, Path::new("dataset.json")) {
+        assert!(about.side > 0 && !about.classes.is_empty(), "sizes that are zero");
+    }
+}
+
+/// Looks for the samples of a tar file in webdataset's layout.
+pub fn webdataset(bytes: &[u8]) {
+    let end = bytes.len() as u64;
+    for sample in webdataset::scan(bytes, Path::new("train-000000.tar")).unwrap_or_default() {
+        assert!(sample.image.offset + sample.image.len <= end, "an image outside its tar file");
+        assert!(sample.label < webdataset::LARGEST_LABEL, "a label beyond all classes");
+    }
 }

@@ -157,9 +157,14 @@ impl Array {
     /// Reads the header, and compares it with the file's length.
     fn open(path: &Path) -> Result<Array> {
         let io = |error| Error::io(path, &error);
-        let wrong = |problem: String| Error::layout(path, problem, REMEDY);
         let file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
+        Array::of(path, file, len)
+    }
+
+    /// Reads the header of what comes from `file`, `len` bytes in all.
+    fn of(path: &Path, file: impl Read + 'static, len: u64) -> Result<Array> {
+        let wrong = |problem: String| Error::layout(path, problem, REMEDY);
         let is_packed = path.extension().is_some_and(|end| end == "gz");
         let mut reader: Box<dyn Read> = match is_packed {
             true => Box::new(MultiGzDecoder::new(file)),
@@ -288,6 +293,19 @@ impl Source for Idx {
         }
         vec![format!("images of {height} x {width} pixels are resized to {side} x {side}")]
     }
+}
+
+/// For fuzzing: a file's bytes as images and as labels. Returns the elements, if the header
+/// promises no more than a megabyte of them.
+pub(crate) fn read_array(path: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
+    let file = std::io::Cursor::new(bytes.to_vec());
+    let mut array = Array::of(path, file, bytes.len() as u64)?;
+    let _ = array.image_shape();
+    if array.elements().expect("as `of` found them") <= 1 << 20 {
+        array.read()?;
+        let _ = count_classes(&array);
+    }
+    Ok(array.bytes)
 }
 
 #[cfg(test)]

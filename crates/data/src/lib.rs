@@ -17,6 +17,7 @@
 //! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
 //!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
+//! * [`fingerprint`](fn@fingerprint): whether a set is the one it was
 //! * [`Statistics`]: the mean image and the colours' principal components
 //! * [`Error`]: what can go wrong, with a path and what to do
 //!
@@ -41,12 +42,14 @@ mod error;
 mod fake;
 #[cfg(test)]
 mod faulty;
+mod fingerprint;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod idx;
 pub mod ilsvrc;
 pub mod inspect;
+mod jpeg;
 mod loader;
 pub mod mat;
 mod memory;
@@ -65,9 +68,10 @@ pub mod verify;
 pub use cifar::Cifar;
 pub use error::{Error, Result};
 pub use fake::Fake;
+pub use fingerprint::fingerprint;
 pub use folder::Folder;
 pub use idx::Idx;
-pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Plan, Views, bad_limit};
+pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, open, stored_side};
 pub use prepare::{PrepareOptions, prepare};

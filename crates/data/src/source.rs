@@ -1,6 +1,8 @@
 //! Where images come from.
 
 use crate::Result;
+use crate::decode;
+use crate::jpeg::{Extent, Jpeg};
 use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
 
@@ -102,9 +104,35 @@ pub struct ReadBuffer {
     pub resizer: Resizer,
     /// A row of colours before they are rounded.
     pub row: Vec<f32>,
+    /// Kept from image to image.
+    pub(crate) jpeg: Jpeg,
+}
+
+/// The part of an image of `whole` (height, width) in which `views` lie.
+pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize)) -> Rectangle {
+    match *views {
+        [View { top, left, .. }] => Rectangle { top, left, height: size.0, width: size.1 },
+        _ => Rectangle::whole(whole),
+    }
 }
 
 impl ReadBuffer {
+    /// Decodes `file` into `decoded`, and makes sure that the image can be resized.
+    pub(crate) fn decode(&mut self) -> std::result::Result<(), String> {
+        self.decode_part(Rectangle::whole, Extent::Whole)
+    }
+
+    /// The same of a part that `part` chooses, told height and width; what the other pixels then
+    /// hold is unspecified.
+    pub(crate) fn decode_part(
+        &mut self,
+        part: impl FnOnce((usize, usize)) -> Rectangle,
+        extent: Extent,
+    ) -> std::result::Result<(), String> {
+        decode::decode_part(&self.file, part, extent, &mut self.jpeg, &mut self.decoded)?;
+        decode::check_shape(&self.decoded)
+    }
+
     /// Crops of the square in the centre of `decoded`, its shorter side resized to `side`. Of a
     /// single crop no other pixel is computed.
     pub(crate) fn square_crops(
@@ -114,9 +142,8 @@ impl ReadBuffer {
         size: (usize, usize),
         into: &mut [u8],
     ) {
-        if let [view] = views {
-            let (View { top, left, .. }, (height, width)) = (*view, size);
-            let part = Rectangle { top, left, height, width };
+        if let [_] = views {
+            let part = part_of(views, size, (side, side));
             self.resizer.square_crop(&self.decoded, side, part, into);
         } else {
             self.resizer.square(&self.decoded, side, &mut self.image);

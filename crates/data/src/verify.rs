@@ -4,7 +4,6 @@ use crate::collection::{Collection, Item, Place};
 use crate::decode;
 use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks};
 use crate::{Error, ReadBuffer, Result, Source, parallel};
-use augment::Image;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -134,17 +133,17 @@ pub fn collection(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Report {
     let items: Vec<&Item> = collection.train.iter().chain(&collection.test).collect();
-    let examine = |desk: &mut Desk, index: usize| {
+    let examine = |desk: &mut ReadBuffer, index: usize| {
         let item: &Item = items[index];
-        let found = match collection.read(item, &mut desk.bytes) {
-            Ok(()) => examine(&item.name, &desk.bytes, options.smaller_than, &mut desk.image),
+        let found = match collection.read(item, &mut desk.file) {
+            Ok(()) => examine(&item.name, options.smaller_than, desk),
             Err(Error::Image { reason, .. }) => vec![(Kind::Unreadable, reason)],
             Err(error) => vec![(Kind::Unreadable, error.to_string())],
         };
         let name = |(kind, detail)| Finding { name: item.name.clone(), kind, detail };
         found.into_iter().map(name).collect()
     };
-    in_order(items.len(), options.threads, progress, Desk::default, examine)
+    in_order(items.len(), options.threads, progress, ReadBuffer::default, examine)
 }
 
 /// Looks at every file below a folder: those that may be images by their names, as
@@ -210,13 +209,6 @@ pub fn sizes(
     Ok(sizes.into_inner().expect("no panic").into_iter().flatten().collect())
 }
 
-/// What a thread keeps from file to file.
-#[derive(Default)]
-struct Desk {
-    bytes: Vec<u8>,
-    image: Image,
-}
-
 /// Does `work` on 0..`count` and puts what it finds in their order.
 fn in_order<S: Send>(
     count: usize,
@@ -239,25 +231,18 @@ fn in_order<S: Send>(
     Report { files: count, findings: found.into_iter().flat_map(|(_, f)| f).collect() }
 }
 
-/// What is to be said of a file's bytes.
-fn examine(
-    name: &str,
-    bytes: &[u8],
-    smaller_than: usize,
-    image: &mut Image,
-) -> Vec<(Kind, String)> {
-    let facts = inspect(bytes);
+/// What is to be said of the file in `buffer`.
+fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kind, String)> {
+    let facts = inspect(&buffer.file);
     // Decoders are other people's: one that panics is one more way for a file to be bad.
-    let decoded = catch_unwind(AssertUnwindSafe(|| {
-        decode::decode(bytes, image).and_then(|()| decode::check_shape(image))
-    }));
+    let decoded = catch_unwind(AssertUnwindSafe(|| buffer.decode()));
     let decoded = decoded.unwrap_or_else(|_| {
-        *image = Image::default();
+        *buffer = ReadBuffer { file: std::mem::take(&mut buffer.file), ..ReadBuffer::default() };
         Err("the decoder panicked; please report this".to_owned())
     });
     let mut found = Vec::new();
     if let Err(reason) = decoded {
-        found.push((failure(bytes, facts.as_ref().ok()), reason));
+        found.push((failure(&buffer.file, facts.as_ref().ok()), reason));
     }
     if let Ok(facts) = facts {
         remark(name, &facts, smaller_than, &mut found);

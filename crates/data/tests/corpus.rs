@@ -1,7 +1,13 @@
-//! More than a thousand image files that are broken in some way, or whole in an unusual one, made
+//! Thousands of image files that are broken in some way, or whole in an unusual one, made
 //! from a seed, each with what is to come of it.
 //!
 //! None may panic, take a second, or be reported otherwise by `verify` than by `decode`.
+
+#[path = "corpus/oddities.rs"]
+mod oddities;
+#[cfg(unix)]
+#[path = "corpus/places.rs"]
+mod places;
 
 use augment::Image;
 use data::{decode::decode, verify};
@@ -30,7 +36,7 @@ struct Case {
     outcome: Outcome,
 }
 
-const CUTS: usize = 40;
+const CUTS: usize = 64;
 const FLIPS: usize = 32;
 
 fn stream(index: usize) -> Stream {
@@ -256,6 +262,7 @@ fn corpus() -> Vec<Case> {
     damaged(&mut cases);
     strangers(&mut cases);
     bombs(&mut cases);
+    cases.extend(oddities::cases());
     cases
 }
 
@@ -284,7 +291,7 @@ fn complaint(case: &Case) -> Option<String> {
 #[test]
 fn every_file_comes_out_as_declared_within_a_second() {
     let cases = corpus();
-    assert!(cases.len() >= 1000, "{} cases", cases.len());
+    assert!(cases.len() >= 2500, "{} cases", cases.len());
     let complaints: Vec<String> = cases.iter().filter_map(complaint).collect();
     assert!(complaints.is_empty(), "{}\n{}", complaints.len(), complaints.join("\n"));
 }

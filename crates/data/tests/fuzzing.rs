@@ -1,11 +1,14 @@
 //! The fuzz targets without a fuzzer: seeded changes of valid inputs, and every input that is kept
 //! in `fuzz/corpus` and `fuzz/found`.
+//!
+//! With ALEXNET_FUZZ_SECONDS=N each target is given other changes for N seconds, as
+//! `cargo xtask fuzz` does where there is no fuzzer.
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use testkit::Miniature;
 use testkit::mat::Form;
 
@@ -33,10 +36,30 @@ fn run(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>], count: u32) {
     }
     seeds.iter().for_each(|seed| attempt(seed, "a valid input"));
     let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
-    for number in 0..count {
-        let input = chance.change(&seeds[number as usize % seeds.len()]);
-        attempt(&input, &format!("change {number}"));
+    let (long, began) = (seconds(), Instant::now());
+    if long.is_some() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        chance = Chance(now.as_nanos() as u64);
     }
+    let mut number = 0;
+    while long.map_or(number < count, |long| began.elapsed() < long) {
+        // Changes of changes, now and then, get further from what is valid.
+        let mut input = chance.change(&seeds[number as usize % seeds.len()]);
+        for _ in 0..if chance.below(4) == 0 { chance.below(4) } else { 0 } {
+            input = chance.change(&input);
+        }
+        attempt(&input, &format!("change {number}"));
+        number += 1;
+    }
+    if long.is_some() {
+        println!("fuzz {name}: {number} changed inputs, nothing found");
+    }
+}
+
+/// How long each target is given, if that was asked for.
+fn seconds() -> Option<Duration> {
+    let text = std::env::var("ALEXNET_FUZZ_SECONDS").ok()?;
+    Some(Duration::from_secs(text.parse().expect("ALEXNET_FUZZ_SECONDS is a number of seconds")))
 }
 
 /// The splitmix64 sequence.
@@ -91,8 +114,16 @@ impl Chance {
     }
 }
 
-/// Writes right checksums into whatever may be a header: a change would not get past them.
 fn tar_with_checksums(bytes: &[u8]) {
+    data::fuzzing::tar(&with_checksums(bytes));
+}
+
+fn webdataset_with_checksums(bytes: &[u8]) {
+    data::fuzzing::webdataset(&with_checksums(bytes));
+}
+
+/// Writes right checksums into whatever may be a header: a change would not get past them.
+fn with_checksums(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for block in bytes.as_chunks_mut::<512>().0 {
         if &block[257..262] == b"ustar" {
@@ -101,7 +132,7 @@ fn tar_with_checksums(bytes: &[u8]) {
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
-    data::fuzzing::tar(&bytes);
+    bytes
 }
 
 #[test]
@@ -164,4 +195,76 @@ fn jpeg_to_square() {
         include_bytes!("../fixtures/progressive.jpg").to_vec(),
     ];
     run("jpeg_to_square", data::fuzzing::jpeg_to_square, &seeds, 500);
+}
+
+#[test]
+fn idx() {
+    let array = |dims: &[u32], count: usize| {
+        let mut bytes = vec![0, 0, 8, dims.len() as u8];
+        bytes.extend(dims.iter().flat_map(|dim| dim.to_be_bytes()));
+        bytes.extend((0..count).map(|at| at as u8 % 3));
+        bytes
+    };
+    let mut seeds = vec![array(&[9], 9), array(&[2, 4, 5], 40), array(&[2, 4, 5, 3], 120)];
+    for number in 0..3 {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        std::io::Write::write_all(&mut packer, &seeds[number]).unwrap();
+        seeds.push(packer.finish().unwrap());
+    }
+    run("idx", data::fuzzing::idx, &seeds, 20_000);
+}
+
+#[test]
+fn shard_index() {
+    let entry = |number: u64| {
+        let (offset, label) = (512 + 2048 * number, number as u32 % 7);
+        data::shards::Entry { number, offset, len: 100, label, height: 4, width: 9, crc: label }
+    };
+    let index = |count| data::shards::Index {
+        tar_len: 1024 + 2048 * count,
+        tar_sha256: [7; 32],
+        entries: (0..count).map(entry).collect(),
+    };
+    let whole = index(3).to_bytes();
+    let open = whole[..whole.len() - 4].to_vec(); // the target writes the checksum
+    run("shard_index", data::fuzzing::shard_index, &[open, whole, index(0).to_bytes()], 30_000);
+}
+
+#[test]
+fn dataset_json() {
+    let seed = include_bytes!("../../../fuzz/corpus/dataset_json/raw.json");
+    data::shards::About::from_bytes(seed, Path::new("raw.json")).unwrap();
+    run("dataset_json", data::fuzzing::dataset_json, &[seed.to_vec()], 20_000);
+}
+
+#[test]
+fn webdataset() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in [
+        ("a/000.jpg", &b"image"[..]),
+        ("a/000.cls", b"4\n"),
+        ("b.png", b"another"),
+        ("b.json", br#"{"label": 5, "text": "a"}"#),
+        ("notes.txt", b"no image"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        builder.append_pax_extensions([("mtime", &b"1700000000.25"[..])]).unwrap();
+        builder.append_data(&mut header, name, content).unwrap();
+    }
+    let seed = builder.into_inner().unwrap();
+    run("webdataset", data::fuzzing::webdataset, std::slice::from_ref(&seed), 5_000);
+    run("webdataset", webdataset_with_checksums, &[seed], 15_000);
+}
+
+#[test]
+fn plain_jpeg() {
+    let seeds = [
+        include_bytes!("../fixtures/plain-444.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-422.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-420.jpg").to_vec(),
+        include_bytes!("../fixtures/plain-grey.jpg").to_vec(),
+        include_bytes!("../fixtures/coarse-420.jpg").to_vec(),
+    ];
+    run("plain_jpeg", data::fuzzing::plain_jpeg, &seeds, 10_000);
 }

@@ -8,7 +8,8 @@
 //! * [`preprocess`]: from pixels to the network's input
 //! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
 //!   on
-//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between
+//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]: two of them
+//!   in one pass
 //! * [`columns`]: channels cut apart and put together, for towers
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
@@ -43,6 +44,7 @@ pub mod gemm;
 pub mod linear;
 pub mod local;
 pub mod lrn;
+pub mod lrn_pool;
 pub mod pool;
 pub mod preprocess;
 pub mod sgd;

@@ -1,56 +1,114 @@
 //! Rewrites rows into fewer, faster ones that compute the same.
 //!
-//! Models are written for reading; what runs is decided here, and nowhere else.
+//! Models are written for reading; what runs is decided here, and nowhere else. Every rewrite saves
+//! passes over activations; the bits are those of the rows one by one.
+//!
+//! | rows | become | which saves |
+//! |---|---|---|
+//! | conv, local or linear, relu | one row | a pass forward |
+//! | conv, \[relu,\] lrn, pool | conv and one row | the normalised map and both gradients |
+//! | conv, relu, pool | the pool's gradient takes the ReLU's mask | a pass backward |
 
-use crate::rows::Row;
+use crate::rows::{Conv, LrnPool, Row};
 use crate::spec::Spec;
+use kernels::lrn_pool;
 
-/// The network as it runs: a ReLU right after a layer with weights becomes part of it, which saves
-/// a pass over the activations in each direction.
+/// The network as it runs.
 pub fn fuse(spec: &Spec) -> Spec {
     let mut rows: Vec<Row> = Vec::with_capacity(spec.rows.len());
     for row in &spec.rows {
-        match (row, rows.last_mut()) {
-            (Row::Relu(_), Some(Row::Conv(conv))) => conv.relu = true,
-            (Row::Relu(_), Some(Row::Local(local))) => local.relu = true,
-            (Row::Relu(_), Some(Row::Linear(linear))) => linear.relu = true,
+        match (row, &mut rows[..]) {
+            (Row::Relu(_), [.., Row::Conv(conv)]) => conv.relu = true,
+            (Row::Relu(_), [.., Row::Local(local)]) => local.relu = true,
+            (Row::Relu(_), [.., Row::Linear(linear)]) => linear.relu = true,
+            (Row::Pool(pool), [.., Row::Conv(conv), last @ Row::Lrn(_)]) => {
+                let &mut Row::Lrn(lrn) = &mut *last else { unreachable!() };
+                let (region, kind) = (lrn.region(), pool.kind());
+                if lrn_pool::Geometry::fits(region, lrn.size, conv.filters, kind) {
+                    *last = Row::LrnPool(LrnPool { lrn, pool: pool.clone() });
+                } else {
+                    rows.push(row.clone());
+                }
+            }
             _ => rows.push(row.clone()),
         }
     }
+    mask_gradients(&mut rows);
     Spec { rows, ..spec.clone() }
+}
+
+/// Gives the mask of a convolution's ReLU to the row that computes the gradient of its output.
+fn mask_gradients(rows: &mut [Row]) {
+    for at in 1..rows.len() {
+        if let [Row::Conv(conv @ Conv { relu: true, .. }), after] = &mut rows[at - 1..=at]
+            && let Row::Pool(pool) | Row::LrnPool(LrnPool { pool, .. }) = after
+        {
+            (conv.masked, pool.relu) = (true, true);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::window;
+    use crate::rows::{Lrn, window};
+
+    /// What a row is, in short, with what was fused into it.
+    fn kind(row: &Row) -> &'static str {
+        match row {
+            Row::Conv(conv) if conv.masked => "conv+relu, masked",
+            Row::Conv(conv) if conv.relu => "conv+relu",
+            Row::Conv(_) => "conv",
+            Row::Local(local) if local.relu => "local+relu",
+            Row::Linear(linear) if linear.relu => "linear+relu",
+            Row::Linear(_) => "linear",
+            Row::LrnPool(both) if both.pool.relu => "mask+lrn+pool",
+            Row::LrnPool(_) => "lrn+pool",
+            Row::Lrn(_) => "lrn",
+            Row::Pool(pool) if pool.relu => "mask+pool",
+            Row::Pool(_) => "pool",
+            Row::Relu(_) => "relu",
+            _ => "other",
+        }
+    }
+
+    fn kinds(spec: &Spec) -> Vec<&'static str> {
+        fuse(spec).rows.iter().map(kind).collect()
+    }
+
+    fn image() -> Spec {
+        Spec::image("net", 8, 8, 3)
+    }
 
     #[test]
     fn a_relu_joins_what_it_follows_and_nothing_else() {
-        let spec = Spec::image("net", 8, 8, 3)
-            .conv("conv1", 4, window(3))
-            .relu()
-            .pool(window(2))
-            .relu()
-            .local("local2", 4, window(3))
-            .relu()
-            .linear("fc2", 5)
-            .relu()
-            .linear("fc3", 2);
-        let fused = fuse(&spec);
-        let kinds: Vec<&str> = fused
-            .rows
-            .iter()
-            .map(|row| match row {
-                Row::Conv(conv) if conv.relu => "conv+relu",
-                Row::Local(local) if local.relu => "local+relu",
-                Row::Linear(linear) if linear.relu => "linear+relu",
-                Row::Linear(_) => "linear",
-                Row::Pool(_) => "pool",
-                Row::Relu(_) => "relu",
-                _ => "other",
-            })
-            .collect();
-        assert_eq!(kinds, ["conv+relu", "pool", "relu", "local+relu", "linear+relu", "linear"]);
+        let spec = image().conv("conv1", 4, window(3)).tanh().pool(window(2)).relu();
+        let spec = spec.local("local2", 4, window(2)).relu();
+        let spec = spec.linear("fc2", 5).relu().linear("fc3", 2);
+        let tail = ["local+relu", "linear+relu", "linear"];
+        assert_eq!(kinds(&spec), [&["conv", "other", "pool", "relu"][..], &tail].concat());
+    }
+
+    #[test]
+    fn normalisation_and_pooling_of_a_convolution_become_one_row() {
+        let conv = image().conv("conv1", 4, window(3));
+        assert_eq!(kinds(&conv.clone().lrn().pool(window(2)).relu()), ["conv", "lrn+pool", "relu"]);
+        let spec = conv.clone().relu().lrn().pool(window(2));
+        assert_eq!(kinds(&spec), ["conv+relu, masked", "mask+lrn+pool"]);
+        let apart = conv.clone().relu().lrn().average_pool(window(2));
+        assert_eq!(kinds(&apart), ["conv+relu", "lrn", "pool"]);
+        let within = Lrn { within_channel: true, ..Lrn::default() };
+        let apart = conv.clone().lrn_with(within).pool(window(2));
+        assert_eq!(kinds(&apart), ["conv", "lrn", "pool"]);
+        // The tanh's gradient needs its output, which must not be written over.
+        assert_eq!(kinds(&conv.tanh().lrn().pool(window(2))), ["conv", "other", "lrn", "pool"]);
+    }
+
+    #[test]
+    fn a_pool_masks_the_gradient_of_a_convolution() {
+        let spec = image().conv("conv1", 4, window(3)).relu().average_pool(window(2));
+        assert_eq!(kinds(&spec), ["conv+relu, masked", "mask+pool"]);
+        let spec = image().conv("conv1", 4, window(3)).pool(window(2)).relu();
+        assert_eq!(kinds(&spec), ["conv", "pool", "relu"]);
     }
 }

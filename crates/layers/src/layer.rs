@@ -8,6 +8,7 @@ pub(crate) mod exchange;
 mod linear;
 mod local;
 mod lrn;
+mod lrn_pool;
 mod pool;
 
 use crate::parameters::{Parameter, Role};
@@ -35,7 +36,8 @@ pub struct Wires {
     /// The gradient of its output, which the layer may overwrite. Absent in a network for
     /// inference.
     pub dy: Option<Slot>,
-    /// The gradient of its input; absent where nothing below learns.
+    /// The gradient of its input; absent where nothing below learns. It is `x` itself where the
+    /// layer writes over its input and nobody reads that any more.
     pub dx: Option<Slot>,
     /// Values and gradients of its parameters, in the order in which it names them.
     pub parameters: Vec<(Slot, Option<Slot>)>,
@@ -67,6 +69,17 @@ pub trait Layer: Debug + Send + Sync {
     /// If the device fails.
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()>;
 
+    /// Whether `backward` reads `y`.
+    fn reads_output(&self) -> bool {
+        true
+    }
+
+    /// Whether `backward` can write `dx` over `x`: then it is given no other place for it if the
+    /// row below does not read its output.
+    fn writes_over_input(&self) -> bool {
+        false
+    }
+
     /// Parameters, without their place in the block.
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
@@ -81,6 +94,11 @@ pub trait Layer: Debug + Send + Sync {
     /// How this row talks to other towers, if it does.
     fn exchange(&self) -> Option<Exchange> {
         None
+    }
+
+    /// Whether its output is the output of a ReLU.
+    fn rectifies(&self) -> bool {
+        false
     }
 
     /// Multiply-accumulates of the forward pass.
@@ -112,6 +130,7 @@ pub(crate) fn build(
         }
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
+        Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
         Row::Exchange(exchange) => Box::new(exchange::plan(*exchange, input)),
     })

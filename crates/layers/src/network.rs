@@ -43,8 +43,8 @@ pub struct PlannedRow {
 }
 
 impl Network {
-    /// Lays out `spec` for `images` images and a device with `threads` threads. Rows are fused
-    /// first.
+    /// Lays out `spec` for `images` images and a device with `threads` threads. Rows are
+    /// [fused](fuse) first.
     ///
     /// # Errors
     /// [`SpecError`] if rows do not fit together: it has the row's name and both shapes.
@@ -55,10 +55,25 @@ impl Network {
         planner: &mut Planner,
         threads: usize,
     ) -> std::result::Result<Network, SpecError> {
+        spec.describe()?;
+        Network::plan_as_written(&fuse(spec), images, mode, planner, threads)
+    }
+
+    /// [`plan`](Self::plan) without fusing rows: slower, for whoever wants to see every row's own
+    /// output, or to compare.
+    ///
+    /// # Errors
+    /// As `plan`.
+    pub fn plan_as_written(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
+        planner: &mut Planner,
+        threads: usize,
+    ) -> std::result::Result<Network, SpecError> {
         assert!(images > 0, "a network for no images");
         spec.describe()?;
-        let spec = fuse(spec);
-        let layers = build(&spec, images)?;
+        let layers = build(spec, images)?;
         let train = mode == Mode::Train;
 
         let entries = layers.iter().flat_map(|(_, layer)| layer.parameters()).collect();
@@ -170,6 +185,11 @@ impl PlannedRow {
         self.wires.dy.is_some()
     }
 
+    /// Whether its output is the output of a ReLU.
+    pub fn rectifies(&self) -> bool {
+        self.layer.rectifies()
+    }
+
     /// Its part of [`Network::forward`].
     ///
     /// # Errors
@@ -258,23 +278,31 @@ fn plan_forward(
     rows
 }
 
-/// Walks the rows backwards: claims a gradient for each input, and ends the lives of the row's
-/// output and of that output's gradient. Returns the slot of the output's gradient.
+/// Walks the rows backwards: finds a place for the gradient of each input, and ends the lives of
+/// the row's output and of that output's gradient. Returns the slot of the output's gradient.
 fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, threads: usize) -> Slot {
     let first = rows.iter().position(|row| row.learns).unwrap_or(rows.len());
     let output = rows.last().expect("a network has rows").wires.y;
     let d_output = planner.claim(DType::F32, output.shape());
     let mut dy = d_output;
-    for (idx, row) in rows.iter_mut().enumerate().skip(first).rev() {
-        let wires = &mut row.wires;
+    for idx in (first..rows.len()).rev() {
+        let input_is_free = idx > first && !rows[idx - 1].layer.reads_output();
+        let PlannedRow { layer, wires, dead_after_backward, .. } = &mut rows[idx];
         wires.dy = Some(dy);
-        wires.dx = (idx > first).then(|| planner.claim(DType::F32, wires.x.shape()));
+        wires.dx = match idx > first {
+            true if input_is_free && layer.writes_over_input() => Some(wires.x),
+            true => Some(planner.claim(DType::F32, wires.x.shape())),
+            false => None,
+        };
         // Gradients now lie where the forward pass had its scratch: backward has its own.
-        let scratch = planner.claim(DType::F32, Shape::from([row.layer.scratch(threads)]));
+        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(threads)]));
         wires.backward_scratch = scratch;
-        row.dead_after_backward = vec![scratch, dy, wires.y];
+        *dead_after_backward = vec![scratch, dy];
+        if wires.y != dy {
+            dead_after_backward.push(wires.y);
+        }
         dy = wires.dx.unwrap_or(dy);
-        row.dead_after_backward.iter().for_each(|&slot| planner.release(slot));
+        dead_after_backward.iter().for_each(|&slot| planner.release(slot));
     }
     d_output
 }

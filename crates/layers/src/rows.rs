@@ -32,6 +32,10 @@ pub enum Row {
     /// specifications.
     #[serde(skip)]
     Exchange(Exchange),
+    /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not written in
+    /// specifications.
+    #[serde(skip)]
+    LrnPool(LrnPool),
 }
 
 /// A row without settings.
@@ -63,13 +67,18 @@ pub struct Conv {
     #[serde(default, skip_serializing_if = "is_false")]
     pub direct: bool,
     /// The gradient of the input is summed over so many equal towers of filters, and then over the
-    /// towers: as devices do that have a tower each, and with their bits.
+    /// towers: as devices do that have a tower each, and with their bits. The outputs are computed
+    /// in the form that is fast for one of the towers.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub towers: usize,
     /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
     /// specifications.
     #[serde(skip)]
     pub relu: bool,
+    /// The row after it gives it a gradient that already has the ReLU's mask; set by
+    /// [`fuse`](crate::fuse), too.
+    #[serde(skip)]
+    pub masked: bool,
 }
 
 /// A locally connected layer: `filters` square windows at every pixel, with weights and biases of
@@ -193,6 +202,19 @@ pub struct Pool {
     /// source all do.
     #[serde(default, skip_serializing_if = "is_false")]
     pub first_tie: bool,
+    /// Its input came out of a ReLU, whose mask its gradient takes in the same pass; set by
+    /// [`fuse`](crate::fuse), not written in specifications.
+    #[serde(skip)]
+    pub relu: bool,
+}
+
+/// Normalisation, then pooling, of a convolution's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LrnPool {
+    /// The normalisation.
+    pub lrn: Lrn,
+    /// The pooling, with [`Pool::relu`] as if it stood alone.
+    pub pool: Pool,
 }
 
 impl Pool {

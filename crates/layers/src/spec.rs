@@ -82,7 +82,6 @@ impl Spec {
     pub fn conv(self, name: &str, filters: usize, window: Window) -> Spec {
         let Window { size: window, stride, pad, groups, direct, .. } = window;
         let name = name.to_string();
-        let (towers, relu) = (1, false);
         self.row(Row::Conv(Conv {
             name,
             filters,
@@ -91,8 +90,9 @@ impl Spec {
             pad,
             groups,
             direct,
-            towers,
-            relu,
+            towers: 1,
+            relu: false,
+            masked: false,
         }))
     }
 
@@ -147,7 +147,8 @@ impl Spec {
         let Window { size, stride, pad: Pad::Same(pad), ceil, .. } = window else {
             panic!("pooling pads all sides alike");
         };
-        self.row(Row::Pool(Pool { average, window: size, stride, pad, ceil, first_tie: false }))
+        let (window, first_tie, relu) = (size, false, false);
+        self.row(Row::Pool(Pool { average, window, stride, pad, ceil, first_tie, relu }))
     }
 
     /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
@@ -288,7 +289,7 @@ impl Spec {
                 Row::Relu(_) => format!("relu{number}"),
                 Row::Tanh(_) => format!("tanh{number}"),
                 Row::Logistic(_) => format!("logistic{number}"),
-                Row::Lrn(_) => format!("lrn{number}"),
+                Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
                 Row::Exchange(_) => format!("exchange{number}"),
@@ -317,6 +318,10 @@ fn summary(row: &Row) -> String {
         Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
         Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
         Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
+        Row::LrnPool(both) => {
+            let [lrn, pool] = [Row::Lrn(both.lrn), Row::Pool(both.pool.clone())];
+            format!("{}, then {}", summary(&lrn), summary(&pool))
+        }
         Row::Lrn(lrn) => {
             let (size, alpha) = (lrn.size, lrn.alpha);
             let terms =

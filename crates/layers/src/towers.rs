@@ -121,15 +121,12 @@ pub fn split(spec: &Spec, towers: usize) -> Result<Towers, SpecError> {
 /// As [`split`].
 pub fn on_one_device(spec: &Spec, towers: usize) -> Result<Spec, SpecError> {
     let split = split(spec, towers)?;
-    let meets = |layer: &String| {
-        let mut met = split.traffic.iter().map(|traffic| &traffic.to);
-        met.any(|name| name == layer) && !split.first_only.contains(layer)
-    };
+    let is_cut = |layer: &String| !split.first_only.contains(layer);
     let mut whole = spec.clone();
     for row in &mut whole.rows {
         match row {
-            Row::Conv(conv) if meets(&conv.name) => conv.towers = towers,
-            Row::Linear(linear) if meets(&linear.name) => linear.towers = towers,
+            Row::Conv(conv) if conv.groups == 1 && is_cut(&conv.name) => conv.towers = towers,
+            Row::Linear(linear) if is_cut(&linear.name) => linear.towers = towers,
             _ => {}
         }
     }
@@ -179,7 +176,10 @@ impl Cut<'_> {
                     }
                 };
                 let filters = share("filters", conv.filters)?;
-                Row::Conv(Conv { filters, groups, towers: 1, ..conv.clone() })
+                // With a stride, only a convolution without groups has another form; one device's
+                // has groups here.
+                let direct = conv.direct || (conv.groups > 1 && conv.stride > 1);
+                Row::Conv(Conv { filters, groups, direct, towers: 1, ..conv.clone() })
             }
             Row::Linear(linear) => {
                 let outputs = share("units", linear.outputs)?;
@@ -188,6 +188,11 @@ impl Cut<'_> {
             Row::Local(_) => {
                 let reason = "locally connected layers cannot be divided into towers; use a \
                               network without them, or one device";
+                return Err(self.refuse(name, reason.to_string()));
+            }
+            Row::LrnPool(_) | Row::Exchange(_) => {
+                let reason = "it is not a row as specifications have it: cut a network before its \
+                              rows are fused, and once";
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::Lrn(lrn) if divided && !lrn.within_channel => {

@@ -35,8 +35,12 @@ struct Built {
 /// The network with random parameters and random images.
 fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
     let mut planner = Planner::new();
+    let network = Network::plan(spec, images, mode, &mut planner, threads).unwrap();
+    filled(network, &planner, threads)
+}
+
+fn filled(network: Network, planner: &Planner, threads: usize) -> Built {
     let mut device = Device::cpu(threads);
-    let network = Network::plan(spec, images, mode, &mut planner, device.threads()).unwrap();
     device.reserve(planner.total()).unwrap();
     let mut draws = Stream::new(5, Purpose::Test, 0, 0);
     let mut normals =
@@ -104,7 +108,10 @@ fn gradients_equal_central_differences() {
 }
 
 fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
-    let mut built = built(spec, 3, Mode::Train, threads);
+    gradients_of(built(spec, 3, Mode::Train, threads))
+}
+
+fn gradients_of(mut built: Built) -> Vec<f32> {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|i| (i as f32).sin()).collect();
     built.device.upload(built.network.d_output.unwrap(), &upstream);
@@ -121,6 +128,55 @@ fn bits_do_not_depend_on_threads() {
         let more: Vec<u32> = gradients(&every_row(), threads).iter().map(|g| g.to_bits()).collect();
         assert!(one == more, "{threads} threads");
     }
+}
+
+/// The paper's first two layers in small, and a layer whose pool masks the gradient: fused, they
+/// give every gradient the bits of the rows one by one.
+#[test]
+#[rustfmt::skip]
+fn fused_rows_change_no_bit() {
+    let overlap = window(3).stride(2);
+    let towers = Lrn { towers: 2, divide_alpha: true, ..Lrn::default() };
+    let spec = Spec::image("fused", 31, 29, 3)
+        .conv("conv1", 16, window(3).pad(1)).relu().lrn().pool(overlap)
+        .conv("conv2", 24, window(3).pad(1).groups(2)).lrn_with(towers).pool(overlap).relu()
+        .conv("conv3", 8, window(3).pad(1)).relu().pool(overlap)
+        .linear("fc4", 12).relu().dropout(0.5)
+        .linear("fc5", 4);
+    let mut planner = Planner::new();
+    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, 2).unwrap();
+    assert_eq!(apart.rows().len(), spec.rows.len());
+    let apart = gradients_of(filled(apart, &planner, 2));
+    let fused = gradients(&spec, 2);
+    assert!(fused.iter().any(|gradient| *gradient != 0.0));
+    testkit::bits_equal(&fused, &apart, "fused");
+}
+
+/// The paper's network, 128 images, planned to train: beside parameters, gradients and velocities
+/// there is room for the input and every row's output, and little more, since gradients lie where
+/// activations have died.
+#[test]
+#[rustfmt::skip]
+fn training_takes_little_more_than_its_activations() {
+    let overlap = window(3).stride(2);
+    let spec = Spec::image("paper", 227, 227, 3)
+        .conv("conv1", 96, window(11).stride(4)).relu().lrn().pool(overlap)
+        .conv("conv2", 256, window(5).pad(2).groups(2)).relu().lrn().pool(overlap)
+        .conv("conv3", 384, window(3).pad(1)).relu()
+        .conv("conv4", 384, window(3).pad(1).groups(2)).relu()
+        .conv("conv5", 256, window(3).pad(1).groups(2)).relu().pool(overlap)
+        .linear("fc6", 4096).relu().dropout(0.5)
+        .linear("fc7", 4096).relu().dropout(0.5)
+        .linear("fc8", 1000);
+    let (mut planner, mut apart) = (Planner::new(), Planner::new());
+    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, 2).unwrap();
+    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, 2).unwrap();
+    let parameters = 3 * 4 * network.parameters.count();
+    let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
+    let activations = network.input.range().len() + outputs;
+    let (total, apart) = (planner.total(), apart.total());
+        assert!(total - parameters < activations / 100 * 130, "{total} {parameters} {activations}");
+    assert!(total < apart / 100 * 80, "{total} bytes fused, {apart} apart");
 }
 
 /// A network for inference reuses dead activations, yet computes the same.

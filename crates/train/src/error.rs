@@ -37,6 +37,18 @@ pub enum Error {
         hint: String,
     },
 
+    /// A parameter stopped being a number although the loss is one.
+    #[error(
+        "step {step}: {tensor} is not finite, although the loss is: a unit that is no number \
+         counts as zero after a ReLU. The learning rate is the likely cause: try a tenth (--lr)"
+    )]
+    NotFinite {
+        /// The step, counted from one.
+        step: u64,
+        /// `conv2.weight`, `the gradient of conv2.weight`.
+        tensor: String,
+    },
+
     /// A file of the run cannot be written.
     #[error("{path}: cannot write: {source}", path = path.display())]
     Write {
@@ -44,6 +56,42 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+
+    /// The disk is full.
+    #[error(
+        "{path}: no room: {needed} bytes are needed{free}; free some space, and the run goes on \
+         with --resume from what was saved last ({source})",
+        path = path.display(),
+        free = free.map_or_else(String::new, |free| format!(" and {free} are free"))
+    )]
+    NoRoom {
+        /// What was being written.
+        path: PathBuf,
+        /// Its size.
+        needed: u64,
+        /// Bytes that are free, where the system tells.
+        free: Option<u64>,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// No checkpoint of a run can be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Checkpoint {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+
+    /// A run cannot be resumed as something else.
+    #[error("{path}: {reason}", path = path.display())]
+    Resume {
+        /// The run's folder.
+        path: PathBuf,
+        /// What differs, a line each.
+        reason: String,
     },
 
     /// A file of weights cannot be used.

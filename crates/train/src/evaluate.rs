@@ -2,12 +2,13 @@
 //! paper), or nine (the 2012 source's way with CIFAR).
 
 use crate::metrics::Tally;
+use crate::observe::Observer;
 use crate::step::Step;
 use crate::{Result, Stop};
-use data::{IGNORED, Loader};
+use data::{Batch, IGNORED, Loaded, Loader};
 
-/// Tests on everything that `loader`, made for testing, has to give; `watch` hears of images done
-/// and of how many. `None` if a stop was asked for before the end.
+/// Tests on everything that `loader`, made for testing, has to give; `observer` hears of images
+/// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -15,42 +16,115 @@ pub fn evaluate(
     step: &mut Step,
     loader: &mut Loader,
     stop: &Stop,
-    watch: &mut dyn FnMut(u64, u64),
+    observer: &mut dyn Observer,
 ) -> Result<Option<Tally>> {
-    let views = loader.plan().views_per_image();
+    let mut room = vec![0.0; if views_of(loader) > 1 { step.images() * step.classes() } else { 0 }];
+    let views = views_of(loader);
+    run(step, loader, stop, observer, &mut |step, batch, tally| {
+        if views == 1 {
+            return tally;
+        }
+        step.probabilities(&mut room);
+        averaged(&room, batch, views, step.classes(), &mut |_| ())
+    })
+}
+
+/// A tested image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tested<'a> {
+    /// Its place in the source.
+    pub sample: u32,
+    /// Its class.
+    pub label: u32,
+    /// The probability of each class, averaged over its views.
+    pub probabilities: &'a [f64],
+}
+
+/// As [`evaluate`], and hands each image that could be read to `each`, in the source's order.
+///
+/// # Errors
+/// If the data cannot be read or the device fails.
+pub fn evaluate_each(
+    step: &mut Step,
+    loader: &mut Loader,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+    each: &mut dyn FnMut(Tested),
+) -> Result<Option<Tally>> {
+    let mut room = vec![0.0; step.images() * step.classes()];
+    let views = views_of(loader);
+    run(step, loader, stop, observer, &mut |step, batch, tally| {
+        step.probabilities(&mut room);
+        let from_views = averaged(&room, batch, views, step.classes(), each);
+        // Of one view the kernel's loss is exact where probabilities, being floats, are not.
+        if views == 1 { tally } else { from_views }
+    })
+}
+
+fn views_of(loader: &Loader) -> usize {
+    loader.plan().views_per_image()
+}
+
+type Count<'a> = dyn FnMut(&Step, &Batch, Tally) -> Tally + 'a;
+
+fn run(
+    step: &mut Step,
+    loader: &mut Loader,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+    count: &mut Count,
+) -> Result<Option<Tally>> {
     let images = loader.source().len() as u64;
-    let mut probabilities = vec![0.0; if views > 1 { step.images() * step.classes() } else { 0 }];
     let mut total = Tally::default();
+    let mut batches = 0;
     loader.start_at(0, 0);
-    while let Some(batch) = loader.next_batch()? {
+    while let Some(batch) = next_batch(loader, observer, stop)? {
         if stop.requested().is_some() {
             return Ok(None);
         }
         let tally = step.test(&batch)?;
-        if views > 1 {
-            step.probabilities(&mut probabilities);
-            let classes = step.classes();
-            total.add(averaged(&probabilities, &batch.labels, views, classes));
-        } else {
-            total.add(tally);
-        }
-        watch(total.images as u64, images);
+        total.add(count(step, &batch, tally));
+        batches += 1;
+        observer.testing(total.images as u64, images);
     }
-    Ok(Some(total))
+    // Whoever was called away from the wait for a batch has not seen all.
+    Ok((batches == loader.batches_per_epoch()).then_some(total))
+}
+
+/// The next batch; while it is waited for, `observer` hears of reads that take long. `None` after
+/// the last one, or once a stop is asked for.
+pub(crate) fn next_batch(
+    loader: &mut Loader,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Option<Loaded>> {
+    let batch = loader.next_batch_watched(&mut |stalled| {
+        stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
+        stop.requested().is_none()
+    })?;
+    Ok(batch)
 }
 
 /// The tally of whole images, each from the mean of its `count` rows of probabilities.
-fn averaged(probabilities: &[f32], labels: &[u32], count: usize, classes: usize) -> Tally {
+fn averaged(
+    probabilities: &[f32],
+    batch: &Batch,
+    count: usize,
+    classes: usize,
+    each: &mut dyn FnMut(Tested),
+) -> Tally {
     let mut total = Tally::default();
     let mut mean = vec![0.0; classes];
-    let views = probabilities.chunks_exact(count * classes).zip(labels.chunks_exact(count));
-    for (views, labels) in views.filter(|(_, labels)| labels[0] != IGNORED) {
+    let rows = batch.labels.chunks_exact(count).zip(batch.samples.chunks_exact(count));
+    let views = probabilities.chunks_exact(count * classes).zip(rows);
+    for (views, (labels, samples)) in views.filter(|(_, (labels, _))| labels[0] != IGNORED) {
         mean.fill(0.0);
         for view in views.chunks_exact(classes) {
             let terms = mean.iter_mut().zip(view);
             terms.for_each(|(mean, &p)| *mean += f64::from(p) / count as f64);
         }
         total.add(Tally::of_probabilities(&mean, labels[0] as usize));
+        each(Tested { sample: samples[0], label: labels[0], probabilities: &mean });
     }
     total
 }
@@ -66,9 +140,14 @@ mod tests {
         (0..9).for_each(|_| probabilities.extend([0.48f32, 0.52]));
         probabilities.extend([1.0f32, 0.0]);
         probabilities.extend([0.5f32; 20]); // padding
-        let mut labels = vec![0; 10];
-        labels.extend([IGNORED; 10]);
-        let tally = averaged(&probabilities, &labels, 10, 2);
+        let labels = [[0; 10], [IGNORED; 10]].concat();
+        let samples = [[7; 10], [IGNORED; 10]].concat();
+        let batch = Batch { labels, samples, ..Batch::default() };
+        let mut seen = Vec::new();
+        let mut each = |image: Tested| seen.push((image.sample, image.probabilities.to_vec()));
+        let tally = averaged(&probabilities, &batch, 10, 2, &mut each);
+        assert_eq!((seen.len(), seen[0].0), (1, 7));
+        assert!((seen[0].1[0] - 0.532).abs() < 1e-6, "{seen:?}");
         assert_eq!((tally.images, tally.top1_errors), (1.0, 0.0));
         assert!((tally.loss + 0.532f64.ln()).abs() < 1e-6, "{}", tally.loss);
     }

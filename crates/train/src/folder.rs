@@ -1,8 +1,12 @@
 //! A run's folder: what was asked for, where it ran, what it measured, what it learned.
 
+pub use crate::log::{LayerNumbers, Record};
+
+use crate::log::Log;
 use crate::{Error, Result, atomic, clock, metrics::Score};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,46 +20,18 @@ use std::time::SystemTime;
 /// | `env.json` | program, machine, data |
 /// | `run.json` | how the run stands: [`Status`] |
 /// | `metrics.jsonl` | a [`Record`] a line, written as it happens |
+/// | `metrics.csv`, `events.out.tfevents` | its numbers for spreadsheets and for TensorBoard |
+/// | `checkpoints/` | all that is needed to [go on](crate::checkpoint) |
 /// | `weights.safetensors` | what was learned |
+/// | `lock` | locked while a process trains here |
+///
+/// `run.json` is written after the files above it: a folder without it is one of a run that never
+/// began.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    metrics: File,
-}
-
-/// A line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Record {
-    /// Training steps since the last such line.
-    Train {
-        /// The last of them, counted from one.
-        step: u64,
-        /// Its epoch, counted from one.
-        epoch: u32,
-        /// Mean loss.
-        loss: f64,
-        /// Share of images not recognised, as the network was when it saw them.
-        top1_error: f64,
-        /// The recipe's learning rate times the schedule's factor.
-        rate: f64,
-        /// Training images a second.
-        images_per_s: f64,
-        /// Share of the time spent waiting for images.
-        data_wait: f64,
-    },
-    /// A pass over the validation set.
-    Validation {
-        /// Steps done.
-        step: u64,
-        /// Epochs done.
-        epoch: u32,
-        /// Its means.
-        #[serde(flatten)]
-        score: Score,
-        /// Seconds since training began.
-        seconds: f64,
-    },
+    log: Log,
+    _lock: File,
 }
 
 /// How a run stands.
@@ -89,6 +65,9 @@ pub struct Status {
     pub validation: Option<Score>,
     /// Why it failed.
     pub error: Option<String>,
+    /// How often it has been resumed.
+    #[serde(default)]
+    pub resumed: u32,
 }
 
 impl Status {
@@ -102,6 +81,7 @@ impl Status {
             epoch: 0,
             validation: None,
             error: None,
+            resumed: 0,
         }
     }
 }
@@ -123,17 +103,51 @@ impl RunFolder {
         Self::create(&runs.join(name))
     }
 
-    /// The folder that the user named: made if need be, and refused if it holds anything.
+    /// The folder that the user named: made if need be, and refused if it holds anything but the
+    /// traces of a run that never began.
     ///
     /// # Errors
     /// As [`check`](Self::check), and [`Error::Write`].
     pub fn create(path: &Path) -> Result<RunFolder> {
         Self::check(path)?;
         fs::create_dir_all(path).map_err(|source| Error::Write { path: path.into(), source })?;
-        let metrics = path.join("metrics.jsonl");
-        let opened = OpenOptions::new().append(true).create_new(true).open(&metrics);
-        let metrics = opened.map_err(|source| Error::Write { path: metrics, source })?;
-        Ok(RunFolder { path: path.into(), metrics })
+        Self::enter(path)
+    }
+
+    /// The folder of a run that is to be resumed. Its logs are as they were left: see
+    /// [`cut_back`](Self::cut_back).
+    ///
+    /// # Errors
+    /// [`Error::RunFolder`] if it is none, or if another process trains there; [`Error::Write`].
+    pub fn open(path: &Path) -> Result<RunFolder> {
+        Self::check_begun(path)?;
+        Self::enter(path)
+    }
+
+    /// Whether there is a run to be resumed.
+    ///
+    /// # Errors
+    /// [`Error::RunFolder`] if there is none.
+    pub fn check_begun(path: &Path) -> Result<()> {
+        match path.join("run.json").exists() {
+            true => Ok(()),
+            false => refuse(
+                path,
+                "no run has begun here (there is no run.json): name the folder of a run, or start \
+                 one with --run",
+            ),
+        }
+    }
+
+    /// Locks the folder and opens its logs.
+    fn enter(path: &Path) -> Result<RunFolder> {
+        let lock = lock(path)?;
+        for leftover in atomic::leftovers(path) {
+            let removed = fs::remove_file(&leftover);
+            removed.map_err(|source| Error::Write { path: leftover, source })?;
+        }
+        let as_they_are = Log::NAMES.map(|name| (name.to_string(), u64::MAX)).into();
+        Ok(RunFolder { path: path.into(), log: Log::open(path, &as_they_are)?, _lock: lock })
     }
 
     /// Whether [`create`](Self::create) would refuse the folder, before anything slow is done.
@@ -141,15 +155,16 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if it is not empty or no folder.
     pub fn check(path: &Path) -> Result<()> {
-        let refused =
-            |reason: &str| Err(Error::RunFolder { path: path.into(), reason: reason.to_string() });
-        match fs::read_dir(path).map(|entries| entries.count()) {
-            Ok(1..) => refused(
-                "the folder is not empty, and a run overwrites nothing: name another with --run, \
-                 or remove this one",
+        let is_late =
+            |entries: fs::ReadDir| entries.flatten().any(|entry| !is_before_the_beginning(&entry));
+        match fs::read_dir(path).map(is_late) {
+            Ok(true) => refuse(
+                path,
+                "the folder is not empty, and a run overwrites nothing: name another with \
+                     --run, go on with this one with --resume, or remove it",
             ),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                refused("this is a file; --run names a folder")
+                refuse(path, "this is a file; --run names a folder")
             }
             _ => Ok(()),
         }
@@ -177,15 +192,80 @@ impl RunFolder {
         self.write("run.json", (text + "\n").as_bytes())
     }
 
-    /// Appends a line to `metrics.jsonl`: one write, so that a line is there or is not.
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    /// [`Error::RunFolder`] if it cannot be understood.
+    pub fn read_status(&self) -> Result<Status> {
+        let path = self.path.join("run.json");
+        let text = fs::read_to_string(&path).map_err(|error| error.to_string());
+        let status = text.and_then(|text| {
+            serde_json::from_str(&text).map_err(|error| format!("cannot be understood: {error}"))
+        });
+        status.map_err(|reason| Error::RunFolder { path, reason })
+    }
+
+    /// Appends a line to `metrics.jsonl` and its kin: one write each, so that a line is there or is
+    /// not.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn record(&mut self, record: &Record) -> Result<()> {
-        let line = serde_json::to_string(record).expect("a record is plain data") + "\n";
-        let failed = |source| Error::Write { path: self.path.join("metrics.jsonl"), source };
-        self.metrics.write_all(line.as_bytes()).map_err(failed)
+        self.log.record(record)
     }
+
+    /// Takes out of the logs what was written after a checkpoint: those steps will be made again.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn cut_back(&mut self, lengths: &BTreeMap<String, u64>) -> Result<()> {
+        self.log = Log::open(&self.path, lengths)?;
+        Ok(())
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+fn refuse<T>(path: &Path, reason: &str) -> Result<T> {
+    Err(Error::RunFolder { path: path.into(), reason: reason.to_string() })
+}
+
+/// Whether a file is one of those that are written before a run has begun.
+fn is_before_the_beginning(entry: &fs::DirEntry) -> bool {
+    const EARLY: [&str; 4] = ["lock", "config.toml", "model.toml", "env.json"];
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    if name == "metrics.jsonl" && entry.metadata().is_ok_and(|file| file.len() > 0) {
+        return false; // somebody's results, whatever became of the rest
+    }
+    let early = EARLY.iter().chain(&Log::NAMES);
+    early.into_iter().any(|early| name == *early || name.starts_with(&format!("{early}.")))
+        || name.starts_with("run.json.")
+}
+
+/// Locks a folder for as long as the file is open, which no death of a process outlasts.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let failed = |source| Error::Write { path: folder.join("lock"), source };
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
+    let mut file = options.open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let who = fs::read_to_string(&path).unwrap_or_default();
+            let who = who.trim();
+            let reason = format!("another process trains here ({who}): wait for it, or stop it");
+            return refuse(folder, &reason);
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    file.set_len(0).map_err(failed)?;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let who = format!("process {} {}", std::process::id(), host.trim());
+    file.write_all(who.trim_end().as_bytes()).map_err(failed)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -201,9 +281,11 @@ mod tests {
     #[test]
     fn a_folder_in_use_is_refused_with_a_remedy() {
         let path = temporary("folder");
-        drop(RunFolder::create(&path).unwrap());
+        let folder = RunFolder::create(&path).unwrap();
+        folder.status(&Status::begun()).unwrap();
+        drop(folder);
         let error = RunFolder::create(&path).unwrap_err().to_string();
-        assert!(error.contains("not empty") && error.contains("--run"), "{error}");
+        assert!(error.contains("not empty") && error.contains("--resume"), "{error}");
         let error = RunFolder::create(&path.join("metrics.jsonl")).unwrap_err().to_string();
         assert!(error.contains("names a folder"), "{error}");
         fs::remove_dir_all(&path).unwrap();
@@ -219,21 +301,29 @@ mod tests {
     }
 
     #[test]
-    fn records_are_lines() {
-        let path = temporary("records");
-        let mut folder = RunFolder::create(&path).unwrap();
-        let score = Score { loss: 0.5, top1_error: 0.25, top5_error: 0.0, images: 8 };
-        let record = Record::Validation { step: 3, epoch: 1, score, seconds: 2.0 };
-        folder.record(&record).unwrap();
-        folder.record(&record).unwrap();
-        let text = fs::read_to_string(path.join("metrics.jsonl")).unwrap();
-        let lines: Vec<Record> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines, [record, record]);
-        assert!(
-            text.starts_with(r#"{"kind":"validation","step":3,"epoch":1,"loss":0.5"#),
-            "{text}"
-        );
+    fn one_process_trains_in_a_folder() {
+        let path = temporary("lock");
+        let folder = RunFolder::create(&path).unwrap();
+        folder.status(&Status::begun()).unwrap();
+        let error = RunFolder::open(&path).unwrap_err().to_string();
+        let me = format!("(process {}", std::process::id());
+        assert!(error.contains(&me) && error.contains("wait for it"), "{error}");
+        drop(folder);
+        let folder = RunFolder::open(&path).unwrap();
+        assert_eq!(folder.read_status().unwrap().resumed, 0);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_never_began_may_begin_again_and_cannot_be_resumed() {
+        let path = temporary("never");
+        drop(RunFolder::create(&path).unwrap());
+        fs::write(path.join("config.toml.17.tmp"), "half").unwrap();
+        fs::write(path.join("env.json"), "{}").unwrap();
+        let error = RunFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("no run has begun here"), "{error}");
+        drop(RunFolder::create(&path).unwrap());
+        assert!(!path.join("config.toml.17.tmp").exists());
         fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -11,8 +11,11 @@
 //! * [`towers`]: a step on several devices, each with a part of the network
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
+//! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
+//! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
+//! * [`look`], [`stuck`]: norms, dead units; a loss that stays at chance
 //! * [`Error`]: what can go wrong
 //!
 //! ```
@@ -33,6 +36,7 @@
 //!     workers: 1,
 //!     max_steps: None,
 //!     validate_every: 1,
+//!     checkpoints: train::checkpoint::Policy::default(),
 //! };
 //! let plan = job.plan(1)?;
 //! assert!(plan.memory().total < 1 << 20); // known before the first step
@@ -47,21 +51,30 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod checkpoint;
 mod clock;
+mod disk;
 mod error;
 pub mod evaluate;
 mod finite;
 pub mod folder;
+mod log;
+pub mod look;
 pub mod metrics;
 pub mod observe;
+pub mod predictions;
+pub mod progress;
 pub mod recipe;
 pub mod recipes;
 pub mod run;
 pub mod schedule;
 pub mod step;
 mod stop;
+pub mod stuck;
+mod tensors;
 pub mod towers;
 pub mod weights;
 
+pub use disk::free_bytes;
 pub use error::{Error, Result};
 pub use stop::Stop;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Sums over images. Where several classes tie, credit is shared among them as in the 2012 source,
 /// so that a network that says nothing is right as often as chance.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Sum of -log p(label).
     pub loss: f64,

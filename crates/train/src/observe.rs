@@ -1,6 +1,8 @@
 //! What a run tells whoever watches it.
 
 use crate::metrics::{Score, Tally};
+use data::Stalled;
+use serde::{Deserialize, Serialize};
 
 /// Someone who watches a run. Called on the computing thread: be brief.
 pub trait Observer: Send {
@@ -17,6 +19,11 @@ pub trait Observer: Send {
     /// A validation is done.
     fn validation(&mut self, report: &ValidationReport) {
         let _ = report;
+    }
+
+    /// The run waits for an image that does not come.
+    fn stalled(&mut self, stalled: &Stalled) {
+        self.note(&stalled.to_string());
     }
 
     /// Something to say once.
@@ -74,8 +81,8 @@ pub struct ValidationReport {
 }
 
 /// Sums in which a step weighs less with every step that follows it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Recent {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
     tally: Tally,
     seconds: f64,
     wait: f64,

@@ -1,19 +1,21 @@
-//! The loop: epochs of steps, a validation after each, weights at the end.
+//! A run: what decides its bits, and how it begins, goes on and ends.
 
-use crate::evaluate::evaluate;
-use crate::folder::{Record, RunFolder, State, Status};
-use crate::metrics::{Score, Tally};
-use crate::observe::{Observer, Recent, StepReport, ValidationReport};
+mod training;
+
+use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};
+use crate::folder::{RunFolder, State, Status};
+use crate::metrics::Score;
+use crate::observe::Observer;
 use crate::recipe::{Mean, Recipe};
-use crate::schedule;
-use crate::step::{Plan, Step};
+use crate::step::Plan;
 use crate::weights::{About, Values, Weights};
 use crate::{Error, Result, Stop};
 use data::{Loader, Source, Statistics};
 use layers::{Mode, Spec};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tensor::Device;
+use training::Training;
 
 /// Everything that decides a run's bits, and how it is to be watched.
 #[derive(Clone)]
@@ -36,7 +38,12 @@ pub struct Job {
     pub max_steps: Option<u64>,
     /// Validate after every so many epochs, and after the last.
     pub validate_every: u32,
+    /// When it is saved.
+    pub checkpoints: Policy,
 }
+
+/// Differences that are listed one by one.
+const MOST_LINES: usize = 12;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +52,14 @@ pub struct Outcome {
     pub stopped: Option<usize>,
     /// Steps done.
     pub steps: u64,
-    /// Seconds of it all.
+    /// Of these, steps done by the processes before.
+    pub resumed_at: u64,
+    /// Seconds of it all, earlier processes included.
     pub seconds: f64,
-    /// Training images a second, validations not counted.
+    /// Seconds in which this process wrote logs, copied snapshots or waited for them to be written
+    /// instead of training.
+    pub bookkeeping_s: f64,
+    /// Training images a second of this process, validations not counted.
     pub images_per_s: f64,
     /// The last training steps.
     pub train: Score,
@@ -87,12 +99,48 @@ impl Job {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Outcome> {
-        let mut status = Status::begun();
+        self.go(plan, device, folder, (observer, stop), (Status::begun(), None))
+    }
+
+    /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
+    /// one, to the bits that an uninterrupted run would have come to.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`Error::Checkpoint`] if it is not this network's. Whether it is
+    /// this job's, [`check`](Self::check) says.
+    pub fn resume(
+        &self,
+        plan: Plan,
+        device: Device,
+        folder: &mut RunFolder,
+        (observer, stop): (&mut dyn Observer, &Stop),
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Outcome> {
+        let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
+        folder.cut_back(&lengths.unwrap_or_default())?;
+        let before = folder.read_status()?;
+        let (started, resumed) = (before.started, before.resumed + 1);
+        let status = Status { started, resumed, ..Status::begun() };
+        self.go(plan, device, folder, (observer, stop), (status, checkpoint))
+    }
+
+    fn go(
+        &self,
+        plan: Plan,
+        device: Device,
+        folder: &mut RunFolder,
+        (observer, stop): (&mut dyn Observer, &Stop),
+        (mut status, from): (Status, Option<Checkpoint>),
+    ) -> Result<Outcome> {
+        if let Some(checkpoint) = &from {
+            let progress = &checkpoint.progress;
+            (status.step, status.epoch) = (progress.step, progress.epoch);
+            status.validation = progress.validation.map(|(_, score)| score);
+        }
         folder.status(&status)?;
         let outcome = plan.open(device).and_then(|step| {
             step.enter(|step| {
-                let mut training = Training::new(self, step, folder, observer, stop, &mut status);
-                training.run()
+                Training::new(self, step, folder, (observer, stop), &mut status, from)?.run()
             })
         });
         match &outcome {
@@ -107,6 +155,68 @@ impl Job {
         }
         let told = folder.status(&status);
         outcome.and_then(|outcome| told.map(|()| outcome))
+    }
+
+    /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
+    /// have changed, and all that does not decide bits: threads, workers, logging. The learning
+    /// rate may if `new_rate` says that this is meant.
+    ///
+    /// # Errors
+    /// [`Error::Resume`], with a line for each difference.
+    pub fn check(&self, checkpoint: &Checkpoint, new_rate: bool) -> Result<()> {
+        let may_change =
+            |name: &str| name == "recipe.epochs" || (name == "recipe.rate" && new_rate);
+        let differences = checkpoint.identity.differences(&self.identity(), may_change);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> = differences.iter().map(|line| format!("  {line}")).collect();
+        if lines.len() > MOST_LINES {
+            let more = lines.split_off(MOST_LINES - 1).len();
+            lines.push(format!("  and {more} more"));
+        }
+        let about_rate = |line: &Difference| line.name == "recipe.rate";
+        let hint = match differences.iter().any(about_rate) {
+            true => " (a new learning rate is taken from --lr alone)",
+            false => "",
+        };
+        Err(Error::Resume {
+            path: checkpoint.path.clone(),
+            reason: format!(
+                "a run goes on as what it was, and this differs{hint}:\n{}\nWhat may change: \
+                 epochs, max_steps, threads, workers, device, checkpoints, logging; the rate with \
+                 --lr. Leave the rest out, or start a new run",
+                lines.join("\n")
+            ),
+        })
+    }
+
+    /// Everything that decides this run's bits.
+    pub fn identity(&self) -> Identity {
+        let table = |value| match value {
+            Ok(toml::Value::Table(table)) => table,
+            _ => unreachable!("recipes and networks are tables"),
+        };
+        let mut identity = Identity::default();
+        identity.insert("seed", self.seed);
+        identity.insert_table("recipe", table(toml::Value::try_from(&self.recipe)));
+        identity.insert_table("model", table(toml::Value::try_from(&self.spec)));
+        let (train, validation) = (&*self.train, &*self.validation);
+        identity.insert("data.classes", train.classes().len());
+        identity.insert("data.train", data::fingerprint(train));
+        identity.insert("data.validation", data::fingerprint(validation));
+        identity.insert("data.mean", digest(bytemuck::cast_slice(&self.statistics.mean)));
+        identity.insert("validate_every", self.validate_every);
+        identity
+    }
+
+    fn about(&self) -> About {
+        About {
+            format: Weights::FORMAT,
+            classes: self.train.classes().to_vec(),
+            input: self.recipe.input,
+            model: self.spec.clone(),
+        }
     }
 
     fn color_shift(&self, on: bool) -> Option<augment::ColorShift> {
@@ -138,225 +248,7 @@ impl Job {
     }
 }
 
-/// A run in progress.
-struct Training<'a> {
-    job: &'a Job,
-    step: Step,
-    train: Loader,
-    validation: Loader,
-    folder: &'a mut RunFolder,
-    observer: &'a mut dyn Observer,
-    stop: &'a Stop,
-    status: &'a mut Status,
-    schedule: schedule::State,
-    began: Instant,
-    recent: Recent,
-    /// Since the last line of metrics.
-    unrecorded: Sums,
-    /// Since the last validation.
-    unvalidated: Tally,
-    /// Of the whole run.
-    all: Sums,
-    validation_seconds: f64,
-    saved: Option<Instant>,
-}
-
-/// What a number of steps come to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    tally: Tally,
-    seconds: f64,
-    wait: f64,
-}
-
-impl Sums {
-    fn add(&mut self, tally: Tally, seconds: f64, wait: f64) {
-        self.tally.add(tally);
-        self.seconds += seconds;
-        self.wait += wait;
-    }
-
-    fn images_per_s(&self) -> f64 {
-        self.tally.images / self.seconds.max(1e-9)
-    }
-}
-
-impl<'a> Training<'a> {
-    /// Steps up to this one each have their own line of metrics; later, every tenth has.
-    const EVERY_STEP_UNTIL: u64 = 100;
-    /// Weights are written after a validation if they are at least this old.
-    const SAVE_AFTER: Duration = Duration::from_secs(60);
-
-    fn new(
-        job: &'a Job,
-        mut step: Step,
-        folder: &'a mut RunFolder,
-        observer: &'a mut dyn Observer,
-        stop: &'a Stop,
-        status: &'a mut Status,
-    ) -> Training<'a> {
-        step.initialize(&job.recipe, job.seed);
-        step.set_input(&job.mean().values, job.recipe.input.scale);
-        Training {
-            train: job.training_loader(),
-            validation: job.validation_loader(),
-            began: Instant::now(),
-            schedule: schedule::State::default(),
-            recent: Recent::default(),
-            unrecorded: Sums::default(),
-            unvalidated: Tally::default(),
-            all: Sums::default(),
-            validation_seconds: 0.0,
-            saved: None,
-            job,
-            step,
-            folder,
-            observer,
-            stop,
-            status,
-        }
-    }
-
-    fn run(&mut self) -> Result<Outcome> {
-        let epochs = self.epochs();
-        for epoch in 1..=epochs {
-            self.status.epoch = epoch;
-            self.epoch(epoch)?;
-            let last = epoch == epochs || self.status.step == self.steps();
-            if self.stop.requested().is_none() && (last || epoch % self.job.validate_every == 0) {
-                self.validate(epoch)?;
-            }
-            if last || self.stop.requested().is_some() {
-                break;
-            }
-        }
-        self.save()?;
-        Ok(Outcome {
-            stopped: self.stop.requested(),
-            steps: self.status.step,
-            seconds: self.began.elapsed().as_secs_f64(),
-            images_per_s: self.all.images_per_s(),
-            train: self.recent.score(),
-            validation: self.status.validation,
-        })
-    }
-
-    fn epoch(&mut self, epoch: u32) -> Result<()> {
-        let recipe = &self.job.recipe;
-        let setting = recipe.schedule.setting(&self.schedule, epoch);
-        self.step.set_rates(recipe, &setting);
-        self.train.set_color(self.job.color_shift(setting.color));
-        let rate = recipe.rate * setting.rate;
-        for _ in 0..self.train.batches_per_epoch() {
-            if self.stop.requested().is_some() || self.status.step == self.steps() {
-                break;
-            }
-            self.learn(epoch, rate)?;
-        }
-        Ok(())
-    }
-
-    /// One step and what is told of it.
-    fn learn(&mut self, epoch: u32, rate: f64) -> Result<()> {
-        let began = Instant::now();
-        let batch = self.train.next_batch()?.expect("training data have no end");
-        let wait = began.elapsed().as_secs_f64();
-        let tally = self.step.train(&batch, self.status.step + 1)?;
-        drop(batch);
-        let seconds = began.elapsed().as_secs_f64();
-
-        self.status.step += 1;
-        self.recent.add(tally, seconds, wait);
-        self.all.add(tally, seconds, wait);
-        self.unrecorded.add(tally, seconds, wait);
-        self.unvalidated.add(tally);
-        let step = self.status.step;
-        if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
-            let sums = std::mem::take(&mut self.unrecorded);
-            let Score { loss, top1_error, .. } = sums.tally.score();
-            let images_per_s = sums.images_per_s();
-            let data_wait = sums.wait / sums.seconds.max(1e-9);
-            self.folder.record(&Record::Train {
-                step,
-                epoch,
-                loss,
-                top1_error,
-                rate,
-                images_per_s,
-                data_wait,
-            })?;
-        }
-        self.report(epoch, rate);
-        Ok(())
-    }
-
-    fn report(&mut self, epoch: u32, rate: f64) {
-        let (step, steps, epochs) = (self.status.step, self.steps(), self.epochs());
-        let epochs_left = f64::from((epochs - epoch) / self.job.validate_every + 1);
-        let steps_left = (steps - step) as f64;
-        let Score { loss, top1_error, .. } = self.recent.score();
-        self.observer.step(&StepReport {
-            step,
-            steps,
-            epoch,
-            epochs,
-            loss,
-            top1_error,
-            rate,
-            images_per_s: self.recent.images_per_s(),
-            data_wait: self.recent.data_wait(),
-            eta_s: steps_left * self.recent.seconds_a_step()
-                + epochs_left * self.validation_seconds,
-        });
-    }
-
-    fn validate(&mut self, epoch: u32) -> Result<()> {
-        let began = Instant::now();
-        let observer = &mut *self.observer;
-        let mut watch = |done, of| observer.testing(done, of);
-        let tally = evaluate(&mut self.step, &mut self.validation, self.stop, &mut watch)?;
-        let Some(tally) = tally else { return Ok(()) }; // stopped half-way: no result
-        self.validation_seconds = began.elapsed().as_secs_f64();
-
-        let (score, step) = (tally.score(), self.status.step);
-        let seconds = self.began.elapsed().as_secs_f64();
-        self.schedule = self.job.recipe.schedule.remember(self.schedule, score.top1_error);
-        self.status.validation = Some(score);
-        self.folder.record(&Record::Validation { step, epoch, score, seconds })?;
-        self.folder.status(self.status)?;
-        let train_loss = std::mem::take(&mut self.unvalidated).score().loss;
-        let epochs = self.epochs();
-        let report = ValidationReport { step, epoch, epochs, score, train_loss, seconds };
-        self.observer.validation(&report);
-        if self.saved.is_none_or(|saved| saved.elapsed() > Self::SAVE_AFTER) {
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    fn save(&mut self) -> Result<()> {
-        let about = About {
-            format: Weights::FORMAT,
-            classes: self.job.train.classes().to_vec(),
-            input: self.job.recipe.input,
-            model: self.job.spec.clone(),
-        };
-        let parameters = &self.step.network().parameters;
-        let weights = Weights::of(self.step.device(), parameters, self.job.mean(), about);
-        weights.write(&self.folder.path().join("weights.safetensors"))?;
-        self.saved = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Epochs that will be begun.
-    fn epochs(&self) -> u32 {
-        let by_steps = self.steps().div_ceil(self.train.batches_per_epoch() as u64);
-        self.job.recipe.epochs.min(u32::try_from(by_steps).unwrap_or(u32::MAX))
-    }
-
-    /// Steps that will be made.
-    fn steps(&self) -> u64 {
-        let all = u64::from(self.job.recipe.epochs) * self.train.batches_per_epoch() as u64;
-        self.job.max_steps.unwrap_or(all).min(all)
-    }
+/// The first half of a SHA-256, in letters.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,12 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod across;
+mod look;
+
+pub use look::NoSuchLayer;
+
+use crate::checkpoint::Checkpoint;
+use crate::look::Look;
 use crate::recipe::{Mean, Recipe};
 use crate::schedule::Setting;
 use crate::towers::Link;
@@ -7,7 +14,7 @@ use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Mode, Network, Phase, Role, Spec};
+use layers::{Mode, Network, Phase, Role, Row, Spec};
 use std::path::Path;
 use tensor::{DType, Device, Planner, Shape, Slot};
 
@@ -65,7 +72,10 @@ impl Plan {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
         let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
-        let classes = spec.classes().ok(); // none where the classifier is on another tower
+        let classes = match spec.rows.last() {
+            Some(Row::Exchange(_)) => None, // the classifier is on another tower
+            _ => Some(spec.classes()?),
+        };
         let mut planner = Planner::new();
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
         // These live as long as the step; the network, planned after them, reuses its own as it
@@ -163,6 +173,32 @@ impl Step {
         weights.upload(&mut self.device, &self.plan.network.parameters, path)
     }
 
+    /// Takes parameters and velocities as a checkpoint has them.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if they are not this network's.
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, seed: u64) -> Result<()> {
+        self.seed = seed;
+        let parameters = &self.plan.network.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let (value, velocity) = checkpoint.parameter(entry)?;
+            self.device.upload(parameters.value(idx), value);
+            let slot = parameters.velocity(idx).expect("a network planned for training");
+            self.device.upload(slot, velocity);
+        }
+        Ok(())
+    }
+
+    /// Copies all parameters and velocities, each as one block.
+    pub(crate) fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) {
+        let parameters = &self.plan.network.parameters;
+        let from = parameters.velocities.expect("a network planned for training");
+        for (slot, into) in [(parameters.values, values), (from, velocities)] {
+            into.resize(slot.len(), 0.0);
+            self.device.download_into(slot, into);
+        }
+    }
+
     /// Sets what is subtracted from every image, and what the difference is multiplied by.
     ///
     /// # Panics
@@ -188,6 +224,18 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
+        self.learn(batch, step, None)
+    }
+
+    /// [`train`](Self::train), looking closely: that takes time, and still allocates nothing.
+    ///
+    /// # Errors
+    /// As `train`.
+    pub fn train_and_look(&mut self, batch: &Batch, step: u64, look: &mut Look) -> Result<Tally> {
+        self.learn(batch, step, Some(look))
+    }
+
+    fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
         self.load(batch);
         let Plan { network, slots, .. } = &self.plan;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
@@ -196,7 +244,7 @@ impl Step {
         let d_output = network.d_output.expect("a network planned for training");
 
         preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        forward(device, network, Phase::Train, self.link.as_mut())?;
+        across::forward(device, network, Phase::Train, self.link.as_mut())?;
         let logits = network.output;
         if let Some(loss) = loss {
             let (labels, tally) = (slots.labels, slots.tally);
@@ -206,13 +254,14 @@ impl Step {
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
         }
-        match &mut self.link {
-            None => network.backward(&mut self.device)?,
-            Some(link) => network.backward_across(&mut self.device, &mut |device, crossing| {
-                link.cross(device, crossing)
-            })?,
+        if let Some(look) = &mut look {
+            look.after_forward(&self.device, network);
         }
+        across::backward(&mut self.device, network, self.link.as_mut())?;
         self.update()?;
+        if let Some(look) = look {
+            look.after_update(&self.device, self.network());
+        }
         Ok(tally)
     }
 
@@ -225,7 +274,7 @@ impl Step {
         self.load(batch);
         let (Plan { network, slots, loss, .. }, device) = (&self.plan, &mut self.device);
         preprocess(device, &self.plan.preprocess, slots, network.input)?;
-        forward(device, network, Phase::Test, self.link.as_mut())?;
+        across::forward(device, network, Phase::Test, self.link.as_mut())?;
         let (logits, labels) = (network.output, slots.labels);
         if let Some(loss) = loss {
             softmax_loss::forward(device, loss, logits, labels, slots.probabilities, slots.tally)?;
@@ -302,11 +351,6 @@ impl Step {
         self.plan.memory()
     }
 
-    /// Makes this one of several towers.
-    pub(crate) fn set_link(&mut self, link: Link) {
-        self.link = Some(link);
-    }
-
     /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
     pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
         match &self.device {
@@ -315,21 +359,6 @@ impl Step {
                 pool.install(|| work(self))
             }
             Device::Cuda(_) => work(self),
-        }
-    }
-}
-
-fn forward(
-    device: &mut Device,
-    network: &Network,
-    phase: Phase,
-    link: Option<&mut Link>,
-) -> Result<()> {
-    match link {
-        None => Ok(network.forward(device, phase)?),
-        Some(link) => {
-            let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
-            network.forward_across(device, phase, &mut cross)
         }
     }
 }

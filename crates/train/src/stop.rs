@@ -1,12 +1,14 @@
-//! A request to stop, seen by everything that loops or waits.
+//! Requests from outside, to stop or to write a checkpoint: seen by everything that loops or waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A flag that a signal handler raises; zero means: go on.
+/// Flags that a signal handler raises.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
+    /// Zero means: go on.
     signal: Arc<AtomicUsize>,
+    checkpoint: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -31,5 +33,20 @@ impl Stop {
     /// The word that a signal handler writes the signal's number into.
     pub fn word(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.signal)
+    }
+
+    /// Asks for a checkpoint after the step in hand.
+    pub fn request_checkpoint(&self) {
+        self.checkpoint.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a checkpoint has been asked for since this was asked last.
+    pub fn take_checkpoint_request(&self) -> bool {
+        self.checkpoint.swap(false, Ordering::SeqCst)
+    }
+
+    /// The flag that a signal handler raises to ask for a checkpoint.
+    pub fn checkpoint_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.checkpoint)
     }
 }

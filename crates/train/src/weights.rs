@@ -3,18 +3,21 @@
 //! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
 //! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
 //! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
-//! the classes and the input. One entry, because the format keeps entries in no order, and equal
-//! runs should give equal files.
+//! the classes and the input. A [checkpoint](crate::checkpoint) is such a file with more in it, and
+//! can be read as one.
 
 use crate::recipe::Input;
+use crate::tensors::{Contents, Read, Tensor};
 use crate::{Error, Result, atomic};
 use layers::{Parameters, Spec};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use tensor::Device;
+
+/// Before a parameter's name: its velocity.
+pub(crate) const VELOCITY: &str = "velocity.";
 
 /// A trained network outside any device.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,21 +93,26 @@ impl Weights {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`], [`Error::NoRoom`].
     pub fn write(&self, path: &Path) -> Result<()> {
         atomic::write(path, &self.to_bytes())
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
-        let views = named.chain([("input.mean", &self.mean)]).map(|(name, tensor)| {
-            let bytes = bytemuck::cast_slice(&tensor.values);
-            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-            (name, view.expect("as many numbers as the shape says"))
-        });
-        let about = toml::to_string(&self.about).expect("only strings, numbers and lists");
-        let metadata = HashMap::from([("alexnet".to_string(), about)]);
-        safetensors::serialize(views, Some(metadata)).expect("names and sizes fit the format")
+        let tensors =
+            [("input.mean", &self.mean)].into_iter().chain(named).map(|(name, tensor)| {
+                let Values { shape, values } = tensor;
+                Tensor { name: name.to_string(), shape, values }
+            });
+        let contents = Contents {
+            metadata: BTreeMap::from([("alexnet", self.about.to_toml())]),
+            tensors: tensors.collect(),
+            checked: false,
+        };
+        let mut bytes = Vec::new();
+        contents.write(&mut bytes).expect("memory takes what is written to it");
+        bytes
     }
 
     /// Reads a file.
@@ -118,10 +126,26 @@ impl Weights {
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Weights, String> {
-        let damaged = |error| format!("this is not an intact safetensors file ({error})");
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        let about = header.metadata().as_ref().and_then(|entries| entries.get("alexnet"));
-        let about = about.ok_or(
+        let read = Read::from_bytes(bytes)?;
+        let about = About::from_metadata(&read.metadata)?;
+        let mut tensors = read.tensors;
+        tensors.retain(|name, _| !name.starts_with(VELOCITY)); // a checkpoint has these, too
+        let mean = tensors.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
+        let mut parameters: Vec<_> = tensors.into_iter().collect();
+        parameters.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Weights { about, mean, parameters })
+    }
+}
+
+impl About {
+    pub(crate) fn to_toml(&self) -> String {
+        toml::to_string(self).expect("only strings, numbers and lists")
+    }
+
+    pub(crate) fn from_metadata(
+        metadata: &HashMap<String, String>,
+    ) -> std::result::Result<About, String> {
+        let about = metadata.get("alexnet").ok_or(
             "the file says nothing about its network (metadata `alexnet`): it was not written by \
              this program",
         )?;
@@ -131,24 +155,8 @@ impl Weights {
             let (theirs, ours) = (about.format, Weights::FORMAT);
             return Err(format!("it is of format {theirs}, and this program reads {ours}"));
         }
-        let mut tensors = HashMap::new();
-        for (name, view) in SafeTensors::deserialize(bytes).map_err(damaged)?.iter() {
-            tensors.insert(name.to_string(), floats(name, &view)?);
-        }
-        let mean = tensors.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
-        let mut parameters: Vec<_> = tensors.into_iter().collect();
-        parameters.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Weights { about, mean, parameters })
+        Ok(about)
     }
-}
-
-fn floats(name: &str, view: &TensorView<'_>) -> std::result::Result<Values, String> {
-    if view.dtype() != Dtype::F32 {
-        return Err(format!("`{name}` holds {:?}, and this program reads F32", view.dtype()));
-    }
-    let words = view.data().chunks_exact(4);
-    let values = words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    Ok(Values { shape: view.shape().to_vec(), values })
 }
 
 #[cfg(test)]
@@ -185,7 +193,9 @@ mod tests {
             let error = Weights::from_bytes(&bytes[..cut]).unwrap_err();
             assert!(error.contains("not an intact"), "{cut}: {error}");
         }
-        let foreign = safetensors::serialize(Vec::<(&str, TensorView)>::new(), None).unwrap();
+        let foreign =
+            safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView)>::new(), None)
+                .unwrap();
         let error = Weights::from_bytes(&foreign).unwrap_err();
         assert!(error.contains("not written by this program"), "{error}");
         let error = Weights::read(Path::new("/no/such.safetensors")).unwrap_err().to_string();

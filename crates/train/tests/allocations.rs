@@ -3,6 +3,7 @@
 use data::Batch;
 use layers::Mode;
 use tensor::Device;
+use train::look::Look;
 use train::recipe::Mean;
 use train::schedule::State;
 use train::step::Plan;
@@ -39,6 +40,11 @@ fn a_step_allocates_nothing() {
             step.test(&batch).unwrap();
         });
         assert_eq!(during, 0);
+        let mut look = Look::new(step.network());
+        let during = testkit::allocations_during(|| {
+            step.train_and_look(&batch, 9, &mut look).unwrap();
+        });
+        assert_eq!(during, 0, "a closer look allocates");
         // The counter counts.
         assert_ne!(testkit::allocations_during(|| drop(vec![0u8; 100])), 0);
     });

@@ -5,6 +5,7 @@ use layers::{Mode, Spec, window};
 use random::{Purpose, Stream};
 use tensor::Device;
 use train::Error;
+use train::look::Look;
 use train::recipe::{Init, Input, Layer, Mean, Recipe};
 use train::recipes;
 use train::schedule::State;
@@ -138,4 +139,52 @@ fn the_plan_says_what_it_takes() {
     assert_eq!(train.total, train.parameters + train.activations);
     assert!(infer.activations < train.activations);
     assert!(plan(2 * IMAGES, Mode::Train).activations > train.activations);
+}
+
+#[test]
+fn a_closer_look_changes_nothing_and_sees_what_is_there() {
+    let (mut plain, mut looking, batch) = (step(0.01), step(0.01), batch());
+    let mut look = Look::new(looking.network());
+    for number in 1..4 {
+        let seen = looking.train_and_look(&batch, number, &mut look).unwrap();
+        assert_eq!(seen, plain.train(&batch, number).unwrap());
+    }
+    let names: Vec<&str> = look.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["conv1", "conv2", "fc3", "fc4"]);
+    let (parameters, device) = (&looking.network().parameters, looking.device());
+    let norm = |slot| {
+        let values = device.download::<f32>(slot);
+        values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    };
+    for (layer, idx) in look.layers.iter().zip([0, 2, 4, 6]) {
+        let weight = norm(parameters.value(idx));
+        let ratio = norm(parameters.velocity(idx).unwrap()) / weight;
+        let gradient = norm(parameters.gradient(idx).unwrap());
+        for (seen, expected) in [
+            (layer.weight_norm, weight),
+            (layer.gradient_norm, gradient),
+            (layer.update_ratio, ratio),
+        ] {
+            assert!((seen - expected).abs() <= 1e-9 * expected, "{seen} and {expected}");
+        }
+    }
+    assert_eq!(look.not_finite(), None);
+    // A tanh follows conv2, and nothing fc4.
+    let dead: Vec<bool> = look.layers.iter().map(|layer| layer.dead_relus.is_some()).collect();
+    assert_eq!(dead, [true, false, true, false]);
+}
+
+#[test]
+fn dead_units_are_counted() {
+    let mut recipe = recipe(0.0);
+    let dead = Layer { biases: Some(Init::Constant(-1e9)), ..Layer::default() };
+    recipe.layers.insert("fc3".to_string(), dead);
+    let mut step = step(0.0);
+    step.initialize(&recipe, 3);
+    let mut look = Look::new(step.network());
+    step.train_and_look(&batch(), 1, &mut look).unwrap();
+    assert_eq!(look.layers[2].dead_relus, Some(1.0));
+    assert!(look.layers[0].dead_relus.unwrap() < 1.0);
+    assert_eq!(look.layers[2].gradient_norm, 0.0);
+    assert_eq!(look.layers[2].update_ratio, 0.0);
 }

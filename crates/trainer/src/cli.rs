@@ -1,16 +1,25 @@
 //! What can be typed.
 
+mod using;
+
+pub use using::{
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+};
+
+use crate::doctor::DoctorArgs;
+use crate::inspect::InspectArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Exit codes, at the foot of every help page.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                            5  diverged: some number is no longer finite
-  1  failure at run time             6  the device asked for cannot be used
-  2  wrong usage or configuration    7  a file cannot be written
-  3  the data cannot be used       130  stopped by an interrupt (Ctrl-C), weights written
-  4  weights cannot be read        143  stopped by a request to terminate, weights written";
+  0  done                           5  diverged: some number is no longer finite
+  1  failure at run time            6  the device asked for cannot be used
+  2  wrong usage or configuration   7  a file cannot be written, or the disk is full
+  3  the data cannot be used      130  stopped by an interrupt (Ctrl-C), checkpoint written
+  4  weights or checkpoints       143  stopped by a request to terminate, checkpoint written
+     cannot be read";
 
 /// AlexNet, trained and tested from one program.
 #[derive(Debug, Parser)]
@@ -26,16 +35,36 @@ pub struct Cli {
 pub enum Command {
     /// Train a network; without arguments, alexnet-64 on generated shapes
     #[command(after_help = TRAIN_EXAMPLES)]
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Test a trained network
-    #[command(after_help = EVAL_EXAMPLES)]
+    #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),
+    /// Say what images show
+    #[command(after_help = using::PREDICT_EXAMPLES)]
+    Predict(PredictArgs),
+    /// Write what a layer makes of every image: vectors for other programs
+    #[command(after_help = using::FEATURES_EXAMPLES)]
+    Features(FeaturesArgs),
+    /// Find the training images that look most like others to a network
+    #[command(after_help = using::NEIGHBOURS_EXAMPLES)]
+    Neighbours(NeighboursArgs),
+    /// Show one or more runs on one page that needs nothing else
+    #[command(after_help = using::REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
     /// Check, measure or show a data set
     #[command(after_help = DATA_EXAMPLES)]
     Data(DataArgs),
+    /// Say what weights, a checkpoint, metrics or a run hold, and whether they are intact
+    #[command(
+        after_help = "Example:\n  alexnet inspect runs/paper/checkpoints/step-00001000.safetensors"
+    )]
+    Inspect(InspectArgs),
+    /// Say what this machine offers, and what would stand in a run's way
+    #[command(after_help = "Example:\n  alexnet doctor --data imagenet --runs runs")]
+    Doctor(DoctorArgs),
 }
 
 const TRAIN_EXAMPLES: &str = "\
@@ -44,14 +73,12 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --resume RUN                                goes on, to the same bits
+  alexnet train --resume RUN --epochs 120 --lr 0.001
 
-A run ends with 0 (done), 2 (usage), 3 (data), 5 (diverged), 130 (Ctrl-C, after writing the
-weights); `alexnet --help` lists all exit codes.";
-
-const EVAL_EXAMPLES: &str = "\
-Examples:
-  alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
-  alexnet eval --weights weights.safetensors --data imagenet --ten-crop --json";
+Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
+at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
+last checkpoint. `alexnet --help` lists all exit codes.";
 
 const DESCRIBE_EXAMPLES: &str = "\
 Examples:
@@ -83,6 +110,18 @@ pub struct TrainArgs {
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// Go on with the run in this folder, from its last checkpoint, to the bits that it would have
+    /// come to uninterrupted. Epochs, steps, threads, workers, checkpoints and, with --lr, the rate
+    /// may be given anew
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "config"])]
+    pub resume: Option<PathBuf>,
+    /// Write a checkpoint after every so many steps too [default: after validations that are the
+    /// best or a minute apart, and every ten minutes]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: Option<u64>,
+    /// Keep this many of the newest checkpoints, besides the best [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
     /// Passes over the training set
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
@@ -161,36 +200,6 @@ pub enum ProgressKind {
     Json,
     /// Nothing
     None,
-}
-
-/// `alexnet eval`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["run", "weights"]))]
-pub struct EvalArgs {
-    /// A run's folder: its weights, and its data unless --data says otherwise
-    #[arg(long, value_name = "DIR")]
-    pub run: Option<PathBuf>,
-    /// A file of weights
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// As in `train`
-    #[arg(long, value_name = "shapes|DIR")]
-    pub data: Option<String>,
-    /// Average over the four corners, the centre and their mirror images (section 4.1 of the paper)
-    #[arg(long)]
-    pub ten_crop: bool,
-    /// Average over a grid of nine views, not mirrored: the 2012 source's way with CIFAR
-    #[arg(long, conflicts_with = "ten_crop")]
-    pub multiview: bool,
-    /// Images at a time
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub batch_size: usize,
-    /// Where to compute.
-    #[command(flatten)]
-    pub machine: MachineArgs,
-    /// What to show.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `alexnet describe`.

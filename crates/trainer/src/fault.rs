@@ -30,14 +30,14 @@ impl From<train::Error> for Fault {
     fn from(error: train::Error) -> Fault {
         use train::Error as E;
         let code = match &error {
-            E::Network(_) | E::Recipe(_) | E::RunFolder { .. } => 2,
+            E::Network(_) | E::Recipe(_) | E::RunFolder { .. } | E::Resume { .. } => 2,
             E::Device(tensor::Error::UnknownDevice(_)) => 2,
             E::Device(tensor::Error::DeviceUnavailable { .. }) => 6,
             E::Device(_) | E::Comm(_) => 1,
-            E::Data(data::Error::Write { .. }) | E::Write { .. } => 7,
+            E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,
             E::Data(_) => 3,
-            E::Weights { .. } => 4,
-            E::Diverged { .. } => 5,
+            E::Weights { .. } | E::Checkpoint { .. } => 4,
+            E::Diverged { .. } | E::NotFinite { .. } => 5,
         };
         Fault { code, message: error.to_string() }
     }

@@ -63,6 +63,11 @@ impl Images {
         Ok(Statistics::of(&*self.train, threads, Some(count), &progress)?)
     }
 
+    /// The folder, or `shapes`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let (height, width) = self.train.size();

@@ -4,7 +4,9 @@
 //! * [`settings`]: from what was typed to what is meant
 //! * [`images`]: from the name of a data set to the two sources of a run
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
-//!   [`data`](crate::datasets): the verbs
+//!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
+//! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
+//!   the verbs that use a network, as it lies in a run's folder ([`trained`])
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -12,13 +14,22 @@
 mod cli;
 mod datasets;
 mod describe;
+mod doctor;
 mod fault;
+mod features;
 mod images;
+mod inspect;
 mod machine;
+mod neighbours;
+mod output;
+mod pictures;
+mod predicting;
 mod progress;
+mod reporting;
 mod settings;
 mod signals;
 mod testing;
+mod trained;
 mod training;
 
 use clap::Parser;
@@ -30,8 +41,14 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Train(args) => training::train(args),
         Command::Eval(args) => testing::eval(args),
+        Command::Predict(args) => predicting::predict(args),
+        Command::Features(args) => features::features(args),
+        Command::Neighbours(args) => neighbours::neighbours(args),
+        Command::Report(args) => reporting::report(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),
+        Command::Inspect(args) => inspect::inspect(args).map(|()| 0),
+        Command::Doctor(args) => doctor::doctor(args).map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(code),

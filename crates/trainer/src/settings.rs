@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 use toml::{Table, Value};
+use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
 
@@ -36,6 +37,9 @@ pub struct Settings {
     /// Random images instead of data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake_data: Option<usize>,
+    /// When the run is saved.
+    #[serde(default)]
+    pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
 }
@@ -110,6 +114,8 @@ impl Settings {
         positive("recipe.batch (--batch-size)", Some(recipe.batch as u64))?;
         positive("recipe.epochs (--epochs)", Some(u64::from(recipe.epochs)))?;
         positive("max_steps (--max-steps)", self.max_steps)?;
+        positive("checkpoints.keep (--keep)", Some(self.checkpoints.keep as u64))?;
+        positive("checkpoints.every (--every)", self.checkpoints.every)?;
         positive("overfit (--overfit)", self.overfit.map(|n| n as u64))?;
         positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))
     }
@@ -145,6 +151,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         max_steps: None,
         overfit: None,
         fake_data: None,
+        checkpoints: Policy::default(),
         recipe,
     };
     Table::try_from(settings).expect("settings are a table")
@@ -153,7 +160,8 @@ fn defaults(model: String, recipe: Recipe) -> Table {
 /// Weakest first: the file, each `--set`, the flags.
 fn layers(args: &TrainArgs) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
-    if let Some(path) = &args.config {
+    let saved = args.resume.as_ref().map(|run| run.join("config.toml"));
+    if let Some(path) = saved.as_ref().or(args.config.as_ref()) {
         let name = path.display().to_string();
         let text = fs::read_to_string(path);
         let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
@@ -188,7 +196,9 @@ fn flags(args: &TrainArgs) -> Table {
         }
     }
     let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let (mut table, mut recipe) = (Table::new(), Table::new());
+    let (mut table, mut recipe, mut checkpoints) = (Table::new(), Table::new(), Table::new());
+    put(&mut checkpoints, "keep", args.keep);
+    put(&mut checkpoints, "every", args.every.map(|n| n as i64));
     put(&mut recipe, "base", args.recipe.clone());
     put(&mut recipe, "epochs", args.epochs);
     put(&mut recipe, "batch", args.batch_size.map(whole));
@@ -202,8 +212,10 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
     put(&mut table, "overfit", args.overfit.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
-    if !recipe.is_empty() {
-        table.insert("recipe".to_string(), Value::Table(recipe));
+    for (name, part) in [("checkpoints", checkpoints), ("recipe", recipe)] {
+        if !part.is_empty() {
+            table.insert(name.to_string(), Value::Table(part));
+        }
     }
     table
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin: the first asks, the second ends.
+//! Ctrl-C and its kin: the first asks, the second ends. SIGUSR1 asks for a checkpoint.
 
 use crate::fault::{Fault, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,8 +18,16 @@ pub fn exit_code(signal: usize) -> u8 {
 /// If the system refuses a handler.
 pub fn listen() -> Result<Stop> {
     let stop = Stop::new();
+    listen_with(&stop)?;
+    Ok(stop)
+}
+
+/// [`listen`] with a flag that is there already.
+///
+/// # Errors
+/// As `listen`.
+pub fn listen_with(stop: &Stop) -> Result<()> {
     let again = Arc::new(AtomicBool::new(false));
-    let refused = |error| Fault::failure(format!("cannot listen for signals: {error}"));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds `again` lowered, then raises it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
@@ -27,5 +35,20 @@ pub fn listen() -> Result<Stop> {
         flag::register(signal, Arc::clone(&again)).map_err(refused)?;
         flag::register_usize(signal, stop.word(), signal as usize).map_err(refused)?;
     }
-    Ok(stop)
+    Ok(())
+}
+
+/// Lets SIGUSR1 ask for checkpoints. Nobody listening, it would end the program: call this first.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_for_checkpoints(stop: &Stop) -> Result<()> {
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGUSR1, stop.checkpoint_flag()).map_err(refused)?;
+    let _ = stop;
+    Ok(())
+}
+
+fn refused(error: std::io::Error) -> Fault {
+    Fault::failure(format!("cannot listen for signals: {error}"))
 }

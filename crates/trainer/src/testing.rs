@@ -1,65 +1,46 @@
 //! `alexnet eval`: wiring.
 
-use crate::cli::EvalArgs;
-use crate::fault::{Fault, Result};
+mod ensemble;
+mod told;
+
+use crate::cli::{EvalArgs, ViewsArg};
+use crate::fault::Result;
 use crate::images::Images;
 use crate::progress::{self, Reading, percent};
-use crate::settings::Settings;
 use crate::signals;
-use data::{Loader, Plan};
-use layers::Mode;
+use crate::trained::{Trained, plan_of};
+use data::Loader;
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::Instant;
-use tensor::Device;
-use train::evaluate::evaluate;
-use train::weights::Weights;
+use train::Stop;
+use train::evaluate::evaluate_each;
+use train::metrics::Score;
+use train::observe::Observer;
+use train::predictions::Predictions;
 
 /// Runs the command.
 ///
 /// # Errors
-/// Exit codes 2, 3, 4, 6 as `alexnet --help` lists them.
+/// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
 pub fn eval(args: &EvalArgs) -> Result<u8> {
-    let (path, config) = what(args)?;
-    let weights = Weights::read(&path)?;
-    let spec = &weights.about.model;
-    let [height, width, _] = spec.input;
-    let device_name = args.machine.device.as_deref().unwrap_or("auto");
-    let threads = args.machine.threads.unwrap_or(0);
-    let workers = args.machine.workers.unwrap_or(0);
-    let device = Device::open(device_name.parse()?, threads)?;
+    told::check(args)?; // before anything slow is done
+    if !args.ensemble.is_empty() {
+        return ensemble::eval(args);
+    }
+    let trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.output.progress);
-
-    let side = weights.about.input.side.unwrap_or(height.max(width));
-    let images = open_images(args, config.as_ref(), side, weights.about.classes.len())?;
-    images.notes.iter().for_each(|note| observer.note(note));
-    check_classes(&weights, &images, &path)?;
-    let (plan, views) = plan(args, (height, width));
-    if args.multiview && side == height && side == width {
-        observer.note(
-            "the images are stored at the size that the network sees: all nine views are the same",
-        );
-    }
-    let mean = (weights.about.input.mean, [side, side]);
-    let mut step = train::step::Plan::new(spec, plan.rows, Mode::Infer, mean, device.threads())?
-        .open(device)?;
-    step.set_input(&weights.mean.values, weights.about.input.scale);
-    step.upload_weights(&weights, &path)?;
-    let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
-
+    let images = open(args, &trained, args.data.as_deref(), &mut *observer)?;
     let began = Instant::now();
-    let observed = &mut *observer;
-    let tally = step.enter(|mut step| {
-        evaluate(&mut step, &mut loader, &stop, &mut |done, of| observed.testing(done, of))
-    })?;
+    let tested = test(args, &trained, &images, &mut *observer, &stop)?;
     drop(observer);
-    let Some(tally) = tally else {
-        let signal = stop.requested().expect("a test ends early when asked to");
-        return Ok(signals::exit_code(signal));
+    let Some((score, predictions)) = tested else {
+        return Ok(stopped(&stop));
     };
-    let (score, seconds) = (tally.score(), began.elapsed().as_secs_f64());
+    let seconds = began.elapsed().as_secs_f64();
     let images_per_s = score.images as f64 / seconds.max(1e-9);
+    told::write_files(args, &images, &predictions)?;
+    let views = plan_of(views(args), 1, trained.crop()).views_per_image();
     if args.output.json {
         let line = json!({
             "loss": score.loss,
@@ -69,91 +50,84 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "views": views,
             "images_per_s": images_per_s,
             "seconds": seconds,
-            "weights": path,
+            "weights": trained.path,
+            "per_class": told::per_class_json(&images, &predictions),
         });
         println!("{line}");
-    } else {
-        println!("{}: {} on {}", path.display(), spec.name, images.describe());
-        println!(
-            "{views} view{}: loss {:.4}, top-1 error {}, top-5 error {} \
-             ({} images, {:.0} images/s)",
-            if views == 1 { "" } else { "s" },
-            score.loss,
-            percent(score.top1_error),
-            percent(score.top5_error),
-            score.images,
-            images_per_s,
-        );
+        return Ok(0);
     }
+    let model = &trained.weights.about.model.name;
+    println!("{}: {model} on {}", trained.path.display(), images.describe());
+    println!("{}: {} ({images_per_s:.0} images/s)", plural(views, "view"), result(&score));
+    print!("{}", told::by_class(args, &images, &predictions));
     Ok(0)
 }
 
-/// How the images are seen, and in how many rows each.
-fn plan(args: &EvalArgs, crop: (usize, usize)) -> (Plan, usize) {
-    let images = args.batch_size.max(1);
-    let of_rows = match (args.ten_crop, args.multiview) {
-        (true, _) => Plan::ten_views,
-        (false, true) => Plan::nine_views,
-        (false, false) => Plan::testing,
-    };
-    let views = of_rows(1, crop).views_per_image();
-    (of_rows(images * views, crop), views)
-}
-
-/// The file of weights, and the settings of its run if it lies in one.
-fn what(args: &EvalArgs) -> Result<(PathBuf, Option<Settings>)> {
-    match (&args.run, &args.weights) {
-        (Some(run), _) => {
-            let config = Settings::read(&run.join("config.toml"))?;
-            Ok((run.join("weights.safetensors"), Some(config)))
-        }
-        (None, Some(weights)) => {
-            let config = weights.parent().map(|run| run.join("config.toml"));
-            let config = config.filter(|path| path.exists());
-            let config = config.map(|path| Settings::read(&path)).transpose()?;
-            Ok((weights.clone(), config))
-        }
-        (None, None) => unreachable!("clap asks for one of the two"),
+/// How images are to be seen.
+fn views(args: &EvalArgs) -> ViewsArg {
+    match (args.ten_crop, args.multiview) {
+        (true, _) => ViewsArg::Ten,
+        (_, true) => ViewsArg::Nine,
+        (false, false) => args.views.unwrap_or_default(),
     }
 }
 
-fn open_images(
+/// The images to test on, and what is to be said of them.
+fn open(
     args: &EvalArgs,
-    config: Option<&Settings>,
-    side: usize,
-    classes: usize,
+    trained: &Trained,
+    named: Option<&str>,
+    observer: &mut dyn Observer,
 ) -> Result<Images> {
     let reading = Reading::new(args.output.progress);
-    let named = args.data.as_deref();
-    let Some(name) = named.or(config.map(|config| config.data.as_str())) else {
-        return Err(Fault::usage(
-            "--data: say what to test on; the weights lie in no run's folder",
-        ));
-    };
-    let config = config.filter(|_| named.is_none());
-    let images = match config.and_then(|config| config.fake_data) {
-        Some(count) => Images::fake(count, side, classes),
-        None => Images::open(name, side, args.machine.workers.unwrap_or(0), &reading)?,
-    };
-    Ok(match config.and_then(|config| config.overfit) {
-        Some(count) => images.overfit(count),
-        None => images,
-    })
+    let images = trained.images(named, args.machine.workers.unwrap_or(0), &reading)?;
+    images.notes.iter().for_each(|note| observer.note(note));
+    let (side, (height, width)) = (trained.side(), trained.crop());
+    if views(args) == ViewsArg::Nine && side == height && side == width {
+        observer.note(
+            "the images are stored at the size that the network sees: all nine views are the same",
+        );
+    }
+    Ok(images)
 }
 
-/// Labels are places in a list of names: the two lists must be one.
-fn check_classes(weights: &Weights, images: &Images, path: &std::path::Path) -> Result<()> {
-    let (learned, found) = (&weights.about.classes, images.train.classes());
-    if learned == found {
-        return Ok(());
-    }
-    let differing = learned.iter().zip(found).find(|(a, b)| a != b);
-    let how = match differing {
-        Some((learned, found)) => format!("`{learned}` was learned where the data has `{found}`"),
-        None => format!("{} were learned, the data has {}", learned.len(), found.len()),
-    };
-    Err(Fault {
-        code: 3,
-        message: format!("{}: its classes are not the data's: {how}", path.display()),
-    })
+/// Tests a network; `None` if a signal came before the end.
+fn test(
+    args: &EvalArgs,
+    trained: &Trained,
+    images: &Images,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Option<(Score, Predictions)>> {
+    let plan = plan_of(views(args), args.batch_size, trained.crop());
+    let step = trained.step(plan.rows, &args.machine)?;
+    let workers = args.machine.workers.unwrap_or(0);
+    let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
+    let mut predictions = Predictions::new(trained.classes().len());
+    let tally = step.enter(|mut step| {
+        let mut keep = |image: train::evaluate::Tested| predictions.push(image);
+        evaluate_each(&mut step, &mut loader, stop, observer, &mut keep)
+    })?;
+    Ok(tally.map(|tally| (tally.score(), predictions)))
+}
+
+/// The exit code of a test that a signal ended.
+fn stopped(stop: &Stop) -> u8 {
+    signals::exit_code(stop.requested().expect("a test ends early when asked to"))
+}
+
+/// A score in words.
+fn result(score: &Score) -> String {
+    format!(
+        "loss {:.4}, top-1 error {}, top-5 error {} over {} images",
+        score.loss,
+        percent(score.top1_error),
+        percent(score.top5_error),
+        score.images
+    )
+}
+
+/// `1 view`, `10 views`.
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

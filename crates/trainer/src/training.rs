@@ -11,6 +11,8 @@ use layers::Spec;
 use serde_json::json;
 use std::path::Path;
 use tensor::Device;
+use train::Stop;
+use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
 use train::recipe::Recipe;
 use train::recipes;
@@ -22,14 +24,20 @@ use train::schedule::Schedule;
 /// # Errors
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
+    args.resume.as_deref().map_or(Ok(()), RunFolder::check_begun)?;
     let mut settings = Settings::resolve(args)?;
-    let spec = find_model(&settings.model)?;
+    let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
+        Some(run) => find_model(&run.join("model.toml").display().to_string())?,
+        None => find_model(&settings.model)?,
+    };
     check_layer_names(&spec, &settings)?;
     settle(&mut settings, args, &spec);
     if args.print_config {
         print!("{}", settings.to_toml());
         return Ok(0);
     }
+    let stop = Stop::new();
+    signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
     let device = Device::open(settings.device.parse()?, settings.threads)?;
     let mut observer = progress::observer(args.output.progress);
@@ -38,6 +46,10 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
 
+    let (resumed, checkpoint) = match args.resume.as_deref() {
+        Some(run) => reopen(run, &mut say).map(|(folder, from)| (Some(folder), from))?,
+        None => (None, None),
+    };
     let reading = Reading::new(args.output.progress);
     let images = open_images(&settings, &spec, &reading)?;
     images.notes.iter().for_each(|note| say(note));
@@ -46,18 +58,10 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         say(&format!("{}: {} classes made {classes}, as the data has", spec.name, spec.classes()?));
     }
     let spec = spec.with_classes(classes)?;
-    let statistics = images.statistics(settings.workers, &reading)?;
-    let job = Job {
-        spec,
-        recipe: settings.recipe.clone(),
-        seed: settings.seed,
-        train: images.train.clone(),
-        validation: images.test.clone(),
-        statistics,
-        workers: settings.workers,
-        max_steps: settings.max_steps,
-        validate_every: validate_every(&settings, images.train.len()),
-    };
+    let job = job(&settings, spec, &images, &reading)?;
+    if let Some(checkpoint) = &checkpoint {
+        job.check(checkpoint, args.lr.is_some())?;
+    }
     let plan = job.plan(device.threads())?;
     say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
     say(&format!("recipe  {}", recipe_line(&job.recipe)));
@@ -67,22 +71,63 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
 
     device.check_room(plan.memory().total)?; // before anything is written
 
-    let stop = signals::listen()?; // until here a signal ends the program: there is nothing to save
-    let mut folder = match &args.run {
-        Some(path) => RunFolder::create(path)?,
-        None => RunFolder::create_under(Path::new("runs"), &job.spec.name)?,
+    signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
+    let is_resumed = resumed.is_some();
+    let mut folder = match (resumed, &args.run) {
+        (Some(folder), _) => folder,
+        (None, Some(path)) => RunFolder::create(path)?,
+        (None, None) => RunFolder::create_under(Path::new("runs"), &job.spec.name)?,
     };
     say(&format!("run     {}", folder.path().display()));
-    folder.write("config.toml", settings.to_toml().as_bytes())?;
-    folder.write("model.toml", job.spec.to_toml().as_bytes())?;
-    let environment = machine::environment(&device, images.summary());
-    let environment = serde_json::to_string_pretty(&environment).expect("plain data") + "\n";
-    folder.write("env.json", environment.as_bytes())?;
+    describe_run(&folder, &settings, &job, machine::environment(&device, images.summary()))?;
 
-    let outcome = job.run(plan, device, &mut folder, &mut *observer, &stop)?;
+    let outcome = if is_resumed {
+        job.resume(plan, device, &mut folder, (&mut *observer, &stop), checkpoint)?
+    } else {
+        job.run(plan, device, &mut folder, &mut *observer, &stop)?
+    };
     drop(observer); // clears the bar
     tell(&outcome, folder.path(), args.output.json);
     Ok(outcome.stopped.map_or(0, signals::exit_code))
+}
+
+/// The folder of a run that is resumed, locked, and its last checkpoint.
+fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Option<Checkpoint>)> {
+    let folder = RunFolder::open(run)?;
+    let checkpoint = checkpoint::load_newest(run, say)?;
+    if checkpoint.is_none() {
+        say("there is no checkpoint yet: the run begins again from its first step");
+    }
+    Ok((folder, checkpoint))
+}
+
+/// What is known of a run before its first step.
+fn describe_run(
+    folder: &RunFolder,
+    settings: &Settings,
+    job: &Job,
+    environment: serde_json::Value,
+) -> Result<()> {
+    folder.write("config.toml", settings.to_toml().as_bytes())?;
+    folder.write("model.toml", job.spec.to_toml().as_bytes())?;
+    let environment = serde_json::to_string_pretty(&environment).expect("plain data") + "\n";
+    folder.write("env.json", environment.as_bytes())?;
+    Ok(())
+}
+
+fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> Result<Job> {
+    Ok(Job {
+        spec,
+        recipe: settings.recipe.clone(),
+        seed: settings.seed,
+        train: images.train.clone(),
+        validation: images.test.clone(),
+        statistics: images.statistics(settings.workers, reading)?,
+        workers: settings.workers,
+        max_steps: settings.max_steps,
+        validate_every: validate_every(settings, images.train.len()),
+        checkpoints: settings.checkpoints,
+    })
 }
 
 fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Images> {
@@ -126,7 +171,7 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
     }
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
-    let Some(count) = settings.overfit else { return };
+    let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
     // By heart: the same few images again and again, as they are, at one rate, in steps enough for
     // the paper's recipe to leave its plateau at ln(classes).
     let mut recipe = settings.recipe.clone().without_augmentation();
@@ -180,6 +225,7 @@ fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
             "images_per_s": outcome.images_per_s,
             "steps": outcome.steps,
             "seconds": outcome.seconds,
+            "bookkeeping_s": outcome.bookkeeping_s,
             "stopped": outcome.stopped,
             "run": run,
         });

@@ -1,5 +1,7 @@
 //! What a pixel of a resized row or column is made of.
 
+use std::ops::Range;
+
 /// Coefficients are whole multiples of 2^-22, so that 255 times their sum stays within 32 bits.
 const FRACTION_BITS: u32 = 22;
 const HALF: i32 = 1 << (FRACTION_BITS - 1);
@@ -18,15 +20,33 @@ pub(super) struct Taps {
     exact: Vec<f64>,
 }
 
+/// By how much an axis shrinks, and the filter's reach each way, in source pixels.
+fn scales(from: usize, to: usize) -> (f64, f64) {
+    let scale = from as f64 / to as f64;
+    (scale, scale.max(1.0)) // enlarging, the filter keeps its width of one pixel each way
+}
+
+/// The source pixels that weigh anything in a wanted pixel.
+fn span(from: usize, to: usize, wanted: usize) -> Range<usize> {
+    let (scale, stretch) = scales(from, to);
+    let centre = (wanted as f64 + 0.5) * scale;
+    let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` stops at zero
+    first..((centre + stretch + 0.5) as usize).clamp(first + 1, from)
+}
+
+/// The source pixels that weigh anything in wanted pixels `start..start + count`, of which there is
+/// one at least.
+pub(super) fn reach(from: usize, to: usize, start: usize, count: usize) -> Range<usize> {
+    span(from, to, start).start..span(from, to, start + count - 1).end
+}
+
 impl Taps {
     /// The taps of wanted pixels `start..start + count` of `to`, out of `from` pixels.
     pub(super) fn fill(&mut self, from: usize, to: usize, start: usize, count: usize) {
-        let scale = from as f64 / to as f64;
-        let stretch = scale.max(1.0); // enlarging, the filter keeps its width of one pixel each way
+        let (scale, stretch) = scales(from, to);
         let span = |wanted: usize| {
-            let centre = (wanted as f64 + 0.5) * scale;
-            let first = ((centre - stretch + 0.5) as usize).min(from - 1); // `as` stops at zero
-            (centre, first, ((centre + stretch + 0.5) as usize).clamp(first + 1, from))
+            let span = span(from, to, wanted);
+            ((wanted as f64 + 0.5) * scale, span.start, span.end)
         };
         let wanted = start..start + count;
         let counts = wanted.clone().map(&span).map(|(_, first, end)| end - first);

@@ -1,5 +1,6 @@
 //! What a loader delivers.
 
+use super::patience::AtHand;
 use super::{Pass, Plan};
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{ColorShift, Resizer, View};
@@ -61,8 +62,8 @@ impl Batch {
         }
     }
 
-    /// Fills in everything but the tints. Images that could not be read are added to `bad`; `at`
-    /// always holds the image at hand.
+    /// Fills in everything but the tints. Images that could not be read are added to `bad`; `hand`
+    /// always knows the image at hand.
     pub(super) fn fill(
         &mut self,
         source: &dyn Source,
@@ -70,22 +71,22 @@ impl Batch {
         (epoch, position): (u32, usize),
         desk: &mut Desk,
         bad: &mut Vec<(u32, Error)>,
-        at: &mut usize,
+        hand: &AtHand,
     ) -> Result<()> {
         let views = plan.views_per_image();
         let samples = plan.samples(source.len(), epoch, position);
         (self.epoch, self.position, self.images) = (epoch, position, samples.len() * views);
         for (image, sample) in samples.enumerate() {
             let mut others = Stream::new(plan.seed, Purpose::Replace, epoch, sample as u32);
-            let mut tries = 0;
-            *at = sample;
+            let (mut at, mut tries) = (sample, 0);
             loop {
-                let read = self.fill_rows(source, plan, image * views, *at, desk);
-                let read = read.inspect_err(|error| bad.push((*at as u32, error.clone())));
+                hand.begin(at);
+                let read = self.fill_rows(source, plan, image * views, at, desk);
+                let read = read.inspect_err(|error| bad.push((at as u32, error.clone())));
                 tries += 1;
                 match (read, plan.pass) {
                     (Err(error), Pass::Training) if tries > REPLACEMENTS => return Err(error),
-                    (Err(_), Pass::Training) => *at = others.below(source.len() as u32) as usize,
+                    (Err(_), Pass::Training) => at = others.below(source.len() as u32) as usize,
                     (Ok(()), _) | (Err(_), Pass::Testing) => break,
                 }
             }

@@ -5,22 +5,29 @@
 //! the caller drops one it is empty again. So no memory is allocated after the first round, workers
 //! wait when the caller is slow, and what a batch holds is a function of the plan and its place:
 //! never of the number of workers, the number of batches in the ring, or time.
+//!
+//! A read that does not come back is told while a batch is waited for, and ends the wait in the end
+//! ([`Patience`]). Its thread cannot be stopped; a loader that is dropped leaves it behind.
 
 mod batch;
+mod patience;
 mod plan;
 mod ring;
 
 pub use batch::{Batch, IGNORED};
+pub use patience::{Patience, Stalled};
 pub use plan::{Pass, Plan, Views};
 
 use crate::parallel::thread_count;
 use crate::{Error, Result, Source};
 use augment::ColorShift;
+use patience::Told;
 use ring::Ring;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How many images of a set may be unreadable before a loader gives up: one in a thousand, but at
 /// least ten.
@@ -34,6 +41,8 @@ pub struct Loader {
     plan: Plan,
     color: Option<ColorShift>,
     bad: BTreeMap<u32, Error>,
+    patience: Patience,
+    told: Told,
     ring: Arc<Ring>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -57,17 +66,18 @@ impl Loader {
         let workers = thread_count(workers);
         let depth = if depth == 0 { workers + 2 } else { depth };
         let last = (plan.pass == Pass::Testing).then(|| plan.batches(source.len()) as u64);
-        let ring = Arc::new(Ring::new((0..depth).map(|_| Batch::new(&plan)), last));
+        let ring = Arc::new(Ring::new((0..depth).map(|_| Batch::new(&plan)), last, workers));
         let workers = (0..workers)
             .map(|number| {
                 let (ring, source) = (ring.clone(), source.clone());
                 std::thread::Builder::new()
                     .name(format!("loader-{number}"))
-                    .spawn(move || ring::work(&ring, &*source, &plan))
+                    .spawn(move || ring::work(&ring, number, &*source, &plan))
                     .expect("a thread can be started")
             })
             .collect();
-        Loader { source, plan, color: None, bad: BTreeMap::new(), ring, workers }
+        let (bad, patience, told) = (BTreeMap::new(), Patience::default(), Told::default());
+        Loader { source, plan, color: None, bad, patience, told, ring, workers }
     }
 
     /// The next batch, waiting for it if need be; `None` after the last one of a test.
@@ -76,13 +86,42 @@ impl Loader {
     ///
     /// # Errors
     /// If more than [`bad_limit`] images could not be read, if nothing was found to replace one of
-    /// them, or if a worker panicked. The loader can be asked again: it goes on with the batch
-    /// after.
+    /// them, if a read did not come back within the [`Patience`], or if a worker panicked. The
+    /// loader can be asked again: it goes on with the batch after, or waits for the same one.
     ///
     /// # Panics
     /// If the caller holds all batches of the ring, so that none could ever come.
     pub fn next_batch(&mut self) -> Result<Option<Loaded>> {
-        let Some((batch, (bad, filled))) = self.ring.take() else {
+        self.next_batch_watched(&mut |_| true)
+    }
+
+    /// As [`next_batch`](Self::next_batch). While it waits, it asks `watch` some times a second
+    /// whether to go on, and tells it of a read that takes long; if `watch` says `false`, there is
+    /// `None`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn next_batch_watched(
+        &mut self,
+        watch: &mut dyn FnMut(Option<&Stalled>) -> bool,
+    ) -> Result<Option<Loaded>> {
+        let (ring, source, told) = (&self.ring, &self.source, &mut self.told);
+        let Patience { notice, limit } = self.patience;
+        let taken = ring.take(|| {
+            let hands = ring.hands.iter().filter_map(|hand| Some((hand.waited()?, hand.image())));
+            let stalled = match hands.max() {
+                Some((waited, image)) if waited >= limit => {
+                    let seconds = waited.as_secs();
+                    return Err(Error::Stalled { name: source.name(image), seconds });
+                }
+                Some((waited, image)) if told.is_due(image, waited, notice) => {
+                    Some(Stalled { name: source.name(image), waited, limit })
+                }
+                _ => None,
+            };
+            Ok(watch(stalled.as_ref()))
+        })?;
+        let Some((batch, (bad, filled))) = taken else {
             return Ok(None);
         };
         let mut loaded = Loaded { batch, ring: self.ring.clone() };
@@ -110,6 +149,11 @@ impl Loader {
         let batches = self.batches_per_epoch();
         assert!(batch < batches, "batch {batch} of an epoch of {batches}");
         self.ring.restart(u64::from(epoch) * batches as u64 + batch as u64);
+    }
+
+    /// Waits for an image as long as this from now on.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Shifts colours from the next batch on; `None` (as at the start): no more.
@@ -145,10 +189,12 @@ impl Loader {
 }
 
 impl Drop for Loader {
-    /// Waits for the workers to finish the images at hand.
+    /// Waits for the workers to finish the images at hand, but not for reads that have not come
+    /// back for seconds.
     fn drop(&mut self) {
-        self.ring.stop();
-        for worker in self.workers.drain(..) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let all = self.ring.stop(PATIENCE);
+        for worker in self.workers.drain(..).filter(|worker| all || worker.is_finished()) {
             // A worker catches panics of its own; there is nothing left to report here.
             let _ = worker.join();
         }

@@ -1,11 +1,13 @@
 //! The batches that go round between the workers and the caller.
 
 use super::batch::Desk;
+use super::patience::AtHand;
 use super::{Batch, Plan};
 use crate::{Error, Result, Source};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What came of filling a batch: the images that could not be read, and why there is no batch, if
 /// there is none.
@@ -30,6 +32,8 @@ struct State {
     /// Counts restarts: what was begun before the last one is thrown away.
     round: u64,
     stop: bool,
+    /// Workers that have gone home.
+    gone: usize,
 }
 
 impl State {
@@ -45,14 +49,23 @@ pub(super) struct Ring {
     state: Mutex<State>,
     /// Something to do, or the end: for workers.
     work: Condvar,
-    /// A batch is full: for the caller.
+    /// A batch is full, or a worker has gone: for the caller.
     filled: Condvar,
+    /// What each worker is reading.
+    pub(super) hands: Vec<AtHand>,
     /// Batches in all, if there is an end.
     last: Option<u64>,
 }
 
 impl Ring {
-    pub(super) fn new(batches: impl Iterator<Item = Batch>, last: Option<u64>) -> Ring {
+    /// How often whoever waits for a batch looks up.
+    const TICK: Duration = Duration::from_millis(50);
+
+    pub(super) fn new(
+        batches: impl Iterator<Item = Batch>,
+        last: Option<u64>,
+        workers: usize,
+    ) -> Ring {
         let empty: Vec<Batch> = batches.collect();
         let state = State {
             full: empty.iter().map(|_| None).collect(),
@@ -62,8 +75,11 @@ impl Ring {
             to_take: 0,
             round: 0,
             stop: false,
+            gone: 0,
         };
-        Ring { state: Mutex::new(state), work: Condvar::new(), filled: Condvar::new(), last }
+        let hands = (0..workers).map(|_| AtHand::new()).collect();
+        let (work, filled) = (Condvar::new(), Condvar::new());
+        Ring { state: Mutex::new(state), work, filled, hands, last }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,21 +125,37 @@ impl Ring {
         }
     }
 
-    /// For the caller: the batch that is due, once it is full. `None`: there are no more.
-    pub(super) fn take(&self) -> Option<(Batch, Outcome)> {
+    /// For the caller: the batch that is due, once it is full. `None`: there are no more, or
+    /// `wait`, which is asked every now and then until it is, said not to go on.
+    ///
+    /// # Errors
+    /// Those of `wait`.
+    pub(super) fn take(
+        &self,
+        mut wait: impl FnMut() -> Result<bool>,
+    ) -> Result<Option<(Batch, Outcome)>> {
         let mut state = self.lock();
         loop {
             let due = state.to_take;
             if let Some(batch) = state.slot(due).take() {
                 state.to_take += 1;
-                return Some(batch);
+                return Ok(Some(batch));
             }
             if self.is_past_end(due) {
-                return None;
+                return Ok(None);
             }
             let coming = state.in_work + state.empty.len();
             assert!(coming > 0, "the caller holds all batches of the loader: none is left to fill");
-            state = self.filled.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            let woken = self.filled.wait_timeout(state, Self::TICK);
+            let (next, tick) = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = next;
+            if tick.timed_out() {
+                drop(state);
+                if !wait()? {
+                    return Ok(None);
+                }
+                state = self.lock();
+            }
         }
     }
 
@@ -146,26 +178,52 @@ impl Ring {
         self.lock().full.iter().flatten().count()
     }
 
-    pub(super) fn stop(&self) {
-        self.lock().stop = true;
+    /// Sends the workers home and waits until they are, but for those that have been reading one
+    /// image for longer than `patience`. Returns whether all have gone.
+    pub(super) fn stop(&self, patience: Duration) -> bool {
+        let mut state = self.lock();
+        state.stop = true;
         self.work.notify_all();
+        loop {
+            let stuck = self.hands.iter().filter_map(AtHand::waited);
+            let stuck = stuck.filter(|&waited| waited >= patience).count();
+            if state.gone + stuck >= self.hands.len() {
+                return state.gone == self.hands.len();
+            }
+            let woken = self.filled.wait_timeout(state, Self::TICK);
+            state = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Tells, however a worker ends, that it has.
+struct Gone<'a>(&'a Ring);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.lock().gone += 1;
+        self.0.filled.notify_all();
     }
 }
 
 /// A worker's life.
-pub(super) fn work(ring: &Ring, source: &dyn Source, plan: &Plan) {
+pub(super) fn work(ring: &Ring, number: usize, source: &dyn Source, plan: &Plan) {
+    let _gone = Gone(ring);
+    let hand = &ring.hands[number];
     let mut desk = Desk::default();
     let batches = plan.batches(source.len()) as u64;
     while let Some(mut task) = ring.begin() {
         let place = ((task.place / batches) as u32, (task.place % batches) as usize);
-        let (mut bad, mut at) = (Vec::new(), 0);
+        let mut bad = Vec::new();
         // A panic must reach the caller as an error: a worker that merely vanished would leave it
         // waiting.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            task.batch.fill(source, plan, place, &mut desk, &mut bad, &mut at)
+            task.batch.fill(source, plan, place, &mut desk, &mut bad, hand)
         }));
+        hand.end();
         let filled = filled.unwrap_or_else(|panic| {
             desk = Desk::default();
+            let at = hand.image();
             let name = catch_unwind(AssertUnwindSafe(|| source.name(at)));
             let name = name.unwrap_or_else(|_| format!("image {at}"));
             Err(Error::Panic { name, message: message_of(&*panic) })

@@ -513,6 +513,88 @@ fn a_caller_with_all_batches_is_told() {
     });
 }
 
+/// A source whose image 6 is not read before the gate is opened, as if its disk had gone away.
+fn behind_a_gate() -> (Arc<dyn Source>, Arc<AtomicBool>) {
+    let (mut source, gate) = (Faulty::new(LEN, SIZE), Arc::new(AtomicBool::new(false)));
+    let open = gate.clone();
+    source.on_read = Some(Box::new(move |index| {
+        while index == 6 && !open.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }));
+    (Arc::new(source), gate)
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_stalled_read_is_told_and_then_goes_on() {
+    in_time(|| {
+        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        for workers in [1, 3] {
+            let (source, gate) = behind_a_gate();
+            let mut loader = Loader::new(source, Plan::testing(5, CROP), workers, 0);
+            loader.set_patience(Patience { notice: 100 * MILLISECOND, ..Patience::default() });
+            let (mut told, mut asked, mut batches) = (Vec::new(), 0, Vec::new());
+            while let Some(batch) = loader
+                .next_batch_watched(&mut |stalled| {
+                    asked += 1;
+                    told.extend(stalled.cloned());
+                    gate.store(told.len() == 3, Ordering::SeqCst);
+                    true
+                })
+                .unwrap()
+            {
+                batches.push(batch.clone());
+            }
+            assert!(batches == wanted);
+            assert!(told.len() == 3 && asked > 3, "{told:?}, asked {asked} times");
+            for (stalled, least) in told.iter().zip([100, 200, 400]) {
+                assert_eq!((&*stalled.name, stalled.limit.as_secs()), ("noise 6", 600));
+                assert!(stalled.waited >= least * MILLISECOND, "{told:?}");
+            }
+            assert!(loader.bad().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_read_that_never_comes_back_ends_the_wait_and_holds_nobody() {
+    in_time(|| {
+        let (source, gate) = behind_a_gate();
+        let mut loader = Loader::new(source.clone(), Plan::testing(5, CROP), 2, 0);
+        loader.set_patience(Patience { notice: MILLISECOND, limit: 200 * MILLISECOND });
+        assert!(next(&mut loader).is_some());
+        let error = loader.next_batch().err().unwrap();
+        assert_eq!(error, Error::Stalled { name: "noise 6".into(), seconds: 0 });
+        drop(loader); // while its worker reads on
+        assert!(Arc::strong_count(&source) > 1, "the worker is still there");
+        gate.store(true, Ordering::SeqCst);
+        while Arc::strong_count(&source) > 1 {
+            std::thread::sleep(MILLISECOND); // and goes when it can
+        }
+    });
+}
+
+#[test]
+fn whoever_waits_can_be_called_away() {
+    in_time(|| {
+        let (source, gate) = behind_a_gate();
+        let wanted = epoch(&mut simple(sound(), Plan::testing(5, CROP)));
+        let mut loader = Loader::new(source, Plan::testing(5, CROP), 2, 0);
+        assert!(next(&mut loader).as_ref() == Some(&wanted[0]));
+        let mut asked = 0;
+        let called_away = loader.next_batch_watched(&mut |stalled| {
+            assert!(stalled.is_none(), "no ten seconds have passed");
+            asked += 1;
+            asked < 3
+        });
+        assert!(called_away.unwrap().is_none() && asked == 3);
+        gate.store(true, Ordering::SeqCst);
+        assert!(next(&mut loader).as_ref() == Some(&wanted[1]));
+    });
+}
+
 #[test]
 fn what_it_was_made_of_can_be_asked() {
     let loader = Loader::new(sound(), Plan::ten_views(25, CROP), 1, 0);
@@ -554,4 +636,26 @@ fn too_few_rows_for_ten_views() {
 #[should_panic(expected = "batch 6 of an epoch of 6")]
 fn a_start_past_the_epoch() {
     simple(sound(), Plan::training(4, CROP, 7)).start_at(0, 6);
+}
+
+#[test]
+fn a_caller_need_not_wait_for_a_source_that_stalls() {
+    in_time(|| {
+        let stalled = Arc::new(AtomicBool::new(true));
+        let gate = Arc::clone(&stalled);
+        let on_read = move |_| {
+            while gate.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let mut source = Faulty::new(LEN, SIZE);
+        source.on_read = Some(Box::new(on_read));
+        let mut loader = simple(Arc::new(source), Plan::training(4, CROP, 7));
+        let begun = std::time::Instant::now();
+        let mut late = |_: Option<&_>| begun.elapsed() <= Duration::from_millis(20);
+        assert!(loader.next_batch_watched(&mut late).unwrap().is_none());
+        stalled.store(false, Ordering::SeqCst);
+        // The batch that was not waited for comes next.
+        assert_eq!(next(&mut loader), next(&mut simple(sound(), Plan::training(4, CROP, 7))));
+    });
 }

@@ -2,9 +2,10 @@
 
 use super::PrepareOptions;
 use crate::collection::{Collection, Item};
+use crate::jpeg::Extent;
 use crate::shards::{Form, Keep};
-use crate::{Error, ReadBuffer, Result, decode};
-use augment::shorter_side_to;
+use crate::{Error, ReadBuffer, Result};
+use augment::{Rectangle, Resizer, shorter_side_to};
 use jpeg_encoder::{ColorType, SamplingFactor};
 use std::path::Path;
 
@@ -45,10 +46,14 @@ impl Encoder {
 
     fn try_make(&mut self, collection: &Collection, item: &Item, made: &mut Made) -> Result<()> {
         let PrepareOptions { side, keep, form, .. } = self.options;
-        let ReadBuffer { file, decoded, image, resizer, .. } = &mut self.buffer;
-        collection.read(item, file)?;
+        collection.read(item, &mut self.buffer.file)?;
         let bad = |reason: String| Error::image(Path::new(&item.name), reason);
-        decode::decode_usable(file, decoded).map_err(bad)?;
+        let needed = |size| match keep {
+            Keep::Centre => Resizer::square_reach(size, side, Rectangle::whole((side, side))),
+            Keep::Whole => Rectangle::whole(size),
+        };
+        self.buffer.decode_part(needed, Extent::Whole).map_err(bad)?;
+        let ReadBuffer { decoded, image, resizer, .. } = &mut self.buffer;
         let (height, width) = match keep {
             Keep::Centre => (side, side),
             Keep::Whole => shorter_side_to(side, (decoded.height, decoded.width)),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::collection::{Class, Place};
 use crate::scratch_dir::{ScratchDir, encoded};
+use crate::shards::Index;
 use crate::{Loader, Options, Plan, ReadBuffer, Shards, Source, Statistics, open};
 use augment::{Resizer, View, shorter_side_to, ten_crop};
 use image::ImageFormat;
@@ -391,6 +392,33 @@ fn damage_is_found_by_its_checksum_and_named() {
         fs::write(&tar, &bytes[..5000]).unwrap();
         let error = Shards::open(&out, SIDE).err().unwrap().to_string();
         assert!(error.contains("5000 bytes, where its index says"), "{error}");
+    }
+}
+
+/// Its mapping breaks with SIGBUS; what is left can be read, and what is gone is named.
+#[test]
+fn a_raw_shard_that_shrinks_under_a_reader_is_an_error() {
+    let (dir, count) = (ScratchDir::new(), 40);
+    let collection = collection(&dir, count, 0);
+    let out = dir.path().join("out");
+    run(&collection, &out, &PrepareOptions { images_per_shard: count, ..RAW }).unwrap();
+    let (shards, _) = Shards::open(&out, SIDE).unwrap();
+    let mut buffer = ReadBuffer::default();
+    let mut crop = |index: usize| {
+        let (view, mut pixels) = (View { top: 3, left: 2, mirror: false }, vec![0; 10 * 9 * 3]);
+        let read = shards.read_crops(index, &[view], (10, 9), &mut pixels, &mut buffer);
+        read.map(|()| pixels)
+    };
+    let whole: Vec<_> = (0..2 * count).map(|index| crop(index % count).unwrap()).collect();
+    let tar = fs::OpenOptions::new().write(true).open(out.join("train-000000.tar")).unwrap();
+    let index = Index::read(&out.join("train-000000.idx")).unwrap();
+    tar.set_len(index.entries[count / 2].offset).unwrap();
+    let last = crop(count - 1).unwrap_err().to_string();
+    assert!(last.contains("train-000000.tar/000000039.rgb: failed to fill"), "{last}");
+    for (index, whole) in whole[..count].iter().enumerate() {
+        let got = crop(index);
+        assert_eq!(got.is_ok(), index < count / 2, "image {index}: {got:?}");
+        assert!(got.is_err() || got.unwrap() == *whole, "image {index}");
     }
 }
 

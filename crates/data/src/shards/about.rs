@@ -124,8 +124,16 @@ impl About {
     pub fn read(dir: &Path) -> Result<About> {
         let path = dir.join(FILE);
         let text = fs::read(&path).map_err(|error| Error::io(&path, &error))?;
-        let wrong = |problem| Error::layout(&path, problem, "prepare the folder again");
-        let about: About = serde_json::from_slice(&text)
+        About::from_bytes(&text, &path)
+    }
+
+    /// Reads a file's bytes; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(text: &[u8], path: &Path) -> Result<About> {
+        let wrong = |problem| Error::layout(path, problem, "prepare the folder again");
+        let about: About = serde_json::from_slice(text)
             .map_err(|error| wrong(format!("no description of shards ({error})")))?;
         if about.format != FORMAT || about.version != VERSION {
             let (format, version) = (&about.format, about.version);

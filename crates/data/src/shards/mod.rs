@@ -14,10 +14,11 @@
 //! [`Shards`] reads these, and tar files that others wrote in webdataset's layout.
 
 mod about;
+mod held_out;
 mod index;
 mod rows;
 mod source;
-mod webdataset;
+pub(crate) mod webdataset;
 mod writer;
 
 pub use about::{About, Form, Keep, Part};

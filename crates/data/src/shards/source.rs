@@ -1,11 +1,14 @@
 //! Shards as a source.
 
 use super::about::{About, Form, Keep, Part};
-use super::{Entry, Index, file_names, rows, webdataset};
-use crate::source::copy_crops;
-use crate::{Error, ReadBuffer, Result, Source, decode};
-use augment::{Image, View, shorter_side_to};
-use random::Permutation;
+use super::held_out::hold_out;
+use super::rows::Crop;
+use super::{Entry, Index, file_names, webdataset};
+use crate::jpeg::Extent;
+use crate::source::{copy_crops, part_of};
+use crate::{Error, ReadBuffer, Result, Source};
+use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
+use mapped::Mapped;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -16,14 +19,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// than a thousand files open unless told otherwise.
 const KEPT_OPEN: usize = 256;
 
-/// One image in this many is held out where nobody set test images apart.
-const HELD_OUT: usize = 10;
-
 /// Images in tar files, each of them one positioned read away.
 ///
 /// What is read is compared with its checksum, if the tar file has an index: a JPEG each time, raw
-/// pixels the first time, after which crops are copied without being looked at. No lock is taken,
-/// and nothing is allocated but what the JPEG decoder needs for itself.
+/// pixels the first time, after which crops are copied out of the mapped file without being looked
+/// at. No lock is taken, and nothing is allocated but by the decoder for JPEGs that are not plain.
 pub struct Shards {
     classes: Vec<String>,
     files: Arc<[Tar]>,
@@ -49,14 +49,16 @@ struct Tar {
     /// As it is called in messages.
     name: String,
     file: Option<File>,
+    /// Of raw pixels: the whole file, if it could be mapped.
+    map: Option<Mapped>,
     /// The members' names, if they are not those that [`Entry::number`] makes.
     members: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy)]
-struct Placed {
-    tar: u32,
-    entry: Entry,
+pub(super) struct Placed {
+    pub(super) tar: u32,
+    pub(super) entry: Entry,
 }
 
 impl Shards {
@@ -82,7 +84,8 @@ impl Shards {
             let names = file_names(name, shard);
             let [path, index_path] = names.each_ref().map(|name| dir.join(name));
             let index = Index::read(&index_path)?;
-            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len())?;
+            let is_raw = about.form == Form::Raw;
+            let (tar, len) = Tar::open(path, names[0].clone(), None, files.len(), is_raw)?;
             check_shard(about, &tar.path, len, &index)?;
             images.extend(index.entries.iter().map(|&entry| Placed { tar: shard as u32, entry }));
             files.push(tar);
@@ -125,7 +128,7 @@ impl Shards {
                 let placed = Placed { tar: number as u32, entry };
                 parts[usize::from(number >= first_test)].push(placed);
             }
-            files.push(Tar::open(path, name, Some(members), number)?.0);
+            files.push(Tar::open(path, name, Some(members), number, false)?.0);
         }
         let [train, test] = parts;
         let labels = train.iter().chain(&test).map(|placed| placed.entry.label);
@@ -194,8 +197,15 @@ impl Shards {
         Ok(())
     }
 
-    /// Reads image `index` as it is stored into `buffer.decoded`.
-    fn decode(&self, index: usize, buffer: &mut ReadBuffer) -> Result<()> {
+    /// Reads image `index` as it is stored into `buffer.decoded`. Only a part may be needed: one of
+    /// images of `size`, if that is what is stored, or else of the centre square.
+    fn decode(
+        &self,
+        index: usize,
+        (size, part): ((usize, usize), Rectangle),
+        extent: Extent,
+        buffer: &mut ReadBuffer,
+    ) -> Result<()> {
         if self.form == Form::Raw {
             let Entry { height, width, .. } = self.images[index].entry;
             self.load(index, &mut buffer.decoded.pixels)?;
@@ -203,8 +213,11 @@ impl Shards {
             self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         } else {
             self.load(index, &mut buffer.file)?;
-            decode::decode_usable(&buffer.file, &mut buffer.decoded)
-                .map_err(|reason| self.bad(index, reason))?;
+            let part = |stored| match stored == size || self.whole {
+                true => part,
+                false => Resizer::square_reach(stored, self.side, part),
+            };
+            buffer.decode_part(part, extent).map_err(|reason| self.bad(index, reason))?;
             let Image { height, width, .. } = buffer.decoded;
             if self.whole && (height, width) != self.size_of(index) {
                 return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
@@ -226,17 +239,21 @@ impl Shards {
 }
 
 impl Tar {
-    /// Opens the `number`th tar file; returns its length, too.
+    /// Opens the `number`th tar file, and maps it if it is of raw pixels; returns its length, too.
     fn open(
         path: PathBuf,
         name: String,
         members: Option<Vec<String>>,
         number: usize,
+        is_raw: bool,
     ) -> Result<(Tar, u64)> {
         let file = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (len, file) = file.map_err(|error| Error::io(&path, &error))?;
+        // Where a file cannot be mapped, or is growing, positioned reads are slower and do as well.
+        let map = is_raw.then(|| Mapped::of(&file).ok()).flatten();
+        let map = map.filter(|map| map.len() == len);
         let file = (number < KEPT_OPEN).then_some(file);
-        Ok((Tar { path, name, file, members }, len))
+        Ok((Tar { path, name, file, map, members }, len))
     }
 }
 
@@ -273,36 +290,6 @@ fn image_len(path: &Path, member: &str, len: u64) -> Result<u32> {
     }
 }
 
-/// Holds out a tenth of each class, always the same.
-fn hold_out(dir: &Path, images: Vec<Placed>) -> (Vec<Placed>, Vec<Placed>, Vec<String>) {
-    let mut order: Vec<usize> = (0..images.len()).collect();
-    order.sort_by_key(|&image| images[image].entry.label);
-    let mut held = vec![false; images.len()];
-    for class in order.chunk_by(|&a, &b| images[a].entry.label == images[b].entry.label) {
-        let label = images[class[0]].entry.label;
-        let places = Permutation::new(0, label, class.len() as u64);
-        let count = if class.len() == 1 { 0 } else { (class.len() / HELD_OUT).max(1) };
-        (0..count as u64).for_each(|place| held[class[places.at(place) as usize]] = true);
-    }
-    let pick = |wanted: bool| -> Vec<Placed> {
-        let images = images.iter().zip(&held).filter(|&(_, &held)| held == wanted);
-        images.map(|(&image, _)| image).collect()
-    };
-    let (train, test) = (pick(false), pick(true));
-    if test.is_empty() {
-        let note =
-            "no class has a second image to hold out: the test images are the training images";
-        return (train.clone(), train, vec![format!("{}: {note}", dir.display())]);
-    }
-    let (count, all) = (test.len(), images.len());
-    let note = format!(
-        "{}: no tar file is named `val` or `test`: {count} of {all} images are held out to test \
-         on, one in {HELD_OUT} of each class",
-        dir.display()
-    );
-    (train, test, vec![note])
-}
-
 impl Source for Shards {
     fn classes(&self) -> &[String] {
         &self.classes
@@ -330,7 +317,7 @@ impl Source for Shards {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        self.decode(index, buffer)?;
+        self.decode(index, (self.size(), Rectangle::whole(self.size())), Extent::Whole, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == self.size() {
             return Ok(&buffer.decoded.pixels);
         }
@@ -356,16 +343,18 @@ impl Source for Shards {
     ) -> Result<()> {
         let whole = self.size_of(index);
         if self.is_ready(index) {
-            let offset = self.images[index].entry.offset;
-            return self.with_file(index, |file| {
-                for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
-                    let (at, room) = ((view.top, view.left), &mut buffer.file);
-                    rows::read_crop(file, offset, whole, at, size, to, room)?;
+            let Placed { tar, entry } = self.images[index];
+            let map = self.files[tar as usize].map.as_ref();
+            for (view, to) in views.iter().zip(into.chunks_exact_mut(size.0 * size.1 * 3)) {
+                let crop = Crop::new(entry.offset, whole, (view.top, view.left), size);
+                // A file that has changed under its mapping is read as far as it goes.
+                if map.is_none_or(|map| crop.copy(map, to).is_err()) {
+                    self.with_file(index, |file| crop.read(file, to, &mut buffer.file))?;
                 }
-                Ok(())
-            });
+            }
+            return Ok(());
         }
-        self.decode(index, buffer)?;
+        self.decode(index, (whole, part_of(views, size, whole)), Extent::Needed, buffer)?;
         if (buffer.decoded.height, buffer.decoded.width) == whole {
             copy_crops(&buffer.decoded.pixels, whole.1, views, size, into);
         } else {

@@ -1,4 +1,5 @@
 use super::index::{Entry, Index};
+use super::rows::Crop;
 use super::webdataset::{Sample, find, scan};
 use super::{ShardWriter, Shards};
 use crate::scratch_dir::{ScratchDir, encoded};
@@ -242,4 +243,30 @@ fn a_folder_of_webdatasets_tar_files_is_a_data_set() {
     assert!(Shards::is_at(dir.path()));
     let [train, test] = find(dir.path()).unwrap();
     assert_eq!((train.len(), test.len()), (2, 1));
+}
+
+#[test]
+fn a_crop_is_the_same_copied_or_read() {
+    let dir = ScratchDir::new();
+    let (height, width, offset) = (50, 300, 77);
+    let bytes: Vec<u8> = (0..offset + height * width * 3).map(|at| (at * at / 7) as u8).collect();
+    let path = dir.write("pixels", &bytes);
+    let file = File::open(&path).unwrap();
+    let map = mapped::Mapped::of(&file).unwrap();
+    // Several fetches of rows; a row; a pixel; full width; all of it.
+    for (top, left, size) in [
+        (2, 3, (45, 290)),
+        (49, 0, (1, 299)),
+        (49, 299, (1, 1)),
+        (7, 0, (40, 300)),
+        (0, 0, (50, 300)),
+    ] {
+        let crop = Crop::new(offset as u64, (height, width), (top, left), size);
+        let mut wanted = vec![0; size.0 * size.1 * 3];
+        augment::crop(&bytes[offset..], width, top, left, size, &mut wanted);
+        let [mut copied, mut read] = [vec![0; wanted.len()], vec![0; wanted.len()]];
+        crop.copy(&map, &mut copied).unwrap();
+        crop.read(&file, &mut read, &mut Vec::new()).unwrap();
+        assert!(copied == wanted && read == wanted, "{size:?} at {top}, {left}");
+    }
 }

@@ -4,22 +4,21 @@
 //! `a/000123.jpg` and `a/000123.cls` (or `.json` with a field `label`, `cls` or `class`). Members
 //! of other kinds are stepped over.
 
-use crate::tar::{Broken, Member, Members};
+use crate::tar::{Broken, Member, Members, ReadAt};
 use crate::{Error, Result};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const IMAGES: [&str; 3] = ["jpg", "jpeg", "png"];
 /// A label's file is not longer than this.
 const LONGEST_LABEL: u64 = 1 << 20;
-const LARGEST_LABEL: u32 = 1 << 20;
+pub(crate) const LARGEST_LABEL: u32 = 1 << 20;
 
 /// An image of a tar file and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sample {
-    pub(super) image: Member,
-    pub(super) label: u32,
+pub(crate) struct Sample {
+    pub(crate) image: Member,
+    pub(crate) label: u32,
 }
 
 /// The tar files of a folder and of the folders in it: to train on, and to test on (those with
@@ -56,7 +55,7 @@ fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The samples of a tar file, in order.
-pub(super) fn scan(file: &File, path: &Path) -> Result<Vec<Sample>> {
+pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     let mut open = Open::default();
     let broken = |error: Broken| Error::layout(path, error.to_string(), "fetch it again");
@@ -109,7 +108,12 @@ fn split(name: &str) -> (&str, String) {
 }
 
 /// The label that a member states; a `.json` may be about other things.
-fn label(file: &File, path: &Path, member: &Member, kind: &str) -> Result<Option<u32>> {
+fn label<R: ReadAt + ?Sized>(
+    file: &R,
+    path: &Path,
+    member: &Member,
+    kind: &str,
+) -> Result<Option<u32>> {
     let wrong = |problem: String| {
         Error::layout(path, format!("{}: {problem}", member.name), "labels count from 0")
     };
@@ -117,7 +121,8 @@ fn label(file: &File, path: &Path, member: &Member, kind: &str) -> Result<Option
         return Err(wrong("too long for a label".to_owned()));
     }
     let mut bytes = vec![0; member.len as usize];
-    file.read_exact_at(&mut bytes, member.offset).map_err(|error| Error::io(path, &error))?;
+    let read = file.read_whole_at(&mut bytes, member.offset);
+    read.map_err(|error| Error::io(path, &error))?;
     let text = String::from_utf8_lossy(&bytes);
     let stated = if kind == "cls" {
         Some(text.trim().parse().map_err(|_| wrong(format!("`{}` is no label", text.trim())))?)

@@ -11,6 +11,23 @@ pub trait ReadAt {
     /// # Errors
     /// What the system says.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Fills `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// What the system says, or that the end comes before.
+    fn read_whole_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ReadAt for File {

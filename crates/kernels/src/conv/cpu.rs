@@ -13,27 +13,40 @@ use crate::gemm::{self, Isa, Shared};
 use direct::{Direct, Target};
 use std::ops::Range;
 use tensor::Pool;
+use winograd::Fold;
 
 /// Floats of scratch memory for any of the three passes.
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
-    let images = |direct: &Direct| match by_winograd(g, direct) {
-        true => winograd::scratch(isa, direct, threads),
+    let images = |direct: &Direct, fold| match by_winograd(g, direct, fold) {
+        true => winograd::scratch(isa, direct, fold, threads),
         false => direct.scratch(isa, threads),
     };
-    let forward = images(&as_direct(g));
-    let phases = phases(g).map(|phase| images(&phase.direct));
-    let filter = match (by_winograd(g, &as_direct(g)), few_channels::suits(g)) {
-        (true, _) => winograd::filter_scratch(isa, &as_direct(g), threads),
+    let (direct, fold) = forward_form(g);
+    let forward = images(&direct, fold);
+    let phases = phases(g).map(|phase| images(&phase.direct, None));
+    let filter = match (by_winograd(g, &direct, fold), few_channels::suits(g)) {
+        (true, _) => winograd::filter_scratch(isa, &direct, fold, threads),
         (false, true) => few_channels::scratch(isa, g, threads),
         (false, false) => pixels::scratch(isa, g),
     };
     phases.chain([forward, filter]).max().expect("the forward pass is one")
 }
 
+/// The forward pass: over folded images, where that allows and repays Winograd's form.
+fn forward_form(g: &Geometry) -> (Direct, Option<Fold>) {
+    let folded = Fold::new(g).map(|fold| (fold.direct(), Some(fold)));
+    let folded = folded.filter(|(direct, fold)| by_winograd(g, direct, *fold));
+    folded.unwrap_or_else(|| (as_direct(g), None))
+}
+
 /// Whether a pass takes Winograd's form.
-fn by_winograd(g: &Geometry, direct: &Direct) -> bool {
+fn by_winograd(g: &Geometry, direct: &Direct, fold: Option<Fold>) -> bool {
+    let products = match fold {
+        Some(_) => g.images * g.macs_per_image(),
+        None => direct.images * direct.out[0] * direct.out[1] * direct.depth() * direct.channels,
+    };
     match g.algorithm {
-        Algorithm::Fastest => winograd::suits(direct),
+        Algorithm::Fastest => winograd::suits(direct, products),
         Algorithm::Winograd => winograd::applies(direct),
         Algorithm::Direct => false,
     }
@@ -41,7 +54,8 @@ fn by_winograd(g: &Geometry, direct: &Direct) -> bool {
 
 /// The form of the forward pass and of the filters' gradient.
 pub(super) fn settled(g: &Geometry) -> Algorithm {
-    if by_winograd(g, &as_direct(g)) { Algorithm::Winograd } else { Algorithm::Direct }
+    let (direct, fold) = forward_form(g);
+    if by_winograd(g, &direct, fold) { Algorithm::Winograd } else { Algorithm::Direct }
 }
 
 /// Convolves images: directly or by Winograd's form.
@@ -50,15 +64,15 @@ fn run(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    direct: &Direct,
+    (direct, fold): (&Direct, Option<Fold>),
     source: &[f32],
     bias: Option<&[f32]>,
     target: &mut [f32],
     scratch: &mut [f32],
     pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
 ) {
-    match by_winograd(g, direct) {
-        true => winograd::run(direct, isa, pool, source, bias, target, scratch, pack),
+    match by_winograd(g, direct, fold) {
+        true => winograd::run((direct, fold), isa, pool, source, bias, target, scratch, pack),
         false => direct.run(isa, pool, source, bias, target, scratch, pack),
     }
 }
@@ -96,9 +110,12 @@ pub(super) fn forward(
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let direct = as_direct(g);
+    let (direct, fold) = forward_form(g);
     let (depth, filters) = (direct.depth(), g.filters / g.groups);
-    run(isa, pool, g, &direct, x, Some(b), y, scratch, |group, columns, panel| {
+    run(isa, pool, g, (&direct, fold), x, Some(b), y, scratch, |group, columns, panel| {
+        if let Some(fold) = fold {
+            return fold.pack(w, columns, isa.columns(), panel);
+        }
         let first = group * filters + columns.start;
         gemm::transpose_panel(&w[first * depth..], depth, columns.len(), isa.columns(), panel);
     });
@@ -164,7 +181,7 @@ pub(super) fn backward_input(
     let (filters, channels) = (g.filters / g.groups, g.channels / g.groups);
     for Phase { direct, tap } in phases(g) {
         let [taps_down, taps_across] = direct.taps;
-        run(isa, pool, g, &direct, dy, None, dx, scratch, |group, columns, panel| {
+        run(isa, pool, g, (&direct, None), dy, None, dx, scratch, |group, columns, panel| {
             let width = isa.columns();
             for down in 0..taps_down {
                 for across in 0..taps_across {
@@ -198,9 +215,11 @@ pub(super) fn backward_filter(
     db: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let forward = as_direct(g);
-    match (by_winograd(g, &forward), few_channels::suits(g)) {
-        (true, _) => winograd::backward_filter(isa, pool, g, &forward, x, dy, dw, db, scratch),
+    let (direct, fold) = forward_form(g);
+    match (by_winograd(g, &direct, fold), few_channels::suits(g)) {
+        (true, _) => {
+            winograd::backward_filter(isa, pool, g, (&direct, fold), x, dy, dw, db, scratch)
+        }
         (false, true) => few_channels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
         (false, false) => pixels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
     }

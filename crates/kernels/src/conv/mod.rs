@@ -52,11 +52,12 @@ pub enum Algorithm {
     Fastest,
     /// Each product of the formula is computed.
     Direct,
-    /// Fewer multiplications, wherever stride and window allow: the stride is 1 and the window 3 x
-    /// 3 or 5 x 5. Elsewhere direct.
+    /// Fewer multiplications, wherever stride and window allow: the window is square and its side,
+    /// divided by the stride and rounded up, 3 or 5; with a stride of more than 1 there are no
+    /// groups, and the input's gradient is computed directly. Elsewhere direct.
     ///
-    /// Errors are larger. At the shapes of AlexNet's conv3 and conv2 (3 x 3 and 5 x 5), relative to
-    /// the root mean square of what is computed, in units of 1e-7:
+    /// Errors are larger. At the shapes of AlexNet's conv3, conv2 and conv1 (3 x 3, 5 x 5 and 11 x
+    /// 11), relative to the root mean square of what is computed, in units of 1e-7:
     ///
     /// | window | | y | dx | dw |
     /// |---|---|---:|---:|---:|
@@ -64,9 +65,11 @@ pub enum Algorithm {
     /// | | direct | 5.9 | 6.3 | 0.9 |
     /// | 5 x 5 | Winograd | 23 | 39 | 4.8 |
     /// | | direct | 4.2 | 6.1 | 1.7 |
+    /// | 11 x 11, stride 4 | Winograd | 13 | | 2.3 |
+    /// | | direct | 2.5 | | 0.7 |
     ///
     /// These are root mean squares; the largest of all errors are ten to twenty times that. One NaN
-    /// or infinity among the inputs makes all outputs of its tiles NaN, up to six pixels away.
+    /// or infinity among the inputs makes all outputs of its tiles NaN, up to six windows away.
     Winograd,
 }
 

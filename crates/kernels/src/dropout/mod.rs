@@ -61,6 +61,11 @@ impl Geometry {
         }
     }
 
+    /// How many units, from `unit` on, have numbers that follow each other.
+    fn run(&self, unit: usize) -> usize {
+        self.columns.map_or(self.units - unit, |part| part.width - unit % part.width)
+    }
+
     /// Whether the units of a Philox block lie next to each other here, too.
     fn has_whole_blocks(&self) -> bool {
         self.columns.is_none_or(|part| (part.width | part.first | part.whole).is_multiple_of(4))

@@ -1,11 +1,12 @@
-//! The fully connected layer on the CPU: three arrangements of one tile.
+//! The fully connected layer on the CPU: three arrangements of one tile; a [few images](few_images)
+//! go forward without it.
 //!
 //! w is the big operand, so each pass is arranged to stream it once. Forward computes y^T, whose
 //! rows are w's rows, read where they lie. For dx, w is B: threads copy a block of it into panels
 //! that stay in their second-level cache. For dw, x and dy are packed, and dw is written once, in
 //! place.
 
-use super::Geometry;
+use super::{Geometry, few_images};
 use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
 use tensor::{Cpu, Pool, Result, Slot};
 
@@ -76,7 +77,10 @@ pub(super) fn forward(
     scratch: Slot,
 ) -> Result<()> {
     let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
-    forward_with(Isa::best(), pool, g, (x, w, b), y, scratch);
+    match few_images::suits(g) {
+        true => few_images::forward(pool, g, (x, w, b), y),
+        false => forward_with(Isa::best(), pool, g, (x, w, b), y, scratch),
+    }
     Ok(())
 }
 

@@ -8,8 +8,12 @@
 //!
 //! The floor is memory: w is read once for forward and once for dx, dw written once; fc6 of AlexNet
 //! is 151 MB each time, against 128 images x 37.7 million multiply-accumulates.
+//!
+//! On a CPU a few images (eight at most) go forward another way than many, with other roundings:
+//! the bits of an image's output can depend on how many images there are.
 
 mod cpu;
+mod few_images;
 pub mod reference;
 #[cfg(test)]
 mod tests;

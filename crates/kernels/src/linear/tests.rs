@@ -1,9 +1,11 @@
+use super::few_images::{self, Unit};
 use super::{Geometry, backward_input, backward_weights, cpu, forward, reference};
-use crate::gemm::Isa;
+use crate::gemm::{Isa, Shared};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
+use pulp::{Scalar, WithSimd};
 use tensor::{DType, Device, Planner, Pool, Shape};
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, bits_equal, close, each_device, random_array, same_bits_for_threads};
 
 /// What the three passes make, in one vector each: y, dx, dw, db.
 fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
@@ -63,7 +65,7 @@ proptest! {
 
     #[test]
     fn equals_the_reference(
-        images in prop_oneof![1usize..4, 30usize..36, Just(70)],
+        images in prop_oneof![1usize..10, 30usize..36, Just(70)],
         inputs in prop_oneof![1usize..40, 500usize..530, Just(257)],
         outputs in prop_oneof![1usize..40, 60usize..70, Just(263)],
         relu: bool,
@@ -132,15 +134,49 @@ fn bits_depend_on_neither_threads_nor_instructions() {
     }
 }
 
+/// Few images go a way of their own: also to the same bits, whoever computes them and however many
+/// they are.
+#[test]
+fn bits_of_few_images() {
+    let most = Geometry { images: 8, inputs: 1031, outputs: 75, relu: true };
+    let x: Array2<f32> = random_array(3, (most.images, most.inputs));
+    let w: Array2<f32> = random_array(4, (most.outputs, most.inputs));
+    let b: Array1<f32> = random_array(5, most.outputs);
+    let [x, w] = [&x, &w].map(|array| array.as_slice().unwrap());
+    let b = b.as_slice().unwrap();
+
+    let mut expected = vec![f32::NAN; most.images * most.outputs];
+    let y = Shared::new(&mut expected);
+    Unit { g: &most, x, w, b, y, first: 0 }.with_simd(Scalar::new());
+    for images in 1..=most.images {
+        let g = Geometry { images, ..most };
+        assert!(few_images::suits(&g));
+        same_bits_for_threads(|threads| {
+            let mut y = vec![f32::NAN; images * g.outputs];
+            let x = &x[..images * g.inputs];
+            few_images::forward(&Pool::new(threads), &g, (x, w, b), &mut y);
+            bits_equal(&y, &expected[..images * g.outputs], &format!("{images} images"));
+            y
+        });
+    }
+    assert!(!few_images::suits(&Geometry { images: most.images + 1, ..most }));
+}
+
 #[test]
 fn nothing_hides_a_nan() {
-    let g = Geometry { images: 2, inputs: 3, outputs: 4, relu: true };
+    for images in [2, 20] {
+        nan_passes(images);
+    }
+}
+
+fn nan_passes(images: usize) {
+    let g = Geometry { images, inputs: 3, outputs: 4, relu: true };
     each_device(|device| {
         let mut slots = Slots::new();
-        let x = slots.array(&Array2::<f32>::from_elem((2, 3), f32::NAN));
+        let x = slots.array(&Array2::<f32>::from_elem((images, 3), f32::NAN));
         let w = slots.array(&random_array(1, (4, 3)));
         let b = slots.array(&random_array(2, 4));
-        let y = slots.room(Shape::from([2, 4]));
+        let y = slots.room(Shape::from([images, 4]));
         let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
         slots.load(device);
         forward(device, &g, x, w, b, y, scratch).unwrap();

@@ -122,13 +122,14 @@ fn fill_squares(x: &[f32], first: isize, squares: &mut [f32]) {
 
 /// sums[m] = values[m] + ... + values[m + size - 1], added in this order.
 #[inline(always)]
-fn window_sums(values: &[f32], size: usize, sums: &mut [f32]) {
+pub(crate) fn window_sums(values: &[f32], size: usize, sums: &mut [f32]) {
     let n = sums.len();
     if size == 5 {
         // The paper's n, in one pass.
-        let [a, b, c, d, e]: [&[f32]; 5] = std::array::from_fn(|offset| &values[offset..][..n]);
-        for m in 0..n {
-            sums[m] = a[m] + b[m] + c[m] + d[m] + e[m];
+        let part = |offset: usize| &values[offset..][..n];
+        let parts = part(0).iter().zip(part(1)).zip(part(2)).zip(part(3)).zip(part(4));
+        for (sum, ((((a, b), c), d), e)) in sums.iter_mut().zip(parts) {
+            *sum = a + b + c + d + e;
         }
         return;
     }

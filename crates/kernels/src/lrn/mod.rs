@@ -20,11 +20,13 @@
 
 mod across;
 mod cpu;
-mod power;
+pub(crate) mod power;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 mod within;
+
+pub(crate) use across::window_sums;
 
 use tensor::{Device, Result, Shape, Slot};
 
@@ -88,11 +90,11 @@ impl Geometry {
     }
 
     /// How far a window reaches below its centre, and above.
-    fn reach(&self) -> (usize, usize) {
+    pub(crate) fn reach(&self) -> (usize, usize) {
         (self.size / 2, self.size - 1 - self.size / 2)
     }
 
-    fn check(&self, operands: &[Slot]) {
+    pub(crate) fn check(&self, operands: &[Slot]) {
         let len = self.shape().len();
         assert!(
             operands.iter().all(|slot| slot.len() == len),

@@ -1,26 +1,26 @@
 //! s^-beta and s^-1, for the common beta without a call.
 
 /// A beta, known where loops are compiled.
-pub(super) trait Power: Copy + Sync + Send {
+pub(crate) trait Power: Copy + Sync + Send {
     /// (s^-beta, s^-1) for s > 0.
     fn of(self, s: f32) -> (f32, f32);
 }
 
 /// beta = 0.75, the paper's.
 #[derive(Clone, Copy)]
-pub(super) struct ThreeQuarters;
+pub(crate) struct ThreeQuarters;
 
 /// beta = 0.5.
 #[derive(Clone, Copy)]
-pub(super) struct Half;
+pub(crate) struct Half;
 
 /// beta = 1.
 #[derive(Clone, Copy)]
-pub(super) struct One;
+pub(crate) struct One;
 
 /// Any other beta: the system's powf, one element at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Any(pub(super) f32);
+pub(crate) struct Any(pub(crate) f32);
 
 impl Power for ThreeQuarters {
     #[inline(always)]

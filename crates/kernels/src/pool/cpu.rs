@@ -2,6 +2,7 @@
 
 use super::{Geometry, Kind, Ties};
 use crate::simd::{CHUNK, vectorized};
+use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
 /// Channels of one pixel that are worked on at once where a mask is needed.
@@ -59,8 +60,39 @@ pub(super) fn backward(
                         Kind::Max { ties: Ties::First } => {
                             first_greatest(g, row % g.height, x, y, dy, dx)
                         }
-                        Kind::Average => shares(g, row % g.height, dy, dx),
+                        Kind::Average => {
+                            for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+                                let seers = Seers::of(g, (row % g.height, column));
+                                shares(g, &seers, 0, dy, dx);
+                            }
+                        }
                     }
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
+pub(super) fn backward_in_place(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    relu: bool,
+    y: Slot,
+    dy: Slot,
+    x: Slot,
+) -> Result<()> {
+    let ([y, dy, x], pool) = cpu.floats_with_pool([y, dy, x]);
+    let (y, dy, row_len) = (&*y, &*dy, g.width * g.channels);
+    let out_len = g.out_height() * g.out_width() * g.channels;
+    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(x, rows_a_task * row_len, |task, x| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, x) in (task * rows_a_task..).zip(x.chunks_exact_mut(row_len)) {
+                    let [y, dy] = [y, dy].map(|all| image(all, out_len, row / g.height));
+                    row_in_place(g, row % g.height, relu, y, dy, x);
                 }
             },
         );
@@ -142,18 +174,97 @@ fn average_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
 /// maximum.
 #[inline(always)]
 fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let (out_rows, out_width) = (g.seen_by(row, g.out_height()), g.out_width());
     for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
         let x = pixel(x, g, g.width, (row, column));
-        dx.fill(0.0);
-        for out_row in out_rows.clone() {
-            for out_column in g.seen_by(column, out_width) {
-                let [y, dy] = [y, dy].map(|all| pixel(all, g, out_width, (out_row, out_column)));
+        to_greatest(g, &Seers::of(g, (row, column)), 0, x, y, dy, dx);
+    }
+}
+
+/// A row of x becomes one of dx, a strip of channels after the other.
+#[inline(always)]
+fn row_in_place(g: &Geometry, row: usize, relu: bool, y: &[f32], dy: &[f32], x: &mut [f32]) {
+    let mut strip = [0.0; STRIP];
+    for (column, x) in x.chunks_exact_mut(g.channels).enumerate() {
+        let seers = Seers::of(g, (row, column));
+        for (idx, x) in x.chunks_mut(STRIP).enumerate() {
+            let dx = &mut strip[..x.len()];
+            match g.kind {
+                Kind::Max { .. } => to_greatest(g, &seers, idx * STRIP, x, y, dy, dx),
+                Kind::Average => shares(g, &seers, idx * STRIP, dy, dx),
+            }
+            for (x, &dx) in x.iter_mut().zip(&*dx) {
+                *x = if relu && *x <= 0.0 { 0.0 } else { dx };
+            }
+        }
+    }
+}
+
+/// The windows that see a pixel.
+pub(crate) struct Seers {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+    /// Windows in a row of windows.
+    pub(crate) width: usize,
+}
+
+impl Seers {
+    #[inline(always)]
+    pub(crate) fn of(g: &Geometry, (row, column): (usize, usize)) -> Seers {
+        let (height, width) = (g.out_height(), g.out_width());
+        Seers { rows: g.seen_by(row, height), columns: g.seen_by(column, width), width }
+    }
+}
+
+/// The gradient of some of a pixel's channels, from `first` on: from every window that sees it, dy
+/// where it equals the window's maximum.
+#[inline(always)]
+pub(crate) fn to_greatest(
+    g: &Geometry,
+    seers: &Seers,
+    first: usize,
+    x: &[f32],
+    y: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let len = dx.len();
+    let window = |row: usize, column: usize| {
+        let start = ((seers.rows.start + row) * seers.width + seers.columns.start + column)
+            * g.channels
+            + first;
+        [&y[start..][..len], &dy[start..][..len]]
+    };
+    // The paper's windows overlap by a pixel: then four, two or one see it.
+    match (seers.rows.len(), seers.columns.len()) {
+        (1, 1) => from_windows([window(0, 0)], x, dx),
+        (1, 2) => from_windows([window(0, 0), window(0, 1)], x, dx),
+        (2, 1) => from_windows([window(0, 0), window(1, 0)], x, dx),
+        (2, 2) => {
+            from_windows([window(0, 0), window(0, 1), window(1, 0), window(1, 1)], x, dx);
+        }
+        (_, columns) => {
+            dx.fill(0.0);
+            for n in 0..seers.rows.len() * columns {
+                let [y, dy] = window(n / columns, n % columns);
                 for (((dx, &x), &y), &dy) in dx.iter_mut().zip(x).zip(y).zip(dy) {
                     *dx += if x == y { dy } else { 0.0 };
                 }
             }
         }
+    }
+}
+
+/// dx = the sum of dy over the windows' [y, dy] where x equals y.
+#[inline(always)]
+fn from_windows<const N: usize>(windows: [[&[f32]; 2]; N], x: &[f32], dx: &mut [f32]) {
+    let n = dx.len();
+    assert!(windows.iter().all(|[y, dy]| y.len() == n && dy.len() == n) && x.len() == n);
+    for i in 0..n {
+        let mut sum = 0.0;
+        for window in &windows {
+            sum += if x[i] == window[0][i] { window[1][i] } else { 0.0 };
+        }
+        dx[i] = sum;
     }
 }
 
@@ -198,20 +309,18 @@ fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32;
     }
 }
 
-/// One row of dx: from every window that sees a pixel, its share of dy.
+/// The gradient of some of a pixel's channels, from `first` on: from every window that sees it, its
+/// share of dy.
 #[inline(always)]
-fn shares(g: &Geometry, row: usize, dy: &[f32], dx: &mut [f32]) {
-    let out_width = g.out_width();
-    for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
-        dx.fill(0.0);
-        for out_row in g.seen_by(row, g.out_height()) {
-            for out_column in g.seen_by(column, out_width) {
-                let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
-                let share = 1.0 / seen as f32;
-                let dy = pixel(dy, g, out_width, (out_row, out_column));
-                for (dx, &dy) in dx.iter_mut().zip(dy) {
-                    *dx += dy * share;
-                }
+fn shares(g: &Geometry, seers: &Seers, first: usize, dy: &[f32], dx: &mut [f32]) {
+    dx.fill(0.0);
+    for out_row in seers.rows.clone() {
+        for out_column in seers.columns.clone() {
+            let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
+            let share = 1.0 / seen as f32;
+            let dy = &pixel(dy, g, seers.width, (out_row, out_column))[first..];
+            for (dx, &dy) in dx.iter_mut().zip(dy) {
+                *dx += dy * share;
             }
         }
     }

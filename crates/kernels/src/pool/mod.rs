@@ -14,7 +14,7 @@
 //!   (`Ties::First`, Caffe and PyTorch); overlapping windows add.
 //! * `Average`: divides by the number of pixels that exist.
 
-mod cpu;
+pub(crate) mod cpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -101,19 +101,19 @@ impl Geometry {
     }
 
     /// The input rows (or columns) that output row `out` sees, of `extent`.
-    fn seen(&self, out: usize, extent: usize) -> Range<usize> {
+    pub(crate) fn seen(&self, out: usize, extent: usize) -> Range<usize> {
         let begin = out * self.stride;
         begin.saturating_sub(self.pad)..(begin + self.window - self.pad).min(extent)
     }
 
     /// The output rows (or columns), of `out_extent`, that see input row `at`.
-    fn seen_by(&self, at: usize, out_extent: usize) -> Range<usize> {
+    pub(crate) fn seen_by(&self, at: usize, out_extent: usize) -> Range<usize> {
         let end = (at + self.pad) / self.stride + 1;
         let begin = (at + self.pad + 1).saturating_sub(self.window).div_ceil(self.stride);
         begin.min(out_extent)..end.min(out_extent)
     }
 
-    fn check(&self, inputs: &[Slot], outputs: &[Slot]) {
+    pub(crate) fn check(&self, inputs: &[Slot], outputs: &[Slot]) {
         assert!(self.stride > 0, "a stride of zero");
         assert!(
             self.pad < self.window,
@@ -159,6 +159,38 @@ pub fn backward(
     g.check(&[x, dx], &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, g, x, y, dy, dx),
+        Device::Cuda(cuda) => cuda.not_yet(),
+    }
+}
+
+/// Whether the gradient of x can be written over x: where a pixel's gradient needs no other's x.
+pub fn fits_in_place(kind: Kind) -> bool {
+    match kind {
+        Kind::Max { ties: Ties::All } | Kind::Average => true,
+        Kind::Max { ties: Ties::First } => false,
+    }
+}
+
+/// [`backward`], but dx is written over x. If x came out of a ReLU (`relu`), its gradient takes the
+/// mask: it is zero where x <= 0.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// Also if the kind does not [fit in place](fits_in_place).
+pub fn backward_in_place(
+    device: &mut Device,
+    g: &Geometry,
+    relu: bool,
+    y: Slot,
+    dy: Slot,
+    x: Slot,
+) -> Result<()> {
+    g.check(&[x], &[y, dy]);
+    assert!(fits_in_place(g.kind), "{:?} needs x at other pixels", g.kind);
+    match device {
+        Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, relu, y, dy, x),
         Device::Cuda(cuda) => cuda.not_yet(),
     }
 }

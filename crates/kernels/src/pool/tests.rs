@@ -3,7 +3,8 @@ use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, adjoint, central_differences};
 use testkit::{
-    Slots, close, distinct_array, each_device, geometry, random_array, same_bits_for_threads,
+    Slots, bits_equal, close, distinct_array, each_device, geometry, random_array,
+    same_bits_for_threads,
 };
 
 const ALL: Kind = Kind::Max { ties: Ties::All };
@@ -130,6 +131,28 @@ proptest! {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 1e-6);
             close(&actual_dx, &dx, 2e-6);
+        });
+    }
+
+    /// Over x and with the mask of a ReLU: the bits of two passes.
+    #[test]
+    fn in_place_is_backward_and_a_mask(g in geometries(), seed in 0u64..1000, relu: bool) {
+        prop_assume!(fits_in_place(g.kind));
+        let x = random_array(seed, in_dim(&g)).mapv(f32::round);
+        let dy = random_array(seed + 1, out_dim(&g));
+        each_device(|device| {
+            let mut slots = Slots::new();
+            let [x, dy] = [&x, &dy].map(|array| slots.array(array));
+            let [y, dx] = [g.out_shape(), g.in_shape()].map(|shape| slots.room(shape));
+            slots.load(device);
+            forward(device, &g, x, y).unwrap();
+            backward(device, &g, x, y, dy, dx).unwrap();
+            if relu {
+                crate::activation::mask_by_relu(device, x, dx).unwrap();
+            }
+            backward_in_place(device, &g, relu, y, dy, x).unwrap();
+            let [over_x, apart] = [x, dx].map(|slot| device.download::<f32>(slot));
+            bits_equal(&over_x, &apart, "in place");
         });
     }
 

@@ -1,7 +1,13 @@
-//! On the CPU: row by row, sums in f64. The scores of a batch are small; one thread is enough.
+//! On the CPU: row by row, exponentials in f32 vectors, each computed once, and their sum in f64,
+//! in an order that the number of classes fixes. The floor is memory, scores read and gradients
+//! written, but the scores of a batch are small: one thread is enough.
 
-use super::{Geometry, IGNORED, top_error};
+use super::{Geometry, IGNORED, Standing};
+use crate::simd::{exp, vectorized};
 use tensor::{Cpu, Result, Slot};
+
+/// Partial maxima and sums of a row.
+const LANES: usize = 16;
 
 pub(super) fn forward_backward(
     cpu: &mut Cpu,
@@ -13,11 +19,16 @@ pub(super) fn forward_backward(
 ) -> Result<()> {
     let labels_counted = cpu.slice::<u32>(labels).iter().filter(|&&l| l != IGNORED).count();
     let share = 1.0 / labels_counted.max(1) as f64;
-    rows(cpu, g, [logits, labels, dlogits, tally], |gradient, label, exps, sum| {
-        for (class, (gradient, exp)) in gradient.iter_mut().zip(exps).enumerate() {
-            let target = if label == Some(class) { 1.0 } else { 0.0 };
-            *gradient = if label.is_some() { ((exp / sum - target) * share) as f32 } else { 0.0 };
-        }
+    rows(cpu, g, [logits, labels, dlogits, tally], |exps, label, sum| {
+        let Some(label) = label else { return exps.fill(0.0) };
+        // In f64, because one minus a probability near one has few bits left in f32.
+        let own = (f64::from(exps[label]) / sum - 1.0) * share;
+        let scale = share / sum;
+        vectorized(
+            #[inline(always)]
+            || exps.iter_mut().for_each(|exp| *exp = (f64::from(*exp) * scale) as f32),
+        );
+        exps[label] = own as f32;
     })
 }
 
@@ -29,19 +40,21 @@ pub(super) fn forward(
     probabilities: Slot,
     tally: Slot,
 ) -> Result<()> {
-    rows(cpu, g, [logits, labels, probabilities, tally], |probabilities, _, exps, sum| {
-        for (probability, exp) in probabilities.iter_mut().zip(exps) {
-            *probability = (exp / sum) as f32;
-        }
+    rows(cpu, g, [logits, labels, probabilities, tally], |exps, _, sum| {
+        vectorized(
+            #[inline(always)]
+            || exps.iter_mut().for_each(|exp| *exp = (f64::from(*exp) / sum) as f32),
+        );
     })
 }
 
-/// Calls `write(row to write, label, exponentials, their sum)` for every row, and counts.
+/// Calls `write(exponentials, label, their sum)` for every row, which turns the exponentials into
+/// what is wanted, and counts.
 fn rows(
     cpu: &mut Cpu,
     g: &Geometry,
     slots: [Slot; 4],
-    write: impl Fn(&mut [f32], Option<usize>, &mut dyn Iterator<Item = f64>, f64),
+    write: impl Fn(&mut [f32], Option<usize>, f64),
 ) -> Result<()> {
     let [logits, labels, written, tally] = cpu.lend(slots);
     let (logits, written, tally): (&mut [f32], &mut [f32], &mut [f32]) =
@@ -53,17 +66,47 @@ fn rows(
     {
         let label = (label != IGNORED).then_some(label as usize);
         assert!(label.is_none_or(|l| l < g.classes), "label {label:?} of {} classes", g.classes);
-        let max = logits.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
-        let exp = |&x: &f32| f64::from(x - max).exp();
-        let sum: f64 = logits.iter().map(exp).sum();
-        write(written, label, &mut logits.iter().map(exp), sum);
+        let (max, sum) = vectorized(
+            #[inline(always)]
+            || exponentials(logits, written),
+        );
         if let Some(label) = label {
             loss += sum.ln() - f64::from(logits[label] - max);
-            top1 += top_error(logits, label, 1);
-            top5 += top_error(logits, label, 5);
+            let standing = vectorized(
+                #[inline(always)]
+                || Standing::of(logits, label),
+            );
+            top1 += standing.error(1);
+            top5 += standing.error(5);
             counted += 1.0;
         }
+        write(written, label, sum);
     }
     tally.copy_from_slice(&[loss, top1, top5, counted].map(|value| value as f32));
     Ok(())
+}
+
+/// Writes exp(x - max); returns max and the exponentials' sum.
+#[inline(always)]
+fn exponentials(logits: &[f32], exps: &mut [f32]) -> (f32, f64) {
+    let mut greatest = [f32::NEG_INFINITY; LANES];
+    let mut take = |x: f32, lane: usize| {
+        greatest[lane] = if x > greatest[lane] { x } else { greatest[lane] };
+    };
+    let (strips, rest) = logits.as_chunks::<LANES>();
+    strips.iter().for_each(|strip| (0..LANES).for_each(|lane| take(strip[lane], lane)));
+    rest.iter().enumerate().for_each(|(lane, &x)| take(x, lane));
+    let max = greatest.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+
+    for (e, &x) in exps.iter_mut().zip(logits) {
+        // The vectors' exponential never reaches zero.
+        *e = if x - max < -87.0 { 0.0 } else { exp(x - max) };
+    }
+    let mut sums = [0.0f64; LANES];
+    let (strips, rest) = exps.as_chunks::<LANES>();
+    for strip in strips {
+        (0..LANES).for_each(|lane| sums[lane] += f64::from(strip[lane]));
+    }
+    rest.iter().enumerate().for_each(|(lane, &e)| sums[lane] += f64::from(e));
+    (max, sums.iter().sum())
 }

@@ -89,11 +89,31 @@ pub fn forward(
 
 /// The error of one guess among the best `k`: one minus the credit. 1 if the label's score is NaN.
 pub fn top_error(scores: &[f32], label: usize, k: usize) -> f64 {
-    let own = scores[label];
-    let above = scores.iter().filter(|&&score| score > own || score.is_nan()).count();
-    let equal = scores.iter().filter(|&&score| score == own).count();
-    match k.checked_sub(above) {
-        Some(free) if equal > 0 => 1.0 - (free as f64 / equal as f64).min(1.0),
-        _ => 1.0,
+    Standing::of(scores, label).error(k)
+}
+
+/// Where a label's score stands among all.
+struct Standing {
+    above: u32,
+    equal: u32,
+}
+
+impl Standing {
+    #[inline(always)]
+    fn of(scores: &[f32], label: usize) -> Standing {
+        let own = scores[label];
+        let (mut above, mut equal) = (0, 0);
+        for &score in scores {
+            above += u32::from(score > own || score.is_nan());
+            equal += u32::from(score == own);
+        }
+        Standing { above, equal }
+    }
+
+    fn error(&self, k: usize) -> f64 {
+        match k.checked_sub(self.above as usize) {
+            Some(free) if self.equal > 0 => 1.0 - (free as f64 / f64::from(self.equal)).min(1.0),
+            _ => 1.0,
+        }
     }
 }

@@ -19,6 +19,10 @@ impl Layer for Nonlinearity {
         self.shape
     }
 
+    fn rectifies(&self) -> bool {
+        self.kind == Activation::Relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         activation::forward(device, self.kind, wires.x, wires.y)
     }

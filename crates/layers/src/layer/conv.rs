@@ -13,6 +13,8 @@ pub(super) struct Conv {
     geometry: Geometry,
     /// One of several towers of filters, if the gradient of the input is summed tower by tower.
     tower: Option<Geometry>,
+    /// dy already has the ReLU's mask.
+    masked: bool,
 }
 
 pub(super) fn plan(
@@ -42,7 +44,8 @@ pub(super) fn plan(
     let tower = tower.map(|filters| Geometry { filters, relu: false, ..geometry });
     // The outputs are what a tower computes: in its form.
     let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
-    Ok(Conv { name: row.name.clone(), geometry: Geometry { algorithm, ..geometry }, tower })
+    let geometry = Geometry { algorithm, ..geometry };
+    Ok(Conv { name: row.name.clone(), geometry, tower, masked: row.masked })
 }
 
 /// Whether such windows fit the maps, or why not.
@@ -78,6 +81,10 @@ impl Layer for Conv {
         self.geometry.out_shape()
     }
 
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
         conv::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
@@ -89,7 +96,7 @@ impl Layer for Conv {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -103,6 +110,10 @@ impl Layer for Conv {
             }
             (None, _) => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu && !self.masked
     }
 
     fn parameters(&self) -> Vec<Parameter> {

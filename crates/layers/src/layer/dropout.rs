@@ -51,4 +51,8 @@ impl Layer for Dropout {
             _ => Ok(()),
         }
     }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
 }

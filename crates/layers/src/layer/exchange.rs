@@ -146,6 +146,10 @@ impl Layer for Meeting {
         Ok(())
     }
 
+    fn reads_output(&self) -> bool {
+        false
+    }
+
     fn exchange(&self) -> Option<Exchange> {
         Some(self.exchange)
     }

@@ -32,6 +32,10 @@ impl Layer for Linear {
         Shape::from([self.geometry.images, self.geometry.outputs])
     }
 
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
         linear::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
@@ -43,7 +47,7 @@ impl Layer for Linear {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -57,6 +61,10 @@ impl Layer for Linear {
             }
             (None, _) => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -42,6 +42,10 @@ impl Layer for Local {
         self.geometry.out_shape()
     }
 
+    fn rectifies(&self) -> bool {
+        self.geometry.relu
+    }
+
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
         local::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
@@ -53,7 +57,7 @@ impl Layer for Local {
             unreachable!("planned to train")
         };
         let dy = wires.dy.expect("planned to train");
-        if self.geometry.relu {
+        if self.reads_output() {
             activation::mask_by_relu(device, y, dy)?;
         }
         local::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
@@ -61,6 +65,10 @@ impl Layer for Local {
             Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        self.geometry.relu
     }
 
     fn parameters(&self) -> Vec<Parameter> {

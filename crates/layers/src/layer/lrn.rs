@@ -10,10 +10,14 @@ pub(super) struct Lrn {
     geometry: Geometry,
 }
 
-pub(super) fn plan(
+pub(super) fn plan(row: &rows::Lrn, maps: [usize; 4]) -> std::result::Result<Lrn, String> {
+    Ok(Lrn { geometry: geometry(row, maps)? })
+}
+
+pub(super) fn geometry(
     row: &rows::Lrn,
     [images, height, width, channels]: [usize; 4],
-) -> std::result::Result<Lrn, String> {
+) -> std::result::Result<Geometry, String> {
     let rows::Lrn { size, alpha, beta, k, divide_alpha, towers, .. } = *row;
     if size == 0 || towers == 0 || channels % towers != 0 {
         return Err(format!("size {size} or {towers} towers do not suit {channels} channels"));
@@ -22,9 +26,7 @@ pub(super) fn plan(
         return Err(format!("k {k} must be positive and alpha {alpha} not negative"));
     }
     let region = row.region();
-    let geometry =
-        Geometry { images, height, width, channels, region, size, alpha, beta, k, divide_alpha };
-    Ok(Lrn { geometry })
+    Ok(Geometry { images, height, width, channels, region, size, alpha, beta, k, divide_alpha })
 }
 
 impl Layer for Lrn {
@@ -42,5 +44,9 @@ impl Layer for Lrn {
             (Some(dy), Some(dx)) => lrn::backward(device, &self.geometry, wires.x, dy, dx),
             _ => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        false
     }
 }

@@ -2,18 +2,25 @@
 
 use super::{Layer, Phase, Wires};
 use crate::rows;
-use kernels::pool::{self, Geometry};
+use kernels::activation;
+use kernels::pool::{self, Geometry, Kind};
 use tensor::{Device, Result, Shape};
 
 #[derive(Debug)]
 pub(super) struct Pool {
     geometry: Geometry,
+    /// Its input came out of a ReLU, whose mask its gradient takes.
+    relu: bool,
 }
 
-pub(super) fn plan(
+pub(super) fn plan(row: &rows::Pool, maps: [usize; 4]) -> std::result::Result<Pool, String> {
+    Ok(Pool { geometry: geometry(row, maps)?, relu: row.relu })
+}
+
+pub(super) fn geometry(
     row: &rows::Pool,
     [images, height, width, channels]: [usize; 4],
-) -> std::result::Result<Pool, String> {
+) -> std::result::Result<Geometry, String> {
     let rows::Pool { window, stride, pad, ceil, .. } = *row;
     if window == 0 || stride == 0 {
         return Err("window and stride must be at least 1".to_string());
@@ -25,8 +32,7 @@ pub(super) fn plan(
         ));
     }
     let kind = row.kind();
-    let geometry = Geometry { images, height, width, channels, kind, window, stride, pad, ceil };
-    Ok(Pool { geometry })
+    Ok(Geometry { images, height, width, channels, kind, window, stride, pad, ceil })
 }
 
 impl Layer for Pool {
@@ -39,11 +45,24 @@ impl Layer for Pool {
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let (&Wires { x, y, .. }, g) = (wires, &self.geometry);
         match (wires.dy, wires.dx) {
+            (Some(dy), Some(dx)) if dx == x => {
+                pool::backward_in_place(device, g, self.relu, y, dy, x)
+            }
             (Some(dy), Some(dx)) => {
-                pool::backward(device, &self.geometry, wires.x, wires.y, dy, dx)
+                pool::backward(device, g, x, y, dy, dx)?;
+                if self.relu { activation::mask_by_relu(device, x, dx) } else { Ok(()) }
             }
             _ => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        matches!(self.geometry.kind, Kind::Max { .. })
+    }
+
+    fn writes_over_input(&self) -> bool {
+        pool::fits_in_place(self.geometry.kind)
     }
 }

@@ -95,6 +95,11 @@ fn what_cannot_be_cut_is_refused_with_its_remedy() {
     let Row::Linear(fc4) = net().rows[9].clone() else { unreachable!() };
     let odd = with(9, Row::Linear(Linear { outputs: 9, ..fc4 }));
     assert!(odd.contains("row `fc4`: its 9 units cannot be shared by 2 towers"), "{odd}");
+    let local = Spec::image("net", 4, 4, 8).local("local3", 8, window(3).pad(1)).rows.remove(0);
+    let local = with(7, local);
+    assert!(local.contains("row `local3`: locally connected layers cannot be"), "{local}");
+    let fused = split(&crate::fuse::fuse(&net()), 2).unwrap_err().to_string();
+    assert!(fused.contains("cut a network before its rows are fused"), "{fused}");
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn the_sums_of_one_device_are_the_towers() {
             _ => None,
         })
         .collect();
-    let expected = [("conv1", 1), ("conv2", 1), ("conv3", 2), ("fc4", 2), ("fc5", 1)];
+    let expected = [("conv1", 2), ("conv2", 1), ("conv3", 2), ("fc4", 2), ("fc5", 1)];
     assert_eq!(rows, expected.map(|(name, towers)| (name.to_string(), towers)).into());
     let spec = on_one_device(&net(), 2).unwrap();
     assert_eq!(Spec::from_toml(&spec.to_toml()), Ok(spec));

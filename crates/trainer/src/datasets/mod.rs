@@ -1,8 +1,6 @@
 //! `alexnet data`: verbs that look at a data set before anything is trained on it.
 
-mod font;
 mod prepare;
-mod sheet;
 mod show;
 mod stats;
 mod verify;

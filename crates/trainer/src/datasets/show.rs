@@ -1,6 +1,5 @@
 //! `alexnet data show`: a sheet of what a network sees while it learns.
 
-use super::sheet::{self, Labelled};
 use crate::cli::{ShowArgs, TrainArgs};
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
@@ -8,6 +7,7 @@ use crate::progress::Reading;
 use crate::settings::Settings;
 use augment::Image;
 use data::{Batch, IGNORED, Loader, Options, Statistics};
+use report::sheet::{self, Labelled};
 use std::fs;
 use train::recipe::Mean;
 
@@ -60,7 +60,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         })
         .collect();
     let sheet = sheet::of(&seen, columns);
-    fs::write(&args.out, sheet::to_png(&sheet)).map_err(|error| Fault {
+    fs::write(&args.out, report::picture::to_png(&sheet)).map_err(|error| Fault {
         code: 7,
         message: format!("{}: cannot write: {error}", args.out.display()),
     })?;

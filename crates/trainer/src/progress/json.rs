@@ -1,6 +1,7 @@
 //! JSON lines on stdout: for programs.
 
 use super::Rate;
+use data::Stalled;
 use serde_json::json;
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
@@ -47,6 +48,11 @@ impl Observer for Json {
             "seconds": r.seconds,
         });
         println!("{line}");
+    }
+
+    fn stalled(&mut self, stalled: &Stalled) {
+        let seconds = stalled.waited.as_secs_f64();
+        println!("{}", json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
     }
 
     fn note(&mut self, text: &str) {

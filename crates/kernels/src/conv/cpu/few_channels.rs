@@ -1,4 +1,4 @@
-//! The gradient of the filters where images have few channels, as in conv1.
+//! The gradient of the filters where images have few channels, as in conv1, computed directly.
 //!
 //! As in [`pixels`](super::pixels) k runs over pixels and the vectors along f, but three channels
 //! would not fill the rows of a tile: they run over a row of the window instead, `window x

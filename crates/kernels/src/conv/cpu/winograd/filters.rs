@@ -12,15 +12,20 @@ use super::super::direct::Direct;
 use super::super::{cut, pixels};
 use super::bands::Band;
 use super::tiles::{From, Places, Tile, To};
-use super::{Plan, VECTOR};
+use super::{Fold, Plan, VECTOR};
 use crate::conv::Geometry;
 use crate::gemm::{self, Isa, Layout, Loop, Shared, Start};
 use crate::simd;
 use tensor::Pool;
 
 /// Floats of scratch memory that [`backward_filter`] needs.
-pub(in super::super) fn scratch(isa: Isa, direct: &Direct, threads: usize) -> usize {
-    let plan = Plan::new(isa, direct);
+pub(in super::super) fn scratch(
+    isa: Isa,
+    direct: &Direct,
+    fold: Option<Fold>,
+    threads: usize,
+) -> usize {
+    let plan = Plan::new(isa, direct, fold);
     let images = plan.groups_and_points() * (plan.inputs_len() + plan.gradients_len());
     plan.filters_len() + threads * plan.own_len() + images + plan.bias_len()
 }
@@ -31,14 +36,14 @@ pub(in super::super) fn backward_filter(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    direct: &Direct,
+    (direct, fold): (&Direct, Option<Fold>),
     x: &[f32],
     dy: &[f32],
     dw: &mut [f32],
     db: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let plan = Plan::new(isa, direct);
+    let plan = Plan::new(isa, direct, fold);
     let (sums, rest) = cut(scratch, plan.filters_len());
     let (own, rest) = cut(rest, pool.threads() * plan.own_len());
     let (inputs, rest) = cut(rest, plan.groups_and_points() * plan.inputs_len());
@@ -213,11 +218,15 @@ impl Plan {
         };
         tile.run();
         let (group, first) = (panel / self.panels(), panel % self.panels() * width);
-        let (count, depth) = (width.min(self.filters() - first), self.direct.depth());
+        let count = width.min(self.filters() - first);
+        let depth = dw.len() / self.direct.channels;
         let filter = group * self.filters() + first;
         // SAFETY: each panel has its own filters.
         let dw = unsafe { dw.part(filter * depth..(filter + count) * depth) };
-        gemm::untranspose_panel(taps, width, count, dw);
+        match self.fold {
+            Some(fold) => fold.unpack(taps, width, dw),
+            None => gemm::untranspose_panel(taps, width, count, dw),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::cut;
 use super::super::direct::Direct;
 use super::bands::Band;
 use super::tiles::{Frame, From, Places, Tile, To, ToImage};
-use super::{Plan, VECTOR};
+use super::{Fold, Plan, VECTOR};
 use crate::gemm::{self, Isa, Layout, Loop, Shared, Start};
 use std::ops::Range;
 use tensor::Pool;
@@ -19,7 +19,7 @@ pub(super) fn planes_len(plan: &Plan) -> usize {
 /// Convolves. `pack` is as in [`Direct::run`].
 #[allow(clippy::too_many_arguments)]
 pub(in super::super) fn run(
-    direct: &Direct,
+    (direct, fold): (&Direct, Option<Fold>),
     isa: Isa,
     pool: &Pool,
     source: &[f32],
@@ -28,7 +28,7 @@ pub(in super::super) fn run(
     scratch: &mut [f32],
     pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
 ) {
-    let plan = Plan::new(isa, direct);
+    let plan = Plan::new(isa, direct, fold);
     let (filters, rest) = cut(scratch, plan.filters_len());
     let (own, rest) = cut(rest, pool.threads() * plan.own_len());
     let groups_and_points = plan.groups_and_points();
@@ -42,7 +42,8 @@ pub(in super::super) fn run(
         pack(group, first..(first + isa.columns()).min(plan.filters()), taps);
         plan.transform_filters(taps, idx, filters);
     });
-    let (target, source_len) = (Shared::new(target), direct.source.iter().product::<usize>());
+    let source_len = source.len() / direct.images;
+    let target = Shared::new(target);
     for first in (0..direct.images).step_by(plan.block) {
         let images = first..(first + plan.block).min(direct.images);
         let bands = images.len() * plan.rows.tiles;
@@ -129,7 +130,10 @@ impl Plan {
         inputs: Shared<'_>,
     ) {
         let band = self.band(row);
-        band.copy(image, copy);
+        match self.fold {
+            Some(fold) => fold.copy(&band, image, copy),
+            None => band.copy(image, copy),
+        }
         for column in 0..self.columns.tiles {
             for group in 0..self.direct.groups {
                 let size = [self.rows.points(row), self.columns.points(column)];

@@ -1,4 +1,5 @@
-//! Convolutions with stride 1 and few multiplications (Winograd's, after Toom and Cook).
+//! Convolutions with few multiplications (Winograd's, after Toom and Cook). Their stride is 1, or
+//! [folding](fold) makes it so.
 //!
 //! An image is cut into tiles of m x m outputs. Each tile's inputs, and the filters, are
 //! transformed ([`lines`]), so that instead of m r multiplications an axis there are m + r - 1:
@@ -13,18 +14,20 @@
 //! same transformed filters: a pair of points has a matrix of filters and is met by those tiles
 //! that have both.
 //!
-//! The floor: of the direct form's multiplications (19 / 39)^2 = 24 % are left in conv3 to conv5
-//! and (55 / 135)^2 = 17 % in conv2. Transformed images are read and written once, a block of
-//! images at a time, in the last-level cache: 361 / 169 of an image in conv3 and 3025 / 729 in
-//! conv2.
+//! The floor: of the direct form's multiplications (19 / 39)^2 = 24 % are left in conv3 to conv5,
+//! (55 / 135)^2 = 17 % in conv2 and, of a folded window's 432 for 363, 26 % in conv1. Transformed
+//! images are read and written once, a block of images at a time, in the last-level cache: 361 /
+//! 169 of an image in conv3, 3025 / 729 in conv2 and 5929 / 3025 in conv1.
 
 mod bands;
 mod filters;
+mod fold;
 mod images;
 mod lines;
 mod tiles;
 
 pub(super) use filters::{backward_filter, scratch as filter_scratch};
+pub(super) use fold::Fold;
 pub(super) use images::run;
 
 use super::direct::Direct;
@@ -121,6 +124,8 @@ impl Axis {
 struct Plan {
     isa: Isa,
     direct: Direct,
+    /// If `direct` is about images that are folded as they are read.
+    fold: Option<Fold>,
     points: &'static Points,
     rows: Axis,
     columns: Axis,
@@ -129,11 +134,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(isa: Isa, direct: &Direct) -> Plan {
+    fn new(isa: Isa, direct: &Direct, fold: Option<Fold>) -> Plan {
         let [window, _] = direct.taps;
         let mut plan = Plan {
             isa,
             direct: *direct,
+            fold,
             points: if window == 3 { &POINTS_3 } else { &POINTS_5 },
             rows: Axis::new(direct.out[0], window),
             columns: Axis::new(direct.out[1], window),
@@ -236,24 +242,24 @@ const FILTER_COST: usize = 32;
 /// Transformed filters of more floats than this are not worth their memory.
 const MOST_FILTERS: usize = 16 << 20;
 
-/// Whether it is the faster way, by a tenth or more.
-pub(super) fn suits(direct: &Direct) -> bool {
+/// Whether it is the faster way, by a tenth or more, of what takes `products` multiplications
+/// directly.
+pub(super) fn suits(direct: &Direct, products: usize) -> bool {
     if !applies(direct) {
         return false;
     }
     let [rows, columns] = direct.out.map(|out| Axis::new(out, direct.taps[0]));
     let [channels, filters] = [direct.source[2], direct.channels];
     let weights = channels * (filters / direct.groups);
-    let all = direct.images * direct.out[0] * direct.out[1] * direct.taps[0] * direct.taps[1];
     let few = direct.images * rows.products() * columns.products();
     let transformed = rows.most() * columns.most() * weights;
     let cost = few * (weights + IMAGE_COST * (channels + filters)) + FILTER_COST * transformed;
-    transformed <= MOST_FILTERS && 10 * cost < 9 * all * weights
+    transformed <= MOST_FILTERS && 10 * cost < 9 * products
 }
 
 /// Floats of scratch memory that [`run`] needs.
-pub(super) fn scratch(isa: Isa, direct: &Direct, threads: usize) -> usize {
-    let plan = Plan::new(isa, direct);
+pub(super) fn scratch(isa: Isa, direct: &Direct, fold: Option<Fold>, threads: usize) -> usize {
+    let plan = Plan::new(isa, direct, fold);
     plan.filters_len() + threads * plan.own_len() + images::planes_len(&plan)
 }
 

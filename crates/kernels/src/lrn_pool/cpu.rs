@@ -1,0 +1,337 @@
+//! On the CPU: a few pixels of a row at a time, whose squares, powers and terms stay in the first
+//! cache. Each step of the arithmetic goes over all these pixels before the next begins, so that
+//! sums over neighbouring channels never wait for squares that were stored just now.
+
+use super::Geometry;
+use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};
+use crate::lrn::window_sums;
+use crate::pool::cpu::{Seers, to_greatest};
+use crate::simd::vectorized;
+use std::ops::Range;
+use tensor::{Cpu, Pool, Result, Slot};
+
+/// Floats of a buffer: some pixels, with zeros where windows reach beyond their towers. The
+/// backward pass has six of them in a first cache of 32 KB.
+const ROOM: usize = Geometry::ROOM;
+
+/// Floats of normalised pixels that forward keeps: a row of the paper's maps, whose windows then
+/// take their maxima from the first two caches.
+const WIDE: usize = 8192;
+
+/// Channels whose maxima stay in registers while a window passes.
+const LANES: usize = 32;
+
+/// A batch of few images is cut into at least so many tasks.
+const TASKS: usize = 8;
+
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    let ([x, y], pool) = cpu.floats_with_pool([x, y]);
+    match g.lrn.beta {
+        0.75 => forward_by(pool, g, ThreeQuarters, x, y),
+        0.5 => forward_by(pool, g, Half, x, y),
+        1.0 => forward_by(pool, g, One, x, y),
+        beta => forward_by(pool, g, Any(beta), x, y),
+    }
+    Ok(())
+}
+
+pub(super) fn backward_in_place(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    y: Slot,
+    dy: Slot,
+    x: Slot,
+) -> Result<()> {
+    let ([y, dy, x], pool) = cpu.floats_with_pool([y, dy, x]);
+    match g.lrn.beta {
+        0.75 => backward_by(pool, g, ThreeQuarters, y, dy, x),
+        0.5 => backward_by(pool, g, Half, y, dy, x),
+        1.0 => backward_by(pool, g, One, y, dy, x),
+        beta => backward_by(pool, g, Any(beta), y, dy, x),
+    }
+    Ok(())
+}
+
+fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
+    let rows = g.pool.out_height();
+    let (row_len, in_len) = (g.pool.out_width() * g.lrn.channels, g.lrn.height * g.row_len());
+    let task_rows = rows_a_task(g, rows);
+    pool.chunks(y, task_rows * row_len, |task, y| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut squares = [0.0; ROOM];
+                let mut normal = [0.0; WIDE];
+                let mut row = task * task_rows;
+                let mut rest = y;
+                while !rest.is_empty() {
+                    let (image, first) = (row / rows, row % rows);
+                    let n = (rows - first).min(rest.len() / row_len);
+                    let (y, later) = rest.split_at_mut(n * row_len);
+                    let x = &x[image * in_len..][..in_len];
+                    let buffers = (&mut squares, &mut normal);
+                    forward_rows(g, power, x, first..first + n, y, buffers);
+                    (row, rest) = (row + n, later);
+                }
+            },
+        );
+    });
+}
+
+/// The rows `out_rows` of an image's output: normalises what they see, row by row, and moves on as
+/// soon as every window has its maximum of that row. Rows wider than `normal` are cut into blocks
+/// of columns, which share a few pixels.
+#[inline(always)]
+fn forward_rows(
+    g: &Geometry,
+    power: impl Power,
+    x: &[f32],
+    out_rows: Range<usize>,
+    y: &mut [f32],
+    (squares, normal): (&mut [f32; ROOM], &mut [f32; WIDE]),
+) {
+    let (pool, channels) = (&g.pool, g.lrn.channels);
+    let (out_width, held) = (pool.out_width(), WIDE / channels);
+    let block = (held.saturating_sub(pool.window) / pool.stride + 1).min(out_width);
+    let first = pool.seen(out_rows.start, pool.height).start;
+    let end = pool.seen(out_rows.end - 1, pool.height).end;
+    for start in (0..out_width).step_by(block) {
+        let out_columns = start..out_width.min(start + block);
+        let left = pool.seen(start, pool.width).start;
+        let right = pool.seen(out_columns.end - 1, pool.width).end;
+        for row in first..end {
+            let seers = pool.seen_by(row, pool.out_height());
+            let seers = seers.start.max(out_rows.start)..seers.end.min(out_rows.end);
+            if seers.is_empty() {
+                continue;
+            }
+            let x = &x[row * g.row_len()..][left * channels..right * channels];
+            let normal = &mut normal[..x.len()];
+            let run = ROOM / g.laid_out() * channels;
+            for (x, normal) in x.chunks(run).zip(normal.chunks_mut(run)) {
+                sum_squares(g, x, squares, normal);
+                scale(power, (g.lrn.k, g.lrn.alpha_per_term()), x, normal);
+            }
+            for out_column in out_columns.clone() {
+                let columns = pool.seen(out_column, pool.width);
+                let pixels = &normal[(columns.start - left) * channels..];
+                let pixels = &pixels[..columns.len() * channels];
+                for out_row in seers.clone() {
+                    let at = (out_row - out_rows.start) * out_width + out_column;
+                    let opens = row == pool.seen(out_row, pool.height).start;
+                    take_greatest(pixels, opens, &mut y[at * channels..][..channels]);
+                }
+            }
+        }
+    }
+}
+
+/// y <- the greatest of y and of the pixels side by side; of these alone if the window `opens`.
+#[inline(always)]
+fn take_greatest(pixels: &[f32], opens: bool, y: &mut [f32]) {
+    let channels = y.len();
+    let (wide, rest) = y.as_chunks_mut::<LANES>();
+    let in_wide = wide.len() * LANES;
+    for (strip, y) in wide.iter_mut().enumerate() {
+        take_greatest_of(pixels, channels, strip * LANES, opens, y);
+    }
+    for (channel, y) in rest.iter_mut().enumerate() {
+        take_greatest_of(pixels, channels, in_wide + channel, opens, std::array::from_mut(y));
+    }
+}
+
+#[inline(always)]
+fn take_greatest_of<const N: usize>(
+    pixels: &[f32],
+    channels: usize,
+    first: usize,
+    opens: bool,
+    y: &mut [f32; N],
+) {
+    let mut greatest = if opens { [f32::NEG_INFINITY; N] } else { *y };
+    for pixel in pixels.chunks_exact(channels) {
+        let x: &[f32; N] = pixel[first..].first_chunk().expect("as many channels");
+        for (greatest, &x) in greatest.iter_mut().zip(x) {
+            // NaN takes the place and, as nothing is greater, keeps it.
+            *greatest = if x > *greatest || x.is_nan() { x } else { *greatest };
+        }
+    }
+    *y = greatest;
+}
+
+fn backward_by(pool: &Pool, g: &Geometry, power: impl Power, y: &[f32], dy: &[f32], x: &mut [f32]) {
+    let out_len = g.pool.out_height() * g.pool.out_width() * g.lrn.channels;
+    let task_rows = rows_a_task(g, g.lrn.height);
+    pool.chunks(x, task_rows * g.row_len(), |task, x| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut buffers = Buffers::new(g);
+                for (row, x) in (task * task_rows..).zip(x.chunks_exact_mut(g.row_len())) {
+                    let image = row / g.lrn.height * out_len;
+                    let [y, dy] = [y, dy].map(|all| &all[image..][..out_len]);
+                    backward_row(g, power, row % g.lrn.height, y, dy, x, &mut buffers);
+                }
+            },
+        );
+    });
+}
+
+#[inline(always)]
+fn backward_row(
+    g: &Geometry,
+    power: impl Power,
+    row: usize,
+    y: &[f32],
+    dy: &[f32],
+    x: &mut [f32],
+    buffers: &mut Buffers,
+) {
+    let channels = g.lrn.channels;
+    for (idx, x) in x.chunks_mut(buffers.pixels * channels).enumerate() {
+        buffers.normalize(g, power, x);
+        let normal = buffers.normal[..x.len()].chunks_exact(channels);
+        let pixels = normal.zip(buffers.d_normal.chunks_exact_mut(channels));
+        for (column, (normal, d_normal)) in (idx * buffers.pixels..).zip(pixels) {
+            let seers = Seers::of(&g.pool, (row, column));
+            to_greatest(&g.pool, &seers, 0, normal, y, dy, d_normal);
+        }
+        buffers.finish(g, x);
+    }
+}
+
+fn rows_a_task(g: &Geometry, rows: usize) -> usize {
+    rows.div_ceil(TASKS.div_ceil(g.lrn.images).min(rows)).max(1)
+}
+
+/// What is known about a few pixels. Laid out: a tower after the other, each followed and preceded
+/// by zeros where its windows reach beyond it. The others have no gaps.
+struct Buffers {
+    /// How many pixels.
+    pixels: usize,
+    /// x^2, laid out.
+    squares: [f32; ROOM],
+    /// dy_j x_j s_j^(-beta-1), laid out.
+    terms: [f32; ROOM],
+    /// x s^-beta.
+    normal: [f32; ROOM],
+    d_normal: [f32; ROOM],
+    /// s^-beta.
+    scale: [f32; ROOM],
+    /// s^-1.
+    inverse: [f32; ROOM],
+}
+
+impl Buffers {
+    #[inline(always)]
+    fn new(g: &Geometry) -> Buffers {
+        let empty = [0.0; ROOM];
+        Buffers {
+            pixels: ROOM / g.laid_out(),
+            squares: empty,
+            terms: empty,
+            normal: empty,
+            d_normal: empty,
+            scale: empty,
+            inverse: empty,
+        }
+    }
+
+    /// Normalises the pixels `x`, keeping the powers of their brackets.
+    #[inline(always)]
+    fn normalize(&mut self, g: &Geometry, power: impl Power, x: &[f32]) {
+        let (alpha, k) = (g.lrn.alpha_per_term(), g.lrn.k);
+        let normal = &mut self.normal[..x.len()];
+        sum_squares(g, x, &mut self.squares, normal);
+        let (scale, inverse) = (&mut self.scale[..x.len()], &mut self.inverse[..x.len()]);
+        scale_by_powers(power, (k, alpha), x, normal, scale, inverse);
+    }
+
+    /// Writes the gradient over `x`, once `d_normal` is complete.
+    #[inline(always)]
+    fn finish(&mut self, g: &Geometry, x: &mut [f32]) {
+        let (size, tower) = (g.lrn.size, g.tower());
+        let ((_, above), pitch) = (g.lrn.reach(), tower + size - 1);
+        let twice = 2.0 * g.lrn.alpha_per_term() * g.lrn.beta;
+        let (scale, inverse) = (&self.scale[..x.len()], &self.inverse[..x.len()]);
+        let scaled = &mut self.d_normal[..x.len()];
+        for (d, &scale) in scaled.iter_mut().zip(scale) {
+            *d *= scale;
+        }
+        let towers = x.chunks_exact(tower).zip(scaled.chunks_exact(tower));
+        let towers = towers.zip(inverse.chunks_exact(tower));
+        for (((x, scaled), inverse), terms) in towers.zip(self.terms.chunks_exact_mut(pitch)) {
+            fill_terms(x, scaled, inverse, &mut terms[above..][..tower]);
+        }
+        let totals = &mut self.normal[..x.len()];
+        for (terms, totals) in self.terms.chunks_exact(pitch).zip(totals.chunks_exact_mut(tower)) {
+            window_sums(terms, size, totals);
+        }
+        match g.relu {
+            true => subtract::<true>(twice, scaled, totals, x),
+            false => subtract::<false>(twice, scaled, totals, x),
+        }
+    }
+}
+
+// Functions of their own, so that the compiler knows their operands to be apart.
+
+/// The sums of squares of the windows around every channel of the pixels `x`. What lies between the
+/// towers in `squares` is zero and stays so.
+#[inline(always)]
+fn sum_squares(g: &Geometry, x: &[f32], squares: &mut [f32; ROOM], sums: &mut [f32]) {
+    let (size, tower) = (g.lrn.size, g.tower());
+    let ((below, _), pitch) = (g.lrn.reach(), tower + size - 1);
+    for (x, squares) in x.chunks_exact(tower).zip(squares.chunks_exact_mut(pitch)) {
+        for (square, &x) in squares[below..][..tower].iter_mut().zip(x) {
+            *square = x * x;
+        }
+    }
+    for (squares, sums) in squares.chunks_exact(pitch).zip(sums.chunks_exact_mut(tower)) {
+        window_sums(squares, size, sums);
+    }
+}
+
+/// `normal` has the sums of squares and becomes x s^-beta.
+#[inline(always)]
+fn scale(power: impl Power, (k, alpha): (f32, f32), x: &[f32], normal: &mut [f32]) {
+    for (normal, &x) in normal.iter_mut().zip(x) {
+        *normal = x * power.of(k + alpha * *normal).0;
+    }
+}
+
+/// [`scale`], keeping the powers.
+#[inline(always)]
+fn scale_by_powers(
+    power: impl Power,
+    (k, alpha): (f32, f32),
+    x: &[f32],
+    normal: &mut [f32],
+    scale: &mut [f32],
+    inverse: &mut [f32],
+) {
+    let n = x.len();
+    assert!(normal.len() == n && scale.len() == n && inverse.len() == n);
+    for i in 0..n {
+        let powers = power.of(k + alpha * normal[i]);
+        scale[i] = powers.0;
+        inverse[i] = powers.1;
+        normal[i] = x[i] * powers.0;
+    }
+}
+
+#[inline(always)]
+fn fill_terms(x: &[f32], scaled: &[f32], inverse: &[f32], terms: &mut [f32]) {
+    for (((term, &x), &scaled), &inverse) in terms.iter_mut().zip(x).zip(scaled).zip(inverse) {
+        *term = scaled * inverse * x;
+    }
+}
+
+/// The gradient over x.
+#[inline(always)]
+fn subtract<const RELU: bool>(twice: f32, scaled: &[f32], totals: &[f32], x: &mut [f32]) {
+    for ((x, &scaled), &total) in x.iter_mut().zip(scaled).zip(totals) {
+        let dx = scaled - twice * *x * total;
+        *x = if RELU && *x <= 0.0 { 0.0 } else { dx };
+    }
+}

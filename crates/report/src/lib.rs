@@ -1,0 +1,39 @@
+//! Pictures of what a network learned, and one page with all of them. No training code.
+//!
+//! * [`Page`]: one or more runs as one HTML file that needs nothing else
+//! * [`Curves`]: a run's measurements; [`plot`]: lines as SVG
+//! * [`kernels`]: the first layer's weights, the paper's Figure 3
+//! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
+//! * [`Confusion`]: which classes are taken for which
+//! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
+//!   in few colours
+//!
+//! ```
+//! use report::{Curves, Page, Run};
+//!
+//! let line = r#"{"kind":"train","step":1,"loss":2.3,"top1_error":0.9,"rate":0.01}"#;
+//! let run = Run { name: "first".into(), curves: Curves::parse(line), ..Run::default() };
+//! let html = Page { title: "A run".into(), runs: vec![run] }.to_html();
+//! assert!(html.starts_with("<!doctype html>") && html.contains("first"));
+//! ```
+#![forbid(unsafe_code)]
+
+mod confusion;
+mod curves;
+pub mod figures;
+pub mod font;
+pub mod kernels;
+mod markup;
+mod page;
+pub mod palette;
+pub mod picture;
+pub mod plot;
+mod progress;
+mod sections;
+pub mod sheet;
+
+pub use confusion::{Confusion, csv_field};
+pub use curves::{Curves, Drop, Learned, Validated};
+pub use markup::percent;
+pub use page::{ClassRow, Model, ModelRow, Page, Run, Tested};
+pub use progress::{Measure, curves_svg};

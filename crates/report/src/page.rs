@@ -1,0 +1,202 @@
+//! One or more runs as one HTML file: inline style, SVG and images, no script, nothing loaded.
+
+use crate::curves::Curves;
+use crate::figures::{Guess, Neighbours};
+use crate::markup::{escape, percent};
+use crate::progress::{Measure, plot_of};
+use crate::{Confusion, sections};
+use augment::Image;
+use serde_json::Value;
+
+/// What the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Its heading.
+    pub title: String,
+    /// The runs, compared first and shown one after the other below.
+    pub runs: Vec<Run>,
+}
+
+/// Everything about a run that is there; what is not is said.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// What to call it: its folder's name.
+    pub name: String,
+    /// Its `run.json`.
+    pub status: Value,
+    /// Its measurements.
+    pub curves: Curves,
+    /// Its network, row by row, and what the rows come to.
+    pub model: Option<Model>,
+    /// Its `config.toml`.
+    pub config: Option<String>,
+    /// Its `env.json`.
+    pub environment: Option<String>,
+    /// How it was tested for this page.
+    pub tested: Option<Tested>,
+    /// The first layer's kernels, drawn, and a sentence on them.
+    pub kernels: Option<(Image, String)>,
+    /// Test images and what they were taken for.
+    pub guesses: Vec<Guess>,
+    /// The test images it was most wrong about.
+    pub mistakes: Vec<Guess>,
+    /// Test images and the training images most like them, and a sentence on them.
+    pub neighbours: Vec<Neighbours>,
+    /// What cannot be shown, and why: sentences.
+    pub missing: Vec<String>,
+}
+
+/// A network as a table.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// What it is called.
+    pub name: String,
+    /// Its rows.
+    pub rows: Vec<ModelRow>,
+}
+
+/// A row of a network.
+#[derive(Clone, Debug, Default)]
+pub struct ModelRow {
+    /// `conv1`.
+    pub name: String,
+    /// What it does.
+    pub summary: String,
+    /// The shape of its output.
+    pub output: String,
+    /// Weights and biases.
+    pub parameters: usize,
+    /// Multiply-accumulates an image.
+    pub macs: usize,
+}
+
+/// How a network was tested.
+#[derive(Clone, Debug, Default)]
+pub struct Tested {
+    /// On what, in words.
+    pub on: String,
+    /// Mean loss.
+    pub loss: f64,
+    /// Top-1 error, a share.
+    pub top1_error: f64,
+    /// Top-5 error, a share.
+    pub top5_error: f64,
+    /// By class.
+    pub classes: Vec<ClassRow>,
+    /// Which were taken for which.
+    pub confusion: Confusion,
+}
+
+/// How a class's images fared.
+#[derive(Clone, Debug, Default)]
+pub struct ClassRow {
+    /// The class.
+    pub name: String,
+    /// How many images.
+    pub images: u64,
+    /// Share not recognised.
+    pub top1_error: f64,
+    /// Share whose class is not among the five most probable.
+    pub top5_error: f64,
+    /// Of the images taken for this class, the share that are of it.
+    pub precision: f64,
+}
+
+impl Page {
+    /// The page.
+    pub fn to_html(&self) -> String {
+        let mut html = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n\
+             <style>\n{}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
+            escape(&self.title),
+            include_str!("colors.css"),
+            include_str!("page.css"),
+            include_str!("plot.css"),
+            include_str!("matrix.css"),
+            escape(&self.title),
+        );
+        if self.runs.len() > 1 {
+            html += &self.contents();
+        } else {
+            html += &self.runs.iter().map(sections::tiles).collect::<String>();
+        }
+        html += "</header>\n<main>\n";
+        html += &self.curves();
+        for (number, run) in self.runs.iter().enumerate() {
+            html += &sections::run(run, number, self.runs.len() > 1);
+        }
+        html + "</main>\n<footer>Made by alexnet. This file is all there is: nothing is loaded \
+                from elsewhere.</footer>\n</body>\n</html>\n"
+    }
+
+    /// The runs side by side.
+    fn contents(&self) -> String {
+        let mut html = String::from(
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs compared\">\
+             <table><caption>Last validation of each run</caption><thead><tr><th>run</th>\
+             <th>model</th><th>status</th><th class=\"n\">steps</th>\
+             <th class=\"n\">top-1 error</th>\
+             <th class=\"n\">top-5 error</th><th class=\"n\">loss</th></tr></thead><tbody>",
+        );
+        for (number, run) in self.runs.iter().enumerate() {
+            let last = run.curves.validation.last();
+            let cell = |text: Option<String>| {
+                format!("<td class=\"n\">{}</td>", text.unwrap_or_else(|| "–".to_string()))
+            };
+            html += &format!(
+                "<tr><th><a href=\"#run-{number}\">{}</a></th><td>{}</td><td>{}</td>{}{}{}{}</tr>",
+                escape(&run.name),
+                escape(run.model.as_ref().map_or("–", |model| &model.name)),
+                escape(run.status["status"].as_str().unwrap_or("unknown")),
+                cell(run.status["step"].as_u64().map(|step| step.to_string())),
+                cell(last.map(|at| percent(at.top1_error))),
+                cell(last.map(|at| percent(at.top5_error))),
+                cell(last.map(|at| format!("{:.4}", at.loss))),
+            );
+        }
+        html + "</tbody></table></div>\n"
+    }
+
+    fn curves(&self) -> String {
+        let mut html = String::from("<section id=\"curves\">\n<h2>Progress</h2>\n");
+        if self.runs.iter().all(|run| run.curves.is_empty()) {
+            return html + "<p class=\"missing\">No step has been measured yet.</p>\n</section>\n";
+        }
+        html += "<div class=\"plots\">";
+        for (measure, id) in [(Measure::Loss, "loss"), (Measure::Error, "error")] {
+            let plot = plot_of(&self.runs, measure);
+            // Letters keep their size: a plot for a desk and one for a phone.
+            html += &format!(
+                "<figure><div class=\"broad\">{}</div><div class=\"narrow\">{}</div></figure>",
+                plot.to_svg(&format!("{id}-broad"), 480.0, 320.0),
+                plot.to_svg(&format!("{id}-narrow"), 360.0, 270.0),
+            );
+        }
+        html += "</div>\n<ul class=\"legend\">";
+        let swatch = |class: &str| {
+            format!(
+                "<svg viewBox=\"0 0 36 12\" aria-hidden=\"true\"><line class=\"{class}\" x1=\"0\" \
+                 x2=\"36\" y1=\"6\" y2=\"6\"/></svg>"
+            )
+        };
+        if self.runs.len() > 1 {
+            for (number, run) in self.runs.iter().enumerate() {
+                let line = swatch(&format!("s{}", number % 6 + 1));
+                html += &format!("<li>{line}{}</li>", escape(&run.name));
+            }
+        }
+        let kinds = [("thin", "training"), ("", "validation"), ("dashed", "validation, top-5")];
+        for (class, text) in kinds {
+            let color = if self.runs.len() > 1 { "" } else { " s1" };
+            html += &format!("<li>{}{text}</li>", swatch(&format!("{class}{color}")));
+        }
+        html += "</ul>\n";
+        if self.runs.iter().any(|run| !run.curves.drops().is_empty()) {
+            html += "<p class=\"note\">Dotted: where the learning rate fell.</p>\n";
+        }
+        html + "</section>\n"
+    }
+}

@@ -1,0 +1,268 @@
+//! Lines over steps, as SVG.
+//!
+//! Colours are the page's: classes `s1` to `s6` for runs, and `currentColor`-like variables for
+//! everything else, so that a plot follows the page from light to dark.
+
+use crate::markup::escape;
+use std::fmt::Write;
+
+/// A plot: lines over a common axis of steps.
+#[derive(Clone, Debug, Default)]
+pub struct Plot {
+    /// For those who do not see it.
+    pub title: String,
+    /// What the plot shows, in a sentence or two, for the same.
+    pub description: String,
+    /// What goes up.
+    pub y_label: String,
+    /// Whether y is a share, to be shown as a percentage.
+    pub percent: bool,
+    /// The lines, the most important last.
+    pub lines: Vec<Line>,
+    /// Vertical marks, with what they say.
+    pub marks: Vec<(f64, String)>,
+}
+
+/// A line of a plot.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    /// Steps and values.
+    pub points: Vec<(f64, f64)>,
+    /// Which of the page's six colours, from 0.
+    pub color: usize,
+    /// How it is drawn.
+    pub stroke: Stroke,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stroke {
+    /// Thin and faint: what is measured often and scatters.
+    Faint,
+    /// With dots.
+    #[default]
+    Plain,
+    /// Broken.
+    Dashed,
+}
+
+/// More points than this are averaged in groups.
+const MOST_POINTS: usize = 240;
+const MOST_MARKS: usize = 8;
+
+impl Plot {
+    /// The plot as an SVG of `width` x `height` units; `id` tells it from others on the page.
+    pub fn to_svg(&self, id: &str, width: f64, height: f64) -> String {
+        let frame = Frame::new(self, width, height);
+        let mut svg = format!(
+            "<svg class=\"plot\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+             aria-labelledby=\"{id}-t {id}-d\" xmlns=\"http://www.w3.org/2000/svg\">\
+             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
+            escape(&self.title),
+            escape(&self.description),
+        );
+        frame.axes(self, &mut svg);
+        frame.marks(self, &mut svg);
+        self.lines.iter().for_each(|line| frame.line(line, &mut svg));
+        svg + "</svg>"
+    }
+}
+
+/// From steps and values to places.
+struct Frame {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    x_end: f64,
+    y_end: f64,
+    x_step: f64,
+    y_step: f64,
+}
+
+impl Frame {
+    fn new(plot: &Plot, width: f64, height: f64) -> Frame {
+        let points = || plot.lines.iter().flat_map(|line| &line.points);
+        let greatest = |value: fn(&(f64, f64)) -> f64| points().map(value).fold(0.0, f64::max);
+        let ticks_across = if width < 500.0 { 4.0 } else { 8.0 };
+        let x_end = greatest(|p| p.0).max(1.0);
+        let highest = greatest(|p| p.1);
+        let y_step = tick(if highest > 0.0 { highest } else { 1.0 }, 5.0);
+        let y_end = (highest / y_step).ceil().max(1.0) * y_step;
+        Frame {
+            left: 46.0,
+            right: width - 10.0,
+            top: 26.0,
+            bottom: height - 34.0,
+            x_step: tick(x_end, ticks_across).max(1.0),
+            x_end,
+            y_end,
+            y_step,
+        }
+    }
+
+    fn x(&self, step: f64) -> f64 {
+        self.left + (self.right - self.left) * step / self.x_end
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.bottom - (self.bottom - self.top) * value / self.y_end
+    }
+
+    fn axes(&self, plot: &Plot, svg: &mut String) {
+        let Frame { left, right, bottom, .. } = *self;
+        for value in ticks(self.y_end, self.y_step) {
+            let y = self.y(value);
+            let text =
+                if plot.percent { format!("{} %", short(100.0 * value)) } else { short(value) };
+            let class = if value == 0.0 { "axis" } else { "grid" };
+            let _ = write!(
+                svg,
+                "<line class=\"{class}\" x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+                left - 6.0,
+                y + 4.0,
+            );
+        }
+        for step in ticks(self.x_end, self.x_step) {
+            let x = self.x(step);
+            let anchor = if x > right - 14.0 { "end" } else { "middle" }; // inside the picture
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                bottom + 16.0,
+                count(step),
+            );
+        }
+        let _ = write!(
+            svg,
+            "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">step</text>\
+             <text class=\"label\" x=\"{:.1}\" y=\"14\">{}</text>",
+            right,
+            bottom + 31.0,
+            left - 40.0,
+            escape(&plot.y_label),
+        );
+    }
+
+    fn marks(&self, plot: &Plot, svg: &mut String) {
+        let (top, bottom) = (self.top, self.bottom);
+        for (number, (step, text)) in plot.marks.iter().take(MOST_MARKS).enumerate() {
+            let x = self.x(*step);
+            // Beside the line, where there is more room; neighbours one below the other.
+            let (at, anchor) = if x > (self.left + self.right) / 2.0 {
+                (x - 4.0, "end")
+            } else {
+                (x + 4.0, "start")
+            };
+            let y = top + 10.0 + 13.0 * (number % 3) as f64;
+            let _ = write!(
+                svg,
+                "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>\
+                 <text class=\"tick\" x=\"{at:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}\
+                 </text>",
+                escape(text),
+            );
+        }
+    }
+
+    fn line(&self, line: &Line, svg: &mut String) {
+        let points = thinned(&line.points);
+        let place =
+            |&(step, value): &(f64, f64)| format!("{:.1},{:.1}", self.x(step), self.y(value));
+        let places: Vec<String> = points.iter().map(place).collect();
+        let color = line.color % 6 + 1;
+        let class = match line.stroke {
+            Stroke::Faint => "faint",
+            Stroke::Plain => "plain",
+            Stroke::Dashed => "dashed",
+        };
+        if places.len() > 1 {
+            let _ = write!(
+                svg,
+                "<polyline class=\"line s{color} {class}\" points=\"{}\"/>",
+                places.join(" ")
+            );
+        }
+        if line.stroke != Stroke::Faint && places.len() <= 60 {
+            for (step, value) in &points {
+                let (x, y) = (self.x(*step), self.y(*value));
+                let _ = write!(
+                    svg,
+                    "<circle class=\"dot s{color}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>"
+                );
+            }
+        }
+    }
+}
+
+/// Means of groups of neighbours, where there are too many points to see.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let group = points.len().div_ceil(MOST_POINTS).max(1);
+    let groups = points.chunks(group).map(|group| {
+        let n = group.len() as f64;
+        let sum = group.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+        (sum.0 / n, sum.1 / n)
+    });
+    groups.collect()
+}
+
+/// One, two or five times a power of ten, at most `count` of which make `end`.
+fn tick(end: f64, count: f64) -> f64 {
+    let least = end / count;
+    let power = 10f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|&t| t >= least).unwrap_or(power)
+}
+
+fn ticks(end: f64, step: f64) -> impl Iterator<Item = f64> {
+    (0..=(end / step + 1e-6) as usize).map(move |n| n as f64 * step)
+}
+
+/// A number without the zeros that say nothing.
+fn short(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// 12000 as `12k`.
+fn count(step: f64) -> String {
+    if step >= 1e6 {
+        format!("{}M", short(step / 1e6))
+    } else if step >= 1e4 {
+        format!("{}k", short(step / 1e3))
+    } else {
+        short(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(tick(2.3, 5.0), 0.5);
+        assert_eq!(tick(600.0, 8.0), 100.0);
+        assert_eq!(tick(1.0, 5.0), 0.2);
+        assert_eq!(ticks(0.6, 0.2).map(short).collect::<Vec<_>>(), ["0", "0.2", "0.4", "0.6"]);
+        assert_eq!((count(450_000.0), count(600.0)), ("450k".to_string(), "600".to_string()));
+    }
+
+    #[test]
+    fn lines_end_where_the_frame_does() {
+        let line = Line { points: vec![(0.0, 0.0), (100.0, 2.0)], ..Line::default() };
+        let plot =
+            Plot { lines: vec![line], marks: vec![(50.0, "a < b".into())], ..Plot::default() };
+        let svg = plot.to_svg("p", 400.0, 200.0);
+        assert!(svg.contains("points=\"46.0,166.0 390.0,26.0\""), "{svg}");
+        assert!(svg.contains("a &lt; b"), "{svg}");
+    }
+
+    #[test]
+    fn nothing_and_very_much_are_plotted() {
+        assert!(Plot::default().to_svg("p", 400.0, 200.0).contains("</svg>"));
+        let points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
+        assert!(thinned(&points).len() <= MOST_POINTS);
+        assert!(thinned(&points).iter().all(|p| p.1 == 1.0));
+    }
+}

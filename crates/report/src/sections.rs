@@ -1,0 +1,294 @@
+//! What the page says of one run.
+
+use crate::figures::{Guess, Neighbours};
+use crate::markup::{escape, percent};
+use crate::page::{ClassRow, Model, Run, Tested};
+use crate::picture::{data_uri, thumbnail};
+use augment::Image;
+use std::fmt::Write;
+
+/// Images are embedded with at most so many pixels a side.
+const THUMBNAIL: usize = 128;
+/// Tables of more classes show those that fare worst.
+const MOST_CLASSES: usize = 40;
+
+/// All of it.
+pub fn run(run: &Run, number: usize, several: bool) -> String {
+    let mut html = format!("<section id=\"run-{number}\">\n");
+    if several {
+        html += &format!("<h2>{}</h2>\n", escape(&run.name));
+        html += &tiles(run);
+    }
+    if let Some(error) = run.status["error"].as_str() {
+        html += &format!("<p class=\"missing\">The run failed: {}</p>\n", escape(error));
+    }
+    for sentence in &run.missing {
+        html += &format!("<p class=\"missing\">{}</p>\n", escape(sentence));
+    }
+    let parts = [
+        ("kernels", "First-layer kernels", run.kernels.as_ref().map(kernels)),
+        ("predictions", "Predictions", guesses(&run.guesses, PREDICTIONS)),
+        ("neighbours", "Nearest training images", neighbours(&run.neighbours)),
+        ("mistakes", "Worst mistakes", guesses(&run.mistakes, MISTAKES)),
+        ("confusion", "Confusion", run.tested.as_ref().map(|tested| confusion(tested, number))),
+        ("classes", "Errors by class", run.tested.as_ref().map(classes)),
+        ("model", "The model", run.model.as_ref().map(model)),
+        ("settings", "Settings", Some(settings(run))),
+    ];
+    for (id, title, body) in parts {
+        if let Some(body) = body {
+            let heading = if several { "h3" } else { "h2" };
+            let _ = write!(
+                html,
+                "<section id=\"{id}-{number}\">\n<{heading}>{title}</{heading}>\n{body}</section>\n"
+            );
+        }
+    }
+    html + "</section>\n"
+}
+
+/// Its result in a few numbers; of a run alone they stand at the head of the page.
+pub fn tiles(run: &Run) -> String {
+    let mut tiles = Vec::new();
+    let mut tile = |name: &'static str, value: Option<String>| {
+        tiles.extend(value.map(|value| (name, value)));
+    };
+    let last = run.curves.validation.last();
+    let tested = run.tested.as_ref();
+    let pick = |tested: Option<f64>, validated: Option<f64>| tested.or(validated);
+    let top1 = pick(tested.map(|t| t.top1_error), last.map(|l| l.top1_error));
+    let top5 = pick(tested.map(|t| t.top5_error), last.map(|l| l.top5_error));
+    let loss = pick(tested.map(|t| t.loss), last.map(|l| l.loss));
+    tile("top-1 error", top1.map(percent));
+    tile("top-5 error", top5.map(percent));
+    tile("loss", loss.map(|loss| format!("{loss:.4}")));
+    tile("model", run.model.as_ref().map(|model| model.name.clone()));
+    tile("status", run.status["status"].as_str().map(String::from));
+    tile("steps", run.status["step"].as_u64().map(|step| grouped(step as usize)));
+    tile("epoch", run.status["epoch"].as_u64().map(|epoch| epoch.to_string()));
+    let speed = run.curves.train.last().map(|at| at.images_per_s).filter(|&speed| speed > 0.0);
+    tile("images/s", speed.map(|speed| grouped(speed.round() as usize)));
+    if tiles.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<dl class=\"tiles\">");
+    for (name, value) in tiles {
+        let _ = write!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(&value));
+    }
+    html += "</dl>\n";
+    if let Some(tested) = tested {
+        let _ = writeln!(html, "<p class=\"soft\">Errors are of {}.</p>", escape(&tested.on));
+    }
+    html
+}
+
+fn kernels((image, caption): &(Image, String)) -> String {
+    format!(
+        "<p>{}</p>\n<figure class=\"kernels\"><img class=\"pixels\" width=\"{}\" height=\"{}\" \
+         alt=\"The first layer's kernels side by side\" src=\"{}\"></figure>\n",
+        escape(caption),
+        image.width,
+        image.height,
+        data_uri(image),
+    )
+}
+
+const PREDICTIONS: &str = "Test images and the classes held most probable, as in Figure 4 of the \
+    paper (left). The image's own class has the red bar.";
+const MISTAKES: &str = "The test images whose own class was given the least probability.";
+
+fn guesses(guesses: &[Guess], caption: &str) -> Option<String> {
+    let cards: String = guesses.iter().map(card).collect();
+    let note = format!("<p>{caption}</p>\n<div class=\"cards\">{cards}</div>\n");
+    (!guesses.is_empty()).then_some(note)
+}
+
+fn card(guess: &Guess) -> String {
+    let label = guess.truth.as_ref().unwrap_or(&guess.name);
+    let said = guess.top.first().map_or("nothing", |(class, _)| class.as_str());
+    let mut bars = String::new();
+    for (class, probability) in &guess.top {
+        let own = if guess.truth.as_ref() == Some(class) { " class=\"true\"" } else { "" };
+        let share = 100.0 * probability.clamp(0.0, 1.0);
+        let _ = write!(
+            bars,
+            "<li{own} style=\"--p:{share:.1}%\"><span>{}</span><span>{share:.1} %</span></li>",
+            escape(class)
+        );
+    }
+    format!(
+        "<figure title=\"{}\">{}<figcaption>{}</figcaption><ol class=\"bars\">{bars}</ol></figure>",
+        escape(&guess.name),
+        picture(&guess.image, &format!("{label}, taken for {said}")),
+        escape(label),
+    )
+}
+
+fn picture(image: &Image, alt: &str) -> String {
+    let small = thumbnail(image, THUMBNAIL);
+    let pixels = if small.width.max(small.height) < THUMBNAIL { " class=\"pixels\"" } else { "" };
+    format!(
+        "<img{pixels} width=\"{}\" height=\"{}\" alt=\"{}\" src=\"{}\">",
+        small.width,
+        small.height,
+        escape(alt),
+        data_uri(&small)
+    )
+}
+
+fn neighbours(all: &[Neighbours]) -> Option<String> {
+    let mut html = String::from(
+        "<p>Test images (first) and the training images whose last hidden layer is nearest by \
+         Euclidean distance, as in Figure 4 of the paper (right). Another class than the test \
+         image's is red.</p>\n<div class=\"neighbours\">",
+    );
+    for one in all {
+        let _ = write!(
+            html,
+            "<div class=\"row\"><figure>{}<figcaption>{}</figcaption></figure>",
+            picture(&one.image, &format!("Test image: {}", one.label)),
+            escape(&one.label),
+        );
+        for near in &one.nearest {
+            let other = if near.label == one.label { "" } else { " class=\"other\"" };
+            let _ = write!(
+                html,
+                "<figure>{}<figcaption{other}>{} <span class=\"soft\">{:.1}</span></figcaption>\
+                 </figure>",
+                picture(&near.image, &format!("Training image: {}", near.label)),
+                escape(&near.label),
+                near.distance,
+            );
+        }
+        html += "</div>";
+    }
+    (!all.is_empty()).then(|| html + "</div>\n")
+}
+
+fn confusion(tested: &Tested, number: usize) -> String {
+    let confusion = &tested.confusion;
+    let mut html =
+        String::from("<p>A row for each class, a column for what its images were taken for.</p>\n");
+    if confusion.is_small() {
+        html += &confusion.to_svg(&format!("confusion-svg-{number}"));
+    } else {
+        let image = confusion.draw();
+        let _ = write!(
+            html,
+            "<figure class=\"kernels\"><img class=\"pixels\" width=\"{0}\" height=\"{0}\" \
+             alt=\"Confusion matrix; the diagonal is what was recognised\" src=\"{1}\"></figure>",
+            image.width.max(320),
+            data_uri(&image)
+        );
+    }
+    let pairs = confusion.worst_pairs(10);
+    if pairs.is_empty() {
+        return html + "<p>No image was taken for another class.</p>\n";
+    }
+    html += "<h4>Most confused</h4>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+             aria-label=\"Most confused\"><table><thead><tr><th>class</th><th>taken for</th>\
+             <th class=\"n\">images</th></tr></thead><tbody>";
+    for (class, said, images) in pairs {
+        let (class, said) = (escape(class), escape(said));
+        let _ =
+            write!(html, "<tr><td>{class}</td><td>{said}</td><td class=\"n\">{images}</td></tr>");
+    }
+    html + "</tbody></table></div>\n"
+}
+
+fn classes(tested: &Tested) -> String {
+    let mut rows: Vec<&ClassRow> = tested.classes.iter().collect();
+    let mut html = String::new();
+    if rows.len() > MOST_CLASSES {
+        rows.sort_by(|a, b| b.top1_error.total_cmp(&a.top1_error).then(a.name.cmp(&b.name)));
+        rows.truncate(MOST_CLASSES);
+        let of = tested.classes.len();
+        let _ = write!(html, "<p>The {MOST_CLASSES} classes of {of} that fare worst.</p>");
+    }
+    html += "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Errors by class\">\
+             <table><thead><tr><th>class</th><th class=\"n\">images</th><th class=\"n\">top-1 \
+             error</th><th></th><th class=\"n\">top-5 error</th><th class=\"n\">precision</th></tr>\
+             </thead><tbody>";
+    for row in rows {
+        let _ = write!(
+            html,
+            "<tr><th>{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>\
+             <span class=\"meter\" aria-hidden=\"true\">\
+             <i style=\"width:{:.1}%\"></i></span></td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td></tr>",
+            escape(&row.name),
+            row.images,
+            percent(row.top1_error),
+            100.0 * row.top1_error,
+            percent(row.top5_error),
+            percent(row.precision),
+        );
+    }
+    html + "</tbody></table></div>\n"
+}
+
+fn model(model: &Model) -> String {
+    let mut html = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The model's rows\">\
+         <table>\
+         <caption>{}</caption><thead><tr><th>row</th><th>what</th><th class=\"n\">output</th>\
+         <th class=\"n\">parameters</th><th class=\"n\">MACs an image</th></tr></thead><tbody>",
+        escape(&model.name)
+    );
+    let dash = |n: usize| if n == 0 { String::new() } else { grouped(n) };
+    for row in &model.rows {
+        let _ = write!(
+            html,
+            "<tr><th>{}</th><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td></tr>",
+            escape(&row.name),
+            escape(&row.summary),
+            escape(&row.output).replace(" x ", " × "),
+            dash(row.parameters),
+            dash(row.macs),
+        );
+    }
+    let _ = write!(
+        html,
+        "<tr><th>total</th><td></td><td></td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+        grouped(model.rows.iter().map(|row| row.parameters).sum()),
+        grouped(model.rows.iter().map(|row| row.macs).sum()),
+    );
+    html + "</tbody></table></div>\n"
+}
+
+fn settings(run: &Run) -> String {
+    let mut html = String::new();
+    for (title, file, text) in [
+        ("Configuration", "config.toml", &run.config),
+        ("Environment", "env.json", &run.environment),
+    ] {
+        match text {
+            Some(text) => {
+                let text = escape(text);
+                let _ = writeln!(
+                    html,
+                    "<details><summary>{title} ({file})</summary><pre tabindex=\"0\">{text}</pre>\
+                     </details>"
+                );
+            }
+            None => {
+                let _ = writeln!(html, "<p class=\"missing\">There is no {file}.</p>");
+            }
+        }
+    }
+    html
+}
+
+/// 60965224 as `60,965,224`.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! The page as a browser meets it: well-formed, whole, and alone.
+
+use augment::Image;
+use report::figures::{Guess, Neighbour, Neighbours};
+use report::{ClassRow, Confusion, Curves, Model, ModelRow, Page, Run, Tested};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+const METRICS: &str = r#"{"kind":"train","step":1,"loss":2.3,"top1_error":0.9,"rate":0.01}
+{"kind":"train","step":2,"loss":2.0,"top1_error":0.8,"rate":0.001}
+{"kind":"validation","step":2,"epoch":1,"loss":1.5,"top1_error":0.5,"top5_error":0.1,"seconds":3}"#;
+
+/// A run with everything, whose names are as bad as names can be.
+fn full(name: &str) -> Run {
+    let image = |shade| Image::filled(8, 8, [shade; 3]);
+    let cat = "<cat> & \"dog\"".to_string();
+    let guess = Guess {
+        image: image(9),
+        name: "https://example.com/a.jpg".into(),
+        truth: Some(cat.clone()),
+        top: vec![("bird".into(), 0.75), (cat.clone(), 0.25)],
+    };
+    let near = Neighbour { image: image(3), label: "bird".into(), distance: 2.5 };
+    let row = ClassRow { name: cat.clone(), images: 3, top1_error: 0.25, ..ClassRow::default() };
+    let confusion =
+        Confusion { classes: vec![cat.clone(), "bird".into()], counts: vec![2, 1, 0, 4] };
+    Run {
+        name: name.to_string(),
+        status: json!({ "status": "finished", "step": 2, "epoch": 1 }),
+        curves: Curves::parse(METRICS),
+        model: Some(Model {
+            name: "net".into(),
+            rows: vec![ModelRow { name: "conv1".into(), parameters: 1234, ..ModelRow::default() }],
+        }),
+        config: Some("seed = 0 # </pre><script>alert(1)</script>".into()),
+        environment: Some("{}".into()),
+        tested: Some(Tested { classes: vec![row], confusion, ..Tested::default() }),
+        kernels: Some((image(1), "Two kernels.".into())),
+        guesses: vec![guess.clone()],
+        mistakes: vec![guess],
+        neighbours: vec![Neighbours { image: image(2), label: cat, nearest: vec![near; 6] }],
+        missing: Vec::new(),
+    }
+}
+
+fn page(runs: Vec<Run>) -> String {
+    Page { title: "A <title>".into(), runs }.to_html()
+}
+
+/// Names, values of `id`, and whether every element that is opened is closed in its place.
+fn walk(html: &str) -> (Vec<&str>, Vec<&str>) {
+    const VOID: [&str; 4] = ["meta", "link", "img", "br"];
+    let (mut open, mut names, mut ids): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
+    let mut rest = html.strip_prefix("<!doctype html>").expect("a doctype");
+    while let Some(start) = rest.find('<') {
+        assert!(!rest[..start].contains('>'), "a stray > before {:.60}", &rest[start..]);
+        let end = start + rest[start..].find('>').expect("every < has its >");
+        let tag = &rest[start + 1..end];
+        assert!(!tag.contains('<'), "<{tag}>");
+        let name = tag.trim_start_matches('/').split([' ', '/', '\n']).next().unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "closed out of turn before {:.60}", &rest[end..]);
+        } else {
+            names.push(name);
+            ids.extend(tag.split(" id=\"").nth(1).map(|id| id.split('"').next().unwrap()));
+            if !tag.ends_with('/') && !VOID.contains(&name) {
+                open.push(name);
+            }
+        }
+        rest = &rest[end + 1..];
+        if name == "style" && !tag.starts_with('/') {
+            rest = &rest[rest.find("</style>").expect("a style ends")..];
+        }
+    }
+    assert!(open.is_empty(), "{open:?} is never closed");
+    (names, ids)
+}
+
+#[test]
+fn a_full_page_is_well_formed_and_has_every_section() {
+    let html = page(vec![full("one"), full("two")]);
+    let (names, ids) = walk(&html);
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "ids are unique: {ids:?}");
+    for section in [
+        "kernels",
+        "predictions",
+        "neighbours",
+        "mistakes",
+        "confusion",
+        "classes",
+        "model",
+        "settings",
+    ] {
+        for run in 0..2 {
+            let id = format!("{section}-{run}");
+            assert!(ids.contains(&id.as_str()), "{id}");
+        }
+    }
+    assert!(ids.contains(&"curves"));
+    let images = names.iter().filter(|name| **name == "img").count();
+    assert_eq!(images, 2 * (1 + 1 + 1 + 7));
+    assert_eq!(html.matches(" alt=\"").count(), images);
+    assert_eq!(
+        html.matches("rate 0.001").count(),
+        2 * 4,
+        "each run's fall of the rate, four plots"
+    );
+}
+
+#[test]
+fn nothing_is_loaded_and_nothing_runs() {
+    let html = page(vec![full("one")]);
+    assert!(!html.contains("<script") && !html.contains("@import") && !html.contains("url("));
+    for attribute in ["src=\"", "href=\""] {
+        for value in html.split(attribute).skip(1) {
+            let local = value.starts_with("data:") || value.starts_with('#');
+            assert!(local, "{attribute}{:.60}", value);
+        }
+    }
+    assert!(!html.contains("<cat>") && html.contains("&lt;cat&gt; &amp; &quot;dog&quot;"));
+}
+
+#[test]
+fn a_run_without_anything_says_what_is_missing() {
+    let missing = vec!["There are no weights yet.".to_string()];
+    let html = page(vec![Run { name: "new".into(), missing, ..Run::default() }]);
+    let (_, ids) = walk(&html);
+    for said in ["no weights yet", "No step has been measured yet", "There is no config.toml"] {
+        assert!(html.contains(said), "{said}");
+    }
+    assert!(!ids.contains(&"kernels-0"));
+}
+
+#[test]
+fn equal_runs_give_equal_pages() {
+    assert_eq!(page(vec![full("one")]), page(vec![full("one")]));
+}

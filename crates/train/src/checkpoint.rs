@@ -1,0 +1,208 @@
+//! Checkpoints: a run on disk, in one file that is whole or not there.
+//!
+//! `checkpoints/step-00001234.safetensors` is a file of [weights](crate::weights) that has more in
+//! it: the velocities (`velocity.conv1.weight`); a second entry of metadata, `checkpoint`, which is
+//! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.
+//!
+//! A file is written under another name, made durable, renamed; then the folder is made durable;
+//! then `latest` names it; only then are older ones removed. So whatever happens, the newest file
+//! with a checkpoint's name is whole, or the one before it is.
+
+mod identity;
+mod saver;
+mod store;
+
+pub use identity::{Difference, Identity};
+pub(crate) use saver::{Desk, Saver, What};
+pub(crate) use store::Store;
+pub use store::{list, load_newest};
+
+use crate::progress::Progress;
+use crate::tensors::{Contents, Read, Tensor};
+use crate::weights::{About, VELOCITY, Values};
+use crate::{Error, Result};
+use layers::Parameter;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// When checkpoints are written, and how many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// How many of the newest are kept, besides the best.
+    pub keep: usize,
+    /// Write one after every so many steps. In any case one is written after a validation that is
+    /// the best so far, after any other if the last checkpoint is a minute old, every ten minutes,
+    /// at a signal, and at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { keep: 2, every: None }
+    }
+}
+
+/// A run as it was at some step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The network, its classes, how an image enters.
+    pub about: About,
+    /// What may not change from here on.
+    pub identity: Identity,
+    /// How far the run had come.
+    pub progress: Progress,
+    /// What is subtracted from an image.
+    pub mean: Values,
+    parameters: HashMap<String, Values>,
+    velocities: HashMap<String, Values>,
+}
+
+/// The second entry of metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    format: u32,
+    identity: Identity,
+    progress: Progress,
+}
+
+impl Checkpoint {
+    /// The version that this program writes.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is missing, damaged, or not one of this program's.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        let bytes = fs::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        Checkpoint::from_bytes(&bytes, path).map_err(refused)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> std::result::Result<Checkpoint, String> {
+        let read = Read::from_bytes(bytes)?;
+        let about = About::from_metadata(&read.metadata)?;
+        let metadata = read.metadata.get("checkpoint");
+        let metadata = metadata.ok_or("these are weights, and no checkpoint")?;
+        if !read.checked {
+            return Err("it has no checksum".to_string());
+        }
+        let format = serde_json::from_str::<serde_json::Value>(metadata)
+            .map(|entries| entries["format"].as_u64());
+        if let Ok(Some(theirs)) = format
+            && theirs != u64::from(Checkpoint::FORMAT)
+        {
+            let ours = Checkpoint::FORMAT;
+            return Err(format!("it is of format {theirs}, and this program reads {ours}"));
+        }
+        let metadata: Metadata = serde_json::from_str(metadata)
+            .map_err(|error| format!("its metadata cannot be understood: {error}"))?;
+        let mut parameters = read.tensors;
+        let mean = parameters.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
+        let velocities = parameters.extract_if(|name, _| name.starts_with(VELOCITY));
+        let velocities =
+            velocities.map(|(name, values)| (name[VELOCITY.len()..].to_string(), values)).collect();
+        let Metadata { identity, progress, .. } = metadata;
+        let path = path.into();
+        Ok(Checkpoint { path, about, identity, progress, mean, parameters, velocities })
+    }
+
+    /// The value and the velocity of a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if one is missing or has another shape.
+    pub(crate) fn parameter(&self, entry: &Parameter) -> Result<(&[f32], &[f32])> {
+        let find = |values: &'_ HashMap<String, Values>, what: &str| match values.get(&entry.name) {
+            Some(found) if found.shape == entry.shape.dims() => Ok(()),
+            Some(found) => Err(format!(
+                "{what} `{}` is {:?}, and the network has {:?} there",
+                entry.name, found.shape, entry.shape
+            )),
+            None => Err(format!("there is no {what} `{}`", entry.name)),
+        };
+        find(&self.parameters, "tensor")
+            .and_then(|()| find(&self.velocities, "velocity of"))
+            .map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })?;
+        Ok((&self.parameters[&entry.name].values, &self.velocities[&entry.name].values))
+    }
+}
+
+/// What all checkpoints of a run have in common.
+pub(crate) struct Form {
+    pub about: About,
+    pub identity: Identity,
+    pub mean: Values,
+    pub entries: Vec<Parameter>,
+}
+
+/// A copy of what changes from step to step, outside the device, so that training can go on while
+/// it is written.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    /// The block of parameters, as the network lays it out.
+    pub values: Vec<f32>,
+    /// The block of velocities.
+    pub velocities: Vec<f32>,
+    pub progress: Progress,
+}
+
+impl Form {
+    /// The file of weights.
+    pub(crate) fn weights<'a>(&'a self, snapshot: &'a Snapshot) -> Contents<'a> {
+        let mean = Tensor {
+            name: "input.mean".into(),
+            shape: &self.mean.shape,
+            values: &self.mean.values,
+        };
+        let values = self.tensors("", &snapshot.values);
+        Contents {
+            metadata: BTreeMap::from([("alexnet", self.about.to_toml())]),
+            tensors: std::iter::once(mean).chain(values).collect(),
+            checked: false,
+        }
+    }
+
+    /// The checkpoint.
+    pub(crate) fn checkpoint<'a>(&'a self, snapshot: &'a Snapshot) -> Contents<'a> {
+        let metadata = Metadata {
+            format: Checkpoint::FORMAT,
+            identity: self.identity.clone(),
+            progress: snapshot.progress.clone(),
+        };
+        let metadata = serde_json::to_string(&metadata).expect("plain data");
+        let mut contents = self.weights(snapshot);
+        contents.metadata.insert("checkpoint", metadata);
+        contents.tensors.extend(self.tensors(VELOCITY, &snapshot.velocities));
+        contents.checked = true;
+        contents
+    }
+
+    fn tensors<'a>(
+        &'a self,
+        prefix: &'a str,
+        block: &'a [f32],
+    ) -> impl Iterator<Item = Tensor<'a>> {
+        self.entries.iter().map(move |entry| Tensor {
+            name: format!("{prefix}{}", entry.name),
+            shape: entry.shape.dims(),
+            values: &block[entry.start..entry.start + entry.len()],
+        })
+    }
+
+    /// The first tensor of a snapshot that holds something that is no number.
+    pub(crate) fn first_not_finite(&self, snapshot: &Snapshot) -> Option<String> {
+        let contents = self.checkpoint(snapshot);
+        let spoilt = |tensor: &&Tensor<'_>| tensor.values.iter().any(|value| !value.is_finite());
+        contents.tensors.iter().find(spoilt).map(|tensor| tensor.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! A small checkpoint, damaged, killed and starved in every way there is.
+
+use super::*;
+use crate::disk::tests::Mortal;
+use crate::metrics::Score;
+use crate::recipes;
+use crate::tensors::CHECKSUM;
+use layers::{Role, Spec};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tensor::Shape;
+
+/// A run's folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("alexnet-checkpoint-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn load(&self) -> (Result<Option<Checkpoint>>, Vec<String>) {
+        let mut said = Vec::new();
+        let loaded = load_newest(&self.0, &mut |text| said.push(text.to_string()));
+        (loaded, said)
+    }
+
+    fn step(&self) -> Option<u64> {
+        self.load().0.unwrap().map(|checkpoint| checkpoint.progress.step)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn form() -> Form {
+    let entry = |name: &str, role, shape, start| Parameter {
+        name: name.to_string(),
+        role,
+        shape,
+        fan_in: 3,
+        start,
+    };
+    let mut identity = Identity::default();
+    identity.insert("seed", 7);
+    Form {
+        about: About {
+            format: 1,
+            classes: vec!["a".into(), "b".into()],
+            input: recipes::paper().input,
+            model: Spec::image("tiny", 1, 1, 3).linear("fc1", 2),
+        },
+        identity,
+        mean: Values { shape: vec![3], values: vec![1.0, 2.0, 3.0] },
+        entries: vec![
+            entry("fc1.weight", Role::Weight, Shape::from([2, 3]), 0),
+            entry("fc1.bias", Role::Bias, Shape::from([2]), 16),
+        ],
+    }
+}
+
+fn snapshot(step: u64) -> Snapshot {
+    let block = |scale: f32| (0..32).map(|i| scale * (i as f32 + step as f32)).collect();
+    let score = Score { loss: 0.1 + 0.2, top1_error: 1.0 / 3.0, top5_error: 0.0, images: 9 };
+    let progress = Progress {
+        step,
+        epoch: 2,
+        batches: 3,
+        validation: Some((step, score)),
+        seconds: 1e-300,
+        ..Progress::default()
+    };
+    Snapshot { values: block(1.0), velocities: block(-0.1), progress }
+}
+
+fn bytes(step: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    form().checkpoint(&snapshot(step)).write(&mut bytes).unwrap();
+    bytes
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
+    Checkpoint::from_bytes(bytes, Path::new("it"))
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (form, snapshot) = (form(), snapshot(5));
+    let contents = form.checkpoint(&snapshot);
+    let bytes = bytes(5);
+    assert_eq!(contents.bytes(), bytes.len() as u64);
+    let checkpoint = read(&bytes).unwrap();
+    assert_eq!(checkpoint.progress, snapshot.progress);
+    assert_eq!((&checkpoint.identity, &checkpoint.about), (&form.identity, &form.about));
+    let (value, velocity) = checkpoint.parameter(&form.entries[1]).unwrap();
+    assert_eq!((value, velocity), (&snapshot.values[16..18], &snapshot.velocities[16..18]));
+    let wrong = Parameter { shape: Shape::from([3]), ..form.entries[1].clone() };
+    let error = checkpoint.parameter(&wrong).unwrap_err().to_string();
+    assert!(error.contains("`fc1.bias` is [2], and the network has [3] there"), "{error}");
+
+    // It is a file of weights, too.
+    let folder = Folder::new();
+    let path = folder.0.join("w.safetensors");
+    fs::write(&path, &bytes).unwrap();
+    let weights = crate::weights::Weights::read(&path).unwrap();
+    assert_eq!((weights.parameters.len(), weights.mean), (2, form.mean));
+    let views = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(views.tensor(CHECKSUM).unwrap().data(), &bytes[bytes.len() - 32..]);
+}
+
+#[test]
+fn weights_and_other_formats_are_no_checkpoints() {
+    let mut weights = Vec::new();
+    form().weights(&snapshot(1)).write(&mut weights).unwrap();
+    assert_eq!(read(&weights).unwrap_err(), "these are weights, and no checkpoint");
+    let (form, snapshot) = (form(), snapshot(1));
+    let mut newer = form.checkpoint(&snapshot);
+    newer.metadata.insert("checkpoint", r#"{"format":2,"more":[]}"#.to_string());
+    let mut bytes = Vec::new();
+    newer.write(&mut bytes).unwrap();
+    assert_eq!(read(&bytes).unwrap_err(), "it is of format 2, and this program reads 1");
+    let mut unchecked = form.checkpoint(&snapshot);
+    unchecked.checked = false;
+    let mut bytes = Vec::new();
+    unchecked.write(&mut bytes).unwrap();
+    assert_eq!(read(&bytes).unwrap_err(), "it has no checksum");
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_seen() {
+    let whole = bytes(5);
+    let (mut truncations, mut flips) = ((0, 0), (0, 0));
+    for cut in 0..whole.len() {
+        truncations.0 += u32::from(read(&whole[..cut]).is_err());
+        truncations.1 += 1;
+    }
+    let mut damaged = whole.clone();
+    for bit in 0..8 * whole.len() {
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        flips.0 += u32::from(read(&damaged).is_err());
+        flips.1 += 1;
+        damaged[bit / 8] ^= 1 << (bit % 8);
+    }
+    println!(
+        "checkpoint of {} bytes: {} of {} truncations and {} of {} flipped bits seen",
+        whole.len(),
+        truncations.0,
+        truncations.1,
+        flips.0,
+        flips.1
+    );
+    assert_eq!((truncations.0, flips.0), (truncations.1, flips.1));
+    assert!(read(&damaged).is_ok());
+    assert!(read(&[&whole[..], b"\0"].concat()).is_err(), "something more at the end");
+}
+
+#[test]
+fn a_damaged_one_is_told_and_the_one_before_is_taken() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 2).unwrap();
+    (1..=3).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+    assert_eq!(list(&folder.0).len(), 2, "two are kept");
+    let mut taken = 0;
+    let whole = fs::read(store.path(3)).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(store.path(3), &whole[..cut]).unwrap();
+        let (loaded, said) = folder.load();
+        assert!(said[0].starts_with("WARNING") && said[0].contains("step-00000003"), "{said:?}");
+        assert!(said[1].contains("falls back") && said[1].contains("step-00000002"), "{said:?}");
+        taken += u32::from(loaded.unwrap().unwrap().progress.step == 2);
+    }
+    println!("fallback taken for {taken} of {} truncated files", whole.len());
+    assert_eq!(taken as usize, whole.len());
+    assert!(store.path(3).with_extension("safetensors.damaged").exists());
+
+    fs::write(store.path(2), "no").unwrap();
+    let error = folder.load().0.unwrap_err().to_string();
+    assert!(error.contains("none of its 1 checkpoints is intact"), "{error}");
+    fs::remove_file(store.path(2)).unwrap();
+    assert_eq!(folder.step(), None);
+}
+
+#[test]
+fn the_newest_and_the_best_are_kept_and_named() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 2).unwrap();
+    let named = |name: &str| fs::read_to_string(folder.0.join("checkpoints").join(name)).unwrap();
+    for step in 1..=6 {
+        let mut snapshot = snapshot(step);
+        snapshot.progress.best = Some((step.min(3), 0.5));
+        store.save(&form(), &snapshot).unwrap();
+        assert_eq!(named("latest"), format!("step-{step:08}.safetensors\n"));
+    }
+    assert_eq!(named("best"), "step-00000003.safetensors\n");
+    let steps: Vec<u64> = list(&folder.0).into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [6, 5, 3]);
+}
+
+/// Two saves one after another, killed before every operation that changes the disk, or in the
+/// middle of it.
+#[test]
+fn killed_at_any_operation_of_two_saves_the_last_one_acknowledged_is_there() {
+    let (mut kills, mut loadable) = (0, 0);
+    let operations = {
+        let folder = Folder::new();
+        let disk = Mortal::after(u64::MAX);
+        let store = Store::on(&folder.0, 1, Box::new(disk.clone())).unwrap();
+        (1..=2).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+        disk.operations()
+    };
+    for operation in 0..operations {
+        let folder = Folder::new();
+        Store::open(&folder.0, 1).unwrap().save(&form(), &snapshot(1)).unwrap();
+        let disk = Mortal::after(operation);
+        let store = Store::on(&folder.0, 1, Box::new(disk)).unwrap();
+        let mut acknowledged = 1;
+        for step in 2..=3 {
+            match store.save(&form(), &snapshot(step)) {
+                Ok(()) => acknowledged = step,
+                Err(_) => break,
+            }
+        }
+        drop(store);
+        kills += 1;
+        let found = folder.step();
+        loadable += u32::from(found.is_some_and(|step| step >= acknowledged));
+        // The next start removes what is left lying about, and the next save works.
+        let store = Store::open(&folder.0, 1).unwrap();
+        store.save(&form(), &snapshot(9)).unwrap();
+        assert_eq!(fs::read_dir(folder.0.join("checkpoints")).unwrap().count(), 2);
+    }
+    println!("killed at {kills} operations of two saves: {loadable} times a loadable run");
+    assert_eq!(loadable, kills);
+    assert!(kills > 20, "{kills}");
+}
+
+#[test]
+fn a_disk_that_fills_up_says_what_is_needed_and_what_is_free() {
+    let size = bytes(2).len() as u64;
+    let mut kept = 0;
+    for tells in [false, true] {
+        for sixteenth in 0..16 {
+            let folder = Folder::new();
+            Store::open(&folder.0, 2).unwrap().save(&form(), &snapshot(1)).unwrap();
+            let disk = Mortal::full_after(size * sixteenth / 16, tells);
+            let store = Store::on(&folder.0, 2, Box::new(disk)).unwrap();
+            let error = store.save(&form(), &snapshot(2)).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("{size} bytes are needed")), "{text}");
+            if tells {
+                let free = size * sixteenth / 16;
+                assert!(text.contains(&format!("{free} are free")), "{text}");
+            }
+            assert!(matches!(error, Error::NoRoom { .. }));
+            kept += u32::from(folder.step() == Some(1));
+            assert_eq!(list(&folder.0).len(), 1);
+        }
+    }
+    println!("disk full at 16 sizes, seen before and while writing: {kept} of 32 kept the last");
+    assert_eq!(kept, 32);
+}
+
+#[test]
+fn what_is_not_finite_is_not_written() {
+    let folder = Folder::new();
+    let desk = Desk {
+        store: Store::open(&folder.0, 2).unwrap(),
+        form: form(),
+        logs: Vec::new(),
+        weights: folder.0.join("weights.safetensors"),
+    };
+    let mut saver = Saver::start(desk);
+    *saver.free().unwrap().unwrap() = snapshot(1);
+    saver.send(What::CheckpointAndWeights);
+    saver.wait().unwrap();
+    assert!(folder.0.join("weights.safetensors").exists());
+    *saver.free().unwrap().unwrap() = snapshot(2);
+    saver.free().unwrap().unwrap().velocities[17] = f32::NAN;
+    saver.send(What::Checkpoint);
+    let error = saver.wait().unwrap_err().to_string();
+    assert!(error.contains("step 2: velocity.fc1.bias is not finite"), "{error}");
+    assert_eq!(folder.step(), Some(1));
+}

@@ -1,0 +1,102 @@
+//! A disk that dies after so many operations, or is full after so many bytes.
+
+use super::{Disk, Real, Sink};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+/// The real disk until its time is up: then every operation fails and changes nothing, as if the
+/// process had been killed. The one that hits the limit is done by half where it can be: half of a
+/// write.
+#[derive(Clone)]
+pub(crate) struct Mortal {
+    left: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
+    room: Arc<AtomicU64>,
+    told: Option<u64>,
+}
+
+impl Mortal {
+    /// Dies after `operations`.
+    pub(crate) fn after(operations: u64) -> Mortal {
+        let word = |value| Arc::new(AtomicU64::new(value));
+        Mortal { left: word(operations), done: word(0), room: word(u64::MAX), told: None }
+    }
+
+    /// Has room for `bytes` more, and says so if it `tells`.
+    pub(crate) fn full_after(bytes: u64, tells: bool) -> Mortal {
+        let room = Arc::new(AtomicU64::new(bytes));
+        Mortal { room, told: tells.then_some(bytes), ..Mortal::after(u64::MAX) }
+    }
+
+    /// Operations that were done.
+    pub(crate) fn operations(&self) -> u64 {
+        self.done.load(SeqCst)
+    }
+
+    fn live(&self) -> io::Result<()> {
+        let alive = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        alive.map_err(|_| io::Error::other("killed"))?;
+        self.done.fetch_add(1, SeqCst);
+        Ok(())
+    }
+}
+
+struct File {
+    disk: Mortal,
+    file: Box<dyn Sink>,
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(killed) = self.disk.live() {
+            if !bytes.is_empty() && self.disk.left.swap(0, SeqCst) == 0 {
+                self.file.write_all(&bytes[..bytes.len() / 2])?;
+            }
+            return Err(killed);
+        }
+        let room = self.disk.room.load(SeqCst).min(bytes.len() as u64) as usize;
+        if room == 0 && !bytes.is_empty() {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.file.write_all(&bytes[..room])?;
+        self.disk.room.fetch_sub(room as u64, SeqCst);
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.live() // that data reach the platter is not what is tested
+    }
+}
+
+impl Disk for Mortal {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        self.live()?;
+        Ok(Box::new(File { disk: self.clone(), file: Real.create(path)? }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.live()?;
+        Real.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.live()?;
+        Real.remove(path)
+    }
+
+    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+        self.live()
+    }
+
+    fn free(&self, _: &Path) -> Option<u64> {
+        self.told
+    }
+}

@@ -1,0 +1,127 @@
+//! A closer look at one step: norms of weights, gradients and updates; units that are dead.
+
+use crate::log::LayerNumbers;
+use layers::{Network, Role};
+use tensor::{Device, Shape, Slot};
+
+/// What is seen in a step, and the memory to look with; made once, so that looking allocates
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// In the network's order, one for each layer that learns.
+    pub layers: Vec<LayerNumbers>,
+    /// For each layer: its weight among the parameters.
+    weights: Vec<usize>,
+    /// Rows whose outputs were rectified: the row, and the layer that it belongs to.
+    rectified: Vec<(usize, usize)>,
+    /// A piece of a tensor.
+    piece: Vec<f32>,
+    /// For each unit: whether it was more than zero for any image.
+    alive: Vec<bool>,
+}
+
+impl Look {
+    /// Floats that are copied from the device at a time.
+    const PIECE: usize = 1 << 16;
+
+    /// A look at `network`.
+    pub fn new(network: &Network) -> Look {
+        let entries = network.parameters.entries.iter().enumerate();
+        let weights: Vec<usize> =
+            entries.filter(|(_, entry)| entry.role == Role::Weight).map(|(idx, _)| idx).collect();
+        let name = |idx: &usize| network.parameters.entries[*idx].layer().to_string();
+        let layers: Vec<LayerNumbers> = weights
+            .iter()
+            .map(|idx| LayerNumbers { name: name(idx), ..LayerNumbers::default() })
+            .collect();
+        let mut rectified = Vec::new();
+        let mut layer = None;
+        for (row, planned) in network.rows().iter().enumerate() {
+            layer = layers.iter().position(|layer| layer.name == planned.name()).or(layer);
+            if let Some(layer) = layer.filter(|_| planned.rectifies()) {
+                rectified.push((row, layer));
+            }
+        }
+        let units = rectified.iter().map(|&(row, _)| units(network.rows()[row].output()));
+        let units = units.max().unwrap_or(0);
+        let piece = vec![0.0; Self::PIECE.max(units)];
+        Look { layers, weights, rectified, piece, alive: vec![false; units] }
+    }
+
+    /// After the forward pass and before the backward pass, which writes over activations.
+    pub(crate) fn after_forward(&mut self, device: &Device, network: &Network) {
+        let Look { layers, rectified, piece, alive, .. } = self;
+        for &(row, layer) in &*rectified {
+            let y = network.rows()[row].output();
+            let units = units(y);
+            let alive = &mut alive[..units];
+            alive.fill(false);
+            let whole_rows = piece.len() / units * units;
+            in_pieces(device, y, &mut piece[..whole_rows], |piece| {
+                for row in piece.chunks_exact(units) {
+                    alive.iter_mut().zip(row).for_each(|(alive, &y)| *alive |= y > 0.0);
+                }
+            });
+            let dead = alive.iter().filter(|alive| !**alive).count();
+            layers[layer].dead_relus = Some(dead as f64 / units as f64);
+        }
+    }
+
+    /// After the update.
+    pub(crate) fn after_update(&mut self, device: &Device, network: &Network) {
+        let parameters = &network.parameters;
+        for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
+            let mut norm = |slot: Option<Slot>| {
+                let mut sum = 0.0;
+                in_pieces(device, slot.expect("planned to train"), &mut self.piece, |piece| {
+                    sum += squares(piece);
+                });
+                sum.sqrt()
+            };
+            numbers.weight_norm = norm(Some(parameters.value(idx)));
+            numbers.gradient_norm = norm(parameters.gradient(idx));
+            let update = norm(parameters.velocity(idx)); // the rate stays inside the velocity
+            numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
+        }
+    }
+
+    /// The first of the numbers that is none: `conv2.weight`, `the gradient of conv2.weight`.
+    pub fn not_finite(&self) -> Option<String> {
+        self.layers.iter().find_map(|layer| {
+            let name = format!("{}.weight", layer.name);
+            match (layer.weight_norm.is_finite(), layer.gradient_norm.is_finite()) {
+                (_, false) => Some(format!("the gradient of {name}")),
+                (false, true) => Some(name),
+                (true, true) => None,
+            }
+        })
+    }
+}
+
+/// Channels, or units of a linear layer.
+fn units(y: Slot) -> usize {
+    *y.shape().dims().last().expect("an output has a shape")
+}
+
+/// Copies a tensor from the device, as much at a time as there is room for.
+fn in_pieces(device: &Device, slot: Slot, room: &mut [f32], mut see: impl FnMut(&[f32])) {
+    let most = room.len();
+    for start in (0..slot.len()).step_by(most) {
+        let count = most.min(slot.len() - start);
+        device.download_into(slot.part(start, Shape::from([count])), &mut room[..count]);
+        see(&room[..count]);
+    }
+}
+
+/// A sum of squares in f64, in eight strands so that it is vectors; their order is fixed.
+fn squares(values: &[f32]) -> f64 {
+    let mut strands = [0.0f64; 8];
+    let (eights, rest) = values.as_chunks::<8>();
+    for eight in eights {
+        for (strand, &value) in strands.iter_mut().zip(eight) {
+            *strand += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&value| f64::from(value).powi(2)).sum();
+    strands.iter().sum::<f64>() + rest
+}

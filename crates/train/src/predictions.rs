@@ -1,0 +1,288 @@
+//! What networks say of every image of a test set, and what comes of it: errors by class,
+//! confusions, averages of several networks.
+
+use crate::evaluate::Tested;
+use crate::metrics::{Score, Tally};
+
+/// The probabilities of every image that could be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// How many classes.
+    pub classes: usize,
+    /// Each image's place in its source, ascending.
+    pub samples: Vec<u32>,
+    /// Each image's class.
+    pub labels: Vec<u32>,
+    /// Images x classes.
+    pub probabilities: Vec<f32>,
+}
+
+/// What a network made of the images of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ClassScore {
+    /// Means over the class's images.
+    pub score: Score,
+    /// How many images of any class were taken for this one.
+    pub predicted: u64,
+    /// Of those, the share that are of this class; 0 if there are none.
+    pub precision: f64,
+}
+
+impl Predictions {
+    /// None yet, of a network that tells `classes` classes apart.
+    pub fn new(classes: usize) -> Predictions {
+        Predictions { classes, ..Predictions::default() }
+    }
+
+    /// Adds an image.
+    pub fn push(&mut self, image: Tested) {
+        self.samples.push(image.sample);
+        self.labels.push(image.label);
+        self.probabilities.extend(image.probabilities.iter().map(|&p| p as f32));
+    }
+
+    /// How many images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The probabilities of the `at`th image.
+    ///
+    /// # Panics
+    /// If there is none (so do the methods below).
+    pub fn row(&self, at: usize) -> &[f32] {
+        &self.probabilities[at * self.classes..][..self.classes]
+    }
+
+    /// The `count` most probable classes of the `at`th image, the best first; of equals the lower
+    /// number first.
+    pub fn top(&self, at: usize, count: usize) -> Vec<(u32, f32)> {
+        top(self.row(at), count)
+    }
+
+    /// One image's losses and errors.
+    pub fn tally_of(&self, at: usize) -> Tally {
+        let row: Vec<f64> = self.row(at).iter().map(|&p| f64::from(p)).collect();
+        Tally::of_probabilities(&row, self.labels[at] as usize)
+    }
+
+    /// Means over all images. Losses come from rounded probabilities: of a network that is sure
+    /// they are less exact than those that [`evaluate`](crate::evaluate::evaluate) gives.
+    pub fn score(&self) -> Score {
+        self.score_of(|_| true)
+    }
+
+    fn score_of(&self, which: impl Fn(usize) -> bool) -> Score {
+        let mut total = Tally::default();
+        (0..self.len()).filter(|&at| which(at)).for_each(|at| total.add(self.tally_of(at)));
+        total.score()
+    }
+
+    /// Images of class `row` taken for class `column`: classes x classes counts.
+    pub fn confusion(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.classes * self.classes];
+        for at in 0..self.len() {
+            let (truth, said) = (self.labels[at] as usize, self.top(at, 1)[0].0 as usize);
+            counts[truth * self.classes + said] += 1;
+        }
+        counts
+    }
+
+    /// For every class, how its images fare.
+    pub fn by_class(&self) -> Vec<ClassScore> {
+        let mut tallies = vec![Tally::default(); self.classes];
+        (0..self.len()).for_each(|at| tallies[self.labels[at] as usize].add(self.tally_of(at)));
+        let confusion = self.confusion();
+        let scores = tallies.iter().enumerate().map(|(class, tally)| {
+            let predicted: u32 = confusion.iter().skip(class).step_by(self.classes).sum();
+            let right = f64::from(confusion[class * self.classes + class]);
+            let precision = right / f64::from(predicted.max(1));
+            ClassScore { score: tally.score(), predicted: u64::from(predicted), precision }
+        });
+        scores.collect()
+    }
+
+    /// Images whose class is not the most probable one, those with the least probability for it
+    /// first.
+    pub fn worst(&self, count: usize) -> Vec<usize> {
+        let own = |at: usize| self.row(at)[self.labels[at] as usize];
+        let wrong = |&at: &usize| self.top(at, 1)[0].0 != self.labels[at];
+        let mut wrong: Vec<usize> = (0..self.len()).filter(wrong).collect();
+        wrong.sort_by(|&a, &b| own(a).total_cmp(&own(b)).then(a.cmp(&b)));
+        wrong.truncate(count);
+        wrong
+    }
+
+    /// The sum of several networks' probabilities, each times its weight; weights are made to sum
+    /// to one. As the 2012 source's `avg-test.py` does with stored predictions.
+    ///
+    /// # Errors
+    /// What differs, if the networks were not tested on the same images and classes.
+    ///
+    /// # Panics
+    /// If there is no network or not a weight for each.
+    pub fn average(all: &[Predictions], weights: &[f64]) -> Result<Predictions, String> {
+        assert_eq!(all.len(), weights.len(), "a weight for each network");
+        let first = &all[0];
+        for (number, other) in all.iter().enumerate().skip(1) {
+            let same = other.classes == first.classes && other.labels == first.labels;
+            if !same || other.samples != first.samples {
+                return Err(format!(
+                    "network 1 was tested on {} images of {} classes, network {} on {} images of \
+                     {}, or in another order",
+                    first.len(),
+                    first.classes,
+                    number + 1,
+                    other.len(),
+                    other.classes
+                ));
+            }
+        }
+        let total: f64 = weights.iter().sum();
+        let mut probabilities = vec![0.0f32; first.probabilities.len()];
+        for (at, sum) in probabilities.iter_mut().enumerate() {
+            let terms = all.iter().zip(weights);
+            *sum =
+                terms.map(|(p, w)| f64::from(p.probabilities[at]) * w / total).sum::<f64>() as f32;
+        }
+        Ok(Predictions { probabilities, ..first.clone() })
+    }
+
+    /// Weights for [`average`](Self::average) with few top-5 errors, then top-1 errors, then loss:
+    /// one weight after the other is moved by 0.05 for as long as that helps, from equal weights
+    /// on. The 2012 source's `avg-valid.py` searches so for the least top-5 error.
+    ///
+    /// Only images at even places are looked at, so that those at odd places can judge.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average).
+    pub fn search_weights(all: &[Predictions]) -> Result<Vec<f64>, String> {
+        const STEP: f64 = 0.05;
+        let judge = |weights: &[f64]| -> Result<[f64; 3], String> {
+            let score = Predictions::average(all, weights)?.score_of(|at| at % 2 == 0);
+            Ok([score.top5_error, score.top1_error, score.loss])
+        };
+        let mut weights = vec![1.0; all.len()];
+        let mut best = judge(&weights)?;
+        for _ in 0..Self::ROUNDS {
+            let before = best;
+            for at in 0..weights.len() {
+                for change in [STEP, -STEP] {
+                    loop {
+                        let mut tried = weights.clone();
+                        tried[at] = (tried[at] + change).max(0.0);
+                        if tried == weights || tried.iter().sum::<f64>() < STEP {
+                            break;
+                        }
+                        let score = judge(&tried)?;
+                        if score >= best {
+                            break;
+                        }
+                        (weights, best) = (tried, score);
+                    }
+                }
+            }
+            if best >= before {
+                break;
+            }
+        }
+        let total: f64 = weights.iter().sum();
+        Ok(weights.iter().map(|weight| weight / total).collect())
+    }
+
+    /// A search goes round at most so often.
+    const ROUNDS: usize = 10;
+
+    /// The score over the images that [`search_weights`](Self::search_weights) did not look at.
+    pub fn score_of_rest(&self) -> Score {
+        self.score_of(|at| at % 2 == 1)
+    }
+}
+
+/// The `count` largest of a row of probabilities with their places, the largest first; of equals
+/// the lower place first.
+pub fn top(row: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let mut order: Vec<u32> = (0..row.len() as u32).collect();
+    let by_rank = |a: &u32, b: &u32| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b));
+    let count = count.min(order.len());
+    if count > 0 && count < order.len() {
+        order.select_nth_unstable_by(count - 1, by_rank);
+    }
+    order.truncate(count);
+    order.sort_by(by_rank);
+    order.into_iter().map(|class| (class, row[class as usize])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn predictions(rows: &[(u32, [f64; 3])]) -> Predictions {
+        let mut all = Predictions::new(3);
+        for (sample, (label, probabilities)) in rows.iter().enumerate() {
+            all.push(Tested { sample: sample as u32, label: *label, probabilities });
+        }
+        all
+    }
+
+    #[test]
+    fn confusions_classes_and_mistakes_by_hand() {
+        let all = predictions(&[
+            (0, [0.7, 0.2, 0.1]),
+            (0, [0.1, 0.8, 0.1]),
+            (1, [0.5, 0.3, 0.2]),
+            (2, [0.1, 0.2, 0.7]),
+        ]);
+        assert_eq!(all.confusion(), [1, 1, 0, 1, 0, 0, 0, 0, 1]);
+        let classes = all.by_class();
+        assert_eq!((classes[0].score.top1_error, classes[0].precision), (0.5, 0.5));
+        assert_eq!((classes[1].score.top1_error, classes[1].predicted), (1.0, 1));
+        assert_eq!(classes[2].score.images, 1);
+        assert_eq!(all.worst(9), [1, 2], "the least probability for the truth first");
+        assert_eq!(all.top(2, 2).iter().map(|top| top.0).collect::<Vec<_>>(), [0, 1]);
+        let expected = -(0.7f64.ln() + 0.1f64.ln() + 0.3f64.ln() + 0.7f64.ln()) / 4.0;
+        assert!((all.score().loss - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn of_equals_the_lower_class_is_first() {
+        let row = [0.2f32, 0.3, 0.3, 0.2];
+        let classes = |count| top(&row, count).iter().map(|top| top.0).collect::<Vec<_>>();
+        assert_eq!(classes(1), [1]);
+        assert_eq!(classes(3), [1, 2, 0]);
+        assert_eq!(classes(9), [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn an_average_is_weighted_and_only_of_the_same_images() {
+        let (a, b) = (predictions(&[(0, [1.0, 0.0, 0.0])]), predictions(&[(0, [0.0, 1.0, 0.0])]));
+        let mean = Predictions::average(&[a.clone(), b], &[3.0, 1.0]).unwrap();
+        assert_eq!(mean.row(0), [0.75, 0.25, 0.0]);
+        let other = predictions(&[(1, [0.0, 1.0, 0.0])]);
+        let error = Predictions::average(&[a, other], &[1.0, 1.0]).unwrap_err();
+        assert!(error.contains("network 2 on 1 images"), "{error}");
+    }
+
+    #[test]
+    fn a_search_turns_away_from_a_network_that_is_wrong() {
+        // The second network is sure and wrong; equal weights follow it.
+        let labels = [0, 1, 2, 0, 1, 2];
+        let say = |class: u32, p: f64| -> [f64; 3] {
+            std::array::from_fn(|c| if c as u32 == class { p } else { (1.0 - p) / 2.0 })
+        };
+        let good: Vec<_> = labels.iter().map(|&l| (l, say(l, 0.6))).collect();
+        let bad: Vec<_> = labels.iter().map(|&l| (l, say((l + 1) % 3, 0.9))).collect();
+        let all = [predictions(&good), predictions(&bad)];
+        let equal = Predictions::average(&all, &[1.0, 1.0]).unwrap();
+        assert_eq!(equal.score().top1_error, 1.0);
+        let weights = Predictions::search_weights(&all).unwrap();
+        assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12 && weights[0] > 0.6);
+        let found = Predictions::average(&all, &weights).unwrap();
+        assert_eq!((found.score().top1_error, found.score_of_rest().images), (0.0, 3));
+    }
+}

@@ -1,0 +1,372 @@
+//! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
+
+use super::{Job, Outcome};
+use crate::checkpoint::{Checkpoint, Desk, Form, Saver, Store, What};
+use crate::evaluate::{evaluate, next_batch};
+use crate::folder::{Record, RunFolder, Status};
+use crate::look::Look;
+use crate::metrics::Score;
+use crate::observe::{Observer, StepReport, ValidationReport};
+use crate::progress::{Progress, Sums};
+use crate::step::Step;
+use crate::stuck::Stuck;
+use crate::{Error, Result, Stop};
+use data::Loader;
+use std::time::{Duration, Instant};
+
+/// A run in progress.
+pub(super) struct Training<'a> {
+    job: &'a Job,
+    step: Step,
+    train: Loader,
+    validation: Loader,
+    folder: &'a mut RunFolder,
+    observer: &'a mut dyn Observer,
+    stop: &'a Stop,
+    status: &'a mut Status,
+    progress: Progress,
+    look: Look,
+    saver: Saver,
+    /// A checkpoint is due, and waits until the one before has been written.
+    due: bool,
+    /// When the last was taken, and how far the run had come.
+    saved: Instant,
+    saved_at: Option<(u64, u32, usize)>,
+    began: Instant,
+    /// Seconds of training before this process.
+    before: f64,
+    /// Of this process.
+    all: Sums,
+    validation_seconds: f64,
+    /// Seconds in which this thread wrote logs and copied snapshots instead of training.
+    bookkeeping: f64,
+}
+
+impl<'a> Training<'a> {
+    /// Steps up to this one each have their own line of metrics; later, every tenth has.
+    const EVERY_STEP_UNTIL: u64 = 100;
+    /// Layers are looked at in the first step and in every so many.
+    const LOOK_EVERY: u64 = 100;
+    /// A validation that is not the best is followed by a checkpoint if the last is so old.
+    const SAVE_AFTER: Duration = Duration::from_secs(60);
+    /// A checkpoint is never older than this.
+    const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
+
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`].
+    pub(super) fn new(
+        job: &'a Job,
+        mut step: Step,
+        folder: &'a mut RunFolder,
+        (observer, stop): (&'a mut dyn Observer, &'a Stop),
+        status: &'a mut Status,
+        from: Option<Checkpoint>,
+    ) -> Result<Training<'a>> {
+        let mut train = job.training_loader();
+        let progress = match &from {
+            None => {
+                step.initialize(&job.recipe, job.seed);
+                Progress::begin()
+            }
+            Some(checkpoint) => {
+                step.restore(checkpoint, job.seed)?;
+                let Progress { epoch, batches, .. } = checkpoint.progress;
+                match batches < train.batches_per_epoch() {
+                    true => train.start_at(epoch - 1, batches),
+                    false => train.start_at(epoch, 0), // only its validation is missing
+                }
+                checkpoint.progress.clone()
+            }
+        };
+        step.set_input(&job.mean().values, job.recipe.input.scale);
+        let saver = Saver::start(Desk {
+            store: Store::open(folder.path(), job.checkpoints.keep)?,
+            form: Form {
+                about: job.about(),
+                identity: job.identity(),
+                mean: job.mean(),
+                entries: step.network().parameters.entries.clone(),
+            },
+            logs: folder.log().handles()?,
+            weights: folder.path().join("weights.safetensors"),
+        });
+        Ok(Training {
+            validation: job.validation_loader(),
+            look: Look::new(step.network()),
+            due: false,
+            saved: Instant::now(),
+            saved_at: from.map(|from| place(&from.progress)),
+            began: Instant::now(),
+            before: progress.seconds,
+            all: Sums::default(),
+            validation_seconds: 0.0,
+            bookkeeping: 0.0,
+            job,
+            step,
+            train,
+            folder,
+            observer,
+            stop,
+            status,
+            progress,
+            saver,
+        })
+    }
+
+    pub(super) fn run(&mut self) -> Result<Outcome> {
+        let first = self.progress.step;
+        if self.is_over() {
+            let note = "all its steps are done: more are made with --epochs or --max-steps";
+            self.observer.note(note);
+        }
+        while !self.is_over() && !self.is_stopped() {
+            self.epoch()?;
+            if self.is_stopped() {
+                break;
+            }
+            let whole = self.progress.batches == self.train.batches_per_epoch();
+            let due = whole && self.progress.epoch.is_multiple_of(self.job.validate_every);
+            if (due || self.progress.step == self.steps()) && !self.validate(due)? {
+                break; // stopped half-way: the run that goes on begins with the validation
+            }
+            let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
+            if whole {
+                self.progress.epoch += 1;
+                self.progress.batches = 0;
+            }
+            if self.due || (due && (is_best || self.saved.elapsed() > Self::SAVE_AFTER)) {
+                let began = Instant::now();
+                self.saver.wait()?;
+                let weights = self.saved.elapsed() > Self::SAVE_AFTER;
+                self.save(if weights { What::CheckpointAndWeights } else { What::Checkpoint })?;
+                self.bookkeeping += began.elapsed().as_secs_f64();
+            }
+        }
+        let began = Instant::now();
+        self.finish()?;
+        self.bookkeeping += began.elapsed().as_secs_f64();
+        Ok(Outcome {
+            stopped: self.stop.requested(),
+            steps: self.progress.step,
+            resumed_at: first,
+            seconds: self.seconds(),
+            bookkeeping_s: self.bookkeeping,
+            images_per_s: self.all.images_per_s(),
+            train: self.progress.recent.score(),
+            validation: self.progress.validation.map(|(_, score)| score),
+        })
+    }
+
+    /// The rest of an epoch's steps.
+    fn epoch(&mut self) -> Result<()> {
+        let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
+        self.status.epoch = epoch;
+        let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
+        self.step.set_rates(recipe, &setting);
+        self.train.set_color(self.job.color_shift(setting.color));
+        let rate = recipe.rate * setting.rate;
+        while self.progress.batches < self.train.batches_per_epoch()
+            && self.progress.step < self.steps()
+            && !self.is_stopped()
+        {
+            if !self.learn()? {
+                break;
+            }
+            let began = Instant::now();
+            self.write_down(rate)?;
+            self.save_if_due()?;
+            self.bookkeeping += began.elapsed().as_secs_f64();
+            self.report(rate);
+        }
+        Ok(())
+    }
+
+    /// One step; false if a stop was asked for while it waited for images.
+    fn learn(&mut self) -> Result<bool> {
+        let began = Instant::now();
+        let Some(batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
+            return Ok(false); // training data have no end
+        };
+        let wait = began.elapsed().as_secs_f64();
+        let step = self.progress.step + 1;
+        let tally = match Self::looks(step) {
+            true => self.step.train_and_look(&batch, step, &mut self.look)?,
+            false => self.step.train(&batch, step)?,
+        };
+        drop(batch);
+        let seconds = began.elapsed().as_secs_f64();
+
+        let progress = &mut self.progress;
+        progress.step = step;
+        progress.batches += 1;
+        progress.recent.add(tally, seconds, wait);
+        progress.unrecorded.add(tally, seconds, wait);
+        progress.unvalidated.add(tally);
+        self.status.step = step;
+        self.all.add(tally, seconds, wait);
+        Ok(true)
+    }
+
+    /// What the step in hand gives cause to write down.
+    fn write_down(&mut self, rate: f64) -> Result<()> {
+        let step = self.progress.step;
+        if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
+            self.record(rate)?;
+        }
+        if Self::looks(step) {
+            let (epoch, layers) = (self.progress.epoch, self.look.layers.clone());
+            self.folder.record(&Record::Layers { step, epoch, layers })?;
+            if let Some(tensor) = self.look.not_finite() {
+                return Err(Error::NotFinite { step, tensor });
+            }
+        }
+        self.warn_if_stuck()
+    }
+
+    /// Whether a step is one in which layers are looked at.
+    fn looks(step: u64) -> bool {
+        step == 1 || step.is_multiple_of(Self::LOOK_EVERY)
+    }
+
+    fn record(&mut self, rate: f64) -> Result<()> {
+        let sums = std::mem::take(&mut self.progress.unrecorded);
+        let Score { loss, top1_error, .. } = sums.tally.score();
+        self.folder.record(&Record::Train {
+            step: self.progress.step,
+            epoch: self.progress.epoch,
+            loss,
+            top1_error,
+            rate,
+            images_per_s: sums.images_per_s(),
+            data_wait: sums.data_wait(),
+        })
+    }
+
+    fn warn_if_stuck(&mut self) -> Result<()> {
+        let patience = Stuck::patience(self.steps());
+        let loss = self.progress.recent.score().loss;
+        let text = self.progress.stuck.see(loss, self.step.classes(), patience);
+        let Some(text) = text else { return Ok(()) };
+        self.observer.note(&format!("WARNING: {text}"));
+        self.folder.record(&Record::Warning { step: self.progress.step, text })
+    }
+
+    fn report(&mut self, rate: f64) {
+        let (steps, epochs) = (self.steps(), self.epochs());
+        let Progress { step, epoch, recent, .. } = self.progress;
+        let epochs_left = f64::from(epochs.saturating_sub(epoch) / self.job.validate_every + 1);
+        let steps_left = (steps - step) as f64;
+        let Score { loss, top1_error, .. } = recent.score();
+        self.observer.step(&StepReport {
+            step,
+            steps,
+            epoch,
+            epochs,
+            loss,
+            top1_error,
+            rate,
+            images_per_s: recent.images_per_s(),
+            data_wait: recent.data_wait(),
+            eta_s: steps_left * recent.seconds_a_step() + epochs_left * self.validation_seconds,
+        });
+    }
+
+    /// Validates, unless a stop is asked for on the way; the schedule learns of it if it was `due`,
+    /// and not if the run merely ends here: one that goes on from here is to be as if it had never
+    /// ended.
+    fn validate(&mut self, due: bool) -> Result<bool> {
+        let began = Instant::now();
+        let tally = evaluate(&mut self.step, &mut self.validation, self.stop, self.observer)?;
+        let Some(tally) = tally else { return Ok(false) };
+        self.validation_seconds = began.elapsed().as_secs_f64();
+
+        let (score, seconds) = (tally.score(), self.seconds());
+        let progress = &mut self.progress;
+        let (step, epoch) = (progress.step, progress.epoch);
+        if due {
+            let schedule = &self.job.recipe.schedule;
+            progress.schedule = schedule.remember(progress.schedule, score.top1_error);
+        }
+        progress.validation = Some((step, score));
+        if progress.best.is_none_or(|(_, best)| score.top1_error < best) {
+            progress.best = Some((step, score.top1_error));
+        }
+        let train_loss = std::mem::take(&mut progress.unvalidated).score().loss;
+        self.status.validation = Some(score);
+        self.folder.record(&Record::Validation { step, epoch, score, seconds })?;
+        self.folder.status(self.status)?;
+        let epochs = self.epochs();
+        let report = ValidationReport { step, epoch, epochs, score, train_loss, seconds };
+        self.observer.validation(&report);
+        Ok(true)
+    }
+
+    /// Takes a checkpoint if it is time and the last has been written; else the next step sees to
+    /// it. After an epoch's last step its validation comes first.
+    fn save_if_due(&mut self) -> Result<()> {
+        let is_asked_for = self.stop.take_checkpoint_request();
+        let step = self.progress.step;
+        self.due |= is_asked_for
+            || self.job.checkpoints.every.is_some_and(|every| step.is_multiple_of(every.max(1)))
+            || self.saved.elapsed() > Self::SAVE_AT_LEAST;
+        if is_asked_for {
+            self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
+        }
+        let is_free = self.saver.free()?.is_some(); // here a full disk is heard of
+        if self.due && is_free && self.progress.batches < self.train.batches_per_epoch() {
+            self.save(What::Checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a snapshot to the thread that writes.
+    fn save(&mut self, what: What) -> Result<()> {
+        self.progress.seconds = self.seconds();
+        self.progress.logs = self.folder.log().lengths();
+        let snapshot = self.saver.free()?.expect("whoever calls has waited");
+        self.step.snapshot(&mut snapshot.values, &mut snapshot.velocities);
+        snapshot.progress.clone_from(&self.progress);
+        self.saver.send(what);
+        self.due = false;
+        self.saved = Instant::now();
+        self.saved_at = Some(place(&self.progress));
+        Ok(())
+    }
+
+    /// Leaves a checkpoint of where the run is, if there is none, and the weights.
+    fn finish(&mut self) -> Result<()> {
+        self.saver.wait()?;
+        let is_saved = self.saved_at == Some(place(&self.progress));
+        self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
+        self.saver.wait()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.requested().is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        self.progress.step >= self.steps() && self.progress.is_validated()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
+    }
+
+    /// Epochs that will be begun.
+    fn epochs(&self) -> u32 {
+        let by_steps = self.steps().div_ceil(self.train.batches_per_epoch() as u64);
+        self.job.recipe.epochs.min(u32::try_from(by_steps).unwrap_or(u32::MAX))
+    }
+
+    /// Steps that will have been made at the end: never fewer than have been.
+    fn steps(&self) -> u64 {
+        let all = u64::from(self.job.recipe.epochs) * self.train.batches_per_epoch() as u64;
+        self.job.max_steps.unwrap_or(all).min(all).max(self.progress.step)
+    }
+}
+
+/// Where a run is: what tells two checkpoints of it apart.
+fn place(progress: &Progress) -> (u64, u32, usize) {
+    (progress.step, progress.epoch, progress.batches)
+}

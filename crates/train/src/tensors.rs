@@ -1,0 +1,121 @@
+//! Files of named tensors in the safetensors format, written as a stream and checked as a whole.
+//!
+//! The format has no checksum. A checked file has one more tensor, [`CHECKSUM`], in its last 32
+//! bytes: the SHA-256 of all bytes before them, so that any reader of the format can read the file
+//! and this one can trust it.
+
+use crate::weights::Values;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+/// The name of the tensor that holds a file's checksum.
+pub(crate) const CHECKSUM: &str = "sha256";
+const CHECKSUM_BYTES: usize = 32;
+
+/// Bytes hashed and written at a time: they are still in the cache when they are written.
+const PIECE: usize = 1 << 20;
+
+/// What a file is going to hold.
+pub(crate) struct Contents<'a> {
+    /// Text by name.
+    pub metadata: BTreeMap<&'static str, String>,
+    /// Tensors in the order in which they lie in the file.
+    pub tensors: Vec<Tensor<'a>>,
+    /// Whether the file ends with its checksum.
+    pub checked: bool,
+}
+
+/// A tensor in memory.
+pub(crate) struct Tensor<'a> {
+    pub name: String,
+    pub shape: &'a [usize],
+    pub values: &'a [f32],
+}
+
+impl Contents<'_> {
+    /// Equal contents give equal bytes: entries are in the order of their names.
+    pub(crate) fn header(&self) -> Vec<u8> {
+        let mut entries = Map::new();
+        entries.insert("__metadata__".to_string(), json!(self.metadata));
+        let mut at = 0;
+        let mut entry = |name: &str, dtype: &str, shape: &[usize], bytes: usize| {
+            let place = json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, at + bytes] });
+            entries.insert(name.to_string(), place);
+            at += bytes;
+        };
+        for tensor in &self.tensors {
+            entry(&tensor.name, "F32", tensor.shape, 4 * tensor.values.len());
+        }
+        if self.checked {
+            entry(CHECKSUM, "U8", &[CHECKSUM_BYTES], CHECKSUM_BYTES);
+        }
+        let mut text = serde_json::to_vec(&Value::Object(entries)).expect("plain data");
+        text.resize(text.len().next_multiple_of(8), b' '); // floats start on a multiple of eight
+        let mut header = (text.len() as u64).to_le_bytes().to_vec();
+        header.extend(text);
+        header
+    }
+
+    /// The file's size.
+    pub(crate) fn bytes(&self) -> u64 {
+        let floats: usize = self.tensors.iter().map(|tensor| tensor.values.len()).sum();
+        let checksum = if self.checked { CHECKSUM_BYTES } else { 0 };
+        (self.header().len() + 4 * floats + checksum) as u64
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let header = self.header();
+        let data = self.tensors.iter().map(|tensor| bytemuck::cast_slice(tensor.values));
+        let mut hash = self.checked.then(Sha256::new);
+        for part in std::iter::once(&header[..]).chain(data) {
+            for piece in part.chunks(PIECE) {
+                hash.iter_mut().for_each(|hash| hash.update(piece));
+                out.write_all(piece)?;
+            }
+        }
+        hash.map_or(Ok(()), |hash| out.write_all(&hash.finalize()))
+    }
+}
+
+/// What a file held.
+pub(crate) struct Read {
+    pub metadata: HashMap<String, String>,
+    pub tensors: HashMap<String, Values>,
+    /// Whether it had a checksum, which was right.
+    pub checked: bool,
+}
+
+impl Read {
+    /// Reads a file, and checks it if it has a checksum.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Read, String> {
+        let damaged = |error| format!("this is not an intact safetensors file ({error})");
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let views = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let checked = views.tensor(CHECKSUM).is_ok();
+        if checked {
+            let (data, sum) = bytes.split_at(bytes.len().saturating_sub(CHECKSUM_BYTES));
+            if Sha256::digest(data)[..] != *sum {
+                return Err("its checksum is wrong: some bytes are not as they were written".into());
+            }
+        }
+        let mut tensors = HashMap::new();
+        for (name, view) in views.iter().filter(|(name, _)| *name != CHECKSUM) {
+            tensors.insert(name.to_string(), floats(name, &view)?);
+        }
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Ok(Read { metadata, tensors, checked })
+    }
+}
+
+fn floats(name: &str, view: &TensorView<'_>) -> Result<Values, String> {
+    if view.dtype() != Dtype::F32 {
+        return Err(format!("`{name}` holds {:?}, and this program reads F32", view.dtype()));
+    }
+    let words = view.data().chunks_exact(4);
+    let values = words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok(Values { shape: view.shape().to_vec(), values })
+}

@@ -1,0 +1,265 @@
+//! A run that is stopped and goes on comes to the bits of one that was never stopped.
+//!
+//! `ALEXNET_LONG=1` (`cargo xtask test --long`): at each of its 200 steps; otherwise at a few.
+
+use data::{Shapes, Statistics};
+use layers::{Lrn, Spec, window};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensor::Device;
+use train::checkpoint::{self, Policy};
+use train::folder::RunFolder;
+use train::observe::{Observer, Silent, StepReport};
+use train::recipe::{Augment, ColorForm, Recipe};
+use train::run::{Job, Outcome};
+use train::schedule::Schedule;
+use train::{Stop, recipes};
+
+/// 13 batches, the last of them short, for 15 epochs and a bit.
+const IMAGES: u32 = 100;
+const BATCH: usize = 8;
+const STEPS: u64 = 200;
+
+/// Every kind of row, and everything random, in small.
+fn spec() -> Spec {
+    Spec::image("tiny", 16, 16, 3)
+        .conv("conv1", 8, window(5).pad(2).stride(2))
+        .relu()
+        .lrn_with(Lrn::default())
+        .pool(window(3).stride(2))
+        .conv("conv2", 16, window(3).pad(1).groups(2))
+        .relu()
+        .linear("fc3", 24)
+        .relu()
+        .dropout(0.5)
+        .linear("fc4", 10)
+}
+
+fn job(workers: usize) -> Job {
+    let images = Arc::new(Shapes::train(Shapes::SEED, 18, IMAGES));
+    let augment = Augment { crop: true, mirror: true, form: ColorForm::Source, ..Augment::NONE };
+    let recipe = Recipe {
+        batch: BATCH,
+        epochs: 1000,
+        rate: 3e-4,
+        augment: Augment { color: 0.1, ..augment },
+        // Drops within the run, so that what the schedule remembers matters.
+        schedule: Schedule::Plateau { factor: 0.5, drops: 9, patience: 1, threshold: 0.05 },
+        ..recipes::paper()
+    };
+    Job {
+        spec: spec(),
+        recipe,
+        seed: 11,
+        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
+        train: images,
+        validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
+        workers,
+        max_steps: Some(STEPS),
+        validate_every: 2,
+        checkpoints: Policy::default(),
+    }
+}
+
+/// A run's folder that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let name = format!("alexnet-resume-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Asks for a stop after some step.
+struct StopsAfter(u64, Stop);
+
+impl Observer for StopsAfter {
+    fn step(&mut self, report: &StepReport) {
+        if report.step == self.0 {
+            self.1.request(15);
+        }
+    }
+}
+
+fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
+    let plan = job.plan(threads).unwrap();
+    let mut folder = RunFolder::create(path).unwrap();
+    let stop = Stop::new();
+    let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
+    job.run(plan, Device::cpu(threads), &mut folder, &mut observer, &stop).unwrap()
+}
+
+fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
+    let plan = job.plan(threads).unwrap();
+    let mut folder = RunFolder::open(path).unwrap();
+    let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
+    from.iter().for_each(|from| job.check(from, false).unwrap());
+    let stop = Stop::new();
+    let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
+    job.resume(plan, Device::cpu(threads), &mut folder, (&mut observer, &stop), from).unwrap()
+}
+
+/// All of a run that is not time: its weights, velocities and metrics.
+#[derive(PartialEq)]
+struct Bits {
+    weights: Vec<u8>,
+    metrics: Vec<Value>,
+    lines: usize,
+}
+
+fn bits(run: &Path) -> Bits {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timeless = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let entries = line.as_object_mut().unwrap();
+        ["images_per_s", "data_wait", "seconds"].iter().for_each(|name| _ = entries.remove(*name));
+        line
+    };
+    let csv = fs::read_to_string(run.join("metrics.csv")).unwrap();
+    Bits {
+        weights: fs::read(run.join("weights.safetensors")).unwrap(),
+        metrics: text.lines().map(timeless).collect(),
+        lines: csv.lines().count(),
+    }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("ALEXNET_LONG").is_some()
+}
+
+#[test]
+fn stopped_after_any_step_it_comes_to_the_same_bits() {
+    let whole = Scratch::new("whole");
+    let outcome = begin(&job(1), &whole.0, 1, None);
+    assert_eq!((outcome.steps, outcome.stopped), (STEPS, None));
+    let expected = bits(&whole.0);
+    assert!(expected.metrics.iter().filter(|line| line["kind"] == "validation").count() >= 7);
+    let rates = expected.metrics.iter().filter_map(|line| line["rate"].as_f64());
+    assert!(rates.clone().next_back() < rates.clone().next(), "the schedule did nothing");
+
+    // Around ends of epochs, validations and lines of metrics; a step of a short batch.
+    let few = [1, 12, 13, 14, 26, 101, 119, 199, 200];
+    let points: Vec<u64> = if is_long() { (1..=STEPS).collect() } else { few.to_vec() };
+    let mut equal = 0;
+    for &point in &points {
+        let run = Scratch::new("point");
+        let stopped = begin(&job(1), &run.0, 1, Some(point));
+        assert_eq!((stopped.steps, stopped.stopped), (point, Some(15)));
+        let (threads, workers) = ([1, 2, 4][point as usize % 3], [0, 2, 4][point as usize / 3 % 3]);
+        let resumed = resume(&job(workers), &run.0, threads, None);
+        assert_eq!((resumed.steps, resumed.resumed_at, resumed.stopped), (STEPS, point, None));
+        equal += u32::from(bits(&run.0) == expected);
+    }
+    println!("resumed after {} of {STEPS} steps: {equal} to the same bits", points.len());
+    assert_eq!(equal as usize, points.len());
+}
+
+#[test]
+fn threads_and_workers_may_change_on_the_way() {
+    let whole = Scratch::new("whole-2");
+    begin(&job(1), &whole.0, 1, None);
+    let expected = bits(&whole.0);
+    let mut equal = 0;
+    for threads in [1, 2, 4] {
+        for workers in [0, 2, 4] {
+            let run = Scratch::new("machines");
+            begin(&job(workers), &run.0, threads, Some(53));
+            resume(&job(4 - workers), &run.0, 5 - threads, Some(117));
+            resume(&job(workers), &run.0, threads, None);
+            equal += u32::from(bits(&run.0) == expected);
+        }
+    }
+    println!("1, 2, 4 threads x 0, 2, 4 workers, all changed twice: {equal} of 9 to the same bits");
+    assert_eq!(equal, 9);
+}
+
+#[test]
+fn ten_times_stopped_and_ten_times_resumed() {
+    let (whole, run) = (Scratch::new("whole-3"), Scratch::new("chain"));
+    begin(&job(1), &whole.0, 1, None);
+    begin(&job(2), &run.0, 2, Some(3));
+    for stop in (1..=9).map(|link| 3 + 19 * link) {
+        assert_eq!(resume(&job(2), &run.0, 2, Some(stop)).steps, stop);
+    }
+    assert_eq!(resume(&job(2), &run.0, 2, None).resumed_at, 174);
+    assert!(bits(&run.0) == bits(&whole.0));
+    // Once more changes nothing: everything has been done.
+    let again = resume(&job(2), &run.0, 2, None);
+    assert_eq!((again.steps, again.resumed_at), (STEPS, STEPS));
+    assert!(bits(&run.0) == bits(&whole.0));
+}
+
+#[test]
+fn a_run_may_be_made_longer_and_is_what_a_longer_one_would_have_been() {
+    let (whole, run) = (Scratch::new("whole-4"), Scratch::new("longer"));
+    let steps = |max_steps| Job { max_steps: Some(max_steps), ..job(2) };
+    begin(&steps(120), &whole.0, 2, None);
+    begin(&steps(60), &run.0, 2, None);
+    resume(&steps(120), &run.0, 2, None);
+    // The shorter one ended in mid-epoch with a validation, which must have left no trace in what
+    // was learned.
+    let (whole, run) = (bits(&whole.0), bits(&run.0));
+    assert!(whole.weights == run.weights);
+    let training = |bits: &Bits| {
+        let lines = bits.metrics.iter().filter(|line| line["kind"] == "train");
+        lines.filter(|line| line["step"].as_u64() <= Some(100)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(training(&whole), training(&run));
+}
+
+#[test]
+fn what_may_not_change_is_refused_and_named() {
+    let run = Scratch::new("refused");
+    begin(&job(1), &run.0, 1, Some(5));
+    let from = checkpoint::load_newest(&run.0, &mut |_| ()).unwrap().unwrap();
+    let with = |change: &dyn Fn(&mut Job)| {
+        let mut job = job(1);
+        change(&mut job);
+        job
+    };
+    type Change<'a> = &'a dyn Fn(&mut Job);
+    let allowed: [Change; 4] = [
+        &|job| job.recipe.epochs = 7,
+        &|job| job.max_steps = None,
+        &|job| job.workers = 9,
+        &|job| job.checkpoints.keep = 5,
+    ];
+    allowed.iter().for_each(|change| with(change).check(&from, false).unwrap());
+    let refused: [(Change, &str); 8] = [
+        (&|job| job.seed = 12, "  seed: was 11, now 12"),
+        (&|job| job.recipe.batch = 9, "  recipe.batch: was 8, now 9"),
+        (&|job| job.recipe.momentum = 0.5, "  recipe.momentum: was 0.9, now 0.5"),
+        (&|job| job.recipe.rate = 1.0, "from --lr alone"),
+        (
+            &|job| job.spec = job.spec.clone().with_classes(9).unwrap(),
+            "model.rows[9].linear.outputs",
+        ),
+        (&|job| job.statistics.mean[7] += 1.0, "data.mean: was "),
+        (&|job| job.train = Arc::new(Shapes::train(Shapes::SEED, 18, 99)), "data.train: was "),
+        (&|job| job.validation = Arc::clone(&job.train), "data.validation: was "),
+    ];
+    for (change, expected) in refused {
+        let error = with(change).check(&from, false).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("What may change"), "{error}");
+    }
+    with(&|job| job.recipe.rate = 1.0).check(&from, true).unwrap();
+
+    // A checkpoint of another network is refused even by whoever does not ask.
+    let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };
+    let mut folder = RunFolder::open(&run.0).unwrap();
+    let plan = other.plan(1).unwrap();
+    let watchers: (&mut dyn Observer, _) = (&mut Silent, &Stop::new());
+    let error = other.resume(plan, Device::cpu(1), &mut folder, watchers, Some(from)).unwrap_err();
+    assert!(error.to_string().contains("there is no tensor `fc1.weight`"), "{error}");
+}

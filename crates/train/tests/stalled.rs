@@ -1,0 +1,143 @@
+//! A disk that does not answer is told to whoever watches, and a run that waits for it can be
+//! stopped.
+
+use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
+use layers::{Mode, Spec};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tensor::Device;
+use train::checkpoint::Policy;
+use train::evaluate::evaluate;
+use train::folder::RunFolder;
+use train::observe::{Observer, Silent};
+use train::recipe::{Mean, Recipe};
+use train::run::Job;
+use train::{Stop, recipes, step};
+
+/// Shapes, of which number 21 lies behind a gate.
+struct Gated {
+    shapes: Shapes,
+    open: AtomicBool,
+    /// Hears when a reader stands before the gate.
+    arrived: Mutex<Sender<()>>,
+}
+
+impl Gated {
+    fn new(arrived: Sender<()>) -> Arc<Gated> {
+        let shapes = Shapes::train(Shapes::SEED, 18, 64);
+        Arc::new(Gated { shapes, open: AtomicBool::new(false), arrived: Mutex::new(arrived) })
+    }
+}
+
+impl Source for Gated {
+    fn classes(&self) -> &[String] {
+        self.shapes.classes()
+    }
+
+    fn size(&self) -> (usize, usize) {
+        self.shapes.size()
+    }
+
+    fn len(&self) -> usize {
+        self.shapes.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.shapes.label(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        format!("slow/{index}.jpg")
+    }
+
+    fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> data::Result<&'a [u8]> {
+        if index == 21 && !self.open.load(Ordering::SeqCst) {
+            let _ = self.arrived.lock().unwrap().send(());
+            while !self.open.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.shapes.read(index, buffer)
+    }
+}
+
+fn linear() -> (Spec, Recipe) {
+    let spec = Spec::image("linear", 16, 16, 3).linear("fc1", 10);
+    (spec, Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() })
+}
+
+/// Opens the gate as soon as it hears of the stall.
+struct Porter {
+    source: Arc<Gated>,
+    heard: Vec<Stalled>,
+    notes: Vec<String>,
+}
+
+impl Observer for Porter {
+    fn stalled(&mut self, stalled: &Stalled) {
+        self.heard.push(stalled.clone());
+        self.note(&stalled.to_string());
+        self.source.open.store(true, Ordering::SeqCst);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_test_tells_of_the_file_it_waits_for() {
+    let (spec, recipe) = linear();
+    let plan = step::Plan::new(&spec, 16, Mode::Infer, (Mean::Image, [18, 18]), 1).unwrap();
+    let mut step = plan.open(Device::cpu(1)).unwrap();
+    step.initialize(&recipe, 0);
+    step.set_input(&[128.0; 18 * 18 * 3], recipe.input.scale);
+    let source = Gated::new(channel().0);
+    let mut loader = Loader::new(source.clone(), Plan::testing(16, (16, 16)), 1, 0);
+    let notice = Duration::from_millis(100);
+    loader.set_patience(Patience { notice, ..Patience::default() });
+    let mut porter = Porter { source, heard: Vec::new(), notes: Vec::new() };
+    let tally = step.enter(|mut step| evaluate(&mut step, &mut loader, &Stop::new(), &mut porter));
+    assert_eq!(tally.unwrap().unwrap().images, 64.0);
+    let [heard] = &porter.heard[..] else { panic!("{:?}", porter.heard) };
+    assert!(heard.name == "slow/21.jpg" && heard.waited >= notice, "{heard:?}");
+    assert!(porter.notes[0].contains("slow/21.jpg: no answer for 0 s, still waiting"));
+}
+
+#[test]
+fn a_run_that_waits_for_a_disk_can_be_stopped() {
+    let (spec, recipe) = linear();
+    let (arrived, waits) = channel();
+    let source = Gated::new(arrived);
+    let shapes = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
+    let job = Job {
+        spec,
+        recipe,
+        seed: 0,
+        statistics: Statistics::of(&*shapes, 1, None, &|_| ()).unwrap(),
+        train: source.clone(),
+        validation: shapes,
+        workers: 2,
+        max_steps: None,
+        validate_every: 1,
+        checkpoints: Policy::default(),
+    };
+    let runs = std::env::temp_dir().join(format!("alexnet-stalled-{}", std::process::id()));
+    let mut folder = RunFolder::create_under(&runs, "linear").unwrap();
+    let stop = Stop::new();
+    let signal = stop.clone();
+    let hand = std::thread::spawn(move || {
+        waits.recv_timeout(Duration::from_secs(30)).unwrap();
+        signal.request(2);
+    });
+    let plan = job.plan(1).unwrap();
+    let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
+    hand.join().unwrap();
+    assert_eq!(outcome.stopped, Some(2));
+    assert!(outcome.steps < 4, "{outcome:?}");
+    assert!(folder.path().join("weights.safetensors").exists(), "what was learned is kept");
+    source.open.store(true, Ordering::SeqCst);
+    std::fs::remove_dir_all(runs).unwrap();
+}

@@ -1,0 +1,252 @@
+//! What can be typed after the verbs that use a trained network.
+
+use super::{MachineArgs, OutputArgs, ProgressKind};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+pub(super) const EVAL_EXAMPLES: &str = "\
+Examples:
+  alexnet eval --run runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
+  alexnet eval --weights weights.safetensors --data imagenet --views ten --json
+  alexnet eval --run RUN --predictions predictions.csv --confusion confusion.png
+  alexnet eval --ensemble RUN1 RUN2 RUN3 --search-weights
+  alexnet eval --run RUN --data imagenet --views ten --submission classification.txt";
+
+pub(super) const PREDICT_EXAMPLES: &str = "\
+Examples:
+  alexnet predict cat.jpg                       by the newest run in runs/
+  alexnet predict photos/*.jpg --run RUN --top 3 --views ten
+  alexnet predict cat.jpg --json                a line of JSON an image";
+
+pub(super) const FEATURES_EXAMPLES: &str = "\
+Examples:
+  alexnet features --out fc7.npy                the test images of the newest run, layer fc7
+  alexnet features --run RUN --of train --out train.safetensors
+  alexnet features photos/*.jpg --layer conv5 --out conv5.csv";
+
+pub(super) const NEIGHBOURS_EXAMPLES: &str = "\
+Examples:
+  alexnet neighbours                            some test images, and neighbours.png
+  alexnet neighbours cat.jpg dog.jpg --run RUN --top 6 --out near.png
+  alexnet neighbours cat.jpg --among 20000 --json";
+
+pub(super) const REPORT_EXAMPLES: &str = "\
+Examples:
+  alexnet report runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
+  alexnet report RUN1 RUN2 -o compared.html     several runs side by side
+  alexnet report RUN --pictures docs            and the pictures as files of their own
+  alexnet report RUN --pictures docs --palette 32";
+
+/// `alexnet eval`.
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["run", "weights", "ensemble"]),
+    group = clap::ArgGroup::new("seen").args(["views", "ten_crop", "multiview"]),
+)]
+pub struct EvalArgs {
+    /// A run's folder: its weights, and its data unless --data says otherwise
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// A file of weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Average the probabilities of several runs' networks, tested on the first one's data
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    pub ensemble: Vec<PathBuf>,
+    /// Weigh the networks of an ensemble so that they err least on every other test image (by the
+    /// 2012 source's search); the rest then says how well that went
+    #[arg(long, requires = "ensemble")]
+    pub search_weights: bool,
+    /// As in `train`
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// What of each image is looked at [default: centre]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub views: Option<ViewsArg>,
+    /// The same as --views ten
+    #[arg(long)]
+    pub ten_crop: bool,
+    /// The same as --views nine
+    #[arg(long)]
+    pub multiview: bool,
+    /// Write every image's probabilities: .csv, or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
+    /// Write the contest's text: a line an image, its five most probable labels, counted from 1
+    #[arg(long, value_name = "FILE")]
+    pub submission: Option<PathBuf>,
+    /// Write the confusion matrix: .csv, .json, .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub confusion: Option<PathBuf>,
+    /// Write errors by class: .csv or .json
+    #[arg(long, value_name = "FILE")]
+    pub per_class: Option<PathBuf>,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub batch_size: usize,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What of an image is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ViewsArg {
+    /// The centre
+    #[default]
+    Centre,
+    /// The four corners, the centre, and their mirror images: section 4.1 of the paper
+    Ten,
+    /// A grid of three by three, not mirrored: the 2012 source's way with CIFAR
+    Nine,
+}
+
+/// Which network, and where to compute.
+#[derive(Debug, Args)]
+pub struct UsingArgs {
+    /// A run's folder [default: the newest in runs/ that has weights]
+    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A file of weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub batch_size: usize,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// `alexnet predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Image files
+    #[arg(value_name = "IMG", required = true)]
+    pub images: Vec<PathBuf>,
+    /// Classes to name, the most probable first
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub top: usize,
+    /// What of each image is looked at
+    #[arg(long, value_enum, value_name = "WHICH", default_value = "centre")]
+    pub views: ViewsArg,
+    /// A line of JSON an image
+    #[arg(long)]
+    pub json: bool,
+    /// Also draw the images with their bars
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// Which network.
+    #[command(flatten)]
+    pub using: UsingArgs,
+}
+
+/// `alexnet features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// Image files, instead of a data set
+    #[arg(value_name = "IMG", conflicts_with_all = ["data", "of"])]
+    pub images: Vec<PathBuf>,
+    /// Where to: .safetensors (with labels), .npy (with labels in a second file) or .csv
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Which layer, by its name in `describe` [default: the last before the classifier]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// As in `train` [default: the run's]
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Which part of the data set [default: test]
+    #[arg(long, value_enum, value_name = "PART")]
+    pub of: Option<PartArg>,
+    /// Which network.
+    #[command(flatten)]
+    pub using: UsingArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PartArg {
+    /// What is learned from
+    Train,
+    /// What is tested on
+    #[default]
+    Test,
+}
+
+/// `alexnet neighbours`.
+#[derive(Debug, Args)]
+pub struct NeighboursArgs {
+    /// Image files to ask about [default: some of the test images]
+    #[arg(value_name = "IMG")]
+    pub images: Vec<PathBuf>,
+    /// Neighbours of each
+    #[arg(long, value_name = "N", default_value = "6")]
+    pub top: usize,
+    /// Test images to ask about, where no files are named
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub queries: usize,
+    /// Look among N training images, spread over all [default: all]
+    #[arg(long, value_name = "N")]
+    pub among: Option<usize>,
+    /// As in `train` [default: the run's]
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Distances in this layer [default: the last before the classifier, fc7 in the paper]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The picture
+    #[arg(long, short, value_name = "FILE.png", default_value = "neighbours.png")]
+    pub out: PathBuf,
+    /// Draw it in at most N colours: a quarter of the bytes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub palette: Option<u16>,
+    /// Which network.
+    #[command(flatten)]
+    pub using: UsingArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `alexnet report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Runs' folders; the first one's pictures come first
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The page
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
+    /// Also write the first run's pictures into this folder
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
+    /// Draw those of images in at most N colours: a quarter of the bytes
+    #[arg(long, value_name = "N", requires = "pictures",
+        value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub palette: Option<u16>,
+    /// Test on N images at most, spread over all
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub images: usize,
+    /// Look for neighbours among N training images at most, spread over all
+    #[arg(long, value_name = "N", default_value = "20000")]
+    pub among: usize,
+    /// As in `train` [default: each run's]
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub batch_size: usize,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// How progress is shown (on stderr)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
+}

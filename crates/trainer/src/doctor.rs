@@ -1,0 +1,120 @@
+//! `alexnet doctor`: what this machine offers, and what would stand in a run's way.
+
+use crate::describe::mebibytes;
+use crate::fault::{Fault, Result};
+use crate::images::Images;
+use crate::machine;
+use crate::progress::Reading;
+use clap::Args;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tensor::{Choice, Device};
+
+/// `alexnet doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at a data set, too: as after `train --data`
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Where runs would be written
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub runs: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 1 if something would stop a run.
+pub fn doctor(args: &DoctorArgs) -> Result<()> {
+    let mut problems = 0;
+    let mut say = |what: &str, finding: std::result::Result<String, String>| {
+        let (mark, text) = match finding {
+            Ok(text) => ("ok  ", text),
+            Err(text) => {
+                problems += 1;
+                ("BAD ", text)
+            }
+        };
+        println!("{mark} {what:<10} {text}");
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let build = if cfg!(debug_assertions) { ", a debug build: many times slower" } else { "" };
+    say("program", Ok(format!("alexnet {version}{build}")));
+    let device = Device::cpu(0);
+    let name = machine::processor().unwrap_or_else(|| "unknown".to_string());
+    say("processor", Ok(format!("{name}, {} threads, {}", device.threads(), features())));
+    say("memory", memory());
+    say("gpu", Ok(gpu()));
+    say("disk", disk(&args.runs));
+    if let Some(name) = &args.data {
+        let reading = Reading::new(crate::cli::ProgressKind::Auto);
+        let opened = Images::open(name, 64, 0, &reading).map(|images| images.describe());
+        say("data", opened.map_err(|fault| fault.message));
+    }
+    match problems {
+        0 => Ok(()),
+        _ => Err(Fault::failure(format!("{problems} of these would stop a run"))),
+    }
+}
+
+/// The vector instructions that the kernels know.
+fn features() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2";
+        }
+    }
+    "no AVX2: the portable form is used, several times slower"
+}
+
+fn memory() -> std::result::Result<String, String> {
+    const PAPER: usize = 3 << 30; // the paper's network at batch 128 takes about as much
+    let Ok(text) = fs::read_to_string("/proc/meminfo") else {
+        return Ok("the system does not tell".to_string());
+    };
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    let Some(free) = kib.map(|kib| kib << 10) else {
+        return Ok("the system does not tell".to_string());
+    };
+    let enough = free >= PAPER;
+    let hint = if enough { "" } else { ": little for `--model alexnet`, use --batch-size" };
+    Ok(format!("{} available{hint}", mebibytes(free)))
+}
+
+/// Whether there is a card and its driver.
+fn gpu() -> String {
+    let driver = fs::read_to_string("/proc/driver/nvidia/version");
+    let driver = driver.ok().and_then(|text| text.lines().next().map(str::to_string));
+    let cards = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.count());
+    let device = match Device::open(Choice::Cuda(0), 0) {
+        Ok(_) => "can be used".to_string(),
+        Err(error) => error.to_string(),
+    };
+    match driver {
+        Some(driver) => format!("{cards} found, driver {}; {device}", driver.trim()),
+        None => "no NVIDIA driver: runs compute on the processor".to_string(),
+    }
+}
+
+/// Whether runs can be written, how much fits, and how long a small file takes to be safe.
+fn disk(folder: &Path) -> std::result::Result<String, String> {
+    let probe = folder.join(format!(".alexnet-doctor-{}", std::process::id()));
+    let began = Instant::now();
+    let written = fs::File::create(&probe).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    let took = began.elapsed().as_secs_f64();
+    let _ = fs::remove_file(&probe);
+    written.map_err(|error| format!("{}: cannot write: {error}", folder.display()))?;
+    let free = train::free_bytes(folder);
+    let free = free.map_or("unknown".to_string(), |free| mebibytes(free as usize));
+    Ok(format!("{}: {free} free, a file is safe in {:.1} ms", folder.display(), 1e3 * took))
+}

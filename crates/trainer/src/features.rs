@@ -1,0 +1,134 @@
+//! `alexnet features`: vectors from inside a network, and the walk that collects them.
+
+mod writer;
+
+use crate::cli::{FeaturesArgs, PartArg};
+use crate::fault::{Fault, Result};
+use crate::pictures::Pictures;
+use crate::progress::{self, Reading};
+use crate::trained::{Trained, plan_of};
+use crate::{output, signals};
+use data::{IGNORED, Loader, Source};
+use std::sync::Arc;
+use train::Stop;
+use train::step::Step;
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
+pub fn features(args: &FeaturesArgs) -> Result<u8> {
+    output::ending(&args.out, &writer::ENDINGS)?;
+    let trained = Trained::chosen(&args.using)?;
+    let machine = &args.using.machine;
+    let plan = plan_of(Default::default(), args.using.batch_size, trained.crop());
+    let step = trained.step(plan.rows, machine)?;
+    let row = layer(&step, &trained, args.layer.as_deref())?;
+    let (name, shape) = step.layer(row);
+    let (name, length) = (name.to_string(), shape.iter().product());
+    let stop = signals::listen()?;
+    let mut observer = progress::observer(args.output.progress);
+    let (source, labelled, failed) = images(args, &trained)?;
+    let mut out = writer::Writer::create(&args.out, &*source, length, labelled)?;
+    let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
+    let mut written = Ok(());
+    let finished = step.enter(|mut step| {
+        let mut watch = |done, of| observer.testing(done, of);
+        walk(&mut step, &mut loader, row, &stop, &mut watch, &mut |sample, vector| {
+            if written.is_ok() {
+                written = out.push(sample, vector);
+            }
+        })
+    })?;
+    drop(observer);
+    written?;
+    if !finished {
+        return Ok(signals::exit_code(stop.requested().expect("a walk ends early when asked to")));
+    }
+    out.finish()?;
+    let (images, path) = (source.len(), args.out.display());
+    println!("{path}: {images} images x {length} numbers, layer {name} ({})", shape_text(&shape));
+    Ok(if failed { 3 } else { 0 })
+}
+
+/// The row that was asked for, or the last before the classifier.
+///
+/// # Errors
+/// Exit code 2.
+pub fn layer(step: &Step, trained: &Trained, name: Option<&str>) -> Result<usize> {
+    let spec = &trained.weights.about.model;
+    match name {
+        Some(name) => {
+            step.find_layer(spec, name).map_err(|error| Fault::usage(format!("--layer: {error}")))
+        }
+        None => step.last_hidden_layer().ok_or_else(|| {
+            Fault::usage(format!("{} has no layer before its classifier", spec.name))
+        }),
+    }
+}
+
+type Found = (Arc<dyn Source>, bool, bool);
+
+/// The images, whether they have classes, and whether some could not be read.
+fn images(args: &FeaturesArgs, trained: &Trained) -> Result<Found> {
+    if args.images.is_empty() {
+        let reading = Reading::new(args.output.progress);
+        let workers = args.using.machine.workers.unwrap_or(0);
+        let images = trained.images(args.data.as_deref(), workers, &reading)?;
+        let test = args.of.unwrap_or_default() == PartArg::Test;
+        return Ok((if test { images.test } else { images.train }, true, false));
+    }
+    let (pictures, failed) = named(&args.images, trained)?;
+    Ok((pictures, false, failed))
+}
+
+/// Image files named one by one; those that cannot be read are told, and whether there are any.
+///
+/// # Errors
+/// Exit code 3 if none can be read.
+pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pictures>, bool)> {
+    let (pictures, bad) = Pictures::read(files, trained.side(), trained.classes());
+    if pictures.is_empty() {
+        let first =
+            bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
+        return Err(Fault { code: 3, message: first });
+    }
+    bad.iter().for_each(|error| eprintln!("alexnet: {error}"));
+    Ok((Arc::new(pictures), !bad.is_empty()))
+}
+
+/// Hands each image's output of a row to `each`, in the source's order; `None` for an image that
+/// could not be read. Whether it came to the end.
+///
+/// # Errors
+/// If the data cannot be read or the device fails.
+pub fn walk(
+    step: &mut Step,
+    loader: &mut Loader,
+    row: usize,
+    stop: &Stop,
+    watch: &mut dyn FnMut(u64, u64),
+    each: &mut dyn FnMut(usize, Option<&[f32]>),
+) -> Result<bool> {
+    let (length, total) = (step.layer(row).1.iter().product(), loader.source().len() as u64);
+    let mut done = 0;
+    loader.start_at(0, 0);
+    while let Some(batch) = loader.next_batch()? {
+        if stop.requested().is_some() {
+            return Ok(false);
+        }
+        step.look(&batch, &[row], &mut |_, outputs| {
+            let samples = batch.samples.iter().zip(&batch.labels).take(batch.images);
+            for (vector, (&sample, &label)) in outputs.chunks_exact(length).zip(samples) {
+                each(sample as usize, (label != IGNORED).then_some(vector));
+            }
+        })?;
+        done += batch.images as u64;
+        watch(done, total);
+    }
+    Ok(true)
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+}

@@ -1,0 +1,155 @@
+//! `alexnet inspect`: what a file or folder of this program holds, and whether it is intact.
+
+use crate::describe::grouped;
+use crate::fault::{Fault, Result};
+use crate::progress::{duration, percent};
+use clap::Args;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use train::checkpoint::{self, Checkpoint};
+use train::folder::Record;
+use train::weights::Weights;
+
+/// `alexnet inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Weights, a checkpoint, a run's metrics.jsonl, or a run's folder
+    #[arg(value_name = "FILE|RUN")]
+    pub path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 4 if it cannot be read, is damaged, or is none of this program's.
+pub fn inspect(args: &InspectArgs) -> Result<()> {
+    let path = &args.path;
+    let report = match path.extension().and_then(|extension| extension.to_str()) {
+        _ if path.is_dir() => run(path)?,
+        Some("safetensors") => tensors(path)?,
+        Some("jsonl") => metrics(path)?,
+        _ => {
+            return Err(unreadable(
+                path,
+                "this is neither a run's folder nor a file of weights, a checkpoint or metrics \
+                 (for images there is `alexnet data verify`)",
+            ));
+        }
+    };
+    if args.json {
+        println!("{report}");
+    } else {
+        print(&report, 0);
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Fault {
+    Fault { code: 4, message: format!("{}: {reason}", path.display()) }
+}
+
+/// Names and values, indented: `serde_json` keeps names in the order of the alphabet.
+fn print(report: &Value, depth: usize) {
+    for (name, value) in report.as_object().into_iter().flatten() {
+        let indent = 2 * depth;
+        match value {
+            Value::Object(_) => {
+                println!("{:indent$}{name}", "");
+                print(value, depth + 1);
+            }
+            Value::String(text) => println!("{:indent$}{name:<24} {text}", ""),
+            value => println!("{:indent$}{name:<24} {value}", ""),
+        }
+    }
+}
+
+/// Weights, or a checkpoint.
+fn tensors(path: &Path) -> Result<Value> {
+    let weights = Weights::read(path)?;
+    let checkpoint = Checkpoint::read(path).ok();
+    let about = &weights.about;
+    let mut all = 0;
+    let mut list = json!({});
+    for (name, tensor) in &weights.parameters {
+        let norm: f64 = tensor.values.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let spoilt = tensor.values.iter().filter(|x| !x.is_finite()).count();
+        let largest = tensor.values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let spoilt = if spoilt > 0 { format!(", {spoilt} NOT FINITE") } else { String::new() };
+        let shape = &tensor.shape;
+        list[name] =
+            format!("{shape:?}, norm {:.4}, largest {largest:.4}{spoilt}", norm.sqrt()).into();
+        all += tensor.values.len();
+    }
+    let mut report = json!({
+        "model": about.model.name,
+        "input": about.model.input,
+        "classes": about.classes.len(),
+        "parameters": grouped(all),
+        "tensors": list,
+        "kind": "weights (no checksum)",
+    });
+    if let Some(checkpoint) = checkpoint {
+        let progress = &checkpoint.progress;
+        report["kind"] = "checkpoint, intact".into();
+        report["progress"] = json!({
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "batches of the epoch": progress.batches,
+            "trained for": duration(progress.seconds),
+            "seed": checkpoint.identity.get("seed"),
+        });
+        if let Some((step, score)) = progress.validation {
+            let (loss, error) = (score.loss, percent(score.top1_error));
+            let text = format!("loss {loss:.4}, top-1 error {error}, after step {step}");
+            report["progress"]["last validation"] = text.into();
+        }
+        if let Some((step, error)) = progress.best {
+            let text = format!("top-1 error {}, after step {step}", percent(error));
+            report["progress"]["best validation"] = text.into();
+        }
+    }
+    Ok(report)
+}
+
+/// A run's folder: how it stands, and which of its checkpoints are intact.
+fn run(path: &Path) -> Result<Value> {
+    let status = path.join("run.json");
+    let text = fs::read_to_string(&status).map_err(|_| {
+        unreadable(path, "there is no run.json in it: this is not the folder of a run")
+    })?;
+    let status: Value = serde_json::from_str(&text).map_err(|e| unreadable(&status, e))?;
+    let mut checkpoints = json!({});
+    for (_, file) in checkpoint::list(path) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().to_string();
+        checkpoints[name] = match Checkpoint::read(&file) {
+            Ok(read) => format!("intact, epoch {}", read.progress.epoch).into(),
+            Err(error) => format!("DAMAGED: {error}").into(),
+        };
+    }
+    let metrics = metrics(&path.join("metrics.jsonl"))?;
+    Ok(json!({ "run": status, "checkpoints": checkpoints, "metrics": metrics }))
+}
+
+fn metrics(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let mut report = json!({ "lines": text.lines().count() });
+    for (number, line) in text.lines().enumerate() {
+        let record = serde_json::from_str::<Record>(line)
+            .map_err(|error| unreadable(path, format!("line {}: {error}", number + 1)))?;
+        let (name, text) = match record {
+            Record::Train { step, loss, .. } => ("last loss", format!("{loss:.4}, step {step}")),
+            Record::Validation { step, score, .. } => {
+                let error = percent(score.top1_error);
+                ("last validation", format!("top-1 error {error}, step {step}"))
+            }
+            Record::Warning { step, text } => ("last warning", format!("step {step}: {text}")),
+            Record::Layers { step, .. } => ("layers looked at", format!("step {step}")),
+        };
+        report[name] = text.into();
+    }
+    Ok(report)
+}

@@ -1,0 +1,63 @@
+//! Image files named one by one, as a source.
+
+use data::decode::read_square;
+use data::{Error, ReadBuffer, Result, Source};
+use std::path::{Path, PathBuf};
+
+/// Images read from files; none has a class.
+pub struct Pictures {
+    classes: Vec<String>,
+    side: usize,
+    names: Vec<PathBuf>,
+    pixels: Vec<Vec<u8>>,
+}
+
+impl Pictures {
+    /// Reads those of the files that can be read, as squares of `side`; and says which cannot.
+    pub fn read(files: &[PathBuf], side: usize, classes: &[String]) -> (Pictures, Vec<Error>) {
+        let (mut names, mut pixels, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        let mut buffer = ReadBuffer::default();
+        for file in files {
+            match read_square(file, side, &mut buffer) {
+                Ok((image, _)) => {
+                    pixels.push(image.to_vec());
+                    names.push(file.clone());
+                }
+                Err(error) => bad.push(error),
+            }
+        }
+        (Pictures { classes: classes.to_vec(), side, names, pixels }, bad)
+    }
+
+    /// The file of an image.
+    pub fn path(&self, index: usize) -> &Path {
+        &self.names[index]
+    }
+}
+
+impl Source for Pictures {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.side, self.side)
+    }
+
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        assert!(index < self.len(), "image {index} of {}", self.len());
+        0
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.names[index].display().to_string()
+    }
+
+    fn read<'a>(&'a self, index: usize, _: &'a mut ReadBuffer) -> Result<&'a [u8]> {
+        Ok(&self.pixels[index])
+    }
+}

@@ -1,0 +1,84 @@
+//! `alexnet eval --ensemble`: several networks asked as one.
+
+use super::result;
+use crate::cli::EvalArgs;
+use crate::fault::{Fault, Result};
+use crate::progress;
+use crate::signals;
+use crate::trained::Trained;
+use serde_json::json;
+use train::predictions::Predictions;
+
+/// Tests each network, then the average of their probabilities.
+///
+/// # Errors
+/// As `eval`; exit code 3 if the networks were not tested on the same images.
+pub fn eval(args: &EvalArgs) -> Result<u8> {
+    let mut all = Vec::new();
+    for run in &args.ensemble {
+        all.push(Trained::open(Some(run), None)?);
+    }
+    let first = &all[0];
+    if let Some(other) = all.iter().find(|other| other.classes() != first.classes()) {
+        let (one, two) = (first.path.display(), other.path.display());
+        return Err(Fault {
+            code: 3,
+            message: format!("{one} and {two} tell other classes apart"),
+        });
+    }
+    let data = args.data.clone().or(first.config.as_ref().map(|config| config.data.clone()));
+    let fake = first.config.as_ref().is_some_and(|config| config.fake_data.is_some());
+    let data = data.filter(|_| args.data.is_some() || !fake);
+    let stop = signals::listen()?;
+    let mut observer = progress::observer(args.output.progress);
+    let (mut said, mut scores, mut opened) = (Vec::new(), Vec::new(), None);
+    for trained in &all {
+        let images = super::open(args, trained, data.as_deref(), &mut *observer)?;
+        let tested = super::test(args, trained, &images, &mut *observer, &stop)?;
+        let Some((score, predictions)) = tested else {
+            return Ok(super::stopped(&stop));
+        };
+        observer.note(&format!("{}: {}", trained.path.display(), result(&score)));
+        scores.push(score);
+        said.push(predictions);
+        opened = opened.or(Some(images));
+    }
+    drop(observer);
+    let images = opened.expect("at least one network");
+    let differ = |message| Fault { code: 3, message };
+    let weights = match args.search_weights {
+        true => Predictions::search_weights(&said).map_err(differ)?,
+        false => vec![1.0 / said.len() as f64; said.len()],
+    };
+    let together = Predictions::average(&said, &weights).map_err(differ)?;
+    let score = together.score();
+    let rest = args.search_weights.then(|| together.score_of_rest());
+    super::told::write_files(args, &images, &together)?;
+    if args.output.json {
+        let networks = all.iter().zip(&scores).zip(&weights).map(|((trained, score), weight)| {
+            json!({ "weights": trained.path, "weight": weight, "loss": score.loss,
+                "top1_error": score.top1_error, "top5_error": score.top5_error })
+        });
+        let line = json!({
+            "loss": score.loss,
+            "top1_error": score.top1_error,
+            "top5_error": score.top5_error,
+            "images": score.images,
+            "not_searched": rest,
+            "networks": networks.collect::<Vec<_>>(),
+            "per_class": super::told::per_class_json(&images, &together),
+        });
+        println!("{line}");
+        return Ok(0);
+    }
+    println!("{} networks on {}", all.len(), images.describe());
+    for ((trained, score), weight) in all.iter().zip(&scores).zip(&weights) {
+        println!("{}: weight {weight:.3}, {}", trained.path.display(), result(score));
+    }
+    println!("together: {}", result(&score));
+    if let Some(rest) = rest {
+        println!("of these, images that the search did not look at: {}", result(&rest));
+    }
+    print!("{}", super::told::by_class(args, &images, &together));
+    Ok(0)
+}

@@ -1,0 +1,203 @@
+//! A trained network, from a run's folder or a file of weights, and the images of its run.
+
+use crate::cli::{MachineArgs, UsingArgs, ViewsArg};
+use crate::fault::{Fault, Result};
+use crate::images::Images;
+use crate::progress::Reading;
+use crate::settings::Settings;
+use augment::Image;
+use data::{Plan, ReadBuffer, Source};
+use layers::Mode;
+use std::path::{Path, PathBuf};
+use tensor::Device;
+use train::step::Step;
+use train::weights::Weights;
+
+/// The name of the weights in a run's folder.
+pub const WEIGHTS: &str = "weights.safetensors";
+
+/// A trained network and where it came from.
+pub struct Trained {
+    /// What was learned.
+    pub weights: Weights,
+    /// The file.
+    pub path: PathBuf,
+    /// The settings of its run, if it lies in a run's folder.
+    pub config: Option<Settings>,
+}
+
+impl Trained {
+    /// A run's network, or one in a file.
+    ///
+    /// # Errors
+    /// Exit code 4 if the file, or the run's configuration, cannot be read.
+    pub fn open(run: Option<&Path>, weights: Option<&Path>) -> Result<Trained> {
+        let (path, config) = match (run, weights) {
+            (Some(run), _) => (run.join(WEIGHTS), Some(run.join("config.toml"))),
+            (None, Some(weights)) => {
+                let config = weights.parent().map(|run| run.join("config.toml"));
+                (weights.to_path_buf(), config.filter(|path| path.exists()))
+            }
+            (None, None) => {
+                let run = newest(Path::new("runs")).ok_or_else(|| {
+                    Fault::usage("there is no run in runs/ that has weights: name one with --run")
+                })?;
+                (run.join(WEIGHTS), Some(run.join("config.toml")))
+            }
+        };
+        let config = config.map(|path| Settings::read(&path)).transpose()?;
+        Ok(Trained { weights: Weights::read(&path)?, path, config })
+    }
+
+    /// As [`open`](Self::open), for what was typed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn chosen(using: &UsingArgs) -> Result<Trained> {
+        Trained::open(using.run.as_deref(), using.weights.as_deref())
+    }
+
+    /// What each class is called.
+    pub fn classes(&self) -> &[String] {
+        &self.weights.about.classes
+    }
+
+    /// Height and width of what the network sees.
+    pub fn crop(&self) -> (usize, usize) {
+        let [height, width, _] = self.weights.about.model.input;
+        (height, width)
+    }
+
+    /// Height and width of the images that crops are taken from.
+    pub fn side(&self) -> usize {
+        let (height, width) = self.crop();
+        self.weights.about.input.side.unwrap_or(height.max(width))
+    }
+
+    /// The network on a device, for batches of so many rows.
+    ///
+    /// # Errors
+    /// Exit codes 1, 2, 4 and 6.
+    pub fn step(&self, rows: usize, machine: &MachineArgs) -> Result<Step> {
+        let device_name = machine.device.as_deref().unwrap_or("auto");
+        let device = Device::open(device_name.parse()?, machine.threads.unwrap_or(0))?;
+        let about = &self.weights.about;
+        let mean = (about.input.mean, [self.side(); 2]);
+        let threads = device.threads();
+        let plan = train::step::Plan::new(&about.model, rows, Mode::Infer, mean, threads)?;
+        let mut step = plan.open(device)?;
+        step.set_input(&self.weights.mean.values, about.input.scale);
+        step.upload_weights(&self.weights, &self.path)?;
+        Ok(step)
+    }
+
+    /// The images that its run learned from and was tested on, or those of the data set that was
+    /// named instead.
+    ///
+    /// # Errors
+    /// Exit code 2 if nothing says which data, 3 if they cannot be read or have other classes.
+    pub fn images(&self, named: Option<&str>, workers: usize, reading: &Reading) -> Result<Images> {
+        let config = self.config.as_ref();
+        let Some(name) = named.or(config.map(|config| config.data.as_str())) else {
+            return Err(Fault::usage(
+                "--data: say which images; the weights lie in no run's folder",
+            ));
+        };
+        let config = config.filter(|_| named.is_none());
+        let images = match config.and_then(|config| config.fake_data) {
+            Some(count) => Images::fake(count, self.side(), self.classes().len()),
+            None => Images::open(name, self.side(), workers, reading)?,
+        };
+        self.check_classes(images.train.classes())?;
+        Ok(match config.and_then(|config| config.overfit) {
+            Some(count) => images.overfit(count),
+            None => images,
+        })
+    }
+
+    /// Labels are places in a list of names: the two lists must be one.
+    fn check_classes(&self, found: &[String]) -> Result<()> {
+        let learned = self.classes();
+        if learned == found {
+            return Ok(());
+        }
+        let differing = learned.iter().zip(found).find(|(a, b)| a != b);
+        let how = match differing {
+            Some((learned, found)) => {
+                format!("`{learned}` was learned where the data has `{found}`")
+            }
+            None => format!("{} were learned, the data has {}", learned.len(), found.len()),
+        };
+        let path = self.path.display();
+        Err(Fault { code: 3, message: format!("{path}: its classes are not the data's: {how}") })
+    }
+
+    /// What the network sees of an image, unless it looks at several views: its centre.
+    ///
+    /// # Errors
+    /// Exit code 3.
+    pub fn seen(&self, source: &dyn Source, sample: usize) -> Result<Image> {
+        let mut buffer = ReadBuffer::default();
+        let (size, (height, width)) = (source.size(), self.crop());
+        let pixels = source.read(sample, &mut buffer)?;
+        let centre = augment::View::centre(size, (height, width));
+        let mut seen = Image::filled(height, width, [0; 3]);
+        let (top, left) = (centre.top, centre.left);
+        augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
+        Ok(seen)
+    }
+}
+
+/// How images are seen, so many at a time; the plan's rows are as many times the views.
+pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> Plan {
+    let of_rows = match views {
+        ViewsArg::Centre => Plan::testing,
+        ViewsArg::Ten => Plan::ten_views,
+        ViewsArg::Nine => Plan::nine_views,
+    };
+    let views = of_rows(1, crop).views_per_image();
+    of_rows(images.max(1) * views, crop)
+}
+
+/// The run with weights whose name, which begins with a time, is the last.
+fn newest(runs: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(runs).ok()?;
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    folders.filter(|run| !run.is_symlink() && run.join(WEIGHTS).exists()).max()
+}
+
+/// `count` of a source's images of as many different classes as there are.
+pub fn spread(source: &dyn Source, count: usize) -> Vec<usize> {
+    let (classes, len) = (source.classes().len().max(1), source.len());
+    let mut chosen: Vec<usize> = Vec::new();
+    for number in 0..count.min(len) {
+        let few = count < classes;
+        let class = if few { number * classes / count } else { number % classes } as u32;
+        let from = number * len / count.max(1);
+        let order = (from..len).chain(0..from);
+        let free: Vec<usize> = order.filter(|at| !chosen.contains(at)).collect();
+        let own = free.iter().find(|&&at| source.label(at) == class);
+        chosen.extend(own.or(free.first()));
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::Fake;
+
+    #[test]
+    fn images_are_of_as_many_classes_as_can_be() {
+        let source = Fake::new(40, 8, 10);
+        for (count, least) in [(4, 4), (10, 10), (25, 10)] {
+            let chosen = spread(&source, count);
+            let distinct: std::collections::BTreeSet<_> = chosen.iter().collect();
+            let classes = chosen.iter().map(|&at| source.label(at));
+            let classes: std::collections::BTreeSet<u32> = classes.collect();
+            assert_eq!((chosen.len(), distinct.len()), (count, count));
+            assert_eq!(classes.len(), least, "{chosen:?}");
+        }
+        assert_eq!(spread(&source, 99).len(), 40);
+    }
+}

@@ -1,0 +1,210 @@
+//! Networks in use: eval's files, ensembles, predict, features, neighbours, the report.
+
+mod program;
+
+use program::{Scratch, expect, last_line};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A small network on 24 images of three colours, some steps; and the folder of the images.
+fn coloured(scratch: &Scratch, runs: &[&str]) -> String {
+    let data = scratch.path("data");
+    for (class, color) in
+        [("blue", [20, 40, 220]), ("green", [30, 200, 40]), ("red", [210, 30, 30])]
+    {
+        for (part, count) in [("train", 8u8), ("val", 4)] {
+            let folder = Path::new(&data).join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for number in 0..count {
+                let color = color.map(|value: u8| value.saturating_add(3 * number));
+                write_png(&folder.join(format!("{number}.png")), color);
+            }
+        }
+    }
+    let model = scratch.path("tiny.toml");
+    fs::write(
+        &model,
+        "name = \"tiny\"\ninput = [12, 12, 3]\n[[rows]]\nconv = { name = \"conv1\", filters = 8, \
+         window = 3, pad = 1 }\n[[rows]]\nrelu = {}\n[[rows]]\npool = { window = 2, stride = 2 }\n\
+         [[rows]]\nlinear = { name = \"fc2\", outputs = 6 }\n[[rows]]\nrelu = {}\n[[rows]]\n\
+         dropout = { drop = 0.5 }\n[[rows]]\nlinear = { name = \"fc3\", outputs = 3 }\n",
+    )
+    .unwrap();
+    for (seed, run) in runs.iter().enumerate() {
+        let (run, seed) = (scratch.path(run), seed.to_string());
+        let mut arguments = vec!["train", "--run", &run, "--data", &data, "--model", &model];
+        arguments.extend([
+            "--recipe",
+            "paper",
+            "--batch-size",
+            "6",
+            "--epochs",
+            "3",
+            "--seed",
+            &seed,
+        ]);
+        arguments.extend(["--set", "recipe.input.side=14", "--progress", "none"]);
+        expect(0, &arguments);
+    }
+    data
+}
+
+fn write_png(path: &Path, color: [u8; 3]) {
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 20, 16);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&color.repeat(20 * 16)).unwrap();
+}
+
+#[test]
+fn eval_leaves_files_that_agree_with_what_it_says() {
+    let scratch = Scratch::new("eval");
+    coloured(&scratch, &["a", "b"]);
+    let (run, other) = (scratch.path("a"), scratch.path("b"));
+    let path = |name: &str| scratch.path(name);
+    let (stdout, _) = expect(
+        0,
+        &[
+            "eval",
+            "--run",
+            &run,
+            "--json",
+            "--predictions",
+            &path("p.csv"),
+            "--submission",
+            &path("s.txt"),
+            "--confusion",
+            &path("c.json"),
+            "--per-class",
+            &path("k.csv"),
+        ],
+    );
+    let told = last_line(&stdout);
+    let read = |name: &str| fs::read_to_string(scratch.0.join(name)).unwrap();
+
+    // The error counted from the file of probabilities is the one that was told.
+    let table = read("p.csv");
+    let rows: Vec<Vec<&str>> =
+        table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 12);
+    assert_eq!(table.lines().next().unwrap(), "image,name,class,predicted,p blue,p green,p red");
+    let wrong = rows.iter().filter(|row| row[2] != row[3]).count() as f64 / 12.0;
+    assert!((told["top1_error"].as_f64().unwrap() - wrong).abs() < 1e-9, "{told} {table}");
+    for row in &rows {
+        let sum: f64 = row[4..].iter().map(|p| p.parse::<f64>().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{row:?}");
+    }
+    // The contest's text: classes counted from one, the most probable first; here there are three.
+    let submission = read("s.txt");
+    assert_eq!(submission.lines().count(), 12);
+    for (line, row) in submission.lines().zip(&rows) {
+        let labels: Vec<usize> = line.split(' ').map(|label| label.parse().unwrap()).collect();
+        assert_eq!(["blue", "green", "red"][labels[0] - 1], row[3]);
+        assert_eq!(labels.iter().sum::<usize>(), 1 + 2 + 3);
+    }
+    let confusion: Value = serde_json::from_str(&read("c.json")).unwrap();
+    let diagonal: u64 = (0..3).map(|at| confusion["counts"][at][at].as_u64().unwrap()).sum();
+    assert_eq!(diagonal as f64, (12.0 * (1.0 - wrong)).round());
+    assert!(
+        read("k.csv").starts_with("class,images,top1_error") && read("k.csv").lines().count() == 4
+    );
+
+    let (text, _) = expect(0, &["eval", "--run", &run, "--views", "ten"]);
+    assert!(text.contains("10 views: loss") && text.contains("rows are classes"), "{text}");
+    let (_, stderr) = expect(2, &["eval", "--run", &run, "--confusion", "c.gif"]);
+    assert!(stderr.contains("c.gif: end the name in .csv or .json or .svg or .png"), "{stderr}");
+
+    // An ensemble of a network with itself is that network.
+    let (stdout, _) = expect(0, &["eval", "--ensemble", &run, &run, "--json"]);
+    let twice = last_line(&stdout);
+    let (a, b) = (twice["loss"].as_f64().unwrap(), told["loss"].as_f64().unwrap());
+    assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} and {b}");
+    let (text, _) = expect(0, &["eval", "--ensemble", &run, &other, "--search-weights"]);
+    assert!(text.contains("together: loss") && text.contains("did not look at: loss"), "{text}");
+}
+
+#[test]
+fn predict_features_and_neighbours_work_on_files() {
+    let scratch = Scratch::new("using");
+    let data = coloured(&scratch, &["a"]);
+    let (run, image) = (scratch.path("a"), format!("{data}/val/red/0.png"));
+    let (text, _) = expect(0, &["predict", &image, "--run", &run, "--top", "2"]);
+    assert!(text.lines().count() == 3 && text.contains(" %  "), "{text}");
+    let sheet = scratch.path("sheet.png");
+    let (json, stderr) =
+        expect(3, &["predict", &image, "/no/such.jpg", "--run", &run, "--json", "--out", &sheet]);
+    let line: Value = serde_json::from_str(json.trim()).unwrap();
+    let sum: f64 =
+        line["top"].as_array().unwrap().iter().map(|c| c["probability"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5 && stderr.contains("/no/such.jpg"), "{line} {stderr}");
+    assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+    let (_, stderr) = expect(3, &["predict", "/no/such.jpg", "--run", &run]);
+    assert!(stderr.contains("/no/such.jpg"), "{stderr}");
+
+    let out = scratch.path("f.csv");
+    let (said, _) = expect(0, &["features", "--run", &run, "-o", &out, "--progress", "none"]);
+    assert!(said.contains("12 images x 6 numbers, layer fc2 (6)"), "{said}");
+    let table = fs::read_to_string(&out).unwrap();
+    assert_eq!((table.lines().count(), table.lines().nth(1).unwrap().split(',').count()), (13, 9));
+    let maps = scratch.path("maps.safetensors");
+    let (said, _) =
+        expect(0, &["features", &image, "--run", &run, "-o", &maps, "--layer", "pool1"]);
+    assert!(said.contains("1 images x 288 numbers, layer pool1 (6 x 6 x 8)"), "{said}");
+    let (_, stderr) = expect(2, &["features", "--run", &run, "-o", &maps, "--layer", "fc22"]);
+    assert!(stderr.contains("did you mean `fc2`?") && stderr.contains("dropout2"), "{stderr}");
+
+    let near = scratch.path("near.png");
+    let train = format!("{data}/train/green/3.png");
+    let asked = ["neighbours", &train, "--run", &run, "-o", &near, "--json", "--top", "3"];
+    let (json, _) = expect(0, &asked);
+    let line = last_line(&json);
+    let nearest = line["nearest"].as_array().unwrap();
+    assert_eq!((nearest.len(), &nearest[0]["distance"]), (3, &Value::from(0.0)), "itself: {line}");
+    assert!(fs::read(&near).unwrap().starts_with(b"\x89PNG"));
+    let (text, _) = expect(0, &["neighbours", "--run", &run, "-o", &near, "--queries", "2"]);
+    assert_eq!(text.lines().count(), 2 * 7 + 1, "{text}");
+}
+
+#[test]
+fn a_report_shows_a_run_and_says_what_is_missing_from_another() {
+    let scratch = Scratch::new("report");
+    coloured(&scratch, &["a"]);
+    let (run, page, pictures) = (scratch.path("a"), scratch.path("r.html"), scratch.path("pics"));
+    let new = scratch.path("new");
+    fs::create_dir(&new).unwrap();
+    for name in ["config.toml", "model.toml", "run.json"] {
+        fs::copy(Path::new(&run).join(name), Path::new(&new).join(name)).unwrap();
+    }
+    let (stdout, stderr) =
+        expect(0, &["report", &run, &new, "-o", &page, "--pictures", &pictures, "--palette", "16"]);
+    let html = fs::read_to_string(&page).unwrap();
+    for id in ["kernels", "predictions", "neighbours", "confusion", "classes", "model", "settings"]
+    {
+        assert!(html.contains(&format!("<section id=\"{id}-0\"")), "{id}");
+    }
+    assert!(
+        html.contains("There are no weights yet") && stderr.contains("no weights yet"),
+        "{stderr}"
+    );
+    assert!(
+        !html.contains("http:") && !html.contains("https:")
+            || html.matches("http").count() == html.matches("http://www.w3.org/2000/svg").count()
+    );
+    for name in ["kernels.png", "predictions.png", "neighbours.png", "confusion.svg", "loss.svg"] {
+        let file = Path::new(&pictures).join(name);
+        assert!(fs::metadata(&file).unwrap().len() > 100 && stdout.contains(name), "{name}");
+    }
+    // Weights that cannot be read cost their pictures, not the page.
+    fs::write(Path::new(&new).join("weights.safetensors"), "no").unwrap();
+    expect(0, &["report", &new, "-o", &page]);
+    assert!(fs::read_to_string(&page).unwrap().contains("this is not an intact safetensors file"));
+    let (_, stderr) = expect(2, &["report", &scratch.path("nothing"), "-o", &page]);
+    assert!(stderr.contains("this is no run's folder"), "{stderr}");
+    assert_eq!(
+        fs::read_dir(&scratch.0)
+            .unwrap()
+            .filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "tmp"))
+            .count(),
+        0
+    );
+}
