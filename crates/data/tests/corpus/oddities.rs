@@ -398,8 +398,9 @@ fn chunks(add: Add) {
     add("index-beyond-the-palette.png", beyond, Decodes(19, 23));
 }
 
-/// What changes no pixel must change none. Three are left to the decoder of what is not plain, which
-/// rounds in other places: colours that nothing names, tables of 16 bits, bytes between segments.
+/// What changes no pixel must change none. Three are left to the decoder of what is not plain,
+/// which rounds in other places: colours that nothing names, tables of 16 bits, bytes between
+/// segments.
 #[test]
 fn oddities_that_decode_are_the_plain_picture() {
     let decoded = |bytes: &[u8]| {
