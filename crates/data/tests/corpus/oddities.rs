@@ -415,7 +415,7 @@ fn oddities_that_decode_are_the_plain_picture() {
         let apart = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(apart <= 2 && image.pixels.len() == plain.pixels.len(), "{}: {apart}", case.name);
         count += 1;
-        rounded.extend((apart > 0).then(|| case.name.as_str()));
+        rounded.extend((apart > 0).then_some(case.name.as_str()));
     }
     assert!(count > 50, "{count}");
     assert_eq!(rounded, ["odd-no-app0.jpg", "odd-dqt-16-bits.jpg", "odd-padded.jpg"]);
