@@ -89,9 +89,11 @@ impl Epoch {
         let step = Plan::new(&spec, size.batch, Mode::Train, mean, device.threads())
             .and_then(|plan| plan.open(device));
         let mut step = step.map_err(|error| error.to_string())?;
-        step.initialize(&recipe, 0);
-        step.set_input(&statistics.mean, recipe.input.scale);
-        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1));
+        let setting = recipe.schedule.setting(&State::default(), 1);
+        step.initialize(&recipe, 0)
+            .and_then(|()| step.set_input(&statistics.mean, recipe.input.scale))
+            .and_then(|()| step.set_rates(&recipe, &setting))
+            .map_err(|error| error.to_string())?;
         let plan = recipe.augment.plan(size.batch, (height, width), 0);
         Ok(Epoch { step, source, plan, workers: size.workers, number: 0, steps: 0 })
     }

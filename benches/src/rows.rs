@@ -118,32 +118,32 @@ impl Rows {
             slots,
             segments,
         };
-        rows.fill(recipe, images, classes);
+        rows.fill(recipe, images, classes).expect("the device takes what it has room for");
         rows
     }
 
     /// Noise for images, and the recipe's weights and rates.
-    fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) {
+    fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) -> tensor::Result<()> {
         let Slots { pixels, tints, mean, labels, table, .. } = self.slots;
         let (device, parameters) = (&mut self.device, &self.network.parameters);
-        device.upload(pixels, &noise(pixels.len()));
+        device.upload(pixels, &noise(pixels.len()))?;
         let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
-        device.upload(tints, gains.as_flattened());
-        device.upload(mean, &[127.5f32; 3]);
+        device.upload(tints, gains.as_flattened())?;
+        device.upload(mean, &[127.5f32; 3])?;
         let classes_in_turn: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
-        device.upload(labels, &classes_in_turn);
-        device.upload(self.network.clock, &[1u32, 0, 1]);
+        device.upload(labels, &classes_in_turn)?;
+        device.upload(self.network.clock, &[1u32, 0, 1])?;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
             init.fill(0, ordinal, entry.fan_in, &mut values);
-            device.upload(parameters.value(ordinal), &values);
+            device.upload(parameters.value(ordinal), &values)?;
         }
         let state = train::schedule::State::default();
         let setting = recipe.schedule.setting(&state, 1);
         let rates: Vec<[f32; 3]> =
             parameters.entries.iter().map(|e| recipe.table_row(&e.name, &setting)).collect();
-        device.upload(table, rates.as_flattened());
+        device.upload(table, rates.as_flattened())
     }
 
     /// The parts of a step, in their order.

@@ -29,9 +29,9 @@ impl Step {
         let plan = Plan::new(spec, images, mode, mean, device.threads());
         let plan = plan.expect("a network that fits together");
         let mut step = plan.open(device).expect("room for the network");
-        step.initialize(recipe, 0);
-        step.set_input(&[127.5; 3], recipe.input.scale);
-        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1));
+        step.initialize(recipe, 0).unwrap();
+        step.set_input(&[127.5; 3], recipe.input.scale).unwrap();
+        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
         let batch = Batch {
             pixels: noise(images * height * width * 3),
             views: vec![[0; 3]; images],

@@ -8,6 +8,7 @@ mod alexnet;
 mod bench;
 mod cargo;
 mod fuzz;
+mod kernels;
 mod test;
 mod tidy;
 
@@ -19,6 +20,7 @@ cargo xtask <word> [arguments]
 
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
   bench [--help]               time ops and steps, as one table
+  kernels [--help]             compile the CUDA kernels that are committed and embedded
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
   test [--long]                everything that must hold: format, lints, docs, tidy, tests;
                                --long: and every resume point, a hundred kills, full disks
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = words.collect();
     match word.to_str() {
         Some("bench") => bench::run(&rest),
+        Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),

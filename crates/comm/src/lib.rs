@@ -20,10 +20,10 @@
 //!             let x = Planner::new().claim(DType::F32, Shape::from([3]));
 //!             let mut device = Device::cpu(1);
 //!             device.reserve(x.range().end)?;
-//!             device.upload(x, &[1.0, 2.0, comm.rank() as f32]);
+//!             device.upload(x, &[1.0, 2.0, comm.rank() as f32])?;
 //!             let sum = comm.all_reduce(&mut device, x)?; // other work could go on here
 //!             comm.wait(&mut device, sum)?;
-//!             assert_eq!(device.download::<f32>(x), [2.0, 4.0, 1.0]);
+//!             assert_eq!(device.download::<f32>(x)?, [2.0, 4.0, 1.0]);
 //!             Ok::<(), comm::Error>(())
 //!         });
 //!     }

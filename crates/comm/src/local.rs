@@ -67,11 +67,11 @@ impl Local {
     }
 
     /// Copies a slot into a buffer.
-    fn copy_out(&self, device: &Device, slot: Slot) -> Arc<Vec<f32>> {
+    fn copy_out(&self, device: &Device, slot: Slot) -> Result<Arc<Vec<f32>>> {
         let mut buffer = self.hub.buffer(slot.len());
         let floats = Arc::get_mut(&mut buffer).expect("nobody else has a free buffer");
-        device.download_into(slot, floats);
-        buffer
+        device.download_into(slot, floats)?;
+        Ok(buffer)
     }
 
     fn post(&self, to: usize, tag: Tag, signature: Signature, floats: &Arc<Vec<f32>>) {
@@ -108,13 +108,13 @@ impl Local {
     }
 
     /// `to` = this rank's `own` and the inbox's buffers, added in the order of the ranks.
-    fn sum(&self, device: &mut Device, own: Slot, to: Slot) {
+    fn sum(&self, device: &mut Device, own: Slot, to: Slot) -> Result<()> {
         let (mut total, mut part) = ([0.0f32; RUN], [0.0f32; RUN]);
         for first in (0..to.len()).step_by(RUN) {
             let len = RUN.min(to.len() - first);
             let (total, part) = (&mut total[..len], &mut part[..len]);
             let here = Shape::from([len]);
-            device.download_into(own.part(first, here), part);
+            device.download_into(own.part(first, here), part)?;
             for (rank, buffer) in self.inbox.iter().enumerate() {
                 let part = buffer.as_ref().map_or(&*part, |floats| &floats[first..first + len]);
                 match rank {
@@ -122,8 +122,9 @@ impl Local {
                     _ => total.iter_mut().zip(part).for_each(|(total, part)| *total += part),
                 }
             }
-            device.upload(to.part(first, here), total);
+            device.upload(to.part(first, here), total)?;
         }
+        Ok(())
     }
 }
 
@@ -132,14 +133,15 @@ fn block_of(whole: Slot, rank: usize, block: Shape) -> Slot {
     whole.part(rank * block.len(), block)
 }
 
-fn copy(device: &mut Device, from: Slot, to: Slot) {
+fn copy(device: &mut Device, from: Slot, to: Slot) -> tensor::Result<()> {
     let mut run = [0.0f32; RUN];
     for first in (0..to.len()).step_by(RUN) {
         let here = Shape::from([RUN.min(to.len() - first)]);
         let run = &mut run[..here.len()];
-        device.download_into(from.part(first, here), run);
-        device.upload(to.part(first, here), run);
+        device.download_into(from.part(first, here), run)?;
+        device.upload(to.part(first, here), run)?;
     }
+    Ok(())
 }
 
 impl Comm for Local {
@@ -164,24 +166,24 @@ impl Comm for Local {
         let tag = Tag::of(&work, number);
         match work {
             Work::AllReduce { x } | Work::AllGather { block: x, .. } => {
-                let floats = self.copy_out(device, x);
+                let floats = self.copy_out(device, x)?;
                 self.others().for_each(|to| self.post(to, tag, signature, &floats));
                 self.hub.give_back(floats);
             }
             Work::Broadcast { x, root } if root == self.rank => {
-                let floats = self.copy_out(device, x);
+                let floats = self.copy_out(device, x)?;
                 self.others().for_each(|to| self.post(to, tag, signature, &floats));
                 self.hub.give_back(floats);
             }
             Work::ReduceScatter { x, block } => {
                 for to in self.others() {
-                    let floats = self.copy_out(device, block_of(x, to, block.shape()));
+                    let floats = self.copy_out(device, block_of(x, to, block.shape()))?;
                     self.post(to, tag, signature, &floats);
                     self.hub.give_back(floats);
                 }
             }
             Work::Send { x, to } => {
-                let floats = self.copy_out(device, x);
+                let floats = self.copy_out(device, x)?;
                 self.post(to, tag, signature, &floats);
                 self.hub.give_back(floats);
             }
@@ -200,11 +202,11 @@ impl Comm for Local {
         match work {
             Work::AllReduce { x } => {
                 self.take_all(tag, signature)?;
-                self.sum(device, x, x);
+                self.sum(device, x, x)?;
             }
             Work::ReduceScatter { x, block } => {
                 self.take_all(tag, signature)?;
-                self.sum(device, block_of(x, self.rank, block.shape()), block);
+                self.sum(device, block_of(x, self.rank, block.shape()), block)?;
             }
             Work::AllGather { block, y } => {
                 self.take_all(tag, signature)?;
@@ -213,17 +215,17 @@ impl Comm for Local {
                     match buffer {
                         Some(floats) => device.upload(to, floats),
                         None => copy(device, block, to),
-                    }
+                    }?;
                 }
             }
             Work::Broadcast { x, root: from } if from != self.rank => {
                 let floats = self.take(from, tag, signature)?;
-                device.upload(x, &floats);
+                device.upload(x, &floats)?;
                 self.hub.give_back(floats);
             }
             Work::Recv { x, from } => {
                 let floats = self.take(from, tag, signature)?;
-                device.upload(x, &floats);
+                device.upload(x, &floats)?;
                 self.hub.give_back(floats);
             }
             Work::Barrier => self.take_all(tag, signature)?,

@@ -29,9 +29,9 @@
 //! let mut device = Device::cpu(1);
 //! device.reserve(planner.total())?;
 //!
-//! device.upload(x, &[1.0f32, 2.0, 2.0]);
+//! device.upload(x, &[1.0f32, 2.0, 2.0])?;
 //! lrn::forward(&mut device, &geometry, x, y)?;
-//! let middle = device.download::<f32>(y)[1]; // 2 / sqrt(7 + 1 + 4 + 4)
+//! let middle = device.download::<f32>(y)?[1]; // 2 / sqrt(7 + 1 + 4 + 4)
 //! assert!((middle - 0.5).abs() < 1e-6);
 //! # Ok::<(), tensor::Error>(())
 //! ```

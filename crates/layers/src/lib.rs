@@ -26,9 +26,9 @@
 //! let mut device = Device::cpu(2);
 //! let network = Network::plan(&spec, 4, Mode::Infer, &mut planner, device.threads())?;
 //! device.reserve(planner.total())?;
-//! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3]);
+//! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3])?;
 //! network.forward(&mut device, Phase::Test)?;
-//! assert_eq!(device.download::<f32>(network.output), [0.0; 4 * 10]); // all weights are still zero
+//! assert_eq!(device.download::<f32>(network.output)?, [0.0; 4 * 10]); // no weights yet
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -153,7 +153,7 @@ impl Network {
             if let Some(exchange) = row.layer.exchange() {
                 exchange::each(exchange, &row.wires, false, |crossing| cross(device, crossing))?;
             }
-            bury(device, &row.dead_after_backward);
+            bury(device, &row.dead_after_backward)?;
         }
         Ok(())
     }
@@ -196,8 +196,7 @@ impl PlannedRow {
     /// If the device fails.
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
         self.layer.forward(device, &self.wires, phase)?;
-        bury(device, &self.dead_after_forward);
-        Ok(())
+        bury(device, &self.dead_after_forward)
     }
 
     /// Its part of [`Network::backward`].
@@ -207,7 +206,7 @@ impl PlannedRow {
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         if self.goes_backward() {
             self.layer.backward(device, &self.wires)?;
-            bury(device, &self.dead_after_backward);
+            bury(device, &self.dead_after_backward)?;
         }
         Ok(())
     }
@@ -309,8 +308,9 @@ fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, threads: usize)
 
 /// In debug builds, fills slots nobody may read any more with NaN, so that a planner's mistake
 /// shows.
-fn bury(device: &mut Device, dead: &[Slot]) {
-    if cfg!(debug_assertions) {
-        dead.iter().for_each(|&slot| device.poison(slot));
+fn bury(device: &mut Device, dead: &[Slot]) -> Result<()> {
+    match cfg!(debug_assertions) {
+        true => dead.iter().try_for_each(|&slot| device.poison(slot)),
+        false => Ok(()),
     }
 }

@@ -2,7 +2,8 @@
 
 use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
 use random::{Purpose, Stream};
-use tensor::{Device, Planner};
+use tensor::{Device, Error, Planner, Recording};
+use testkit::{close, each_card};
 
 /// Every kind of row, on 11 x 9 images.
 fn every_row() -> Spec {
@@ -47,17 +48,17 @@ fn filled(network: Network, planner: &Planner, threads: usize) -> Built {
         |len: usize, std: f32| -> Vec<f32> { (0..len).map(|_| std * draws.normal()).collect() };
     for (idx, entry) in network.parameters.entries.iter().enumerate() {
         let values = normals(entry.len(), (2.0 / entry.fan_in as f32).sqrt());
-        device.upload(network.parameters.value(idx), &values);
+        device.upload(network.parameters.value(idx), &values).unwrap();
     }
-    device.upload(network.input, &normals(network.input.len(), 1.0));
-    device.upload(network.clock, &[1u32, 0, 3]);
+    device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
+    device.upload(network.clock, &[1u32, 0, 3]).unwrap();
     Built { device, network }
 }
 
 /// sum(output * upstream), forward only.
 fn objective(built: &mut Built, upstream: &[f32]) -> f64 {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
-    let output = built.device.download::<f32>(built.network.output);
+    let output = built.device.download::<f32>(built.network.output).unwrap();
     output.iter().zip(upstream).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum()
 }
 
@@ -69,17 +70,17 @@ fn gradients_equal_central_differences() {
     let mut draws = Stream::new(6, Purpose::Test, 0, 0);
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|_| draws.normal()).collect();
     objective(&mut built, &upstream);
-    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
 
     let entries = built.network.parameters.entries.clone();
     for (idx, entry) in entries.iter().enumerate() {
         let slot = built.network.parameters.value(idx);
         let gradient =
-            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap());
+            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap()).unwrap();
         let scale = gradient.iter().fold(0.0f32, |max, g| max.max(g.abs()));
         assert!(scale > 0.0, "{} has no gradient at all", entry.name);
-        let values = built.device.download::<f32>(slot);
+        let values = built.device.download::<f32>(slot).unwrap();
         let mut checked = 0;
         for _ in 0..12 {
             let at = draws.below(entry.len() as u32) as usize;
@@ -87,7 +88,7 @@ fn gradients_equal_central_differences() {
                 let mut moved = values.clone();
                 let mut side = |by: f32| {
                     moved[at] = values[at] + by;
-                    built.device.upload(slot, &moved);
+                    built.device.upload(slot, &moved).unwrap();
                     objective(&mut built, &upstream)
                 };
                 (side(step) - side(-step)) / f64::from(2.0 * step)
@@ -102,7 +103,7 @@ fn gradients_equal_central_differences() {
                 checked += 1;
             }
         }
-        built.device.upload(slot, &values);
+        built.device.upload(slot, &values).unwrap();
         assert!(checked >= 4, "{}: only {checked} entries without a kink", entry.name);
     }
 }
@@ -114,11 +115,11 @@ fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
 fn gradients_of(mut built: Built) -> Vec<f32> {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|i| (i as f32).sin()).collect();
-    built.device.upload(built.network.d_output.unwrap(), &upstream);
+    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
     let all = 0..built.network.parameters.entries.len();
     let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap());
-    slots.flat_map(|slot| built.device.download::<f32>(slot)).collect()
+    slots.flat_map(|slot| built.device.download::<f32>(slot).unwrap()).collect()
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
     let scores = |mode| {
         let mut built = built(&every_row(), 2, mode, 2);
         built.network.forward(&mut built.device, Phase::Test).unwrap();
-        built.device.download::<f32>(built.network.output)
+        built.device.download::<f32>(built.network.output).unwrap()
     };
     assert_eq!(scores(Mode::Infer), scores(Mode::Train));
 }
@@ -204,7 +205,7 @@ fn a_row_can_ask_for_the_direct_form() {
         let spec = Spec::image("two-rows", 16, 16, 16).conv("conv1", 64, window).linear("fc2", 10);
         let mut built = built(&spec, 16, Mode::Infer, 1);
         built.network.forward(&mut built.device, Phase::Test).unwrap();
-        built.device.download::<f32>(built.network.output)
+        built.device.download::<f32>(built.network.output).unwrap()
     };
     let (fast, direct) = (scores(window(5).pad(2)), scores(window(5).pad(2).direct()));
     assert_ne!(fast, direct);
@@ -245,4 +246,54 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
     let open = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3));
     assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
+}
+
+/// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
+/// replayed: the card reads what changes from slots, as the CPU does. What lacks one is named.
+#[test]
+fn a_card_replays_what_the_cpu_computes() {
+    let spec = Spec::image("few-products", 11, 9, 5)
+        .tanh()
+        .pool(window(3).stride(2))
+        .relu()
+        .dropout(0.5)
+        .average_pool(window(3).stride(2).ceil())
+        .logistic()
+        .inverted_dropout(0.25)
+        .linear("fc1", 4);
+    let mut planner = Planner::new();
+    let network = Network::plan(&spec, 3, Mode::Infer, &mut planner, 1).unwrap();
+    let (_classifier, rows) = network.rows().split_last().unwrap();
+    let output = rows.last().unwrap().output();
+    let forward =
+        |device: &mut Device, phase| rows.iter().try_for_each(|row| row.forward(device, phase));
+    let prepare = |device: &mut Device, step: u32| {
+        let mut draws = Stream::new(5, Purpose::Test, 0, step);
+        let images: Vec<f32> = (0..network.input.len()).map(|_| draws.normal()).collect();
+        device.upload(network.input, &images).unwrap();
+        device.upload(network.clock, &[1u32, 0, step]).unwrap();
+    };
+    for phase in [Phase::Train, Phase::Test] {
+        let mut cpu = Device::cpu(1);
+        cpu.reserve(planner.total()).unwrap();
+        let expected = [1, 2, 3].map(|step| {
+            prepare(&mut cpu, step);
+            forward(&mut cpu, phase).unwrap();
+            cpu.download::<f32>(output).unwrap()
+        });
+        assert_ne!(expected[0], expected[1]);
+        each_card(|card| {
+            let whole = card.rehearse(|card| network.forward(card, phase));
+            assert!(matches!(whole, Err(Error::NoKernel { op: "linear" })), "{whole:?}");
+            card.rehearse(|card| forward(card, phase)).unwrap();
+            card.reserve(planner.total()).unwrap();
+            let mut recording = Recording::default();
+            for (step, expected) in (1..).zip(&expected) {
+                prepare(card, step);
+                card.replay(&mut recording, |card| forward(card, phase)).unwrap();
+                let expected: Vec<f64> = expected.iter().map(|&y| f64::from(y)).collect();
+                close(&card.download::<f32>(output).unwrap(), &expected, 1e-6);
+            }
+        });
+    }
 }

@@ -8,7 +8,7 @@ pub enum Error {
     UnknownDevice(String),
 
     /// The device exists in this program's words but cannot be opened here.
-    #[error("{device} cannot be used: {reason}")]
+    #[error("{device} cannot be used: {reason} (--device cpu needs no card)")]
     DeviceUnavailable {
         /// As the user would write it.
         device: String,
@@ -17,13 +17,31 @@ pub enum Error {
     },
 
     /// The plan does not fit.
-    #[error("{needed} of memory are needed and {free} are free: use a smaller batch",
+    #[error("{device}: {needed} of memory are needed and {free} are free: use a smaller batch",
         needed = mebibytes(*.needed), free = mebibytes(*.free))]
     OutOfMemory {
+        /// As the user would write it.
+        device: String,
         /// Bytes the plan takes.
         needed: usize,
         /// Bytes the device has left.
         free: usize,
+    },
+
+    /// An op has no form for this device.
+    #[error("`{op}` has no CUDA kernel yet: use --device cpu")]
+    NoKernel {
+        /// The op.
+        op: &'static str,
+    },
+
+    /// A card, or its driver, failed at run time.
+    #[error("{what} failed on the card: {reason}")]
+    Card {
+        /// A kernel, a copy, a recorded step.
+        what: String,
+        /// What the driver says.
+        reason: String,
     },
 }
 

@@ -9,6 +9,7 @@
 //! * [`Planner`]: where everything will lie
 //! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its
 //!   threads
+//! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
@@ -20,12 +21,12 @@
 //! let mut device = Device::cpu(2);
 //! device.reserve(planner.total())?;
 //!
-//! device.upload(x, &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+//! device.upload(x, &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
 //! if let Device::Cpu(cpu) = &mut device {
 //!     let [x, y] = cpu.floats([x, y]); // both at once; an overlap would panic
 //!     y.iter_mut().zip(&*x).for_each(|(y, x)| *y = 10.0 * x);
 //! }
-//! assert_eq!(device.download::<f32>(y), [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
+//! assert_eq!(device.download::<f32>(y)?, [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
 //! # Ok::<(), tensor::Error>(())
 //! ```
 
@@ -36,7 +37,9 @@ mod planner;
 mod shape;
 mod slot;
 
-pub use device::{Choice, Cpu, Cuda, Device, Lent, Pool};
+pub use device::{
+    Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lent, Pool, Recording,
+};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;

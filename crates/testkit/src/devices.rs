@@ -1,26 +1,89 @@
 //! One test body for every device.
 
 use crate::bits_equal;
-use std::sync::Once;
+use cuda_on_cpu::{Behaviour, Schedule, StandIn};
+use std::cell::RefCell;
+use std::sync::OnceLock;
 use tensor::{Choice, Device};
 
-/// Runs `test` on the CPU with one thread and with three, and on a CUDA card if there is one. A
-/// card that is missing is said on standard error; with `ALEXNET_REQUIRE_CUDA=1` in the environment
-/// it is a failure.
+/// Runs `test` on every device.
+///
+/// The CPU has its turn with one thread and with three. Then comes the first CUDA card; where there
+/// is none, its stand-in on the CPU, once for each order of threads in [`Schedule::ALL`]. Without
+/// g++ there is no stand-in, which is said on standard error. With `ALEXNET_REQUIRE_CUDA=1` in the
+/// environment only a card will do.
 ///
 /// # Panics
-/// If a card is required and cannot be opened.
+/// If a card is required and cannot be opened, or the kernels do not compile.
 pub fn each_device(mut test: impl FnMut(&mut Device)) {
-    static SAID: Once = Once::new();
+    each_cpu(&mut test);
+    each_card(&mut test);
+}
+
+/// [`each_device`] without CUDA: for ops that have no kernel yet.
+pub fn each_cpu(mut test: impl FnMut(&mut Device)) {
     test(&mut Device::cpu(1));
     test(&mut Device::cpu(3));
-    match Device::open(Choice::Cuda(0), 0) {
-        Ok(mut card) => test(&mut card),
-        Err(error) => {
-            let required = std::env::var_os("ALEXNET_REQUIRE_CUDA").is_some_and(|set| set == "1");
-            assert!(!required, "ALEXNET_REQUIRE_CUDA=1, but {error}");
-            SAID.call_once(|| eprintln!("SKIPPED on CUDA: {error}"));
+}
+
+/// [`each_device`] without the CPU.
+///
+/// # Panics
+/// As `each_device`.
+pub fn each_card(mut test: impl FnMut(&mut Device)) {
+    match kind() {
+        Kind::None => {}
+        Kind::Card => with_card(&mut test),
+        Kind::StandIn(stand_in) => {
+            for schedule in Schedule::ALL {
+                stand_in.behave(Behaviour { schedule, ..Behaviour::default() });
+                with_card(&mut test);
+            }
         }
+    }
+}
+
+/// Runs `test` on this test thread's card, which stays open: modules are loaded once. If the test
+/// panics the card goes, whatever state it was in.
+fn with_card(test: &mut impl FnMut(&mut Device)) {
+    thread_local! {
+        static CARD: RefCell<Option<Device>> = const { RefCell::new(None) };
+    }
+    let open = || Device::open(Choice::Cuda(0), 0).expect("the card that was there just now");
+    let mut card = CARD.take().unwrap_or_else(open);
+    test(&mut card);
+    CARD.set(Some(card));
+}
+
+/// What there is for CUDA.
+enum Kind {
+    Card,
+    StandIn(&'static StandIn),
+    None,
+}
+
+fn kind() -> &'static Kind {
+    static KIND: OnceLock<Kind> = OnceLock::new();
+    KIND.get_or_init(|| {
+        let Err(error) = Device::open(Choice::Cuda(0), 0) else { return Kind::Card };
+        let required = std::env::var_os("ALEXNET_REQUIRE_CUDA").is_some_and(|set| set == "1");
+        assert!(!required, "ALEXNET_REQUIRE_CUDA=1, but {error}");
+        match cuda_on_cpu::load() {
+            Ok(stand_in) => Kind::StandIn(stand_in),
+            Err(why) if why.contains("g++ did not start") => {
+                eprintln!("SKIPPED on CUDA: {error}; and no stand-in: {why}");
+                Kind::None
+            }
+            Err(why) => panic!("the stand-in for CUDA: {why}"),
+        }
+    })
+}
+
+/// The stand-in, if it is what [`each_card`] runs on.
+pub(crate) fn stand_in_in_use() -> Option<&'static StandIn> {
+    match kind() {
+        Kind::StandIn(stand_in) => Some(stand_in),
+        Kind::Card | Kind::None => None,
     }
 }
 

@@ -19,7 +19,7 @@
 //!     let mut slots = Slots::new();
 //!     let x_slot = slots.array(&x);
 //!     slots.load(device);
-//!     close(&device.download::<f32>(x_slot), &x, 0.0);
+//!     close(&device.download::<f32>(x_slot).unwrap(), &x, 0.0);
 //! });
 //! ```
 
@@ -36,6 +36,6 @@ mod slots;
 pub use allocations::{CountingAllocator, allocations_during};
 pub use arrays::{distinct_array, random_array};
 pub use compare::{Values, bits_equal, close};
-pub use devices::{each_device, same_bits_for_threads};
+pub use devices::{each_card, each_cpu, each_device, same_bits_for_threads};
 pub use miniature::{Miniature, Synset};
 pub use slots::Slots;

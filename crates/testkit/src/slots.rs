@@ -1,5 +1,6 @@
 //! Laying out the operands of one op.
 
+use crate::devices;
 use ndarray::{Array, Dimension};
 use tensor::{DType, Device, Element, Planner, Shape, Slot};
 
@@ -72,16 +73,35 @@ impl Slots {
     /// If the device has no room.
     pub fn load(&self, device: &mut Device) {
         fn upload<T: Element>(device: &mut Device, operands: &[(Slot, Vec<T>)]) {
-            operands.iter().for_each(|(slot, values)| device.upload(*slot, values));
+            for (slot, values) in operands {
+                device.upload(*slot, values).expect("a test's device works");
+            }
         }
         device.reserve(self.planner.total()).expect("a test fits into memory");
+        self.fence(device);
         upload(device, &self.floats);
         upload(device, &self.words);
         upload(device, &self.bytes);
     }
 
+    /// On the stand-in, operands are all that a kernel may touch: not what lies between them.
+    fn fence(&self, device: &Device) {
+        let (Device::Cuda(cuda), Some(stand_in)) = (device, devices::stand_in_in_use()) else {
+            return;
+        };
+        let slots = self.floats.iter().map(|operand| operand.0);
+        let slots = slots.chain(self.words.iter().map(|operand| operand.0));
+        let slots = slots.chain(self.bytes.iter().map(|operand| operand.0));
+        let full = slots.filter(|slot| !slot.is_empty());
+        let ranges: Vec<(u64, usize)> =
+            full.map(|slot| (cuda.address(slot).get(), slot.range().len())).collect();
+        stand_in.lend_only(&ranges);
+    }
+
     fn claim(&mut self, dtype: DType, shape: Shape, len: usize) -> Slot {
         assert_eq!(shape.len(), len, "as many values as {shape} holds");
-        self.planner.claim(dtype, shape)
+        let slot = self.planner.claim(dtype, shape);
+        self.planner.claim(DType::U8, Shape::from([1])); // no operand touches the next
+        slot
     }
 }

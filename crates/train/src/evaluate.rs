@@ -22,10 +22,10 @@ pub fn evaluate(
     let views = views_of(loader);
     run(step, loader, stop, observer, &mut |step, batch, tally| {
         if views == 1 {
-            return tally;
+            return Ok(tally);
         }
-        step.probabilities(&mut room);
-        averaged(&room, batch, views, step.classes(), &mut |_| ())
+        step.probabilities(&mut room)?;
+        Ok(averaged(&room, batch, views, step.classes(), &mut |_| ()))
     })
 }
 
@@ -54,10 +54,10 @@ pub fn evaluate_each(
     let mut room = vec![0.0; step.images() * step.classes()];
     let views = views_of(loader);
     run(step, loader, stop, observer, &mut |step, batch, tally| {
-        step.probabilities(&mut room);
+        step.probabilities(&mut room)?;
         let from_views = averaged(&room, batch, views, step.classes(), each);
         // Of one view the kernel's loss is exact where probabilities, being floats, are not.
-        if views == 1 { tally } else { from_views }
+        Ok(if views == 1 { tally } else { from_views })
     })
 }
 
@@ -65,7 +65,7 @@ fn views_of(loader: &Loader) -> usize {
     loader.plan().views_per_image()
 }
 
-type Count<'a> = dyn FnMut(&Step, &Batch, Tally) -> Tally + 'a;
+type Count<'a> = dyn FnMut(&Step, &Batch, Tally) -> Result<Tally> + 'a;
 
 fn run(
     step: &mut Step,
@@ -83,7 +83,7 @@ fn run(
             return Ok(None);
         }
         let tally = step.test(&batch)?;
-        total.add(count(step, &batch, tally));
+        total.add(count(step, &batch, tally)?);
         batches += 1;
         observer.testing(total.images as u64, images);
     }

@@ -13,7 +13,12 @@ pub(crate) fn diverged(
     loss: f64,
     rate: f32,
 ) -> Error {
-    let finite = |slot: Slot| device.download::<f32>(slot).iter().all(|value| value.is_finite());
+    // A card that fails while it is asked is another error, and a tensor it cannot show is not
+    // finite either.
+    let finite = |slot: Slot| {
+        let values = device.download::<f32>(slot);
+        values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
+    };
     let lower = format!(
         "The learning rate of {rate} is the likely cause: there is no batch normalisation to hold \
          a network like this one back. Try --lr {}",

@@ -1,5 +1,6 @@
 //! A closer look at one step: norms of weights, gradients and updates; units that are dead.
 
+use crate::Result;
 use crate::log::LayerNumbers;
 use layers::{Network, Role};
 use tensor::{Device, Shape, Slot};
@@ -49,7 +50,10 @@ impl Look {
     }
 
     /// After the forward pass and before the backward pass, which writes over activations.
-    pub(crate) fn after_forward(&mut self, device: &Device, network: &Network) {
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device), here and below.
+    pub(crate) fn after_forward(&mut self, device: &Device, network: &Network) -> Result<()> {
         let Look { layers, rectified, piece, alive, .. } = self;
         for &(row, layer) in &*rectified {
             let y = network.rows()[row].output();
@@ -61,28 +65,30 @@ impl Look {
                 for row in piece.chunks_exact(units) {
                     alive.iter_mut().zip(row).for_each(|(alive, &y)| *alive |= y > 0.0);
                 }
-            });
+            })?;
             let dead = alive.iter().filter(|alive| !**alive).count();
             layers[layer].dead_relus = Some(dead as f64 / units as f64);
         }
+        Ok(())
     }
 
     /// After the update.
-    pub(crate) fn after_update(&mut self, device: &Device, network: &Network) {
+    pub(crate) fn after_update(&mut self, device: &Device, network: &Network) -> Result<()> {
         let parameters = &network.parameters;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
-            let mut norm = |slot: Option<Slot>| {
+            let mut norm = |slot: Option<Slot>| -> Result<f64> {
                 let mut sum = 0.0;
                 in_pieces(device, slot.expect("planned to train"), &mut self.piece, |piece| {
                     sum += squares(piece);
-                });
-                sum.sqrt()
+                })?;
+                Ok(sum.sqrt())
             };
-            numbers.weight_norm = norm(Some(parameters.value(idx)));
-            numbers.gradient_norm = norm(parameters.gradient(idx));
-            let update = norm(parameters.velocity(idx)); // the rate stays inside the velocity
+            numbers.weight_norm = norm(Some(parameters.value(idx)))?;
+            numbers.gradient_norm = norm(parameters.gradient(idx))?;
+            let update = norm(parameters.velocity(idx))?; // the rate stays inside the velocity
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }
+        Ok(())
     }
 
     /// The first of the numbers that is none: `conv2.weight`, `the gradient of conv2.weight`.
@@ -104,13 +110,19 @@ fn units(y: Slot) -> usize {
 }
 
 /// Copies a tensor from the device, as much at a time as there is room for.
-fn in_pieces(device: &Device, slot: Slot, room: &mut [f32], mut see: impl FnMut(&[f32])) {
+fn in_pieces(
+    device: &Device,
+    slot: Slot,
+    room: &mut [f32],
+    mut see: impl FnMut(&[f32]),
+) -> Result<()> {
     let most = room.len();
     for start in (0..slot.len()).step_by(most) {
         let count = most.min(slot.len() - start);
-        device.download_into(slot.part(start, Shape::from([count])), &mut room[..count]);
+        device.download_into(slot.part(start, Shape::from([count])), &mut room[..count])?;
         see(&room[..count]);
     }
+    Ok(())
 }
 
 /// A sum of squares in f64, in eight strands so that it is vectors; their order is fixed.

@@ -58,15 +58,24 @@ impl Weights {
     pub const FORMAT: u32 = 1;
 
     /// Copies a network's parameters from its device.
-    pub fn of(device: &Device, parameters: &Parameters, mean: Values, about: About) -> Weights {
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    pub fn of(
+        device: &Device,
+        parameters: &Parameters,
+        mean: Values,
+        about: About,
+    ) -> Result<Weights> {
         let entries = parameters.entries.iter().enumerate();
         let parameters = entries
             .map(|(idx, entry)| {
-                let values = device.download(parameters.value(idx));
-                (entry.name.clone(), Values { shape: entry.shape.dims().to_vec(), values })
+                let values = device.download(parameters.value(idx))?;
+                let shape = entry.shape.dims().to_vec();
+                Ok((entry.name.clone(), Values { shape, values }))
             })
-            .collect();
-        Weights { about, mean, parameters }
+            .collect::<Result<_>>()?;
+        Ok(Weights { about, mean, parameters })
     }
 
     /// Copies the parameters to a device on which the same network is planned.
@@ -85,7 +94,7 @@ impl Weights {
                     entry.name, found.shape, entry.shape
                 )));
             }
-            device.upload(parameters.value(idx), &found.values);
+            device.upload(parameters.value(idx), &found.values)?;
         }
         Ok(())
     }

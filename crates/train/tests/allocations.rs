@@ -20,9 +20,9 @@ fn a_step_allocates_nothing() {
     let (images, stored) = (6, 72);
     let plan = Plan::new(&spec, images, Mode::Train, (Mean::Image, [stored; 2]), 3).unwrap();
     let mut step = plan.open(Device::cpu(3)).unwrap();
-    step.initialize(&recipe, 3);
-    step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale);
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1));
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
     let batch = Batch {
         pixels: (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect(),
         views: vec![[1, 2, 1]; images],

@@ -75,9 +75,9 @@ impl Recorded {
         let mean = (Mean::Color, [self.side; 2]);
         let plan = Plan::new(&spec, self.batch, Mode::Train, mean, 2).unwrap();
         let mut step = plan.open(Device::cpu(2)).unwrap();
-        step.initialize(recipe, 0);
+        step.initialize(recipe, 0).unwrap();
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };
-        step.set_input(&mean.values, self.scale);
+        step.set_input(&mean.values, self.scale).unwrap();
         let entries = step.network().parameters.entries.iter().enumerate();
         let parameters = entries.map(|(idx, entry)| (entry.name.clone(), self.values(idx, entry)));
         let parameters = parameters.collect();
@@ -107,7 +107,7 @@ fn same_curve_with(model: fn(usize) -> Spec, recorded: &str, direct: bool, first
     }
     let mut step = recorded.step(spec, &recipe);
     for (step_number, &theirs) in (1..).zip(&recorded.losses) {
-        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), step_number));
+        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), step_number)).unwrap();
         let ours = step.train(&batch, u64::from(step_number)).unwrap().score().loss;
         // Sooner or later rounding flips a unit at a kink, and training amplifies what that
         // changes: PyTorch's own float32 is 9e-5 off its float64 after ten steps (`f32_errors`).

@@ -92,8 +92,8 @@ fn a_test_tells_of_the_file_it_waits_for() {
     let (spec, recipe) = linear();
     let plan = step::Plan::new(&spec, 16, Mode::Infer, (Mean::Image, [18, 18]), 1).unwrap();
     let mut step = plan.open(Device::cpu(1)).unwrap();
-    step.initialize(&recipe, 0);
-    step.set_input(&[128.0; 18 * 18 * 3], recipe.input.scale);
+    step.initialize(&recipe, 0).unwrap();
+    step.set_input(&[128.0; 18 * 18 * 3], recipe.input.scale).unwrap();
     let source = Gated::new(channel().0, 64);
     let mut loader = Loader::new(source.clone(), Plan::testing(16, (16, 16)), 1, 0);
     let notice = Duration::from_millis(100);

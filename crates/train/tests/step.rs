@@ -63,10 +63,10 @@ fn step(rate: f64) -> Step {
     let recipe = recipe(rate);
     let plan = Plan::new(&spec(), IMAGES, Mode::Train, (Mean::Image, [STORED; 2]), 2).unwrap();
     let mut step = plan.open(Device::cpu(2)).unwrap();
-    step.initialize(&recipe, 3);
-    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale);
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
     let state = State::default();
-    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1));
+    step.set_rates(&recipe, &recipe.schedule.setting(&state, 1)).unwrap();
     step
 }
 
@@ -122,7 +122,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     let (mut step, batch) = (step(0.01), batch());
     let mut mean = vec![128.0; STORED * STORED * 3];
     mean[STORED * 3 * 5 + 30] = f32::NAN;
-    step.set_input(&mean, 1.0);
+    step.set_input(&mean, 1.0).unwrap();
     let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch));
     assert_eq!((number, tensor.as_str()), (1, "the preprocessed images"));
     assert!(!hint.contains("--lr"), "{hint}");
@@ -153,7 +153,7 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
     assert_eq!(names, ["conv1", "conv2", "fc3", "fc4"]);
     let (parameters, device) = (&looking.network().parameters, looking.device());
     let norm = |slot| {
-        let values = device.download::<f32>(slot);
+        let values = device.download::<f32>(slot).unwrap();
         values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
     for (layer, idx) in look.layers.iter().zip([0, 2, 4, 6]) {
@@ -180,7 +180,7 @@ fn dead_units_are_counted() {
     let dead = Layer { biases: Some(Init::Constant(-1e9)), ..Layer::default() };
     recipe.layers.insert("fc3".to_string(), dead);
     let mut step = step(0.0);
-    step.initialize(&recipe, 3);
+    step.initialize(&recipe, 3).unwrap();
     let mut look = Look::new(step.network());
     step.train_and_look(&batch(), 1, &mut look).unwrap();
     assert_eq!(look.layers[2].dead_relus, Some(1.0));

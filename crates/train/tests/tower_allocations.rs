@@ -39,9 +39,9 @@ fn a_step_in_towers_allocates_nothing() {
     };
     let together = Barrier::new(2);
     let during = train::towers::run(steps, |tower, mut step| {
-        step.initialize(&recipe, 3);
-        step.set_input(&[128.0; 3], recipe.input.scale);
-        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1));
+        step.initialize(&recipe, 3).unwrap();
+        step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
+        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
         (1..4).for_each(|number| _ = step.train(&batch, number).unwrap());
         together.wait();
         let mut steps = || {

@@ -75,9 +75,9 @@ fn batch(images: usize, number: u64) -> Batch {
 
 fn prepare(step: &mut Step) {
     let recipe = recipe();
-    step.initialize(&recipe, 3);
-    step.set_input(&[120.0; 3], recipe.input.scale);
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1));
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&[120.0; 3], recipe.input.scale).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
 }
 
 /// Losses of so many steps, and of a test at the end, as bits; then everything learned.
@@ -91,9 +91,10 @@ fn learn(mut step: Step, steps: u64) -> Result<(Vec<u64>, Vec<Named>)> {
     losses.push(step.test(&batch(images, 0))?.loss.to_bits());
     let parameters = &step.network().parameters;
     let entries = parameters.entries.iter().enumerate();
-    let learned = entries
-        .map(|(idx, entry)| (entry.name.clone(), step.device().download(parameters.value(idx))));
-    Ok((losses, learned.collect()))
+    let learned = entries.map(|(idx, entry)| {
+        Ok((entry.name.clone(), step.device().download(parameters.value(idx))?))
+    });
+    Ok((losses, learned.collect::<Result<_>>()?))
 }
 
 fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<Named>) {

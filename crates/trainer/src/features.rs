@@ -22,12 +22,12 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let trained = Trained::chosen(&args.using)?;
     let machine = &args.using.machine;
     let plan = plan_of(Default::default(), args.using.batch_size, trained.crop());
-    let step = trained.step(plan.rows, machine)?;
+    let mut observer = progress::observer(args.output.progress);
+    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
     let row = layer(&step, &trained, args.layer.as_deref())?;
     let (name, shape) = step.layer(row);
     let (name, length) = (name.to_string(), shape.iter().product());
     let stop = signals::listen()?;
-    let mut observer = progress::observer(args.output.progress);
     let (source, labelled, failed) = images(args, &trained)?;
     let mut out = writer::Writer::create(&args.out, &*source, length, labelled)?;
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);

@@ -22,10 +22,11 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     output::ending(&args.out, &["png"])?;
     let trained = Trained::chosen(&args.using)?;
     let machine = &args.using.machine;
-    let mut search = Search::new(&trained, args.using.batch_size, machine)?;
+    let mut observer = progress::observer(args.output.progress);
+    let mut say = |text: &str| observer.note(text);
+    let mut search = Search::new(&trained, args.using.batch_size, machine, &mut say)?;
     search.row = layer(&search.step, &trained, args.layer.as_deref())?;
     let stop = signals::listen()?;
-    let mut observer = progress::observer(args.output.progress);
     let reading = Reading::new(args.output.progress);
     let workers = machine.workers.unwrap_or(0);
     let images = trained.images(args.data.as_deref(), workers, &reading)?;
@@ -112,13 +113,18 @@ pub struct Search {
 }
 
 impl Search {
-    /// Distances in the last layer before the classifier.
+    /// Distances in the last layer before the classifier. `say` as [`Trained::step`] has it.
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
-    pub fn new(trained: &Trained, images: usize, machine: &MachineArgs) -> Result<Search> {
+    pub fn new(
+        trained: &Trained,
+        images: usize,
+        machine: &MachineArgs,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Search> {
         let images = images.max(1);
-        let step = trained.step(images, machine)?;
+        let step = trained.step(images, machine, say)?;
         let row = layer(&step, trained, None)?;
         let workers = machine.workers.unwrap_or(0);
         Ok(Search { step, row, images, crop: trained.crop(), workers })

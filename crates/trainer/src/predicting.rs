@@ -23,7 +23,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let trained = Trained::chosen(&args.using)?;
     let (pictures, failed) = named(&args.images, &trained)?;
     let plan = plan_of(args.views, args.using.batch_size.min(pictures.len()), trained.crop());
-    let step = trained.step(plan.rows, &args.using.machine)?;
+    let step = trained.step(plan.rows, &args.using.machine, &mut |text| eprintln!("{text}"))?;
     let stop = signals::listen()?;
     let mut loader = Loader::new(pictures.clone(), plan, 1, 0);
     let mut said = Predictions::new(trained.classes().len());

@@ -144,7 +144,8 @@ fn use_network(
     run.mistakes = said.worst(MISTAKES).into_iter().map(&guess).collect::<Result<_>>()?;
     run.tested = Some(tested(&trained, &images, &said, few.len()));
 
-    let search = Search::new(&trained, args.batch_size, &args.machine)?;
+    let mut silent = |_: &str| {}; // the test said where it computes
+    let search = Search::new(&trained, args.batch_size, &args.machine, &mut silent)?;
     let asked = spread(&*few, QUERIES);
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));
@@ -162,7 +163,7 @@ fn test(
     stop: &Stop,
 ) -> Result<Option<Predictions>> {
     let plan = plan_of(Default::default(), args.batch_size, trained.crop());
-    let step = trained.step(plan.rows, &args.machine)?;
+    let step = trained.step(plan.rows, &args.machine, &mut |text| observer.note(text))?;
     let mut loader = Loader::new(images.clone(), plan, args.machine.workers.unwrap_or(0), 0);
     let mut said = Predictions::new(trained.classes().len());
     let tally = step.enter(|mut step| {

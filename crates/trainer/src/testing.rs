@@ -100,7 +100,7 @@ fn test(
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
     let plan = plan_of(views(args), args.batch_size, trained.crop());
-    let step = trained.step(plan.rows, &args.machine)?;
+    let step = trained.step(plan.rows, &args.machine, &mut |text| observer.note(text))?;
     let workers = args.machine.workers.unwrap_or(0);
     let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());

@@ -3,14 +3,15 @@
 use crate::cli::{MachineArgs, UsingArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
+use crate::machine;
 use crate::progress::Reading;
 use crate::settings::Settings;
 use augment::Image;
-use data::{Plan, ReadBuffer, Source};
+use data::{ReadBuffer, Source};
 use layers::Mode;
 use std::path::{Path, PathBuf};
-use tensor::Device;
-use train::step::Step;
+use tensor::Choice;
+use train::step::{Plan, Step};
 use train::weights::Weights;
 
 /// The name of the weights in a run's folder.
@@ -74,19 +75,24 @@ impl Trained {
         self.weights.about.input.side.unwrap_or(height.max(width))
     }
 
-    /// The network on a device, for batches of so many rows.
+    /// The network on a device, for batches of so many rows; `say` hears why the CPU computes where
+    /// nobody asked for it.
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
-    pub fn step(&self, rows: usize, machine: &MachineArgs) -> Result<Step> {
-        let device_name = machine.device.as_deref().unwrap_or("auto");
-        let device = Device::open(device_name.parse()?, machine.threads.unwrap_or(0))?;
+    pub fn step(&self, rows: usize, args: &MachineArgs, say: &mut dyn FnMut(&str)) -> Result<Step> {
+        let choice: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
         let about = &self.weights.about;
         let mean = (about.input.mean, [self.side(); 2]);
-        let threads = device.threads();
-        let plan = train::step::Plan::new(&about.model, rows, Mode::Infer, mean, threads)?;
+        let (device, plan) = machine::open(
+            choice,
+            args.threads.unwrap_or(0),
+            |device| Plan::new(&about.model, rows, Mode::Infer, mean, device.threads()),
+            Plan::check,
+            say,
+        )?;
         let mut step = plan.open(device)?;
-        step.set_input(&self.weights.mean.values, about.input.scale);
+        step.set_input(&self.weights.mean.values, about.input.scale)?;
         step.upload_weights(&self.weights, &self.path)?;
         Ok(step)
     }
@@ -149,11 +155,11 @@ impl Trained {
 }
 
 /// How images are seen, so many at a time; the plan's rows are as many times the views.
-pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> Plan {
+pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> data::Plan {
     let of_rows = match views {
-        ViewsArg::Centre => Plan::testing,
-        ViewsArg::Ten => Plan::ten_views,
-        ViewsArg::Nine => Plan::nine_views,
+        ViewsArg::Centre => data::Plan::testing,
+        ViewsArg::Ten => data::Plan::ten_views,
+        ViewsArg::Nine => data::Plan::nine_views,
     };
     let views = of_rows(1, crop).views_per_image();
     of_rows(images.max(1) * views, crop)

@@ -10,7 +10,7 @@ use crate::{machine, signals};
 use layers::Spec;
 use serde_json::json;
 use std::path::Path;
-use tensor::Device;
+use tensor::{Choice, Device};
 use train::Stop;
 use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
@@ -39,7 +39,10 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let stop = Stop::new();
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let device = Device::open(settings.device.parse()?, settings.threads)?;
+    let choice: Choice = settings.device.parse()?;
+    if let Choice::Cuda(_) = choice {
+        Device::open(choice, settings.threads)?; // a card that is not there: before data is read
+    }
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
@@ -62,14 +65,18 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     if let Some(checkpoint) = &checkpoint {
         job.check(checkpoint, args.lr.is_some())?;
     }
-    let plan = job.plan(device.threads())?;
+    let (device, plan) = machine::open(
+        choice,
+        settings.threads,
+        |device| job.plan(device.threads()),
+        train::step::Plan::check, // before anything is written
+        &mut say,
+    )?;
     say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
     say(&format!("recipe  {}", recipe_line(&job.recipe)));
     say(&format!("data    {}", images.describe()));
     say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
     say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
-
-    device.check_room(plan.memory().total)?; // before anything is written
 
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
     let is_resumed = resumed.is_some();

@@ -5,6 +5,7 @@
 
 mod arrows;
 mod code;
+mod cuda;
 mod ops;
 mod rooms;
 mod text;
@@ -36,11 +37,18 @@ impl fmt::Display for Finding {
 }
 
 fn check(tree: &Tree) -> Vec<Finding> {
-    let checks = [arrows::check, walls::check, rooms::check, ops::check, text::check];
+    let checks = [arrows::check, walls::check, rooms::check, ops::check, cuda::check, text::check];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(tree)).collect();
     findings.sort();
     findings.dedup();
     findings
+}
+
+/// [`check`], and whether the committed kernels are made from their sources.
+fn check_with_manifest(tree: &Tree) -> Vec<Finding> {
+    let stale = crate::kernels::stale(&crate::cargo::root().join("crates/kernels"));
+    let stale = stale.into_iter().map(|sentence| Finding::new("crates/kernels", 1, sentence));
+    check(tree).into_iter().chain(stale).collect()
 }
 
 /// Prints what is wrong with the repository; fails if anything is.
@@ -52,7 +60,7 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let findings = check(&tree);
+    let findings = check_with_manifest(&tree);
     findings.iter().for_each(|finding| println!("{finding}"));
     match findings.len() {
         0 => {
@@ -69,7 +77,7 @@ pub fn run() -> ExitCode {
 #[cfg(test)]
 #[test]
 fn the_repository_is_tidy() {
-    let findings = check(&Tree::read(crate::cargo::root()).unwrap());
+    let findings = check_with_manifest(&Tree::read(crate::cargo::root()).unwrap());
     let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
     assert!(lines.is_empty(), "\n{}", lines.join("\n"));
 }

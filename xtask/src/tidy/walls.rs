@@ -3,7 +3,7 @@
 use super::Finding;
 use super::tree::{File, Tree, has_word};
 
-const MAY_BE_UNSAFE: [&str; 4] = ["tensor", "kernels", "mapped", "testkit"];
+const MAY_BE_UNSAFE: [&str; 5] = ["tensor", "kernels", "mapped", "testkit", "cuda-on-cpu"];
 const MAY_NAME_CUDARC: [&str; 3] = ["tensor", "kernels", "comm"];
 const FORBID: &str = "#![forbid(unsafe_code)]";
 

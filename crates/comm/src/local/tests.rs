@@ -29,7 +29,7 @@ fn device_with<const N: usize>(arrays: [&[f32]; N]) -> (Device, [Slot; N]) {
     let slots = arrays.map(|array| planner.claim(DType::F32, Shape::from([array.len()])));
     let mut device = Device::cpu(1);
     device.reserve(planner.total()).unwrap();
-    slots.iter().zip(arrays).for_each(|(&slot, array)| device.upload(slot, array));
+    slots.iter().zip(arrays).for_each(|(&slot, array)| device.upload(slot, array).unwrap());
     (device, slots)
 }
 
@@ -67,7 +67,7 @@ fn all_at_once(mut comm: Local, len: usize, root: usize) -> Result<[Vec<f32>; 5]
     for handle in handles.into_iter().rev() {
         comm.wait(&mut device, handle)?;
     }
-    Ok([sum, block, gathered, root_s, received].map(|slot| device.download(slot)))
+    Ok([sum, block, gathered, root_s, received].map(|slot| device.download(slot).unwrap()))
 }
 
 proptest! {
@@ -106,17 +106,17 @@ fn what_is_sent_first_is_received_first() {
             let mut handles = Vec::new();
             for slot in [x, y] {
                 if comm.rank() == 0 {
-                    device.upload(slot, &[step as f32; 3]);
+                    device.upload(slot, &[step as f32; 3]).unwrap();
                     handles.push(comm.send(&mut device, slot, 1).unwrap());
-                    device.upload(slot, &[-1.0; 3]);
+                    device.upload(slot, &[-1.0; 3]).unwrap();
                 } else {
                     handles.push(comm.recv(&mut device, slot, 0).unwrap());
                 }
             }
             handles.into_iter().rev().for_each(|handle| comm.wait(&mut device, handle).unwrap());
             if comm.rank() == 1 {
-                assert_eq!(device.download::<f32>(x), [step as f32; 3]);
-                assert_eq!(device.download::<f32>(y), [step as f32; 3]);
+                assert_eq!(device.download::<f32>(x).unwrap(), [step as f32; 3]);
+                assert_eq!(device.download::<f32>(y).unwrap(), [step as f32; 3]);
             }
         }
     })

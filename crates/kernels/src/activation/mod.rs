@@ -9,6 +9,7 @@
 //! The derivative is taken from the output y, so that x need not be kept. NaN stays NaN.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ pub fn forward(device: &mut Device, kind: Activation, x: Slot, y: Slot) -> Resul
     check(kind, &[x, y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, kind, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::forward(cuda, kind, x, y),
     }
 }
 
@@ -54,7 +55,7 @@ pub fn backward(device: &mut Device, kind: Activation, y: Slot, dy: Slot, dx: Sl
     check(kind, &[y, dy, dx]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, kind, y, dy, dx),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::backward(cuda, kind, y, dy, dx),
     }
 }
 
@@ -66,7 +67,7 @@ pub fn mask_by_relu(device: &mut Device, y: Slot, dy: Slot) -> Result<()> {
     check(Activation::Relu, &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::mask_by_relu(cpu, y, dy),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::backward(cuda, Activation::Relu, y, dy, dy),
     }
 }
 

@@ -4,6 +4,7 @@
 //! other columns of y stay as they are. The floor is memory: what is read and written, once.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,7 @@ pub fn copy(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(x, y);
     match device {
         Device::Cpu(cpu) => cpu::copy(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::copy(cuda, g, x, y),
     }
 }
 
@@ -68,6 +69,6 @@ pub fn add(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(x, y);
     match device {
         Device::Cpu(cpu) => cpu::add(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::add(cuda, g, x, y),
     }
 }

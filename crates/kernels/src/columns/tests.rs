@@ -10,7 +10,7 @@ fn run(device: &mut Device, op: Op, g: &Geometry, x: &Array2<f32>, y: &Array2<f3
     let (x, y) = (slots.array(x), slots.array(y));
     slots.load(device);
     op(device, g, x, y).unwrap();
-    device.download(y)
+    device.download(y).unwrap()
 }
 
 #[test]

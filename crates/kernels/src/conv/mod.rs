@@ -147,7 +147,7 @@ impl Geometry {
 
     /// # Panics
     /// If there is no such convolution.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let padded = (
             self.height + self.pad.top + self.pad.bottom,
             self.width + self.pad.left + self.pad.right,
@@ -195,7 +195,7 @@ pub fn forward(
             cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 
@@ -222,7 +222,7 @@ pub fn backward_input(
             cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 
@@ -251,7 +251,7 @@ pub fn backward_filter(
             cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("conv"),
     }
 }
 

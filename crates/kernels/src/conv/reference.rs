@@ -5,7 +5,10 @@ use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
 /// Calls `visit([n, i, j, f], [f, kh, kw, c], [n, row, column, channel])`, indices into y, w and x,
 /// for every product of the convolution that does not fall into the padding.
-fn each_product(g: &Geometry, mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
+pub(crate) fn each_product(
+    g: &Geometry,
+    mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4]),
+) {
     let (group_channels, group_filters) = (g.channels / g.groups, g.filters / g.groups);
     for n in 0..g.images {
         for (i, j, f) in ndarray::indices((g.out_height(), g.out_width(), g.filters)) {

@@ -10,6 +10,7 @@
 //! forward and backward draw the same mask, on any device, in any order.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -112,7 +113,7 @@ pub fn forward(device: &mut Device, g: &Geometry, clock: Slot, x: Slot, y: Slot)
     check_clock(clock);
     match device {
         Device::Cpu(cpu) => cpu::mask(cpu, g, clock, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::mask(cuda, g, clock, x, y),
     }
 }
 
@@ -132,6 +133,6 @@ pub fn at_test(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check([x, y]);
     match device {
         Device::Cpu(cpu) => cpu::scale(cpu, g.test_scale(), x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::scale(cuda, g.test_scale(), x, y),
     }
 }

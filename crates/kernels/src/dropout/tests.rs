@@ -20,7 +20,7 @@ fn run(
     forward(device, g, clock, x, y).unwrap();
     backward(device, g, clock, dy, dx).unwrap();
     at_test(device, g, x, test).unwrap();
-    [y, dx, test].map(|slot| device.download(slot))
+    [y, dx, test].map(|slot| device.download(slot).unwrap())
 }
 
 const HALF: Geometry =

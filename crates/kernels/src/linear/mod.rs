@@ -85,7 +85,7 @@ pub fn forward(
     g.check_bias(b);
     match device {
         Device::Cpu(device) => cpu::forward(device, g, x, w, b, y, scratch),
-        Device::Cuda(device) => device.not_yet(),
+        Device::Cuda(device) => device.lacks("linear"),
     }
 }
 
@@ -107,7 +107,7 @@ pub fn backward_input(
     g.check([(dy, g.y()), (w, g.w()), (dx, g.x())]);
     match device {
         Device::Cpu(device) => cpu::backward_input(device, g, dy, w, dx, scratch),
-        Device::Cuda(device) => device.not_yet(),
+        Device::Cuda(device) => device.lacks("linear"),
     }
 }
 
@@ -131,6 +131,6 @@ pub fn backward_weights(
     g.check_bias(db);
     match device {
         Device::Cpu(device) => cpu::backward_weights(device, g, x, dy, dw, db, scratch),
-        Device::Cuda(device) => device.not_yet(),
+        Device::Cuda(device) => device.lacks("linear"),
     }
 }

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use pulp::{Scalar, WithSimd};
 use tensor::{DType, Device, Planner, Pool, Shape};
-use testkit::{Slots, bits_equal, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, bits_equal, close, each_cpu, random_array, same_bits_for_threads};
 
 /// What the three passes make, in one vector each: y, dx, dw, db.
 fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
@@ -23,7 +23,7 @@ fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     forward(device, g, x, w, b, y, scratch).unwrap();
     backward_input(device, g, dy, w, dx, scratch).unwrap();
     backward_weights(device, g, x, dy, dw, db, scratch).unwrap();
-    [y, dx, dw, db].map(|slot| device.download(slot))
+    [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
 }
 
 fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
@@ -49,11 +49,11 @@ fn known_answers() {
         let mut slot = |n: usize| planner.claim(DType::F32, Shape::from([n]));
         let (x, w, b, y, s) = (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(2)));
         device.reserve(planner.total()).unwrap();
-        device.upload(x, &[1.0f32, 2.0]);
-        device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]);
-        device.upload(b, &[1.0f32, -8.0]);
+        device.upload(x, &[1.0f32, 2.0]).unwrap();
+        device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]).unwrap();
+        device.upload(b, &[1.0f32, -8.0]).unwrap();
         forward(&mut device, g, x, w, b, y, s).unwrap();
-        device.download::<f32>(y)
+        device.download::<f32>(y).unwrap()
     };
     let g = Geometry { images: 1, inputs: 2, outputs: 2, relu: false };
     assert_eq!(one(&g), [12.0, -1.0]);
@@ -73,7 +73,7 @@ proptest! {
     ) {
         let g = Geometry { images, inputs, outputs, relu };
         let expected = references(&g, seed);
-        each_device(|device| {
+        each_cpu(|device| {
             let actual = passes(device, &g, seed);
             // Operands are of the order of one: an f32 sum of K terms is off by about sqrt(K) eps a
             // term.
@@ -90,7 +90,7 @@ proptest! {
 #[test]
 fn gradients_are_adjoint() {
     let g = Geometry { images: 5, inputs: 37, outputs: 19, relu: false };
-    each_device(|device| {
+    each_cpu(|device| {
         let x: Array2<f32> = random_array(7, (g.images, g.inputs));
         let w: Array2<f32> = random_array(8, (g.outputs, g.inputs));
         let b: Array1<f32> = random_array(9, g.outputs);
@@ -171,7 +171,7 @@ fn nothing_hides_a_nan() {
 
 fn nan_passes(images: usize) {
     let g = Geometry { images, inputs: 3, outputs: 4, relu: true };
-    each_device(|device| {
+    each_cpu(|device| {
         let mut slots = Slots::new();
         let x = slots.array(&Array2::<f32>::from_elem((images, 3), f32::NAN));
         let w = slots.array(&random_array(1, (4, 3)));
@@ -180,6 +180,6 @@ fn nan_passes(images: usize) {
         let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
         slots.load(device);
         forward(device, &g, x, w, b, y, scratch).unwrap();
-        assert!(device.download::<f32>(y).iter().all(|y| y.is_nan()));
+        assert!(device.download::<f32>(y).unwrap().iter().all(|y| y.is_nan()));
     });
 }

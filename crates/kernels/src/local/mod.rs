@@ -17,7 +17,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::conv::Pad;
+use crate::conv::{self, Pad};
 use crate::gemm::Isa;
 use tensor::{DType, Device, Result, Shape, Slot};
 
@@ -47,14 +47,36 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// The convolution that it would be if the filters were shared.
+    pub(crate) fn shared(&self) -> conv::Geometry {
+        let Geometry { images, height, width, channels, filters, .. } = *self;
+        let Geometry { window, stride, pad, groups, relu, .. } = *self;
+        let algorithm = conv::Algorithm::Direct;
+        let sizes = conv::Geometry {
+            images,
+            height,
+            width,
+            channels,
+            filters,
+            window,
+            stride,
+            pad,
+            groups,
+            relu,
+            algorithm,
+        };
+        sizes.check();
+        sizes
+    }
+
     /// Rows of an output image.
     pub fn out_height(&self) -> usize {
-        (self.height + self.pad.top + self.pad.bottom - self.window.0) / self.stride + 1
+        self.shared().out_height()
     }
 
     /// Columns of an output image.
     pub fn out_width(&self) -> usize {
-        (self.width + self.pad.left + self.pad.right - self.window.1) / self.stride + 1
+        self.shared().out_width()
     }
 
     /// Pixels of an output image.
@@ -64,12 +86,12 @@ impl Geometry {
 
     /// `[images, height, width, channels]`
     pub fn in_shape(&self) -> Shape {
-        Shape::from([self.images, self.height, self.width, self.channels])
+        self.shared().in_shape()
     }
 
     /// `[images, out_height, out_width, filters]`
     pub fn out_shape(&self) -> Shape {
-        Shape::from([self.images, self.out_height(), self.out_width(), self.filters])
+        self.shared().out_shape()
     }
 
     /// `[out_height x out_width x filters, window height, window width, channels / groups]`
@@ -91,33 +113,7 @@ impl Geometry {
 
     /// Floats of scratch memory that any of the three passes needs on this many threads.
     pub fn scratch(&self, threads: usize) -> usize {
-        self.check();
         cpu::scratch(Isa::best(), self, threads)
-    }
-
-    /// # Panics
-    /// If there is no such layer.
-    fn check(&self) {
-        let padded = (
-            self.height + self.pad.top + self.pad.bottom,
-            self.width + self.pad.left + self.pad.right,
-        );
-        assert!(self.stride > 0, "a locally connected layer with stride 0");
-        assert!(self.groups > 0, "a locally connected layer with no group");
-        assert!(self.window.0 > 0 && self.window.1 > 0, "an empty window");
-        assert!(
-            self.window.0 <= padded.0 && self.window.1 <= padded.1,
-            "a window of {:?} does not fit a padded image of {padded:?}",
-            self.window
-        );
-        assert!(
-            self.channels.is_multiple_of(self.groups) && self.filters.is_multiple_of(self.groups),
-            "{} groups do not divide {} channels and {} filters",
-            self.groups,
-            self.channels,
-            self.filters
-        );
-        assert!(!self.in_shape().is_empty() && self.filters > 0, "a layer of nothing");
     }
 }
 
@@ -137,15 +133,15 @@ pub fn forward(
     y: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    expect(g, &[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
+    expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    expect(&[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
             cpu::forward(Isa::best(), pool, g, (x, w, b), y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("local"),
     }
 }
 
@@ -165,14 +161,14 @@ pub fn backward_input(
     dx: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
+    expect(&[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
             cpu::backward_input(Isa::best(), pool, g, (dy, w), dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("local"),
     }
 }
 
@@ -193,20 +189,19 @@ pub fn backward_filter(
     db: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(g, &[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
-    expect(g, &[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
+    expect(&[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
+    expect(&[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
             cpu::backward_filter(Isa::best(), pool, g, (x, dy), (dw, db), scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("local"),
     }
 }
 
-fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
-    g.check();
+fn expect(operands: &[(&str, Slot, Shape)]) {
     for &(name, slot, shape) in operands {
         assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
         assert_eq!(slot.len(), shape.len(), "{name} is {shape}");

@@ -1,26 +1,17 @@
 //! The locally connected layer in plain loops with f64 sums: the specification.
 
 use super::Geometry;
+use crate::conv;
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
-/// Calls `visit([n, i, j, f], [filter, kh, kw, c], [n, row, column, channel])`, indices into y, w
-/// and x, for every product that does not fall into the padding.
+/// A convolution's products, but each output pixel's filters are its own: `visit` gets indices into
+/// y, w and x.
 fn each_product(g: &Geometry, mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
-    let (group_channels, group_filters) = (g.channels / g.groups, g.filters / g.groups);
-    for n in 0..g.images {
-        for (i, j, f) in ndarray::indices((g.out_height(), g.out_width(), g.filters)) {
-            let filter = (i * g.out_width() + j) * g.filters + f;
-            for (kh, kw, c) in ndarray::indices((g.window.0, g.window.1, group_channels)) {
-                let row = (i * g.stride + kh).checked_sub(g.pad.top).filter(|&row| row < g.height);
-                let column =
-                    (j * g.stride + kw).checked_sub(g.pad.left).filter(|&column| column < g.width);
-                if let (Some(row), Some(column)) = (row, column) {
-                    let channel = f / group_filters * group_channels + c;
-                    visit([n, i, j, f], [filter, kh, kw, c], [n, row, column, channel]);
-                }
-            }
-        }
-    }
+    let width = g.out_width();
+    conv::reference::each_product(&g.shared(), |y_idx, [f, kh, kw, c], x_idx| {
+        let [_, i, j, _] = y_idx;
+        visit(y_idx, [(i * width + j) * g.filters + f, kh, kw, c], x_idx);
+    });
 }
 
 /// `y = local(x, w) + b`, rectified if the geometry says so.

@@ -121,7 +121,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(&[x, y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("lrn"),
     }
 }
 
@@ -133,6 +133,6 @@ pub fn backward(device: &mut Device, g: &Geometry, x: Slot, dy: Slot, dx: Slot) 
     g.check(&[x, dy, dx]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, g, x, dy, dx),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("lrn"),
     }
 }

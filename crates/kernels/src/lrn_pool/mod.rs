@@ -89,7 +89,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(x, &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("lrn_pool"),
     }
 }
 
@@ -107,6 +107,6 @@ pub fn backward_in_place(
     g.check(x, &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, y, dy, x),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("lrn_pool"),
     }
 }

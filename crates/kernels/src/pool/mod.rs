@@ -15,6 +15,7 @@
 //! * `Average`: divides by the number of pixels that exist.
 
 pub(crate) mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -140,7 +141,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(&[x], &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, x, y),
     }
 }
 
@@ -159,7 +160,7 @@ pub fn backward(
     g.check(&[x, dx], &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, g, x, y, dy, dx),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::backward(cuda, g, x, y, dy, dx),
     }
 }
 
@@ -191,6 +192,6 @@ pub fn backward_in_place(
     assert!(fits_in_place(g.kind), "{:?} needs x at other pixels", g.kind);
     match device {
         Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, relu, y, dy, x),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, relu, y, dy, x),
     }
 }

@@ -30,7 +30,7 @@ fn run(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> 
     slots.load(device);
     forward(device, g, x, y).unwrap();
     backward(device, g, x, y, dy, dx).unwrap();
-    [y, dx].map(|slot| device.download(slot))
+    [y, dx].map(|slot| device.download(slot).unwrap())
 }
 
 fn in_dim(g: &Geometry) -> (usize, usize, usize, usize) {
@@ -151,7 +151,7 @@ proptest! {
                 crate::activation::mask_by_relu(device, x, dx).unwrap();
             }
             backward_in_place(device, &g, relu, y, dy, x).unwrap();
-            let [over_x, apart] = [x, dx].map(|slot| device.download::<f32>(slot));
+            let [over_x, apart] = [x, dx].map(|slot| device.download::<f32>(slot).unwrap());
             bits_equal(&over_x, &apart, "in place");
         });
     }

@@ -11,6 +11,7 @@
 //! the recipe's: the paper's keeps pixels from 0 to 255, less the mean.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,6 @@ pub fn forward(
     assert_eq!(mean.len(), mean_numbers, "a mean of another size");
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, [pixels, views, tints, mean, x]),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [pixels, views, tints, mean, x]),
     }
 }

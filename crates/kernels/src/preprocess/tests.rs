@@ -20,7 +20,7 @@ fn run(
     let x = slots.room([g.images, g.height, g.width, CHANNELS]);
     slots.load(device);
     forward(device, g, pixels, views, tints, mean, x).unwrap();
-    device.download(x)
+    device.download(x).unwrap()
 }
 
 /// Two pixels, mirrored: the right one comes first, less the mean of the place it came from.

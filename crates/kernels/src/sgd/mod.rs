@@ -11,6 +11,7 @@
 //! w and v are read, w and v written, 20 bytes a parameter.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,6 @@ pub fn step(
     }
     match device {
         Device::Cpu(cpu) => cpu::step(cpu, segments, table, dw, w, v),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda::step(cuda, segments, table, dw, w, v),
     }
 }

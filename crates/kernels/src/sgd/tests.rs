@@ -15,7 +15,7 @@ fn run(
     let [dw, w, v] = [dw, w, v].map(|block| slots.array(block));
     slots.load(device);
     step(device, segments, table, dw, w, v).unwrap();
-    [w, v].map(|slot| device.download(slot))
+    [w, v].map(|slot| device.download(slot).unwrap())
 }
 
 /// By hand: v = 0.9 * 2 - 0.1 (3 + 0.5 * 4) = 1.3; w = 4 + 1.3.

@@ -61,7 +61,7 @@ pub fn forward_backward(
     g.check([logits, dlogits], labels, tally);
     match device {
         Device::Cpu(cpu) => cpu::forward_backward(cpu, g, logits, labels, dlogits, tally),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("softmax_loss"),
     }
 }
 
@@ -83,7 +83,7 @@ pub fn forward(
     g.check([logits, probabilities], labels, tally);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, logits, labels, probabilities, tally),
-        Device::Cuda(cuda) => cuda.not_yet(),
+        Device::Cuda(cuda) => cuda.lacks("softmax_loss"),
     }
 }
 

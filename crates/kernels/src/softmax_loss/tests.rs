@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array2;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array};
+use testkit::{Slots, close, each_cpu, random_array};
 
 /// Gradient and its tally, then probabilities and theirs.
 fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
@@ -15,14 +15,14 @@ fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 
     slots.load(device);
     forward_backward(device, &g, x, labels, gradient, tally).unwrap();
     forward(device, &g, x, labels, probabilities, tally_again).unwrap();
-    [gradient, tally, probabilities, tally_again].map(|slot| device.download(slot))
+    [gradient, tally, probabilities, tally_again].map(|slot| device.download(slot).unwrap())
 }
 
 /// By hand: scores 0 and ln 3 are probabilities 1/4 and 3/4.
 #[test]
 fn known_answers() {
     let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0]]);
-    each_device(|device| {
+    each_cpu(|device| {
         let [gradient, tally, probabilities, again] = run(device, &logits, &[0, IGNORED]);
         close(&probabilities, &[0.25, 0.75, 0.5, 0.5], 1e-7);
         close(&gradient, &[-0.75, 0.75, 0.0, 0.0], 1e-7);
@@ -35,7 +35,7 @@ fn known_answers() {
 #[test]
 fn ties_count_in_part() {
     let logits = Array2::<f32>::zeros((1, 10));
-    each_device(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
+    each_cpu(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 1, 1), 0.5);
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 1), 1.0);
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 5), 0.0);
@@ -44,7 +44,7 @@ fn ties_count_in_part() {
 #[test]
 fn huge_scores_do_not_overflow_and_nan_shows() {
     let logits = ndarray::arr2(&[[1e30f32, -1e30], [f32::NAN, 1.0]]);
-    each_device(|device| {
+    each_cpu(|device| {
         let [gradient, tally, _, _] = run(device, &logits, &[0, IGNORED]);
         close(&gradient[..2], &[0.0, 0.0][..], 0.0);
         assert_eq!(tally[..3], [0.0, 0.0, 0.0]);
@@ -97,7 +97,7 @@ proptest! {
             labels.iter().filter(|label| **label != IGNORED).count() as f64,
         ]
         .map(float);
-        each_device(|device| {
+        each_cpu(|device| {
             let [gradient, tally, probabilities, again] = run(device, &logits, &labels);
             close(&tally, &expected_tally, 1e-4);
             assert_eq!(tally, again);

@@ -28,7 +28,7 @@ impl Cpu {
         self.check_room(bytes)?;
         let lines = bytes.div_ceil(Planner::ALIGN);
         self.memory = bytemuck::allocation::try_zeroed_vec(lines)
-            .map_err(|()| Error::OutOfMemory { needed: bytes, free: available_bytes() })?;
+            .map_err(|()| no_room(bytes, available_bytes()))?;
         Ok(())
     }
 
@@ -36,7 +36,7 @@ impl Cpu {
         let free = available_bytes().saturating_add(self.bytes().len());
         match bytes <= free {
             true => Ok(()),
-            false => Err(Error::OutOfMemory { needed: bytes, free }),
+            false => Err(no_room(bytes, free)),
         }
     }
 
@@ -198,6 +198,10 @@ impl Pool {
     }
 }
 
+fn no_room(needed: usize, free: usize) -> Error {
+    Error::OutOfMemory { device: "cpu".to_string(), needed, free }
+}
+
 /// Bytes of memory that can be taken without swapping: MemAvailable on Linux, no limit where it is
 /// unknown.
 fn available_bytes() -> usize {
@@ -226,11 +230,11 @@ mod tests {
     #[test]
     fn memory_starts_at_zero_and_keeps_what_is_uploaded() {
         let (mut device, a, b) = two_slots();
-        assert_eq!(device.download::<f32>(a), [0.0; 5]);
-        device.upload(a, &[1.0f32, 2.0]);
-        device.upload(b, &[9u8; 7]);
-        assert_eq!(device.download::<f32>(a), [1.0, 2.0, 0.0, 0.0, 0.0]);
-        assert_eq!(device.download::<u8>(b), [9; 7]);
+        assert_eq!(device.download::<f32>(a).unwrap(), [0.0; 5]);
+        device.upload(a, &[1.0f32, 2.0]).unwrap();
+        device.upload(b, &[9u8; 7]).unwrap();
+        assert_eq!(device.download::<f32>(a).unwrap(), [1.0, 2.0, 0.0, 0.0, 0.0]);
+        assert_eq!(device.download::<u8>(b).unwrap(), [9; 7]);
     }
 
     #[test]
@@ -245,7 +249,7 @@ mod tests {
     #[should_panic(expected = "another type")]
     fn a_slot_is_of_one_type() {
         let (device, a, _) = two_slots();
-        device.download::<u32>(a);
+        let _ = device.download::<u32>(a);
     }
 
     #[test]

@@ -4,12 +4,13 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
-pub use cuda::Cuda;
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Recording};
 
 use crate::{Element, Error, Result, Slot};
 use std::str::FromStr;
 
 /// A machine with its memory. Every op matches on it once.
+#[allow(clippy::large_enum_variant)] // there is one of it, and it is lent, not moved
 #[derive(Debug)]
 pub enum Device {
     /// The host's processor.
@@ -53,8 +54,17 @@ impl Device {
     /// [`Error::DeviceUnavailable`] if a card is asked for and cannot be used.
     pub fn open(choice: Choice, threads: usize) -> Result<Device> {
         match choice {
-            Choice::Auto | Choice::Cpu => Ok(Device::cpu(threads)),
+            Choice::Auto => Ok(Device::best(threads).0),
+            Choice::Cpu => Ok(Device::cpu(threads)),
             Choice::Cuda(number) => Cuda::open(number).map(Device::Cuda),
+        }
+    }
+
+    /// The first card, or else the CPU and why it is not the card.
+    pub fn best(threads: usize) -> (Device, Option<Error>) {
+        match Cuda::open(0) {
+            Ok(cuda) => (Device::Cuda(cuda), None),
+            Err(why) => (Device::cpu(threads), Some(why)),
         }
     }
 
@@ -70,7 +80,7 @@ impl Device {
     pub fn check_room(&self, bytes: usize) -> Result<()> {
         match self {
             Device::Cpu(cpu) => cpu.check_room(bytes),
-            Device::Cuda(cuda) => cuda.not_yet(),
+            Device::Cuda(cuda) => cuda.check_room(bytes),
         }
     }
 
@@ -81,46 +91,117 @@ impl Device {
     pub fn reserve(&mut self, bytes: usize) -> Result<()> {
         match self {
             Device::Cpu(cpu) => cpu.reserve(bytes),
-            Device::Cuda(cuda) => cuda.not_yet(),
+            Device::Cuda(cuda) => cuda.reserve(bytes),
         }
     }
 
     /// Copies host data into a slot. The host may hold fewer elements than the slot: the rest
-    /// stays.
+    /// stays. It may be changed as soon as this returns, although a card may still be busy.
+    ///
+    /// # Errors
+    /// [`Error::Card`] if the card fails, now or in what was asked for before.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
-    pub fn upload<T: Element>(&mut self, slot: Slot, host: &[T]) {
+    pub fn upload<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
         match self {
-            Device::Cpu(cpu) => cpu.slice_mut::<T>(slot)[..host.len()].copy_from_slice(host),
-            Device::Cuda(cuda) => cuda.not_yet(),
+            Device::Cpu(cpu) => {
+                cpu.slice_mut::<T>(slot)[..host.len()].copy_from_slice(host);
+                Ok(())
+            }
+            Device::Cuda(cuda) => cuda.upload(slot, host),
         }
     }
 
-    /// Copies a slot's first elements into host memory, as many as the host has room for.
+    /// Copies a slot's first elements into host memory, as many as the host has room for, once all
+    /// that was asked for is done.
+    ///
+    /// # Errors
+    /// [`Error::Card`] if the card fails, now or in what was asked for before.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
-    pub fn download_into<T: Element>(&self, slot: Slot, host: &mut [T]) {
+    pub fn download_into<T: Element>(&self, slot: Slot, host: &mut [T]) -> Result<()> {
         match self {
-            Device::Cpu(cpu) => host.copy_from_slice(&cpu.slice::<T>(slot)[..host.len()]),
-            Device::Cuda(cuda) => cuda.not_yet(),
+            Device::Cpu(cpu) => {
+                host.copy_from_slice(&cpu.slice::<T>(slot)[..host.len()]);
+                Ok(())
+            }
+            Device::Cuda(cuda) => cuda.download_into(slot, host),
         }
     }
 
     /// A slot's elements as a new vector.
-    pub fn download<T: Element>(&self, slot: Slot) -> Vec<T> {
+    ///
+    /// # Errors
+    /// As [`download_into`](Self::download_into).
+    pub fn download<T: Element>(&self, slot: Slot) -> Result<Vec<T>> {
         let mut host = vec![T::zeroed(); slot.len()];
-        self.download_into(slot, &mut host);
-        host
+        self.download_into(slot, &mut host)?;
+        Ok(host)
     }
 
     /// Fills a slot whose value nobody may read any more with NaN, so that a mistake shows. Floats
     /// only.
-    pub fn poison(&mut self, slot: Slot) {
+    ///
+    /// # Errors
+    /// [`Error::Card`] if the card fails.
+    pub fn poison(&mut self, slot: Slot) -> Result<()> {
         match self {
-            Device::Cpu(cpu) => cpu.slice_mut::<f32>(slot).fill(f32::NAN),
-            Device::Cuda(cuda) => cuda.not_yet(),
+            Device::Cpu(cpu) => {
+                cpu.slice_mut::<f32>(slot).fill(f32::NAN);
+                Ok(())
+            }
+            Device::Cuda(cuda) => cuda.poison(slot),
+        }
+    }
+
+    /// Finds out whether this device can do `work`, without doing it: on a card every kernel is
+    /// loaded and its arguments are checked. Memory need not be reserved. The CPU can do all.
+    ///
+    /// # Errors
+    /// [`Error::NoKernel`] if an op has no form for this device; [`Error::Card`].
+    pub fn rehearse(&mut self, work: impl FnOnce(&mut Device) -> Result<()>) -> Result<()> {
+        let Device::Cuda(cuda) = self else { return Ok(()) };
+        cuda.begin_rehearsal();
+        let done = work(self);
+        self.card().end_rehearsal();
+        done
+    }
+
+    /// Does `work`, which must do the same every time: it reads what changes from slots. On a card
+    /// it is recorded the first time and replayed from then on, without the host's help;
+    /// `recording` keeps it. Neither an upload nor a download can be part of it.
+    ///
+    /// # Errors
+    /// As [`rehearse`](Self::rehearse).
+    pub fn replay(
+        &mut self,
+        recording: &mut Recording,
+        mut work: impl FnMut(&mut Device) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Device::Cuda(cuda) if cuda.records() => {
+                if cuda.replay(recording)? {
+                    return Ok(());
+                }
+            }
+            Device::Cpu(_) | Device::Cuda(_) => return work(self),
+        }
+        self.rehearse(&mut work)?; // loads the kernels: nothing may be loaded while it is recorded
+        self.card().begin_recording()?;
+        let done = work(self);
+        let recorded = self.card().end_recording();
+        done?;
+        *recording = recorded?;
+        self.card().replay(recording).map(|_| ())
+    }
+
+    /// The card that this is known to be.
+    fn card(&mut self) -> &mut Cuda {
+        match self {
+            Device::Cuda(cuda) => cuda,
+            Device::Cpu(_) => unreachable!("only a card records"),
         }
     }
 
@@ -157,11 +238,5 @@ mod tests {
             let message = wrong.parse::<Choice>().unwrap_err().to_string();
             assert!(message.contains("auto, cpu, cuda or cuda:N"), "{message}");
         }
-    }
-
-    #[test]
-    fn a_card_is_not_there_yet() {
-        let error = Device::open(Choice::Cuda(1), 0).unwrap_err().to_string();
-        assert!(error.starts_with("cuda:1 cannot be used"), "{error}");
     }
 }

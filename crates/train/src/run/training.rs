@@ -53,7 +53,8 @@ impl<'a> Training<'a> {
     const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
 
     /// # Errors
-    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`].
+    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`];
+    /// [`Error::Device`].
     pub(super) fn new(
         job: &'a Job,
         mut step: Step,
@@ -65,7 +66,7 @@ impl<'a> Training<'a> {
         let mut train = job.training_loader();
         let progress = match &from {
             None => {
-                step.initialize(&job.recipe, job.seed);
+                step.initialize(&job.recipe, job.seed)?;
                 Progress::begin()
             }
             Some(checkpoint) => {
@@ -78,7 +79,7 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        step.set_input(&job.mean().values, job.recipe.input.scale);
+        step.set_input(&job.mean().values, job.recipe.input.scale)?;
         let saver = Saver::start(Desk {
             store: Store::open(folder.path(), job.checkpoints.keep)?,
             form: Form {
@@ -162,7 +163,7 @@ impl<'a> Training<'a> {
         let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
         self.status.epoch = epoch;
         let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
-        self.step.set_rates(recipe, &setting);
+        self.step.set_rates(recipe, &setting)?;
         self.train.set_color(self.job.color_shift(setting.color));
         let rate = recipe.rate * setting.rate;
         while self.progress.batches < self.train.batches_per_epoch()
@@ -324,7 +325,7 @@ impl<'a> Training<'a> {
         self.progress.seconds = self.seconds();
         self.progress.logs = self.folder.log().lengths();
         let snapshot = self.saver.free()?.expect("whoever calls has waited");
-        self.step.snapshot(&mut snapshot.values, &mut snapshot.velocities);
+        self.step.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
         snapshot.progress.clone_from(&self.progress);
         self.saver.send(what);
         self.due = false;

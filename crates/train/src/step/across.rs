@@ -1,9 +1,10 @@
-//! A step of one tower: both passes stop where towers meet.
+//! The three passes of a step: whole and recorded on one device; on a tower, as far as the next
+//! crossing, again and again.
 
-use super::Step;
+use super::{Plan, Step};
 use crate::Result;
 use crate::towers::Link;
-use layers::{Network, Phase};
+use layers::Phase;
 use tensor::Device;
 
 impl Step {
@@ -11,33 +12,50 @@ impl Step {
     pub(crate) fn set_link(&mut self, link: Link) {
         self.link = Some(link);
     }
-}
 
-pub(super) fn forward(
-    device: &mut Device,
-    network: &Network,
-    phase: Phase,
-    link: Option<&mut Link>,
-) -> Result<()> {
-    match link {
-        None => Ok(network.forward(device, phase)?),
-        Some(link) => {
-            let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
-            network.forward_across(device, phase, &mut cross)
+    /// Images to loss, its gradient and the tally.
+    pub(super) fn forward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.forward, |device| plan.forward(device))?,
+            Some(link) => {
+                across(plan, device, Phase::Train, link)?;
+                plan.loss(device)?;
+            }
         }
+        Ok(())
+    }
+
+    /// The loss's gradient to new parameters.
+    pub(super) fn backward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.backward, |device| plan.backward(device))?,
+            Some(link) => {
+                let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+                plan.network.backward_across(device, &mut cross)?;
+                plan.update(device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Images to probabilities and the tally.
+    pub(super) fn test_forward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.test, |device| plan.test(device))?,
+            Some(link) => {
+                across(plan, device, Phase::Test, link)?;
+                plan.probabilities(device)?;
+            }
+        }
+        Ok(())
     }
 }
 
-pub(super) fn backward(
-    device: &mut Device,
-    network: &Network,
-    link: Option<&mut Link>,
-) -> Result<()> {
-    match link {
-        None => Ok(network.backward(device)?),
-        Some(link) => {
-            let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
-            network.backward_across(device, &mut cross)
-        }
-    }
+fn across(plan: &Plan, device: &mut Device, phase: Phase, link: &mut Link) -> Result<()> {
+    plan.preprocess(device)?;
+    let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+    plan.network.forward_across(device, phase, &mut cross)
 }

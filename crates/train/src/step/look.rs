@@ -1,6 +1,6 @@
 //! Looking inside: what a layer makes of images.
 
-use super::{Step, preprocess};
+use super::Step;
 use crate::Result;
 use data::Batch;
 use layers::{Phase, Spec, nearest};
@@ -70,14 +70,14 @@ impl Step {
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
         assert!(self.link.is_none(), "a tower does not go forward alone");
-        self.load(batch);
-        let (network, slots) = (&self.plan.network, &self.plan.slots);
-        preprocess(&mut self.device, &self.plan.preprocess, slots, network.input)?;
+        self.load(batch)?;
+        let (plan, device) = (&self.plan, &mut self.device);
+        plan.preprocess(device)?;
         let last = rows.last().map_or(0, |&last| last + 1);
-        for (idx, row) in network.rows()[..last].iter().enumerate() {
-            row.forward(&mut self.device, Phase::Test)?;
+        for (idx, row) in plan.network.rows()[..last].iter().enumerate() {
+            row.forward(device, Phase::Test)?;
             if rows.contains(&idx) {
-                see(idx, &self.device.download::<f32>(row.output()));
+                see(idx, &device.download::<f32>(row.output())?);
             }
         }
         Ok(())

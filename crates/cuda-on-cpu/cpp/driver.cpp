@@ -1,0 +1,360 @@
+// libcuda.so for machines without a card: the part of the driver's interface that this project
+// calls, over the kernels in this library. Streams are queues that run when somebody waits for
+// them, as late as a card might: who forgets to wait sees old data. What tests ask for (schedules,
+// faults) holds for the thread that asks.
+#include "machine.h"
+#include <sys/mman.h>
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+
+namespace {
+using namespace cuda_on_cpu;
+using Result = int;
+enum : Result {
+  Ok = 0, InvalidValue = 1, OutOfMemory = 2, NoDevice = 100, InvalidDevice = 101,
+  InvalidImage = 200, InvalidContext = 201, NotFound = 500, NotReady = 600, LaunchFailed = 719,
+  CaptureUnsupported = 900, CaptureIsolation = 905,
+};
+using Address = uint64_t;
+using Work = std::function<Result()>;
+
+/// What a test asks of the stand-in, as src/lib.rs has it. Counted from one; zero: never.
+struct Behaviour {
+  int order;
+  unsigned seed;
+  int devices, driver_version;
+  uint64_t memory_bytes;
+  uint64_t failing_allocation, failing_launch;
+};
+thread_local Behaviour behaviour = {Forward, 0, 1, 13000, uint64_t(8) << 30, 0, 0};
+thread_local uint64_t allocations_made, launches_made;
+thread_local void* context;
+thread_local Result broken;  // a kernel that failed takes its context with it
+thread_local char last_failure[640];
+thread_local int capturing;
+
+struct Graph { std::vector<Work> work; };
+struct Stream {
+  std::deque<Work> queue;
+  std::unique_ptr<Graph> capture;
+};
+struct Event {
+  Stream* stream = nullptr;
+  uint64_t recorded = 0, reached = 0;
+  bool captured = false;
+};
+struct Function { std::string name; int dynamic_shared = 48 * 1024; };
+struct Module { std::map<std::string, std::unique_ptr<Function>> functions; };
+
+std::mutex guard;
+std::map<Address, size_t> device_allocations, pinned;
+size_t device_bytes;
+char the_context;
+
+Stream& stream_of(void* handle) {
+  static thread_local Stream null_stream;
+  bool named = handle && handle != (void*)1 && handle != (void*)2;
+  return named ? *static_cast<Stream*>(handle) : null_stream;
+}
+
+Result enqueue(void* stream, Work work) {
+  if (broken) return broken;
+  Stream& s = stream_of(stream);
+  if (s.capture) s.capture->work.push_back(std::move(work));
+  else s.queue.push_back(std::move(work));
+  return Ok;
+}
+
+Result drain(Stream& s) {
+  while (!s.queue.empty()) {
+    Work work = std::move(s.queue.front());
+    s.queue.pop_front();
+    Result result = broken ? broken : work();
+    if (result) broken = result;
+  }
+  return broken;
+}
+
+bool within(const std::map<Address, size_t>& ranges, Address at, size_t bytes) {
+  std::lock_guard lock(guard);
+  auto after = ranges.upper_bound(at);
+  return after != ranges.begin() &&
+         at + bytes <= std::prev(after)->first + std::prev(after)->second;
+}
+bool on_device(Address at, size_t bytes) { return within(device_allocations, at, bytes); }
+bool is_pinned(const void* at, size_t bytes) { return within(pinned, Address(at), bytes); }
+
+constexpr size_t page = 4096;
+size_t whole_pages(size_t bytes) { return (bytes + page - 1) / page * page; }
+
+/// Memory that is not a number until written and that ends at an unmapped page.
+Address take(size_t bytes) {
+  size_t pages = whole_pages(bytes);
+  void* range = mmap(nullptr, pages + page, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (range == MAP_FAILED) return 0;
+  char* begin = static_cast<char*>(range);
+  mprotect(begin + pages, page, PROT_NONE);
+  begin += (pages - bytes) & ~size_t(255);  // aligned as the driver aligns
+  std::memset(begin, 0xff, bytes);
+  return Address(begin);
+}
+void give_back(Address at, size_t bytes) {
+  munmap(reinterpret_cast<void*>(at & ~(page - 1)), whole_pages(bytes) + page);
+}
+bool forget(std::map<Address, size_t>& from, Address at) {
+  std::lock_guard lock(guard);
+  auto found = from.find(at);
+  if (found == from.end()) return false;
+  if (&from == &device_allocations) device_bytes -= found->second;
+  give_back(at, found->second);
+  from.erase(found);
+  return true;
+}
+
+Result launch(const Function& f, dim3 grid, dim3 block, unsigned dynamic, void** arguments) {
+  Schedule schedule = {behaviour.order, behaviour.seed};
+  std::string failure = run_grid(f.name, grid, block, dynamic, arguments, schedule);
+  if (failure.empty()) return Ok;
+  snprintf(last_failure, sizeof last_failure, "%s", failure.c_str());
+  return LaunchFailed;
+}
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default"))) Result
+
+// What tests ask.
+extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_behave(const Behaviour* wanted) {
+  behaviour = *wanted;
+  broken = Ok;
+  allocations_made = launches_made = 0;
+}
+extern "C" __attribute__((visibility("default"))) const char* cuda_on_cpu_last_failure() {
+  return last_failure;
+}
+extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_counts(uint64_t counts[2]) {
+  counts[0] = allocations_made;
+  counts[1] = launches_made;
+}
+extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_lend(
+    const uint64_t* addresses, const uint64_t* bytes, size_t n) {
+  lend_only(addresses, bytes, n);
+}
+
+// Devices and contexts.
+API cuInit(unsigned) { return behaviour.devices ? Ok : NoDevice; }
+API cuDriverGetVersion(int* version) { return *version = behaviour.driver_version, Ok; }
+API cuDeviceGetCount(int* n) { return *n = behaviour.devices, Ok; }
+API cuDeviceGet(int* device, int ordinal) {
+  if (ordinal < 0 || ordinal >= behaviour.devices) return InvalidDevice;
+  return *device = ordinal, Ok;
+}
+API cuDeviceGetName(char* name, int size, int) {
+  return snprintf(name, size_t(size), "a stand-in on the CPU"), Ok;
+}
+API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = behaviour.memory_bytes, Ok; }
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+  static const std::map<int, int> known = {
+      {1, 1024}, {8, 49152}, {10, 32}, {16, 4}, {75, 9}, {76, 0}, {81, 49152}, {97, 227 * 1024}};
+  auto found = known.find(attribute);
+  return *value = found == known.end() ? 0 : found->second, Ok;
+}
+API cuDevicePrimaryCtxRetain(void** c, int) { return broken = Ok, *c = &the_context, Ok; }
+API cuDevicePrimaryCtxRelease_v2(int) { return Ok; }
+API cuCtxSetCurrent(void* c) { return context = c, Ok; }
+API cuCtxGetCurrent(void** c) { return *c = context, Ok; }
+API cuGetErrorName(Result code, const char** name) {
+  static const std::map<Result, const char*> names = {
+      {Ok, "CUDA_SUCCESS"}, {InvalidValue, "CUDA_ERROR_INVALID_VALUE"},
+      {OutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {NoDevice, "CUDA_ERROR_NO_DEVICE"},
+      {InvalidDevice, "CUDA_ERROR_INVALID_DEVICE"}, {InvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
+      {InvalidContext, "CUDA_ERROR_INVALID_CONTEXT"}, {NotFound, "CUDA_ERROR_NOT_FOUND"},
+      {NotReady, "CUDA_ERROR_NOT_READY"}, {LaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
+      {CaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+      {CaptureIsolation, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"}};
+  auto found = names.find(code);
+  return *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second, Ok;
+}
+API cuGetErrorString(Result code, const char** text) {
+  if (code == LaunchFailed && last_failure[0]) return *text = last_failure, Ok;
+  return cuGetErrorName(code, text);
+}
+
+// Memory.
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+  std::lock_guard lock(guard);
+  *total = behaviour.memory_bytes;
+  *free = *total > device_bytes ? *total - device_bytes : 0;
+  return Ok;
+}
+API cuMemAlloc_v2(Address* at, size_t bytes) {
+  if (broken) return broken;
+  if (!context) return InvalidContext;
+  if (capturing) return CaptureUnsupported;
+  if (!bytes) return InvalidValue;
+  std::lock_guard lock(guard);
+  if (++allocations_made == behaviour.failing_allocation) return OutOfMemory;
+  if (device_bytes + bytes > behaviour.memory_bytes || !(*at = take(bytes))) return OutOfMemory;
+  device_allocations[*at] = bytes;
+  device_bytes += bytes;
+  device_memory_added(*at, bytes);
+  return Ok;
+}
+API cuMemFree_v2(Address at) {
+  if (!at) return Ok;
+  device_memory_removed(at);
+  return forget(device_allocations, at) ? Ok : InvalidValue;
+}
+API cuMemHostAlloc(void** at, size_t bytes, unsigned) {
+  if (capturing) return CaptureUnsupported;
+  if (++allocations_made == behaviour.failing_allocation) return OutOfMemory;
+  Address taken = take(bytes);
+  if (!taken) return OutOfMemory;
+  std::lock_guard lock(guard);
+  pinned[taken] = bytes;
+  return *at = reinterpret_cast<void*>(taken), Ok;
+}
+API cuMemFreeHost(void* at) { return forget(pinned, Address(at)) ? Ok : InvalidValue; }
+API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {
+  if (!on_device(to, bytes)) return InvalidValue;
+  auto copy = [=](const void* source) { return std::memcpy((void*)to, source, bytes), Ok; };
+  if (is_pinned(from, bytes)) return enqueue(stream, [=] { return copy(from); });
+  auto begin = static_cast<const char*>(from);  // pageable memory is read during the call
+  auto kept = std::make_shared<std::vector<char>>(begin, begin + bytes);
+  return enqueue(stream, [=] { return copy(kept->data()); });
+}
+API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
+  if (!on_device(from, bytes)) return InvalidValue;
+  Work copy = [=] { return std::memcpy(to, (const void*)from, bytes), Ok; };
+  if (is_pinned(to, bytes)) return enqueue(stream, std::move(copy));
+  if (capturing) return CaptureUnsupported;
+  Result result = enqueue(stream, std::move(copy));
+  return result ? result : drain(stream_of(stream));
+}
+API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) {
+  if (!on_device(to, bytes) || !on_device(from, bytes)) return InvalidValue;
+  return enqueue(stream, [=] { return std::memmove((void*)to, (void*)from, bytes), Ok; });
+}
+API cuMemsetD8Async(Address at, unsigned char value, size_t bytes, void* stream) {
+  if (!on_device(at, bytes)) return InvalidValue;
+  return enqueue(stream, [=] { return std::memset((void*)at, value, bytes), Ok; });
+}
+
+// Streams and events.
+API cuStreamCreate(void** stream, unsigned) { return *stream = new Stream, Ok; }
+API cuStreamDestroy_v2(void* stream) {
+  drain(stream_of(stream));
+  delete static_cast<Stream*>(stream);
+  return Ok;
+}
+API cuStreamSynchronize(void* stream) {
+  return stream_of(stream).capture ? CaptureUnsupported : drain(stream_of(stream));
+}
+API cuStreamWaitEvent(void* stream, void* handle, unsigned) {
+  auto* event = static_cast<Event*>(handle);
+  if (stream_of(stream).capture && !event->captured) return CaptureIsolation;
+  if (!event->stream) return Ok;
+  uint64_t wanted = event->recorded;
+  return enqueue(stream, [=] { return event->reached < wanted ? drain(*event->stream) : Ok; });
+}
+API cuEventCreate(void** event, unsigned) { return *event = new Event, Ok; }
+API cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(event), Ok; }
+API cuEventRecord(void* handle, void* stream) {
+  auto* event = static_cast<Event*>(handle);
+  event->stream = &stream_of(stream);
+  event->captured = event->stream->capture != nullptr;
+  uint64_t number = ++event->recorded;
+  return enqueue(stream, [=] { return event->reached = number, Ok; });
+}
+API cuEventSynchronize(void* handle) {
+  auto* event = static_cast<Event*>(handle);
+  if (event->reached == event->recorded || !event->stream) return broken;
+  return capturing ? CaptureUnsupported : drain(*event->stream);
+}
+
+// Graphs.
+API cuStreamBeginCapture_v2(void* stream, int) {
+  if (&stream_of(stream) == &stream_of(nullptr)) return CaptureUnsupported;
+  capturing++;
+  return stream_of(stream).capture.reset(new Graph), Ok;
+}
+API cuStreamEndCapture(void* stream, void** graph) {
+  if (!stream_of(stream).capture) return InvalidValue;
+  capturing--;
+  return *graph = stream_of(stream).capture.release(), Ok;
+}
+API cuGraphInstantiateWithFlags(void** copy, void* graph, unsigned long long) {
+  if (broken) return broken;
+  if (++allocations_made == behaviour.failing_allocation) return OutOfMemory;
+  return *copy = new Graph(*static_cast<Graph*>(graph)), Ok;
+}
+API cuGraphUpload(void*, void*) { return broken; }
+API cuGraphLaunch(void* graph, void* stream) {
+  if (++launches_made == behaviour.failing_launch) return broken = LaunchFailed;
+  for (const Work& work : static_cast<Graph*>(graph)->work)
+    if (Result result = enqueue(stream, work)) return result;
+  return broken;
+}
+API cuGraphExecDestroy(void* graph) { return delete static_cast<Graph*>(graph), Ok; }
+API cuGraphDestroy(void* graph) { return delete static_cast<Graph*>(graph), Ok; }
+
+// Modules and launches. An image is only looked at: its kernels are those of this library.
+API cuModuleLoadData(void** module, const void* image) {
+  if (broken) return broken;
+  if (capturing) return CaptureUnsupported;
+  auto bytes = static_cast<const unsigned char*>(image);
+  bool fatbin = !std::memcmp(bytes, "\x50\xed\x55\xba", 4);
+  bool cubin = !std::memcmp(bytes, "\x7f" "ELF", 4);
+  if (!fatbin && !cubin) return InvalidImage;
+  return *module = new Module, Ok;
+}
+API cuModuleUnload(void* module) { return delete static_cast<Module*>(module), Ok; }
+API cuModuleGetFunction(void** function, void* module, const char* name) {
+  if (!kernels().count(name)) return NotFound;
+  auto& slot = static_cast<Module*>(module)->functions[name];
+  if (!slot) slot.reset(new Function{name});
+  return *function = slot.get(), Ok;
+}
+API cuFuncSetAttribute(void* function, int attribute, int value) {
+  constexpr int max_dynamic_shared = 8;
+  if (attribute != max_dynamic_shared) return Ok;
+  if (value > 227 * 1024) return InvalidValue;
+  return static_cast<Function*>(function)->dynamic_shared = value, Ok;
+}
+API cuFuncGetParamInfo(void* function, size_t idx, size_t* offset, size_t* size) {
+  const Kernel& kernel = kernels().at(static_cast<Function*>(function)->name);
+  if (idx >= size_t(kernel.parameters)) return InvalidValue;
+  *offset = 0;
+  for (size_t i = 0;; i++) {  // parameters lie one after the other, each at a multiple of its size
+    size_t bytes = size_t(kernel.sizes[i]), align = std::min<size_t>(std::bit_floor(bytes), 16);
+    *offset = (*offset + align - 1) / align * align;
+    if (i == idx) return *size = bytes, Ok;
+    *offset += bytes;
+  }
+}
+API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned dynamic, void* stream, void** arguments, void**) {
+  auto* f = static_cast<Function*>(function);
+  const Kernel& kernel = kernels().at(f->name);
+  if (broken) return broken;
+  if (++launches_made == behaviour.failing_launch) return broken = LaunchFailed;
+  unsigned long long threads = 1ull * bx * by * bz, blocks = 1ull * gx * gy * gz;
+  bool fits = threads && threads <= 1024 && bz <= 64 && blocks && gx <= 0x7fffffffu &&
+              gy <= 65535 && gz <= 65535 && int(dynamic) <= f->dynamic_shared;
+  if (!fits) return InvalidValue;
+  // The driver copies the arguments during the call.
+  auto kept = std::make_shared<std::vector<std::vector<uint64_t>>>();
+  for (int i = 0; i < kernel.parameters; i++) {
+    kept->emplace_back((size_t(kernel.sizes[i]) + 7) / 8);
+    std::memcpy(kept->back().data(), arguments[i], size_t(kernel.sizes[i]));
+  }
+  return enqueue(stream, [=] {
+    std::vector<void*> pointers;
+    for (auto& value : *kept) pointers.push_back(value.data());
+    return launch(*f, {gx, gy, gz}, {bx, by, bz}, dynamic, pointers.data());
+  });
+}

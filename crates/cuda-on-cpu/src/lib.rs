@@ -1,0 +1,181 @@
+//! For tests only: CUDA kernels compiled for the CPU, behind a stand-in for libcuda.
+//!
+//! [`load`] compiles the project's `.cu` files with g++ and loads the result under the name that
+//! CUDA's bindings ask the system for, so that the host code runs unchanged: modules, launches,
+//! memory, copies, streams, events, graphs. A block's threads are fibers, whose order a test
+//! chooses ([`Schedule`]). What is caught, with kernel, block, thread and often the line:
+//!
+//! * an access outside the operands, outside device memory, outside a shared array, or at an
+//!   address that its width does not divide;
+//! * shared memory that one thread writes and another touches with no barrier in between, and
+//!   shared memory that is read before anybody wrote it (it starts as NaN);
+//! * barriers that part of a block or warp does not reach;
+//! * arguments of another number or size than the kernel's (the host asks, and is told);
+//! * index, shift, division and signed overflow in the source;
+//! * forgotten waits: a stream runs as late as it may.
+//!
+//! A test can have any allocation or launch fail, take devices away or make the driver old
+//! ([`Behaviour`]); what it asks for holds for its own thread. Only the first call needs g++, and
+//! only if no earlier run has left its result under `target/cuda-on-cpu`.
+
+mod compile;
+
+pub use compile::Sources;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The order in which the threads of a block, and the blocks of a grid, take their turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// As they are numbered.
+    Forward,
+    /// The last first.
+    Reverse,
+    /// In an order that the seed names.
+    Shuffled(u32),
+}
+
+impl Schedule {
+    /// The three that every kernel's test goes through.
+    pub const ALL: [Schedule; 3] =
+        [Schedule::Forward, Schedule::Reverse, Schedule::Shuffled(0x5EED)];
+}
+
+/// How the stand-in behaves to the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Behaviour {
+    /// The order of threads and blocks.
+    pub schedule: Schedule,
+    /// How many cards there are.
+    pub devices: u32,
+    /// The driver's version: 13000 is CUDA 13.0.
+    pub driver_version: u32,
+    /// Memory of a card.
+    pub memory_bytes: u64,
+    /// The allocation that fails, counted from one after [`StandIn::behave`]; device memory, pinned
+    /// host memory and graphs count alike.
+    pub failing_allocation: Option<u64>,
+    /// The launch, of a kernel or of a graph, that fails.
+    pub failing_launch: Option<u64>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Behaviour {
+        Behaviour {
+            schedule: Schedule::Forward,
+            devices: 1,
+            driver_version: 13_000,
+            memory_bytes: 8 << 30,
+            failing_allocation: None,
+            failing_launch: None,
+        }
+    }
+}
+
+/// [`Behaviour`] as driver.cpp has it.
+#[repr(C)]
+struct RawBehaviour {
+    order: c_int,
+    seed: c_uint,
+    devices: c_int,
+    driver_version: c_int,
+    memory_bytes: u64,
+    failing_allocation: u64,
+    failing_launch: u64,
+}
+
+/// A loaded stand-in. It stays loaded for as long as the process lives.
+#[derive(Debug)]
+pub struct StandIn {
+    library: Library,
+    behave: unsafe extern "C" fn(*const RawBehaviour),
+    last_failure: unsafe extern "C" fn() -> *const c_char,
+    counts: unsafe extern "C" fn(*mut u64),
+    lend: unsafe extern "C" fn(*const u64, *const u64, usize),
+}
+
+/// The stand-in with the project's own kernels. Only the first call builds and loads.
+///
+/// # Errors
+/// Why there is none, in one sentence: no g++, or a kernel that does not compile.
+pub fn load() -> Result<&'static StandIn, &'static str> {
+    static STAND_IN: OnceLock<Result<StandIn, String>> = OnceLock::new();
+    let stand_in = STAND_IN.get_or_init(|| StandIn::open(&Sources::of_the_project()?.build()?));
+    stand_in.as_ref().map_err(String::as_str)
+}
+
+impl StandIn {
+    /// Loads a library that [`Sources::build`] made.
+    ///
+    /// # Errors
+    /// If the system refuses it.
+    pub fn open(path: &Path) -> Result<StandIn, String> {
+        let broken = |error: libloading::Error| format!("{}: {error}", path.display());
+        // SAFETY: the library is ours; loading it only fills a table of kernels.
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
+        let library = library.map_err(broken)?;
+        // SAFETY: the functions below are driver.cpp's, with these very signatures.
+        let stand_in = unsafe {
+            StandIn {
+                behave: *library.get(c"cuda_on_cpu_behave").map_err(broken)?,
+                last_failure: *library.get(c"cuda_on_cpu_last_failure").map_err(broken)?,
+                counts: *library.get(c"cuda_on_cpu_counts").map_err(broken)?,
+                lend: *library.get(c"cuda_on_cpu_lend").map_err(broken)?,
+                library,
+            }
+        };
+        Ok(stand_in)
+    }
+
+    /// From now on, and to this thread, it behaves so. Counting starts again.
+    pub fn behave(&self, behaviour: Behaviour) {
+        let (order, seed) = match behaviour.schedule {
+            Schedule::Forward => (0, 0),
+            Schedule::Reverse => (1, 0),
+            Schedule::Shuffled(seed) => (2, seed),
+        };
+        let raw = RawBehaviour {
+            order,
+            seed,
+            devices: behaviour.devices as c_int,
+            driver_version: behaviour.driver_version as c_int,
+            memory_bytes: behaviour.memory_bytes,
+            failing_allocation: behaviour.failing_allocation.unwrap_or(0),
+            failing_launch: behaviour.failing_launch.unwrap_or(0),
+        };
+        // SAFETY: driver.cpp copies the record during the call.
+        unsafe { (self.behave)(&raw) }
+    }
+
+    /// What the last kernel of this thread that failed did wrong; empty if none did.
+    pub fn last_failure(&self) -> String {
+        // SAFETY: a C string of this thread's, that stays where it is.
+        let text = unsafe { CStr::from_ptr((self.last_failure)()) };
+        text.to_string_lossy().into_owned()
+    }
+
+    /// Allocations and launches by this thread since [`behave`](Self::behave).
+    pub fn counts(&self) -> [u64; 2] {
+        let mut counts = [0; 2];
+        // SAFETY: driver.cpp writes two numbers.
+        unsafe { (self.counts)(counts.as_mut_ptr()) };
+        counts
+    }
+
+    /// From now on kernels may touch only these ranges (address, bytes) of the allocations that
+    /// hold them, until those are freed: what lies between two operands is out of bounds, too.
+    pub fn lend_only(&self, ranges: &[(u64, usize)]) {
+        let (addresses, bytes): (Vec<u64>, Vec<u64>) =
+            ranges.iter().map(|&(address, bytes)| (address, bytes as u64)).unzip();
+        // SAFETY: two arrays of as many numbers as is said, read during the call.
+        unsafe { (self.lend)(addresses.as_ptr(), bytes.as_ptr(), ranges.len()) }
+    }
+
+    /// The library, for tests that call the driver's own functions.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+}

@@ -1,0 +1,227 @@
+//! The stand-in finds what is wrong, in every schedule, and finds nothing where all is well.
+
+use cuda_on_cpu::{Behaviour, Schedule, Sources, StandIn};
+use std::ffi::{CString, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+type Raw = *mut c_void;
+
+/// The stand-in with the planted kernels; `None`, said loudly, without g++.
+fn stand_in() -> Option<&'static StandIn> {
+    static LOADED: OnceLock<Option<StandIn>> = OnceLock::new();
+    let load = || {
+        if std::process::Command::new("g++").arg("--version").output().is_err() {
+            eprintln!("SKIPPED: the stand-in for CUDA cannot be built without g++");
+            return None;
+        }
+        let kernels: PathBuf =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/planted.cu");
+        let sources = Sources { kernels: vec![kernels], ..Sources::default() };
+        Some(StandIn::open(&sources.build().unwrap()).unwrap())
+    };
+    LOADED.get_or_init(load).as_ref()
+}
+
+macro_rules! call {
+    ($driver:expr, $name:literal ( $($argument:expr),* ) as fn($($kind:ty),*)) => {{
+        // SAFETY: the signature is the driver's, and the arguments outlive the call.
+        unsafe {
+            let function = $driver
+                .library()
+                .get::<unsafe extern "C" fn($($kind),*) -> i32>($name.to_bytes_with_nul())
+                .unwrap();
+            function($($argument),*)
+        }
+    }};
+}
+
+/// A context for this thread, whole even if a kernel broke the one before.
+fn open(driver: &StandIn) {
+    let mut context: Raw = null_mut();
+    call!(driver, c"cuDevicePrimaryCtxRetain"(&mut context, 0) as fn(*mut Raw, i32));
+    call!(driver, c"cuCtxSetCurrent"(context) as fn(Raw));
+}
+
+/// Device memory of these values.
+fn upload<T>(driver: &StandIn, values: &[T]) -> u64 {
+    let (mut address, bytes) = (0u64, size_of_val(values));
+    open(driver);
+    assert_eq!(0, call!(driver, c"cuMemAlloc_v2"(&mut address, bytes) as fn(*mut u64, usize)));
+    let from = values.as_ptr().cast();
+    let copy = call!(
+        driver,
+        c"cuMemcpyHtoDAsync_v2"(address, from, bytes, null_mut())
+            as fn(u64, *const c_void, usize, Raw)
+    );
+    assert_eq!(copy, 0);
+    address
+}
+
+fn download(driver: &StandIn, address: u64, len: usize) -> Vec<f32> {
+    let mut values = vec![0.0f32; len];
+    let copy = call!(
+        driver,
+        c"cuMemcpyDtoHAsync_v2"(values.as_mut_ptr().cast(), address, 4 * len, null_mut())
+            as fn(*mut c_void, u64, usize, Raw)
+    );
+    assert_eq!(copy, 0);
+    values
+}
+
+/// Launches `kernel` and waits: what it did wrong, or nothing.
+fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64]) -> String {
+    open(driver);
+    let (mut module, mut function): (Raw, Raw) = (null_mut(), null_mut());
+    let image = b"\x50\xed\x55\xba".as_ptr().cast();
+    call!(driver, c"cuModuleLoadData"(&mut module, image) as fn(*mut Raw, *const c_void));
+    let name = CString::new(kernel).unwrap();
+    let found = call!(
+        driver,
+        c"cuModuleGetFunction"(&mut function, module, name.as_ptr())
+            as fn(*mut Raw, Raw, *const std::ffi::c_char)
+    );
+    assert_eq!(found, 0, "{kernel}");
+    let mut pointers: Vec<*const u64> = args.iter().map(std::ptr::from_ref).collect();
+    let none = null_mut();
+    let launched = call!(
+        driver,
+        c"cuLaunchKernel"(
+            function,
+            blocks,
+            1,
+            1,
+            threads,
+            1,
+            1,
+            0,
+            none,
+            pointers.as_mut_ptr().cast(),
+            none
+        ) as fn(Raw, u32, u32, u32, u32, u32, u32, u32, Raw, *mut Raw, Raw)
+    );
+    assert_eq!(launched, 0);
+    match call!(driver, c"cuStreamSynchronize"(none) as fn(Raw)) {
+        0 => String::new(),
+        code => {
+            assert_eq!(code, 719, "the error of a kernel that failed");
+            driver.last_failure()
+        }
+    }
+}
+
+/// Runs `test` once for each schedule.
+fn in_every_schedule(test: impl Fn(&StandIn)) {
+    let Some(driver) = stand_in() else { return };
+    for schedule in Schedule::ALL.into_iter().chain((1..6).map(Schedule::Shuffled)) {
+        driver.behave(Behaviour { schedule, ..Behaviour::default() });
+        test(driver);
+    }
+}
+
+fn numbers(n: usize) -> Vec<f32> {
+    (0..n).map(|i| (i * i % 31) as f32).collect()
+}
+
+#[test]
+fn right_kernels_pass() {
+    let values = numbers(128);
+    in_every_schedule(|driver| {
+        let (x, y) = (upload(driver, &values), upload(driver, &values));
+        assert_eq!(launch(driver, "reversed", 2, 64, &[x, y]), "");
+        let reversed: Vec<f32> =
+            values.chunks(64).flat_map(|block| block.iter().rev().copied()).collect();
+        assert_eq!(download(driver, y, 128), reversed);
+        assert_eq!(launch(driver, "tiles_summed", 1, 64, &[x, y, 2]), "");
+        assert_eq!(download(driver, y, 64), vec![values.iter().sum::<f32>(); 64]);
+        assert_eq!(launch(driver, "warp_sums", 2, 64, &[x, y]), "");
+        let sums: Vec<f32> = values.chunks(32).map(|warp| warp.iter().sum()).collect();
+        assert_eq!(download(driver, y, 4), sums);
+    });
+}
+
+#[test]
+fn a_missing_barrier_is_caught() {
+    in_every_schedule(|driver| {
+        let (x, y) = (upload(driver, &numbers(128)), upload(driver, &numbers(128)));
+        for (kernel, args) in [
+            ("reversed_without_barrier", &[x, y][..]),
+            ("tiles_summed_without_barrier", &[x, y, 2]),
+        ] {
+            let failure = launch(driver, kernel, 1, 64, args);
+            assert!(failure.contains("no barrier lies between"), "{kernel}: {failure:?}");
+        }
+    });
+}
+
+#[test]
+fn an_off_by_one_is_caught() {
+    in_every_schedule(|driver| {
+        // One allocation, as in a device's arena: y ends where nothing marks it but the loan.
+        let base = upload(driver, &numbers(512));
+        let (x, y) = (base, base + 1024);
+        driver.lend_only(&[(x, 400), (y, 400)]);
+        assert_eq!(launch(driver, "incremented", 2, 64, &[x, y, 100]), "");
+        let failure = launch(driver, "incremented_off_by_one", 2, 64, &[x, y, 100]);
+        let expected = "block (1,0,0) thread (36,0,0) writes 4 bytes past the end of an operand";
+        assert!(failure.ends_with(expected), "{failure:?}");
+    });
+}
+
+#[test]
+fn an_access_outside_device_memory_is_caught() {
+    in_every_schedule(|driver| {
+        let (x, y) = (upload(driver, &numbers(100)), upload(driver, &numbers(100)));
+        let failure = launch(driver, "incremented", 4, 64, &[x, y, 2000]);
+        assert!(failure.contains("outside all device memory"), "{failure:?}");
+    });
+}
+
+#[test]
+fn a_wide_access_at_an_odd_address_is_caught() {
+    in_every_schedule(|driver| {
+        let (x, y) = (upload(driver, &numbers(100)), upload(driver, &numbers(100)));
+        let failure = launch(driver, "incremented_in_fours", 1, 64, &[x, y, 100]);
+        assert!(failure.contains("is not a multiple of 16"), "{failure:?}");
+        assert!(failure.contains("planted.cu:"), "{failure:?}");
+    });
+}
+
+#[test]
+fn barriers_that_not_all_reach_are_caught() {
+    in_every_schedule(|driver| {
+        let y = upload(driver, &numbers(64));
+        let failure = launch(driver, "divergent_barrier", 1, 64, &[y]);
+        assert!(failure.contains("while others wait at line"), "{failure:?}");
+        let failure = launch(driver, "barrier_of_half_a_warp", 1, 32, &[y]);
+        assert!(failure.contains("has ended") || failure.contains("for ever"), "{failure:?}");
+    });
+}
+
+#[test]
+fn an_index_outside_a_shared_array_is_caught() {
+    in_every_schedule(|driver| {
+        let y = upload(driver, &numbers(64));
+        let failure = launch(driver, "shared_index_outside", 1, 64, &[y]);
+        assert!(failure.contains("is outside its array"), "{failure:?}");
+    });
+}
+
+#[test]
+fn a_tensor_cores_product_and_a_forgotten_wait() {
+    let bf16 = |values: &[f32]| -> Vec<u16> {
+        values.iter().map(|value| (value.to_bits() >> 16) as u16).collect() // small whole numbers
+    };
+    let (a, b) = (numbers(256), numbers(512)[256..].to_vec());
+    let product: Vec<f32> =
+        (0..256).map(|e| (0..16).map(|k| a[e / 16 * 16 + k] * b[k * 16 + e % 16]).sum()).collect();
+    in_every_schedule(|driver| {
+        let (a, b) = (upload(driver, &bf16(&a)), upload(driver, &bf16(&b)));
+        let y = upload(driver, &[0.0f32; 256]);
+        assert_eq!(launch(driver, "tensor_core_product", 1, 32, &[a, b, y, 1]), "");
+        assert_eq!(download(driver, y, 256), product);
+        assert_eq!(launch(driver, "tensor_core_product", 1, 32, &[a, b, y, 0]), "");
+        assert!(download(driver, y, 256).iter().all(|value| value.is_nan()));
+    });
+}

@@ -1,0 +1,26 @@
+//! On a card: a launch for each segment, four parameters a thread. The table's rows are read there.
+
+use super::Segment;
+use tensor::{Cuda, Grid, Image, Result, Shape, Slot};
+
+static IMAGE: Image = Image { op: "sgd", bytes: include_bytes!("sgd.fatbin") };
+
+pub(super) fn step(
+    cuda: &mut Cuda,
+    segments: &[Segment],
+    table: Slot,
+    dw: Slot,
+    w: Slot,
+    v: Slot,
+) -> Result<()> {
+    for (idx, segment) in segments.iter().enumerate() {
+        let rule = cuda.address(table.part(3 * idx, Shape::from([3])));
+        let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
+        let [dw, w, v] = cuda.addresses([dw, w, v].map(part));
+        let n = segment.len as u64;
+        let grid = Grid::over(segment.len.div_ceil(4));
+        // SAFETY: sgd_step's parameters in their order; each part holds n floats, the rule three.
+        unsafe { cuda.launch(&IMAGE, "sgd_step", grid, &[&rule, &dw, &w, &v, &n])? };
+    }
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! The driver: finding it, and owning what it gives out.
+//!
+//! Its bindings panic where the library or a function of it is missing, so both are looked for
+//! before the first call.
+
+use crate::{Error, Result};
+use cudarc::driver::{DriverError, result, sys};
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, OnceLock};
+use std::{env, ptr};
+
+/// The least driver that runs what was built with CUDA 13.0, and its branch.
+const LEAST_VERSION: i32 = 13_000;
+const LEAST_BRANCH: &str = "580";
+/// The least card that the kernels are built for.
+const LEAST_CAPABILITY: (u32, u32) = (7, 5);
+
+/// Every function that this program calls.
+const FUNCTIONS: [&str; 40] = [
+    "cuInit",
+    "cuDriverGetVersion",
+    "cuDeviceGetCount",
+    "cuDeviceGet",
+    "cuDeviceGetName",
+    "cuDeviceGetAttribute",
+    "cuDevicePrimaryCtxRetain",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuCtxSetCurrent",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuMemGetInfo_v2",
+    "cuMemAlloc_v2",
+    "cuMemFree_v2",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemsetD8Async",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphUpload",
+    "cuGraphLaunch",
+    "cuGraphExecDestroy",
+    "cuGraphDestroy",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuModuleGetFunction",
+    "cuFuncSetAttribute",
+    "cuFuncGetParamInfo",
+    "cuLaunchKernel",
+    "cuDeviceTotalMem_v2",
+];
+
+/// A card that this program can use.
+#[derive(Debug)]
+pub(super) struct Card {
+    pub number: usize,
+    pub name: String,
+    pub capability: (u32, u32),
+    pub multiprocessors: usize,
+    device: sys::CUdevice,
+}
+
+/// Finds card `number`, or says in a sentence why it cannot be used.
+pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
+    // SAFETY: looking for the library only loads it.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("no NVIDIA driver is installed here (there is no libcuda)".to_string());
+    }
+    check_functions(&FUNCTIONS[..2])?;
+    check_version()?;
+    check_functions(&FUNCTIONS)?;
+    result::init().map_err(no_card)?;
+    let count = result::device::get_count().map_err(no_card)? as usize;
+    if number >= count {
+        return Err(match count {
+            0 => no_card(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
+            1 => "there is one card, number 0".to_string(),
+            _ => format!("there are {count} cards, numbered from 0"),
+        });
+    }
+    let device = result::device::get(number as c_int).map_err(sentence)?;
+    let attribute = |wanted| {
+        // SAFETY: the device was got just above.
+        unsafe { result::device::get_attribute(device, wanted) }.map_err(sentence)
+    };
+    use sys::CUdevice_attribute as A;
+    let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? as u32;
+    let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)? as u32;
+    let name = result::device::get_name(device).map_err(sentence)?;
+    if (major, minor) < LEAST_CAPABILITY {
+        let (least_major, least_minor) = LEAST_CAPABILITY;
+        return Err(format!(
+            "the {name} has compute capability {major}.{minor}; {least_major}.{least_minor} is the \
+             least that this program's kernels are built for"
+        ));
+    }
+    let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+    Ok(Card { number, name, capability: (major, minor), multiprocessors, device })
+}
+
+fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
+    for name in names {
+        // SAFETY: the library is present; the pointer is not called.
+        let found = unsafe { sys::culib().get::<*const c_void>(name.as_bytes()) };
+        if found.is_err() {
+            return Err(format!(
+                "the NVIDIA driver has no `{name}`: update it to {LEAST_BRANCH} or newer"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_version() -> std::result::Result<(), String> {
+    let mut version = 0;
+    // SAFETY: the function exists, and writes one number.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(sentence)?;
+    let [has, needs] = [version, LEAST_VERSION].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
+    match version >= LEAST_VERSION {
+        true => Ok(()),
+        false => Err(format!(
+            "the NVIDIA driver is made for CUDA {has}, and this program needs {needs}: update it \
+             to {LEAST_BRANCH} or newer"
+        )),
+    }
+}
+
+/// Why the driver shows no card.
+fn no_card(error: DriverError) -> String {
+    let visible = env::var("CUDA_VISIBLE_DEVICES");
+    match (error.0, visible.as_deref()) {
+        (sys::CUresult::CUDA_ERROR_NO_DEVICE, Ok("")) => {
+            "CUDA_VISIBLE_DEVICES is empty, which hides every card: unset it".to_string()
+        }
+        (sys::CUresult::CUDA_ERROR_NO_DEVICE, Ok(shown)) => {
+            format!("there is no card that CUDA_VISIBLE_DEVICES={shown} shows")
+        }
+        (sys::CUresult::CUDA_ERROR_NO_DEVICE, Err(_)) => "there is no NVIDIA card".to_string(),
+        _ => sentence(error),
+    }
+}
+
+/// What the driver says of an error.
+fn sentence(error: DriverError) -> String {
+    let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| match text {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => "an error that it has no name for".to_string(),
+    };
+    format!("the driver reports {} ({})", text(error.error_string()), text(error.error_name()))
+}
+
+/// The error for something that failed on the card.
+pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error {
+    move |error| Error::Card { what: what.to_string(), reason: sentence(error) }
+}
+
+/// Whether every launch is waited for, so that a kernel that fails is named: the driver's own
+/// CUDA_LAUNCH_BLOCKING=1.
+pub(super) fn blocking() -> bool {
+    static BLOCKING: OnceLock<bool> = OnceLock::new();
+    *BLOCKING.get_or_init(|| env::var("CUDA_LAUNCH_BLOCKING").is_ok_and(|value| value == "1"))
+}
+
+/// Bytes of the current context's card that nobody has taken.
+pub(super) fn free_memory() -> Result<usize> {
+    result::mem_get_info().map(|(free, _)| free).map_err(failed("asking for free memory"))
+}
+
+/// The card's primary context.
+#[derive(Debug)]
+pub(super) struct Context {
+    context: sys::CUcontext,
+    device: sys::CUdevice,
+}
+
+// SAFETY: the driver's functions may be called from any thread that has bound the context.
+unsafe impl Send for Context {}
+// SAFETY: as above; a context is only bound, never changed.
+unsafe impl Sync for Context {}
+
+impl Context {
+    pub fn of(card: &Card) -> std::result::Result<Arc<Context>, String> {
+        let device = card.device;
+        // SAFETY: the device is one that the driver gave out.
+        let context = unsafe { result::primary_ctx::retain(device) }.map_err(sentence)?;
+        let context = Arc::new(Context { context, device });
+        context.bind().map_err(|error| error.to_string())?;
+        Ok(context)
+    }
+
+    /// Makes this thread's calls go to this context.
+    pub fn bind(&self) -> Result<()> {
+        // SAFETY: the context lives as long as this value.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("binding the context"))
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: retained once, released once. A failure at the end changes nothing.
+        let _ = unsafe { result::primary_ctx::release(self.device) };
+    }
+}
+
+/// Work in order.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub raw: sys::CUstream,
+    _context: Arc<Context>,
+}
+
+// SAFETY: a stream belongs to a context, not to a thread.
+unsafe impl Send for Stream {}
+
+impl Stream {
+    pub fn new(context: &Arc<Context>) -> std::result::Result<Stream, String> {
+        let raw = result::stream::create(result::stream::StreamKind::NonBlocking);
+        Ok(Stream { raw: raw.map_err(sentence)?, _context: context.clone() })
+    }
+
+    /// Waits for all of it; `what` names it if it failed.
+    pub fn synchronize(&self, what: &str) -> Result<()> {
+        // SAFETY: the stream is alive.
+        unsafe { result::stream::synchronize(self.raw) }.map_err(failed(what))
+    }
+
+    /// Sets `bytes` bytes at `address` to `value`.
+    pub fn fill(&self, address: u64, value: u8, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: callers give ranges of the memory that they own.
+        unsafe { result::memset_d8_async(address, value, bytes, self.raw) }
+            .map_err(failed("filling memory"))
+    }
+
+    /// Copies what lies at `from` into host memory, after all that was asked for, and waits.
+    pub fn read(&self, from: u64, host: &mut [u8]) -> Result<()> {
+        if host.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the host's memory is borrowed until the wait below is over.
+        let copy = unsafe { result::memcpy_dtoh_async(host, from, self.raw) };
+        let waited = self.synchronize("a kernel, or the download after it,");
+        copy.map_err(failed("a download"))?;
+        waited
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: created once, destroyed once; what it still does is waited for.
+        unsafe {
+            let _ = result::stream::synchronize(self.raw);
+            let _ = result::stream::destroy(self.raw);
+        }
+    }
+}
+
+/// Memory of the card.
+#[derive(Debug)]
+pub(super) struct Memory {
+    base: u64,
+    bytes: usize,
+    _context: Arc<Context>,
+}
+
+impl Memory {
+    pub fn new(context: &Arc<Context>, bytes: usize) -> std::result::Result<Memory, DriverError> {
+        // SAFETY: freed once, below. The driver refuses an allocation of nothing.
+        let base = unsafe { result::malloc_sync(bytes.max(1)) }?;
+        Ok(Memory { base, bytes, _context: context.clone() })
+    }
+
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated once, freed once; whoever drops it has waited for the stream.
+        let _ = unsafe { result::free_sync(self.base) };
+    }
+}
+
+/// Host memory that the card reads by itself.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    base: *mut u8,
+    bytes: usize,
+    _context: Arc<Context>,
+}
+
+// SAFETY: plain memory with one owner.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    pub fn new(context: &Arc<Context>, bytes: usize) -> Result<Pinned> {
+        // SAFETY: freed once, below. Write-combining: it is only ever filled from the front.
+        let base = unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_WRITECOMBINED) };
+        let base = base.map_err(failed("pinning host memory"))?.cast::<u8>();
+        // SAFETY: fresh memory of this size, made initialised bytes.
+        unsafe { ptr::write_bytes(base, 0, bytes) };
+        Ok(Pinned { base, bytes, _context: context.clone() })
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: of this size and initialised; lent with `self`.
+        unsafe { std::slice::from_raw_parts_mut(self.base, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: allocated once, freed once.
+        let _ = unsafe { result::free_host(self.base.cast()) };
+    }
+}
+
+/// A place in a stream that can be waited for.
+#[derive(Debug)]
+pub(super) struct Event {
+    raw: sys::CUevent,
+    _context: Arc<Context>,
+}
+
+// SAFETY: an event belongs to a context, not to a thread.
+unsafe impl Send for Event {}
+
+impl Event {
+    pub fn new(context: &Arc<Context>) -> Result<Event> {
+        let raw = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
+        Ok(Event { raw: raw.map_err(failed("making an event"))?, _context: context.clone() })
+    }
+
+    /// Marks where `stream` is now.
+    pub fn record(&self, stream: &Stream) -> Result<()> {
+        // SAFETY: both are alive.
+        unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
+    }
+
+    /// Waits until the marked place is reached; at once if none is marked.
+    pub fn wait(&self) -> Result<()> {
+        // SAFETY: the event is alive.
+        unsafe { result::event::synchronize(self.raw) }.map_err(failed("an upload"))
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: created once, destroyed once.
+        let _ = unsafe { result::event::destroy(self.raw) };
+    }
+}

@@ -1,0 +1,84 @@
+//! A step, recorded once and replayed.
+
+use super::driver::{self, Context, failed};
+use super::{Cuda, State};
+use crate::Result;
+use cudarc::driver::{result, sys};
+use std::sync::Arc;
+
+/// Work that is the same every time: see [`Device::replay`](crate::Device::replay).
+#[derive(Debug, Default)]
+pub struct Recording(Option<Graph>);
+
+#[derive(Debug)]
+struct Graph {
+    raw: sys::CUgraphExec,
+    /// The reservation of memory whose addresses it holds.
+    reservation: u64,
+    _context: Arc<Context>,
+}
+
+// SAFETY: a graph belongs to a context, not to a thread, and is launched through `&mut`.
+unsafe impl Send for Graph {}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: instantiated once, destroyed once.
+        let _ = unsafe { result::graph::exec_destroy(self.raw) };
+    }
+}
+
+impl Cuda {
+    /// Launches what was recorded; false if that is out of date, or nothing.
+    pub(in crate::device) fn replay(&mut self, recording: &Recording) -> Result<bool> {
+        let Some(graph) = &recording.0 else { return Ok(false) };
+        if graph.reservation != self.reservation {
+            return Ok(false);
+        }
+        self.context.bind()?;
+        // SAFETY: the graph and the memory it works on are alive.
+        unsafe { result::graph::launch(graph.raw, self.stream.raw) }
+            .map_err(failed("a recorded step"))?;
+        Ok(true)
+    }
+
+    /// Whether work is recorded at all: one cannot wait for a kernel inside a graph.
+    pub(in crate::device) fn records(&self) -> bool {
+        !driver::blocking() && self.state == State::Working
+    }
+
+    pub(in crate::device) fn begin_rehearsal(&mut self) {
+        assert!(self.state == State::Working, "a rehearsal inside a recording or a rehearsal");
+        self.state = State::Rehearsing;
+    }
+
+    pub(in crate::device) fn end_rehearsal(&mut self) {
+        self.state = State::Working;
+    }
+
+    pub(in crate::device) fn begin_recording(&mut self) -> Result<()> {
+        self.context.bind()?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream is alive and not the null stream.
+        unsafe { result::stream::begin_capture(self.stream.raw, mode) }
+            .map_err(failed("recording a step"))?;
+        self.state = State::Recording;
+        Ok(())
+    }
+
+    pub(in crate::device) fn end_recording(&mut self) -> Result<Recording> {
+        self.state = State::Working;
+        let failed = failed("recording a step");
+        // SAFETY: the stream is being captured; the graph is destroyed once, here.
+        let raw = unsafe {
+            let graph = result::stream::end_capture(self.stream.raw).map_err(&failed)?;
+            let raw = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _ = result::graph::destroy(graph);
+            raw.map_err(&failed)?
+        };
+        let graph = Graph { raw, reservation: self.reservation, _context: self.context.clone() };
+        // SAFETY: both are alive.
+        unsafe { result::graph::upload(graph.raw, self.stream.raw) }.map_err(&failed)?;
+        Ok(Recording(Some(graph)))
+    }
+}

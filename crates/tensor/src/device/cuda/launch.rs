@@ -1,0 +1,248 @@
+//! Kernels: from the image in which they are embedded to a launch.
+
+use super::driver::{Context, Stream, failed};
+use crate::{Error, Result};
+use bytemuck::{NoUninit, Pod, Zeroable};
+use cudarc::driver::{result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{env, fs};
+
+/// The kernels of one op, compiled for every card: what `cargo xtask kernels` made of its `.cu`.
+#[derive(Debug)]
+pub struct Image {
+    /// The op, which is the file's name.
+    pub op: &'static str,
+    /// The file.
+    pub bytes: &'static [u8],
+}
+
+/// How many threads run a kernel, and how they are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Blocks along x, y and z.
+    pub blocks: [u32; 3],
+    /// Threads of a block along x, y and z.
+    pub threads: [u32; 3],
+    /// Bytes of shared memory beyond what the kernel declares.
+    pub shared_bytes: u32,
+}
+
+impl Grid {
+    /// Threads of a block where nothing asks for another number.
+    pub const THREADS: u32 = 256;
+
+    /// One thread for each of `n` pieces of work; the last block's last threads have none.
+    ///
+    /// # Panics
+    /// If that is more than a card can count.
+    pub fn over(n: usize) -> Grid {
+        Grid::of(n.div_ceil(Grid::THREADS as usize), Grid::THREADS)
+    }
+
+    /// `blocks` blocks of `threads` threads.
+    ///
+    /// # Panics
+    /// If that is more than a card can count.
+    pub fn of(blocks: usize, threads: u32) -> Grid {
+        let x = i32::try_from(blocks).unwrap_or_else(|_| panic!("a grid of {blocks} blocks"));
+        Grid { blocks: [x as u32, 1, 1], threads: [threads, 1, 1], shared_bytes: 0 }
+    }
+
+    /// True if no thread would run.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.contains(&0) || self.threads.contains(&0)
+    }
+}
+
+/// Where something lies in a card's memory. Only a kernel can look there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Address(u64);
+
+impl Address {
+    /// Of what is empty, or absent.
+    pub const NOWHERE: Address = Address(0);
+
+    pub(super) fn at(address: u64) -> Address {
+        Address(address)
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a kernel can be given: numbers, [`Address`]es, and `#[repr(C)]` structs of them.
+pub trait Argument {
+    /// Its bytes, as the kernel sees them.
+    fn bytes(&self) -> &[u8];
+}
+
+impl<T: NoUninit> Argument for T {
+    fn bytes(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+}
+
+/// The most arguments of a kernel.
+const MOST_ARGUMENTS: usize = 24;
+/// Shared memory beyond this must be asked for.
+const ORDINARY_SHARED_BYTES: u32 = 48 << 10;
+
+/// A kernel that was loaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Function {
+    raw: sys::CUfunction,
+    /// Bytes of each parameter.
+    parameters: [usize; MOST_ARGUMENTS],
+    count: usize,
+    shared_bytes: u32,
+}
+
+/// Every kernel that was loaded so far.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    functions: HashMap<&'static str, Function>,
+    modules: HashMap<&'static str, Module>,
+    context: Arc<Context>,
+}
+
+#[derive(Debug)]
+struct Module(sys::CUmodule);
+
+// SAFETY: modules and functions belong to a context, not to a thread.
+unsafe impl Send for Kernels {}
+
+impl Kernels {
+    pub fn new(context: &Arc<Context>) -> Kernels {
+        Kernels { functions: HashMap::new(), modules: HashMap::new(), context: context.clone() }
+    }
+
+    /// The kernel, loaded now or before, for these arguments.
+    pub fn find(
+        &mut self,
+        image: &'static Image,
+        kernel: &'static str,
+        arguments: &[&dyn Argument],
+        grid: Grid,
+    ) -> Result<Function> {
+        if !self.functions.contains_key(kernel) {
+            let module = self.module(image)?;
+            self.functions.insert(kernel, load(module, kernel)?);
+        }
+        let function = self.functions.get_mut(kernel).expect("it was put there just now");
+        let wanted = &function.parameters[..function.count];
+        let fit = wanted.len() == arguments.len()
+            && wanted.iter().zip(arguments).all(|(&bytes, given)| bytes == given.bytes().len());
+        if !fit {
+            let given: Vec<usize> = arguments.iter().map(|given| given.bytes().len()).collect();
+            panic!("{kernel} takes arguments of {wanted:?} bytes and was given {given:?}");
+        }
+        if grid.shared_bytes > function.shared_bytes.max(ORDINARY_SHARED_BYTES) {
+            use sys::CUfunction_attribute as A;
+            let attribute = A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let bytes = grid.shared_bytes as i32;
+            // SAFETY: the function is of a module that stays loaded.
+            unsafe { result::function::set_function_attribute(function.raw, attribute, bytes) }
+                .map_err(failed(kernel))?;
+            function.shared_bytes = grid.shared_bytes;
+        }
+        Ok(*function)
+    }
+
+    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there.
+    fn module(&mut self, image: &'static Image) -> Result<sys::CUmodule> {
+        self.context.bind()?;
+        if let Some(module) = self.modules.get(image.op) {
+            return Ok(module.0);
+        }
+        let fresh = fresh(image.op)?;
+        // The driver wants an address that words can lie at.
+        let bytes = fresh.as_deref().unwrap_or(image.bytes);
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        // SAFETY: a whole image, which the driver copies.
+        let module = unsafe { result::module::load_data(words.as_ptr().cast()) };
+        let module = module.map_err(failed(&format!("loading the kernels of `{}`", image.op)))?;
+        self.modules.insert(image.op, Module(module));
+        Ok(module)
+    }
+}
+
+/// Kernels that lie in `ALEXNET_KERNELS`, for whoever is working on one.
+fn fresh(op: &str) -> Result<Option<Vec<u8>>> {
+    let Some(folder) = env::var_os("ALEXNET_KERNELS").map(PathBuf::from) else { return Ok(None) };
+    for kind in ["fatbin", "cubin"] {
+        let path = folder.join(op).with_extension(kind);
+        if path.exists() {
+            let unreadable = |error| Error::Card {
+                what: format!("reading {}", path.display()),
+                reason: format!("{error}"),
+            };
+            return fs::read(&path).map(Some).map_err(unreadable);
+        }
+    }
+    Ok(None)
+}
+
+fn load(module: sys::CUmodule, kernel: &'static str) -> Result<Function> {
+    let name = CString::new(kernel).expect("a name without a zero");
+    // SAFETY: the module is loaded and stays so.
+    let raw = unsafe { result::module::get_function(module, name) }.map_err(failed(kernel))?;
+    let (mut parameters, mut count) = ([0; MOST_ARGUMENTS], 0);
+    while count < MOST_ARGUMENTS {
+        let (mut offset, size) = (0, &mut parameters[count]);
+        // SAFETY: the driver writes two numbers, or fails past the last parameter.
+        let known = unsafe { sys::cuFuncGetParamInfo(raw, count, &mut offset, size) };
+        if known.result().is_err() {
+            break;
+        }
+        count += 1;
+    }
+    Ok(Function { raw, parameters, count, shared_bytes: 0 })
+}
+
+/// Starts a kernel.
+///
+/// # Safety
+/// As [`Cuda::launch`](super::Cuda::launch); the arguments fit the function.
+pub(super) unsafe fn start(
+    function: Function,
+    kernel: &str,
+    grid: Grid,
+    stream: &Stream,
+    arguments: &[&dyn Argument],
+) -> Result<()> {
+    let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_ARGUMENTS];
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.bytes().as_ptr().cast_mut().cast(); // the driver only reads
+    }
+    let [[bx, by, bz], [tx, ty, tz]] = [grid.blocks, grid.threads];
+    let pointers = &mut pointers[..arguments.len()];
+    // SAFETY: the driver copies the arguments during the call; the rest is the caller's duty.
+    unsafe {
+        let (blocks, threads) = ((bx, by, bz), (tx, ty, tz));
+        result::launch_kernel(
+            function.raw,
+            blocks,
+            threads,
+            grid.shared_bytes,
+            stream.raw,
+            pointers,
+        )
+    }
+    .map_err(failed(kernel))
+}
+
+impl Drop for Kernels {
+    fn drop(&mut self) {
+        for Module(module) in self.modules.values() {
+            // SAFETY: loaded once, unloaded once; the stream was waited for, or waits for itself.
+            let _ = unsafe { result::module::unload(*module) };
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! An NVIDIA card: one block of its memory, one stream of work, and the kernels that were loaded.
+//!
+//! libcuda is found when the program runs; nothing of CUDA is needed to build it. All work goes to
+//! one stream and so happens in order; the host waits only where it must: in a download, and where
+//! an upload would overwrite staged bytes that are still on their way. The work of a step is
+//! recorded once and replayed ([`Recording`]).
+
+mod driver;
+mod graph;
+mod launch;
+mod staging;
+
+pub use graph::Recording;
+pub use launch::{Address, Argument, Grid, Image};
+
+use crate::{Element, Error, Result, Slot};
+use driver::{Card, Context, Memory, Stream};
+use launch::Kernels;
+use staging::Staging;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// An NVIDIA card.
+#[derive(Debug)]
+pub struct Cuda {
+    card: Card,
+    state: State,
+    /// Names this reservation of memory: what was recorded under another is out of date.
+    reservation: u64,
+    // Fields are dropped in this order: the context last.
+    kernels: Kernels,
+    staging: Option<Staging>,
+    memory: Option<Memory>,
+    stream: Stream,
+    context: Arc<Context>,
+}
+
+/// What happens to the ops that are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// They are done.
+    Working,
+    /// Their kernels are loaded and their arguments checked, no more.
+    Rehearsing,
+    /// They become part of a graph.
+    Recording,
+}
+
+impl Cuda {
+    /// The card with this number.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`] in one sentence: no driver, one that is too old, no card, none
+    /// of this number, one that is too old.
+    pub fn open(number: usize) -> Result<Cuda> {
+        let unavailable =
+            |reason| Error::DeviceUnavailable { device: format!("cuda:{number}"), reason };
+        let card = driver::find(number).map_err(unavailable)?;
+        let context = Context::of(&card).map_err(unavailable)?;
+        let stream = Stream::new(&context).map_err(unavailable)?;
+        let (kernels, state) = (Kernels::new(&context), State::Working);
+        Ok(Cuda {
+            card,
+            state,
+            reservation: 0,
+            kernels,
+            staging: None,
+            memory: None,
+            stream,
+            context,
+        })
+    }
+
+    /// `cuda:0: NVIDIA H200, compute capability 9.0`.
+    pub fn name(&self) -> String {
+        let Card { number, name, capability: (major, minor), .. } = &self.card;
+        format!("cuda:{number}: {name}, compute capability {major}.{minor}")
+    }
+
+    /// Major and minor number of what the card can do: (9, 0) is an H100.
+    pub fn capability(&self) -> (u32, u32) {
+        self.card.capability
+    }
+
+    /// Processors that run blocks at the same time.
+    pub fn multiprocessors(&self) -> usize {
+        self.card.multiprocessors
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
+        static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
+        self.context.bind()?;
+        self.stream.synchronize("what ran before memory is taken anew")?;
+        self.memory = None;
+        self.reservation = RESERVATIONS.fetch_add(1, Relaxed);
+        self.check_room(bytes)?;
+        if self.staging.is_none() {
+            self.staging = Some(Staging::new(&self.context)?);
+        }
+        let memory = Memory::new(&self.context, bytes).map_err(|_| self.no_room(bytes))?;
+        self.stream.fill(memory.base(), 0, bytes)?;
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
+        self.context.bind()?;
+        let free = self.free_bytes()?;
+        if bytes <= free { Ok(()) } else { Err(self.no_room(bytes)) }
+    }
+
+    fn free_bytes(&self) -> Result<usize> {
+        let reserved = self.memory.as_ref().map_or(0, Memory::bytes);
+        Ok(driver::free_memory()? + reserved)
+    }
+
+    fn no_room(&self, needed: usize) -> Error {
+        let device = format!("cuda:{}", self.card.number);
+        Error::OutOfMemory { device, needed, free: self.free_bytes().unwrap_or(0) }
+    }
+
+    pub(super) fn upload<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
+        assert!(self.state == State::Working, "an upload is no part of what is recorded");
+        assert!(host.len() <= slot.len(), "{} elements for a slot of {}", host.len(), slot.len());
+        let to = self.address_of::<T>(slot);
+        self.context.bind()?;
+        let staging = self.staging.as_mut().expect("memory is reserved before an upload");
+        staging.upload(&self.stream, to, bytemuck::cast_slice(host))
+    }
+
+    pub(super) fn download_into<T: Element>(&self, slot: Slot, host: &mut [T]) -> Result<()> {
+        assert!(self.state == State::Working, "a download is no part of what is recorded");
+        assert!(host.len() <= slot.len(), "{} elements of a slot of {}", host.len(), slot.len());
+        let from = self.address_of::<T>(slot);
+        self.context.bind()?;
+        self.stream.read(from, bytemuck::cast_slice_mut(host))
+    }
+
+    pub(super) fn poison(&mut self, slot: Slot) -> Result<()> {
+        if self.state == State::Rehearsing || slot.is_empty() {
+            return Ok(());
+        }
+        let address = self.address_of::<f32>(slot);
+        self.context.bind()?;
+        self.stream.fill(address, 0xFF, slot.range().len()) // four such bytes are a NaN
+    }
+
+    /// Waits until all that was asked for is done.
+    ///
+    /// # Errors
+    /// [`Error::Card`] if some of it failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.context.bind()?;
+        self.stream.synchronize("a kernel")
+    }
+
+    /// Where a slot's first element lies, for a kernel.
+    ///
+    /// # Panics
+    /// If the slot is not within the reserved memory.
+    pub fn address(&self, slot: Slot) -> Address {
+        if slot.is_empty() {
+            return Address::NOWHERE;
+        }
+        match &self.memory {
+            // Nothing will be read or written there, so it may be anywhere.
+            _ if self.state == State::Rehearsing => Address::at(slot.range().start as u64),
+            Some(memory) if slot.range().end <= memory.bytes() => {
+                Address::at(memory.base() + slot.range().start as u64)
+            }
+            _ => panic!("{slot:?} lies outside the reserved memory"),
+        }
+    }
+
+    /// [`address`](Self::address) of several slots at once.
+    pub fn addresses<const N: usize>(&self, slots: [Slot; N]) -> [Address; N] {
+        slots.map(|slot| self.address(slot))
+    }
+
+    fn address_of<T: Element>(&self, slot: Slot) -> u64 {
+        assert_eq!(slot.dtype(), T::DTYPE, "a slot of another type");
+        self.address(slot).get()
+    }
+
+    /// Has `kernel`, of `image`, run over `grid` with these arguments, after all that was asked for
+    /// before. A grid of nothing is no launch.
+    ///
+    /// # Errors
+    /// [`Error::Card`] with the kernel's name.
+    ///
+    /// # Panics
+    /// If the kernel takes other arguments, in number or in size.
+    ///
+    /// # Safety
+    /// The arguments mean what the kernel takes them for, and with them it reads and writes inside
+    /// the slots whose addresses it is given.
+    pub unsafe fn launch(
+        &mut self,
+        image: &'static Image,
+        kernel: &'static str,
+        grid: Grid,
+        arguments: &[&dyn Argument],
+    ) -> Result<()> {
+        self.context.bind()?;
+        let function = self.kernels.find(image, kernel, arguments, grid)?;
+        if self.state == State::Rehearsing || grid.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: number and sizes of the arguments have been checked; the rest is the caller's.
+        unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
+        if driver::blocking() && self.state == State::Working {
+            self.stream.synchronize(kernel)?;
+        }
+        Ok(())
+    }
+
+    /// What an op without a CUDA half gives back: met at planning, where the step is rehearsed.
+    ///
+    /// # Errors
+    /// Always [`Error::NoKernel`].
+    pub fn lacks(&self, op: &'static str) -> Result<()> {
+        Err(Error::NoKernel { op })
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // The memory that goes now may still be worked on. A failure now comes too late.
+        let _ = self.synchronize();
+    }
+}

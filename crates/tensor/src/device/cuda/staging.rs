@@ -1,0 +1,55 @@
+//! Uploads that the host need not wait for.
+//!
+//! The card copies by itself only from pinned host memory. So what is uploaded is first copied into
+//! a ring of pinned pieces, and each piece is sent off while the next is being filled. The host
+//! waits only for a piece that it wants to fill again and that is still on its way.
+
+use super::driver::{Context, Event, Pinned, Stream, failed};
+use crate::Result;
+use cudarc::driver::result;
+use std::sync::Arc;
+
+const PIECE: usize = 1 << 20;
+const PIECES: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Staging {
+    memory: Pinned,
+    /// For each piece, when it was sent.
+    sent: [Event; PIECES],
+    next: usize,
+}
+
+impl Staging {
+    pub fn new(context: &Arc<Context>) -> Result<Staging> {
+        let memory = Pinned::new(context, PIECES * PIECE)?;
+        let sent: Vec<Event> = (0..PIECES).map(|_| Event::new(context)).collect::<Result<_>>()?;
+        let sent = sent.try_into().expect("one for each piece");
+        Ok(Staging { memory, sent, next: 0 })
+    }
+
+    /// Sends `bytes` to `to`; they may be overwritten as soon as this returns.
+    pub fn upload(&mut self, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
+        for (idx, chunk) in bytes.chunks(PIECE).enumerate() {
+            let piece = self.next;
+            self.next = (piece + 1) % PIECES;
+            self.sent[piece].wait()?;
+            let staged = &mut self.memory.bytes()[piece * PIECE..][..chunk.len()];
+            staged.copy_from_slice(chunk);
+            let to = to + (idx * PIECE) as u64;
+            // SAFETY: the target lies inside a slot; the piece is not filled again before the event
+            // below says that it was sent.
+            unsafe { result::memcpy_htod_async(to, staged, stream.raw) }
+                .map_err(failed("an upload"))?;
+            self.sent[piece].record(stream)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What is on its way still reads the pinned memory.
+        self.sent.iter().for_each(|sent| drop(sent.wait()));
+    }
+}

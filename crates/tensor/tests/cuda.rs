@@ -1,0 +1,229 @@
+//! The CUDA device on the stand-in for libcuda: what it does, and what it says when the driver does
+//! not do its part.
+
+use cuda_on_cpu::{Behaviour, StandIn};
+use tensor::{Choice, DType, Device, Error, Grid, Image, Planner, Recording, Result, Shape, Slot};
+
+/// A kernel of the project's, found by its name; the stand-in looks only at an image's beginning.
+static IMAGE: Image = Image { op: "dropout", bytes: b"\x50\xed\x55\xba and no more" };
+
+/// The stand-in, if there is g++.
+fn stand_in() -> Option<&'static StandIn> {
+    match cuda_on_cpu::load() {
+        Ok(stand_in) => {
+            stand_in.behave(Behaviour::default());
+            Some(stand_in)
+        }
+        Err(why) => {
+            assert!(why.contains("g++ did not start"), "{why}");
+            eprintln!("SKIPPED: {why}");
+            None
+        }
+    }
+}
+
+fn open() -> Result<Device> {
+    Device::open(Choice::Cuda(0), 0)
+}
+
+/// A plan with x and y.
+fn planned(n: usize) -> (Planner, [Slot; 2]) {
+    let mut planner = Planner::new();
+    let slots = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([n])));
+    (planner, slots)
+}
+
+/// y = factor x, by a kernel.
+fn scale(device: &mut Device, factor: f32, x: Slot, y: Slot) -> Result<()> {
+    let Device::Cuda(cuda) = device else { unreachable!("a card was opened") };
+    let n = x.len() as u64;
+    let [x, y] = cuda.addresses([x, y]);
+    let grid = Grid::over(n.div_ceil(4) as usize);
+    // SAFETY: dropout_scale's parameters in their order; both slots hold n floats.
+    unsafe { cuda.launch(&IMAGE, "dropout_scale", grid, &[&factor, &x, &y, &n]) }
+}
+
+#[test]
+fn what_goes_up_comes_down_and_memory_starts_at_zero() {
+    let Some(_) = stand_in() else { return };
+    // More than the ring of pinned pieces holds, so that pieces are filled again.
+    let n = 5_000_003;
+    let (planner, [x, y]) = planned(n);
+    let mut device = open().unwrap();
+    device.reserve(planner.total()).unwrap();
+    let mut values: Vec<f32> = (0..n).map(|i| i as f32).collect();
+    device.upload(x, &values).unwrap();
+    let kept = values.clone();
+    values.fill(0.0); // the upload may still be on its way
+    assert_eq!(device.download::<f32>(y).unwrap(), vec![0.0; n]);
+    assert_eq!(device.download::<f32>(x).unwrap(), kept);
+    device.upload(x, &[7.0f32]).unwrap();
+    assert_eq!(device.download::<f32>(x).unwrap()[..2], [7.0, 1.0]);
+    device.poison(y).unwrap();
+    assert!(device.download::<f32>(y).unwrap().iter().all(|value| value.is_nan()));
+}
+
+#[test]
+fn a_replay_does_what_was_recorded_with_what_lies_in_the_slots_now() {
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, y]) = planned(10);
+    let mut device = open().unwrap();
+    device.reserve(planner.total()).unwrap();
+    let mut recording = Recording::default();
+    let mut calls = 0;
+    for round in 0..4 {
+        device.upload(x, &[round as f32; 10]).unwrap();
+        let work = |device: &mut Device| {
+            calls += 1;
+            scale(device, 2.0, x, y)?;
+            scale(device, 3.0, y, x)
+        };
+        device.replay(&mut recording, work).unwrap();
+        assert_eq!(device.download::<f32>(x).unwrap(), [6.0 * round as f32; 10]);
+    }
+    assert_eq!(calls, 2, "rehearsed and recorded, then replayed");
+    assert_eq!(stand_in.counts()[1], 6, "two launches recorded, four graphs launched");
+    // Elsewhere in memory the recording is out of date, and is made anew.
+    device.reserve(planner.total()).unwrap();
+    device.upload(x, &[1.0f32; 10]).unwrap();
+    device.replay(&mut recording, |device| scale(device, 5.0, x, y)).unwrap();
+    assert_eq!(device.download::<f32>(y).unwrap(), [5.0; 10]);
+}
+
+#[test]
+fn a_rehearsal_needs_no_memory_and_finds_what_is_missing() {
+    let Some(stand_in) = stand_in() else { return };
+    let (_, [x, y]) = planned(10);
+    let mut device = open().unwrap();
+    device.rehearse(|device| scale(device, 2.0, x, y)).unwrap();
+    let missing = |device: &mut Device| match device {
+        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cpu(_) => Ok(()),
+    };
+    let error = device.rehearse(missing).unwrap_err();
+    assert_eq!(error.to_string(), "`conv` has no CUDA kernel yet: use --device cpu");
+    let unknown = |device: &mut Device| {
+        let Device::Cuda(cuda) = device else { unreachable!() };
+        // SAFETY: there is no such kernel.
+        unsafe { cuda.launch(&IMAGE, "no_such_kernel", Grid::over(1), &[]) }
+    };
+    let error = device.rehearse(unknown).unwrap_err().to_string();
+    assert!(error.starts_with("no_such_kernel failed on the card: "), "{error}");
+    assert!(error.contains("CUDA_ERROR_NOT_FOUND"), "{error}");
+    assert_eq!(stand_in.counts()[1], 0, "nothing was launched");
+}
+
+#[test]
+#[should_panic(expected = "dropout_scale takes arguments of [4, 8, 8, 8] bytes and was given")]
+fn an_argument_of_the_wrong_size_is_refused() {
+    let Some(_) = stand_in() else {
+        panic!("dropout_scale takes arguments of [4, 8, 8, 8] bytes and was given none: skipped")
+    };
+    let (_, [x, y]) = planned(10);
+    let mut device = open().unwrap();
+    let _ = device.rehearse(|device| {
+        let Device::Cuda(cuda) = device else { unreachable!() };
+        let [x, y] = cuda.addresses([x, y]);
+        let n = 10u32; // the kernel takes 64 bits
+        // SAFETY: a rehearsal launches nothing.
+        unsafe { cuda.launch(&IMAGE, "dropout_scale", Grid::over(1), &[&2.0f32, &x, &y, &n]) }
+    });
+}
+
+#[test]
+fn a_card_that_cannot_be_used_says_why_in_a_sentence() {
+    let Some(stand_in) = stand_in() else { return };
+    let why = |behaviour: Behaviour, number| {
+        stand_in.behave(behaviour);
+        Device::open(Choice::Cuda(number), 0).unwrap_err().to_string()
+    };
+    let none = why(Behaviour { devices: 0, ..Behaviour::default() }, 0);
+    assert!(none.starts_with("cuda:0 cannot be used: "), "{none}");
+    let old = why(Behaviour { driver_version: 12_040, ..Behaviour::default() }, 0);
+    assert_eq!(
+        old,
+        "cuda:0 cannot be used: the NVIDIA driver is made for CUDA 12.4, and this program needs \
+         13.0: update it to 580 or newer (--device cpu needs no card)"
+    );
+    let beyond = why(Behaviour { devices: 2, ..Behaviour::default() }, 5);
+    assert_eq!(
+        beyond,
+        "cuda:5 cannot be used: there are 2 cards, numbered from 0 (--device cpu needs no card)"
+    );
+    stand_in.behave(Behaviour { devices: 0, ..Behaviour::default() });
+    let (device, why_not) = Device::best(1);
+    assert!(matches!(device, Device::Cpu(_)) && why_not.is_some());
+}
+
+#[test]
+fn a_card_without_room_says_what_is_needed_and_what_is_free() {
+    let Some(stand_in) = stand_in() else { return };
+    let mut device = open().unwrap();
+    let error = device.reserve(1 << 40).unwrap_err().to_string();
+    assert!(error.contains("1048576 MiB of memory are needed and "), "{error}");
+    assert!(error.starts_with("cuda:0: ") && error.ends_with("use a smaller batch"), "{error}");
+    device.reserve(1 << 20).unwrap(); // what fits, still does
+    assert_eq!(stand_in.counts()[0], 2, "pinned memory and the card's, each once");
+}
+
+/// Every allocation in its turn: pinned memory, the card's, the recording.
+#[test]
+fn any_allocation_may_fail() {
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, y]) = planned(10);
+    for failing in 1.. {
+        stand_in.behave(Behaviour { failing_allocation: Some(failing), ..Behaviour::default() });
+        let run = || -> Result<Vec<f32>> {
+            let mut device = open()?;
+            device.reserve(planner.total())?;
+            device.upload(x, &[1.0f32; 10])?;
+            device.replay(&mut Recording::default(), |device| scale(device, 2.0, x, y))?;
+            device.download(y)
+        };
+        match run() {
+            Ok(values) => {
+                assert_eq!(values, [2.0; 10]);
+                assert_eq!(failing, 4, "three were refused in turn");
+                return;
+            }
+            Err(error) => assert!(
+                matches!(&error, Error::OutOfMemory { .. })
+                    || error.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY"),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn any_launch_may_fail_and_is_named() {
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, y]) = planned(10);
+    for failing in 1..=3 {
+        stand_in.behave(Behaviour { failing_launch: Some(failing), ..Behaviour::default() });
+        let mut device = open().unwrap();
+        device.reserve(planner.total()).unwrap();
+        let error = (0..3).find_map(|_| scale(&mut device, 2.0, x, y).err()).unwrap().to_string();
+        assert!(error.starts_with("dropout_scale failed on the card: "), "{error}");
+        // A card that has failed says so again, and gives back no numbers.
+        assert!(device.download::<f32>(y).is_err());
+    }
+}
+
+/// A kernel that fails while nobody looks is told of at the next wait.
+#[test]
+fn a_kernel_that_fails_later_is_reported() {
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, y]) = planned(64);
+    let mut device = open().unwrap();
+    device.reserve(planner.total()).unwrap();
+    let Device::Cuda(cuda) = &device else { unreachable!() };
+    let (address, bytes) = (cuda.address(x).get(), x.range().len());
+    stand_in.lend_only(&[(address, bytes)]);
+    scale(&mut device, 2.0, x, y).unwrap(); // y was not lent
+    let error = device.download::<f32>(x).unwrap_err().to_string();
+    assert!(error.contains("CUDA_ERROR_LAUNCH_FAILED"), "{error}");
+    let failure = stand_in.last_failure();
+    assert!(failure.starts_with("dropout_scale: block (0,0,0)"), "{failure}");
+    assert!(failure.contains("past the end of an operand"), "{failure}");
+}

@@ -1,0 +1,199 @@
+//! What a step takes and does, laid out before any memory is taken.
+
+use super::{Recorded, Step};
+use crate::Result;
+use crate::recipe::Mean;
+use kernels::{preprocess, sgd, softmax_loss};
+use layers::{Mode, Network, Phase, Row, Spec};
+use tensor::{DType, Device, Planner, Shape, Slot};
+
+/// A network with everything around it laid out, before any memory is taken.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) network: Network,
+    pub(super) slots: Slots,
+    pub(super) preprocess: preprocess::Geometry,
+    /// Absent in a tower without the classifier.
+    pub(super) loss: Option<softmax_loss::Geometry>,
+    segments: Vec<sgd::Segment>,
+    bytes: usize,
+}
+
+/// What surrounds the network.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots {
+    pub(super) pixels: Slot,
+    pub(super) views: Slot,
+    pub(super) tints: Slot,
+    pub(super) labels: Slot,
+    pub(super) mean: Slot,
+    /// Rate, momentum and decay of each parameter.
+    pub(super) table: Slot,
+    pub(super) probabilities: Slot,
+    /// Loss, top-1 errors, top-5 errors, images.
+    pub(super) tally: Slot,
+}
+
+/// Where the bytes of a plan go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub total: usize,
+    /// Weights, and in training their gradients and velocities.
+    pub parameters: usize,
+    /// Everything else: images, activations and their gradients, scratch.
+    pub activations: usize,
+}
+
+impl Plan {
+    /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
+    /// width or less a mean colour, on a device with `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
+    pub fn new(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
+        (mean, stored): (Mean, [usize; 2]),
+        threads: usize,
+    ) -> Result<Plan> {
+        let [height, width, channels] = spec.input;
+        assert_eq!(channels, 3, "images have three channels");
+        let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
+        let classes = match spec.rows.last() {
+            Some(Row::Exchange(_)) => None, // the classifier is on another tower
+            _ => Some(spec.classes()?),
+        };
+        let mut planner = Planner::new();
+        let mut claim = |dtype, shape| planner.claim(dtype, shape);
+        // These live as long as the step; the network, planned after them, reuses its own as it
+        // goes.
+        let (mean, mean_form) = match mean {
+            Mean::Color => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
+            Mean::Image => {
+                let [height, width] = stored;
+                let slot = claim(DType::F32, Shape::from([height, width, 3]));
+                (slot, preprocess::Mean::Image { height, width })
+            }
+        };
+        let slots = Slots {
+            pixels: claim(DType::U8, Shape::from([images, height, width, 3])),
+            views: claim(DType::U32, Shape::from([images, 3])),
+            tints: claim(DType::F32, Shape::from([images, 4])),
+            labels: claim(DType::U32, Shape::from([images])),
+            mean,
+            table: claim(DType::F32, Shape::from([2 * learned, 3])),
+            probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
+            tally: claim(DType::F32, Shape::from([4])),
+        };
+        let network = Network::plan(spec, images, mode, &mut planner, threads)?;
+        let entries = &network.parameters.entries;
+        assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
+        Ok(Plan {
+            segments: entries
+                .iter()
+                .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
+                .collect(),
+            preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
+            loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
+            bytes: planner.total(),
+            network,
+            slots,
+        })
+    }
+
+    /// What it will take of the device's memory.
+    pub fn memory(&self) -> Memory {
+        let parameters = &self.network.parameters;
+        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities];
+        let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
+        Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
+    }
+
+    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) with what is missing.
+    pub fn check(&self, device: &mut Device) -> Result<()> {
+        device.check_room(self.bytes)?;
+        match self.network.d_output {
+            None => device.rehearse(|device| self.test(device))?,
+            Some(_) => device.rehearse(|device| {
+                self.forward(device)?;
+                self.backward(device)
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Images to loss, its gradient and the tally.
+    pub(super) fn forward(&self, device: &mut Device) -> tensor::Result<()> {
+        self.preprocess(device)?;
+        self.network.forward(device, Phase::Train)?;
+        self.loss(device)
+    }
+
+    /// Logits to loss, its gradient and the tally, where the classifier is.
+    pub(super) fn loss(&self, device: &mut Device) -> tensor::Result<()> {
+        let Some(loss) = &self.loss else { return Ok(()) };
+        let (logits, slots) = (self.network.output, &self.slots);
+        let d_output = self.network.d_output.expect("a network planned for training");
+        softmax_loss::forward_backward(device, loss, logits, slots.labels, d_output, slots.tally)
+    }
+
+    /// The loss's gradient to new parameters.
+    pub(super) fn backward(&self, device: &mut Device) -> tensor::Result<()> {
+        self.network.backward(device)?;
+        self.update(device)
+    }
+
+    /// Gradients to new parameters.
+    pub(super) fn update(&self, device: &mut Device) -> tensor::Result<()> {
+        let parameters = &self.network.parameters;
+        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
+            unreachable!("a network planned for training has gradients");
+        };
+        sgd::step(device, &self.segments, self.slots.table, dw, parameters.values, v)
+    }
+
+    /// Images to probabilities and the tally.
+    pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
+        self.preprocess(device)?;
+        self.network.forward(device, Phase::Test)?;
+        self.probabilities(device)
+    }
+
+    /// Logits to probabilities and the tally, where the classifier is.
+    pub(super) fn probabilities(&self, device: &mut Device) -> tensor::Result<()> {
+        let Some(loss) = &self.loss else { return Ok(()) };
+        let (logits, slots) = (self.network.output, &self.slots);
+        let (labels, probabilities) = (slots.labels, slots.probabilities);
+        softmax_loss::forward(device, loss, logits, labels, probabilities, slots.tally)
+    }
+
+    pub(super) fn preprocess(&self, device: &mut Device) -> tensor::Result<()> {
+        let Slots { pixels, views, tints, mean, .. } = self.slots;
+        let x = self.network.input;
+        preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
+    }
+
+    /// Takes the memory.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) if there is not enough.
+    pub fn open(self, mut device: Device) -> Result<Step> {
+        device.reserve(self.bytes)?;
+        let scaled_tints = vec![0.0; self.slots.tints.len()];
+        Ok(Step {
+            plan: self,
+            device,
+            recorded: Recorded::default(),
+            scale: 1.0,
+            scaled_tints,
+            table: Vec::new(),
+            seed: 0,
+            link: None,
+        })
+    }
+}
