@@ -1,6 +1,9 @@
 //! Ranks as processes under mpirun: every test here starts this program again, as so many ranks.
 
+mod hosts;
+
 use comm::{Comm, Error, Handle, Mpi};
+use hosts::TwoHosts;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -12,11 +15,15 @@ const SHORT: Duration = Duration::from_secs(1);
 
 /// Runs a case of [`as_a_rank`] on so many ranks.
 fn mpirun(ranks: usize, case: &str, options: &[&str]) -> Output {
-    let program = env::current_exe().unwrap();
-    Command::new("mpirun")
-        .args(["--allow-run-as-root", "--oversubscribe", "-np", &ranks.to_string()])
-        .args(options)
-        .arg(program)
+    let mut mpirun = Command::new("mpirun");
+    mpirun.args(["--allow-run-as-root", "--oversubscribe", "-np", &ranks.to_string()]);
+    finish(mpirun.args(options), case)
+}
+
+fn finish(mpirun: &mut Command, case: &str) -> Output {
+    mpirun
+        .args(["-x", CASE])
+        .arg(env::current_exe().unwrap())
         .args(["--exact", "as_a_rank", "--nocapture", "--quiet"])
         .env(CASE, case)
         .output()
@@ -212,4 +219,21 @@ fn ranks_that_do_different_things_say_so() {
     let said = said(&output);
     let tells = |line: &String| line.contains("barrier") && line.contains("all_reduce of 4 floats");
     assert!(said.iter().any(tells), "{said:?}");
+}
+
+#[test]
+fn hosts_with_a_cable_between_them_are_a_world_too() {
+    let hosts = match TwoHosts::new() {
+        Ok(hosts) => hosts,
+        Err(why) => return println!("SKIPPED: no network namespaces here: {why}"),
+    };
+    let before = hosts.bytes();
+    let output = finish(&mut hosts.mpirun(), "collectives");
+    all_say(&output, &["rank 0: all well, 2 ranks", "rank 1: all well, 2 ranks"]);
+    // Five of each length: a sum, a gathering and what is sent are one slot each, a scattering too;
+    // a broadcast is one from every other root.
+    let floats = 5 * (4 + 1) * (1 + 7 + 2047 + 2048 + 5000) - 5 * (1 + 2047 + 5000);
+    let crossed = hosts.bytes() - before;
+    let floor = 4 * floats;
+    assert!((floor..3 * floor).contains(&crossed), "{crossed} bytes crossed, {floor} had to");
 }
