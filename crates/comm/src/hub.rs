@@ -204,8 +204,8 @@ impl Hub {
         }
     }
 
-    /// Waits for a message from rank `from` to any other, for whoever carries it there. Nothing when
-    /// the rank is gone and all that it left has been carried.
+    /// Waits for a message from rank `from` to any other, for whoever carries it there. Nothing
+    /// when the rank is gone and all that it left has been carried.
     #[cfg(feature = "mpi")]
     pub(crate) fn next_from(&self, from: usize) -> Option<(usize, Message)> {
         let mut state = self.lock();

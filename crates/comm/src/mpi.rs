@@ -71,8 +71,8 @@ impl Mpi {
         self.local.as_mut().expect("here until dropped")
     }
 
-    /// Whether the carriers have nothing left to do. Waits for that as long as all goes well; once a
-    /// rank is lost, only for `FAREWELL`.
+    /// Whether the carriers have nothing left to do. Waits for that as long as all goes well; once
+    /// a rank is lost, only for `FAREWELL`.
     fn carried(&self) -> bool {
         let began = Instant::now();
         while !self.carriers.iter().all(JoinHandle::is_finished) {
