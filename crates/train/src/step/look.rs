@@ -61,6 +61,9 @@ impl Step {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
+    ///
+    /// # Panics
+    /// If this is one of several towers.
     pub fn look(
         &mut self,
         batch: &Batch,
@@ -76,6 +79,9 @@ impl Step {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
+    ///
+    /// # Panics
+    /// If this is one of several towers.
     pub fn test_and_look(
         &mut self,
         batch: &Batch,
@@ -83,7 +89,7 @@ impl Step {
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<Tally> {
         self.look_up_to(self.network().rows().len(), batch, rows, see)?;
-        self.plan.classify(&mut self.device)?;
+        self.plan.probabilities(&mut self.device)?;
         self.tally()
     }
 
@@ -94,6 +100,7 @@ impl Step {
         rows: &[usize],
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
+        assert!(self.link.is_none(), "a tower does not go forward alone");
         self.load(batch)?;
         let (plan, device) = (&self.plan, &mut self.device);
         plan.preprocess(device)?;
