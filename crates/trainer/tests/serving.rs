@@ -169,7 +169,8 @@ fn each_bad_request_is_told_what_is_wrong() {
     let announced =
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n";
     expect(server.say(announced).unwrap(), 413, "larger than 32 MiB");
-    let waits = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\nExpect: 100-continue\r\n\r\n";
+    let waits = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\
+                  Expect: 100-continue\r\n\r\n";
     expect(server.say(waits).unwrap(), 413, "larger than 32 MiB");
     expect(server.post("/predict", &vec![7; (32 << 20) + 1]), 413, "larger than 32 MiB");
     let piece = [b"100000\r\n".as_slice(), &vec![7; 1 << 20], b"\r\n"].concat();
@@ -214,7 +215,7 @@ fn slow_and_broken_clients_keep_nobody_out() {
     assert!(read(slow_head).is_none_or(|answer| answer.status == 408));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 
-    // Three times as many as are served together say nothing; whoever comes then still gets through.
+    // Three times as many as are served together say nothing; who comes then gets through.
     let idle: Vec<_> = (0..48).map(|_| server.connect()).collect();
     let began = Instant::now();
     assert_eq!(server.post("/predict", &run.red).status, 200);

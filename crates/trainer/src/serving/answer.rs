@@ -58,7 +58,7 @@ impl Wanted {
                 "pictures" => wanted.pictures = choice()?,
                 _ => {
                     return Err(format!(
-                        "{name}: there is no such word; there are top, neighbours, maps and pictures"
+                        "{name}: there is no such word, only top, neighbours, maps and pictures"
                     ));
                 }
             }
