@@ -5,8 +5,8 @@ use tensor::{Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "pool", bytes: include_bytes!("pool.fatbin") };
 
-/// The kernels' `Geometry`.
-fn geometry(g: &Geometry) -> [u32; 8] {
+/// The kernels' `Pooling`.
+pub(crate) fn geometry(g: &Geometry) -> [u32; 8] {
     [g.height, g.width, g.channels, g.out_height(), g.out_width(), g.window, g.stride, g.pad]
         .map(|extent| extent as u32)
 }
