@@ -9,20 +9,18 @@ struct Place {
   u64 image;
   bool inside;
 };
-__device__ __forceinline__ Place place(unsigned height, unsigned width, unsigned channels, u64 n) {
+__device__ __forceinline__ Place place(unsigned height, unsigned width, unsigned channels,
+                                       unsigned n) {
   const unsigned groups = (channels + 3) / 4;
-  const u64 number = thread_number();
-  const u64 pixel = number / groups;
-  const unsigned channel = 4 * static_cast<unsigned>(number - pixel * groups);
-  const u64 line = pixel / width;
-  const unsigned column = static_cast<unsigned>(pixel - line * width);
-  const u64 image = line / height;
-  const unsigned row = static_cast<unsigned>(line - image * height);
-  return {row, column, channel, image, number < n};
+  const u64 thread = thread_number();
+  const unsigned number = static_cast<unsigned>(thread);  // of 32 bits, which divide faster
+  const unsigned pixel = number / groups, line = pixel / width, image = line / height;
+  return {line - image * height, pixel - line * width, 4 * (number - pixel * groups), image,
+          thread < n};
 }
 
 template <bool max>
-__device__ void forward(const Pooling& g, const float* x, float* y, u64 n) {
+__device__ void forward(const Pooling& g, const float* x, float* y, unsigned n) {
   const Place o = place(g.out_height, g.out_width, g.channels, n);
   if (!o.inside) return;
   const float start = max ? __uint_as_float(0xff800000u) : 0.0f;  // minus infinity
@@ -43,11 +41,11 @@ __device__ void forward(const Pooling& g, const float* x, float* y, u64 n) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_max_forward(Pooling g, const float* x, float* y, u64 n) {
+    pool_max_forward(Pooling g, const float* x, float* y, unsigned n) {
   forward<true>(g, x, y, n);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_average_forward(Pooling g, const float* x, float* y, u64 n) {
+    pool_average_forward(Pooling g, const float* x, float* y, unsigned n) {
   forward<false>(g, x, y, n);
 }
 
@@ -68,7 +66,7 @@ __device__ void silence_later(const Pooling& g, const Place& p, unsigned out_row
 // other x.
 extern "C" __global__ void __launch_bounds__(THREADS)
     pool_max_backward(Pooling g, unsigned first_only, unsigned relu, const float* x,
-                      const float* y, const float* dy, float* dx, u64 n) {
+                      const float* y, const float* dy, float* dx, unsigned n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   const u64 pixel = (p.image * g.height + p.row) * g.width + p.column;
@@ -94,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // dx may be x, which is read for the mask alone.
 extern "C" __global__ void __launch_bounds__(THREADS)
     pool_average_backward(Pooling g, unsigned relu, const float* x, const float* dy, float* dx,
-                          u64 n) {
+                          unsigned n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
