@@ -146,8 +146,10 @@ impl Plan {
     /// Images to probabilities and the tally.
     pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
         let (network, slots) = (&self.network, &self.slots);
+        // In training, weights change from one test to the next.
+        let phase = if network.d_output.is_some() { Phase::Test } else { Phase::Infer };
         self.preprocess(device)?;
-        network.forward(device, Phase::Test)?;
+        network.forward(device, phase)?;
         let (logits, probabilities) = (network.output, slots.probabilities);
         softmax_loss::forward(device, &self.loss, logits, slots.labels, probabilities, slots.tally)
     }
