@@ -194,6 +194,14 @@ fn pack_forward(
     }
 }
 
+/// The form of the forward pass and of the filters' gradient.
+pub(super) fn settled(g: &Geometry) -> Algorithm {
+    match Form::forward(g, Filters::Fresh).by_winograd {
+        true => Algorithm::Winograd,
+        false => Algorithm::Direct,
+    }
+}
+
 /// Floats of the filters as [`forward_kept`] multiplies them.
 pub(super) fn kept(isa: Isa, g: &Geometry) -> usize {
     Form::forward(g, Filters::Kept).filters_len(isa)
