@@ -67,6 +67,7 @@ pub fn paper() -> Recipe {
         base: "paper".into(),
         batch: 128,
         epochs: 90,
+        until: None,
         rate: 0.01,
         momentum: 0.9,
         decay: 0.0005,

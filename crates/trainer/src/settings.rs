@@ -6,7 +6,7 @@ use crate::fault::{Fault, Result};
 use layers::nearest;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use train::checkpoint::Policy;
 use train::recipe::Recipe;
@@ -34,6 +34,13 @@ pub struct Settings {
     /// Only the first N training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overfit: Option<usize>,
+    /// The last of every N training images is validated on and not learned from; the test images
+    /// are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<usize>,
+    /// What is taken over from another run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Inherited>,
     /// Random images instead of data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake_data: Option<usize>,
@@ -42,6 +49,20 @@ pub struct Settings {
     pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
+}
+
+/// What a run takes over from another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inherited {
+    /// A run's folder, or a file of weights.
+    pub from: PathBuf,
+    /// Names of layers, `*` standing for any run of letters; without them all that fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<String>>,
+    /// Velocities, too: the run goes on with other images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub velocities: bool,
 }
 
 /// A layer of settings and where it was written, for messages.
@@ -117,6 +138,11 @@ impl Settings {
         positive("checkpoints.keep (--keep)", Some(self.checkpoints.keep as u64))?;
         positive("checkpoints.every (--every)", self.checkpoints.every)?;
         positive("overfit (--overfit)", self.overfit.map(|n| n as u64))?;
+        if let Some(n @ 0..=1) = self.hold_out {
+            return Err(Fault::usage(format!(
+                "hold_out (--hold-out) is {n}; it must be at least 2"
+            )));
+        }
         positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))
     }
 }
@@ -150,6 +176,8 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         workers: 0,
         max_steps: None,
         overfit: None,
+        hold_out: None,
+        init: None,
         fake_data: None,
         checkpoints: Policy::default(),
         recipe,
@@ -211,7 +239,15 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
     put(&mut table, "overfit", args.overfit.map(whole));
+    put(&mut table, "hold_out", args.hold_out.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
+    let mut init = Table::new();
+    put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
+    let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
+    put(&mut init, "layers", layers);
+    if !init.is_empty() {
+        table.insert("init".to_string(), Value::Table(init));
+    }
     for (name, part) in [("checkpoints", checkpoints), ("recipe", recipe)] {
         if !part.is_empty() {
             table.insert(name.to_string(), Value::Table(part));
