@@ -123,6 +123,7 @@ pub fn source() -> Recipe {
             ("conv3", start(normal(0.03), constant(0.0))),
             ("conv4", start(normal(0.03), constant(1.0))),
             ("conv5", start(normal(0.03), constant(1.0))),
+            ("conv6", start(normal(0.03), constant(1.0))), // net 146 has one
             ("fc6", biases(constant(1.0))),
             ("fc7", biases(constant(1.0))),
         ]),
