@@ -1,7 +1,9 @@
 //! What can be typed.
 
+mod reproducing;
 mod using;
 
+pub use reproducing::ReproduceArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
 };
@@ -51,6 +53,9 @@ pub enum Command {
     /// Show one or more runs on one page that needs nothing else
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Run one of the paper's experiments, and write down what comes out
+    #[command(after_help = reproducing::EXAMPLES)]
+    Reproduce(ReproduceArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),

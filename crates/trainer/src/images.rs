@@ -37,6 +37,17 @@ impl Images {
         Ok(Images { train, test, notes, name, statistics, measured: None })
     }
 
+    /// Some training and test images, generated.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn shapes(counts: (u32, u32), side: usize, threads: usize) -> Result<Images> {
+        let options = Options { threads, shapes: counts, ..Options::with_side(side) };
+        let set = data::open("shapes", &options, &|_, _| ())?;
+        let (train, test, name) = (set.train, set.test, "shapes".to_string());
+        Ok(Images { train, test, notes: Vec::new(), name, statistics: None, measured: None })
+    }
+
     /// `count` random images of `classes` classes.
     pub fn fake(count: usize, side: usize, classes: usize) -> Images {
         let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
