@@ -1,8 +1,7 @@
 //! The paper's results on ImageNet: for machines that have it.
 
 use crate::{Arm, Data, Measure, Protocol, Stage, Takes, View};
-use layers::Spec;
-use models::alexnet;
+use models::{alexnet, notebook};
 use std::collections::BTreeMap;
 use train::recipe::Recipe;
 use train::recipes;
@@ -81,7 +80,7 @@ fn arm_2012() -> Arm {
 pub fn pretrain() -> Protocol {
     let larger = Stage {
         name: "larger",
-        spec: six_convolutions(),
+        spec: notebook::six_convolutions(1000),
         recipe: Recipe { epochs: 16, ..by_hand([8, 11, 13, 14, 15, 17]) },
         hold_out: None,
         data: Data::Larger,
@@ -116,17 +115,6 @@ pub fn pretrain() -> Protocol {
             stages: vec![larger, own],
         }],
     }
-}
-
-/// The source's net 146 (`layers-146.cfg`): net 145 with a sixth convolution, over both towers,
-/// before its linear layers.
-fn six_convolutions() -> Spec {
-    let mut spec = alexnet::source(1000);
-    let at = spec.rows.iter().position(|row| matches!(row, layers::Row::Linear(_)));
-    let linear = spec.rows.split_off(at.expect("net 145 has linear layers"));
-    let mut spec = spec.conv("conv6", 256, layers::window(3).pad(1)).relu();
-    spec.rows.extend(linear);
-    Spec { name: "alexnet-146".into(), ..spec }
 }
 
 /// The source's recipe with other epochs: a tenth, a hundredth; conv1 at a thousandth and the
@@ -170,12 +158,5 @@ mod tests {
     #[test]
     fn by_hand_is_the_source_s_way() {
         assert_eq!(by_hand([25, 51, 67, 72, 79, 92]), recipes::source());
-    }
-
-    /// The count that follows from the source's layer file.
-    #[test]
-    fn net_146_has_a_sixth_convolution() {
-        assert_eq!(six_convolutions().parameters(), Ok(61_555_304));
-        assert_eq!(six_convolutions().macs(), Ok(745_640_480));
     }
 }

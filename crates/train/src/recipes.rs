@@ -44,7 +44,8 @@ pub fn find(name: &str) -> Option<Recipe> {
 /// The recipe that belongs to a built-in model; a model of the user's own gets the paper's.
 pub fn default_for(model: &str) -> &'static str {
     match model {
-        "alexnet-source" => "source",
+        "alexnet-source" | "alexnet-half" | "alexnet-146" | "alexnet-147" | "alexnet-148"
+        | "alexnet-150" => "source",
         "caffe" => "caffe",
         "torchvision" => "torchvision",
         "alexnet-64" => "paper-64",
