@@ -1,6 +1,6 @@
 //! The runs of a protocol: ordinary runs in folders of their own, which go on if they were ended.
 
-use super::measured::{Measured, Tested};
+use super::measured::{Measured, Tested, words};
 use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
@@ -101,7 +101,11 @@ impl<'a> Lab<'a> {
             }
             check(&folders[idx], &settings, &stage.spec)?;
             if let Some(measured) = Measured::read(&folders[idx]) {
-                return Ok(Some(Measured { label: arm.label.clone(), ..measured }));
+                let measured = Measured { label: arm.label.clone(), ..measured };
+                return match measured.diverged {
+                    Some(_) => Ok(Some(measured)),
+                    None => self.tested(measured, last, observer),
+                };
             }
             match self.stage(&settings, &stage.spec, &folders[idx], observer) {
                 Ok(false) => return Ok(None),
@@ -115,12 +119,29 @@ impl<'a> Lab<'a> {
                 Err(fault) => return Err(fault),
             }
         }
-        let mut measured = Measured::of(arm, seed, &folders, self.page)?;
-        for &view in self.page.views {
-            let Some((score, _)) = self.test(last, view, observer)? else { return Ok(None) };
+        self.tested(Measured::of(arm, seed, &folders, self.page)?, last, observer)
+    }
+
+    /// Adds what the tests say that the protocol asks for and another that shares the run did not;
+    /// `None` if a signal came before the end.
+    fn tested(
+        &self,
+        mut measured: Measured,
+        run: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Measured>> {
+        let views = self.page.views;
+        for &view in views {
+            if is_tested(&measured, view) {
+                continue;
+            }
+            let Some((score, _)) = self.test(run, view, observer)? else { return Ok(None) };
             measured.tested.push(Tested::of(view, score));
+            measured.write(run)?;
         }
-        measured.write(last)?;
+        let place = |test: &Tested| views.iter().position(|&view| words(view) == test.views);
+        measured.tested.retain(|test| place(test).is_some());
+        measured.tested.sort_by_key(place);
         Ok(Some(measured))
     }
 
@@ -234,6 +255,10 @@ impl<'a> Lab<'a> {
         let average = Predictions::average(&said, &weights);
         Ok(Some(average.map_err(|message| Fault { code: 3, message })?.score()))
     }
+}
+
+fn is_tested(measured: &Measured, view: View) -> bool {
+    measured.tested.iter().any(|test| test.views == words(view))
 }
 
 /// Whether a run has made its last step and left its weights.

@@ -3,6 +3,7 @@
 mod lab;
 mod measured;
 mod page;
+mod spread;
 
 use crate::cli::ReproduceArgs;
 use crate::fault::{Fault, Result};

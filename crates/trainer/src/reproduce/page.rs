@@ -1,6 +1,7 @@
 //! What a protocol came to, as a page, a plot and a file for programs.
 
 use super::measured::{Measured, words};
+use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
 use protocols::{Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
@@ -41,42 +42,13 @@ pub fn line(page: &Protocol, run: &Measured) -> String {
     format!("{}, seed {}: {what} in {}", run.label, run.seed, duration(run.seconds))
 }
 
-/// A mean, and how far single runs are from it (the sample's standard deviation).
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    mean: f64,
-    deviation: Option<f64>,
-    count: usize,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
-        let values: Vec<f64> = values.collect();
-        let count = values.len();
-        let mean = values.iter().sum::<f64>() / count as f64;
-        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-        let deviation = (count > 1).then(|| (squares / (count - 1) as f64).sqrt());
-        (count > 0).then_some(Spread { mean, deviation, count })
-    }
-
-    /// With a unit: `26.10 ± 0.21 %`.
-    fn text(self, scale: f64, unit: &str) -> String {
-        let mean = scale * self.mean;
-        match self.deviation {
-            Some(deviation) => format!("{mean:.2} ± {:.2}{unit}", scale * deviation),
-            None => format!("{mean:.2}{unit}"),
-        }
-    }
-}
-
-fn share(values: impl Iterator<Item = f64>) -> String {
-    Spread::of(values).map_or("–".to_string(), |spread| spread.text(100.0, " %"))
-}
-
 impl Said<'_> {
     /// For programs, and to be kept: everything that was measured.
     pub fn json(&self, runs: &[Measured]) -> String {
-        let together = self.together.map(|score| json!({ "top1_error": score.top1_error, "top5_error": score.top5_error, "loss": score.loss }));
+        let together = self.together.map(|score| {
+            let Score { loss, top1_error, top5_error, .. } = score;
+            json!({ "top1_error": top1_error, "top5_error": top5_error, "loss": loss })
+        });
         let value = json!({
             "protocol": self.page.name,
             "paper": self.page.paper,
@@ -164,63 +136,70 @@ impl Said<'_> {
 
     /// One sentence that sets ours beside theirs.
     fn headline(&self, runs: &[Measured]) -> String {
-        let of = |arm: &str| runs.iter().filter(move |run| run.arm == arm).cloned().collect();
-        let first: Vec<Measured> = of(&self.page.arms[0].name);
         match self.page.measure {
-            Measure::EpochsTo(error) => {
-                let fastest = super::fastest(self.page, runs);
-                let epochs = |group: &str| {
-                    let (arm, _) = fastest.get(group)?;
-                    let runs: Vec<Measured> = of(arm);
-                    Spread::of(runs.iter().filter_map(|run| run.reached))
-                };
-                let groups: Vec<&str> = fastest.keys().copied().collect();
-                let said: Vec<String> = groups
-                    .iter()
-                    .filter_map(|group| Some(format!("{group} {}", epochs(group)?.text(1.0, ""))))
-                    .collect();
-                let ratio = match &groups[..] {
-                    [one, other] => epochs(one)
-                        .zip(epochs(other))
-                        .map(|(one, other)| f64::max(one.mean / other.mean, other.mean / one.mean)),
-                    _ => None,
-                };
-                let ratio =
-                    ratio.map_or(String::new(), |times| format!(", {times:.1} times as many"));
-                format!("epochs to {} training error: {}{ratio}", percent(error), said.join(", "))
-            }
+            _ if runs.is_empty() => "no run is done yet".to_string(),
+            Measure::EpochsTo(error) => self.epochs(runs, error),
             Measure::LeavesChance => {
                 let said = self.page.arms.iter().map(|arm| {
-                    let runs: Vec<Measured> = of(&arm.name);
-                    let left = runs.iter().filter(|run| run.left_chance.is_some()).count();
-                    format!("{}: {left} of {} runs left ln(classes)", arm.label, runs.len())
+                    let runs = || runs.iter().filter(|run| run.arm == arm.name);
+                    let left = runs().filter(|run| run.left_chance.is_some()).count();
+                    format!("{}: {left} of {} runs left ln(classes)", arm.label, runs().count())
                 });
                 said.collect::<Vec<_>>().join("; ")
             }
-            Measure::TestError | Measure::Together => {
-                let errors = first.iter().filter_map(Measured::last_test).map(|t| t.top1_error);
-                let Some(error) = Spread::of(errors) else { return "no run is done yet".into() };
-                let mut text = format!("{} test error", error.text(100.0, " %"));
-                if let Some(asked) = self.page.asked {
-                    let points = 100.0 * (error.mean - asked);
-                    text += &match points <= 0.0 {
-                        true => format!("; at most {} was asked: reached", percent(asked)),
-                        false => format!(
-                            "; at most {} was asked: missed by {points:.2} points",
-                            percent(asked)
-                        ),
-                    };
-                }
-                if let Some(together) = self.together {
-                    text += &format!(
-                        "; all seeds together {} top-1 and {} top-5",
-                        percent(together.top1_error),
-                        percent(together.top5_error)
-                    );
-                }
-                text
-            }
+            Measure::TestError | Measure::Together => self.errors(runs),
         }
+    }
+
+    fn epochs(&self, runs: &[Measured], error: f64) -> String {
+        let fastest = super::fastest(self.page, runs);
+        let epochs: Vec<(&str, Spread)> = fastest
+            .iter()
+            .filter_map(|(group, (arm, _))| {
+                let runs = runs.iter().filter(|run| run.arm == *arm);
+                Some((*group, Spread::of(runs.filter_map(|run| run.reached))?))
+            })
+            .collect();
+        let said: Vec<String> = epochs
+            .iter()
+            .map(|(group, epochs)| format!("{group} {}", epochs.text(1.0, "")))
+            .collect();
+        let said = if said.is_empty() { "no run got there".to_string() } else { said.join(", ") };
+        let ratio = match &epochs[..] {
+            [(_, one), (_, other)] => {
+                let times = f64::max(one.mean / other.mean, other.mean / one.mean);
+                format!(", {times:.1} times as many")
+            }
+            _ => String::new(),
+        };
+        format!("epochs to {} training error: {said}{ratio}", percent(error))
+    }
+
+    fn errors(&self, runs: &[Measured]) -> String {
+        let of_arm = |name: &str| {
+            let tests = runs.iter().filter(|run| run.arm == name).filter_map(Measured::last_test);
+            Spread::of(tests.map(|test| test.top1_error))
+        };
+        let arms = &self.page.arms;
+        let said = arms.iter().filter_map(|arm| {
+            let label = if arms.len() > 1 { format!("{} ", arm.label) } else { String::new() };
+            Some(format!("{label}{}", of_arm(&arm.name)?.text(100.0, " %")))
+        });
+        let mut text = format!("test error {}", said.collect::<Vec<_>>().join(", "));
+        if let (Some(asked), Some(error)) = (self.page.asked, of_arm(&arms[0].name)) {
+            let points = 100.0 * (error.mean - asked);
+            text += &match points <= 0.0 {
+                true => format!("; at most {} was asked: reached", percent(asked)),
+                false => {
+                    format!("; at most {} was asked: missed by {points:.2} points", percent(asked))
+                }
+            };
+        }
+        if let Some(Score { top1_error, top5_error, .. }) = self.together {
+            let (top1, top5) = (percent(top1_error), percent(top5_error));
+            text += &format!("; all seeds together {top1} top-1 and {top5} top-5");
+        }
+        text
     }
 
     /// A row an arm.
@@ -232,8 +211,9 @@ impl Said<'_> {
             Measure::TestError | Measure::Together => "",
         };
         let tests: String = views.iter().map(|view| format!(" test error, {view} |")).collect();
-        let mut text =
-            format!("| | parameters |{own}{tests} training error | seeds | training |\n|---|---:|");
+        let mut text = format!(
+            "| | parameters |{own}{tests} training error | seeds | time a run |\n|---|---:|"
+        );
         text += &"---:|".repeat(views.len() + 3 + usize::from(!own.is_empty()));
         text.push('\n');
         for arm in &self.page.arms {
@@ -370,15 +350,6 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_is_that_of_the_sample() {
-        let spread = Spread::of([1.0, 2.0, 3.0].into_iter()).unwrap();
-        assert_eq!(spread, Spread { mean: 2.0, deviation: Some(1.0), count: 3 });
-        assert_eq!(spread.text(100.0, " %"), "200.00 ± 100.00 %");
-        assert_eq!(Spread::of([0.25].into_iter()).unwrap().text(100.0, " %"), "25.00 %");
-        assert_eq!(Spread::of([].into_iter()), None);
-    }
-
-    #[test]
     fn what_was_asked_is_said_to_be_reached_or_missed() {
         let runs = |errors: [f64; 3]| {
             let numbered = (0..3).zip(errors);
@@ -386,10 +357,13 @@ mod tests {
         };
         let text = page("cifar-80sec", &runs([0.26, 0.265, 0.255]));
         assert!(
-            text.contains("26.00 ± 0.50 % test error; at most 26.50 % was asked: reached"),
+            text.contains("test error 26.00 ± 0.50 %; at most 26.50 % was asked: reached"),
             "{text}"
         );
         assert!(text.contains("* Alone.\n") && !text.contains("Not all runs"), "{text}");
+        let ours = [run("cifar-80sec", 0, 0.25), run("cifar-80sec-apart", 0, 0.26)];
+        let text = page("overlap", &ours);
+        assert!(text.contains("overlapping 25.00 %, 2 x 2, side by side 26.00 %\n"), "{text}");
         let text = page("cifar-80sec", &runs([0.27, 0.275, 0.265])[..2]);
         assert!(text.contains("missed by 0.75 points"), "{text}");
         assert!(text.contains("Not all runs are done"), "{text}");
@@ -407,6 +381,6 @@ mod tests {
         let text = page("fig1", &runs);
         let said = "epochs to 25.00 % training error: ReLU 6.00, tanh 30.00, 5.0 times as many";
         assert!(text.contains(said), "{text}");
-        assert!(text.contains("| tanh, rate 0.004 | 89,578 | > 1 |"), "{text}");
+        assert!(text.contains("| tanh, rate 0.004 | 0 | > 1 |"), "{text}");
     }
 }
