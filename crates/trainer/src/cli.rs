@@ -5,7 +5,8 @@ mod using;
 
 pub use reproducing::ReproduceArgs;
 pub use using::{
-    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
+    ViewsArg,
 };
 
 use crate::doctor::DoctorArgs;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Show one or more runs on one page that needs nothing else
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a network at work on a page of your own: drop an image, see what it makes of it
+    #[command(after_help = using::SERVE_HELP)]
+    Serve(ServeArgs),
     /// Run one of the paper's experiments, and write down what comes out
     #[command(after_help = reproducing::EXAMPLES)]
     Reproduce(ReproduceArgs),
@@ -231,12 +235,22 @@ pub struct DescribeArgs {
     /// Batch for which memory is planned
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch_size: usize,
+    /// Show what crosses between devices, too
+    #[arg(long, value_name = "MODE", requires = "model")]
+    pub parallel: Option<ParallelArg>,
     /// Print the model as TOML
-    #[arg(long, requires = "model")]
+    #[arg(long, requires = "model", conflicts_with = "parallel")]
     pub toml: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a network is spread over devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ParallelArg {
+    /// Two devices, each with one of the network's two towers, as in the paper
+    Towers,
 }
 
 /// `alexnet data`.
