@@ -82,7 +82,7 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
-  alexnet train --data photos --init runs/imagenet --lr 0.001
+  alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
 
@@ -157,8 +157,7 @@ pub struct TrainArgs {
     /// all?
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
-    /// Keep the last of every N training images from learning, and validate on these instead of
-    /// the test images
+    /// Validate on the last of every N training images, and do not learn from them
     #[arg(long, value_name = "N", conflicts_with = "overfit")]
     pub hold_out: Option<usize>,
     /// Begin with what another run learned: its folder, or a file of weights. A last layer for
@@ -168,6 +167,9 @@ pub struct TrainArgs {
     /// Of these layers only; * stands for any run of letters
     #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
     pub init_layers: Vec<String>,
+    /// Leave these layers as they begin; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub freeze: Vec<String>,
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,

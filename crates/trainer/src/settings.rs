@@ -241,6 +241,11 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "overfit", args.overfit.map(whole));
     put(&mut table, "hold_out", args.hold_out.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
+    if !args.freeze.is_empty() {
+        let still = Value::Table(Table::from_iter([("rate".to_string(), Value::from(0.0))]));
+        let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
+        recipe.insert("layers".to_string(), Value::Table(layers.collect()));
+    }
     let mut init = Table::new();
     put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
     let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());

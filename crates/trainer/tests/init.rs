@@ -39,6 +39,19 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     let resumed = ["train", "--resume", &second, "--max-steps", "3", "--progress", "none"];
     expect(0, &resumed);
 
+    // What is frozen is what it was; the rest is not.
+    let third = scratch.path("third");
+    go(0, train(&third, &["--init", &first, "--freeze", "conv*", "--max-steps", "2"]));
+    let tensor = |run: &str, name: &str| {
+        let bytes = fs::read(Path::new(run).join("weights.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor(name).unwrap().data().to_vec()
+    };
+    for name in ["conv1.weight", "conv1.bias"] {
+        assert_eq!(tensor(&first, name), tensor(&third, name));
+    }
+    assert_ne!(tensor(&first, "fc2.weight"), tensor(&third, "fc2.weight"));
+
     let more = ["--init", &first, "--init-layers", "fc9"];
     let said = go(4, train(&scratch.path("c"), &more));
     assert!(said.contains("no layer that fits `fc9`"), "{said}");
