@@ -153,7 +153,7 @@ impl Measured {
         let guess = (classes as f64).ln();
         let low = |&to: &f64| to >= 20.0 && means(curves, to - 20.0, to)[0] <= 0.9 * guess;
         self.left_chance = self.left_chance.or(train().find(low).map(|step| self.steps + step));
-        self.steps += train().last().unwrap_or(0.0);
+        self.steps += curves.train.last().map_or(0.0, |line| line.step);
         self.seconds += curves.validation.last().map_or(0.0, |last| last.seconds);
     }
 
