@@ -119,6 +119,7 @@ fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> 
         train: source.clone(),
         validation: shapes,
         workers: 2,
+        init: None,
         max_steps: None,
         validate_every: 1,
         checkpoints: Policy::default(),
