@@ -9,6 +9,7 @@
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`towers`]: a step on several devices, each with a part of the network
+//! * [`team`]: one device or several, as the loop sees them
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
@@ -71,6 +72,7 @@ pub mod schedule;
 pub mod step;
 mod stop;
 pub mod stuck;
+pub mod team;
 mod tensors;
 pub mod towers;
 pub mod weights;

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::log::LayerNumbers;
-use layers::{Network, Role};
+use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
 
 /// What is seen in a step, and the memory to look with; made once, so that looking allocates
@@ -47,6 +47,38 @@ impl Look {
         let units = units.max().unwrap_or(0);
         let piece = vec![0.0; Self::PIECE.max(units)];
         Look { layers, weights, rectified, piece, alive: vec![false; units] }
+    }
+
+    /// A look that others take, each at a part of a network with these parameters.
+    pub(crate) fn of_layers(entries: &[Parameter]) -> Look {
+        let weights = entries.iter().filter(|entry| entry.role == Role::Weight);
+        let name = |entry: &Parameter| entry.layer().to_string();
+        let layer = |entry| LayerNumbers { name: name(entry), ..LayerNumbers::default() };
+        let layers = weights.map(layer).collect();
+        let (weights, rectified, piece, alive) = (vec![], vec![], vec![], vec![]);
+        Look { layers, weights, rectified, piece, alive }
+    }
+
+    /// What is seen of the whole, from what was seen of its parts.
+    pub(crate) fn put_together(&mut self, parts: &[Vec<LayerNumbers>]) {
+        for layer in &mut self.layers {
+            let of_it = || parts.iter().flatten().filter(|part| part.name == layer.name);
+            let norm = |number: fn(&LayerNumbers) -> f64| {
+                of_it().map(|part| number(part) * number(part)).sum::<f64>().sqrt()
+            };
+            let weight_norm = norm(|part| part.weight_norm);
+            let update_norm = norm(|part| part.update_ratio * part.weight_norm);
+            let dead: Vec<f64> = of_it().filter_map(|part| part.dead_relus).collect();
+            *layer = LayerNumbers {
+                name: layer.name.clone(),
+                weight_norm,
+                gradient_norm: norm(|part| part.gradient_norm),
+                update_ratio: update_norm / weight_norm.max(f64::MIN_POSITIVE),
+                // Towers have equally many units.
+                dead_relus: (!dead.is_empty())
+                    .then(|| dead.iter().sum::<f64>() / dead.len() as f64),
+            };
+        }
     }
 
     /// After the forward pass and before the backward pass, which writes over activations.

@@ -15,7 +15,7 @@ use crate::towers::Link;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
-use layers::{Network, Role};
+use layers::{Network, Parameter, Role};
 use std::path::Path;
 use tensor::{Device, Recording, Slot};
 
@@ -79,10 +79,12 @@ impl Step {
         self.seed = seed;
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
-            let (value, velocity) = checkpoint.parameter(entry)?;
-            self.device.upload(parameters.value(idx), value)?;
+            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let whole = self.link.as_ref().map_or(entry.shape, |link| link.whole_shape(entry));
+            let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
+            self.device.upload(parameters.value(idx), &value[own.clone()])?;
             let slot = parameters.velocity(idx).expect("a network planned for training");
-            self.device.upload(slot, velocity)?;
+            self.device.upload(slot, &velocity[own])?;
         }
         Ok(())
     }
@@ -97,6 +99,30 @@ impl Step {
         for (slot, into) in [(parameters.values, values), (from, velocities)] {
             into.resize(slot.len(), 0.0);
             self.device.download_into(slot, into)?;
+        }
+        Ok(())
+    }
+
+    /// Copies parameters and velocities to where they belong in blocks of the whole network, which
+    /// `entries` lay out.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn snapshot_into(
+        &self,
+        entries: &[Parameter],
+        to: &mut [Vec<f32>; 2],
+    ) -> Result<()> {
+        let parameters = &self.plan.network.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let whole = entries.iter().find(|whole| whole.name == entry.name);
+            let start = whole.expect("the whole has its towers' parameters").start;
+            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let own = start + own.start..start + own.end;
+            let velocity = parameters.velocity(idx).expect("a network planned for training");
+            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut *to) {
+                self.device.download_into(slot, &mut to[own.clone()])?;
+            }
         }
         Ok(())
     }
@@ -120,9 +146,17 @@ impl Step {
     /// # Errors
     /// [`Error::Device`].
     pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
+        self.set_table(|name| recipe.table_row(name, setting))
+    }
+
+    /// Sets the rate, the momentum and the decay of every parameter, by its name.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn set_table(&mut self, row: impl Fn(&str) -> [f32; 3]) -> Result<()> {
         let entries = self.plan.network.parameters.entries.iter();
         self.table.clear();
-        self.table.extend(entries.map(|entry| recipe.table_row(&entry.name, setting)));
+        self.table.extend(entries.map(|entry| row(&entry.name)));
         self.device.upload(self.plan.slots.table, self.table.as_flattened())?;
         Ok(())
     }

@@ -8,6 +8,7 @@ pub use using::{
 
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
+use crate::settings::Parallel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -150,6 +151,9 @@ pub struct TrainArgs {
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
+    /// How the devices of --device share the work
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub parallel: Option<Parallel>,
     /// Print all settings as TOML and stop
     #[arg(long)]
     pub print_config: bool,
@@ -164,7 +168,7 @@ pub struct TrainArgs {
 /// Where to compute.
 #[derive(Debug, Default, Args)]
 pub struct MachineArgs {
-    /// auto, cpu, cuda or cuda:N [default: auto]
+    /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Threads that compute; 0: one for each core [default: 0]

@@ -14,6 +14,7 @@
 mod cli;
 mod datasets;
 mod describe;
+mod devices;
 mod doctor;
 mod fault;
 mod features;

@@ -3,6 +3,7 @@
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
+use clap::ValueEnum;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -22,8 +23,11 @@ pub struct Settings {
     pub data: String,
     /// Names every random draw.
     pub seed: u64,
-    /// auto, cpu, cuda, cuda:N.
+    /// auto, cpu, cuda, cuda:N; several, with commas between them.
     pub device: String,
+    /// How several devices share the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<Parallel>,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -42,6 +46,14 @@ pub struct Settings {
     pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
+}
+
+/// How several devices share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parallel {
+    /// Each has one of the network's towers, as in the paper
+    Towers,
 }
 
 /// A layer of settings and where it was written, for messages.
@@ -146,6 +158,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         data: "shapes".to_string(),
         seed: 0,
         device: "auto".to_string(),
+        parallel: None,
         threads: 0,
         workers: 0,
         max_steps: None,
@@ -207,6 +220,8 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "data", args.data.clone());
     put(&mut table, "seed", args.seed.map(|n| n as i64));
     put(&mut table, "device", args.machine.device.clone());
+    let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
+    put(&mut table, "parallel", parallel);
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

@@ -2,8 +2,9 @@
 
 use crate::cli::TrainArgs;
 use crate::describe::{find_model, grouped};
+use crate::devices::{self, Devices};
 use crate::fault::{Fault, Result};
-use crate::images::{Images, memory_line};
+use crate::images::Images;
 use crate::progress::{self, Reading, duration, percent};
 use crate::settings::{Settings, did_you_mean};
 use crate::{machine, signals};
@@ -39,8 +40,8 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let stop = Stop::new();
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let choice: Choice = settings.device.parse()?;
-    if let Choice::Cuda(_) = choice {
+    let choices = devices::choices(&settings)?;
+    for &choice in choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_))) {
         Device::open(choice, settings.threads)?; // a card that is not there: before data is read
     }
     let mut observer = progress::observer(args.output.progress);
@@ -61,37 +62,39 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         say(&format!("{}: {} classes made {classes}, as the data has", spec.name, spec.classes()?));
     }
     let spec = spec.with_classes(classes)?;
+    let is_resumed = resumed.is_some();
+    let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
     let job = job(&settings, spec, &images, &reading)?;
     if let Some(checkpoint) = &checkpoint {
         job.check(checkpoint, args.lr.is_some())?;
     }
-    let (device, plan) = machine::open(
-        choice,
-        settings.threads,
-        |device| job.plan(device.threads()),
-        train::step::Plan::check, // before anything is written
-        &mut say,
-    )?;
+    // Before anything is written.
+    let devices = Devices::open(&choices, settings.threads, &job, &mut say)?;
     say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
     say(&format!("recipe  {}", recipe_line(&job.recipe)));
     say(&format!("data    {}", images.describe()));
-    say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
-    say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
+    say(&format!("device  {}", devices.describe()));
+    devices.memory(job.recipe.batch).iter().for_each(|line| say(&format!("memory  {line}")));
 
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
-    let is_resumed = resumed.is_some();
     let mut folder = match (resumed, &args.run) {
         (Some(folder), _) => folder,
         (None, Some(path)) => RunFolder::create(path)?,
         (None, None) => RunFolder::create_under(Path::new("runs"), &job.spec.name)?,
     };
     say(&format!("run     {}", folder.path().display()));
-    describe_run(&folder, &settings, &job, machine::environment(&device, images.summary()))?;
+    describe_run(
+        &folder,
+        &settings,
+        &job,
+        machine::environment(&devices.machine(), images.summary()),
+    )?;
 
+    let open = || devices.team(&job.spec);
     let outcome = if is_resumed {
-        job.resume(plan, device, &mut folder, (&mut *observer, &stop), checkpoint)?
+        job.resume_with(open, &mut folder, (&mut *observer, &stop), checkpoint)?
     } else {
-        job.run(plan, device, &mut folder, &mut *observer, &stop)?
+        job.run_with(open, &mut folder, &mut *observer, &stop)?
     };
     drop(observer); // clears the bar
     tell(&outcome, folder.path(), args.output.json);

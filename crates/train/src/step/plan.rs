@@ -119,6 +119,9 @@ impl Plan {
         device.check_room(self.bytes)?;
         match self.network.d_output {
             None => device.rehearse(|device| self.test(device))?,
+            Some(_) if self.network.is_tower() => {
+                device.rehearse(|d| self.alone_forth_and_back(d))?
+            }
             Some(_) => device.rehearse(|device| {
                 self.forward(device)?;
                 self.backward(device)
