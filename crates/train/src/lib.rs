@@ -9,6 +9,7 @@
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`towers`]: a step on several devices, each with a part of the network
+//! * [`replicas`]: a step on several devices, each with a part of every batch
 //! * [`team`]: one device or several, as the loop sees them
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
@@ -67,6 +68,7 @@ pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod recipes;
+pub mod replicas;
 pub mod run;
 pub mod schedule;
 pub mod step;

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::log::LayerNumbers;
+use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
 
@@ -104,20 +105,30 @@ impl Look {
         Ok(())
     }
 
-    /// After the update.
-    pub(crate) fn after_update(&mut self, device: &Device, network: &Network) -> Result<()> {
+    /// After the update. The gradient and the update of each parameter are looked at as far as
+    /// they are here, in `own`.
+    pub(crate) fn after_update(
+        &mut self,
+        device: &Device,
+        network: &Network,
+        own: &[Segment],
+    ) -> Result<()> {
         let parameters = &network.parameters;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
-            let mut norm = |slot: Option<Slot>| -> Result<f64> {
+            let Segment { start, len } = own[idx];
+            let here = |block: Option<Slot>| {
+                block.expect("planned to train").part(start, Shape::from([len]))
+            };
+            let mut norm = |slot: Slot| -> Result<f64> {
                 let mut sum = 0.0;
-                in_pieces(device, slot.expect("planned to train"), &mut self.piece, |piece| {
+                in_pieces(device, slot, &mut self.piece, |piece| {
                     sum += squares(piece);
                 })?;
                 Ok(sum.sqrt())
             };
-            numbers.weight_norm = norm(Some(parameters.value(idx)))?;
-            numbers.gradient_norm = norm(parameters.gradient(idx))?;
-            let update = norm(parameters.velocity(idx))?; // the rate stays inside the velocity
+            numbers.weight_norm = norm(parameters.value(idx))?;
+            numbers.gradient_norm = norm(here(parameters.gradients))?;
+            let update = norm(here(parameters.velocities))?; // the rate stays inside the velocity
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }
         Ok(())

@@ -66,6 +66,7 @@ pub fn paper() -> Recipe {
     Recipe {
         base: "paper".into(),
         batch: 128,
+        shards: 1,
         epochs: 90,
         rate: 0.01,
         momentum: 0.9,

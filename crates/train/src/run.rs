@@ -7,6 +7,7 @@ use crate::folder::{RunFolder, State, Status};
 use crate::metrics::Score;
 use crate::observe::Observer;
 use crate::recipe::{Mean, Recipe};
+use crate::replicas::Cut;
 use crate::step::Plan;
 use crate::team::Team;
 use crate::weights::{About, Values, Weights};
@@ -76,14 +77,33 @@ impl Job {
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
     pub fn plan(&self, threads: usize) -> Result<Plan> {
-        Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, threads)
+        match self.recipe.shards {
+            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, threads),
+            _ => self.plan_replica((0, 1), threads),
+        }
+    }
+
+    /// Lays the network out for one rank of a world that shares every batch, on a device with
+    /// `threads` threads.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
+    /// evenly.
+    pub fn plan_replica(&self, of: (usize, usize), threads: usize) -> Result<Plan> {
+        let Recipe { batch, shards, .. } = self.recipe;
+        let cut = Cut::new(batch, shards, of)?;
+        Plan::of_replica(&self.spec, batch, cut, self.input()?, threads)
     }
 
     /// Lays out each of the network's `towers` on a device with its number of threads.
     ///
     /// # Errors
-    /// As [`plan`](Self::plan).
+    /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
     pub fn plan_towers(&self, towers: &Towers, threads: &[usize]) -> Result<Vec<Plan>> {
+        if self.recipe.shards > 1 {
+            let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
+            return Err(Error::Recipe(told.to_string()));
+        }
         towers::plan(towers, self.recipe.batch, Mode::Train, self.input()?, threads)
     }
 

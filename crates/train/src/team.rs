@@ -2,7 +2,7 @@
 //!
 //! A [`Team`] takes the commands that a [`Step`] takes. One device carries them out where it is
 //! asked, at no cost. Several pass each command on to their threads, which talk to each other as
-//! [`towers`](crate::towers) say, and gather what they answer. Weights go in and out as the whole
+//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer. Weights go in and out as the whole
 //! network's, so that neither a checkpoint nor the loop knows how many devices there were.
 
 mod crew;
@@ -52,6 +52,15 @@ impl Team {
         let mode = layers::Mode::Infer;
         let whole = layers::Network::plan(whole, 1, mode, &mut planner, 1)?.parameters.entries;
         Ok(Team::Crew(Crew::start(whole, towers, patience)))
+    }
+
+    /// Replicas, each on a thread of its own from now on; else as [`of_towers`](Self::of_towers).
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn of_replicas(replicas: Vec<Step>, patience: Duration) -> Team {
+        let entries = replicas[0].network().parameters.entries.clone();
+        Team::Crew(Crew::start(entries, replicas, patience))
     }
 
     /// Runs `work` where the threads of a single device are; several have theirs.

@@ -1,7 +1,7 @@
-//! A run on several devices is the run on one: its losses, its checkpoints, its weights.
+//! A run on several devices, in towers or with a part of every batch each, is the run on one: its losses, its checkpoints, its weights.
 
 use data::{Shapes, Statistics};
-use layers::{Lrn, Spec, towers, window};
+use layers::{Lrn, Row, Spec, towers, window};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,15 +24,17 @@ const STEPS: u64 = 50;
 enum On {
     OneDevice,
     Towers,
+    Replicas(usize),
 }
 
 /// 13 batches an epoch, the last of them short; dropout, and everything drawn.
-fn job() -> Job {
+fn job(shards: usize) -> Job {
     let images = Arc::new(Shapes::train(Shapes::SEED, 18, 100));
     let augment = Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE };
     let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
     let recipe = Recipe {
         batch: 8,
+        shards,
         epochs: 1000,
         rate: 1e-5,
         augment,
@@ -70,6 +72,13 @@ fn job() -> Job {
 fn team(job: &Job, on: On) -> Result<Team> {
     match on {
         On::OneDevice => Ok(job.plan(1)?.open(Device::cpu(1))?.into()),
+        On::Replicas(world) => {
+            let plan = |rank| job.plan_replica((rank, world), 1 + rank % 2);
+            let plans = (0..world).map(plan).collect::<Result<_>>()?;
+            let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
+            let patience = Duration::from_secs(20);
+            Ok(Team::of_replicas(train::replicas::open(plans, devices, patience)?, patience))
+        }
         On::Towers => {
             let towers = towers::split(&job.spec, 2).unwrap();
             let plans = job.plan_towers(&towers, &[1, 2])?;
@@ -110,10 +119,10 @@ impl Observer for StopsAfter {
 }
 
 /// Begins a run, or goes on with it, until some step.
-fn go(path: &Path, on: On, until: u64) -> Outcome {
-    let (job, stop) = (job(), Stop::new());
+fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
+    let stop = Stop::new();
     let mut observer = StopsAfter(until, stop.clone());
-    let open = || team(&job, on);
+    let open = || team(job, on);
     if !path.exists() {
         let mut folder = RunFolder::create(path).unwrap();
         return job.run_with(open, &mut folder, &mut observer, &stop).unwrap();
@@ -136,17 +145,18 @@ fn bits(run: &Path) -> (Vec<u8>, Vec<Value>) {
     (fs::read(run.join("weights.safetensors")).unwrap(), lines)
 }
 
+fn losses(lines: &[Value]) -> Vec<f64> {
+    let steps = lines.iter().filter(|line| line["kind"] == "train");
+    steps.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
 #[test]
 fn towers_train_and_go_on_to_the_bits_of_one_device() {
     let whole = Scratch::new("whole");
-    go(&whole.0, On::OneDevice, STEPS);
+    let job = job(1);
+    go(&job, &whole.0, On::OneDevice, STEPS);
     let expected = bits(&whole.0);
-    let losses: Vec<f64> = expected
-        .1
-        .iter()
-        .filter(|line| line["kind"] == "train")
-        .filter_map(|line| line["loss"].as_f64())
-        .collect();
+    let losses = losses(&expected.1);
     assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
     let validations = expected.1.iter().filter(|line| line["kind"] == "validation").count();
     assert!(validations >= 3, "{validations}");
@@ -156,8 +166,58 @@ fn towers_train_and_go_on_to_the_bits_of_one_device() {
         [("towers", [Towers; 2]), ("there", [OneDevice, Towers]), ("back", [Towers, OneDevice])];
     for (name, [first, then]) in ways {
         let run = Scratch::new(name);
-        assert_eq!(go(&run.0, first, 17).steps, 17);
-        assert_eq!(go(&run.0, then, STEPS).resumed_at, 17);
+        assert_eq!(go(&job, &run.0, first, 17).steps, 17);
+        assert_eq!(go(&job, &run.0, then, STEPS).resumed_at, 17);
         assert!(bits(&run.0) == expected, "{name}");
     }
+}
+
+#[test]
+fn one_two_and_four_replicas_come_to_the_same_bits() {
+    let (whole, job) = (Scratch::new("shards"), job(4));
+    go(&job, &whole.0, On::OneDevice, STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    for world in [2, 4] {
+        let run = Scratch::new("replicas");
+        go(&job, &run.0, On::Replicas(world), STEPS);
+        assert!(bits(&run.0) == expected, "{world} replicas");
+    }
+    // On four, on one, on two.
+    let run = Scratch::new("more-or-fewer");
+    go(&job, &run.0, On::Replicas(4), 11);
+    go(&job, &run.0, On::OneDevice, 30);
+    assert_eq!(go(&job, &run.0, On::Replicas(2), STEPS).resumed_at, 30);
+    assert!(bits(&run.0) == expected);
+}
+
+/// Where nothing is drawn batch by batch, shards differ from the whole in the sums' order alone.
+#[test]
+fn shards_learn_what_the_whole_batch_does() {
+    let losses = [1, 2, 8].map(|shards| {
+        let mut job = Job { max_steps: Some(20), ..job(shards) };
+        job.spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
+        let run = Scratch::new("sums");
+        go(&job, &run.0, On::OneDevice, 20);
+        losses(&bits(&run.0).1)
+    });
+    for (step, whole) in losses[0].iter().enumerate() {
+        for cut in [losses[1][step], losses[2][step]] {
+            assert!((cut - whole).abs() < 1e-4 * whole, "step {step}: {whole}, cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused() {
+    let told = |shards, world| match job(shards).plan_replica((0, world), 1) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{shards} shards among {world}"),
+    };
+    assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
+    assert!(told(16, 2).contains("--batch-size 16"));
+    let towers = towers::split(&job(1).spec, 2).unwrap();
+    let error = job(2).plan_towers(&towers, &[1, 1]).unwrap_err().to_string();
+    assert!(error.contains("towers see whole batches"), "{error}");
 }

@@ -151,9 +151,17 @@ pub struct TrainArgs {
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
-    /// How the devices of --device share the work
+    /// How the devices of --device share the work: --device cpu,cpu --parallel data
     #[arg(long, value_enum, value_name = "MODE")]
     pub parallel: Option<Parallel>,
+    /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
+    /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
+    /// --parallel data, else 1]
+    #[arg(long, value_name = "N")]
+    pub micro_shards: Option<usize>,
+    /// Multiply the learning rate by --batch-size over the recipe's own batch
+    #[arg(long, conflicts_with_all = ["lr", "resume"])]
+    pub scale_lr: bool,
     /// Print all settings as TOML and stop
     #[arg(long)]
     pub print_config: bool,

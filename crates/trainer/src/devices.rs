@@ -15,7 +15,13 @@ use train::team::Team;
 /// Devices with what each is to do, before any memory is taken.
 pub struct Devices {
     members: Vec<(Device, Plan)>,
-    towers: Option<Towers>,
+    how: How,
+}
+
+enum How {
+    Alone,
+    Towers(Towers),
+    Replicas,
 }
 
 /// The paper's two cards.
@@ -30,7 +36,7 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     let choices: Vec<Choice> = named.collect::<tensor::Result<_>>()?;
     if choices.len() > 1 && settings.parallel.is_none() {
         return Err(Fault::usage(format!(
-            "--device {}: say how these share the work, with --parallel towers",
+            "--device {}: say how these share the work, with --parallel towers or data",
             settings.device
         )));
     }
@@ -69,6 +75,22 @@ pub fn settle(
     Ok(spec)
 }
 
+/// Each device's plan.
+fn plan(parallel: Option<Parallel>, job: &Job, threads: &[usize]) -> Result<(Vec<Plan>, How)> {
+    let world = threads.len();
+    match parallel {
+        Some(Parallel::Data) => {
+            let each = threads.iter().enumerate();
+            let plans = each.map(|(rank, &threads)| job.plan_replica((rank, world), threads));
+            Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
+        }
+        Some(Parallel::Towers) | None => {
+            let towers = towers::split(&job.spec, world)?;
+            Ok((job.plan_towers(&towers, threads)?, How::Towers(towers)))
+        }
+    }
+}
+
 impl Devices {
     /// Opens the devices, plans on each and finds out whether it can do its part.
     ///
@@ -76,21 +98,20 @@ impl Devices {
     /// Exit codes 1, 2 and 6.
     pub fn open(
         choices: &[Choice],
-        threads: usize,
+        settings: &Settings,
         job: &Job,
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         if let [choice] = choices {
             let plan = |device: &Device| job.plan(device.threads());
-            let (device, plan) = machine::open(*choice, threads, plan, Plan::check, say)?;
-            return Ok(Devices { members: vec![(device, plan)], towers: None });
+            let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
+            return Ok(Devices { members: vec![(device, plan)], how: How::Alone });
         }
-        let towers = towers::split(&job.spec, choices.len())?;
-        let each = machine::share_threads(threads, choices);
+        let each = machine::share_threads(settings.threads, choices);
+        let (plans, how) = plan(settings.parallel, job, &each)?;
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
-        let plans = job.plan_towers(&towers, &each)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
         for (device, plan) in &mut members {
             plan.check(device)?;
@@ -99,7 +120,7 @@ impl Devices {
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices { members, towers: Some(towers) })
+        Ok(Devices { members, how })
     }
 
     /// `cpu, 2 threads`; several have a number each.
@@ -114,7 +135,11 @@ impl Devices {
             members => {
                 let each = members.iter().enumerate();
                 let each = each.map(|(rank, (device, _))| format!("{rank}: {}", one(device)));
-                format!("{} (towers)", each.collect::<Vec<_>>().join("; "))
+                let how = match self.how {
+                    How::Alone | How::Replicas => "data",
+                    How::Towers(_) => "towers",
+                };
+                format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
             }
         }
     }
@@ -138,13 +163,17 @@ impl Devices {
     /// [`train::Error::Device`].
     pub fn team(self, whole: &Spec) -> train::Result<Team> {
         let (devices, plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
-        match self.towers {
-            None => {
+        match self.how {
+            How::Alone => {
                 let opened = plans.into_iter().zip(devices).map(|(plan, device)| plan.open(device));
                 let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
                 Ok(opened.remove(0).into())
             }
-            Some(towers) => {
+            How::Replicas => {
+                let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
+                Ok(Team::of_replicas(steps, Local::PATIENCE))
+            }
+            How::Towers(towers) => {
                 let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
                 Team::of_towers(whole, steps, Local::PATIENCE)
             }

@@ -13,6 +13,9 @@ use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
 
+/// Micro-shards of a batch under `--parallel data`: as many devices can share it.
+const SHARDS: i64 = 8;
+
 /// Every setting of a run; saved in its folder as `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +57,8 @@ pub struct Settings {
 pub enum Parallel {
     /// Each has one of the network's towers, as in the paper
     Towers,
+    /// Each has the whole network and a part of every batch
+    Data,
 }
 
 /// A layer of settings and where it was written, for messages.
@@ -80,6 +85,12 @@ impl Settings {
         let recipe = last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let mut table = defaults(model, find_recipe(&recipe)?);
+        let written = table["recipe"]["batch"].as_integer();
+        if last_text(&layers, &["parallel"]).as_deref() == Some("data") && args.resume.is_none() {
+            let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
+            let defaults = defaults.expect("settings have a recipe");
+            defaults.insert("shards".to_string(), Value::from(SHARDS)); // weaker than what is typed
+        }
         let mut settings = None;
         for layer in layers {
             merge(&mut table, layer.table);
@@ -87,7 +98,10 @@ impl Settings {
             let parsed = Settings::deserialize(Value::Table(table.clone()));
             settings = Some(parsed.map_err(|error| explain(&error.to_string(), &layer.origin))?);
         }
-        let settings = settings.expect("the flags are always a layer");
+        let mut settings: Settings = settings.expect("the flags are always a layer");
+        if args.scale_lr && args.resume.is_none() {
+            settings.recipe.rate *= settings.recipe.batch as f64 / written.unwrap_or(1) as f64;
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -215,6 +229,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "base", args.recipe.clone());
     put(&mut recipe, "epochs", args.epochs);
     put(&mut recipe, "batch", args.batch_size.map(whole));
+    put(&mut recipe, "shards", args.micro_shards.map(whole));
     put(&mut recipe, "rate", args.lr);
     put(&mut table, "model", args.model.clone());
     put(&mut table, "data", args.data.clone());

@@ -69,7 +69,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         job.check(checkpoint, args.lr.is_some())?;
     }
     // Before anything is written.
-    let devices = Devices::open(&choices, settings.threads, &job, &mut say)?;
+    let devices = Devices::open(&choices, &settings, &job, &mut say)?;
     say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
     say(&format!("recipe  {}", recipe_line(&job.recipe)));
     say(&format!("data    {}", images.describe()));

@@ -90,3 +90,31 @@ fn what_cannot_be_shared_is_refused() {
     assert!(message.contains("this network has not 3 towers"), "{message}");
     assert!(!Path::new(&run).exists());
 }
+
+#[test]
+fn replicas_come_to_the_bits_of_one_device() {
+    let scratch = scratch("data");
+    let model = scratch.path("net.toml");
+    let run = |name: &str, device: &str, steps: &str| {
+        let path = scratch.path(name);
+        let more = ["--parallel", "data", "--device", device, "--max-steps", steps];
+        expect(0, &[&train(&model, &path, &more)[..], &["--micro-shards", "4"]].concat());
+        path
+    };
+    let one = run("one", "cpu", "50");
+    let config = fs::read_to_string(Path::new(&one).join("config.toml")).unwrap();
+    assert!(config.contains("shards = 4") && config.contains(r#"parallel = "data""#), "{config}");
+    let two = run("two", "cpu,cpu", "50");
+    assert!(weights(&two) == weights(&one));
+    let four = run("four", "cpu,cpu,cpu,cpu", "20");
+    let more = ["--device", "cpu,cpu", "--max-steps", "50", "--progress", "none"];
+    expect(0, &[&["train", "--resume", &four][..], &more].concat());
+    assert!(weights(&four) == weights(&one));
+
+    let (_, stderr) = expect(2, &["train", "--resume", &four, "--micro-shards", "2"]);
+    assert!(stderr.contains("recipe.shards: was 4, now 2"), "{stderr}");
+    let run = scratch.path("three");
+    let more = ["--parallel", "data", "--device", "cpu,cpu,cpu"];
+    let (_, stderr) = expect(2, &train(&model, &run, &more));
+    assert!(stderr.contains("3 ranks cannot share 8 micro-shards evenly"), "{stderr}");
+}

@@ -25,6 +25,8 @@ pub struct Crew {
     patience: Duration,
     images: usize,
     classes: usize,
+    /// Each device sees a part of the batch.
+    shared: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,9 @@ impl Crew {
 
     /// Starts a thread for each step. Of what they answer, the first speaks for all.
     pub(super) fn start(entries: Vec<Parameter>, steps: Vec<Step>, patience: Duration) -> Crew {
-        let (images, classes) = (steps[0].images(), steps[0].classes());
+        let shared = steps[0].is_replica();
+        let images = steps[0].images() * if shared { steps.len() } else { 1 };
+        let classes = steps[0].classes();
         let (answer, answers) = sync_channel(2 * steps.len());
         let batch = Arc::new(RwLock::new(Batch::default()));
         let start = |(rank, step): (usize, Step)| {
@@ -54,7 +58,7 @@ impl Crew {
         };
         let threads = steps.into_iter().enumerate().map(start).collect();
         let entries = Arc::new(entries);
-        Crew { threads, answers, batch, entries, patience, images, classes }
+        Crew { threads, answers, batch, entries, patience, images, classes, shared }
     }
 
     pub(super) fn entries(&self) -> &[Parameter] {
@@ -90,17 +94,24 @@ impl Crew {
             lock(&to)[member.rank] = member.layers().to_vec();
             Ok(())
         })?;
-        look.put_together(&lock(&seen));
+        let parts = if self.shared { 1 } else { self.threads.len() }; // replicas all have seen all
+        look.put_together(&lock(&seen)[..parts]);
         Ok(tally)
     }
 
     /// The probabilities of the last tested images, from whoever has the classifier.
     pub(super) fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
         let room = Arc::new(Mutex::new(vec![0.0; into.len()]));
-        let to = Arc::clone(&room);
-        self.each(move |member| match member.rank {
-            0 => member.step.probabilities(&mut lock(&to)),
-            _ => Ok(()),
+        let (to, each) = (Arc::clone(&room), self.images * self.classes / self.threads.len());
+        let own = if self.shared { each } else { into.len() };
+        self.each(move |member| {
+            let first = member.rank * own;
+            let mut room = lock(&to);
+            let last = room.len().min(first + own);
+            match first < last {
+                true => member.step.probabilities(&mut room[first..last]),
+                false => Ok(()),
+            }
         })?;
         into.copy_from_slice(&lock(&room));
         Ok(())
@@ -113,7 +124,7 @@ impl Crew {
         blocks.iter_mut().for_each(|block| block.resize(last, 0.0));
         let (room, entries) = (Arc::new(Mutex::new(blocks)), Arc::clone(&self.entries));
         let to = Arc::clone(&room);
-        let done = self.each(move |member| member.step.snapshot_into(&entries, &mut lock(&to)));
+        let done = self.each(move |member| member.step.snapshot_into(&entries, &to));
         [*values, *v] = std::mem::take(&mut *lock(&room));
         done
     }
