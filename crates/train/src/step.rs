@@ -9,6 +9,7 @@ pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
 use crate::checkpoint::Checkpoint;
+use crate::init::Init;
 use crate::look::Look;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -67,6 +68,25 @@ impl Step {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
         }
         Ok(())
+    }
+
+    /// Takes some parameters over from another run, after [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if they are not this network's; [`Error::Device`].
+    pub fn inherit(&mut self, init: &Init) -> Result<()> {
+        let parameters = &self.plan.network.parameters;
+        let all = |entry: &Parameter| 0..entry.len();
+        init.upload(&mut self.device, parameters, &parameters.entries, all)
+    }
+
+    /// As [`inherit`](Self::inherit), of a network with the parameters `whole`, which may be shared
+    /// among towers.
+    pub(crate) fn inherit_share(&mut self, init: &Init, whole: &[Parameter]) -> Result<()> {
+        let link = &self.link;
+        let share =
+            |entry: &Parameter| link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+        init.upload(&mut self.device, &self.plan.network.parameters, whole, share)
     }
 
     /// Takes trained parameters instead.

@@ -2,8 +2,9 @@
 //!
 //! A [`Team`] takes the commands that a [`Step`] takes. One device carries them out where it is
 //! asked, at no cost. Several pass each command on to their threads, which talk to each other as
-//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer. Weights go in and out as the whole
-//! network's, so that neither a checkpoint nor the loop knows how many devices there were.
+//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer.
+//! Weights go in and out as the whole network's, so that neither a checkpoint nor the loop knows
+//! how many devices there were.
 
 mod crew;
 mod member;
@@ -12,6 +13,7 @@ mod tests;
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::Examinee;
+use crate::init::Init;
 use crate::look::Look;
 use crate::metrics::Tally;
 use crate::recipe::Recipe;
@@ -48,10 +50,7 @@ impl Team {
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if `whole` is no network.
     pub fn of_towers(whole: &Spec, towers: Vec<Step>, patience: Duration) -> Result<Team> {
-        let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
-        let mode = layers::Mode::Infer;
-        let whole = layers::Network::plan(whole, 1, mode, &mut planner, 1)?.parameters.entries;
-        Ok(Team::Crew(Crew::start(whole, towers, patience)))
+        Ok(Team::Crew(Crew::start(entries_of(whole)?, towers, patience)))
     }
 
     /// Replicas, each on a thread of its own from now on; else as [`of_towers`](Self::of_towers).
@@ -86,10 +85,24 @@ impl Team {
         }
     }
 
+    /// As [`Step::inherit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inherit(&mut self, init: &Arc<Init>) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.inherit(init),
+            Team::Crew(crew) => {
+                let (init, whole) = (Arc::clone(init), crew.entries().to_vec());
+                crew.each(move |member| member.step.inherit_share(&init, &whole))
+            }
+        }
+    }
+
     /// Takes parameters and velocities as a checkpoint has them.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if they are not this network's; [`Error::Device`](crate::Error::Device).
+    /// [`Error::Checkpoint`] if they are not this network's; [`Error::Device`].
     pub(crate) fn restore(&mut self, checkpoint: &Arc<Checkpoint>, seed: u64) -> Result<()> {
         match self {
             Team::Alone(step) => step.restore(checkpoint, seed),
@@ -100,8 +113,8 @@ impl Team {
         }
     }
 
-    /// Copies all parameters and velocities, each as one block, laid out as [`entries`](Self::entries)
-    /// say.
+    /// Copies all parameters and velocities, each as one block, laid out as
+    /// [`entries`](Self::entries) say.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
@@ -216,6 +229,16 @@ impl Examinee for Team {
             Team::Crew(crew) => crew.probabilities(into),
         }
     }
+}
+
+/// A network's parameters, laid out as in a snapshot of it.
+///
+/// # Errors
+/// [`Error::Network`] if it is no network.
+pub fn entries_of(spec: &Spec) -> Result<Vec<Parameter>> {
+    let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
+    let network = layers::Network::plan(spec, 1, layers::Mode::Infer, &mut planner, 1)?;
+    Ok(network.parameters.entries)
 }
 
 /// Of two errors of one run, the one that made the other: a device that fails makes the others say

@@ -1,4 +1,5 @@
-//! A run on several devices, in towers or with a part of every batch each, is the run on one: its losses, its checkpoints, its weights.
+//! A run on several devices, in towers or with a part of every batch each, is the run on one: its
+//! losses, its checkpoints, its weights.
 
 use data::{Shapes, Statistics};
 use layers::{Lrn, Row, Spec, towers, window};
@@ -63,6 +64,7 @@ fn job(shards: usize) -> Job {
         train: images,
         validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
         workers: 1,
+        init: None,
         max_steps: Some(STEPS),
         validate_every: 1,
         checkpoints: Policy::default(),

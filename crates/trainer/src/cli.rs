@@ -1,9 +1,14 @@
 //! What can be typed.
 
+mod machine;
+mod reproducing;
 mod using;
 
+pub use machine::{MachineArgs, OutputArgs, ProgressKind};
+pub use reproducing::ReproduceArgs;
 pub use using::{
-    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
+    ViewsArg,
 };
 
 use crate::doctor::DoctorArgs;
@@ -52,6 +57,12 @@ pub enum Command {
     /// Show one or more runs on one page that needs nothing else
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a network at work on a page of your own: drop an image, see what it makes of it
+    #[command(after_help = using::SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Run one of the paper's experiments, and write down what comes out
+    #[command(after_help = reproducing::EXAMPLES)]
+    Reproduce(ReproduceArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
@@ -74,6 +85,7 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
 
@@ -148,6 +160,19 @@ pub struct TrainArgs {
     /// all?
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
+    /// Validate on the last of every N training images, and do not learn from them
+    #[arg(long, value_name = "N", conflicts_with = "overfit")]
+    pub hold_out: Option<usize>,
+    /// Begin with what another run learned: its folder, or a file of weights. A last layer for
+    /// another number of classes starts anew
+    #[arg(long, value_name = "RUN|FILE")]
+    pub init: Option<PathBuf>,
+    /// Of these layers only; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
+    pub init_layers: Vec<String>,
+    /// Leave these layers as they begin; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub freeze: Vec<String>,
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
@@ -171,47 +196,6 @@ pub struct TrainArgs {
     /// What to show.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// Where to compute.
-#[derive(Debug, Default, Args)]
-pub struct MachineArgs {
-    /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Threads that compute; 0: one for each core [default: 0]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Threads that decode images; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-}
-
-/// What to show.
-#[derive(Debug, Default, Args)]
-pub struct OutputArgs {
-    /// How progress is shown (on stderr; json: on stdout)
-    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
-    /// End with one line of JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressKind {
-    /// A bar on a terminal, lines elsewhere
-    #[default]
-    Auto,
-    /// One line, redrawn
-    Bar,
-    /// A line every few seconds
-    Plain,
-    /// A line of JSON every few seconds
-    Json,
-    /// Nothing
-    None,
 }
 
 /// `alexnet describe`.

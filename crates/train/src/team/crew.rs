@@ -155,7 +155,7 @@ impl Crew {
     fn order(&mut self, order: impl Fn() -> Order) -> Result<Tally> {
         for (rank, thread) in self.threads.iter_mut().enumerate() {
             let orders = thread.orders.as_ref();
-            if !orders.is_some_and(|orders| orders.send(order()).is_ok()) {
+            if orders.is_none_or(|orders| orders.send(order()).is_err()) {
                 return Err(lost(rank, Fate::Left)); // it has failed before, and that was told
             }
             thread.is_idle = false;

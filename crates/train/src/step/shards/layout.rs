@@ -104,7 +104,8 @@ fn buckets(network: &Network, cut: Cut) -> Vec<Bucket> {
         if end - first.start < BUCKET && first.start > 0 {
             continue;
         }
-        let mut runs = vec![first.start..end];
+        let mut runs = Vec::with_capacity(1 + cut.rounds());
+        runs.push(first.start..end);
         for round in 0..cut.rounds() {
             let run = runs[round].clone();
             let middle = run.start + run.len() / LINE / 2 * LINE;
