@@ -67,6 +67,7 @@ impl Step {
         if let Some(velocities) = parameters.velocities {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
         }
+        self.plan.network.prepare(&mut self.device)?;
         Ok(())
     }
 
@@ -94,7 +95,9 @@ impl Step {
     /// # Errors
     /// [`Error::Weights`] naming `path` if they are not this network's.
     pub fn upload_weights(&mut self, weights: &Weights, path: &Path) -> Result<()> {
-        weights.upload(&mut self.device, &self.plan.network.parameters, path)
+        weights.upload(&mut self.device, &self.plan.network.parameters, path)?;
+        self.plan.network.prepare(&mut self.device)?;
+        Ok(())
     }
 
     /// Takes parameters and velocities as a checkpoint has them.

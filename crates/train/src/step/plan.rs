@@ -212,8 +212,11 @@ impl Plan {
 
     /// Images to probabilities and the tally.
     pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
+        // In training, weights change from one test to the next.
+        let trains = self.network.d_output.is_some();
+        let phase = if trains { Phase::Test } else { Phase::Infer };
         self.preprocess(device)?;
-        self.network.forward(device, Phase::Test)?;
+        self.network.forward(device, phase)?;
         self.probabilities(device)
     }
 
