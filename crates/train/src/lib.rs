@@ -9,12 +9,15 @@
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`towers`]: a step on several devices, each with a part of the network
+//! * [`replicas`]: a step on several devices, each with a part of every batch
+//! * [`team`]: one device or several, as the loop sees them
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
+//! * [`init`]: parameters taken over from another run
 //! * [`look`], [`stuck`]: norms, dead units; a loss that stays at chance
 //! * [`Error`]: what can go wrong
 //!
@@ -34,6 +37,7 @@
 //!     train: images.clone(),
 //!     validation: images,
 //!     workers: 1,
+//!     init: None,
 //!     max_steps: None,
 //!     validate_every: 1,
 //!     checkpoints: train::checkpoint::Policy::default(),
@@ -58,6 +62,7 @@ mod error;
 pub mod evaluate;
 mod finite;
 pub mod folder;
+pub mod init;
 mod log;
 pub mod look;
 pub mod metrics;
@@ -66,11 +71,13 @@ pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod recipes;
+pub mod replicas;
 pub mod run;
 pub mod schedule;
 pub mod step;
 mod stop;
 pub mod stuck;
+pub mod team;
 mod tensors;
 pub mod towers;
 pub mod weights;

@@ -17,8 +17,17 @@ pub struct Recipe {
     pub base: String,
     /// Images a step.
     pub batch: usize,
+    /// Micro-shards that a batch is cut into, whose gradients are added up pairwise: a power of
+    /// two. Devices that train in parallel share them; one makes one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: usize,
     /// Passes over the training set.
     pub epochs: u32,
+    /// End after the first validation before which the training error was at most this, if that is
+    /// sooner: the share of images not recognised since the validation before, each as the network
+    /// was when it saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
     /// The learning rate that the schedule multiplies.
     pub rate: f64,
     /// How much of the last update goes into the next.
@@ -36,6 +45,14 @@ pub struct Recipe {
     /// What layers differ in, by name; `*` stands for any run of letters. Where several names fit a
     /// layer, the one with more letters decides, field by field.
     pub layers: BTreeMap<String, Layer>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(shards: &usize) -> bool {
+    *shards == 1
 }
 
 /// How biases differ from weights.

@@ -1,7 +1,11 @@
 //! What can be typed.
 
+mod machine;
+mod reproducing;
 mod using;
 
+pub use machine::{MachineArgs, OutputArgs, ProgressKind};
+pub use reproducing::ReproduceArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
@@ -9,6 +13,7 @@ pub use using::{
 
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
+use crate::settings::Parallel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -55,6 +60,9 @@ pub enum Command {
     /// Show a network at work on a page of your own: drop an image, see what it makes of it
     #[command(after_help = using::SERVE_HELP)]
     Serve(ServeArgs),
+    /// Run one of the paper's experiments, and write down what comes out
+    #[command(after_help = reproducing::EXAMPLES)]
+    Reproduce(ReproduceArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
@@ -77,6 +85,7 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
 
@@ -151,9 +160,33 @@ pub struct TrainArgs {
     /// all?
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
+    /// Validate on the last of every N training images, and do not learn from them
+    #[arg(long, value_name = "N", conflicts_with = "overfit")]
+    pub hold_out: Option<usize>,
+    /// Begin with what another run learned: its folder, or a file of weights. A last layer for
+    /// another number of classes starts anew
+    #[arg(long, value_name = "RUN|FILE")]
+    pub init: Option<PathBuf>,
+    /// Of these layers only; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
+    pub init_layers: Vec<String>,
+    /// Leave these layers as they begin; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub freeze: Vec<String>,
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
+    /// How the devices of --device share the work: --device cpu,cpu --parallel data
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub parallel: Option<Parallel>,
+    /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
+    /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
+    /// --parallel data, else 1]
+    #[arg(long, value_name = "N")]
+    pub micro_shards: Option<usize>,
+    /// Multiply the learning rate by --batch-size over the recipe's own batch
+    #[arg(long, conflicts_with_all = ["lr", "resume"])]
+    pub scale_lr: bool,
     /// Print all settings as TOML and stop
     #[arg(long)]
     pub print_config: bool,
@@ -163,47 +196,6 @@ pub struct TrainArgs {
     /// What to show.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// Where to compute.
-#[derive(Debug, Default, Args)]
-pub struct MachineArgs {
-    /// auto, cpu, cuda or cuda:N [default: auto]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Threads that compute; 0: one for each core [default: 0]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Threads that decode images; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-}
-
-/// What to show.
-#[derive(Debug, Default, Args)]
-pub struct OutputArgs {
-    /// How progress is shown (on stderr; json: on stdout)
-    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
-    /// End with one line of JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressKind {
-    /// A bar on a terminal, lines elsewhere
-    #[default]
-    Auto,
-    /// One line, redrawn
-    Bar,
-    /// A line every few seconds
-    Plain,
-    /// A line of JSON every few seconds
-    Json,
-    /// Nothing
-    None,
 }
 
 /// `alexnet describe`.
