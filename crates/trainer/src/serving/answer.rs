@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn names_tell_nothing_of_folders() {
-        assert_eq!(short("/home/me/data/cat/1.jpg"), "1.jpg");
+        assert_eq!(short("/data/cat/1.jpg"), "1.jpg");
         assert_eq!(short("C:\\data\\1.jpg"), "1.jpg");
         assert_eq!(short("triangle 3"), "triangle 3");
     }

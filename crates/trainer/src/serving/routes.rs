@@ -93,10 +93,14 @@ async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
         let pixels = source.read(number, &mut buffer)?.to_vec();
         let picture = report::picture::data_uri(&augment::Image { height, width, pixels });
         let class = crate::neighbours::class_of(&*source, number);
-        Ok(
-            json!({ "number": number, "of": count, "name": short(&source.name(number)), "class": class,
-            "picture": picture }),
-        )
+        let name = short(&source.name(number)).to_string();
+        Ok(json!({
+            "number": number,
+            "of": count,
+            "name": name,
+            "class": class,
+            "picture": picture,
+        }))
     };
     let read =
         tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
