@@ -96,7 +96,7 @@ impl Rows {
             tally,
             table: rates,
         };
-        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.threads())
+        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.target())
             .expect("a network that fits together");
         device.reserve(planner.total()).expect("room for the network");
         let entries = &network.parameters.entries;
@@ -242,7 +242,9 @@ mod tests {
     fn the_papers_step_takes_three_forward_passes_less_one_gradient() {
         let spec = models::find("alexnet").unwrap();
         let mut planner = Planner::new();
-        let network = Network::plan(&spec, 2, Mode::Train, &mut planner, 1).unwrap();
+        let network =
+            Network::plan(&spec, 2, Mode::Train, &mut planner, tensor::Target::Cpu { threads: 1 })
+                .unwrap();
         let parts = parts(&network, &spec.describe().unwrap(), 2, 1000);
         let total: f64 = parts.iter().map(|part| part.flops).sum();
         let expected = 2.0 * 2.0 * (3.0 * 724_406_816.0 - 105_415_200.0);

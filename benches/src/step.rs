@@ -26,7 +26,7 @@ impl Step {
         let [height, width, _] = spec.input;
         let classes = spec.classes().expect("a classifier");
         let mean = (Mean::Color, [height, width]);
-        let plan = Plan::new(spec, images, mode, mean, device.threads());
+        let plan = Plan::new(spec, images, mode, mean, device.target());
         let plan = plan.expect("a network that fits together");
         let mut step = plan.open(device).expect("room for the network");
         step.initialize(recipe, 0).unwrap();

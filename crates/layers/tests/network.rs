@@ -2,7 +2,7 @@
 
 use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
 use random::{Purpose, Stream};
-use tensor::{Device, Error, Planner, Recording};
+use tensor::{Device, Error, Planner, Recording, Target};
 use testkit::{close, each_card};
 
 /// Every kind of row, on 11 x 9 images.
@@ -36,7 +36,7 @@ struct Built {
 /// The network with random parameters and random images.
 fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
     let mut planner = Planner::new();
-    let network = Network::plan(spec, images, mode, &mut planner, threads).unwrap();
+    let network = Network::plan(spec, images, mode, &mut planner, Target::Cpu { threads }).unwrap();
     filled(network, &planner, threads)
 }
 
@@ -145,7 +145,7 @@ fn fused_rows_change_no_bit() {
         .linear("fc4", 12).relu().dropout(0.5)
         .linear("fc5", 4);
     let mut planner = Planner::new();
-    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, 2).unwrap();
+    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, Target::Cpu { threads: 2 }).unwrap();
     assert_eq!(apart.rows().len(), spec.rows.len());
     let apart = gradients_of(filled(apart, &planner, 2));
     let fused = gradients(&spec, 2);
@@ -170,8 +170,8 @@ fn training_takes_little_more_than_its_activations() {
         .linear("fc7", 4096).relu().dropout(0.5)
         .linear("fc8", 1000);
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
-    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, 2).unwrap();
-    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, 2).unwrap();
+    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, Target::Cpu { threads: 2 }).unwrap();
+    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, Target::Cpu { threads: 2 }).unwrap();
     let parameters = 3 * 4 * network.parameters.count();
     let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
     let activations = network.input.range().len() + outputs;
@@ -185,7 +185,7 @@ fn training_takes_little_more_than_its_activations() {
 fn inference_takes_less_memory_and_gives_the_same_scores() {
     let total = |mode| {
         let mut planner = Planner::new();
-        Network::plan(&every_row(), 16, mode, &mut planner, 2).unwrap();
+        Network::plan(&every_row(), 16, mode, &mut planner, Target::Cpu { threads: 2 }).unwrap();
         planner.total()
     };
     let (infer, train) = (total(Mode::Infer), total(Mode::Train));
@@ -262,7 +262,8 @@ fn a_card_replays_what_the_cpu_computes() {
         .inverted_dropout(0.25)
         .linear("fc1", 4);
     let mut planner = Planner::new();
-    let network = Network::plan(&spec, 3, Mode::Infer, &mut planner, 1).unwrap();
+    let network =
+        Network::plan(&spec, 3, Mode::Infer, &mut planner, Target::Cpu { threads: 1 }).unwrap();
     let (_classifier, rows) = network.rows().split_last().unwrap();
     let output = rows.last().unwrap().output();
     let forward =

@@ -14,7 +14,7 @@ use data::{Loader, Source, Statistics};
 use layers::{Mode, Spec};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use tensor::Device;
+use tensor::{Device, Target};
 use training::Training;
 
 /// Everything that decides a run's bits, and how it is to be watched.
@@ -68,12 +68,12 @@ pub struct Outcome {
 }
 
 impl Job {
-    /// Lays the network out for this job on a device with `threads` threads.
+    /// Lays the network out for this job on such a device.
     ///
     /// # Errors
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
-    pub fn plan(&self, threads: usize) -> Result<Plan> {
+    pub fn plan(&self, target: Target) -> Result<Plan> {
         self.recipe.augment.check().map_err(Error::Recipe)?;
         let (stored_height, stored_width) = self.train.size();
         let [height, width, _] = self.spec.input;
@@ -84,7 +84,7 @@ impl Job {
             )));
         }
         let mean = (self.recipe.input.mean, [stored_height, stored_width]);
-        Plan::new(&self.spec, self.recipe.batch, Mode::Train, mean, threads)
+        Plan::new(&self.spec, self.recipe.batch, Mode::Train, mean, target)
     }
 
     /// Trains from the beginning.

@@ -68,7 +68,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let (device, plan) = machine::open(
         choice,
         settings.threads,
-        |device| job.plan(device.threads()),
+        |device| job.plan(device.target()),
         train::step::Plan::check, // before anything is written
         &mut say,
     )?;

@@ -15,7 +15,7 @@ pub mod reference;
 mod tests;
 
 use crate::gemm::Isa;
-use tensor::{DType, Device, Result, Shape, Slot};
+use tensor::{DType, Device, Result, Shape, Slot, Target};
 
 /// Zeros around an image, on each side separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +132,13 @@ impl Geometry {
         self.out_height() * self.out_width() * self.filter_shape().len()
     }
 
-    /// Floats of scratch memory that any of the three passes needs on this many threads.
-    pub fn scratch(&self, threads: usize) -> usize {
+    /// Floats of scratch memory that any of the three passes needs on such a device.
+    pub fn scratch(&self, target: Target) -> usize {
         self.check();
-        cpu::scratch(Isa::best(), self, threads)
+        match target {
+            Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
+            Target::Cuda => 0,
+        }
     }
 
     /// # Panics

@@ -3,7 +3,7 @@ use crate::gemm::Isa;
 use ndarray::{Array, Array1, Array4, Dimension, array};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Pool};
+use tensor::{Device, Pool, Target};
 use testkit::{Slots, bits_equal, close, gradient, random_array, same_bits_for_threads};
 
 /// Random operands of a convolution.
@@ -321,7 +321,7 @@ fn runs_on_a_device() {
         let b = slots.array(&operands.b);
         let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
-        let scratch = slots.room([g.scratch(device.threads())]);
+        let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
         super::forward(device, &g, x, w, b, y, scratch).unwrap();
         super::backward_input(device, &g, dy, w, dx, scratch).unwrap();
@@ -335,7 +335,7 @@ fn runs_on_a_device() {
 #[test]
 #[should_panic(expected = "a window of (5, 5) does not fit")]
 fn a_window_too_large_is_refused() {
-    Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(1);
+    Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(Target::Cuda);
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use cpu::sum_rows;
 
-use tensor::{Device, Result, Shape, Slot};
+use tensor::{Device, Result, Shape, Slot, Target};
 
 /// The sizes of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,12 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Floats of scratch memory that any of the three passes needs on `threads` threads.
-    pub fn scratch(&self, threads: usize) -> usize {
-        cpu::scratch(self, threads)
+    /// Floats of scratch memory that any of the three passes needs on such a device.
+    pub fn scratch(&self, target: Target) -> usize {
+        match target {
+            Target::Cpu { threads } => cpu::scratch(self, threads),
+            Target::Cuda => 0,
+        }
     }
 
     fn check(&self, operands: [(Slot, [usize; 2]); 3]) {

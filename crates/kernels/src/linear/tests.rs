@@ -4,7 +4,7 @@ use crate::gemm::{Isa, Shared};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use pulp::{Scalar, WithSimd};
-use tensor::{DType, Device, Planner, Pool, Shape};
+use tensor::{DType, Device, Planner, Pool, Shape, Target};
 use testkit::{Slots, bits_equal, close, each_cpu, random_array, same_bits_for_threads};
 
 /// What the three passes make, in one vector each: y, dx, dw, db.
@@ -18,7 +18,7 @@ fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     let dx = slots.room(Shape::from([g.images, g.inputs]));
     let dw = slots.room(Shape::from([g.outputs, g.inputs]));
     let db = slots.room(Shape::from([g.outputs]));
-    let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+    let scratch = slots.room(Shape::from([g.scratch(device.target())]));
     slots.load(device);
     forward(device, g, x, w, b, y, scratch).unwrap();
     backward_input(device, g, dy, w, dx, scratch).unwrap();
@@ -47,7 +47,8 @@ fn known_answers() {
         let mut device = Device::cpu(2);
         let mut planner = Planner::new();
         let mut slot = |n: usize| planner.claim(DType::F32, Shape::from([n]));
-        let (x, w, b, y, s) = (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(2)));
+        let (x, w, b, y, s) =
+            (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(Target::Cpu { threads: 2 })));
         device.reserve(planner.total()).unwrap();
         device.upload(x, &[1.0f32, 2.0]).unwrap();
         device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]).unwrap();
@@ -119,7 +120,7 @@ fn bits_depend_on_neither_threads_nor_instructions() {
     let [x, w, dy] = [&x, &w, &dy].map(|array| array.as_slice().unwrap());
     let pool = Pool::new(2);
     let on = |isa: Isa| {
-        let mut scratch = vec![f32::NAN; 2 * g.scratch(2)];
+        let mut scratch = vec![f32::NAN; 2 * g.scratch(Target::Cpu { threads: 2 })];
         let mut y = vec![0.0; g.images * g.outputs];
         let mut dx = vec![0.0; g.images * g.inputs];
         let mut dw = vec![0.0; g.outputs * g.inputs];
@@ -177,7 +178,7 @@ fn nan_passes(images: usize) {
         let w = slots.array(&random_array(1, (4, 3)));
         let b = slots.array(&random_array(2, 4));
         let y = slots.room(Shape::from([images, 4]));
-        let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+        let scratch = slots.room(Shape::from([g.scratch(device.target())]));
         slots.load(device);
         forward(device, &g, x, w, b, y, scratch).unwrap();
         assert!(device.download::<f32>(y).unwrap().iter().all(|y| y.is_nan()));

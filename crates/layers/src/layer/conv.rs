@@ -5,7 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
 use kernels::conv::{self, Algorithm, Geometry, Pad};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Conv {
@@ -105,8 +105,8 @@ impl Layer for Conv {
         weight_and_bias(&self.name, filter, filter.len() / self.geometry.filters)
     }
 
-    fn scratch(&self, threads: usize) -> usize {
-        self.geometry.scratch(threads)
+    fn scratch(&self, target: Target) -> usize {
+        self.geometry.scratch(target)
     }
 
     fn macs(&self) -> usize {

@@ -5,7 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
 use kernels::linear::{self, Geometry};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -62,8 +62,8 @@ impl Layer for Linear {
         weight_and_bias(&self.name, Shape::from([outputs, inputs]), inputs)
     }
 
-    fn scratch(&self, threads: usize) -> usize {
-        self.geometry.scratch(threads)
+    fn scratch(&self, target: Target) -> usize {
+        self.geometry.scratch(target)
     }
 
     fn macs(&self) -> usize {

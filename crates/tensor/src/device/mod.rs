@@ -19,6 +19,19 @@ pub enum Device {
     Cuda(Cuda),
 }
 
+/// What has to be known of a device where memory is laid out for it: how much an op needs to work
+/// in depends on how it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The host's processor.
+    Cpu {
+        /// How many of its threads compute.
+        threads: usize,
+    },
+    /// An NVIDIA card, any.
+    Cuda,
+}
+
 /// A device as the user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -214,6 +227,14 @@ impl Device {
                 pool.install(|| work(self))
             }
             Device::Cuda(_) => work(self),
+        }
+    }
+
+    /// What to plan for.
+    pub fn target(&self) -> Target {
+        match self {
+            Device::Cpu(_) => Target::Cpu { threads: self.threads() },
+            Device::Cuda(_) => Target::Cuda,
         }
     }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::recipe::Mean;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Spec};
-use tensor::{DType, Device, Planner, Shape, Slot};
+use tensor::{DType, Device, Planner, Shape, Slot, Target};
 
 /// A network with everything around it laid out, before any memory is taken.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Memory {
 
 impl Plan {
     /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
-    /// width or less a mean colour, on a device with `threads` threads.
+    /// width or less a mean colour, on such a device.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
@@ -55,7 +55,7 @@ impl Plan {
         images: usize,
         mode: Mode,
         (mean, stored): (Mean, [usize; 2]),
-        threads: usize,
+        target: Target,
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
@@ -83,7 +83,7 @@ impl Plan {
             probabilities: claim(DType::F32, Shape::from([images, classes])),
             tally: claim(DType::F32, Shape::from([4])),
         };
-        let network = Network::plan(spec, images, mode, &mut planner, threads)?;
+        let network = Network::plan(spec, images, mode, &mut planner, target)?;
         let entries = &network.parameters.entries;
         assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
         Ok(Plan {
