@@ -2,7 +2,7 @@
 
 use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
 use random::{Purpose, Stream};
-use tensor::{Device, Error, Planner, Recording, Target};
+use tensor::{Device, Planner, Recording, Target};
 use testkit::{close, each_card};
 
 /// Every kind of row, on 11 x 9 images.
@@ -249,7 +249,7 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
 }
 
 /// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
-/// replayed: the card reads what changes from slots, as the CPU does. What lacks one is named.
+/// replayed: the card reads what changes from slots, as the CPU does.
 #[test]
 fn a_card_replays_what_the_cpu_computes() {
     let spec = Spec::image("few-products", 11, 9, 5)
@@ -264,14 +264,15 @@ fn a_card_replays_what_the_cpu_computes() {
     let mut planner = Planner::new();
     let network =
         Network::plan(&spec, 3, Mode::Infer, &mut planner, Target::Cpu { threads: 1 }).unwrap();
-    let (_classifier, rows) = network.rows().split_last().unwrap();
-    let output = rows.last().unwrap().output();
-    let forward =
-        |device: &mut Device, phase| rows.iter().try_for_each(|row| row.forward(device, phase));
+    let output = network.output;
+    let forward = |device: &mut Device, phase| network.forward(device, phase);
     let prepare = |device: &mut Device, step: u32| {
         let mut draws = Stream::new(5, Purpose::Test, 0, step);
         let images: Vec<f32> = (0..network.input.len()).map(|_| draws.normal()).collect();
         device.upload(network.input, &images).unwrap();
+        let values: Vec<f32> =
+            (0..network.parameters.values.len()).map(|_| draws.normal()).collect();
+        device.upload(network.parameters.values, &values).unwrap();
         device.upload(network.clock, &[1u32, 0, step]).unwrap();
     };
     for phase in [Phase::Train, Phase::Test] {
@@ -284,8 +285,6 @@ fn a_card_replays_what_the_cpu_computes() {
         });
         assert_ne!(expected[0], expected[1]);
         each_card(|card| {
-            let whole = card.rehearse(|card| network.forward(card, phase));
-            assert!(matches!(whole, Err(Error::NoKernel { op: "linear" })), "{whole:?}");
             card.rehearse(|card| forward(card, phase)).unwrap();
             card.reserve(planner.total()).unwrap();
             let mut recording = Recording::default();
@@ -293,7 +292,7 @@ fn a_card_replays_what_the_cpu_computes() {
                 prepare(card, step);
                 card.replay(&mut recording, |card| forward(card, phase)).unwrap();
                 let expected: Vec<f64> = expected.iter().map(|&y| f64::from(y)).collect();
-                close(&card.download::<f32>(output).unwrap(), &expected, 1e-6);
+                close(&card.download::<f32>(output).unwrap(), &expected, 1e-5);
             }
         });
     }

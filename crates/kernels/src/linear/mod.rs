@@ -13,6 +13,7 @@
 //! the bits of an image's output can depend on how many images there are.
 
 mod cpu;
+mod cuda;
 mod few_images;
 pub mod reference;
 #[cfg(test)]
@@ -40,7 +41,7 @@ impl Geometry {
     pub fn scratch(&self, target: Target) -> usize {
         match target {
             Target::Cpu { threads } => cpu::scratch(self, threads),
-            Target::Cuda => 0,
+            Target::Cuda => cuda::scratch(self),
         }
     }
 
@@ -88,7 +89,7 @@ pub fn forward(
     g.check_bias(b);
     match device {
         Device::Cpu(device) => cpu::forward(device, g, x, w, b, y, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::forward(device, g, [x, w, b, y, scratch]),
     }
 }
 
@@ -110,7 +111,7 @@ pub fn backward_input(
     g.check([(dy, g.y()), (w, g.w()), (dx, g.x())]);
     match device {
         Device::Cpu(device) => cpu::backward_input(device, g, dy, w, dx, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::backward_input(device, g, [dy, w, dx, scratch]),
     }
 }
 
@@ -134,6 +135,6 @@ pub fn backward_weights(
     g.check_bias(db);
     match device {
         Device::Cpu(device) => cpu::backward_weights(device, g, x, dy, dw, db, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::backward_weights(device, g, [x, dy, dw, db, scratch]),
     }
 }
