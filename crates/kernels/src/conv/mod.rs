@@ -9,6 +9,7 @@
 //! of its own group (the paper's section 3.5: its two GPUs). Activations are NHWC, filters OHWI.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 #[cfg(test)]
@@ -137,7 +138,7 @@ impl Geometry {
         self.check();
         match target {
             Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
-            Target::Cuda => 0,
+            Target::Cuda => cuda::scratch(self),
         }
     }
 
@@ -170,7 +171,7 @@ impl Geometry {
 /// `y = conv(x, w) + b`, rectified if the geometry says so.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// If a slot's length is not what the geometry says, or the scratch memory is too small.
@@ -191,7 +192,7 @@ pub fn forward(
             cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }
 }
 
@@ -199,7 +200,7 @@ pub fn forward(
 /// ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -218,7 +219,7 @@ pub fn backward_input(
             cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx, scratch]),
     }
 }
 
@@ -226,7 +227,7 @@ pub fn backward_input(
 /// gradient before the ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -247,7 +248,7 @@ pub fn backward_filter(
             cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db, scratch]),
     }
 }
 
