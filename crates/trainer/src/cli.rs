@@ -3,7 +3,8 @@
 mod using;
 
 pub use using::{
-    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
+    ViewsArg,
 };
 
 use crate::doctor::DoctorArgs;
@@ -51,6 +52,9 @@ pub enum Command {
     /// Show one or more runs on one page that needs nothing else
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a network at work on a page of your own: drop an image, see what it makes of it
+    #[command(after_help = using::SERVE_HELP)]
+    Serve(ServeArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
@@ -214,12 +218,22 @@ pub struct DescribeArgs {
     /// Batch for which memory is planned
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch_size: usize,
+    /// Show what crosses between devices, too
+    #[arg(long, value_name = "MODE", requires = "model")]
+    pub parallel: Option<ParallelArg>,
     /// Print the model as TOML
-    #[arg(long, requires = "model")]
+    #[arg(long, requires = "model", conflicts_with = "parallel")]
     pub toml: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a network is spread over devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ParallelArg {
+    /// Two devices, each with one of the network's two towers, as in the paper
+    Towers,
 }
 
 /// `alexnet data`.
