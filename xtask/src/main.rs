@@ -19,6 +19,7 @@ const HELP: &str = "\
 cargo xtask <word> [arguments]
 
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
+  reproduce [NAME --data DIR]  run the paper's experiments, and write down what comes out
   bench [--help]               time ops and steps, as one table
   kernels [--help]             compile the CUDA kernels that are committed and embedded
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong

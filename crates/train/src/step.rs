@@ -8,6 +8,7 @@ pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
 use crate::checkpoint::Checkpoint;
+use crate::init::Init;
 use crate::look::Look;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -61,6 +62,14 @@ impl Step {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
         }
         Ok(())
+    }
+
+    /// Takes some parameters over from another run, after [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if they are not this network's; [`Error::Device`].
+    pub fn inherit(&mut self, init: &Init) -> Result<()> {
+        init.upload(&mut self.device, &self.plan.network.parameters)
     }
 
     /// Takes trained parameters instead.

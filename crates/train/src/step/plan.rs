@@ -103,6 +103,11 @@ impl Plan {
         })
     }
 
+    /// What will be learned.
+    pub fn parameters(&self) -> &layers::Parameters {
+        &self.network.parameters
+    }
+
     /// What it will take of the device's memory.
     pub fn memory(&self) -> Memory {
         let parameters = &self.network.parameters;
