@@ -144,8 +144,8 @@ fn fused_rows_change_no_bit() {
         .conv("conv3", 8, window(3).pad(1)).relu().pool(overlap)
         .linear("fc4", 12).relu().dropout(0.5)
         .linear("fc5", 4);
-    let mut planner = Planner::new();
-    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, Target::Cpu { threads: 2 }).unwrap();
+    let (mut planner, target) = (Planner::new(), Target::Cpu { threads: 2 });
+    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, target).unwrap();
     assert_eq!(apart.rows().len(), spec.rows.len());
     let apart = gradients_of(filled(apart, &planner, 2));
     let fused = gradients(&spec, 2);
@@ -170,8 +170,9 @@ fn training_takes_little_more_than_its_activations() {
         .linear("fc7", 4096).relu().dropout(0.5)
         .linear("fc8", 1000);
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
-    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, Target::Cpu { threads: 2 }).unwrap();
-    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, Target::Cpu { threads: 2 }).unwrap();
+    let target = Target::Cpu { threads: 2 };
+    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, target).unwrap();
+    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, target).unwrap();
     let parameters = 3 * 4 * network.parameters.count();
     let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
     let activations = network.input.range().len() + outputs;

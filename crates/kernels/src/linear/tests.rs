@@ -96,7 +96,9 @@ proptest! {
     /// Tiles of both sizes, more than one of them, and edges that are no multiple of four.
     #[test]
     fn cards_equal_the_reference(
-        sizes in proptest::array::uniform3(select(vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131])),
+        sizes in proptest::array::uniform3(select(
+            vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]
+        )),
         relu: bool,
         seed in 0u64..1000,
     ) {
