@@ -295,8 +295,7 @@ fn fused_rows() -> Spec {
 }
 
 /// Whole networks, forward and backward: every kind of row, and every fused one, has on a card the
-/// gradients that the CPU has. A row that is still without its kernel is said, and left for the day
-/// when it has one.
+/// gradients that the CPU has.
 #[test]
 fn a_card_has_the_cpus_gradients() {
     for spec in [every_row(), fused_rows()] {
@@ -327,14 +326,11 @@ fn a_card_has_the_cpus_gradients() {
         let (images, weights) = (normals(network.input.len(), 1.0), normals(values.len(), 0.3));
         let upstream = normals(d_output.len(), 1.0);
         let expected = run(&mut Device::cpu(1), &images, &weights, &upstream);
-        each_card(|card| match card.rehearse(pass) {
-            Err(Error::NoKernel { op }) => eprintln!("SKIPPED on CUDA: `{op}` has no kernel yet"),
-            rehearsed => {
-                rehearsed.unwrap();
-                let actual = run(card, &images, &weights, &upstream);
-                close(&actual[0], &expected[0], 1e-4);
-                close(&actual[1], &expected[1], 1e-3);
-            }
+        each_card(|card| {
+            card.rehearse(pass).unwrap();
+            let actual = run(card, &images, &weights, &upstream);
+            close(&actual[0], &expected[0], 1e-4);
+            close(&actual[1], &expected[1], 1e-3);
         });
     }
 }
