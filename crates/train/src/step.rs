@@ -128,7 +128,7 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
-        self.learn(batch, step, None)
+        self.learn(batch, step, None).map_err(|error| error.at_step(step))
     }
 
     /// [`train`](Self::train), looking closely: that takes time, and still allocates nothing.
@@ -136,7 +136,7 @@ impl Step {
     /// # Errors
     /// As `train`.
     pub fn train_and_look(&mut self, batch: &Batch, step: u64, look: &mut Look) -> Result<Tally> {
-        self.learn(batch, step, Some(look))
+        self.learn(batch, step, Some(look)).map_err(|error| error.at_step(step))
     }
 
     fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
@@ -145,6 +145,7 @@ impl Step {
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
         device.upload(plan.network.clock, &clock)?;
         device.replay(&mut recorded.forward, |device| plan.forward(device))?;
+        device.mark_read()?; // the next batch may come as soon as this one's loss is known
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
@@ -181,14 +182,16 @@ impl Step {
         Ok(())
     }
 
+    /// Sends a batch to its slots, while the last step's backward pass, which reads none of them,
+    /// may still be under way.
     fn load(&mut self, batch: &Batch) -> Result<()> {
         let (slots, device) = (&self.plan.slots, &mut self.device);
-        device.upload(slots.pixels, &batch.pixels)?;
-        device.upload(slots.views, batch.views.as_flattened())?;
-        device.upload(slots.labels, &batch.labels)?;
+        device.upload_ahead(slots.pixels, &batch.pixels)?;
+        device.upload_ahead(slots.views, batch.views.as_flattened())?;
+        device.upload_ahead(slots.labels, &batch.labels)?;
         let scaled = self.scaled_tints.iter_mut().zip(batch.tints.as_flattened());
         scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        device.upload(slots.tints, &self.scaled_tints[..4 * batch.tints.len()])?;
+        device.upload_ahead(slots.tints, &self.scaled_tints[..4 * batch.tints.len()])?;
         Ok(())
     }
 
