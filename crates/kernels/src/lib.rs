@@ -10,6 +10,7 @@
 //!   on
 //! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]: two of them
 //!   in one pass
+//! * [`columns`]: channels cut apart and put together, for towers
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
 //! ```
@@ -36,6 +37,7 @@
 //! ```
 
 pub mod activation;
+pub mod columns;
 pub mod conv;
 pub mod dropout;
 pub mod gemm;

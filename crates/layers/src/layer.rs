@@ -1,8 +1,10 @@
 //! A row on a device: geometry and parameters, forward, backward.
 
 mod activation;
+mod by_tower;
 mod conv;
 mod dropout;
+pub(crate) mod exchange;
 mod linear;
 mod local;
 mod lrn;
@@ -10,7 +12,8 @@ mod lrn_pool;
 mod pool;
 
 use crate::parameters::{Parameter, Role};
-use crate::rows::Row;
+use crate::rows::{Exchange, Row};
+pub use exchange::Crossing;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot};
 
@@ -88,6 +91,11 @@ pub trait Layer: Debug + Send + Sync {
         0
     }
 
+    /// How this row talks to other towers, if it does.
+    fn exchange(&self) -> Option<Exchange> {
+        None
+    }
+
     /// Whether its output is the output of a ReLU.
     fn rectifies(&self) -> bool {
         false
@@ -124,6 +132,7 @@ pub(crate) fn build(
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
+        Row::Exchange(exchange) => Box::new(exchange::plan(*exchange, input)),
     })
 }
 

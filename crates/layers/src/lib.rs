@@ -10,6 +10,7 @@
 //! * [`fuse`]: rewrites rows into fewer, faster ones
 //! * [`Network`]: the rows on a device; [`Mode`], [`Phase`]: planned for what, run for what
 //! * [`Parameters`]: weights and biases in one block, their gradients and velocities in two more
+//! * [`towers`]: cuts a network into towers for devices of their own
 //! * [`init`]: initial values
 //!
 //! ```
@@ -40,10 +41,12 @@ mod network;
 mod parameters;
 mod rows;
 mod spec;
+pub mod towers;
 
-pub use layer::{Layer, Phase, Wires};
+pub use layer::{Crossing, Layer, Phase, Wires};
 pub use nearest::nearest;
 pub use network::{Mode, Network, PlannedRow};
 pub use parameters::{Parameter, Parameters, Role};
-pub use rows::{Bare, Conv, Dropout, Linear, Lrn, LrnPool, Pad, Pool, Row, Tanh, Window, window};
+pub use rows::{Bare, Conv, Dropout, Exchange, Linear, Lrn, LrnPool, Pad, Part, Pool, Row, Tanh};
+pub use rows::{Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

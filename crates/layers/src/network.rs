@@ -1,7 +1,7 @@
 //! A specification on a device: every row knows its slots.
 
 use crate::fuse::fuse;
-use crate::layer::{Layer, Phase, Wires};
+use crate::layer::{Crossing, Layer, Phase, Wires, exchange};
 use crate::parameters::Parameters;
 use crate::spec::{Spec, SpecError};
 use tensor::{DType, Device, Planner, Result, Shape, Slot};
@@ -93,7 +93,11 @@ impl Network {
     ///
     /// # Errors
     /// If the device fails.
+    ///
+    /// # Panics
+    /// If this is a tower: it goes [forward across](Self::forward_across).
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
+        assert!(!self.is_tower(), "a tower does not go forward alone");
         self.rows.iter().try_for_each(|row| row.forward(device, phase))
     }
 
@@ -104,10 +108,54 @@ impl Network {
     /// If the device fails.
     ///
     /// # Panics
-    /// If the network was planned for inference.
+    /// If the network was planned for inference, or is a tower.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         assert!(self.d_output.is_some(), "a network planned for inference has no backward pass");
+        assert!(!self.is_tower(), "a tower does not go backward alone");
         self.rows.iter().rev().try_for_each(|row| row.backward(device))
+    }
+
+    /// Whether it has to talk to other towers.
+    pub fn is_tower(&self) -> bool {
+        self.rows.iter().any(|row| row.layer.exchange().is_some())
+    }
+
+    /// [`forward`](Self::forward) of a tower: `cross` does what towers have to send and receive.
+    ///
+    /// # Errors
+    /// If the device fails, or `cross` does.
+    pub fn forward_across<E: From<tensor::Error>>(
+        &self,
+        device: &mut Device,
+        phase: Phase,
+        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for row in &self.rows {
+            if let Some(exchange) = row.layer.exchange() {
+                exchange::each(exchange, &row.wires, true, |crossing| cross(device, crossing))?;
+            }
+            row.forward(device, phase)?;
+        }
+        Ok(())
+    }
+
+    /// [`backward`](Self::backward) of a tower: `cross` does what towers have to send and receive.
+    ///
+    /// # Errors
+    /// If the device fails, or `cross` does.
+    pub fn backward_across<E: From<tensor::Error>>(
+        &self,
+        device: &mut Device,
+        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for row in self.rows.iter().rev().filter(|row| row.goes_backward()) {
+            row.layer.backward(device, &row.wires)?;
+            if let Some(exchange) = row.layer.exchange() {
+                exchange::each(exchange, &row.wires, false, |crossing| cross(device, crossing))?;
+            }
+            bury(device, &row.dead_after_backward)?;
+        }
+        Ok(())
     }
 
     /// The rows in order, for whoever watches or times them one by one.

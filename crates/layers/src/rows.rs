@@ -28,6 +28,10 @@ pub enum Row {
     Linear(Linear),
     /// Dropout.
     Dropout(Dropout),
+    /// An exchange between towers; made by [`towers::split`](crate::towers::split), not written in
+    /// specifications.
+    #[serde(skip)]
+    Exchange(Exchange),
     /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not written in
     /// specifications.
     #[serde(skip)]
@@ -62,6 +66,11 @@ pub struct Conv {
     /// faster: see [`kernels::conv::Algorithm`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub direct: bool,
+    /// The gradient of the input is summed over so many equal towers of filters, and then over the
+    /// towers: as devices do that have a tower each, and with their bits. The outputs are computed
+    /// in the form that is fast for one of the towers.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub towers: usize,
     /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
     /// specifications.
     #[serde(skip)]
@@ -105,6 +114,9 @@ pub struct Linear {
     pub name: String,
     /// How many units.
     pub outputs: usize,
+    /// As in [`Conv::towers`], of units.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub towers: usize,
     /// As in [`Conv::relu`].
     #[serde(skip)]
     pub relu: bool,
@@ -224,6 +236,34 @@ pub struct Dropout {
     /// Scale up in training instead of down at test time.
     #[serde(default, skip_serializing_if = "is_false")]
     pub inverted: bool,
+    /// Which tower's channels these are; set by [`towers::split`](crate::towers::split), not
+    /// written in specifications.
+    #[serde(skip)]
+    pub part: Part,
+}
+
+/// One of several equal towers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Default for Part {
+    fn default() -> Part {
+        Part { index: 0, of: 1 }
+    }
+}
+
+/// What towers have made becomes known to all of them, or to the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Exchange {
+    /// This tower.
+    pub part: Part,
+    /// Only the first tower goes on.
+    pub to_first: bool,
 }
 
 impl Dropout {

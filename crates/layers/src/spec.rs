@@ -1,7 +1,9 @@
 //! A network as a list of rows, before anything is allocated.
 
 use crate::layer::{self, Layer};
-use crate::rows::{Bare, Conv, Dropout, Linear, Local, Lrn, Pad, Pool, Row, Tanh, Window};
+use crate::rows::{
+    Bare, Conv, Dropout, Exchange, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh, Window,
+};
 use serde::{Deserialize, Serialize};
 use tensor::Shape;
 
@@ -88,6 +90,7 @@ impl Spec {
             pad,
             groups,
             direct,
+            towers: 1,
             relu: false,
             masked: false,
         }))
@@ -102,7 +105,7 @@ impl Spec {
 
     /// A fully connected layer of `outputs` units.
     pub fn linear(self, name: &str, outputs: usize) -> Spec {
-        self.row(Row::Linear(Linear { name: name.to_string(), outputs, relu: false }))
+        self.row(Row::Linear(Linear { name: name.to_string(), outputs, towers: 1, relu: false }))
     }
 
     /// max(0, x).
@@ -150,12 +153,12 @@ impl Spec {
 
     /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
     pub fn dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: false }))
+        self.row(Row::Dropout(Dropout { drop, inverted: false, part: Part::default() }))
     }
 
     /// Dropout that scales up in training.
     pub fn inverted_dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: true }))
+        self.row(Row::Dropout(Dropout { drop, inverted: true, part: Part::default() }))
     }
 
     /// Reads a specification written in TOML.
@@ -167,6 +170,9 @@ impl Spec {
     }
 
     /// The specification in TOML.
+    ///
+    /// # Panics
+    /// If it is a tower: what is written down is the whole.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a specification has only strings, numbers and lists")
     }
@@ -217,7 +223,10 @@ impl Spec {
                 name,
             });
         }
-        self.classes()?;
+        // A tower may have its classifier on another.
+        if !matches!(self.rows.last(), Some(Row::Exchange(_))) {
+            self.classes()?;
+        }
         self.check_names()?;
         Ok(table)
     }
@@ -283,6 +292,7 @@ impl Spec {
                 Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
+                Row::Exchange(_) => format!("exchange{number}"),
             };
             let learned = matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_));
             let letters = ('b'..='z').map(|letter| format!("{name}{letter}"));
@@ -326,6 +336,10 @@ fn summary(row: &Row) -> String {
             format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
         }
         Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
+        Row::Exchange(Exchange { part, to_first }) => {
+            let to = if *to_first { "the first" } else { "all" };
+            format!("tower {} of {}, to {to}", part.index + 1, part.of)
+        }
     }
 }
 

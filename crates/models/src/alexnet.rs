@@ -160,6 +160,23 @@ mod tests {
         assert_eq!(torchvision.macs(), Ok(714_188_480));
     }
 
+    /// What the towers of the 2012 source exchange at its batch of 128, computed by hand: pool2 and
+    /// pool3 both ways, fc6 both ways after its dropout, fc7 to the first tower only.
+    #[test]
+    fn the_sources_towers_exchange_thirty_megabytes() {
+        let towers = layers::towers::split(&source(1000), 2).unwrap();
+        let lines: Vec<_> =
+            towers.traffic.iter().map(|t| (&*t.from, &*t.to, t.bytes(128))).collect();
+        let expected = [
+            ("pool2", "conv3", 2 * 11_075_584),
+            ("relu5", "fc6", 2 * 2_359_296),
+            ("dropout6", "fc7", 2 * 1_048_576),
+            ("dropout7", "fc8", 1_048_576),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(towers.bytes(128), 30_015_488); // 30.0 MB forward, and as much backward
+    }
+
     #[test]
     fn the_source_normalises_before_the_first_relu() {
         let names: Vec<String> =

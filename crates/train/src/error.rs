@@ -23,6 +23,10 @@ pub enum Error {
         error: tensor::Error,
     },
 
+    /// Another device of the same run is gone.
+    #[error(transparent)]
+    Comm(#[from] comm::Error),
+
     /// The images cannot be read.
     #[error(transparent)]
     Data(#[from] data::Error),

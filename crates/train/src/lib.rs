@@ -8,6 +8,7 @@
 //! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
+//! * [`towers`]: a step on several devices, each with a part of the network
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
@@ -71,6 +72,7 @@ pub mod step;
 mod stop;
 pub mod stuck;
 mod tensors;
+pub mod towers;
 pub mod weights;
 
 pub use disk::free_bytes;

@@ -1,5 +1,6 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod across;
 mod look;
 mod plan;
 
@@ -10,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::look::Look;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
+use crate::towers::Link;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
@@ -27,6 +29,8 @@ pub struct Step {
     scaled_tints: Vec<f32>,
     table: Vec<[f32; 3]>,
     seed: u64,
+    /// To the other towers, if this is one.
+    link: Option<Link>,
 }
 
 /// A card's recordings of what a step does again and again.
@@ -47,9 +51,11 @@ impl Step {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
-            let mut values = vec![0.0; entry.len()];
+            let whole = self.link.as_ref().map_or(entry.len(), |link| link.whole_len(entry));
+            let mut values = vec![0.0; whole];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            self.device.upload(parameters.value(ordinal), &values)?;
+            let own = self.link.as_ref().map_or(0..whole, |link| link.share(entry));
+            self.device.upload(parameters.value(ordinal), &values[own])?;
         }
         if let Some(velocities) = parameters.velocities {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
@@ -141,20 +147,19 @@ impl Step {
 
     fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
         self.load(batch)?;
-        let Step { plan, device, recorded, .. } = self;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
-        device.upload(plan.network.clock, &clock)?;
-        device.replay(&mut recorded.forward, |device| plan.forward(device))?;
-        device.mark_read()?; // the next batch may come as soon as this one's loss is known
+        self.device.upload(self.plan.network.clock, &clock)?;
+        self.forward()?;
+        self.device.mark_read()?; // the next batch may come as soon as this one's loss is known
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
         }
-        let Step { plan, device, recorded, .. } = self;
         if let Some(look) = &mut look {
-            look.after_forward(device, &plan.network)?;
+            look.after_forward(&self.device, &self.plan.network)?;
         }
-        device.replay(&mut recorded.backward, |device| plan.backward(device))?;
+        self.backward()?;
+        let Step { plan, device, .. } = self;
         if let Some(look) = look {
             look.after_update(device, &plan.network)?;
         }
@@ -168,8 +173,7 @@ impl Step {
     /// [`Error::Device`].
     pub fn test(&mut self, batch: &Batch) -> Result<Tally> {
         self.load(batch)?;
-        let Step { plan, device, recorded, .. } = self;
-        device.replay(&mut recorded.test, |device| plan.test(device))?;
+        self.test_forward()?;
         self.tally()
     }
 
@@ -195,6 +199,7 @@ impl Step {
         Ok(())
     }
 
+    /// What the classifier's tower knows; nothing on the others.
     fn tally(&self) -> Result<Tally> {
         let mut sums = [0.0; 4];
         self.device.download_into(self.plan.slots.tally, &mut sums)?;
@@ -215,12 +220,12 @@ impl Step {
 
     /// Images in a batch.
     pub fn images(&self) -> usize {
-        self.plan.loss.images
+        self.plan.preprocess.images
     }
 
-    /// Classes told apart.
+    /// Classes told apart; none in a tower without the classifier.
     pub fn classes(&self) -> usize {
-        self.plan.loss.classes
+        self.plan.loss.map_or(0, |loss| loss.classes)
     }
 
     /// What is subtracted from every image.

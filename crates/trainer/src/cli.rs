@@ -214,12 +214,22 @@ pub struct DescribeArgs {
     /// Batch for which memory is planned
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch_size: usize,
+    /// Show what crosses between devices, too
+    #[arg(long, value_name = "MODE", requires = "model")]
+    pub parallel: Option<ParallelArg>,
     /// Print the model as TOML
-    #[arg(long, requires = "model")]
+    #[arg(long, requires = "model", conflicts_with = "parallel")]
     pub toml: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a network is spread over devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ParallelArg {
+    /// Two devices, each with one of the network's two towers, as in the paper
+    Towers,
 }
 
 /// `alexnet data`.

@@ -1,6 +1,8 @@
 //! `alexnet describe`: models and recipes as tables.
 
-use crate::cli::DescribeArgs;
+mod towers;
+
+use crate::cli::{DescribeArgs, ParallelArg};
 use crate::fault::{Fault, Result};
 use crate::settings::find_recipe;
 use layers::{Mode, Spec};
@@ -28,9 +30,16 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
             if args.toml {
                 print!("{}", spec.to_toml());
             } else if args.json {
-                println!("{}", as_json(&spec, args.batch_size.max(1))?);
+                let mut page = as_json(&spec, args.batch_size.max(1))?;
+                if args.parallel == Some(ParallelArg::Towers) {
+                    page["towers"] = towers::as_json(&spec, args.batch_size.max(1))?;
+                }
+                println!("{page}");
             } else {
                 print!("{}", as_text(&spec, args.batch_size.max(1))?);
+                if args.parallel == Some(ParallelArg::Towers) {
+                    print!("{}", towers::as_text(&spec, args.batch_size.max(1))?);
+                }
             }
         }
     }

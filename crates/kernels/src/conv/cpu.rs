@@ -52,6 +52,12 @@ fn by_winograd(g: &Geometry, direct: &Direct, fold: Option<Fold>) -> bool {
     }
 }
 
+/// The form of the forward pass and of the filters' gradient.
+pub(super) fn settled(g: &Geometry) -> Algorithm {
+    let (direct, fold) = forward_form(g);
+    if by_winograd(g, &direct, fold) { Algorithm::Winograd } else { Algorithm::Direct }
+}
+
 /// Convolves images: directly or by Winograd's form.
 #[allow(clippy::too_many_arguments)]
 fn run(

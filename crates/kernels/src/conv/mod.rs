@@ -132,6 +132,13 @@ impl Geometry {
         self.out_height() * self.out_width() * self.filter_shape().len()
     }
 
+    /// The same convolution with [`Algorithm::Fastest`] replaced by what that comes to in the
+    /// forward pass and for the filters' gradient: so that another geometry can take the same form.
+    pub fn settled(&self) -> Geometry {
+        self.check();
+        Geometry { algorithm: cpu::settled(self), ..*self }
+    }
+
     /// Floats of scratch memory that any of the three passes needs on this many threads.
     pub fn scratch(&self, threads: usize) -> usize {
         self.check();

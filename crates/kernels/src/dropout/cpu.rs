@@ -15,27 +15,63 @@ const STRIP: usize = 4 * BLOCKS;
 pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -> Result<()> {
     let &[low, high, step] = cpu.slice::<u32>(clock) else { unreachable!("three words") };
     let ([x, y], pool) = cpu.floats_with_pool([x, y]);
-    let (x, scale, drop, layer) = (&*x, g.training_scale(), g.drop, g.layer);
+    let (x, scale, drop) = (&*x, g.training_scale(), g.drop);
+    let draws = Draws { key: [low, high], rest: [g.layer, step, Purpose::Dropout as u32] };
+    if !g.has_whole_blocks() {
+        pool.chunks(y, CHUNK, |idx, y| {
+            let first = idx * CHUNK;
+            for (unit, (y, x)) in (first..).zip(y.iter_mut().zip(&x[first..])) {
+                let kept = philox::unit(draws.word(g.number(unit))) >= drop;
+                *y = if kept { x * scale } else { 0.0 };
+            }
+        });
+        return Ok(());
+    }
     pool.chunks(y, CHUNK, |idx, y| {
-        let first = idx * CHUNK;
-        let x = &x[first..first + y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                let rest = [layer, step, Purpose::Dropout as u32];
-                for (strip, (y, x)) in y.chunks_mut(STRIP).zip(x.chunks(STRIP)).enumerate() {
-                    let block = (first / 4 + strip * BLOCKS) as u32;
-                    let words = philox::blocks::<BLOCKS>([low, high], block, rest);
-                    let mut in_order = [0; STRIP];
-                    for n in 0..BLOCKS {
-                        (0..4).for_each(|word| in_order[4 * n + word] = words[word][n]);
-                    }
-                    keep(&in_order, drop, scale, x, y);
-                }
-            },
-        );
+        let (first, mut done) = (idx * CHUNK, 0);
+        while done < y.len() {
+            // Units whose numbers follow each other: all, or those of a row.
+            let unit = first + done;
+            let run = g.run(unit).min(y.len() - done);
+            let (x, y) = (&x[unit..unit + run], &mut y[done..done + run]);
+            let block = (g.number(unit) / 4) as u32;
+            vectorized(
+                #[inline(always)]
+                || draws.mask(block, drop, scale, x, y),
+            );
+            done += run;
+        }
     });
     Ok(())
+}
+
+/// Where a layer's words come from at one step.
+#[derive(Clone, Copy)]
+struct Draws {
+    key: [u32; 2],
+    rest: [u32; 3],
+}
+
+impl Draws {
+    /// The word of unit `number`.
+    fn word(self, number: usize) -> u32 {
+        let [layer, step, purpose] = self.rest;
+        philox::block(self.key, [(number / 4) as u32, layer, step, purpose])[number % 4]
+    }
+
+    /// y = m x, scaled, for units that follow each other from `block` on.
+    #[inline(always)]
+    fn mask(self, block: u32, drop: f32, scale: f32, x: &[f32], y: &mut [f32]) {
+        for (strip, (y, x)) in y.chunks_mut(STRIP).zip(x.chunks(STRIP)).enumerate() {
+            let block = block + (strip * BLOCKS) as u32;
+            let words = philox::blocks::<BLOCKS>(self.key, block, self.rest);
+            let mut in_order = [0; STRIP];
+            for n in 0..BLOCKS {
+                (0..4).for_each(|word| in_order[4 * n + word] = words[word][n]);
+            }
+            keep(&in_order, drop, scale, x, y);
+        }
+    }
 }
 
 /// y = scale x where the word's number is at least `drop`, else 0.

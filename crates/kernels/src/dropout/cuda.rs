@@ -1,6 +1,6 @@
 //! On a card: a Philox block a thread, drawn where it is used.
 
-use super::Geometry;
+use super::{Columns, Geometry};
 use tensor::{Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "dropout", bytes: include_bytes!("dropout.fatbin") };
@@ -9,11 +9,15 @@ static IMAGE: Image = Image { op: "dropout", bytes: include_bytes!("dropout.fatb
 pub(super) fn mask(cuda: &mut Cuda, g: &Geometry, clock: Slot, x: Slot, y: Slot) -> Result<()> {
     let (n, grid) = (g.units as u64, Grid::over(g.units.div_ceil(4)));
     let (layer, drop, scale) = (g.layer, g.drop, g.training_scale());
+    let whole = Columns { width: g.units, first: 0, whole: g.units };
+    let Columns { width, first, whole } = g.columns.unwrap_or(whole);
+    let columns = [width as u64, first as u64, whole as u64];
     let [clock, x, y] = cuda.addresses([clock, x, y]);
     // SAFETY: dropout_mask's parameters in their order; x and y hold n floats, the clock three
     // words.
     unsafe {
-        let arguments = [&clock as &dyn tensor::Argument, &layer, &drop, &scale, &x, &y, &n];
+        let rule = [&clock as &dyn tensor::Argument, &layer, &columns, &drop, &scale];
+        let arguments = [rule[0], rule[1], rule[2], rule[3], rule[4], &x, &y, &n];
         cuda.launch(&IMAGE, "dropout_mask", grid, &arguments)
     }
 }

@@ -37,9 +37,41 @@ pub struct Geometry {
     pub drop: f32,
     /// When outputs are scaled.
     pub form: Form,
+    /// Which of the layer's units these are, if another device has the others: they are then
+    /// numbered as if all were here.
+    pub columns: Option<Columns>,
+}
+
+/// `width` of the `whole` units of each row, from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// Units of a row that are here.
+    pub width: usize,
+    /// The first of them.
+    pub first: usize,
+    /// Units of a row, over all devices.
+    pub whole: usize,
 }
 
 impl Geometry {
+    /// The number that unit `unit` has in the whole layer.
+    fn number(&self, unit: usize) -> usize {
+        match self.columns {
+            None => unit,
+            Some(part) => unit / part.width * part.whole + part.first + unit % part.width,
+        }
+    }
+
+    /// How many units, from `unit` on, have numbers that follow each other.
+    fn run(&self, unit: usize) -> usize {
+        self.columns.map_or(self.units - unit, |part| part.width - unit % part.width)
+    }
+
+    /// Whether the units of a Philox block lie next to each other here, too.
+    fn has_whole_blocks(&self) -> bool {
+        self.columns.is_none_or(|part| (part.width | part.first | part.whole).is_multiple_of(4))
+    }
+
     /// What a kept unit is multiplied by in training.
     fn training_scale(&self) -> f32 {
         match self.form {
@@ -58,6 +90,10 @@ impl Geometry {
 
     fn check(&self, operands: [Slot; 2]) {
         assert!((0.0..1.0).contains(&self.drop), "dropout with probability {}", self.drop);
+        if let Some(Columns { width, first, whole }) = self.columns {
+            let fits = width > 0 && self.units.is_multiple_of(width) && first + width <= whole;
+            assert!(fits, "{} units in {:?}", self.units, self.columns);
+        }
         for slot in operands {
             assert_eq!(slot.len(), self.units, "a slot of another size than the layer");
         }

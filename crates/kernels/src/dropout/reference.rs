@@ -6,14 +6,15 @@ use random::{Purpose, philox};
 
 /// Training: silenced units are 0, the others x, or x / (1 - drop) if inverted.
 pub fn forward(g: &Geometry, seed: u64, step: u32, x: &Array1<f32>) -> Array1<f32> {
-    Array1::from_shape_fn(x.len(), |i| {
+    Array1::from_shape_fn(x.len(), |unit| {
+        let i = g.number(unit);
         let counter = [(i / 4) as u32, g.layer, step, Purpose::Dropout as u32];
         let word = philox::block(philox::key(seed), counter)[i % 4];
         let kept = philox::unit(word) >= g.drop;
         match (kept, g.form) {
             (false, _) => 0.0,
-            (true, Form::Paper) => x[i],
-            (true, Form::Inverted) => (f64::from(x[i]) / (1.0 - f64::from(g.drop))) as f32,
+            (true, Form::Paper) => x[unit],
+            (true, Form::Inverted) => (f64::from(x[unit]) / (1.0 - f64::from(g.drop))) as f32,
         }
     })
 }

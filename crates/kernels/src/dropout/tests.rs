@@ -23,7 +23,8 @@ fn run(
     [y, dx, test].map(|slot| device.download(slot).unwrap())
 }
 
-const HALF: Geometry = Geometry { units: 10_000, layer: 6, drop: 0.5, form: Form::Paper };
+const HALF: Geometry =
+    Geometry { units: 10_000, layer: 6, drop: 0.5, form: Form::Paper, columns: None };
 
 #[test]
 fn half_of_the_units_are_silent_and_steps_and_layers_differ() {
@@ -74,7 +75,7 @@ proptest! {
         step: u32,
     ) {
         let form = if inverted { Form::Inverted } else { Form::Paper };
-        let g = Geometry { units, layer, drop, form };
+        let g = Geometry { units, layer, drop, form, columns: None };
         let (x, dy): (Array1<f32>, Array1<f32>) = (random_array(1, units), random_array(2, units));
         each_device(|device| {
             let [y, dx, test] = run(device, &g, (seed, step), &x, &dy);
@@ -90,4 +91,40 @@ fn bits_do_not_depend_on_threads() {
     let g = Geometry { units: 100_003, ..HALF };
     let x: Array1<f32> = random_array(1, g.units);
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, (1, 2), &x, &x).concat());
+}
+
+proptest! {
+    /// Towers draw the masks that one device draws for all of them.
+    #[test]
+    fn parts_are_masked_as_the_whole_is(
+        (rows, width, towers) in (1usize..6, 1usize..24, 2usize..4),
+        inverted: bool,
+    ) {
+        let form = if inverted { Form::Inverted } else { Form::Paper };
+        let whole = Geometry {
+            units: rows * width * towers,
+            layer: 3,
+            drop: 0.4,
+            form,
+            columns: None,
+        };
+        let x: Array1<f32> = random_array(1, whole.units);
+        each_device(|device| {
+            let expected = run(device, &whole, (1, 2), &x, &x);
+            for tower in 0..towers {
+                let columns = Columns { width, first: tower * width, whole: width * towers };
+                let units = rows * width;
+                let g = Geometry { units, columns: Some(columns), ..whole };
+                let own = |values: &[f32]| {
+                    let rows = values.chunks(width * towers);
+                    rows.flat_map(|row| &row[tower * width..][..width]).copied().collect::<Vec<_>>()
+                };
+                let x = Array1::from(own(x.as_slice().unwrap()));
+                for (made, expected) in run(device, &g, (1, 2), &x, &x).iter().zip(&expected) {
+                    assert_eq!(made, &own(expected));
+                }
+                close(&run(device, &g, (1, 2), &x, &x)[0], &reference::forward(&g, 1, 2, &x), 1e-4);
+            }
+        });
+    }
 }

@@ -1,6 +1,6 @@
 //! Convolution, with its ReLU if one follows.
 
-use super::{Layer, Phase, Wires, weight_and_bias};
+use super::{Layer, Phase, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
@@ -11,6 +11,8 @@ use tensor::{Device, Result, Shape};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
+    /// One of several towers of filters, if the gradient of the input is summed tower by tower.
+    tower: Option<Geometry>,
     /// dy already has the ReLU's mask.
     masked: bool,
 }
@@ -35,7 +37,15 @@ pub(super) fn plan(
         relu: row.relu,
         algorithm: if row.direct { Algorithm::Direct } else { Algorithm::Fastest },
     };
-    Ok(Conv { name: row.name.clone(), geometry, masked: row.masked })
+    let tower = by_tower::share("filters", filters, row.towers)?;
+    if row.towers > 1 && groups > 1 {
+        return Err(format!("it has {groups} groups: groups and towers exclude each other"));
+    }
+    let tower = tower.map(|filters| Geometry { filters, relu: false, ..geometry });
+    // The outputs are what a tower computes: in its form.
+    let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
+    let geometry = Geometry { algorithm, ..geometry };
+    Ok(Conv { name: row.name.clone(), geometry, tower, masked: row.masked })
 }
 
 /// Whether such windows fit the maps, or why not.
@@ -90,9 +100,15 @@ impl Layer for Conv {
             activation::mask_by_relu(device, y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match wires.dx {
-            Some(dx) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
-            None => Ok(()),
+        match (wires.dx, &self.tower) {
+            (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            (Some(dx), Some(tower)) => {
+                let towers = self.geometry.filters / tower.filters;
+                by_tower::backward_input(device, towers, (dy, w), dx, scratch, |device, s| {
+                    conv::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
+                })
+            }
+            (None, _) => Ok(()),
         }
     }
 
@@ -106,7 +122,10 @@ impl Layer for Conv {
     }
 
     fn scratch(&self, threads: usize) -> usize {
-        self.geometry.scratch(threads)
+        let tower = self.tower.map_or(0, |tower| {
+            by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(threads))
+        });
+        self.geometry.scratch(threads).max(tower)
     }
 
     fn macs(&self) -> usize {

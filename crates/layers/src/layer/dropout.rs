@@ -1,8 +1,8 @@
 //! Dropout (section 4.2). The mask is never stored: backward draws it again.
 
 use super::{Layer, Phase, Wires};
-use crate::rows;
-use kernels::dropout::{self, Geometry};
+use crate::rows::{self, Part};
+use kernels::dropout::{self, Columns, Geometry};
 use tensor::{Device, Result, Shape};
 
 #[derive(Debug)]
@@ -19,8 +19,11 @@ pub(super) fn plan(
     if !(0.0..1.0).contains(&row.drop) {
         return Err(format!("drop is {}; it must be at least 0 and below 1", row.drop));
     }
-    let geometry =
-        Geometry { units: input.len(), layer: stream_of(name), drop: row.drop, form: row.form() };
+    let Part { index, of } = row.part;
+    let width = input.dims().last().copied().unwrap_or(1);
+    let columns = (of > 1).then(|| Columns { width, first: index * width, whole: of * width });
+    let (units, layer, form) = (input.len(), stream_of(name), row.form());
+    let geometry = Geometry { units, layer, drop: row.drop, form, columns };
     Ok(Dropout { geometry, shape: input })
 }
 

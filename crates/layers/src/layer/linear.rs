@@ -1,6 +1,6 @@
 //! The fully connected layer, with its ReLU if one follows.
 
-use super::{Layer, Phase, Wires, weight_and_bias};
+use super::{Layer, Phase, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
@@ -11,6 +11,8 @@ use tensor::{Device, Result, Shape};
 pub(super) struct Linear {
     name: String,
     geometry: Geometry,
+    /// As in the convolution's.
+    tower: Option<Geometry>,
 }
 
 pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
@@ -20,7 +22,9 @@ pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Line
     let images = input.dims()[0];
     let inputs = input.len() / images;
     let geometry = Geometry { images, inputs, outputs: row.outputs, relu: row.relu };
-    Ok(Linear { name: row.name.clone(), geometry })
+    let tower = by_tower::share("units", row.outputs, row.towers)?;
+    let tower = tower.map(|outputs| Geometry { outputs, relu: false, ..geometry });
+    Ok(Linear { name: row.name.clone(), geometry, tower })
 }
 
 impl Layer for Linear {
@@ -47,9 +51,15 @@ impl Layer for Linear {
             activation::mask_by_relu(device, y, dy)?;
         }
         linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match wires.dx {
-            Some(dx) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
-            None => Ok(()),
+        match (wires.dx, &self.tower) {
+            (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            (Some(dx), Some(tower)) => {
+                let towers = self.geometry.outputs / tower.outputs;
+                by_tower::backward_input(device, towers, (dy, w), dx, scratch, |device, s| {
+                    linear::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
+                })
+            }
+            (None, _) => Ok(()),
         }
     }
 
@@ -63,7 +73,12 @@ impl Layer for Linear {
     }
 
     fn scratch(&self, threads: usize) -> usize {
-        self.geometry.scratch(threads)
+        let tower = self.tower.map_or(0, |tower| {
+            let Geometry { images, inputs, outputs, .. } = tower;
+            let (dy, dx) = (Shape::from([images, outputs]), Shape::from([images, inputs]));
+            by_tower::scratch(dy, dx, tower.scratch(threads))
+        });
+        self.geometry.scratch(threads).max(tower)
     }
 
     fn macs(&self) -> usize {

@@ -60,12 +60,16 @@ impl Step {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
+    ///
+    /// # Panics
+    /// If this is one of several towers.
     pub fn look(
         &mut self,
         batch: &Batch,
         rows: &[usize],
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
+        assert!(self.link.is_none(), "a tower does not go forward alone");
         self.load(batch)?;
         let (plan, device) = (&self.plan, &mut self.device);
         plan.preprocess(device)?;

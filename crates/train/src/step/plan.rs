@@ -4,7 +4,7 @@ use super::{Recorded, Step};
 use crate::Result;
 use crate::recipe::Mean;
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Mode, Network, Phase, Spec};
+use layers::{Mode, Network, Phase, Row, Spec};
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// A network with everything around it laid out, before any memory is taken.
@@ -12,8 +12,9 @@ use tensor::{DType, Device, Planner, Shape, Slot};
 pub struct Plan {
     pub(super) network: Network,
     pub(super) slots: Slots,
-    preprocess: preprocess::Geometry,
-    pub(super) loss: softmax_loss::Geometry,
+    pub(super) preprocess: preprocess::Geometry,
+    /// Absent in a tower without the classifier.
+    pub(super) loss: Option<softmax_loss::Geometry>,
     segments: Vec<sgd::Segment>,
     bytes: usize,
 }
@@ -59,8 +60,11 @@ impl Plan {
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
-        let classes = spec.classes()?;
         let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
+        let classes = match spec.rows.last() {
+            Some(Row::Exchange(_)) => None, // the classifier is on another tower
+            _ => Some(spec.classes()?),
+        };
         let mut planner = Planner::new();
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
         // These live as long as the step; the network, planned after them, reuses its own as it
@@ -80,7 +84,7 @@ impl Plan {
             labels: claim(DType::U32, Shape::from([images])),
             mean,
             table: claim(DType::F32, Shape::from([2 * learned, 3])),
-            probabilities: claim(DType::F32, Shape::from([images, classes])),
+            probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, Shape::from([4])),
         };
         let network = Network::plan(spec, images, mode, &mut planner, threads)?;
@@ -92,7 +96,7 @@ impl Plan {
                 .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
                 .collect(),
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
-            loss: softmax_loss::Geometry { images, classes },
+            loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
             network,
             slots,
@@ -125,17 +129,27 @@ impl Plan {
 
     /// Images to loss, its gradient and the tally.
     pub(super) fn forward(&self, device: &mut Device) -> tensor::Result<()> {
-        let (network, slots) = (&self.network, &self.slots);
-        let d_output = network.d_output.expect("a network planned for training");
         self.preprocess(device)?;
-        network.forward(device, Phase::Train)?;
-        let (logits, labels) = (network.output, slots.labels);
-        softmax_loss::forward_backward(device, &self.loss, logits, labels, d_output, slots.tally)
+        self.network.forward(device, Phase::Train)?;
+        self.loss(device)
+    }
+
+    /// Logits to loss, its gradient and the tally, where the classifier is.
+    pub(super) fn loss(&self, device: &mut Device) -> tensor::Result<()> {
+        let Some(loss) = &self.loss else { return Ok(()) };
+        let (logits, slots) = (self.network.output, &self.slots);
+        let d_output = self.network.d_output.expect("a network planned for training");
+        softmax_loss::forward_backward(device, loss, logits, slots.labels, d_output, slots.tally)
     }
 
     /// The loss's gradient to new parameters.
     pub(super) fn backward(&self, device: &mut Device) -> tensor::Result<()> {
         self.network.backward(device)?;
+        self.update(device)
+    }
+
+    /// Gradients to new parameters.
+    pub(super) fn update(&self, device: &mut Device) -> tensor::Result<()> {
         let parameters = &self.network.parameters;
         let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
             unreachable!("a network planned for training has gradients");
@@ -145,11 +159,17 @@ impl Plan {
 
     /// Images to probabilities and the tally.
     pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
-        let (network, slots) = (&self.network, &self.slots);
         self.preprocess(device)?;
-        network.forward(device, Phase::Test)?;
-        let (logits, probabilities) = (network.output, slots.probabilities);
-        softmax_loss::forward(device, &self.loss, logits, slots.labels, probabilities, slots.tally)
+        self.network.forward(device, Phase::Test)?;
+        self.probabilities(device)
+    }
+
+    /// Logits to probabilities and the tally, where the classifier is.
+    pub(super) fn probabilities(&self, device: &mut Device) -> tensor::Result<()> {
+        let Some(loss) = &self.loss else { return Ok(()) };
+        let (logits, slots) = (self.network.output, &self.slots);
+        let (labels, probabilities) = (slots.labels, slots.probabilities);
+        softmax_loss::forward(device, loss, logits, labels, probabilities, slots.tally)
     }
 
     pub(super) fn preprocess(&self, device: &mut Device) -> tensor::Result<()> {
@@ -173,6 +193,7 @@ impl Plan {
             scaled_tints,
             table: Vec::new(),
             seed: 0,
+            link: None,
         })
     }
 }

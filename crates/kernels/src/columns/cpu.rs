@@ -1,0 +1,40 @@
+//! On the CPU: a few rows at a time.
+
+use super::Geometry;
+use crate::simd::{CHUNK, vectorized};
+use tensor::{Cpu, Result, Slot};
+
+pub(super) fn copy(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    each_row(cpu, g, x, y, |x, y| y.copy_from_slice(x));
+    Ok(())
+}
+
+pub(super) fn add(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    each_row(cpu, g, x, y, |x, y| {
+        vectorized(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+        );
+    });
+    Ok(())
+}
+
+fn each_row(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    x: Slot,
+    y: Slot,
+    work: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let ([x, y], pool) = cpu.floats_with_pool([x, y]);
+    if g.rows == 0 || g.count == 0 {
+        return;
+    }
+    let (x, rows) = (&*x, CHUNK.div_ceil(g.y.width));
+    pool.chunks(y, rows * g.y.width, |idx, y| {
+        let x = x[idx * rows * g.x.width..].chunks_exact(g.x.width);
+        for (x, y) in x.zip(y.chunks_exact_mut(g.y.width)) {
+            work(&x[g.x.first..][..g.count], &mut y[g.y.first..][..g.count]);
+        }
+    });
+}

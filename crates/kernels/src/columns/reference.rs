@@ -1,0 +1,29 @@
+//! Columns one element at a time: their specification.
+
+use super::Geometry;
+use ndarray::Array2;
+
+/// `y` with the columns of `x` in their place.
+pub fn copy(g: &Geometry, x: &Array2<f32>, y: &Array2<f32>) -> Array2<f32> {
+    over(g, x, y, |x, _| x)
+}
+
+/// `y` with the columns of `x` added in their place.
+pub fn add(g: &Geometry, x: &Array2<f32>, y: &Array2<f32>) -> Array2<f32> {
+    over(g, x, y, |x, y| (f64::from(x) + f64::from(y)) as f32)
+}
+
+fn over(
+    g: &Geometry,
+    x: &Array2<f32>,
+    y: &Array2<f32>,
+    value: impl Fn(f32, f32) -> f32,
+) -> Array2<f32> {
+    Array2::from_shape_fn(y.dim(), |(row, column)| {
+        let here = g.y.first..g.y.first + g.count;
+        match here.contains(&column) {
+            true => value(x[(row, g.x.first + column - g.y.first)], y[(row, column)]),
+            false => y[(row, column)],
+        }
+    })
+}

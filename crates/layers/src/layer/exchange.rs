@@ -1,0 +1,160 @@
+//! Where towers meet.
+
+use super::{Layer, Phase, Wires};
+use crate::rows::{Exchange, Part};
+use kernels::columns::{self, Geometry, Place};
+use tensor::{Device, Result, Shape, Slot};
+
+/// What a tower has to send or receive before its pass can go on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Crossing {
+    /// `all` becomes every tower's `own`, in the order of the towers.
+    Gather {
+        /// Read.
+        own: Slot,
+        /// Written.
+        all: Slot,
+    },
+    /// `own` becomes the sum, in the order of the towers, of every tower's block of `all` with this
+    /// tower's number.
+    Sum {
+        /// Read.
+        all: Slot,
+        /// Written.
+        own: Slot,
+    },
+    /// `x` goes to another tower.
+    Send {
+        /// Read.
+        x: Slot,
+        /// Which.
+        to: usize,
+    },
+    /// `x` comes from another tower.
+    Receive {
+        /// Written.
+        x: Slot,
+        /// Which.
+        from: usize,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Meeting {
+    exchange: Exchange,
+    input: Shape,
+}
+
+pub(super) fn plan(exchange: Exchange, input: Shape) -> Meeting {
+    Meeting { exchange, input }
+}
+
+/// Calls `cross` for what has to cross before a forward pass, or after a backward pass, of an
+/// exchange row.
+pub(crate) fn each<E>(
+    exchange: Exchange,
+    wires: &Wires,
+    is_forward: bool,
+    mut cross: impl FnMut(Crossing) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let Part { index, of } = exchange.part;
+    let (scratch, own) = match is_forward {
+        true => (wires.forward_scratch, wires.x),
+        false => (wires.backward_scratch, wires.dx.unwrap_or(wires.x)),
+    };
+    if !is_forward && wires.dx.is_none() {
+        return Ok(()); // nothing below learns, on any tower
+    }
+    match (exchange.to_first, is_forward) {
+        (false, true) => cross(Crossing::Gather { own, all: scratch }),
+        (false, false) => cross(Crossing::Sum { all: scratch, own }),
+        (true, true) if index > 0 => cross(Crossing::Send { x: own, to: 0 }),
+        (true, false) if index > 0 => cross(Crossing::Receive { x: own, from: 0 }),
+        (true, true) => (1..of)
+            .try_for_each(|from| cross(Crossing::Receive { x: block(scratch, from, own), from })),
+        (true, false) => {
+            (1..of).try_for_each(|to| cross(Crossing::Send { x: block(scratch, to, own), to }))
+        }
+    }
+}
+
+/// Tower `index`'s block of a slot that has one for each.
+fn block(all: Slot, index: usize, like: Slot) -> Slot {
+    all.part(index * like.len(), like.shape())
+}
+
+impl Meeting {
+    fn is_left_out(&self) -> bool {
+        self.exchange.to_first && self.exchange.part.index > 0
+    }
+
+    fn width(&self) -> usize {
+        self.input.dims().last().copied().unwrap_or(1)
+    }
+
+    /// Tower `index`'s channels among everyone's, and alone.
+    fn geometry(&self, index: usize) -> (Place, Geometry) {
+        let (width, of) = (self.width(), self.exchange.part.of);
+        let (among, alone) =
+            (Place { width: of * width, first: index * width }, Place { width, first: 0 });
+        let rows = self.input.len() / width;
+        (alone, Geometry { rows, count: width, x: alone, y: among })
+    }
+}
+
+impl Layer for Meeting {
+    fn output(&self) -> Shape {
+        let images = self.input.dims()[0];
+        let wide = self.exchange.part.of * self.width();
+        match *self.input.dims() {
+            _ if self.is_left_out() => Shape::from([images, 0]),
+            [images, height, width, _] => Shape::from([images, height, width, wide]),
+            _ => Shape::from([images, self.input.len() / images * self.exchange.part.of]),
+        }
+    }
+
+    /// Everyone's channels side by side.
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        if self.is_left_out() {
+            return Ok(());
+        }
+        for index in 0..self.exchange.part.of {
+            let (_, g) = self.geometry(index);
+            let from = match index == self.exchange.part.index {
+                true => wires.x,
+                false => block(wires.forward_scratch, index, wires.x),
+            };
+            columns::copy(device, &g, from, wires.y)?;
+        }
+        Ok(())
+    }
+
+    /// Everyone's share of the gradient, one after another.
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let (Some(dy), Some(dx), false) = (wires.dy, wires.dx, self.is_left_out()) else {
+            return Ok(());
+        };
+        for index in 0..self.exchange.part.of {
+            let (alone, g) = self.geometry(index);
+            let g = Geometry { x: g.y, y: alone, ..g };
+            let to = match self.exchange.to_first && index == 0 {
+                true => dx, // the first tower's own: complete
+                false => block(wires.backward_scratch, index, dx),
+            };
+            columns::copy(device, &g, dy, to)?;
+        }
+        Ok(())
+    }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
+
+    fn exchange(&self) -> Option<Exchange> {
+        Some(self.exchange)
+    }
+
+    fn scratch(&self, _threads: usize) -> usize {
+        if self.is_left_out() { 0 } else { self.exchange.part.of * self.input.len() }
+    }
+}

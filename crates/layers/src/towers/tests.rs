@@ -1,0 +1,175 @@
+use super::*;
+use crate::rows::window;
+use crate::{Crossing, Mode, Network, Phase};
+use std::collections::BTreeMap;
+use tensor::{Device, Planner};
+
+/// The paper's shape in small.
+fn net() -> Spec {
+    let across = Lrn { towers: 2, ..Lrn::default() };
+    Spec::image("net", 16, 16, 3)
+        .conv("conv1", 8, window(3).pad(1))
+        .relu()
+        .lrn_with(across)
+        .pool(window(2).stride(2))
+        .conv("conv2", 12, window(3).pad(1).groups(2))
+        .relu()
+        .pool(window(2).stride(2))
+        .conv("conv3", 8, window(3).pad(1))
+        .relu()
+        .linear("fc4", 10)
+        .relu()
+        .dropout(0.5)
+        .linear("fc5", 7)
+}
+
+#[test]
+fn towers_have_half_of_each_layer_and_meet_where_they_see_each_other() {
+    let towers = split(&net(), 2).unwrap();
+    let rows = |tower: usize| -> Vec<String> {
+        let infos = towers.specs[tower].describe().unwrap();
+        infos.iter().map(|row| format!("{} {}", row.name, row.output)).collect()
+    };
+    let common = [
+        "conv1 16 x 16 x 4",
+        "relu1 16 x 16 x 4",
+        "lrn1 16 x 16 x 4",
+        "pool1 8 x 8 x 4",
+        "conv2 8 x 8 x 6",
+        "relu2 8 x 8 x 6",
+        "pool2 4 x 4 x 6",
+        "exchange2 4 x 4 x 12",
+        "conv3 4 x 4 x 4",
+        "relu3 4 x 4 x 4",
+        "exchange3 4 x 4 x 8",
+        "fc4 5",
+        "relu4 5",
+        "dropout4 5",
+    ];
+    assert_eq!(rows(0)[..14], common);
+    assert_eq!(rows(1)[..14], common);
+    assert_eq!(rows(0)[14..], ["exchange4 10", "fc5 7"]);
+    assert_eq!(rows(1)[14..], ["exchange4 0"]);
+    let parameters = |spec: &Spec| spec.parameters().unwrap();
+    assert_eq!(towers.specs.iter().map(parameters).sum::<usize>(), parameters(&net()));
+}
+
+#[test]
+fn what_crosses_is_counted() {
+    let towers = split(&net(), 2).unwrap();
+    let lines: Vec<_> =
+        towers.traffic.iter().map(|t| (&*t.from, &*t.to, t.floats, t.copies)).collect();
+    let expected = [("pool2", "conv3", 96, 2), ("relu3", "fc4", 64, 2), ("dropout4", "fc5", 5, 1)];
+    assert_eq!(lines, expected);
+    assert_eq!(towers.bytes(3), 4 * 3 * (2 * 96 + 2 * 64 + 5));
+}
+
+#[test]
+fn four_towers_can_be_had() {
+    let mut spec = net();
+    let Row::Lrn(lrn) = &mut spec.rows[2] else { unreachable!() };
+    lrn.towers = 4;
+    let Row::Conv(conv) = &mut spec.rows[4] else { unreachable!() };
+    conv.groups = 4;
+    let Row::Linear(linear) = &mut spec.rows[9] else { unreachable!() };
+    linear.outputs = 12;
+    let towers = split(&spec, 4).unwrap();
+    assert_eq!(towers.traffic.iter().map(|t| t.copies).collect::<Vec<_>>(), [12, 12, 3]);
+    let parameters = |spec: &Spec| spec.parameters().unwrap();
+    assert_eq!(towers.specs.iter().map(parameters).sum::<usize>(), parameters(&spec));
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused_with_its_remedy() {
+    let with = |idx: usize, row: Row| {
+        let mut spec = net();
+        spec.rows[idx] = row;
+        split(&spec, 2).unwrap_err().to_string()
+    };
+    let windows = with(2, Row::Lrn(Lrn::default()));
+    assert!(windows.starts_with("net, row `lrn1`: its windows cross"), "{windows}");
+    assert!(windows.contains("write towers = 2"), "{windows}");
+    let Row::Conv(conv2) = net().rows[4].clone() else { unreachable!() };
+    let one_tower = with(4, Row::Conv(Conv { groups: 1, ..conv2 }));
+    assert!(one_tower.contains("no row has groups = 2"), "{one_tower}");
+    let Row::Linear(fc4) = net().rows[9].clone() else { unreachable!() };
+    let odd = with(9, Row::Linear(Linear { outputs: 9, ..fc4 }));
+    assert!(odd.contains("row `fc4`: its 9 units cannot be shared by 2 towers"), "{odd}");
+    let local = Spec::image("net", 4, 4, 8).local("local3", 8, window(3).pad(1)).rows.remove(0);
+    let local = with(7, local);
+    assert!(local.contains("row `local3`: locally connected layers cannot be"), "{local}");
+    let fused = split(&crate::fuse::fuse(&net()), 2).unwrap_err().to_string();
+    assert!(fused.contains("cut a network before its rows are fused"), "{fused}");
+}
+
+#[test]
+fn the_sums_of_one_device_are_the_towers() {
+    let rows: BTreeMap<String, usize> = on_one_device(&net(), 2)
+        .unwrap()
+        .rows
+        .iter()
+        .filter_map(|row| match row {
+            Row::Conv(conv) => Some((conv.name.clone(), conv.towers)),
+            Row::Linear(linear) => Some((linear.name.clone(), linear.towers)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("conv1", 2), ("conv2", 1), ("conv3", 2), ("fc4", 2), ("fc5", 1)];
+    assert_eq!(rows, expected.map(|(name, towers)| (name.to_string(), towers)).into());
+    let spec = on_one_device(&net(), 2).unwrap();
+    assert_eq!(Spec::from_toml(&spec.to_toml()), Ok(spec));
+}
+
+#[test]
+fn weights_go_to_towers_and_come_back() {
+    let whole: Vec<Named> = [("conv1.weight", 216), ("conv1.bias", 8), ("conv3.weight", 864)]
+        .iter()
+        .chain(&[("fc5.weight", 70), ("fc5.bias", 7)])
+        .map(|&(name, len)| (name.to_string(), (0..len).map(|i| i as f32).collect()))
+        .collect();
+    let towers = split(&net(), 2).unwrap();
+    let parts = [0, 1].map(|tower| towers.take(&whole, tower).unwrap());
+    assert_eq!(parts[0][1].1, [0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(parts[1][1].1, [4.0, 5.0, 6.0, 7.0]);
+    assert_eq!(parts[0][4].1.len(), 7, "the classifier is on the first");
+    assert_eq!(parts[1].len(), 3);
+    assert_eq!(towers.merge(&parts), Ok(whole.clone()));
+    let strangers = [parts[0].clone(), parts[1][1..].to_vec()];
+    let error = towers.merge(&strangers).unwrap_err().to_string();
+    assert!(error.starts_with("tower 1 has no `conv1.weight` of 108 numbers"), "{error}");
+    let odd = [("conv1.weight".to_string(), vec![0.0; 3])];
+    let error = towers.take(&odd, 0).unwrap_err().to_string();
+    assert!(error.contains("3 numbers, which 2 towers cannot share"), "{error}");
+}
+
+/// Bytes that the towers' networks ask to be sent, against the table.
+#[test]
+fn what_is_asked_for_in_a_step_is_what_the_table_says() {
+    const IMAGES: usize = 3;
+    let towers = split(&net(), 2).unwrap();
+    let (mut forward, mut backward) = (0, 0);
+    for spec in &towers.specs {
+        let mut planner = Planner::new();
+        let network = Network::plan(spec, IMAGES, Mode::Train, &mut planner, 1).unwrap();
+        assert!(network.is_tower());
+        let mut device = Device::cpu(1);
+        device.reserve(planner.total()).unwrap();
+        // Every tower sends what it has to each of the others.
+        let sent = |crossing: Crossing| match crossing {
+            Crossing::Gather { own, .. } | Crossing::Sum { own, .. } => own.range().len(),
+            Crossing::Send { x, .. } => x.range().len(),
+            Crossing::Receive { .. } => 0,
+        };
+        let ran = network.forward_across(&mut device, Phase::Train, &mut |_, crossing| {
+            forward += sent(crossing);
+            Ok::<(), tensor::Error>(())
+        });
+        ran.unwrap();
+        let ran = network.backward_across(&mut device, &mut |_, crossing| {
+            backward += sent(crossing);
+            Ok::<(), tensor::Error>(())
+        });
+        ran.unwrap();
+    }
+    assert_eq!([forward, backward], [towers.bytes(IMAGES); 2]);
+}

@@ -1,0 +1,61 @@
+//! The three passes of a step: whole and recorded on one device; on a tower, as far as the next
+//! crossing, again and again.
+
+use super::{Plan, Step};
+use crate::Result;
+use crate::towers::Link;
+use layers::Phase;
+use tensor::Device;
+
+impl Step {
+    /// Makes this one of several towers.
+    pub(crate) fn set_link(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
+    /// Images to loss, its gradient and the tally.
+    pub(super) fn forward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.forward, |device| plan.forward(device))?,
+            Some(link) => {
+                across(plan, device, Phase::Train, link)?;
+                plan.loss(device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The loss's gradient to new parameters.
+    pub(super) fn backward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.backward, |device| plan.backward(device))?,
+            Some(link) => {
+                let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+                plan.network.backward_across(device, &mut cross)?;
+                plan.update(device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Images to probabilities and the tally.
+    pub(super) fn test_forward(&mut self) -> Result<()> {
+        let Step { plan, device, recorded, link, .. } = self;
+        match link {
+            None => device.replay(&mut recorded.test, |device| plan.test(device))?,
+            Some(link) => {
+                across(plan, device, Phase::Test, link)?;
+                plan.probabilities(device)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn across(plan: &Plan, device: &mut Device, phase: Phase, link: &mut Link) -> Result<()> {
+    plan.preprocess(device)?;
+    let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+    plan.network.forward_across(device, phase, &mut cross)
+}

@@ -1,0 +1,108 @@
+//! `alexnet describe --parallel towers`: what two devices have, and what crosses between them.
+
+use super::{grouped, mebibytes, memory};
+use crate::fault::Result;
+use layers::towers::{Towers, split};
+use layers::{Mode, Spec};
+use serde_json::json;
+
+/// The paper's two cards.
+const TOWERS: usize = 2;
+
+pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
+    let towers = split(spec, TOWERS)?;
+    let mut text = format!("\nin {TOWERS} towers, each on a device of its own\n\n");
+    text +=
+        &format!("{:<10}  {:>12}  {:>15}  {:>10}\n", "device", "parameters", "MACs", "training");
+    for (index, tower) in towers.specs.iter().enumerate() {
+        let (parameters, macs) = (tower.parameters()?, tower.macs()?);
+        let train = mebibytes(memory(tower, images, Mode::Train)?.total);
+        let (parameters, macs) = (grouped(parameters), grouped(macs));
+        text += &format!("{:<10}  {parameters:>12}  {macs:>15}  {train:>10}\n", index + 1);
+    }
+    text += &format!(
+        "\n{:<10}  {:<10}  {:>15}  {:>9}  {:>15}  {:>15}\n",
+        "crosses", "into", "floats an image", "copies", "bytes an image", "bytes a batch"
+    );
+    for row in &towers.traffic {
+        let (floats, copies) = (grouped(row.floats), row.copies);
+        let (one, all) = (grouped(row.bytes(1)), grouped(row.bytes(images)));
+        text += &format!(
+            "{:<10}  {:<10}  {floats:>15}  {copies:>9}  {one:>15}  {all:>15}\n",
+            row.from, row.to
+        );
+    }
+    let (one, all) = (grouped(towers.bytes(1)), grouped(towers.bytes(images)));
+    let blank = "";
+    text +=
+        &format!("{:<10}  {blank:<10}  {blank:>15}  {blank:>9}  {one:>15}  {all:>15}\n\n", "total");
+    text += &format!(
+        "a step at batch {images}: {} forward, and as much backward; no weight and no gradient of \
+         one crosses\n",
+        megabytes(&towers, images)
+    );
+    Ok(text)
+}
+
+pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
+    let towers = split(spec, TOWERS)?;
+    let mut devices = Vec::new();
+    for tower in &towers.specs {
+        devices.push(json!({
+            "parameters": tower.parameters()?,
+            "macs": tower.macs()?,
+            "train_bytes": memory(tower, images, Mode::Train)?.total,
+        }));
+    }
+    let row = |row: &layers::towers::Traffic| {
+        json!({
+            "from": row.from,
+            "to": row.to,
+            "floats_per_image": row.floats,
+            "copies": row.copies,
+            "forward_bytes": row.bytes(images),
+            "backward_bytes": row.bytes(images),
+        })
+    };
+    Ok(json!({
+        "devices": devices,
+        "traffic": towers.traffic.iter().map(row).collect::<Vec<_>>(),
+        "forward_bytes": towers.bytes(images),
+        "backward_bytes": towers.bytes(images),
+    }))
+}
+
+fn megabytes(towers: &Towers, images: usize) -> String {
+    format!("{:.1} MB", towers.bytes(images) as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sources_towers_exchange_what_was_computed_by_hand() {
+        let text = as_text(&models::find("alexnet-source").unwrap(), 128).unwrap();
+        let line = |start: &str| {
+            let found = text.lines().find(|line| line.starts_with(start));
+            found
+                .unwrap_or_else(|| panic!("{start}: {text}"))
+                .split_whitespace()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(line("pool2"), ["pool2", "conv3", "21,632", "2", "173,056", "22,151,168"]);
+        assert_eq!(line("dropout7"), ["dropout7", "fc8", "2,048", "1", "8,192", "1,048,576"]);
+        assert!(text.contains("a step at batch 128: 30.0 MB forward, and as much back"), "{text}");
+        let json = as_json(&models::find("alexnet-source").unwrap(), 128).unwrap();
+        assert_eq!(json["backward_bytes"], 30_015_488);
+        let sum: u64 = (0..2).map(|i| json["devices"][i]["parameters"].as_u64().unwrap()).sum();
+        assert_eq!(sum, 60_965_224);
+    }
+
+    #[test]
+    fn a_network_without_towers_is_refused() {
+        let sentence = |name| as_text(&models::find(name).unwrap(), 8).unwrap_err().message;
+        assert!(sentence("torchvision").contains("no row has groups = 2"));
+        assert!(sentence("alexnet").contains("`lrn1`: its windows cross the edge between towers"));
+    }
+}
