@@ -9,6 +9,7 @@ mod ahead;
 mod driver;
 mod graph;
 mod launch;
+mod nvrtc;
 mod profile;
 mod staging;
 
@@ -66,7 +67,7 @@ impl Cuda {
         let card = driver::find(number).map_err(unavailable)?;
         let context = Context::of(&card).map_err(unavailable)?;
         let stream = Stream::new(&context).map_err(|error| unavailable(error.to_string()))?;
-        let (kernels, state) = (Kernels::new(&context), State::Working);
+        let (kernels, state) = (Kernels::new(&context, card.capability), State::Working);
         Ok(Cuda {
             card,
             state,
