@@ -1,6 +1,7 @@
 //! Everything that must hold before a change is one.
 
 use crate::{cargo, tidy};
+use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,6 +28,30 @@ const BEFORE_TIDY: &[Check] = &[
 ];
 const AFTER_TIDY: &[Check] =
     &[Check { name: "tests", cargo: &["test", "--workspace", "--locked"], env: None }];
+/// Ranks under mpirun: where Open MPI and libclang are, for its bindings are made while building.
+const MPI: &[Check] = &[
+    Check {
+        name: "mpi lints",
+        cargo: &[
+            "clippy",
+            "-p",
+            "alexnet-comm",
+            "--features",
+            "mpi",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        env: None,
+    },
+    Check {
+        name: "mpi",
+        cargo: &["test", "-p", "alexnet-comm", "--features", "mpi", "--test", "mpi", "--locked"],
+        env: None,
+    },
+];
 /// What the ordinary tests only sample: every resume point, a hundred kills, disks full at sixteen
 /// sizes. Each prints its number.
 const LONG: &[Check] = &[
@@ -75,17 +100,27 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
     done.push(("tidy", start.elapsed()));
     let long = if is_long { LONG } else { &[] };
-    for check in AFTER_TIDY.iter().chain(long) {
+    let has_mpi = ["mpirun", "mpicc"].iter().all(|tool| is_there(tool));
+    let mpi = if has_mpi { MPI } else { &[] };
+    for check in AFTER_TIDY.iter().chain(mpi).chain(long) {
         if let Err(code) = by_cargo(check, &mut done) {
             return code;
         }
     }
     println!();
+    if !has_mpi {
+        println!("xtask test: mpi SKIPPED: no mpirun and mpicc (libopenmpi-dev, libclang-dev)");
+    }
     let total: Duration = done.iter().map(|(_, took)| *took).sum();
     for (name, took) in done.into_iter().chain([("all", total)]) {
-        println!("xtask test: {name:<7} passed {:6.1} s", took.as_secs_f64());
+        println!("xtask test: {name:<9} passed {:6.1} s", took.as_secs_f64());
     }
     ExitCode::SUCCESS
+}
+
+fn is_there(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 fn by_cargo(check: &Check, done: &mut Vec<(&'static str, Duration)>) -> Result<(), ExitCode> {

@@ -27,6 +27,10 @@ pub enum Error {
         ours: String,
     },
 
+    /// MPI cannot be used.
+    #[error("MPI: {0}")]
+    Mpi(&'static str),
+
     /// A device fails.
     #[error(transparent)]
     Device(#[from] tensor::Error),

@@ -7,6 +7,7 @@
 //!
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
+//! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
@@ -32,11 +33,16 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod hub;
 mod local;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod work;
 
 pub use error::{Error, Fate, Result};
 pub use local::Local;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use work::{Handle, Work};
 
 use std::fmt::Debug;

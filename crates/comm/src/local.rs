@@ -1,11 +1,10 @@
 //! The devices of one process, each on its own thread, by way of host memory.
 
-mod hub;
 #[cfg(test)]
 mod tests;
 
+use crate::hub::{Hub, Message, Signature, Tag};
 use crate::{Comm, Error, Fate, Handle, Result, Work};
-use hub::{Hub, Message, Signature, Tag};
 use std::sync::Arc;
 use std::time::Duration;
 use tensor::{Device, Shape, Slot};
@@ -48,16 +47,20 @@ impl Local {
     pub fn world(ranks: usize, patience: Duration) -> Vec<Local> {
         assert!(ranks > 0, "a world of no ranks");
         let hub = Arc::new(Hub::new(ranks));
-        let local = |rank| Local {
+        (0..ranks).map(|rank| Local::at(Arc::clone(&hub), rank, ranks, patience)).collect()
+    }
+
+    /// One of `ranks` ranks that meet at `hub`.
+    pub(crate) fn at(hub: Arc<Hub>, rank: usize, ranks: usize, patience: Duration) -> Local {
+        Local {
             rank,
-            hub: Arc::clone(&hub),
+            hub,
             patience,
             collectives: 0,
             sent: vec![0; ranks],
             received: vec![0; ranks],
             inbox: vec![None; ranks],
-        };
-        (0..ranks).map(local).collect()
+        }
     }
 
     /// Makes buffers for `messages` messages of `floats` floats that are under way at once. The

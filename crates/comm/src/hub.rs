@@ -1,4 +1,4 @@
-//! Where the ranks of a process leave messages for each other.
+//! Where the ranks of a process leave messages for each other, and for those of other processes.
 
 use crate::{Error, Fate, Result, Work};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Messages under way and buffers that wait for the next.
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(crate) struct Hub {
     state: Mutex<State>,
     changed: Condvar,
     nothing: Arc<Vec<f32>>,
@@ -28,35 +28,35 @@ struct State {
 
 /// What one rank leaves for another.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) tag: Tag,
-    pub(super) signature: Signature,
-    pub(super) floats: Arc<Vec<f32>>,
+pub(crate) struct Message {
+    pub(crate) tag: Tag,
+    pub(crate) signature: Signature,
+    pub(crate) floats: Arc<Vec<f32>>,
 }
 
 /// Which of the messages between two ranks: the collectives and what is sent are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
+pub(crate) struct Tag {
     is_sent: bool,
     number: u64,
 }
 
 impl Tag {
-    pub(super) fn of(work: &Work, number: u64) -> Tag {
+    pub(crate) fn of(work: &Work, number: u64) -> Tag {
         Tag { is_sent: matches!(work, Work::Send { .. } | Work::Recv { .. }), number }
     }
 }
 
 /// What two ranks must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
+pub(crate) struct Signature {
     name: &'static str,
     floats: usize,
     root: usize,
 }
 
 impl Signature {
-    pub(super) fn of(work: &Work) -> Signature {
+    pub(crate) fn of(work: &Work) -> Signature {
         let (name, floats, root) = match *work {
             Work::AllReduce { x } => ("all_reduce", x.len(), 0),
             Work::ReduceScatter { block, .. } => ("reduce_scatter", block.len(), 0),
@@ -66,6 +66,37 @@ impl Signature {
             Work::Barrier => ("barrier", 0, 0),
         };
         Signature { name, floats, root }
+    }
+}
+
+/// As they travel between processes.
+#[cfg(feature = "mpi")]
+impl Tag {
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        [self.is_sent.into(), self.number]
+    }
+
+    pub(crate) fn from_words([is_sent, number]: [u64; 2]) -> Tag {
+        Tag { is_sent: is_sent != 0, number }
+    }
+}
+
+/// As they travel between processes.
+#[cfg(feature = "mpi")]
+impl Signature {
+    const NAMES: [&str; 6] =
+        ["all_reduce", "reduce_scatter", "all_gather", "broadcast", "send or recv", "barrier"];
+
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        let name = Self::NAMES.iter().position(|&name| name == self.name);
+        let name = name.expect("every name is in the list") as u64;
+        [name << 32 | self.root as u64, self.floats as u64]
+    }
+
+    pub(crate) fn from_words([name_and_root, floats]: [u64; 2]) -> Signature {
+        let name = Self::NAMES.get((name_and_root >> 32) as usize).copied().unwrap_or("?");
+        let root = name_and_root as u32 as usize;
+        Signature { name, floats: floats as usize, root }
     }
 }
 
@@ -80,7 +111,7 @@ impl fmt::Display for Signature {
 }
 
 impl Hub {
-    pub(super) fn new(ranks: usize) -> Hub {
+    pub(crate) fn new(ranks: usize) -> Hub {
         let state = State {
             queues: (0..ranks * ranks).map(|_| Vec::with_capacity(32)).collect(),
             free: Vec::with_capacity(32 * ranks),
@@ -98,7 +129,7 @@ impl Hub {
     }
 
     /// A buffer of `len` floats that nobody else has: the smallest free one with room, or a new.
-    pub(super) fn buffer(&self, len: usize) -> Arc<Vec<f32>> {
+    pub(crate) fn buffer(&self, len: usize) -> Arc<Vec<f32>> {
         let mut state = self.lock();
         let fits = state.free.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
         let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(idx, _)| idx);
@@ -110,7 +141,7 @@ impl Hub {
     }
 
     /// Gives a buffer back; it is free when its last reader has.
-    pub(super) fn give_back(&self, buffer: Arc<Vec<f32>>) {
+    pub(crate) fn give_back(&self, buffer: Arc<Vec<f32>>) {
         let mut state = self.lock(); // until this owner is gone, so that exactly one is the last
         match Arc::strong_count(&buffer) {
             1 => state.free.push(buffer),
@@ -118,17 +149,17 @@ impl Hub {
         }
     }
 
-    pub(super) fn reserve(&self, messages: usize, floats: usize) {
+    pub(crate) fn reserve(&self, messages: usize, floats: usize) {
         let buffers = (0..messages).map(|_| Arc::new(Vec::with_capacity(floats)));
         self.lock().free.extend(buffers);
     }
 
     /// What a message without floats carries.
-    pub(super) fn nothing(&self) -> Arc<Vec<f32>> {
+    pub(crate) fn nothing(&self) -> Arc<Vec<f32>> {
         Arc::clone(&self.nothing)
     }
 
-    pub(super) fn post(&self, from: usize, to: usize, message: Message) {
+    pub(crate) fn post(&self, from: usize, to: usize, message: Message) {
         let mut state = self.lock();
         let queue = from * state.left.len() + to;
         state.queues[queue].push(message);
@@ -140,7 +171,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Error::Lost`], the same for all ranks that find out.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         (from, to): (usize, usize),
         tag: Tag,
@@ -173,8 +204,45 @@ impl Hub {
         }
     }
 
+    /// Waits for a message from rank `from` to any other, for whoever carries it there. Nothing
+    /// when the rank is gone and all that it left has been carried.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn next_from(&self, from: usize) -> Option<(usize, Message)> {
+        let mut state = self.lock();
+        loop {
+            let ranks = state.left.len();
+            let to = (0..ranks).find(|to| !state.queues[from * ranks + to].is_empty());
+            if let Some(to) = to {
+                return Some((to, state.queues[from * ranks + to].remove(0)));
+            }
+            if state.left[from] {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Which ranks are gone.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn left(&self) -> Vec<bool> {
+        self.lock().left.clone()
+    }
+
+    /// The first rank that others had to do without.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn lost(&self) -> Option<(usize, Fate)> {
+        self.lock().lost
+    }
+
+    /// Notes what another rank found out.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn lose(&self, rank: usize, fate: Fate) {
+        self.lock().lost.get_or_insert((rank, fate));
+        self.changed.notify_all();
+    }
+
     /// Notes that a rank is gone; whoever waits for it finds out.
-    pub(super) fn leave(&self, rank: usize, fate: Fate) {
+    pub(crate) fn leave(&self, rank: usize, fate: Fate) {
         let mut state = self.lock();
         state.left[rank] = true;
         if fate == Fate::Panicked && state.lost.is_none() {
