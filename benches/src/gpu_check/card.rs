@@ -90,7 +90,8 @@ pub fn limits(small: bool) -> Result<Limits, String> {
         let [x, y] = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([floats])));
         device.reserve(planner.total())?;
         let form = kernels::dropout::Form::Paper;
-        let g = kernels::dropout::Geometry { units: floats, layer: 0, drop: 0.5, form };
+        let g =
+            kernels::dropout::Geometry { units: floats, layer: 0, drop: 0.5, form, columns: None };
         const ROUNDS: usize = 10;
         let mut recording = Recording::default();
         let mut work = |device: &mut Device| {
