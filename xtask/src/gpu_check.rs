@@ -10,8 +10,9 @@ const HELP: &str = "\
 cargo xtask gpu-check [--build] [WORDS...]
 
   Builds target/gpu-check: the program gpu-check, alexnet, and the tests that have a card's part.
-  Then runs gpu-check with WORDS (--help tells its own). Where there is no card it says what waits: copy
-  the folder to a machine that has one, and run ./gpu-check there. No cargo is needed, no toolkit.
+  Then runs gpu-check with WORDS (--help tells its own). Where there is no card it says what waits:
+  copy the folder to a machine that has one, and run ./gpu-check there. No cargo is needed, no
+  toolkit.
   --build   only builds the folder
 ";
 

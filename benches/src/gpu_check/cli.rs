@@ -23,7 +23,8 @@ pub struct Cli {
           default_values = ["alexnet", "torchvision"])]
     model: Vec<String>,
     /// Images a step that is timed
-    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "N", default_values = ["128", "1024"])]
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "N",
+          default_values = ["128", "1024"])]
     batch: Vec<usize>,
     /// A Python with PyTorch, for the peer
     #[arg(long, value_name = "FILE")]

@@ -112,7 +112,7 @@ fn all(cli: &Cli) -> Result<ExitCode, String> {
             let mut child = std::process::Command::new(&program);
             child.args(&words).args(["--section", section.name()]);
             // It should stop by itself a little before it is ended.
-            child.args(["--seconds", &format!("{:.0}", 0.95 * bound.as_secs_f64())]);
+            child.args(["--seconds", &format!("{:.2}", 0.9 * bound.as_secs_f64())]);
             let (ended, seconds, text) = budget::run(child, bound)?;
             let verdict = match ended {
                 Ended::With(0) => Verdict::Passed,

@@ -32,8 +32,8 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let limits = card::limits(cli.small)?;
     let Limits { flops, bytes } = limits;
     println!(
-        "The card copies {:.0} GB/s (y = s x over 2 GiB, measured); its f32 multiply-adds are taken \
-         to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations at that \
+        "The card copies {:.0} GB/s (y = s x over 2 GiB, measured); its f32 multiply-adds are \
+         taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations at that \
          rate, every operand read or written once.\n",
         bytes / 1e9,
         flops / 1e12
@@ -101,8 +101,8 @@ fn unit(cli: &Cli, limits: &Limits, model: &str, batch: usize) -> Result<Timed, 
     let (table, floor) = profile.parts(limits);
     println!("### {model}, {batch} images, f32\n");
     println!(
-        "A step on the card {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); with its \
-         images from the host and its loss back to it {whole_ms:.3} ms, {:.0} images/s.\n",
+        "A step on the card {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); \
+         with its images from the host and its loss back to it {whole_ms:.3} ms, {:.0} images/s.\n",
         batch as f64 / ms * 1e3,
         100.0 * floor / ms,
         batch as f64 / whole_ms * 1e3

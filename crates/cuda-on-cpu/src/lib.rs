@@ -16,8 +16,9 @@
 //!
 //! A test can have any allocation or launch fail, take devices away or make the driver old
 //! ([`Behaviour`]); what it asks for holds for its own thread. A program that finds the library by
-//! itself is told by `CUDA_ON_CPU`, as `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`. Only the first call needs g++, and
-//! only if no earlier run has left its result under `target/cuda-on-cpu`.
+//! itself is told by `CUDA_ON_CPU`, as `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`. Only
+//! the first call needs g++, and only if no earlier run has left its result under
+//! `target/cuda-on-cpu`.
 
 mod compile;
 

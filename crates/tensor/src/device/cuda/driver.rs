@@ -167,10 +167,8 @@ pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error {
 
 /// The error for something that failed while nobody watched: it cannot be known which kernel.
 fn failed_unseen(what: &str) -> impl Fn(DriverError) -> Error {
-    let hint = match blocking() {
-        true => "",
-        false => "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel is named",
-    };
+    let hint = "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel is named";
+    let hint = if blocking() { "" } else { hint };
     move |error| Error::Card { what: what.to_string(), reason: sentence(error) + hint }
 }
 

@@ -158,8 +158,8 @@ impl Kernels {
         Ok(*function)
     }
 
-    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there, or
-    /// compiles DIR/op.cu.
+    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there,
+    /// or compiles DIR/op.cu.
     fn module(&mut self, image: &'static Image) -> Result<sys::CUmodule> {
         self.context.bind()?;
         if let Some(module) = self.modules.get(image.op) {
