@@ -93,6 +93,7 @@ Examples:
   cargo xtask bench --peer torch --python venv/bin/python --table steps --mode infer --batch 1 64
   cargo xtask bench --epoch cifar-18pct --data DIR --python venv/bin/python
   cargo xtask bench --loader --data DIR --peer torch      the data path; --loader --help: its flags
+  cargo xtask bench --scaling                             1 to 512 H200s, on paper
   cargo xtask bench criterion conv2                       criterion's statistics of the same ops
 
 A row is slower than the baseline if its median has grown by more than --regression and the middle

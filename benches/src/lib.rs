@@ -8,6 +8,7 @@
 //!   [`memory`]: the processes' peaks; [`epoch`]: an epoch with loading and augmentation
 //! * [`results`], [`baseline`]: numbers that are kept, and a run against an earlier one
 //! * [`ledger`]: tables, on the terminal and in BENCHMARKS.md; [`machine`]: where and when
+//! * [`scaling`]: what a step would cost on many devices, by an alpha-beta model
 //! * [`loader_table`]: how fast images become batches, against torchvision and memcpy
 //!
 //! `cargo xtask bench` prints the table; `cargo xtask bench criterion` has criterion's statistics.
@@ -36,6 +37,7 @@ pub mod peaks;
 mod peer;
 pub mod results;
 mod rows;
+pub mod scaling;
 mod step;
 pub mod turns;
 

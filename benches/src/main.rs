@@ -23,19 +23,20 @@ use train::recipes;
 const SLOWER: u8 = 3;
 
 fn main() -> ExitCode {
-    // A table of its own, with flags of its own.
-    let loader = std::env::args_os().any(|word| word == "--loader");
-    match if loader { loader_table() } else { run(&Cli::parse()) } {
+    // Tables of their own, with flags of their own.
+    let has = |flag: &str| std::env::args_os().any(|word| word == flag);
+    let ended = match () {
+        () if has("--loader") => benches::loader_table::run().map(|()| ExitCode::SUCCESS),
+        () if has("--scaling") => benches::scaling::run().map(|()| ExitCode::SUCCESS),
+        () => run(&Cli::parse()),
+    };
+    match ended {
         Ok(code) => code,
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn loader_table() -> Result<ExitCode, String> {
-    benches::loader_table::run().map(|()| ExitCode::SUCCESS)
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, String> {

@@ -107,7 +107,8 @@ impl Rows {
         let mut planner = Planner::new();
         let mut floats = |shape| planner.claim(DType::F32, shape);
         let (tints, mean) = (floats(Shape::from([images, 4])), floats(Shape::from([3])));
-        let (tally, rates) = (floats(Shape::from([4])), floats(Shape::from([2 * learned, 3])));
+        let tally = floats(softmax_loss::tally_shape(images));
+        let rates = floats(Shape::from([2 * learned, 3]));
         let slots = Slots {
             pixels: planner.claim(DType::U8, Shape::from([images, height, width, 3])),
             views: planner.claim(DType::U32, Shape::from([images, 3])),

@@ -40,8 +40,16 @@ pub fn read_square<'a>(
     buffer: &'a mut ReadBuffer,
 ) -> Result<(&'a [u8], bool)> {
     read_file(path, buffer)?;
+    square(side, buffer).map_err(|reason| Error::image(path, reason))
+}
+
+/// [`read_square`] of the bytes that `buffer.file` holds already.
+///
+/// # Errors
+/// What is wrong with them, for [`Error::Image`].
+pub fn square(side: usize, buffer: &mut ReadBuffer) -> std::result::Result<(&[u8], bool), String> {
     let square = |size| Resizer::square_reach(size, side, Rectangle::whole((side, side)));
-    buffer.decode_part(square, Extent::Whole).map_err(|reason| Error::image(path, reason))?;
+    buffer.decode_part(square, Extent::Whole)?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
     buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
     Ok((&buffer.image.pixels, shorter < side))

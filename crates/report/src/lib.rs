@@ -3,6 +3,7 @@
 //! * [`Page`]: one or more runs as one HTML file that needs nothing else
 //! * [`Curves`]: a run's measurements; [`plot`]: lines as SVG
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
+//! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
@@ -23,6 +24,7 @@ mod curves;
 pub mod figures;
 pub mod font;
 pub mod kernels;
+pub mod maps;
 mod markup;
 mod page;
 pub mod palette;
@@ -35,5 +37,5 @@ pub mod sheet;
 pub use confusion::{Confusion, csv_field};
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use markup::percent;
-pub use page::{ClassRow, Model, ModelRow, Page, Run, Tested};
+pub use page::{ClassRow, Model, ModelRow, Page, Run, STYLE, Tested};
 pub use progress::{Measure, curves_svg};

@@ -8,6 +8,10 @@ use crate::{Confusion, sections};
 use augment::Image;
 use serde_json::Value;
 
+/// Colours, dark and light, and the style of headings, cards, bars and rows: of the page, and of
+/// whatever should look like it.
+pub const STYLE: &str = concat!(include_str!("colors.css"), include_str!("page.css"));
+
 /// What the page shows.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -110,10 +114,9 @@ impl Page {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n\
-             <style>\n{}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
+             <style>\n{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
             escape(&self.title),
-            include_str!("colors.css"),
-            include_str!("page.css"),
+            STYLE,
             include_str!("plot.css"),
             include_str!("matrix.css"),
             escape(&self.title),

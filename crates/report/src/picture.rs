@@ -74,7 +74,12 @@ pub fn to_png(image: &Image) -> Vec<u8> {
 
 /// The image as a PNG inside an address: `data:image/png;base64,...`.
 pub fn data_uri(image: &Image) -> String {
-    let code = base64::engine::general_purpose::STANDARD.encode(to_png(image));
+    png_uri(&to_png(image))
+}
+
+/// A PNG file inside an address.
+pub fn png_uri(png: &[u8]) -> String {
+    let code = base64::engine::general_purpose::STANDARD.encode(png);
     format!("data:image/png;base64,{code}")
 }
 

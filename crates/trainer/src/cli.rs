@@ -3,7 +3,8 @@
 mod using;
 
 pub use using::{
-    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, UsingArgs, ViewsArg,
+    EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
+    ViewsArg,
 };
 
 use crate::doctor::DoctorArgs;
@@ -51,6 +52,9 @@ pub enum Command {
     /// Show one or more runs on one page that needs nothing else
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Show a network at work on a page of your own: drop an image, see what it makes of it
+    #[command(after_help = using::SERVE_HELP)]
+    Serve(ServeArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),

@@ -7,6 +7,7 @@
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   the verbs that use a network, as it lies in a run's folder ([`trained`])
+//! * [`serve`](crate::serving): the same in a browser
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod pictures;
 mod predicting;
 mod progress;
 mod reporting;
+mod serving;
 mod settings;
 mod signals;
 mod testing;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Features(args) => features::features(args),
         Command::Neighbours(args) => neighbours::neighbours(args),
         Command::Report(args) => reporting::report(args),
+        Command::Serve(args) => serving::serve(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),
         Command::Inspect(args) => inspect::inspect(args).map(|()| 0),

@@ -90,7 +90,8 @@ fn tell(
     }
 }
 
-fn class_of(source: &dyn Source, sample: usize) -> &str {
+/// The name of an image's class.
+pub fn class_of(source: &dyn Source, sample: usize) -> &str {
     &source.classes()[source.label(sample) as usize]
 }
 
@@ -174,13 +175,13 @@ impl Search {
 }
 
 /// Euclidean, in f64: fc7 has thousands of terms.
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+pub fn distance(a: &[f32], b: &[f32]) -> f32 {
     let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
     a.iter().zip(b).map(square).sum::<f64>().sqrt() as f32
 }
 
 /// Keeps the nearest, the nearest first; of equals the one that came first.
-fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
+pub fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
     let at = nearest.partition_point(|old| old.distance <= new.distance);
     if at < count {
         nearest.insert(at, new);
@@ -189,9 +190,11 @@ fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
 }
 
 /// Some images of a source, in an order of their own.
-struct Chosen {
-    source: Arc<dyn Source>,
-    asked: Vec<usize>,
+pub struct Chosen {
+    /// Where from.
+    pub source: Arc<dyn Source>,
+    /// Which.
+    pub asked: Vec<usize>,
 }
 
 impl Source for Chosen {

@@ -20,6 +20,7 @@
 
 mod across;
 mod cpu;
+pub(crate) mod cuda;
 pub(crate) mod power;
 pub mod reference;
 #[cfg(test)]
@@ -121,7 +122,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(&[x, y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.lacks("lrn"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, x, y),
     }
 }
 
@@ -133,6 +134,6 @@ pub fn backward(device: &mut Device, g: &Geometry, x: Slot, dy: Slot, dx: Slot) 
     g.check(&[x, dy, dx]);
     match device {
         Device::Cpu(cpu) => cpu::backward(cpu, g, x, dy, dx),
-        Device::Cuda(cuda) => cuda.lacks("lrn"),
+        Device::Cuda(cuda) => cuda::backward(cuda, g, x, dy, dx),
     }
 }

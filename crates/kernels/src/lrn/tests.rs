@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_cpu, geometry, random_array, same_bits_for_threads};
+use testkit::{Slots, close, each_device, geometry, random_array, same_bits_for_threads};
 
 /// Section 3.3's constants.
 const PAPER: Geometry = Geometry {
@@ -43,7 +43,7 @@ fn known_answers() {
     // An even window starts at i - size / 2: channels i - 1 and i.
     let even = Geometry { size: 2, ..g };
     let whole = [1.0 / 6.0, 2.0 / 15.0, 3.0 / 30.0, 4.0 / 26.0];
-    each_cpu(|device| {
+    each_device(|device| {
         let mut y = |g| run(device, g, &x, &x)[0].clone();
         close(&y(&g), &whole, 1e-6);
         close(&y(&divided), &whole, 1e-6);
@@ -57,7 +57,7 @@ fn known_answers_within_the_map() {
     let x = Array4::from_shape_vec((1, 2, 2, 1), vec![1.0, 2.0, 3.0, 4.0]).unwrap();
     let g = Geometry { height: 2, width: 2, channels: 1, region: Region::WithinChannel, ..PAPER };
     let g = Geometry { size: 2, alpha: 4.0, beta: 1.0, k: 1.0, divide_alpha: true, ..g };
-    each_cpu(|device| {
+    each_device(|device| {
         // Windows of 2 x 2 start one up and one left: alpha / 4 times 1, 5, 10, 30.
         close(&run(device, &g, &x, &x)[0], &[1.0 / 2.0, 2.0 / 6.0, 3.0 / 11.0, 4.0 / 31.0], 1e-6);
     });
@@ -67,7 +67,7 @@ fn known_answers_within_the_map() {
 #[test]
 fn the_papers_constants() {
     let x = Array4::from_elem((1, 1, 1, 5), 100.0f32);
-    each_cpu(|device| {
+    each_device(|device| {
         let y = &run(device, &PAPER, &x, &x)[0];
         // The middle channel: (2 + 1e-4 * 5 * 1e4)^-0.75 = 7^-0.75.
         close(&y[2..3], &[100.0 * 7f64.powf(-0.75)][..], 1e-6);
@@ -99,13 +99,13 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&g, seed);
         let y = reference::forward(&g, &x.mapv(f64::from));
         let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
-        each_cpu(|device| {
+        each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);
             // Both terms of dx may be large and nearly cancel.
@@ -140,7 +140,7 @@ fn strips_and_tiles_join_without_a_seam() {
         let [x, dy] = operands(&g, 5);
         let y = reference::forward(&g, &x.mapv(f64::from));
         let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
-        each_cpu(|device| {
+        each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);
             close(&actual_dx, &dx, 2e-5);
@@ -163,7 +163,7 @@ fn nan_stays_and_spreads_no_further_than_its_windows() {
     let g = Geometry { channels: 40, ..PAPER };
     let [mut x, dy] = operands(&g, 1);
     x[[0, 0, 0, 20]] = f32::NAN;
-    each_cpu(|device| {
+    each_device(|device| {
         let [y, dx] = run(device, &g, &x, &dy);
         assert_eq!((0..40).filter(|&i| y[i].is_nan()).collect::<Vec<_>>(), [18, 19, 20, 21, 22]);
         assert_eq!((0..40).filter(|&i| dx[i].is_nan()).count(), 9);

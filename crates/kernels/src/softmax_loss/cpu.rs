@@ -60,9 +60,11 @@ fn rows(
     let (logits, written, tally): (&mut [f32], &mut [f32], &mut [f32]) =
         (logits.into(), written.into(), tally.into());
     let labels: &mut [u32] = labels.into();
-    let (mut loss, mut top1, mut top5, mut counted) = (0.0f64, 0.0f64, 0.0f64, 0.0f64);
-    for ((logits, written), &label) in
-        logits.chunks_exact(g.classes).zip(written.chunks_exact_mut(g.classes)).zip(&*labels)
+    let (sums, tallies) = tally.split_at_mut(4);
+    let mut totals = [0.0f64; 4];
+    let scores = logits.chunks_exact(g.classes).zip(written.chunks_exact_mut(g.classes));
+    for (((logits, written), &label), tally) in
+        scores.zip(&*labels).zip(tallies.chunks_exact_mut(4))
     {
         let label = (label != IGNORED).then_some(label as usize);
         assert!(label.is_none_or(|l| l < g.classes), "label {label:?} of {} classes", g.classes);
@@ -70,19 +72,22 @@ fn rows(
             #[inline(always)]
             || exponentials(logits, written),
         );
+        let mut own = [0.0; 4];
         if let Some(label) = label {
-            loss += sum.ln() - f64::from(logits[label] - max);
+            let loss = sum.ln() - f64::from(logits[label] - max);
             let standing = vectorized(
                 #[inline(always)]
                 || Standing::of(logits, label),
             );
-            top1 += standing.error(1);
-            top5 += standing.error(5);
-            counted += 1.0;
+            own = [loss, standing.error(1), standing.error(5), 1.0];
+        }
+        for ((total, tally), own) in totals.iter_mut().zip(tally).zip(own) {
+            *total += own;
+            *tally = own as f32;
         }
         write(written, label, sum);
     }
-    tally.copy_from_slice(&[loss, top1, top5, counted].map(|value| value as f32));
+    sums.copy_from_slice(&totals.map(|value| value as f32));
     Ok(())
 }
 

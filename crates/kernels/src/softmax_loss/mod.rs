@@ -12,11 +12,12 @@
 //! any. Errors are one minus the credit.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use tensor::{DType, Device, Result, Slot};
+use tensor::{DType, Device, Result, Shape, Slot};
 
 /// The label of an image that takes no part: padding of a last, short batch.
 pub const IGNORED: u32 = u32::MAX;
@@ -37,19 +38,27 @@ impl Geometry {
             assert_eq!(slot.len(), expected, "scores of {} x {}", self.images, self.classes);
         }
         assert!(labels.len() == self.images && labels.dtype() == DType::U32, "one label an image");
-        assert_eq!(tally.len(), 4, "a tally is four floats");
+        let tally_len = tally_shape(self.images).len();
+        assert_eq!(tally.len(), tally_len, "four floats of sums, and four an image");
     }
+}
+
+/// Of the tally of so many images: a row of four floats for the sums, then one an image.
+pub fn tally_shape(images: usize) -> Shape {
+    Shape::from([1 + images, 4])
 }
 
 /// Losses, errors and the gradient of the mean loss.
 ///
-/// `tally` becomes `[sum of losses, top-1 errors, top-5 errors, images counted]`.
+/// A row of `tally` becomes `[loss, top-1 error, top-5 error, 1]` of an image, zeros if it is
+/// ignored; the first row is the sum of the others.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If slots do not fit the geometry, or a label names no class.
+/// If slots do not fit the geometry, or, where the host can see it, a label names no class: on a
+/// card its loss is NaN.
 pub fn forward_backward(
     device: &mut Device,
     g: &Geometry,
@@ -61,7 +70,7 @@ pub fn forward_backward(
     g.check([logits, dlogits], labels, tally);
     match device {
         Device::Cpu(cpu) => cpu::forward_backward(cpu, g, logits, labels, dlogits, tally),
-        Device::Cuda(cuda) => cuda.lacks("softmax_loss"),
+        Device::Cuda(cuda) => cuda::forward_backward(cuda, g, [logits, labels, dlogits, tally]),
     }
 }
 
@@ -83,7 +92,7 @@ pub fn forward(
     g.check([logits, probabilities], labels, tally);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, logits, labels, probabilities, tally),
-        Device::Cuda(cuda) => cuda.lacks("softmax_loss"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [logits, labels, probabilities, tally]),
     }
 }
 

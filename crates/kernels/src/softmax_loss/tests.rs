@@ -2,27 +2,38 @@ use super::*;
 use ndarray::Array2;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_cpu, random_array};
+use testkit::{Slots, close, each_device, random_array};
 
-/// Gradient and its tally, then probabilities and theirs.
+/// Gradient and the sums of its tally, then probabilities and theirs.
 fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
     let g = Geometry { images: logits.nrows(), classes: logits.ncols() };
     let mut slots = Slots::new();
     let x = slots.array(logits);
     let labels = slots.words([labels.len()], labels.to_vec());
     let [gradient, probabilities] = [(); 2].map(|()| slots.room([g.images, g.classes]));
-    let [tally, tally_again] = [(); 2].map(|()| slots.room([4]));
+    let [tally, tally_again] = [(); 2].map(|()| slots.room(tally_shape(g.images)));
     slots.load(device);
     forward_backward(device, &g, x, labels, gradient, tally).unwrap();
     forward(device, &g, x, labels, probabilities, tally_again).unwrap();
-    [gradient, tally, probabilities, tally_again].map(|slot| device.download(slot).unwrap())
+    let results = [gradient, tally, probabilities, tally_again];
+    let mut results = results.map(|slot| device.download::<f32>(slot).unwrap());
+    for idx in [1, 3] {
+        let (sums, rows) = results[idx].split_at(4);
+        let mut of_rows = [0.0; 4];
+        for row in rows.chunks(4) {
+            of_rows = std::array::from_fn(|i| of_rows[i] + f64::from(row[i]));
+        }
+        close(sums, &of_rows[..], 1e-6);
+        results[idx].truncate(4);
+    }
+    results
 }
 
 /// By hand: scores 0 and ln 3 are probabilities 1/4 and 3/4.
 #[test]
 fn known_answers() {
     let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0]]);
-    each_cpu(|device| {
+    each_device(|device| {
         let [gradient, tally, probabilities, again] = run(device, &logits, &[0, IGNORED]);
         close(&probabilities, &[0.25, 0.75, 0.5, 0.5], 1e-7);
         close(&gradient, &[-0.75, 0.75, 0.0, 0.0], 1e-7);
@@ -35,7 +46,7 @@ fn known_answers() {
 #[test]
 fn ties_count_in_part() {
     let logits = Array2::<f32>::zeros((1, 10));
-    each_cpu(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
+    each_device(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 1, 1), 0.5);
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 1), 1.0);
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 0, 5), 0.0);
@@ -44,7 +55,7 @@ fn ties_count_in_part() {
 #[test]
 fn huge_scores_do_not_overflow_and_nan_shows() {
     let logits = ndarray::arr2(&[[1e30f32, -1e30], [f32::NAN, 1.0]]);
-    each_cpu(|device| {
+    each_device(|device| {
         let [gradient, tally, _, _] = run(device, &logits, &[0, IGNORED]);
         close(&gradient[..2], &[0.0, 0.0][..], 0.0);
         assert_eq!(tally[..3], [0.0, 0.0, 0.0]);
@@ -57,6 +68,52 @@ fn huge_scores_do_not_overflow_and_nan_shows() {
 #[should_panic(expected = "of 2 classes")]
 fn a_label_must_name_a_class() {
     run(&mut Device::cpu(1), &Array2::zeros((1, 2)), &[2]);
+}
+
+/// The host cannot see it there.
+#[test]
+fn on_a_card_the_loss_of_a_label_that_names_no_class_is_nan() {
+    testkit::each_card(|device| {
+        let [_, tally, ..] = run(device, &Array2::zeros((2, 3)), &[1, 3]);
+        assert!(tally[0].is_nan() && tally[1..] == [1.0 + 2.0 / 3.0, 1.0, 2.0], "{tally:?}");
+    });
+}
+
+/// What each image adds: by hand, probabilities 1/4 and 3/4, then a tie.
+#[test]
+fn a_row_of_the_tally_is_an_images() {
+    let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0], [1.0, 2.0]]);
+    let g = Geometry { images: 3, classes: 2 };
+    each_device(|device| {
+        let mut slots = Slots::new();
+        let x = slots.array(&logits);
+        let labels = slots.words([3], vec![0, 1, IGNORED]);
+        let (dx, tally) = (slots.room([3, 2]), slots.room(tally_shape(3)));
+        slots.load(device);
+        forward_backward(device, &g, x, labels, dx, tally).unwrap();
+        let rows = device.download::<f32>(tally).unwrap();
+        close(&rows[4..8], &[4.0f32.ln(), 1.0, 0.0, 1.0][..], 1e-6);
+        close(&rows[8..12], &[2.0f32.ln(), 0.5, 0.0, 1.0][..], 1e-6);
+        assert_eq!(rows[12..], [0.0; 4]);
+    });
+}
+
+/// More scores than a block of threads takes at once, and more images than it has threads.
+#[test]
+fn long_rows_and_many_images() {
+    for (images, classes) in [(3, 1000), (2, 2051), (257, 3)] {
+        let logits: Array2<f32> = random_array(7, (images, classes)) * 4.0;
+        let labels: Vec<u32> = (0..images).map(|n| (n * 37 % classes) as u32).collect();
+        let exact = logits.mapv(f64::from);
+        each_device(|device| {
+            let [gradient, tally, probabilities, _] = run(device, &logits, &labels);
+            close(&gradient, &reference::gradient(exact.view(), &labels), 1e-6);
+            close(&probabilities, &reference::softmax(exact.view()), 1e-6);
+            close(&tally[..1], &[reference::loss(exact.view(), &labels)][..], 1e-6);
+            let errors = [1, 5].map(|k| reference::errors(exact.view(), &labels, k));
+            close(&tally[1..3], &errors[..], 1e-6);
+        });
+    }
 }
 
 #[test]
@@ -73,6 +130,7 @@ fn the_reference_is_a_gradient() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn equals_the_reference(
         images in 1usize..20,
@@ -97,7 +155,7 @@ proptest! {
             labels.iter().filter(|label| **label != IGNORED).count() as f64,
         ]
         .map(float);
-        each_cpu(|device| {
+        each_device(|device| {
             let [gradient, tally, probabilities, again] = run(device, &logits, &labels);
             close(&tally, &expected_tally, 1e-4);
             assert_eq!(tally, again);

@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::Result;
+use crate::metrics::Tally;
 use data::Batch;
 use layers::{Phase, Spec, nearest};
 
@@ -69,12 +70,41 @@ impl Step {
         rows: &[usize],
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
+        let last = rows.last().map_or(0, |&last| last + 1);
+        self.look_up_to(last, batch, rows, see)
+    }
+
+    /// [`test`](Self::test) and [`look`](Self::look) in one pass: `see` gets the outputs of `rows`
+    /// on the way, and [`probabilities`](Self::probabilities) are those of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device).
+    ///
+    /// # Panics
+    /// If this is one of several towers.
+    pub fn test_and_look(
+        &mut self,
+        batch: &Batch,
+        rows: &[usize],
+        see: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<Tally> {
+        self.look_up_to(self.network().rows().len(), batch, rows, see)?;
+        self.plan.probabilities(&mut self.device)?;
+        self.tally()
+    }
+
+    fn look_up_to(
+        &mut self,
+        end: usize,
+        batch: &Batch,
+        rows: &[usize],
+        see: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
         assert!(self.link.is_none(), "a tower does not go forward alone");
         self.load(batch)?;
         let (plan, device) = (&self.plan, &mut self.device);
         plan.preprocess(device)?;
-        let last = rows.last().map_or(0, |&last| last + 1);
-        for (idx, row) in plan.network.rows()[..last].iter().enumerate() {
+        for (idx, row) in plan.network.rows()[..end].iter().enumerate() {
             row.forward(device, Phase::Test)?;
             if rows.contains(&idx) {
                 see(idx, &device.download::<f32>(row.output())?);

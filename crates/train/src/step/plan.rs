@@ -85,7 +85,7 @@ impl Plan {
             mean,
             table: claim(DType::F32, Shape::from([2 * learned, 3])),
             probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
-            tally: claim(DType::F32, Shape::from([4])),
+            tally: claim(DType::F32, softmax_loss::tally_shape(images)),
         };
         let network = Network::plan(spec, images, mode, &mut planner, threads)?;
         let entries = &network.parameters.entries;

@@ -37,6 +37,27 @@ Examples:
   alexnet report RUN --pictures docs            and the pictures as files of their own
   alexnet report RUN --pictures docs --palette 32";
 
+pub(super) const SERVE_HELP: &str = "\
+Examples:
+  alexnet serve                                 the newest run in runs/
+  alexnet serve RUN --listen 127.0.0.1:9000
+  curl --data-binary @cat.jpg http://127.0.0.1:8080/predict
+  curl --data-binary @cat.jpg 'http://127.0.0.1:8080/predict?top=3&neighbours=6&maps=yes'
+
+The page and the programs ask the same server, which answers in JSON:
+  GET  /about          the model, its input and classes, how far the neighbours are
+  POST /predict        the body: a JPEG or PNG file as it is, at most 32 MiB and 64 megapixels
+         top=N         so many classes with their probabilities [default: 5]
+         neighbours=N  so many of the nearest training images [default: 0]
+         maps=yes      what every convolution makes of it, as pictures
+         pictures=yes  what the network sees, and the neighbours, as pictures
+  GET  /test-images/N  the run's Nth test image, counted from 0
+Pictures are addresses that hold them (data:image/png;base64,...). What cannot be answered has a
+status of 400 or more and {\"error\": \"what is wrong\"}; 503: ask again.
+
+It answers requests from this machine alone, unless --listen says otherwise: there is no password.
+Ctrl-C ends it, with code 130.";
+
 /// `alexnet eval`.
 #[derive(Debug, Args)]
 #[command(
@@ -213,6 +234,33 @@ pub struct NeighboursArgs {
     /// What to show.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `alexnet serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A run's folder [default: the newest in runs/ that has weights]
+    #[arg(value_name = "RUN", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A file of weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where to listen; port 0: any that is free [default: 127.0.0.1:8080, or the next free port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// As in `train` [default: the run's]
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Look for neighbours among N training images at most, spread over all; 0: for none
+    #[arg(long, value_name = "N", default_value = "20000")]
+    pub among: usize,
+    /// A request must have come whole after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub patience: u64,
+    /// Where to compute.
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 /// `alexnet report`.

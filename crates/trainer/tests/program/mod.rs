@@ -1,6 +1,8 @@
 //! Running the program and reading what it says.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod server;
+
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,4 +54,54 @@ pub fn last_line(stdout: &str) -> Value {
 /// A file of JSON.
 pub fn read_json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A small network on 24 images of three colours, some steps; and the folder of the images.
+pub fn coloured(scratch: &Scratch, runs: &[&str]) -> String {
+    let data = scratch.path("data");
+    for (class, color) in
+        [("blue", [20, 40, 220]), ("green", [30, 200, 40]), ("red", [210, 30, 30])]
+    {
+        for (part, count) in [("train", 8u8), ("val", 4)] {
+            let folder = Path::new(&data).join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for number in 0..count {
+                let color = color.map(|value: u8| value.saturating_add(3 * number));
+                write_png(&folder.join(format!("{number}.png")), color);
+            }
+        }
+    }
+    let model = scratch.path("tiny.toml");
+    fs::write(
+        &model,
+        "name = \"tiny\"\ninput = [12, 12, 3]\n[[rows]]\nconv = { name = \"conv1\", filters = 8, \
+         window = 3, pad = 1 }\n[[rows]]\nrelu = {}\n[[rows]]\npool = { window = 2, stride = 2 }\n\
+         [[rows]]\nlinear = { name = \"fc2\", outputs = 6 }\n[[rows]]\nrelu = {}\n[[rows]]\n\
+         dropout = { drop = 0.5 }\n[[rows]]\nlinear = { name = \"fc3\", outputs = 3 }\n",
+    )
+    .unwrap();
+    for (seed, run) in runs.iter().enumerate() {
+        let (run, seed) = (scratch.path(run), seed.to_string());
+        let mut arguments = vec!["train", "--run", &run, "--data", &data, "--model", &model];
+        arguments.extend([
+            "--recipe",
+            "paper",
+            "--batch-size",
+            "6",
+            "--epochs",
+            "3",
+            "--seed",
+            &seed,
+        ]);
+        arguments.extend(["--set", "recipe.input.side=14", "--progress", "none"]);
+        expect(0, &arguments);
+    }
+    data
+}
+
+/// A PNG file of one colour.
+pub fn write_png(path: &Path, color: [u8; 3]) {
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 20, 16);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&color.repeat(20 * 16)).unwrap();
 }

@@ -1,0 +1,90 @@
+//! `cargo xtask bench --scaling`: the model's answers for 1 to 512 H200s.
+
+use super::{Machine, Mode, Network};
+use crate::ledger::{Ledger, Table};
+use crate::machine::today;
+use clap::Parser;
+
+/// Computes what steps would cost on many H200s, by an alpha-beta model.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench --scaling", max_term_width = 100)]
+struct Cli {
+    /// (chooses this table)
+    #[arg(long, required = true)]
+    scaling: bool,
+    /// Built-in model
+    #[arg(long, default_value = "alexnet-source", value_name = "NAME")]
+    model: String,
+    /// Put the tables into BENCHMARKS.md, too
+    #[arg(long)]
+    write: bool,
+}
+
+/// Images of a device, where their number stays; and of a whole step, where that stays.
+const WEAK: f64 = 128.0;
+const STRONG: f64 = 4096.0;
+
+/// Prints the tables.
+///
+/// # Errors
+/// If there is no such model, or BENCHMARKS.md cannot be written.
+pub fn run() -> Result<(), String> {
+    let cli = Cli::parse();
+    let spec = models::find(&cli.model).map_err(|error| error.to_string())?;
+    let network = Network::new(&spec).map_err(|error| error.to_string())?;
+    let command = match cli.model.as_str() {
+        "alexnet-source" => "cargo xtask bench --scaling".to_string(),
+        model => format!("cargo xtask bench --scaling --model {model}"),
+    };
+    for (name, title, table) in tables(&network, &Machine::H200) {
+        println!("{}, {title}\n\n{}", cli.model, table.render());
+        if cli.write {
+            let run = format!("{}, computed, {}, {title}: `{command}`", today(), cli.model);
+            Ledger::of_the_repository().write(name, &table, &run)?;
+        }
+    }
+    Ok(())
+}
+
+/// As many images for each device, and as many for all.
+fn tables(network: &Network, machine: &Machine) -> [(&'static str, String, Table); 2] {
+    let weak = table(network, machine, |_| WEAK);
+    let strong = table(network, machine, |devices| STRONG / devices as f64);
+    [
+        ("scaling weak", format!("{WEAK} images a device"), weak),
+        ("scaling strong", format!("{STRONG} images a step"), strong),
+    ]
+}
+
+fn table(network: &Network, machine: &Machine, images: impl Fn(usize) -> f64) -> Table {
+    let mut table = Table::new(
+        &["devices"],
+        &["data ms", "speed-up", "towers ms", "speed-up", "hybrid ms", "speed-up", "fastest"],
+    )
+    .whole();
+    let rate = |mode, devices: usize| {
+        let images = images(devices);
+        let seconds = network.step(machine, mode, devices, images)?;
+        Some((seconds, images * devices as f64 / seconds))
+    };
+    let (_, alone) = rate(Mode::Data, 1).expect("one device can do it");
+    for devices in (0..=9).map(|power| 1 << power) {
+        let rates = Mode::ALL.map(|mode| rate(mode, devices));
+        let mut row = vec![devices.to_string()];
+        for rate in &rates {
+            row.extend(match rate {
+                Some((seconds, rate)) => {
+                    [format!("{:.2}", seconds * 1e3), format!("{:.1}", rate / alone)]
+                }
+                None => [String::new(), String::new()],
+            });
+        }
+        let with_rate =
+            Mode::ALL.iter().zip(&rates).filter_map(|(mode, rate)| Some((mode, (*rate)?)));
+        let best = with_rate.max_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b));
+        let name = best.map_or("", |(mode, _)| mode.name());
+        row.push(if devices == 1 { String::new() } else { name.to_string() });
+        table.push(row);
+    }
+    table
+}

@@ -1,0 +1,246 @@
+//! The training images' vectors, made in the background; they can be searched before all are there.
+
+use crate::cli::{ProgressKind, ServeArgs};
+use crate::fault::Result;
+use crate::features::{layer, walk};
+use crate::images::Images;
+use crate::neighbours::{Chosen, Near, among, distance, insert};
+use crate::progress::Reading;
+use crate::trained::{Trained, plan_of};
+use data::{Loader, Source};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+use train::Stop;
+use train::step::Step;
+
+/// Vectors of training images, and how far they are.
+pub struct Index {
+    images: OnceLock<Images>,
+    shelf: RwLock<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    state: State,
+    source: Option<Arc<dyn Source>>,
+    /// Images looked at, of those that will be.
+    done: usize,
+    of: usize,
+    /// Those of them that could be read, and their vectors, one after another.
+    samples: Vec<usize>,
+    vectors: Vec<f32>,
+}
+
+#[derive(Default)]
+enum State {
+    /// Nobody asked for neighbours.
+    #[default]
+    Off,
+    /// The data set is being opened.
+    Opening,
+    /// Images are being looked at.
+    Making,
+    /// All is there.
+    Ready,
+    /// It cannot be had, and why.
+    Failed(String),
+}
+
+impl Index {
+    /// For so many images; none yet.
+    pub fn new(among: usize) -> Index {
+        let state = if among == 0 { State::Off } else { State::Opening };
+        Index { images: OnceLock::new(), shelf: RwLock::new(Shelf { state, ..Shelf::default() }) }
+    }
+
+    fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
+        self.shelf.read().expect("nothing fails while it writes")
+    }
+
+    fn change(&self, how: impl FnOnce(&mut Shelf)) {
+        how(&mut self.shelf.write().expect("nothing fails while it writes"));
+    }
+
+    /// The run's images, once they are open.
+    pub fn images(&self) -> Option<&Images> {
+        self.images.get()
+    }
+
+    /// Why there are no images or no vectors, if that is certain.
+    pub fn failure(&self) -> Option<String> {
+        match &self.shelf().state {
+            State::Failed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// How far it is, for programs.
+    pub fn standing(&self) -> Value {
+        let shelf = self.shelf();
+        let state = match &shelf.state {
+            State::Off => "off",
+            State::Opening => "opening",
+            State::Making => "making",
+            State::Ready => "ready",
+            State::Failed(_) => "failed",
+        };
+        let mut standing = json!({ "state": state, "done": shelf.done, "of": shelf.of });
+        if let State::Failed(why) = &shelf.state {
+            standing["why"] = why.clone().into();
+        }
+        standing
+    }
+
+    /// The nearest of the images looked at so far, the nearest first, each with its source.
+    pub fn nearest(&self, point: &[f32], count: usize) -> Vec<(Arc<dyn Source>, Near)> {
+        let shelf = self.shelf();
+        let Some(source) = shelf.source.as_ref().filter(|_| !point.is_empty()) else {
+            return Vec::new();
+        };
+        let mut nearest = Vec::new();
+        for (&sample, vector) in shelf.samples.iter().zip(shelf.vectors.chunks_exact(point.len())) {
+            insert(&mut nearest, Near { sample, distance: distance(point, vector) }, count);
+        }
+        nearest.into_iter().map(|near| (Arc::clone(source), near)).collect()
+    }
+}
+
+/// Opens the run's images, and with `step` looks at those that will be compared. Requests, of which
+/// `busy` counts those at hand, go first.
+pub fn start(
+    step: Option<Step>,
+    args: &ServeArgs,
+    index: &Arc<Index>,
+    trained: &Arc<Trained>,
+    busy: Arc<AtomicUsize>,
+    stop: &Stop,
+) {
+    let (index, trained, stop) = (Arc::clone(index), Arc::clone(trained), stop.clone());
+    let (data, among) = (args.data.clone(), args.among);
+    let workers = args.machine.workers.unwrap_or(0);
+    std::thread::spawn(move || {
+        let made = open(&index, &trained, data.as_deref(), workers).and_then(|images| match step {
+            Some(step) => make(&index, &trained, images, (step, among), workers, &busy, &stop),
+            None => Ok(()),
+        });
+        if let Err(fault) = made {
+            eprintln!("no neighbours: {}", fault.message);
+            index.change(|shelf| shelf.state = State::Failed(fault.message));
+        }
+    });
+}
+
+fn open<'a>(
+    index: &'a Index,
+    trained: &Trained,
+    data: Option<&str>,
+    workers: usize,
+) -> Result<&'a Images> {
+    let reading = Reading::new(ProgressKind::Auto);
+    let images = trained.images(data, workers, &reading)?;
+    Ok(index.images.get_or_init(|| images))
+}
+
+fn make(
+    index: &Index,
+    trained: &Trained,
+    images: &Images,
+    (step, count): (Step, usize),
+    workers: usize,
+    busy: &AtomicUsize,
+    stop: &Stop,
+) -> Result<()> {
+    let row = layer(&step, trained, None)?;
+    let length: usize = step.layer(row).1.iter().product();
+    let source = among(&images.train, Some(count));
+    let asked = scattered(source.len());
+    let of = asked.len();
+    let source: Arc<dyn Source> = Arc::new(Chosen { source, asked });
+    index.change(|shelf| {
+        shelf.vectors.reserve_exact(of * length);
+        (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
+    });
+    let plan = plan_of(Default::default(), step.images(), trained.crop());
+    let mut loader = Loader::new(source, plan, workers, 0);
+    let whole = step.enter(|mut step| {
+        let mut watch = |done: u64, _: u64| {
+            index.change(|shelf| shelf.done = done as usize);
+            give_way(busy, stop);
+        };
+        walk(&mut step, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
+            let Some(vector) = vector else { return };
+            index.change(|shelf| {
+                shelf.samples.push(sample);
+                shelf.vectors.extend_from_slice(vector);
+            });
+        })
+    })?;
+    if whole {
+        index.change(|shelf| shelf.state = State::Ready);
+        eprintln!("neighbours are found among {of} training images");
+    }
+    Ok(())
+}
+
+/// Lets requests go first, but not for ever.
+fn give_way(busy: &AtomicUsize, stop: &Stop) {
+    let began = Instant::now();
+    while busy.load(Ordering::SeqCst) > 0
+        && began.elapsed() < Duration::from_secs(1)
+        && stop.requested().is_none()
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// All places in an order in which any beginning is spread over all: steps of about the golden
+/// section of their number.
+fn scattered(count: usize) -> Vec<usize> {
+    let common = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = (count as f64 * 0.618_034) as usize;
+    let stride = (golden.max(1)..).find(|&stride| common(stride, count.max(1)) == 1);
+    let stride = stride.expect("one more than a multiple has nothing in common with it");
+    (0..count).map(|place| place * stride % count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_beginning_is_spread_over_all() {
+        for count in [0, 1, 2, 3, 10, 1000, 1024] {
+            let mut order = scattered(count);
+            if count >= 1000 {
+                let low = order[..100].iter().filter(|&&place| place < count / 2).count();
+                assert!((45..=55).contains(&low), "{low} of the first hundred");
+            }
+            order.sort_unstable();
+            assert!(order.iter().copied().eq(0..count), "{count}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_so_far_are_found() {
+        let index = Index::new(3);
+        assert!(index.nearest(&[0.0, 0.0], 2).is_empty());
+        assert_eq!(index.standing()["state"], "opening");
+        index.change(|shelf| {
+            shelf.source = Some(Arc::new(data::Fake::new(9, 4, 3)));
+            shelf.samples = vec![5, 1, 8];
+            shelf.vectors = vec![3.0, 4.0, 0.0, 1.0, 9.0, 9.0];
+        });
+        let found = index.nearest(&[0.0, 0.0], 2);
+        let found: Vec<(usize, f32)> =
+            found.iter().map(|(_, near)| (near.sample, near.distance)).collect();
+        assert_eq!(found, [(1, 1.0), (5, 5.0)]);
+        assert!(index.nearest(&[], 2).is_empty());
+    }
+}

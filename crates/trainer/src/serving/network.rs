@@ -1,0 +1,238 @@
+//! The one thread that has the network, and the queue before it: requests cannot meet inside.
+
+use super::answer::{Wanted, answer};
+use super::http::Refusal;
+use super::index::Index;
+use crate::fault::{Fault, Result};
+use crate::trained::Trained;
+use augment::{ColorShift, Image, View};
+use data::inspect::inspect;
+use data::{Batch, ReadBuffer, decode};
+use hyper::StatusCode;
+use layers::Row;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use tokio::sync::oneshot;
+use train::step::Step;
+
+/// Images that may wait; one more is sent away.
+const WAITING: usize = 8;
+
+/// What a network made of an image.
+pub struct Looked {
+    /// `JPEG` or `PNG`.
+    pub format: String,
+    /// Height and width of the image as it came.
+    pub size: (usize, usize),
+    /// What the network saw of it.
+    pub seen: Image,
+    /// Of each class.
+    pub probabilities: Vec<f32>,
+    /// The layer in which distances are measured, and its output.
+    pub layer: String,
+    /// That output; empty where the network has no such layer.
+    pub vector: Vec<f32>,
+    /// Outputs of the convolutions: name, height, width and channels, numbers.
+    pub maps: Vec<(String, [usize; 3], Vec<f32>)>,
+}
+
+struct Job {
+    bytes: Vec<u8>,
+    wanted: Wanted,
+    pixels: usize,
+    reply: oneshot::Sender<std::result::Result<String, Refusal>>,
+}
+
+/// The way to the network's thread.
+pub struct Queue {
+    jobs: SyncSender<Job>,
+    busy: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// How many requests wait or are being answered.
+    pub fn busy(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.busy)
+    }
+
+    /// What the network makes of an image file of at most so many pixels: a line of JSON.
+    ///
+    /// # Errors
+    /// 503 if too many wait already, 422 if the file is no usable image, 500 if the device fails.
+    pub async fn ask(
+        &self,
+        bytes: Vec<u8>,
+        wanted: Wanted,
+        pixels: usize,
+    ) -> std::result::Result<String, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting::new(&self.busy);
+        self.jobs.try_send(Job { bytes, wanted, pixels, reply }).map_err(|_| {
+            let text = format!("{WAITING} images wait already: ask again in a moment");
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
+        })?;
+        let answer = answer.await;
+        drop(waiting);
+        let stopped =
+            || Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the network has stopped".into());
+        answer.map_err(|_| stopped())?
+    }
+}
+
+/// A request counts until it is answered or given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(busy: &AtomicUsize) -> Waiting<'_> {
+        busy.fetch_add(1, Ordering::SeqCst);
+        Waiting(busy)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The names of the rows that make maps.
+pub fn convolutions(trained: &Trained) -> Vec<String> {
+    let rows = trained.weights.about.model.rows.iter();
+    let names = rows.filter_map(|row| match row {
+        Row::Conv(conv) => Some(conv.name.clone()),
+        Row::Local(local) => Some(local.name.clone()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Starts the thread with `step`, planned for one image; `maps` are names of rows.
+///
+/// # Errors
+/// If the system has no thread.
+pub fn start(
+    step: Step,
+    trained: Arc<Trained>,
+    index: Arc<Index>,
+    maps: Vec<String>,
+) -> Result<(Queue, JoinHandle<()>)> {
+    let (jobs, queue) = sync_channel(WAITING);
+    let work = move || step.enter(|step| Desk::new(step, trained, index, maps).work(queue));
+    let thread = Builder::new().name("network".into()).spawn(work);
+    let thread =
+        thread.map_err(|error| Fault::failure(format!("cannot start a thread: {error}")))?;
+    Ok((Queue { jobs, busy: Arc::default() }, thread))
+}
+
+/// The network and what it needs to look at an image.
+struct Desk {
+    step: Step,
+    trained: Arc<Trained>,
+    index: Arc<Index>,
+    /// Planned rows that make maps, each with the name of its layer; ascending.
+    maps: Vec<(usize, String)>,
+    /// The planned row in which distances are measured.
+    hidden: Option<usize>,
+    buffer: ReadBuffer,
+}
+
+impl Desk {
+    fn new(step: Step, trained: Arc<Trained>, index: Arc<Index>, names: Vec<String>) -> Desk {
+        let spec = &trained.weights.about.model;
+        let row = |name: String| Some((step.find_layer(spec, &name).ok()?, name));
+        let maps = names.into_iter().filter_map(row).collect();
+        let hidden = step.last_hidden_layer();
+        Desk { maps, hidden, step, trained, index, buffer: ReadBuffer::default() }
+    }
+
+    fn work(mut self, queue: Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            if job.reply.is_closed() {
+                continue; // whoever asked has gone
+            }
+            let said = self.look(job.bytes, job.pixels, job.wanted.maps).map(|looked| {
+                answer(&self.trained, &self.index, &looked, &job.wanted).to_string() + "\n"
+            });
+            let _ = job.reply.send(said);
+        }
+    }
+
+    fn look(
+        &mut self,
+        bytes: Vec<u8>,
+        pixels: usize,
+        with_maps: bool,
+    ) -> std::result::Result<Looked, Refusal> {
+        let no_image = |text: String| Refusal(StatusCode::UNPROCESSABLE_ENTITY, text);
+        let (side, crop) = (self.trained.side(), self.trained.crop());
+        let facts = inspect(&bytes).ok();
+        if let Some(facts) = &facts
+            && facts.height.saturating_mul(facts.width) > pixels
+        {
+            let (width, height, most) = (facts.width, facts.height, pixels / 1_000_000);
+            let text = format!("{width} x {height} pixels are more than {most} million");
+            return Err(no_image(text));
+        }
+        self.buffer.file = bytes;
+        let read = decode::square(side, &mut self.buffer);
+        let read = read.map(|(pixels, _)| pixels.to_vec());
+        self.buffer = ReadBuffer::default(); // a large image's memory is not kept
+        let square = read.map_err(no_image)?;
+        let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
+
+        let centre = View::centre((side, side), crop);
+        let mut seen = Image::filled(crop.0, crop.1, [0; 3]);
+        augment::crop(&square, side, centre.top, centre.left, crop, &mut seen.pixels);
+        let batch = Batch {
+            pixels: seen.pixels.clone(),
+            views: vec![[centre.top as u32, centre.left as u32, 0]],
+            tints: vec![ColorShift::NONE],
+            labels: vec![0],
+            samples: vec![0],
+            images: 1,
+            ..Batch::default()
+        };
+        let (probabilities, outputs) = self.outputs(&batch, with_maps).map_err(|error| {
+            Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot compute: {error}"))
+        })?;
+        let mut looked = Looked {
+            format: facts.format.to_string(),
+            size: (facts.height, facts.width),
+            seen,
+            probabilities,
+            layer: String::new(),
+            vector: Vec::new(),
+            maps: Vec::new(),
+        };
+        for (row, values) in outputs {
+            let (name, shape) = self.step.layer(row);
+            if self.hidden == Some(row) {
+                (looked.layer, looked.vector) = (name.to_string(), values.clone());
+            }
+            if let (Some((_, name)), &[height, width, channels]) =
+                (self.maps.iter().find(|(at, _)| *at == row), &shape[..])
+                && with_maps
+            {
+                looked.maps.push((name.clone(), [height, width, channels], values));
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Probabilities, and the outputs of the rows that are looked at.
+    fn outputs(&mut self, batch: &Batch, with_maps: bool) -> train::Result<Outputs> {
+        let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
+        let rows: Vec<usize> = maps.chain(self.hidden).collect();
+        let mut outputs = Vec::new();
+        self.step.test_and_look(batch, &rows, &mut |row, values| {
+            outputs.push((row, values.to_vec()));
+        })?;
+        let mut probabilities = vec![0.0; self.step.classes()];
+        self.step.probabilities(&mut probabilities)?;
+        Ok((probabilities, outputs))
+    }
+}
+
+type Outputs = (Vec<f32>, Vec<(usize, Vec<f32>)>);

@@ -1,0 +1,102 @@
+//! From a path to an answer.
+
+use super::answer::Wanted;
+use super::http::{Answer, Refusal, as_json, body, upload};
+use super::{App, page};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Answers a request.
+///
+/// # Errors
+/// A status and a sentence.
+pub async fn answer(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path().to_string();
+    if path == "/predict" {
+        return match *request.method() {
+            Method::POST => predict(app, request).await,
+            _ => Ok(wrong_method("POST")),
+        };
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(wrong_method("GET, HEAD"));
+    }
+    match (path.as_str(), path.strip_prefix("/test-images/")) {
+        ("/", _) => Ok(body("text/html; charset=utf-8", page::HTML)),
+        ("/page.css", _) => Ok(body("text/css; charset=utf-8", page::style())),
+        ("/page.js", _) => Ok(body("text/javascript; charset=utf-8", page::SCRIPT)),
+        ("/about", _) => Ok(about(app)),
+        (_, Some(number)) => test_image(app, number).await,
+        _ => Err(Refusal(
+            StatusCode::NOT_FOUND,
+            format!("there is no {path} here, only /, /about, /predict and /test-images/N"),
+        )),
+    }
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let first = allowed.split(',').next().unwrap_or(allowed);
+    let mut answer = as_json(&json!({ "error": format!("this is asked for with {first}") }));
+    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// What is served, and how far it is.
+fn about(app: &App) -> Answer {
+    let about = &app.trained.weights.about;
+    as_json(&json!({
+        "run": app.name,
+        "model": about.model.name,
+        "input": about.model.input,
+        "classes": about.classes,
+        "maps": app.maps,
+        "neighbours": app.index.standing(),
+        "test_images": app.index.images().map(|images| images.test.len()),
+        "limits": { "bytes": app.limits.bytes, "pixels": app.limits.pixels },
+    }))
+}
+
+async fn predict(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let wanted = Wanted::read(request.uri().query().unwrap_or(""))
+        .map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))?;
+    let bytes = upload(request, &app.limits).await?;
+    let said = app.queue.ask(bytes, wanted, app.limits.pixels).await?;
+    Ok(body("application/json", said))
+}
+
+async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
+    let not_found = |text: String| Refusal(StatusCode::NOT_FOUND, text);
+    let number: usize = number
+        .parse()
+        .map_err(|_| not_found(format!("/test-images/{number:?}: name a number instead")))?;
+    let Some(images) = app.index.images() else {
+        return Err(match app.index.failure() {
+            Some(why) => not_found(why),
+            None => {
+                let text = "the run's images are still being opened".to_string();
+                Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        });
+    };
+    let (source, count) = (Arc::clone(&images.test), images.test.len());
+    if number >= count {
+        return Err(not_found(format!("there are {count} test images, the first is number 0")));
+    }
+    let failed = |text: String| Refusal(StatusCode::INTERNAL_SERVER_ERROR, text);
+    let read = move || -> data::Result<_> {
+        let mut buffer = data::ReadBuffer::default();
+        let (height, width) = source.size();
+        let pixels = source.read(number, &mut buffer)?.to_vec();
+        let picture = report::picture::data_uri(&augment::Image { height, width, pixels });
+        let class = crate::neighbours::class_of(&*source, number);
+        Ok(json!({ "number": number, "of": count, "name": source.name(number), "class": class,
+            "picture": picture }))
+    };
+    let read =
+        tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
+    Ok(as_json(&read.map_err(|error| failed(error.to_string()))?))
+}
