@@ -20,6 +20,7 @@ const HELP: &str = "\
 cargo xtask <word> [arguments]
 
   train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
+  reproduce [NAME --data DIR]  run the paper's experiments, and write down what comes out
   bench [--help]               time ops and steps, as one table
   kernels [--help]             compile the CUDA kernels that are committed and embedded
   gpu-check [help]             everything that only a card can show, in one folder to carry there

@@ -16,6 +16,7 @@
 #define __constant__ static
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __noinline__ __attribute__((noinline))
 #define __align__(n) alignas(n)
 #define UNCHECKED __attribute__((no_sanitize_address, no_sanitize_undefined))
 

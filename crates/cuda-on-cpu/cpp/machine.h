@@ -1,6 +1,7 @@
 // The machine that runs kernels: fibers, a block, what is caught, and the table of kernels.
 #pragma once
 #include "cuda_on_cpu.h"
+#undef __noinline__
 #undef threadIdx
 #undef blockIdx
 #undef blockDim

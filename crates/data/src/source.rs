@@ -152,23 +152,54 @@ impl ReadBuffer {
     }
 }
 
-/// The first images of another source, spread evenly over it so that every class has its share.
+/// A part of another source.
 #[derive(Clone)]
 pub struct Subset {
     source: Arc<dyn Source>,
+    part: Part,
     len: usize,
 }
 
+/// Which images of the whole. The whole may be ordered by class: every part has its share of each.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// As many as are wanted, evenly spaced.
+    Spread,
+    /// The last of every so many.
+    Every(usize),
+    /// All but those.
+    AllBut(usize),
+}
+
 impl Subset {
-    /// `len` images of `source`, or all if it has fewer.
+    /// `len` images of `source`, spread evenly over it, or all if it has fewer.
     pub fn spread(source: Arc<dyn Source>, len: usize) -> Subset {
         let len = len.min(source.len());
-        Subset { source, len }
+        Subset { source, part: Part::Spread, len }
+    }
+
+    /// All images of `source` but the last of every `nth`, and just these: a part to learn from and
+    /// one that is held out.
+    ///
+    /// # Panics
+    /// If `nth` is less than two.
+    pub fn hold_out(source: Arc<dyn Source>, nth: usize) -> (Subset, Subset) {
+        assert!(nth >= 2, "every image is held out");
+        let held = source.len() / nth;
+        let rest = source.len() - held;
+        (
+            Subset { source: Arc::clone(&source), part: Part::AllBut(nth), len: rest },
+            Subset { source, part: Part::Every(nth), len: held },
+        )
     }
 
     fn original(&self, index: usize) -> usize {
         assert!(index < self.len, "image {index} of {}", self.len);
-        (index as u64 * self.source.len() as u64 / self.len as u64) as usize
+        match self.part {
+            Part::Spread => (index as u64 * self.source.len() as u64 / self.len as u64) as usize,
+            Part::Every(nth) => index * nth + nth - 1,
+            Part::AllBut(nth) => index + index / (nth - 1),
+        }
     }
 }
 
@@ -214,5 +245,25 @@ impl Source for Subset {
 
     fn remarks(&self) -> Vec<String> {
         self.source.remarks()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fake;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_held_out_and_the_rest_are_the_whole() {
+        for (len, nth) in [(50, 5), (53, 5), (9, 2), (3, 7)] {
+            let whole: Arc<dyn Source> = Arc::new(Fake::new(len, 4, 10));
+            let (rest, held) = Subset::hold_out(whole, nth);
+            assert_eq!((rest.len() + held.len(), held.len()), (len, len / nth));
+            let places = |part: &Subset| (0..part.len()).map(|at| part.original(at)).collect();
+            let (rest, held): (BTreeSet<_>, BTreeSet<_>) = (places(&rest), places(&held));
+            assert!(held.iter().all(|at| at % nth == nth - 1), "{held:?}");
+            assert_eq!(rest.union(&held).count(), len, "{rest:?} {held:?}");
+        }
     }
 }

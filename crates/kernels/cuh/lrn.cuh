@@ -9,6 +9,9 @@ struct Formula {
   unsigned below, above;
 };
 
+/// Of any beta: a call, so that its registers are not held where nobody asks for it.
+static __device__ __noinline__ float any_power(float s, float beta) { return powf(s, -beta); }
+
 /// s^-beta and s^-1. The square root's reciprocal is one instruction, off by two units at most.
 __device__ __forceinline__ void powers(const Formula& f, float s, float& scale, float& inverse) {
   if (f.power == 0) {  // beta = 0.75
@@ -22,7 +25,7 @@ __device__ __forceinline__ void powers(const Formula& f, float s, float& scale, 
   } else if (f.power == 2) {  // beta = 1
     scale = inverse = __frcp_rn(s);
   } else {
-    scale = powf(s, -f.beta);
+    scale = any_power(s, f.beta);
     inverse = __frcp_rn(s);
   }
 }
@@ -78,16 +81,28 @@ __device__ __forceinline__ void each_window(const Around& v, unsigned below, uns
   }
 }
 
-/// The sums of squares of four windows.
-__device__ __forceinline__ void squares(const Formula& f, const Around& x, float (&sums)[4]) {
-  each_window(x, f.below, f.above, sums, [](float sum, float x) { return fmaf(x, x, sum); });
+/// The same of windows of any size: sums[k] <- add(sums[k], v) for every v in the window of channel
+/// first + k of a tower.
+template <class Add>
+__device__ __forceinline__ void each_wide_window(const float* tower, unsigned channels,
+                                                 unsigned first, unsigned below, unsigned above,
+                                                 float (&sums)[4], Add add) {
+  for (unsigned k = 0; k < 4; k++) {
+    const unsigned channel = first + k, end = min(channel + above + 1, channels);
+    sums[k] = 0.0f;
+#pragma unroll 1
+    for (unsigned j = channel > below ? channel - below : 0; j < end; j++)
+      sums[k] = add(sums[k], tower[j]);
+  }
 }
 
-/// The sums of the terms of all windows that hold each of four channels.
-__device__ __forceinline__ void totals(const Formula& f, const Around& terms, float (&sums)[4]) {
-  each_window(terms, f.above, f.below, sums,
-              [](float sum, float term) { return __fadd_rn(sum, term); });
-}
+/// sum + x^2, and sum + term, with one rounding each.
+struct AddSquare {
+  __device__ float operator()(float sum, float x) const { return fmaf(x, x, sum); }
+};
+struct AddTerm {
+  __device__ float operator()(float sum, float term) const { return __fadd_rn(sum, term); }
+};
 
 /// Towers of channels: `groups` of four in each, the last perhaps of fewer.
 struct Towers { unsigned channels, groups; };
@@ -105,4 +120,11 @@ __device__ __forceinline__ Around load_around(const Towers& t, const float* a, u
                                               unsigned group) {
   return around(load_group(t, a, tower, group - 1), load_group(t, a, tower, group),
                 load_group(t, a, tower, group + 1));
+}
+
+/// scales[k] becomes s^-beta of a thread's four channels, and inverses[k] s^-1, from the sums of
+/// squares.
+__device__ __forceinline__ void powers_of_sums(const Formula& f, const float (&sums)[4],
+                                               float (&scales)[4], float (&inverses)[4]) {
+  for (int k = 0; k < 4; k++) powers_of_sum(f, sums[k], scales[k], inverses[k]);
 }

@@ -24,6 +24,9 @@ pub enum Phase {
     Train,
     /// Nothing is random.
     Test,
+    /// The same, and the parameters are those that [`Network::prepare`](crate::Network::prepare)
+    /// has met last.
+    Infer,
 }
 
 /// The slots a layer works on. The network lays them out; a layer only reads and writes them.
@@ -41,6 +44,8 @@ pub struct Wires {
     pub dx: Option<Slot>,
     /// Values and gradients of its parameters, in the order in which it names them.
     pub parameters: Vec<(Slot, Option<Slot>)>,
+    /// What the layer keeps from pass to pass; only in a network for inference.
+    pub kept: Option<Slot>,
     /// Memory for the forward pass to work in; it means nothing afterwards.
     pub forward_scratch: Slot,
     /// Memory for the backward pass to work in.
@@ -89,6 +94,20 @@ pub trait Layer: Debug + Send + Sync {
     fn scratch(&self, threads: usize) -> usize {
         let _ = threads;
         0
+    }
+
+    /// Floats that it wants to keep from pass to pass in a network for inference.
+    fn kept(&self) -> usize {
+        0
+    }
+
+    /// Fills what it keeps, from its parameters. Called where there is such a slot.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn keep(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let _ = (device, wires);
+        Ok(())
     }
 
     /// How this row talks to other towers, if it does.

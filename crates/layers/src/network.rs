@@ -89,6 +89,17 @@ impl Network {
         Ok(Network { rows, input, output, d_output, parameters, clock })
     }
 
+    /// Brings parameters into the form in which [`Phase::Infer`] reads them: packed and
+    /// transformed filters. To be called once they are all there, and again if they change.
+    /// Does nothing in a network planned to train.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn prepare(&self, device: &mut Device) -> Result<()> {
+        let mut keepers = self.rows.iter().filter(|row| row.wires.kept.is_some());
+        keepers.try_for_each(|row| row.layer.keep(device, &row.wires))
+    }
+
     /// From `input` to `output`.
     ///
     /// # Errors
@@ -239,7 +250,13 @@ fn plan_forward(
 ) -> Vec<PlannedRow> {
     let mut rows: Vec<PlannedRow> = Vec::with_capacity(layers.len());
     let (mut x, mut next_parameter) = (input, 0);
-    for (name, layer) in layers {
+    // Before anything is released: what is kept shares memory with nothing.
+    let mut keep = |layer: &dyn Layer| match layer.kept() {
+        1.. if mode == Mode::Infer => Some(planner.claim(DType::F32, Shape::from([layer.kept()]))),
+        _ => None,
+    };
+    let kept: Vec<_> = layers.iter().map(|(_, layer)| keep(layer.as_ref())).collect();
+    for ((name, layer), kept) in layers.into_iter().zip(kept) {
         let y = planner.claim(DType::F32, layer.output());
         let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(threads)]));
         planner.release(scratch);
@@ -259,6 +276,7 @@ fn plan_forward(
                 .clone()
                 .map(|i| (parameters.value(i), parameters.gradient(i)))
                 .collect(),
+            kept,
             forward_scratch: scratch,
             backward_scratch: scratch,
             clock,

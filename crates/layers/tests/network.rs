@@ -198,6 +198,29 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
     assert_eq!(scores(Mode::Infer), scores(Mode::Train));
 }
 
+/// Filters that are kept in form give the scores of those that are not; once they are prepared
+/// again, when they have changed.
+#[test]
+fn a_prepared_network_gives_the_same_scores() {
+    let mut built = built(&every_row(), 2, Mode::Infer, 2);
+    let (network, device) = (&built.network, &mut built.device);
+    let scores = |device: &mut Device, phase| {
+        network.forward(device, phase).unwrap();
+        device.download::<f32>(network.output).unwrap()
+    };
+    network.prepare(device).unwrap();
+    let first = scores(device, Phase::Test);
+    testkit::close(&scores(device, Phase::Infer), &first, 1e-4);
+    testkit::close(&scores(device, Phase::Infer), &first, 1e-4);
+    let mut values = device.download::<f32>(network.parameters.values).unwrap();
+    values.iter_mut().for_each(|value| *value *= 1.5);
+    device.upload(network.parameters.values, &values).unwrap();
+    network.prepare(device).unwrap();
+    let second = scores(device, Phase::Test);
+    assert_ne!(first, second);
+    testkit::close(&scores(device, Phase::Infer), &second, 1e-4);
+}
+
 /// What is convolved with fewer multiplications differs from the direct form, by little.
 #[test]
 fn a_row_can_ask_for_the_direct_form() {

@@ -1,6 +1,6 @@
 //! Models by name.
 
-use crate::{alexnet, cifar};
+use crate::{alexnet, cifar, notebook};
 use layers::Spec;
 use std::fmt;
 
@@ -31,6 +31,36 @@ pub fn all() -> &'static [Model] {
             name: "alexnet-source",
             about: "the 2012 source code's net 145, whose results the paper reports",
             spec: alexnet::source,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-half",
+            about: "one tower of half the width: section 3.2's net for one GPU",
+            spec: notebook::half,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-146",
+            about: "a sixth convolution: the nets of Table 2 that were pre-trained",
+            spec: notebook::six_convolutions,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-147",
+            about: "the source's net with pools that do not overlap: section 3.4",
+            spec: notebook::without_overlap,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-148",
+            about: "the source's net without normalisation: section 3.3",
+            spec: notebook::without_normalisation,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "alexnet-150",
+            about: "the source's net with towers that never communicate",
+            spec: notebook::without_communication,
             classes: IMAGENET,
         },
         Model {

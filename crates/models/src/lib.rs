@@ -5,6 +5,7 @@
 //!
 //! * [`alexnet`]: the paper's network, the 2012 source's, Caffe's, torchvision's, and one for 64 x
 //!   64 images
+//! * [`notebook`]: the 2012 source's variations of its network, the paper's ablations
 //! * [`cifar`]: cuda-convnet's networks for CIFAR-10
 //!
 //! ```
@@ -19,5 +20,6 @@
 pub mod alexnet;
 pub mod cifar;
 mod find;
+pub mod notebook;
 
 pub use find::{Model, UnknownModel, all, find};

@@ -13,6 +13,8 @@ pub struct Plot {
     pub title: String,
     /// What the plot shows, in a sentence or two, for the same.
     pub description: String,
+    /// What goes to the right; nothing: steps.
+    pub x_label: String,
     /// What goes up.
     pub y_label: String,
     /// Whether y is a share, to be shown as a percentage.
@@ -32,6 +34,8 @@ pub struct Line {
     pub color: usize,
     /// How it is drawn.
     pub stroke: Stroke,
+    /// What it is called in the plot; nothing: what it is stands elsewhere.
+    pub label: String,
 }
 
 /// How a line is drawn.
@@ -64,8 +68,17 @@ impl Plot {
         frame.axes(self, &mut svg);
         frame.marks(self, &mut svg);
         self.lines.iter().for_each(|line| frame.line(line, &mut svg));
+        frame.legend(self, &mut svg);
         svg + "</svg>"
     }
+}
+
+/// A plot as an SVG file of its own, dark ink on whatever lies beneath.
+pub fn to_svg_file(plot: &Plot) -> String {
+    let style =
+        concat!("<style>", include_str!("colors.css"), include_str!("plot.css"), "</style>");
+    let svg = plot.to_svg("curves", 720.0, 300.0);
+    svg.replacen("</desc>", &format!("</desc>{style}"), 1) + "\n"
 }
 
 /// From steps and values to places.
@@ -136,13 +149,30 @@ impl Frame {
         }
         let _ = write!(
             svg,
-            "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">step</text>\
+            "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <text class=\"label\" x=\"{:.1}\" y=\"14\">{}</text>",
             right,
             bottom + 31.0,
+            escape(if plot.x_label.is_empty() { "step" } else { &plot.x_label }),
             left - 40.0,
             escape(&plot.y_label),
         );
+    }
+
+    /// The lines' names, one below the other, where curves that fall leave room.
+    fn legend(&self, plot: &Plot, svg: &mut String) {
+        let named = plot.lines.iter().filter(|line| !line.label.is_empty());
+        for (number, line) in named.enumerate() {
+            let _ = write!(
+                svg,
+                "<text class=\"s{}\" style=\"fill:var(--c)\" x=\"{:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"end\">{}</text>",
+                line.color % 6 + 1,
+                self.right,
+                self.top + 10.0 + 15.0 * number as f64,
+                escape(&line.label),
+            );
+        }
     }
 
     fn marks(&self, plot: &Plot, svg: &mut String) {
@@ -255,7 +285,11 @@ mod tests {
             Plot { lines: vec![line], marks: vec![(50.0, "a < b".into())], ..Plot::default() };
         let svg = plot.to_svg("p", 400.0, 200.0);
         assert!(svg.contains("points=\"46.0,166.0 390.0,26.0\""), "{svg}");
-        assert!(svg.contains("a &lt; b"), "{svg}");
+        assert!(svg.contains("a &lt; b") && svg.contains(">step<"), "{svg}");
+        let line = Line { label: "R & B".into(), ..Line::default() };
+        let plot = Plot { lines: vec![line], x_label: "epoch".into(), ..Plot::default() };
+        let svg = plot.to_svg("p", 400.0, 200.0);
+        assert!(svg.contains(">R &amp; B</text>") && svg.contains(">epoch<"), "{svg}");
     }
 
     #[test]

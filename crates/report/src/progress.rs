@@ -1,7 +1,7 @@
 //! Curves of loss and error, of one run or several.
 
 use crate::page::Run;
-use crate::plot::{Line, Plot, Stroke};
+use crate::plot::{Line, Plot, Stroke, to_svg_file};
 
 /// What a plot shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,19 +21,29 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
             Measure::Loss => (at.step, at.loss),
             Measure::Error => (at.step, at.top1_error),
         });
-        lines.push(Line { points: points.collect(), color, stroke: Stroke::Faint });
+        lines.push(Line {
+            points: points.collect(),
+            color,
+            stroke: Stroke::Faint,
+            ..Line::default()
+        });
     }
     for (color, run) in runs.iter().enumerate() {
         let validation = || run.curves.validation.iter();
         if measure == Measure::Error {
             let points = validation().map(|at| (at.step, at.top5_error)).collect();
-            lines.push(Line { points, color, stroke: Stroke::Dashed });
+            lines.push(Line { points, color, stroke: Stroke::Dashed, ..Line::default() });
         }
         let points = validation().map(|at| match measure {
             Measure::Loss => (at.step, at.loss),
             Measure::Error => (at.step, at.top1_error),
         });
-        lines.push(Line { points: points.collect(), color, stroke: Stroke::Plain });
+        lines.push(Line {
+            points: points.collect(),
+            color,
+            stroke: Stroke::Plain,
+            ..Line::default()
+        });
     }
     let drops = runs.iter().flat_map(|run| run.curves.drops());
     let marks = drops.map(|drop| (drop.step, format!("rate {}", drop.rate))).collect();
@@ -44,6 +54,7 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     Plot {
         title: title.to_string(),
         description: runs.iter().map(|run| describe(run, measure)).collect::<Vec<_>>().join(" "),
+        x_label: String::new(),
         y_label: y_label.to_string(),
         percent: measure == Measure::Error,
         lines,
@@ -77,8 +88,5 @@ fn describe(run: &Run, measure: Measure) -> String {
 
 /// A plot as an SVG file of its own, dark ink on whatever lies beneath.
 pub fn curves_svg(runs: &[Run], measure: Measure) -> String {
-    let svg = plot_of(runs, measure).to_svg("curves", 720.0, 300.0);
-    let style =
-        concat!("<style>", include_str!("colors.css"), include_str!("plot.css"), "</style>");
-    svg.replacen("</desc>", &format!("</desc>{style}"), 1) + "\n"
+    to_svg_file(&plot_of(runs, measure))
 }

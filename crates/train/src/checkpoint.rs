@@ -59,8 +59,8 @@ pub struct Checkpoint {
     pub progress: Progress,
     /// What is subtracted from an image.
     pub mean: Values,
-    parameters: HashMap<String, Values>,
-    velocities: HashMap<String, Values>,
+    pub(crate) parameters: HashMap<String, Values>,
+    pub(crate) velocities: HashMap<String, Values>,
 }
 
 /// The second entry of metadata.
@@ -112,6 +112,12 @@ impl Checkpoint {
         let Metadata { identity, progress, .. } = metadata;
         let path = path.into();
         Ok(Checkpoint { path, about, identity, progress, mean, parameters, velocities })
+    }
+
+    /// The value and the velocity of a parameter, by its name.
+    pub fn parameter_named(&self, name: &str) -> Option<(&[f32], &[f32])> {
+        let (value, velocity) = (self.parameters.get(name)?, self.velocities.get(name)?);
+        Some((&value.values, &velocity.values))
     }
 
     /// The value and the velocity of a parameter.

@@ -15,6 +15,7 @@
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
+//! * [`init`]: parameters taken over from another run
 //! * [`look`], [`stuck`]: norms, dead units; a loss that stays at chance
 //! * [`Error`]: what can go wrong
 //!
@@ -34,6 +35,7 @@
 //!     train: images.clone(),
 //!     validation: images,
 //!     workers: 1,
+//!     init: None,
 //!     max_steps: None,
 //!     validate_every: 1,
 //!     checkpoints: train::checkpoint::Policy::default(),
@@ -58,6 +60,7 @@ mod error;
 pub mod evaluate;
 mod finite;
 pub mod folder;
+pub mod init;
 mod log;
 pub mod look;
 pub mod metrics;

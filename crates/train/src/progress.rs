@@ -28,6 +28,9 @@ pub struct Progress {
     pub unrecorded: Sums,
     /// Since the last validation.
     pub unvalidated: Tally,
+    /// Whether the training error has been what the recipe waits for.
+    #[serde(default)]
+    pub reached: bool,
     /// The last steps, as they are shown.
     pub recent: Recent,
     /// Steps spent at chance.

@@ -19,6 +19,11 @@ pub struct Recipe {
     pub batch: usize,
     /// Passes over the training set.
     pub epochs: u32,
+    /// End after the first validation before which the training error was at most this, if that is
+    /// sooner: the share of images not recognised since the validation before, each as the network
+    /// was when it saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
     /// The learning rate that the schedule multiplies.
     pub rate: f64,
     /// How much of the last update goes into the next.

@@ -44,7 +44,8 @@ pub fn find(name: &str) -> Option<Recipe> {
 /// The recipe that belongs to a built-in model; a model of the user's own gets the paper's.
 pub fn default_for(model: &str) -> &'static str {
     match model {
-        "alexnet-source" => "source",
+        "alexnet-source" | "alexnet-half" | "alexnet-146" | "alexnet-147" | "alexnet-148"
+        | "alexnet-150" => "source",
         "caffe" => "caffe",
         "torchvision" => "torchvision",
         "alexnet-64" => "paper-64",
@@ -67,6 +68,7 @@ pub fn paper() -> Recipe {
         base: "paper".into(),
         batch: 128,
         epochs: 90,
+        until: None,
         rate: 0.01,
         momentum: 0.9,
         decay: 0.0005,
@@ -122,6 +124,7 @@ pub fn source() -> Recipe {
             ("conv3", start(normal(0.03), constant(0.0))),
             ("conv4", start(normal(0.03), constant(1.0))),
             ("conv5", start(normal(0.03), constant(1.0))),
+            ("conv6", start(normal(0.03), constant(1.0))), // net 146 has one
             ("fc6", biases(constant(1.0))),
             ("fc7", biases(constant(1.0))),
         ]),

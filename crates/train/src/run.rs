@@ -4,6 +4,7 @@ mod training;
 
 use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};
 use crate::folder::{RunFolder, State, Status};
+use crate::init::Init;
 use crate::metrics::Score;
 use crate::observe::Observer;
 use crate::recipe::{Mean, Recipe};
@@ -34,6 +35,8 @@ pub struct Job {
     pub statistics: Statistics,
     /// Threads that decode; 0: one for each core.
     pub workers: usize,
+    /// Parameters that are taken over instead of drawn.
+    pub init: Option<Arc<Init>>,
     /// Stop after so many steps.
     pub max_steps: Option<u64>,
     /// Validate after every so many epochs, and after the last.
@@ -207,6 +210,9 @@ impl Job {
         identity.insert("data.validation", data::fingerprint(validation));
         identity.insert("data.mean", digest(bytemuck::cast_slice(&self.statistics.mean)));
         identity.insert("validate_every", self.validate_every);
+        if let Some(init) = &self.init {
+            identity.insert("init", init.digest());
+        }
         identity
     }
 

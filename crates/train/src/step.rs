@@ -8,6 +8,7 @@ pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
 use crate::checkpoint::Checkpoint;
+use crate::init::Init;
 use crate::look::Look;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -60,7 +61,16 @@ impl Step {
         if let Some(velocities) = parameters.velocities {
             self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
         }
+        self.plan.network.prepare(&mut self.device)?;
         Ok(())
+    }
+
+    /// Takes some parameters over from another run, after [`initialize`](Self::initialize).
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if they are not this network's; [`Error::Device`].
+    pub fn inherit(&mut self, init: &Init) -> Result<()> {
+        init.upload(&mut self.device, &self.plan.network.parameters)
     }
 
     /// Takes trained parameters instead.
@@ -68,7 +78,9 @@ impl Step {
     /// # Errors
     /// [`Error::Weights`] naming `path` if they are not this network's.
     pub fn upload_weights(&mut self, weights: &Weights, path: &Path) -> Result<()> {
-        weights.upload(&mut self.device, &self.plan.network.parameters, path)
+        weights.upload(&mut self.device, &self.plan.network.parameters, path)?;
+        self.plan.network.prepare(&mut self.device)?;
+        Ok(())
     }
 
     /// Takes parameters and velocities as a checkpoint has them.

@@ -57,6 +57,7 @@ fn job(workers: usize) -> Job {
         train: images,
         validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
         workers,
+        init: None,
         max_steps: Some(STEPS),
         validate_every: 2,
         checkpoints: Policy::default(),

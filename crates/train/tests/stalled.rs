@@ -121,6 +121,7 @@ fn a_run_that_waits_for_a_disk_can_be_stopped() {
         train: source.clone(),
         validation: shapes,
         workers: 2,
+        init: None,
         max_steps: None,
         validate_every: 1,
         checkpoints: Policy::default(),

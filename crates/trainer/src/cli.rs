@@ -1,7 +1,9 @@
 //! What can be typed.
 
+mod reproducing;
 mod using;
 
+pub use reproducing::ReproduceArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
@@ -55,6 +57,9 @@ pub enum Command {
     /// Show a network at work on a page of your own: drop an image, see what it makes of it
     #[command(after_help = using::SERVE_HELP)]
     Serve(ServeArgs),
+    /// Run one of the paper's experiments, and write down what comes out
+    #[command(after_help = reproducing::EXAMPLES)]
+    Reproduce(ReproduceArgs),
     /// Show a model row by row, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
@@ -77,6 +82,7 @@ Examples:
   alexnet train --data cifar-10-batches-bin --model cifar-19pct
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
+  alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
 
@@ -151,6 +157,19 @@ pub struct TrainArgs {
     /// all?
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
+    /// Validate on the last of every N training images, and do not learn from them
+    #[arg(long, value_name = "N", conflicts_with = "overfit")]
+    pub hold_out: Option<usize>,
+    /// Begin with what another run learned: its folder, or a file of weights. A last layer for
+    /// another number of classes starts anew
+    #[arg(long, value_name = "RUN|FILE")]
+    pub init: Option<PathBuf>,
+    /// Of these layers only; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
+    pub init_layers: Vec<String>,
+    /// Leave these layers as they begin; * stands for any run of letters
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub freeze: Vec<String>,
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,

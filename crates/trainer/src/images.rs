@@ -17,6 +17,8 @@ pub struct Images {
     pub notes: Vec<String>,
     name: String,
     statistics: Option<Statistics>,
+    /// What is measured for the statistics, if that is not what is learned from.
+    measured: Option<Arc<dyn Source>>,
 }
 
 impl Images {
@@ -31,7 +33,19 @@ impl Images {
         let options = Options { threads, ..Options::with_side(side) };
         let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
         let (train, test, notes) = (set.train, set.test, set.notes);
-        Ok(Images { train, test, notes, name: name.to_string(), statistics: set.statistics })
+        let (name, statistics) = (name.to_string(), set.statistics);
+        Ok(Images { train, test, notes, name, statistics, measured: None })
+    }
+
+    /// Some training and test images, generated.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn shapes(counts: (u32, u32), side: usize, threads: usize) -> Result<Images> {
+        let options = Options { threads, shapes: counts, ..Options::with_side(side) };
+        let set = data::open("shapes", &options, &|_, _| ())?;
+        let (train, test, name) = (set.train, set.test, "shapes".to_string());
+        Ok(Images { train, test, notes: Vec::new(), name, statistics: None, measured: None })
     }
 
     /// `count` random images of `classes` classes.
@@ -39,14 +53,25 @@ impl Images {
         let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
         let test = Arc::new(Subset::spread(Arc::clone(&images), count.min(256)));
         let notes = vec!["random images: only the times mean anything".to_string()];
-        Images { train: images, test, notes, name: "random".to_string(), statistics: None }
+        let name = "random".to_string();
+        Images { train: images, test, notes, name, statistics: None, measured: None }
     }
 
     /// The first `count` training images, to learn and to test on.
     pub fn overfit(self, count: usize) -> Images {
         let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
         let name = format!("{} of {}", few.len(), self.name);
-        Images { train: Arc::clone(&few), test: few, notes: self.notes, name, statistics: None }
+        let (train, test, notes) = (Arc::clone(&few), few, self.notes);
+        Images { train, test, notes, name, statistics: None, measured: None }
+    }
+
+    /// Takes the last of every `nth` training image away from training, to test on. What is
+    /// subtracted stays the mean of all, so that a run may go on with all.
+    pub fn hold_out(self, nth: usize) -> Images {
+        let whole = self.train;
+        let (rest, held) = Subset::hold_out(Arc::clone(&whole), nth);
+        let name = format!("{} less every {nth}th", self.name);
+        Images { train: Arc::new(rest), test: Arc::new(held), name, measured: Some(whole), ..self }
     }
 
     /// Mean image and colours of the training images: as they are stored with a prepared set, else
@@ -58,9 +83,10 @@ impl Images {
         if let Some(stored) = &self.statistics {
             return Ok(stored.clone());
         }
-        let count = self.train.len().min(Self::STATISTICS);
+        let measured = self.measured.as_ref().unwrap_or(&self.train);
+        let count = measured.len().min(Self::STATISTICS);
         let progress = |done| reading.say("images measured for their mean", done, count);
-        Ok(Statistics::of(&*self.train, threads, Some(count), &progress)?)
+        Ok(Statistics::of(&**measured, threads, Some(count), &progress)?)
     }
 
     /// The folder, or `shapes`.

@@ -8,6 +8,7 @@
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
 //!   the verbs that use a network, as it lies in a run's folder ([`trained`])
 //! * [`serve`](crate::serving): the same in a browser
+//! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ mod pictures;
 mod predicting;
 mod progress;
 mod reporting;
+mod reproduce;
 mod serving;
 mod settings;
 mod signals;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Neighbours(args) => neighbours::neighbours(args),
         Command::Report(args) => reporting::report(args),
         Command::Serve(args) => serving::serve(args),
+        Command::Reproduce(args) => reproduce::reproduce(args),
         Command::Describe(args) => describe::describe(args).map(|()| 0),
         Command::Data(args) => datasets::run(args),
         Command::Inspect(args) => inspect::inspect(args).map(|()| 0),

@@ -6,7 +6,7 @@ use crate::fault::{Fault, Result};
 use layers::nearest;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use train::checkpoint::Policy;
 use train::recipe::Recipe;
@@ -34,6 +34,13 @@ pub struct Settings {
     /// Only the first N training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overfit: Option<usize>,
+    /// The last of every N training images is validated on and not learned from; the test images
+    /// are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<usize>,
+    /// What is taken over from another run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Inherited>,
     /// Random images instead of data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fake_data: Option<usize>,
@@ -42,6 +49,20 @@ pub struct Settings {
     pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
+}
+
+/// What a run takes over from another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inherited {
+    /// A run's folder, or a file of weights.
+    pub from: PathBuf,
+    /// Names of layers, `*` standing for any run of letters; without them all that fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<String>>,
+    /// Velocities, too: the run goes on with other images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub velocities: bool,
 }
 
 /// A layer of settings and where it was written, for messages.
@@ -117,6 +138,11 @@ impl Settings {
         positive("checkpoints.keep (--keep)", Some(self.checkpoints.keep as u64))?;
         positive("checkpoints.every (--every)", self.checkpoints.every)?;
         positive("overfit (--overfit)", self.overfit.map(|n| n as u64))?;
+        if let Some(n @ 0..=1) = self.hold_out {
+            return Err(Fault::usage(format!(
+                "hold_out (--hold-out) is {n}; it must be at least 2"
+            )));
+        }
         positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))
     }
 }
@@ -150,6 +176,8 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         workers: 0,
         max_steps: None,
         overfit: None,
+        hold_out: None,
+        init: None,
         fake_data: None,
         checkpoints: Policy::default(),
         recipe,
@@ -211,7 +239,20 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
     put(&mut table, "overfit", args.overfit.map(whole));
+    put(&mut table, "hold_out", args.hold_out.map(whole));
     put(&mut table, "fake_data", args.fake_data.map(whole));
+    if !args.freeze.is_empty() {
+        let still = Value::Table(Table::from_iter([("rate".to_string(), Value::from(0.0))]));
+        let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
+        recipe.insert("layers".to_string(), Value::Table(layers.collect()));
+    }
+    let mut init = Table::new();
+    put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
+    let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
+    put(&mut init, "layers", layers);
+    if !init.is_empty() {
+        table.insert("init".to_string(), Value::Table(init));
+    }
     for (name, part) in [("checkpoints", checkpoints), ("recipe", recipe)] {
         if !part.is_empty() {
             table.insert(name.to_string(), Value::Table(part));
@@ -279,96 +320,4 @@ fn line_of(text: &str, word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use train::recipe::{Init, ResizedCrop};
-    use train::schedule::Schedule;
-
-    fn set(assignments: &[&str]) -> Result<Settings> {
-        let set = assignments.iter().map(|text| text.to_string()).collect();
-        Settings::resolve(&TrainArgs { set, ..TrainArgs::default() })
-    }
-
-    fn message(assignments: &[&str]) -> String {
-        let fault = set(assignments).unwrap_err();
-        assert_eq!(fault.code, 2);
-        fault.message
-    }
-
-    #[test]
-    fn nothing_typed_means_small_and_generated() {
-        let settings = set(&[]).unwrap();
-        assert_eq!((settings.model.as_str(), settings.data.as_str()), ("alexnet-64", "shapes"));
-        assert_eq!(settings.recipe, recipes::paper_64());
-    }
-
-    #[test]
-    fn a_model_brings_its_recipe_and_a_recipe_may_be_named() {
-        assert_eq!(set(&["model=cifar-19pct"]).unwrap().recipe, recipes::cifar_19pct());
-        let both = set(&["model=cifar-19pct", "recipe.base=paper"]).unwrap();
-        assert_eq!(both.recipe, recipes::paper());
-    }
-
-    #[test]
-    fn keys_reach_any_depth() {
-        let settings = set(&[
-            "model=alexnet",
-            "recipe.rate=0.5",
-            "recipe.schedule.kind=constant",
-            r#"recipe.layers."conv*".weights=normal 0.5"#,
-            "recipe.layers.conv2.biases=constant 0.1",
-            "recipe.augment.resized={}",
-            "recipe.augment.jitter.hue=0.25",
-            "max_steps=7",
-        ])
-        .unwrap();
-        assert_eq!(settings.recipe.rate, 0.5);
-        assert_eq!(settings.recipe.schedule, Schedule::Constant {});
-        assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
-        assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
-        assert_eq!(settings.recipe.augment.resized, Some(ResizedCrop::default()));
-        assert_eq!(settings.recipe.augment.jitter.unwrap().hue, 0.25);
-        assert_eq!(settings.max_steps, Some(7));
-    }
-
-    #[test]
-    fn flags_are_stronger_than_set() {
-        let set = vec!["recipe.rate=0.5".to_string(), "recipe.batch=3".to_string()];
-        let args = TrainArgs { set, lr: Some(0.25), ..TrainArgs::default() };
-        let settings = Settings::resolve(&args).unwrap();
-        assert_eq!((settings.recipe.rate, settings.recipe.batch), (0.25, 3));
-    }
-
-    #[test]
-    fn wrong_words_are_answered_with_the_nearest() {
-        for (assignment, expected) in [
-            ("recipe.ratee=1", "there is no setting `ratee`; did you mean `rate`?"),
-            ("recipe.schedule.kind=platau", "did you mean `plateau`?"),
-            ("recipe.base=papper", "there is no recipe `papper`; did you mean `paper`?"),
-            ("recipe.layers.conv1.rat=1", "did you mean `rate`?"),
-            ("sead=1", "did you mean `seed`?"),
-            ("recipe.layers.fc6.biases=big", "initial values are"),
-            ("recipe.rate=fast", "invalid type"),
-            ("recipe.rate", "write KEY=VALUE"),
-            ("recipe.batch=0", "must be at least 1"),
-            ("recipe.augment.resized={area=[1, 0.5]}", "recipe.augment.resized.area is [1.0, 0.5]"),
-            ("recipe.augment.jitter={hu=0.1}", "did you mean `hue`?"),
-            ("recipe.rate=nan", "recipe.rate (--lr) is NaN"),
-        ] {
-            let message = message(&[assignment]);
-            assert!(message.contains(expected), "{assignment}: {message}");
-        }
-    }
-
-    #[test]
-    fn a_file_is_named_with_its_line() {
-        let path = std::env::temp_dir().join(format!("alexnet-{}.toml", std::process::id()));
-        fs::write(&path, "seed = 3\n[recipe]\nmomentun = 0.5\n").unwrap();
-        let args = TrainArgs { config: Some(path.clone()), ..TrainArgs::default() };
-        let fault = Settings::resolve(&args).unwrap_err();
-        assert!(fault.message.contains(".toml:3: there is no setting `momentun`"), "{fault:?}");
-        fs::write(&path, set(&["recipe.rate=0.125"]).unwrap().to_toml()).unwrap();
-        assert_eq!(Settings::resolve(&args).unwrap().recipe.rate, 0.125);
-        fs::remove_file(&path).unwrap();
-    }
-}
+mod tests;

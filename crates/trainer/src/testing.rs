@@ -3,7 +3,7 @@
 mod ensemble;
 mod told;
 
-use crate::cli::{EvalArgs, ViewsArg};
+use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
 use crate::fault::Result;
 use crate::images::Images;
 use crate::progress::{self, Reading, percent};
@@ -32,7 +32,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let mut observer = progress::observer(args.output.progress);
     let images = open(args, &trained, args.data.as_deref(), &mut *observer)?;
     let began = Instant::now();
-    let tested = test(args, &trained, &images, &mut *observer, &stop)?;
+    let seen = (views(args), args.batch_size, &args.machine);
+    let tested = test(seen, &trained, &images, &mut *observer, &stop)?;
     drop(observer);
     let Some((score, predictions)) = tested else {
         return Ok(stopped(&stop));
@@ -91,17 +92,20 @@ fn open(
     Ok(images)
 }
 
-/// Tests a network; `None` if a signal came before the end.
-fn test(
-    args: &EvalArgs,
+/// Tests a network on views of so many images at a time; `None` if a signal came before the end.
+///
+/// # Errors
+/// Exit codes 1, 2, 3, 4 and 6.
+pub fn test(
+    (views, batch, machine): (ViewsArg, usize, &MachineArgs),
     trained: &Trained,
     images: &Images,
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
-    let plan = plan_of(views(args), args.batch_size, trained.crop());
-    let step = trained.step(plan.rows, &args.machine, &mut |text| observer.note(text))?;
-    let workers = args.machine.workers.unwrap_or(0);
+    let plan = plan_of(views, batch, trained.crop());
+    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
+    let workers = machine.workers.unwrap_or(0);
     let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());
     let tally = step.enter(|mut step| {

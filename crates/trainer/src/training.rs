@@ -5,19 +5,23 @@ use crate::describe::{find_model, grouped};
 use crate::fault::{Fault, Result};
 use crate::images::{Images, memory_line};
 use crate::progress::{self, Reading, duration, percent};
-use crate::settings::{Settings, did_you_mean};
+use crate::settings::{Inherited, Settings, did_you_mean};
 use crate::{machine, signals};
 use layers::Spec;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tensor::{Choice, Device};
 use train::Stop;
 use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
+use train::init::Init;
+use train::observe::Observer;
 use train::recipe::Recipe;
 use train::recipes;
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
+use train::step::Plan;
 
 /// Runs the command; the exit code of a run that was stopped is its signal's.
 ///
@@ -49,57 +53,117 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
 
-    let (resumed, checkpoint) = match args.resume.as_deref() {
-        Some(run) => reopen(run, &mut say).map(|(folder, from)| (Some(folder), from))?,
-        None => (None, None),
-    };
+    let reopened = args.resume.as_deref().map(|run| reopen(run, &mut say)).transpose()?;
     let reading = Reading::new(args.output.progress);
     let images = open_images(&settings, &spec, &reading)?;
-    images.notes.iter().for_each(|note| say(note));
-    let classes = images.train.classes().len();
-    if spec.classes()? != classes {
-        say(&format!("{}: {} classes made {classes}, as the data has", spec.name, spec.classes()?));
-    }
-    let spec = spec.with_classes(classes)?;
-    let job = job(&settings, spec, &images, &reading)?;
-    if let Some(checkpoint) = &checkpoint {
-        job.check(checkpoint, args.lr.is_some())?;
-    }
-    let (device, plan) = machine::open(
-        choice,
-        settings.threads,
-        |device| job.plan(device.threads()),
-        train::step::Plan::check, // before anything is written
-        &mut say,
-    )?;
-    say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
-    say(&format!("recipe  {}", recipe_line(&job.recipe)));
-    say(&format!("data    {}", images.describe()));
-    say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
-    say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
+    let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
+    let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
+    checkpoint.map_or(Ok(()), |from| ready.job.check(from, args.lr.is_some()))?;
 
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
-    let is_resumed = resumed.is_some();
-    let mut folder = match (resumed, &args.run) {
-        (Some(folder), _) => folder,
-        (None, Some(path)) => RunFolder::create(path)?,
-        (None, None) => RunFolder::create_under(Path::new("runs"), &job.spec.name)?,
+    let place = match (reopened, &args.run) {
+        (Some((folder, from)), _) => Place::Reopened(folder, from.map(Box::new)),
+        (None, Some(path)) => Place::New(RunFolder::create(path)?),
+        (None, None) => {
+            Place::New(RunFolder::create_under(Path::new("runs"), &ready.job.spec.name)?)
+        }
     };
-    say(&format!("run     {}", folder.path().display()));
-    describe_run(&folder, &settings, &job, machine::environment(&device, images.summary()))?;
-
-    let outcome = if is_resumed {
-        job.resume(plan, device, &mut folder, (&mut *observer, &stop), checkpoint)?
-    } else {
-        job.run(plan, device, &mut folder, &mut *observer, &stop)?
-    };
+    let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
-    tell(&outcome, folder.path(), args.output.json);
+    tell(&outcome, &run, args.output.json);
     Ok(outcome.stopped.map_or(0, signals::exit_code))
 }
 
+/// A run that can be made: its job, planned on its device.
+pub struct Ready<'a> {
+    /// What is to be done.
+    pub job: Job,
+    settings: &'a Settings,
+    images: &'a Images,
+    device: Device,
+    plan: Plan,
+}
+
+/// Where a run is written.
+pub enum Place {
+    /// A folder with nothing in it.
+    New(RunFolder),
+    /// That of a run which goes on, from its last checkpoint if it has one.
+    Reopened(RunFolder, Option<Box<Checkpoint>>),
+}
+
+impl<'a> Ready<'a> {
+    /// Plans what settings ask for, and says what it is.
+    ///
+    /// # Errors
+    /// Exit codes 1, 2, 3, 4 and 6.
+    pub fn new(
+        settings: &'a Settings,
+        spec: Spec,
+        images: &'a Images,
+        reading: &Reading,
+        observer: &mut dyn Observer,
+    ) -> Result<Ready<'a>> {
+        let mut say = |text: &str| observer.note(text);
+        images.notes.iter().for_each(|note| say(note));
+        let classes = images.train.classes().len();
+        if spec.classes()? != classes {
+            let made = spec.classes()?;
+            say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
+        }
+        let spec = spec.with_classes(classes)?;
+        let job = job(settings, spec, images, reading)?;
+        let (device, plan) = machine::open(
+            settings.device.parse()?,
+            settings.threads,
+            |device| job.plan(device.threads()),
+            Plan::check, // before anything is written
+            &mut say,
+        )?;
+        say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
+        say(&format!("recipe  {}", recipe_line(&job.recipe)));
+        if let Some(init) = &job.init {
+            let entries = &plan.parameters().entries;
+            let (taken, of) = (init.taken(entries)?.len(), entries.len());
+            say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
+        }
+        say(&format!("data    {}", images.describe()));
+        say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
+        say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
+        Ok(Ready { job, settings, images, device, plan })
+    }
+
+    /// Trains, and says where it left what it learned.
+    ///
+    /// # Errors
+    /// Exit codes 1, 3, 4, 5 and 7.
+    pub fn go(
+        self,
+        place: Place,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<(Outcome, PathBuf)> {
+        let Ready { job, settings, images, device, plan } = self;
+        let (Place::New(folder) | Place::Reopened(folder, _)) = &place;
+        let path = folder.path().to_path_buf();
+        observer.note(&format!("run     {}", path.display()));
+        describe_run(folder, settings, &job, machine::environment(&device, images.summary()))?;
+        let outcome = match place {
+            Place::New(mut folder) => job.run(plan, device, &mut folder, observer, stop)?,
+            Place::Reopened(mut folder, from) => {
+                let from = from.map(|from| *from);
+                job.resume(plan, device, &mut folder, (observer, stop), from)?
+            }
+        };
+        Ok((outcome, path))
+    }
+}
+
 /// The folder of a run that is resumed, locked, and its last checkpoint.
-fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Option<Checkpoint>)> {
+///
+/// # Errors
+/// Exit codes 2 if another process trains there, 4 if no checkpoint can be read.
+pub fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Option<Checkpoint>)> {
     let folder = RunFolder::open(run)?;
     let checkpoint = checkpoint::load_newest(run, say)?;
     if checkpoint.is_none() {
@@ -131,22 +195,33 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
         validation: images.test.clone(),
         statistics: images.statistics(settings.workers, reading)?,
         workers: settings.workers,
+        init: inherited(settings)?,
         max_steps: settings.max_steps,
         validate_every: validate_every(settings, images.train.len()),
         checkpoints: settings.checkpoints,
     })
 }
 
-fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Images> {
+fn inherited(settings: &Settings) -> Result<Option<Arc<Init>>> {
+    let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
+    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities)?)))
+}
+
+/// The images that settings name, at the size that the network's crops are taken from.
+///
+/// # Errors
+/// Exit code 3.
+pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Result<Images> {
     let [height, width, _] = spec.input;
     let side = settings.recipe.side(height, width);
     let images = match settings.fake_data {
         Some(count) => Images::fake(count, side, spec.classes()?),
         None => Images::open(&settings.data, side, settings.workers, reading)?,
     };
-    Ok(match settings.overfit {
-        Some(count) => images.overfit(count),
-        None => images,
+    Ok(match (settings.overfit, settings.hold_out) {
+        (Some(count), _) => images.overfit(count),
+        (None, Some(nth)) => images.hold_out(nth),
+        (None, None) => images,
     })
 }
 
@@ -176,6 +251,11 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
     if let Ok(path) = std::fs::canonicalize(&settings.data) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
+    }
+    if let Some(init) = &mut settings.init
+        && let Ok(path) = std::fs::canonicalize(&init.from)
+    {
+        init.from = path;
     }
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };

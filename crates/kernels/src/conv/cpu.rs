@@ -15,65 +15,128 @@ use std::ops::Range;
 use tensor::Pool;
 use winograd::Fold;
 
-/// Floats of scratch memory for any of the three passes.
+/// Floats of scratch memory for any of the three passes, and for filters that are kept.
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
-    let images = |direct: &Direct, fold| match by_winograd(g, direct, fold) {
-        true => winograd::scratch(isa, direct, fold, threads),
-        false => direct.scratch(isa, threads),
-    };
-    let (direct, fold) = forward_form(g);
-    let forward = images(&direct, fold);
-    let phases = phases(g).map(|phase| images(&phase.direct, None));
-    let filter = match (by_winograd(g, &direct, fold), few_channels::suits(g)) {
-        (true, _) => winograd::filter_scratch(isa, &direct, fold, threads),
+    let whole = |form: Form| form.filters_len(isa) + form.work_len(isa, threads);
+    let form = Form::forward(g, Filters::Fresh);
+    let phases = phases(g).map(|phase| whole(Form::new(g, phase.direct, None, Filters::Fresh)));
+    let filter = match (form.by_winograd, few_channels::suits(g)) {
+        (true, _) => winograd::filter_scratch(isa, &form.direct, form.fold, threads),
         (false, true) => few_channels::scratch(isa, g, threads),
         (false, false) => pixels::scratch(isa, g),
     };
-    phases.chain([forward, filter]).max().expect("the forward pass is one")
+    let kept = Form::forward(g, Filters::Kept).work_len(isa, threads);
+    phases.chain([whole(form), filter, kept]).max().expect("the forward pass is one")
 }
 
-/// The forward pass: over folded images, where that allows and repays Winograd's form.
-fn forward_form(g: &Geometry) -> (Direct, Option<Fold>) {
-    let folded = Fold::new(g).map(|fold| (fold.direct(), Some(fold)));
-    let folded = folded.filter(|(direct, fold)| by_winograd(g, direct, *fold));
-    folded.unwrap_or_else(|| (as_direct(g), None))
+/// Where a pass finds its filters in the form in which it multiplies them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filters {
+    /// It brings them into it.
+    Fresh,
+    /// They have been kept.
+    Kept,
 }
 
-/// Whether a pass takes Winograd's form.
-fn by_winograd(g: &Geometry, direct: &Direct, fold: Option<Fold>) -> bool {
-    let products = match fold {
-        Some(_) => g.images * g.macs_per_image(),
-        None => direct.images * direct.out[0] * direct.out[1] * direct.depth() * direct.channels,
-    };
-    match g.algorithm {
-        Algorithm::Fastest => winograd::suits(direct, products),
-        Algorithm::Winograd => winograd::applies(direct),
-        Algorithm::Direct => false,
+/// How images are convolved: directly or by Winograd's form, perhaps folded as they are read.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    direct: Direct,
+    fold: Option<Fold>,
+    by_winograd: bool,
+}
+
+impl Form {
+    fn new(g: &Geometry, direct: Direct, fold: Option<Fold>, filters: Filters) -> Form {
+        let [rows, columns] = direct.out;
+        let products = match fold {
+            Some(_) => g.images * g.macs_per_image(),
+            None => direct.images * rows * columns * direct.depth() * direct.channels,
+        };
+        let by_winograd = match g.algorithm {
+            Algorithm::Fastest => winograd::suits(&direct, products, filters == Filters::Kept),
+            Algorithm::Winograd => winograd::applies(&direct),
+            Algorithm::Direct => false,
+        };
+        Form { direct, fold, by_winograd }
     }
-}
 
-/// The form of the forward pass and of the filters' gradient.
-pub(super) fn settled(g: &Geometry) -> Algorithm {
-    let (direct, fold) = forward_form(g);
-    if by_winograd(g, &direct, fold) { Algorithm::Winograd } else { Algorithm::Direct }
-}
+    /// The forward pass: over folded images, where that allows and repays Winograd's form.
+    fn forward(g: &Geometry, filters: Filters) -> Form {
+        Fold::new(g)
+            .map(|fold| Form::new(g, fold.direct(), Some(fold), filters))
+            .filter(|form| form.by_winograd)
+            .unwrap_or_else(|| Form::new(g, as_direct(g), None, filters))
+    }
 
-/// Convolves images: directly or by Winograd's form.
-#[allow(clippy::too_many_arguments)]
-fn run(
-    isa: Isa,
-    pool: &Pool,
-    g: &Geometry,
-    (direct, fold): (&Direct, Option<Fold>),
-    source: &[f32],
-    bias: Option<&[f32]>,
-    target: &mut [f32],
-    scratch: &mut [f32],
-    pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
-) {
-    match by_winograd(g, direct, fold) {
-        true => winograd::run((direct, fold), isa, pool, source, bias, target, scratch, pack),
-        false => direct.run(isa, pool, source, bias, target, scratch, pack),
+    /// Floats of the filters in this form.
+    fn filters_len(&self, isa: Isa) -> usize {
+        match self.by_winograd {
+            true => winograd::filters_len(isa, &self.direct, self.fold),
+            false => self.direct.packed(isa),
+        }
+    }
+
+    /// Floats of scratch memory beside the filters.
+    fn work_len(&self, isa: Isa, threads: usize) -> usize {
+        match self.by_winograd {
+            true => winograd::work_len(isa, &self.direct, self.fold, threads),
+            false => self.direct.work_len(isa, threads),
+        }
+    }
+
+    /// Brings filters into this form. `pack(group, columns, panel)` fills the panel of these
+    /// columns of the group's filters.
+    fn pack(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        filters: &mut [f32],
+        work: &mut [f32],
+        pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
+    ) {
+        match self.by_winograd {
+            true => winograd::pack((&self.direct, self.fold), isa, pool, filters, work, pack),
+            false => self.direct.pack(isa, pool, filters, pack),
+        }
+    }
+
+    /// Convolves with filters in this form.
+    #[allow(clippy::too_many_arguments)]
+    fn convolve(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        source: &[f32],
+        filters: &[f32],
+        bias: Option<&[f32]>,
+        target: &mut [f32],
+        work: &mut [f32],
+    ) {
+        let Form { direct, fold, .. } = self;
+        match self.by_winograd {
+            true => {
+                winograd::run((direct, *fold), isa, pool, source, filters, bias, target, work);
+            }
+            false => direct.run(isa, pool, source, filters, bias, target, work),
+        }
+    }
+
+    /// Both, the filters in scratch memory.
+    #[allow(clippy::too_many_arguments)]
+    fn run(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        source: &[f32],
+        bias: Option<&[f32]>,
+        target: &mut [f32],
+        scratch: &mut [f32],
+        pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
+    ) {
+        let (filters, work) = split(scratch, self.filters_len(isa));
+        self.pack(isa, pool, filters, work, pack);
+        self.convolve(isa, pool, source, filters, bias, target, work);
     }
 }
 
@@ -110,15 +173,67 @@ pub(super) fn forward(
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let (direct, fold) = forward_form(g);
-    let (depth, filters) = (direct.depth(), g.filters / g.groups);
-    run(isa, pool, g, (&direct, fold), x, Some(b), y, scratch, |group, columns, panel| {
-        if let Some(fold) = fold {
-            return fold.pack(w, columns, isa.columns(), panel);
+    let form = Form::forward(g, Filters::Fresh);
+    form.run(isa, pool, x, Some(b), y, scratch, pack_forward(isa, g, form, w));
+}
+
+/// Packs panels of w for the forward pass.
+fn pack_forward(
+    isa: Isa,
+    g: &Geometry,
+    form: Form,
+    w: &[f32],
+) -> impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send {
+    let (depth, filters, width) = (form.direct.depth(), g.filters / g.groups, isa.columns());
+    move |group, columns, panel| match form.fold {
+        Some(fold) => fold.pack(w, columns, width, panel),
+        None => {
+            let first = group * filters + columns.start;
+            gemm::transpose_panel(&w[first * depth..], depth, columns.len(), width, panel);
         }
-        let first = group * filters + columns.start;
-        gemm::transpose_panel(&w[first * depth..], depth, columns.len(), isa.columns(), panel);
-    });
+    }
+}
+
+/// The form of the forward pass and of the filters' gradient.
+pub(super) fn settled(g: &Geometry) -> Algorithm {
+    match Form::forward(g, Filters::Fresh).by_winograd {
+        true => Algorithm::Winograd,
+        false => Algorithm::Direct,
+    }
+}
+
+/// Floats of the filters as [`forward_kept`] multiplies them.
+pub(super) fn kept(isa: Isa, g: &Geometry) -> usize {
+    Form::forward(g, Filters::Kept).filters_len(isa)
+}
+
+/// Brings w into that form.
+pub(super) fn keep(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    w: &[f32],
+    kept: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let form = Form::forward(g, Filters::Kept);
+    form.pack(isa, pool, kept, scratch, pack_forward(isa, g, form, w));
+}
+
+/// [`forward`] with filters that [`keep`] has brought into form.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward_kept(
+    isa: Isa,
+    pool: &Pool,
+    g: &Geometry,
+    x: &[f32],
+    kept: &[f32],
+    b: &[f32],
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let form = Form::forward(g, Filters::Kept);
+    form.convolve(isa, pool, x, kept, Some(b), y, scratch);
 }
 
 /// One of the `stride x stride` phases of the input's gradient: input pixels that lie a multiple of
@@ -181,7 +296,8 @@ pub(super) fn backward_input(
     let (filters, channels) = (g.filters / g.groups, g.channels / g.groups);
     for Phase { direct, tap } in phases(g) {
         let [taps_down, taps_across] = direct.taps;
-        run(isa, pool, g, (&direct, None), dy, None, dx, scratch, |group, columns, panel| {
+        let form = Form::new(g, direct, None, Filters::Fresh);
+        form.run(isa, pool, dy, None, dx, scratch, |group, columns, panel| {
             let width = isa.columns();
             for down in 0..taps_down {
                 for across in 0..taps_across {
@@ -215,8 +331,8 @@ pub(super) fn backward_filter(
     db: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let (direct, fold) = forward_form(g);
-    match (by_winograd(g, &direct, fold), few_channels::suits(g)) {
+    let Form { direct, fold, by_winograd } = Form::forward(g, Filters::Fresh);
+    match (by_winograd, few_channels::suits(g)) {
         (true, _) => {
             winograd::backward_filter(isa, pool, g, (&direct, fold), x, dy, dw, db, scratch)
         }
@@ -226,8 +342,13 @@ pub(super) fn backward_filter(
 }
 
 /// Cuts `scratch` in two.
-fn cut(scratch: &mut [f32], len: usize) -> (Shared<'_>, &mut [f32]) {
+fn split(scratch: &mut [f32], len: usize) -> (&mut [f32], &mut [f32]) {
     assert!(scratch.len() >= len, "scratch of {} floats is too small", scratch.len());
-    let (front, back) = scratch.split_at_mut(len);
+    scratch.split_at_mut(len)
+}
+
+/// [`split`], the first part for threads to share.
+fn cut(scratch: &mut [f32], len: usize) -> (Shared<'_>, &mut [f32]) {
+    let (front, back) = split(scratch, len);
     (Shared::new(front), back)
 }

@@ -145,6 +145,12 @@ impl Geometry {
         cpu::scratch(Isa::best(), self, threads)
     }
 
+    /// Floats of the filters as [`keep`] leaves them.
+    pub fn kept(&self) -> usize {
+        self.check();
+        cpu::kept(Isa::best(), self)
+    }
+
     /// # Panics
     /// If there is no such convolution.
     pub(crate) fn check(&self) {
@@ -197,6 +203,56 @@ pub fn forward(
         }
         Device::Cuda(cuda) => cuda.lacks("conv"),
     }
+}
+
+/// Brings w into the form in which [`forward_kept`] reads it: packed or transformed, once for many
+/// passes.
+///
+/// # Errors
+/// None on the CPU.
+///
+/// # Panics
+/// As [`forward`], or if `kept` is not of [`Geometry::kept`] floats.
+pub fn keep(device: &mut Device, g: &Geometry, w: Slot, kept: Slot, scratch: Slot) -> Result<()> {
+    let shape = Shape::from([g.kept()]);
+    expect(g, &[("w", w, g.filter_shape()), ("the kept filters", kept, shape)]);
+    match device {
+        Device::Cpu(cpu) => {
+            let ([w, kept, scratch], pool) = cpu.floats_with_pool([w, kept, scratch]);
+            cpu::keep(Isa::best(), pool, g, w, kept, scratch);
+            Ok(())
+        }
+        Device::Cuda(_) => Ok(()), // it reads w as it is
+    }
+}
+
+/// [`forward`] with filters `(w, kept)`, which [`keep`] has brought into form: as one pass need not
+/// repay that, few images may be convolved in another form than by `forward`.
+///
+/// # Errors
+/// As `forward`.
+///
+/// # Panics
+/// As `keep`.
+#[allow(clippy::too_many_arguments)]
+pub fn forward_kept(
+    device: &mut Device,
+    g: &Geometry,
+    x: Slot,
+    (w, kept): (Slot, Slot),
+    b: Slot,
+    y: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let Device::Cpu(cpu) = device else {
+        return forward(device, g, x, w, b, y, scratch);
+    };
+    expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    let shapes = [g.kept(), g.filters].map(|len| Shape::from([len]));
+    expect(g, &[("the kept filters", kept, shapes[0]), ("b", b, shapes[1])]);
+    let ([x, kept, b, y, scratch], pool) = cpu.floats_with_pool([x, kept, b, y, scratch]);
+    cpu::forward_kept(Isa::best(), pool, g, x, kept, b, y, scratch);
+    Ok(())
 }
 
 /// `dx`, the gradient of the input, written and not accumulated. `dy` is the gradient before the

@@ -44,6 +44,27 @@ impl Operands {
         [y, dx, dw, db]
     }
 
+    /// y with filters that were brought into form before.
+    fn run_kept(&self, isa: Isa, threads: usize) -> Vec<f32> {
+        let (g, pool) = (&self.g, Pool::new(threads));
+        let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
+        let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
+        let mut kept = vec![f32::NAN; cpu::kept(isa, g)];
+        cpu::keep(isa, &pool, g, w, &mut kept, &mut scratch());
+        let mut y = vec![f32::NAN; self.dy.len()];
+        cpu::forward_kept(
+            isa,
+            &pool,
+            g,
+            x,
+            &kept,
+            self.b.as_slice().unwrap(),
+            &mut y,
+            &mut scratch(),
+        );
+        y
+    }
+
     /// The same from the reference.
     fn expected(&self) -> [Vec<f64>; 4] {
         let (g, x, w) = (&self.g, wide(&self.x), wide(&self.w));
@@ -56,11 +77,13 @@ impl Operands {
     }
 
     fn check(&self, isa: Isa, threads: usize) {
-        for (actual, expected) in self.run(isa, threads).iter().zip(self.expected()) {
-            // Random terms: errors grow as the root of their number, as the sums do.
-            let tolerance = if self.g.algorithm == Algorithm::Direct { 2e-5 } else { 2e-4 };
-            close(actual, &expected, tolerance);
+        // Random terms: errors grow as the root of their number, as the sums do.
+        let tolerance = if self.g.algorithm == Algorithm::Direct { 2e-5 } else { 2e-4 };
+        let expected = self.expected();
+        for (actual, expected) in self.run(isa, threads).iter().zip(&expected) {
+            close(actual, expected, tolerance);
         }
+        close(&self.run_kept(isa, threads), &expected[0], tolerance);
     }
 }
 
@@ -121,6 +144,11 @@ proptest! {
         for isa in Isa::available() {
             for (actual, expected) in operands.run(isa, 2).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{isa:?}"));
+            }
+            let kept = operands.run_kept(isa, 2);
+            bits_equal(&kept, &operands.run_kept(Isa::Portable, 1), &format!("{isa:?}"));
+            if g.algorithm != Algorithm::Fastest {
+                bits_equal(&kept, &expected[0], "the form that was asked for");
             }
         }
     }
@@ -243,6 +271,7 @@ fn bits_do_not_depend_on_threads() {
     for (g, algorithm) in layers().into_iter().flat_map(|g| forms.map(|form| (g, form))) {
         let operands = Operands::random(Geometry { algorithm, ..small(g) });
         same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
+        same_bits_for_threads(|threads| operands.run_kept(Isa::best(), threads));
     }
     // More blocks than one, and chunks of several images.
     let many = Geometry {
@@ -322,11 +351,16 @@ fn runs_on_a_device() {
         let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
         let scratch = slots.room([g.scratch(device.threads())]);
+        let (kept, y_kept) = (slots.room([g.kept()]), slots.room(g.out_shape()));
         slots.load(device);
+        super::keep(device, &g, w, kept, scratch).unwrap();
+        super::forward_kept(device, &g, x, (w, kept), b, y_kept, scratch).unwrap();
         super::forward(device, &g, x, w, b, y, scratch).unwrap();
         super::backward_input(device, &g, dy, w, dx, scratch).unwrap();
         super::backward_filter(device, &g, x, dy, dw, db, scratch).unwrap();
-        for (slot, expected) in [y, dx, dw, db].into_iter().zip(operands.expected()) {
+        let expected = operands.expected();
+        close(&device.download::<f32>(y_kept).unwrap(), &expected[0], 2e-5);
+        for (slot, expected) in [y, dx, dw, db].into_iter().zip(expected) {
             close(&device.download::<f32>(slot).unwrap(), &expected, 2e-5);
         }
     });

@@ -12,6 +12,7 @@
 //! pixel's as a convolution's would lie: OHWI.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ impl Geometry {
 /// `y = local(x, w) + b`, rectified if the geometry says so.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// If a slot's length is not what the geometry says, or the scratch memory is too small.
@@ -141,7 +142,7 @@ pub fn forward(
             cpu::forward(Isa::best(), pool, g, (x, w, b), y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("local"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y]),
     }
 }
 
@@ -149,7 +150,7 @@ pub fn forward(
 /// ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -168,7 +169,7 @@ pub fn backward_input(
             cpu::backward_input(Isa::best(), pool, g, (dy, w), dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("local"),
+        Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx]),
     }
 }
 
@@ -176,7 +177,7 @@ pub fn backward_input(
 /// gradient before the ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -197,7 +198,7 @@ pub fn backward_filter(
             cpu::backward_filter(Isa::best(), pool, g, (x, dy), (dw, db), scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("local"),
+        Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db]),
     }
 }
 

@@ -5,7 +5,7 @@ use ndarray::{Array, Array1, Array4, Dimension, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool};
-use testkit::{Slots, bits_equal, close, each_cpu, gradient, random_array};
+use testkit::{Slots, bits_equal, close, each_device, gradient, random_array};
 
 /// Random operands: x, w, b and dy.
 #[derive(Clone)]
@@ -109,7 +109,7 @@ proptest! {
     fn equals_the_reference(g in geometry()) {
         let operands = Operands::random(g);
         let expected = operands.expected();
-        each_cpu(|device| {
+        each_device(|device| {
             for (actual, expected) in operands.run(device).iter().zip(&expected) {
                 close(actual, expected, 2e-5);
             }
@@ -161,7 +161,7 @@ fn every_pixel_has_its_own_filters() {
         b: array![10.0, 20.0],
         dy: array![[[[1.0], [10.0]]]],
     };
-    each_cpu(|device| {
+    each_device(|device| {
         let [y, dx, dw, db] = operands.run(device);
         assert_eq!(y, [10.0 + 3.0 + 8.0, 20.0 + 10.0]);
         assert_eq!(dx, [3.0, 4.0 + 50.0]);
@@ -231,7 +231,7 @@ fn nothing_hides_a_nan() {
     };
     let mut operands = Operands::random(g);
     operands.x.fill(f32::NAN);
-    each_cpu(|device| {
+    each_device(|device| {
         let [y, _, dw, _] = operands.run(device);
         assert!(y.iter().chain(&dw).all(|value| value.is_nan()));
     });

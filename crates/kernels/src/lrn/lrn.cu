@@ -15,7 +15,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const unsigned group = static_cast<unsigned>(number) - tower * towers.groups;
   const Around v = load_around(towers, x, tower, group);
   float sums[4], out[4], inverse;
-  squares(f, v, sums);
+  each_window(v, f.below, f.above, sums, AddSquare{});
   for (int k = 0; k < 4; k++) {
     powers_of_sum(f, sums[k], out[k], inverse);
     out[k] *= v.at[4 + k];
@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const Around v = around(has_before ? xs[thread - 1] : zeros, own,
                           has_after ? xs[thread + 1] : zeros);
   float sums[4], scaled[4] = {d.x, d.y, d.z, d.w}, own_terms[4];
-  squares(f, v, sums);
+  each_window(v, f.below, f.above, sums, AddSquare{});
   for (int k = 0; k < 4; k++) {
     float scale, inverse;
     powers_of_sum(f, sums[k], scale, inverse);
@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   __syncthreads();
   const Around t = around(has_before ? terms[thread - 1] : zeros, mine,
                           has_after ? terms[thread + 1] : zeros);
-  totals(f, t, sums);
+  each_window(t, f.above, f.below, sums, AddTerm{});
   float out[4];
   for (int k = 0; k < 4; k++) out[k] = gradient(f, scaled[k], v.at[4 + k], sums[k]);
   if (inside && thread >= HELP && thread < THREADS - HELP)

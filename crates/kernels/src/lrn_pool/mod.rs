@@ -16,6 +16,7 @@
 //! The floor is memory: forward reads a and writes y, backward reads a, y and dy and writes da.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -89,7 +90,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     g.check(x, &[y]);
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, x, y),
-        Device::Cuda(cuda) => cuda.lacks("lrn_pool"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, x, y),
     }
 }
 
@@ -107,6 +108,6 @@ pub fn backward_in_place(
     g.check(x, &[y, dy]);
     match device {
         Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, y, dy, x),
-        Device::Cuda(cuda) => cuda.lacks("lrn_pool"),
+        Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, y, dy, x),
     }
 }

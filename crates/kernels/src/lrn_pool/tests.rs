@@ -1,7 +1,9 @@
 use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
-use testkit::{Slots, bits_equal, close, each_cpu, geometry, random_array, same_bits_for_threads};
+use testkit::{
+    Slots, bits_equal, close, each_device, geometry, random_array, same_bits_for_threads,
+};
 
 /// A tower of the paper's second layer in small: section 3.3's constants, windows that overlap.
 fn paper(images: usize, side: usize, channels: usize) -> Geometry {
@@ -72,7 +74,7 @@ fn known_answer() {
     let window_of_two = Geometry { relu: false, ..on(lrn, 2, 2, 1, false) };
     let x = Array4::from_shape_vec((1, 1, 2, 1), vec![1.0, 3.0]).unwrap();
     let dy = Array4::from_shape_vec((1, 1, 2, 1), vec![2.0, 5.0]).unwrap();
-    each_cpu(|device| {
+    each_device(|device| {
         // With padding of one each pixel has a window of its own: x / (1 + x^2), whose derivative
         // is (1 - x^2) / (1 + x^2)^2.
         let [y, dx] = run(device, &window_of_two, &x, &dy);
@@ -120,7 +122,7 @@ proptest! {
     #[test]
     fn the_bits_are_those_of_the_two_ops(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&g, seed);
-        each_cpu(|device| {
+        each_device(|device| {
             let [y, dx] = run(device, &g, &x, &dy);
             let [y_apart, dx_apart] = apart(device, &g, &x, &dy);
             bits_equal(&y, &y_apart, "y");
@@ -134,7 +136,7 @@ proptest! {
         prop_assume!(maxima_are_clear(&g, &x));
         let y = reference::forward(&g, &x.mapv(f64::from));
         let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
-        each_cpu(|device| {
+        each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);
             close(&actual_dx, &dx, 2e-5);
@@ -155,7 +157,7 @@ fn nan_is_seen() {
     let g = paper(1, 5, 8);
     let [mut x, dy] = operands(&g, 1);
     x[[0, 2, 2, 4]] = f32::NAN;
-    each_cpu(|device| {
+    each_device(|device| {
         let [y, dx] = run(device, &g, &x, &dy);
         // The middle pixel lies in all four windows; five channels' brackets hold channel 4.
         assert_eq!(y.iter().filter(|y| y.is_nan()).count(), 4 * 5);

@@ -15,7 +15,7 @@
 //! * `Average`: divides by the number of pixels that exist.
 
 pub(crate) mod cpu;
-mod cuda;
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;

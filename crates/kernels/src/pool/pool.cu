@@ -1,10 +1,7 @@
 // Max and average pooling. A thread makes four channels of a pixel: of y forward, of dx backward,
 // where it gathers from the windows that see it, row by row: no atomics, one order.
 #include "kernel.cuh"
-
-struct Geometry {
-  unsigned height, width, channels, out_height, out_width, window, stride, pad;
-};
+#include "pool.cuh"
 
 /// Where a thread works: four channels of a pixel of a map.
 struct Place {
@@ -12,50 +9,18 @@ struct Place {
   u64 image;
   bool inside;
 };
-__device__ __forceinline__ Place place(unsigned height, unsigned width, unsigned channels, u64 n) {
+__device__ __forceinline__ Place place(unsigned height, unsigned width, unsigned channels,
+                                       unsigned n) {
   const unsigned groups = (channels + 3) / 4;
-  const u64 number = thread_number();
-  const u64 pixel = number / groups;
-  const unsigned channel = 4 * static_cast<unsigned>(number - pixel * groups);
-  const u64 line = pixel / width;
-  const unsigned column = static_cast<unsigned>(pixel - line * width);
-  const u64 image = line / height;
-  const unsigned row = static_cast<unsigned>(line - image * height);
-  return {row, column, channel, image, number < n};
-}
-
-struct Four { float at[4]; };
-
-/// Four channels of a pixel, fewer at the last.
-__device__ __forceinline__ Four load(const float* map, u64 pixel, unsigned channel,
-                                     unsigned channels) {
-  const float4 v = load4(map + pixel * channels, channel, channels);
-  return {{v.x, v.y, v.z, v.w}};
-}
-__device__ __forceinline__ void store(float* map, u64 pixel, unsigned channel, unsigned channels,
-                                      const Four& v) {
-  store4(map + pixel * channels, channel, channels,
-         make_float4(v.at[0], v.at[1], v.at[2], v.at[3]));
-}
-
-/// The input rows (or columns) that output `out` sees, of `extent`: from the first to the end.
-__device__ __forceinline__ unsigned first_seen(const Geometry& g, unsigned out) {
-  return out * g.stride > g.pad ? out * g.stride - g.pad : 0;
-}
-__device__ __forceinline__ unsigned end_seen(const Geometry& g, unsigned out, unsigned extent) {
-  return min(out * g.stride + g.window - g.pad, extent);
-}
-/// The output rows (or columns), of `extent`, that see input `at`.
-__device__ __forceinline__ unsigned first_seeing(const Geometry& g, unsigned at) {
-  const unsigned end = at + g.pad + 1;
-  return end > g.window ? (end - g.window + g.stride - 1) / g.stride : 0;
-}
-__device__ __forceinline__ unsigned end_seeing(const Geometry& g, unsigned at, unsigned extent) {
-  return min((at + g.pad) / g.stride + 1, extent);
+  const u64 thread = thread_number();
+  const unsigned number = static_cast<unsigned>(thread);  // of 32 bits, which divide faster
+  const unsigned pixel = number / groups, line = pixel / width, image = line / height;
+  return {line - image * height, pixel - line * width, 4 * (number - pixel * groups), image,
+          thread < n};
 }
 
 template <bool max>
-__device__ void forward(const Geometry& g, const float* x, float* y, u64 n) {
+__device__ void forward(const Pooling& g, const float* x, float* y, unsigned n) {
   const Place o = place(g.out_height, g.out_width, g.channels, n);
   if (!o.inside) return;
   const float start = max ? __uint_as_float(0xff800000u) : 0.0f;  // minus infinity
@@ -64,11 +29,8 @@ __device__ void forward(const Geometry& g, const float* x, float* y, u64 n) {
   for (unsigned i = first_seen(g, o.row); i < end_seen(g, o.row, g.height); i++) {
     for (unsigned j = first_seen(g, o.column); j < end_seen(g, o.column, g.width); j++) {
       const Four v = load(x, (o.image * g.height + i) * g.width + j, o.channel, g.channels);
-      for (int k = 0; k < 4; k++) {
-        // NaN is greater than all, so that it is seen.
-        if (!max) result.at[k] += v.at[k];
-        else if (v.at[k] > result.at[k] || v.at[k] != v.at[k]) result.at[k] = v.at[k];
-      }
+      for (int k = 0; k < 4; k++)
+        result.at[k] = max ? greater(v.at[k], result.at[k]) : result.at[k] + v.at[k];
       seen++;
     }
   }
@@ -79,17 +41,17 @@ __device__ void forward(const Geometry& g, const float* x, float* y, u64 n) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_max_forward(Geometry g, const float* x, float* y, u64 n) {
+    pool_max_forward(Pooling g, const float* x, float* y, unsigned n) {
   forward<true>(g, x, y, n);
 }
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_average_forward(Geometry g, const float* x, float* y, u64 n) {
+    pool_average_forward(Pooling g, const float* x, float* y, unsigned n) {
   forward<false>(g, x, y, n);
 }
 
 /// Which of a window's pixels before (row, column), in reading order, equal its greatest: nobody
 /// stores an index, because a window is small and lies in the cache.
-__device__ void silence_later(const Geometry& g, const Place& p, unsigned out_row,
+__device__ void silence_later(const Pooling& g, const Place& p, unsigned out_row,
                               unsigned out_column, const float* x, const Four& y, bool* receives) {
   for (unsigned i = first_seen(g, out_row); i <= p.row; i++) {
     for (unsigned j = first_seen(g, out_column); j < end_seen(g, out_column, g.width); j++) {
@@ -100,17 +62,11 @@ __device__ void silence_later(const Geometry& g, const Place& p, unsigned out_ro
   }
 }
 
-/// Zero where x came out of a ReLU at zero. Written with <= so that NaN stays.
-__device__ __forceinline__ void mask_by_relu(const Four& x, Four& dx) {
-  for (int k = 0; k < 4; k++)
-    if (x.at[k] <= 0.0f) dx.at[k] = 0.0f;
-}
-
 // dx may be x, unless only the first of equals receives: each thread reads what it writes, and no
 // other x.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_max_backward(Geometry g, unsigned first_only, unsigned relu, const float* x,
-                      const float* y, const float* dy, float* dx, u64 n) {
+    pool_max_backward(Pooling g, unsigned first_only, unsigned relu, const float* x,
+                      const float* y, const float* dy, float* dx, unsigned n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   const u64 pixel = (p.image * g.height + p.row) * g.width + p.column;
@@ -135,8 +91,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // dx may be x, which is read for the mask alone.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    pool_average_backward(Geometry g, unsigned relu, const float* x, const float* dy, float* dx,
-                          u64 n) {
+    pool_average_backward(Pooling g, unsigned relu, const float* x, const float* dy, float* dx,
+                          unsigned n) {
   const Place p = place(g.height, g.width, g.channels, n);
   if (!p.inside) return;
   Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};

@@ -85,9 +85,25 @@ impl Layer for Conv {
         self.geometry.relu
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
         let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
-        conv::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+        let Wires { x, y, forward_scratch: scratch, .. } = *wires;
+        match (phase, wires.kept) {
+            (Phase::Infer, Some(kept)) => {
+                conv::forward_kept(device, &self.geometry, x, (w, kept), b, y, scratch)
+            }
+            _ => conv::forward(device, &self.geometry, x, w, b, y, scratch),
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.geometry.kept()
+    }
+
+    fn keep(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let (w, _) = wires.parameters[0];
+        let kept = wires.kept.expect("planned to infer");
+        conv::keep(device, &self.geometry, w, kept, wires.forward_scratch)
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {

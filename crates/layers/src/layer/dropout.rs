@@ -41,7 +41,9 @@ impl Layer for Dropout {
     fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
         match phase {
             Phase::Train => dropout::forward(device, &self.geometry, wires.clock, wires.x, wires.y),
-            Phase::Test => dropout::at_test(device, &self.geometry, wires.x, wires.y),
+            Phase::Test | Phase::Infer => {
+                dropout::at_test(device, &self.geometry, wires.x, wires.y)
+            }
         }
     }
 

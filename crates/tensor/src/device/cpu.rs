@@ -1,5 +1,7 @@
 //! The host's processor: one block of memory and a pool of threads.
 
+mod huge_pages;
+
 use crate::{Element, Error, Planner, Result, Slot};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -29,6 +31,7 @@ impl Cpu {
         let lines = bytes.div_ceil(Planner::ALIGN);
         self.memory = bytemuck::allocation::try_zeroed_vec(lines)
             .map_err(|()| no_room(bytes, available_bytes()))?;
+        huge_pages::advise(bytemuck::cast_slice_mut(&mut self.memory));
         Ok(())
     }
 

@@ -67,6 +67,7 @@ impl<'a> Training<'a> {
         let progress = match &from {
             None => {
                 step.initialize(&job.recipe, job.seed)?;
+                job.init.as_deref().map_or(Ok(()), |init| step.inherit(init))?;
                 Progress::begin()
             }
             Some(checkpoint) => {
@@ -127,7 +128,8 @@ impl<'a> Training<'a> {
             }
             let whole = self.progress.batches == self.train.batches_per_epoch();
             let due = whole && self.progress.epoch.is_multiple_of(self.job.validate_every);
-            if (due || self.progress.step == self.steps()) && !self.validate(due)? {
+            self.progress.reached |= due && self.is_low_enough();
+            if (due || self.is_last()) && !self.validate(due)? {
                 break; // stopped half-way: the run that goes on begins with the validation
             }
             let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
@@ -347,7 +349,18 @@ impl<'a> Training<'a> {
     }
 
     fn is_over(&self) -> bool {
-        self.progress.step >= self.steps() && self.progress.is_validated()
+        self.is_last() && self.progress.is_validated()
+    }
+
+    /// Whether no step is left to be made.
+    fn is_last(&self) -> bool {
+        self.progress.step >= self.steps() || self.progress.reached
+    }
+
+    /// Whether the training error since the last validation is what the recipe waits for.
+    fn is_low_enough(&self) -> bool {
+        let error = self.progress.unvalidated.score().top1_error;
+        self.job.recipe.until.is_some_and(|most| error <= most)
     }
 
     fn seconds(&self) -> f64 {

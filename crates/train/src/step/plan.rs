@@ -103,6 +103,11 @@ impl Plan {
         })
     }
 
+    /// What will be learned.
+    pub fn parameters(&self) -> &layers::Parameters {
+        &self.network.parameters
+    }
+
     /// What it will take of the device's memory.
     pub fn memory(&self) -> Memory {
         let parameters = &self.network.parameters;
@@ -159,8 +164,11 @@ impl Plan {
 
     /// Images to probabilities and the tally.
     pub(super) fn test(&self, device: &mut Device) -> tensor::Result<()> {
+        // In training, weights change from one test to the next.
+        let trains = self.network.d_output.is_some();
+        let phase = if trains { Phase::Test } else { Phase::Infer };
         self.preprocess(device)?;
-        self.network.forward(device, Phase::Test)?;
+        self.network.forward(device, phase)?;
         self.probabilities(device)
     }
 

@@ -34,7 +34,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let (mut said, mut scores, mut opened) = (Vec::new(), Vec::new(), None);
     for trained in &all {
         let images = super::open(args, trained, data.as_deref(), &mut *observer)?;
-        let tested = super::test(args, trained, &images, &mut *observer, &stop)?;
+        let seen = (super::views(args), args.batch_size, &args.machine);
+        let tested = super::test(seen, trained, &images, &mut *observer, &stop)?;
         let Some((score, predictions)) = tested else {
             return Ok(super::stopped(&stop));
         };

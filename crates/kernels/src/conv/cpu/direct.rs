@@ -96,31 +96,26 @@ impl Direct {
         }
     }
 
-    fn packed(&self, isa: Isa) -> usize {
+    /// Floats of packed filters.
+    pub fn packed(&self, isa: Isa) -> usize {
         self.groups * self.panels(isa) * self.depth() * isa.columns()
     }
 
-    pub fn scratch(&self, isa: Isa, threads: usize) -> usize {
-        self.packed(isa) + threads * self.chunks(isa).images * self.copy_len()
+    /// Floats of scratch memory that [`run`](Self::run) needs.
+    pub fn work_len(&self, isa: Isa, threads: usize) -> usize {
+        threads * self.chunks(isa).images * self.copy_len()
     }
 
-    /// Convolves. `pack(group, columns, panel)` fills the panel of these columns of the group's
+    /// Packs filters. `pack(group, columns, panel)` fills the panel of these columns of the group's
     /// filters.
-    #[allow(clippy::too_many_arguments)]
-    pub fn run(
+    pub fn pack(
         &self,
         isa: Isa,
         pool: &Pool,
-        source: &[f32],
-        bias: Option<&[f32]>,
-        target: &mut [f32],
-        scratch: &mut [f32],
+        packed: &mut [f32],
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
-        let (packed, rest) = cut(scratch, self.packed(isa));
-        let cuts = self.chunks(isa);
-        let copies_len = cuts.images * self.copy_len();
-        let (copies, _) = cut(rest, pool.threads() * copies_len);
+        let packed = Shared::new(packed);
         let panel_len = self.depth() * isa.columns();
         pool.each(self.groups * self.panels(isa), |idx| {
             let (group, panel) = (idx / self.panels(isa), idx % self.panels(isa));
@@ -128,8 +123,23 @@ impl Direct {
             let floats = unsafe { packed.part(idx * panel_len..(idx + 1) * panel_len) };
             pack(group, self.columns(isa, panel), floats);
         });
-        // SAFETY: from here on it is only read.
-        let packed: &[f32] = unsafe { packed.all() };
+    }
+
+    /// Convolves with packed filters.
+    #[allow(clippy::too_many_arguments)]
+    pub fn run(
+        &self,
+        isa: Isa,
+        pool: &Pool,
+        source: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        target: &mut [f32],
+        work: &mut [f32],
+    ) {
+        let cuts = self.chunks(isa);
+        let copies_len = cuts.images * self.copy_len();
+        let (copies, _) = cut(work, pool.threads() * copies_len);
         let target = Shared::new(target);
         let work = Work { direct: self, isa, source, bias, packed, target };
         let each_image = cuts.bands * cuts.panels;

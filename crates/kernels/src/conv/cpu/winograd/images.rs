@@ -16,24 +16,18 @@ pub(super) fn planes_len(plan: &Plan) -> usize {
     plan.groups_and_points() * widths.map(|width| plan.plane_len(width)).iter().sum::<usize>()
 }
 
-/// Convolves. `pack` is as in [`Direct::run`].
-#[allow(clippy::too_many_arguments)]
-pub(in super::super) fn run(
+/// Transforms filters. `pack` is as in [`Direct::pack`].
+pub(in super::super) fn pack(
     (direct, fold): (&Direct, Option<Fold>),
     isa: Isa,
     pool: &Pool,
-    source: &[f32],
-    bias: Option<&[f32]>,
-    target: &mut [f32],
-    scratch: &mut [f32],
+    filters: &mut [f32],
+    work: &mut [f32],
     pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
 ) {
     let plan = Plan::new(isa, direct, fold);
-    let (filters, rest) = cut(scratch, plan.filters_len());
-    let (own, rest) = cut(rest, pool.threads() * plan.own_len());
-    let groups_and_points = plan.groups_and_points();
-    let (inputs, rest) = cut(rest, groups_and_points * plan.plane_len(plan.padded_channels()));
-    let (products, _) = cut(rest, groups_and_points * plan.plane_len(plan.padded_filters()));
+    let filters = Shared::new(filters);
+    let (own, _) = cut(work, pool.threads() * plan.own_len());
     pool.each_with_thread(direct.groups * plan.panels(), |idx, thread| {
         // SAFETY: each thread has its own taps.
         let taps = &mut unsafe { plan.own(own, thread) }[..plan.taps_len()];
@@ -42,6 +36,25 @@ pub(in super::super) fn run(
         pack(group, first..(first + isa.columns()).min(plan.filters()), taps);
         plan.transform_filters(taps, idx, filters);
     });
+}
+
+/// Convolves with transformed filters.
+#[allow(clippy::too_many_arguments)]
+pub(in super::super) fn run(
+    (direct, fold): (&Direct, Option<Fold>),
+    isa: Isa,
+    pool: &Pool,
+    source: &[f32],
+    filters: &[f32],
+    bias: Option<&[f32]>,
+    target: &mut [f32],
+    work: &mut [f32],
+) {
+    let plan = Plan::new(isa, direct, fold);
+    let (own, rest) = cut(work, pool.threads() * plan.own_len());
+    let groups_and_points = plan.groups_and_points();
+    let (inputs, rest) = cut(rest, groups_and_points * plan.plane_len(plan.padded_channels()));
+    let (products, _) = cut(rest, groups_and_points * plan.plane_len(plan.padded_filters()));
     let source_len = source.len() / direct.images;
     let target = Shared::new(target);
     for first in (0..direct.images).step_by(plan.block) {
@@ -55,8 +68,8 @@ pub(in super::super) fn run(
             plan.transform_inputs(source, image, row, copy, inputs);
         });
         pool.each(groups_and_points * plan.panels(), |idx| {
-            // SAFETY: while products are made nobody writes filters or inputs.
-            let (filters, inputs) = unsafe { (filters.all(), inputs.all()) };
+            // SAFETY: while products are made nobody writes inputs.
+            let inputs = unsafe { inputs.all() };
             plan.multiply(idx, images.len(), inputs, filters, products);
         });
         pool.each(bands, |band| {

@@ -28,7 +28,7 @@ mod tiles;
 
 pub(super) use filters::{backward_filter, scratch as filter_scratch};
 pub(super) use fold::Fold;
-pub(super) use images::run;
+pub(super) use images::{pack, run};
 
 use super::direct::Direct;
 use crate::gemm::Isa;
@@ -239,12 +239,14 @@ pub(super) fn applies(direct: &Direct) -> bool {
 /// forms then break even within a fifth for 1 to 128 images of 3 to 32 pixels.
 const IMAGE_COST: usize = 48;
 const FILTER_COST: usize = 32;
+/// Reading an element of filters that were kept, likewise: it comes from memory.
+const KEPT_COST: usize = 12;
 /// Transformed filters of more floats than this are not worth their memory.
 const MOST_FILTERS: usize = 16 << 20;
 
 /// Whether it is the faster way, by a tenth or more, of what takes `products` multiplications
-/// directly.
-pub(super) fn suits(direct: &Direct, products: usize) -> bool {
+/// directly; with filters that are kept from pass to pass, or transformed in each.
+pub(super) fn suits(direct: &Direct, products: usize, kept: bool) -> bool {
     if !applies(direct) {
         return false;
     }
@@ -253,14 +255,24 @@ pub(super) fn suits(direct: &Direct, products: usize) -> bool {
     let weights = channels * (filters / direct.groups);
     let few = direct.images * rows.products() * columns.products();
     let transformed = rows.most() * columns.most() * weights;
-    let cost = few * (weights + IMAGE_COST * (channels + filters)) + FILTER_COST * transformed;
+    let taps = direct.taps[0] * direct.taps[1];
+    let (filter, products) = match kept {
+        true => (KEPT_COST, products + KEPT_COST * taps * weights),
+        false => (FILTER_COST, products),
+    };
+    let cost = few * (weights + IMAGE_COST * (channels + filters)) + filter * transformed;
     transformed <= MOST_FILTERS && 10 * cost < 9 * products
 }
 
-/// Floats of scratch memory that [`run`] needs.
-pub(super) fn scratch(isa: Isa, direct: &Direct, fold: Option<Fold>, threads: usize) -> usize {
+/// Floats of transformed filters.
+pub(super) fn filters_len(isa: Isa, direct: &Direct, fold: Option<Fold>) -> usize {
+    Plan::new(isa, direct, fold).filters_len()
+}
+
+/// Floats of scratch memory that [`pack`] and [`run`] need.
+pub(super) fn work_len(isa: Isa, direct: &Direct, fold: Option<Fold>, threads: usize) -> usize {
     let plan = Plan::new(isa, direct, fold);
-    plan.filters_len() + threads * plan.own_len() + images::planes_len(&plan)
+    threads * plan.own_len() + images::planes_len(&plan)
 }
 
 #[cfg(test)]

@@ -1,0 +1,65 @@
+//! On a card: a product of matrices at every pixel, 32 x 32 numbers a block. No scratch memory.
+
+use super::Geometry;
+use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
+
+static IMAGE: Image = Image { op: "local", bytes: include_bytes!("local.fatbin") };
+
+/// Rows and columns of a product that a block makes, and its threads: the kernels' `SIDE`, `BLOCK`.
+const SIDE: usize = 32;
+const BLOCK: u32 = 64;
+
+/// The kernels' `Geometry`.
+fn geometry(g: &Geometry) -> [u32; 13] {
+    [
+        g.images,
+        g.height,
+        g.width,
+        g.channels,
+        g.filters,
+        g.window.0,
+        g.window.1,
+        g.stride,
+        g.pad.top,
+        g.pad.left,
+        g.groups,
+        g.out_height(),
+        g.out_width(),
+    ]
+    .map(|extent| extent as u32)
+}
+
+/// A block for each part of each group's product at each of `pixels`.
+fn grid(g: &Geometry, pixels: usize, rows: usize, columns: usize) -> Grid {
+    Grid::of(pixels * g.groups * rows.div_ceil(SIDE) * columns.div_ceil(SIDE), BLOCK)
+}
+
+/// Of x, w, b and y.
+pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let (extents, relu) = (geometry(g), u32::from(g.relu));
+    let grid = grid(g, g.pixels(), g.images, g.filters / g.groups);
+    let [x, w, b, y]: [Address; 4] = cuda.addresses(slots);
+    let arguments: [&dyn Argument; 6] = [&extents, &relu, &x, &w, &b, &y];
+    // SAFETY: local_forward's parameters in their order; the slots have the geometry's shapes.
+    unsafe { cuda.launch(&IMAGE, "local_forward", grid, &arguments) }
+}
+
+/// Of dy, w and dx.
+pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
+    let extents = geometry(g);
+    let grid = grid(g, g.height * g.width, g.images, g.channels / g.groups);
+    let [dy, w, dx]: [Address; 3] = cuda.addresses(slots);
+    // SAFETY: as above.
+    unsafe { cuda.launch(&IMAGE, "local_backward_input", grid, &[&extents, &dy, &w, &dx]) }
+}
+
+/// Of x, dy, dw and db.
+pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let extents = geometry(g);
+    let taps = g.window.0 * g.window.1 * (g.channels / g.groups);
+    let grid = grid(g, g.pixels(), g.filters / g.groups, taps);
+    let [x, dy, dw, db]: [Address; 4] = cuda.addresses(slots);
+    let arguments: [&dyn Argument; 5] = [&extents, &x, &dy, &dw, &db];
+    // SAFETY: as above.
+    unsafe { cuda.launch(&IMAGE, "local_backward_filter", grid, &arguments) }
+}

@@ -1,0 +1,54 @@
+//! On a card: a tile of y a block forward, whole towers of pixels backward.
+
+use super::Geometry;
+use crate::lrn::cuda::formula;
+use crate::pool::cuda::geometry;
+use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
+
+static IMAGE: Image = Image { op: "lrn_pool", bytes: include_bytes!("lrn_pool.fatbin") };
+
+/// Rows and columns of y, and groups of four channels, that a block works on: the kernel's tile.
+const TILE: [usize; 3] = [4, 8, 8];
+
+/// Of a tower: how many groups of four channels, the last perhaps of fewer.
+fn groups(g: &Geometry) -> usize {
+    g.tower().div_ceil(4)
+}
+
+/// The kernels' `Towers`, and how many there are a pixel.
+fn towers(g: &Geometry) -> ([u32; 2], u32) {
+    ([g.tower() as u32, groups(g) as u32], g.towers() as u32)
+}
+
+pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
+    let extents = [g.pool.out_height(), g.pool.out_width(), g.towers() * groups(g)];
+    let tiles: usize =
+        extents.into_iter().zip(TILE).map(|(extent, tile)| extent.div_ceil(tile)).product();
+    let grid = Grid::of(g.pool.images * tiles, Grid::THREADS);
+    let (formula, (towers, n), pool) = (formula(&g.lrn), towers(g), geometry(&g.pool));
+    let [x, y]: [Address; 2] = cuda.addresses([x, y]);
+    let arguments: [&dyn Argument; 6] = [&formula, &towers, &n, &pool, &x, &y];
+    // SAFETY: lrn_pool_forward's parameters in their order; x and y have the geometry's shapes.
+    unsafe { cuda.launch(&IMAGE, "lrn_pool_forward", grid, &arguments) }
+}
+
+pub(super) fn backward_in_place(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    y: Slot,
+    dy: Slot,
+    x: Slot,
+) -> Result<()> {
+    let all = g.pool.images * g.pool.height * g.pool.width * g.towers();
+    // A pixel fits Geometry::ROOM, so a tower is never more groups than a block has threads.
+    let held = Grid::THREADS as usize / groups(g).max(1);
+    let grid = Grid::of(all.div_ceil(held), Grid::THREADS);
+    let all = u32::try_from(all).unwrap_or_else(|_| panic!("{all} towers"));
+    let (formula, (towers, n), pool) = (formula(&g.lrn), towers(g), geometry(&g.pool));
+    let relu = u32::from(g.relu);
+    let [y, dy, x]: [Address; 3] = cuda.addresses([y, dy, x]);
+    let arguments: [&dyn Argument; 9] = [&formula, &towers, &n, &all, &pool, &relu, &y, &dy, &x];
+    // SAFETY: lrn_pool_backward's parameters in their order; the operands have the geometry's
+    // shapes, and a block that writes over x has read all of it that it needs.
+    unsafe { cuda.launch(&IMAGE, "lrn_pool_backward", grid, &arguments) }
+}

@@ -1,0 +1,149 @@
+//! cuda-convnet's own results on CIFAR-10.
+
+use crate::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use layers::Spec;
+use models::cifar;
+use train::recipe::Recipe;
+use train::recipes;
+use train::schedule::Schedule;
+
+/// `layers-80sec`.
+pub fn eighty_seconds() -> Protocol {
+    Protocol {
+        name: "cifar-80sec",
+        about: "cuda-convnet's 26 % net, 80 seconds on a card of 2011",
+        what: "Three convolutions and a hidden layer of 64, ten epochs without augmentation, the \
+            weights' rate a tenth in the last two.",
+        paper: "26 % test error in 80 seconds on a card of 2011 (cuda-convnet's front page)",
+        asked: Some(0.265),
+        differs: "The source gives no number of epochs; eight and two are those of Caffe's copy. \
+            Images come in a new order every epoch; the source kept theirs. The images here may \
+            be CIFAR-10 compressed as JPEG files, which costs a little.",
+        measure: Measure::TestError,
+        views: &[View::Centre],
+        seeds: 3,
+        arms: vec![Arm::of(
+            "cifar-80sec",
+            "cifar-80sec",
+            cifar::eighty_seconds(10),
+            recipes::cifar_80sec(),
+        )],
+    }
+}
+
+/// `layers-18pct`.
+pub fn eighteen_percent() -> Protocol {
+    Protocol {
+        name: "cifar-18pct",
+        about: "cuda-convnet's 18 % net, normalised within maps",
+        what: "Three convolutions, two of them normalised within their maps; 120 epochs without \
+            augmentation, ten with the weights' rate at a tenth, ten at a hundredth.",
+        paper: "18 % test error in 20 minutes (cuda-convnet's front page)",
+        asked: Some(0.185),
+        differs: "Images come in a new order every epoch; the source kept theirs. The images here \
+            may be CIFAR-10 compressed as JPEG files, which costs a little.",
+        measure: Measure::TestError,
+        views: &[View::Centre],
+        seeds: 3,
+        arms: vec![Arm::of(
+            "cifar-18pct",
+            "cifar-18pct",
+            cifar::eighteen_percent(10),
+            recipes::cifar_18pct(),
+        )],
+    }
+}
+
+/// `layers-conv-local-13pct`, by `docs/Methodology.md`.
+pub fn thirteen_percent() -> Protocol {
+    Protocol {
+        name: "cifar-13pct",
+        about: "cuda-convnet's 13 % net: crops, mirrors, two untied layers; its whole protocol",
+        what: "100 epochs on four fifths of the training images, the last fifth held out to \
+            validate on; then 40 on all of them; then ten with the weights' rate at a tenth and \
+            ten at a hundredth. Tested once, at the end, on the averaged probabilities of several \
+            views.",
+        paper: "13 % test error in 25 minutes (cuda-convnet's front page); 12.6 % in the log of \
+            its Methodology page, averaged over views",
+        asked: Some(0.135),
+        differs: "The source stopped each phase by hand, when the loss of its fifth batch had \
+            come down to that of training; the epochs are those of its log. The fifth that is \
+            held out is every fifth image and not its fifth file. The images here may be CIFAR-10 \
+            compressed as JPEG files, which costs a little.",
+        measure: Measure::TestError,
+        views: &[View::Centre, View::Nine, View::Ten],
+        seeds: 3,
+        arms: vec![thirteen_percent_arm()],
+    }
+}
+
+pub(crate) fn thirteen_percent_arm() -> Arm {
+    folded("cifar-13pct", cifar::thirteen_percent(10), recipes::cifar_13pct(), [100, 40])
+}
+
+/// `layers-conv-local-11pct`, by the header of its parameter file.
+pub fn eleven_percent() -> Protocol {
+    Protocol {
+        name: "cifar-11pct",
+        about: "cuda-convnet's 11 % net: the same, wider, normalised across channels, 520 epochs",
+        what: "350 epochs on four fifths of the training images, the last fifth held out; then 150 \
+            on all of them; then ten with the weights' rate at a tenth and ten at a hundredth. \
+            Tested once, at the end, on the averaged probabilities of several views.",
+        paper: "11 % test error in 75 minutes (cuda-convnet's front page)",
+        asked: Some(0.12),
+        differs: "The source's numbers of epochs are said to be about so many. The fifth that is \
+            held out is every fifth image and not its fifth file. The images here may be CIFAR-10 \
+            compressed as JPEG files, which costs a little.",
+        measure: Measure::TestError,
+        views: &[View::Centre, View::Nine, View::Ten],
+        seeds: 3,
+        arms: vec![folded(
+            "cifar-11pct",
+            cifar::eleven_percent(10),
+            recipes::cifar_11pct(),
+            [350, 150],
+        )],
+    }
+}
+
+/// So many epochs on four fifths, so many on all, and ten each at a tenth and a hundredth.
+pub(crate) fn folded(name: &str, spec: Spec, recipe: Recipe, [part, all]: [u32; 2]) -> Arm {
+    let first = Stage {
+        name: "four-fifths",
+        spec: spec.clone(),
+        recipe: Recipe { epochs: part, schedule: Schedule::Constant {}, ..recipe.clone() },
+        hold_out: Some(5),
+        data: Data::Own,
+        takes: Takes::Nothing,
+    };
+    let schedule = Schedule::Steps { after: vec![all, all + 10], factor: 0.1 };
+    let second = Stage {
+        name: "all",
+        spec,
+        recipe: Recipe { epochs: all + 20, schedule, ..recipe },
+        hold_out: None,
+        data: Data::Own,
+        takes: Takes::All,
+    };
+    Arm { name: name.into(), label: name.into(), group: "", stages: vec![first, second] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use train::schedule::State;
+
+    #[test]
+    fn phases_are_the_methodology_s() {
+        let stages = thirteen_percent_arm().stages;
+        let epochs: Vec<u32> = stages.iter().map(|stage| stage.recipe.epochs).collect();
+        assert_eq!(epochs, [100, 60]);
+        assert_eq!((stages[0].hold_out, stages[1].hold_out), (Some(5), None));
+        let schedule = &stages[1].recipe.schedule;
+        let rate = |epoch| schedule.setting(&State::default(), epoch).rate;
+        assert_eq!([rate(1), rate(40)], [1.0, 1.0]);
+        assert!((rate(41) - 0.1).abs() < 1e-12 && (rate(51) - 0.01).abs() < 1e-12);
+        let whole: u32 = eleven_percent().arms[0].stages.iter().map(|s| s.recipe.epochs).sum();
+        assert_eq!(whole, recipes::cifar_11pct().epochs);
+    }
+}

@@ -1,0 +1,59 @@
+//! The same experiments with a sixteenth of the filters: to see in seconds whether every part of
+//! one works, before it takes weeks.
+
+use crate::Protocol;
+use layers::{Row, Spec};
+
+/// How much thinner.
+const TIMES: usize = 16;
+
+/// A protocol that takes seconds: thin networks, small batches, two seeds at most. What comes out
+/// means nothing.
+pub fn rehearsal(mut page: Protocol) -> Protocol {
+    page.seeds = page.seeds.min(2);
+    for stage in page.arms.iter_mut().flat_map(|arm| &mut arm.stages) {
+        stage.spec = thin(stage.spec.clone());
+        stage.recipe.batch = 8;
+    }
+    page
+}
+
+/// A network of the same geometry, its layers thinner but for the last, whose units are classes.
+fn thin(mut spec: Spec) -> Spec {
+    let last = spec.rows.len().saturating_sub(1);
+    for (at, row) in spec.rows.iter_mut().enumerate() {
+        match row {
+            Row::Conv(conv) => conv.filters = fewer(conv.filters, conv.groups),
+            Row::Local(local) => local.filters = fewer(local.filters, local.groups),
+            Row::Linear(linear) if at != last => linear.outputs = fewer(linear.outputs, 1),
+            _ => {}
+        }
+    }
+    spec
+}
+
+/// A sixteenth, a multiple of twice the groups so that the layer above can have as many.
+fn fewer(filters: usize, groups: usize) -> usize {
+    (filters / TIMES).max(2 * groups).next_multiple_of(2 * groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thin_networks_are_networks() {
+        for page in crate::all() {
+            let whole: Vec<usize> = counts(&page);
+            let thin: Vec<usize> = counts(&rehearsal(page));
+            for (thin, whole) in thin.iter().zip(whole) {
+                assert!(*thin > 0 && thin * 10 < whole, "{thin} of {whole}");
+            }
+        }
+    }
+
+    fn counts(page: &Protocol) -> Vec<usize> {
+        let stages = page.arms.iter().flat_map(|arm| &arm.stages);
+        stages.map(|stage| stage.spec.parameters().unwrap()).collect()
+    }
+}

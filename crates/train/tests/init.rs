@@ -1,0 +1,163 @@
+//! What a run takes over from another, and runs that end when they have learned enough.
+
+use data::{Shapes, Statistics};
+use layers::{Spec, window};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensor::Device;
+use train::checkpoint::{self, Checkpoint, Policy};
+use train::folder::RunFolder;
+use train::init::Init;
+use train::observe::Silent;
+use train::recipe::{Augment, Recipe};
+use train::run::{Job, Outcome};
+use train::schedule::Schedule;
+use train::weights::Weights;
+use train::{Stop, recipes};
+
+fn spec(classes: usize) -> Spec {
+    Spec::image("tiny", 16, 16, 3)
+        .conv("conv1", 8, window(5).stride(2))
+        .relu()
+        .linear("fc2", 12)
+        .relu()
+        .linear("fc3", classes)
+}
+
+/// 4 steps an epoch.
+fn job(classes: usize) -> Job {
+    let images = Arc::new(Shapes::train(Shapes::SEED, 16, 32));
+    let recipe = Recipe {
+        batch: 8,
+        epochs: 3,
+        rate: 1e-4,
+        augment: Augment::NONE,
+        schedule: Schedule::Constant {},
+        ..recipes::paper()
+    };
+    Job {
+        spec: spec(classes),
+        recipe,
+        seed: 5,
+        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
+        train: images.clone(),
+        validation: images,
+        workers: 1,
+        init: None,
+        max_steps: None,
+        validate_every: 1,
+        checkpoints: Policy::default(),
+    }
+}
+
+/// A folder that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let name = format!("alexnet-init-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn run(&self, name: &str, job: &Job) -> (PathBuf, Outcome) {
+        let path = self.0.join(name);
+        let mut folder = RunFolder::create(&path).unwrap();
+        let (plan, device) = (job.plan(1).unwrap(), Device::cpu(1));
+        let outcome = job.run(plan, device, &mut folder, &mut Silent, &Stop::new()).unwrap();
+        (path, outcome)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn newest(run: &Path) -> Checkpoint {
+    checkpoint::load_newest(run, &mut |_| ()).unwrap().unwrap()
+}
+
+fn weights(run: &Path) -> Vec<(String, Vec<f32>)> {
+    let weights = Weights::read(&run.join("weights.safetensors")).unwrap();
+    weights.parameters.into_iter().map(|(name, values)| (name, values.values)).collect()
+}
+
+/// A job that inherits and then stands still, but for what it has of velocity.
+fn still(init: Init) -> Job {
+    let mut job = Job { init: Some(Arc::new(init)), max_steps: Some(1), ..job(10) };
+    (job.recipe.rate, job.recipe.decay) = (1e-30, 0.0); // at zero a layer is left out
+    job
+}
+
+#[test]
+fn parameters_are_taken_over_with_or_without_their_velocities() {
+    let scratch = Scratch::new("taken");
+    let (first, _) = scratch.run("first", &job(10));
+    let plain = still(Init::read(&first, None, false).unwrap());
+    assert!(weights(&scratch.run("plain", &plain).0) == weights(&first));
+
+    let moving = still(Init::read(&first, None, true).unwrap());
+    let (moved, _) = scratch.run("moving", &moving);
+    let before = newest(&first);
+    let mut moved_at_all = false;
+    // At so small a rate a step is v <- 0.9 v, w <- w + v.
+    for (name, values) in weights(&moved) {
+        let (w, v) = before.parameter_named(&name).unwrap();
+        let close = |(now, (w, v)): (&f32, (&f32, &f32))| (now - (w + 0.9 * v)).abs() <= 1e-6;
+        assert!(values.iter().zip(w.iter().zip(v)).all(close), "{name}");
+        moved_at_all |= values != w;
+    }
+    assert!(moved_at_all, "no velocity was taken over");
+    // Both are part of what a run is.
+    let error = plain.check(&newest(&moved), false).unwrap_err().to_string();
+    assert!(error.contains("  init: was "), "{error}");
+}
+
+#[test]
+fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
+    let scratch = Scratch::new("classes");
+    let (first, _) = scratch.run("first", &job(10));
+    let other = Job { max_steps: Some(1), ..job(7) };
+    let names = |layers: Option<&[&str]>, job: &Job| {
+        let layers = layers.map(|names| names.iter().map(|name| name.to_string()).collect());
+        let plan = job.plan(1).unwrap();
+        let entries = plan.parameters().entries.clone();
+        let taken = Init::read(&first, layers, false).unwrap().taken(&entries);
+        taken.map(|taken| taken.into_iter().map(|idx| entries[idx].name.clone()).collect())
+    };
+    let taken: Vec<String> = names(None, &other).unwrap();
+    assert_eq!(taken, ["conv1.weight", "conv1.bias", "fc2.weight", "fc2.bias"]);
+    let taken: Vec<String> = names(None, &job(10)).unwrap();
+    assert_eq!(taken.len(), 6);
+    let taken: Vec<String> = names(Some(&["conv*"]), &other).unwrap();
+    assert_eq!(taken, ["conv1.weight", "conv1.bias"]);
+    let refused = |layers: &[&str]| names(Some(layers), &other).unwrap_err().to_string();
+    let error = refused(&["*"]);
+    assert!(error.contains("`fc3.weight` is [10, 12], and the new network has"), "{error}");
+    let error = refused(&["fc9"]);
+    assert!(error.contains("no layer that fits `fc9`"), "{error}");
+}
+
+#[test]
+fn a_run_ends_when_it_has_learned_enough() {
+    let scratch = Scratch::new("until");
+    let until = |error| {
+        let mut job = job(10);
+        job.recipe.until = Some(error);
+        job
+    };
+    let (run, outcome) = scratch.run("easy", &until(1.0));
+    assert_eq!(outcome.steps, 4);
+    assert_eq!(scratch.run("hard", &until(0.0)).1.steps, 12);
+    // Asked to go on, it has nothing to do.
+    let mut folder = RunFolder::open(&run).unwrap();
+    let (again, watchers) = (until(1.0), (&mut Silent as &mut dyn train::observe::Observer));
+    let (plan, from) = (again.plan(1).unwrap(), Some(newest(&run)));
+    let stop = Stop::new();
+    let outcome = again.resume(plan, Device::cpu(1), &mut folder, (watchers, &stop), from).unwrap();
+    assert_eq!((outcome.steps, outcome.resumed_at), (4, 4));
+}

@@ -1,0 +1,317 @@
+//! The runs of a protocol: ordinary runs in folders of their own, which go on if they were ended.
+
+use super::measured::{Measured, Tested, words};
+use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
+use crate::fault::{Fault, Result};
+use crate::images::Images;
+use crate::progress::Reading;
+use crate::settings::{Inherited, Settings};
+use crate::trained::{Trained, WEIGHTS};
+use crate::training::{Place, Ready, open_images, reopen};
+use crate::{output, testing};
+use layers::Spec;
+use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use train::Stop;
+use train::checkpoint::Policy;
+use train::folder::RunFolder;
+use train::metrics::Score;
+use train::observe::Observer;
+use train::predictions::Predictions;
+use train::recipe::Recipe;
+
+/// Where and on what a protocol runs.
+pub struct Lab<'a> {
+    page: &'a Protocol,
+    stop: &'a Stop,
+    machine: &'a MachineArgs,
+    reading: Reading,
+    runs: PathBuf,
+    /// `None`: a rehearsal.
+    data: Option<String>,
+    larger: Option<String>,
+}
+
+/// Images of a test at a time.
+const BATCH: usize = 128;
+
+/// A rehearsal's training and test images, and the steps of each of its runs.
+const REHEARSED: (u32, u32) = (48, 24);
+const REHEARSED_STEPS: u64 = 9;
+
+impl<'a> Lab<'a> {
+    /// # Errors
+    /// Exit code 2 if data are missing that the protocol needs.
+    pub fn new(args: &'a ReproduceArgs, page: &'a Protocol, stop: &'a Stop) -> Result<Lab<'a>> {
+        let needs = |data| page.arms.iter().flat_map(|arm| &arm.stages).any(|s| s.data == data);
+        for (data, given, flag) in
+            [(Data::Own, &args.data, "--data"), (Data::Larger, &args.larger, "--larger")]
+        {
+            if needs(data) && given.is_none() && !args.rehearse {
+                let name = page.name;
+                return Err(Fault::usage(format!(
+                    "{flag}: {name} needs images; name their folder, or --rehearse without any"
+                )));
+            }
+        }
+        let default = if args.rehearse { "runs/rehearse" } else { "runs/reproduce" };
+        Ok(Lab {
+            page,
+            stop,
+            machine: &args.machine,
+            reading: Reading::new(args.progress),
+            runs: args.runs.clone().unwrap_or_else(|| PathBuf::from(default)),
+            data: args.data.clone(),
+            larger: args.larger.clone(),
+        })
+    }
+
+    /// The folder of all runs.
+    pub fn runs(&self) -> &Path {
+        &self.runs
+    }
+
+    fn folder(&self, arm: &Arm, stage: &Stage, seed: u64) -> PathBuf {
+        let stage = if stage.name.is_empty() { "" } else { &format!("-{}", stage.name) };
+        self.runs.join(format!("{}-seed-{seed}{stage}", arm.name))
+    }
+
+    /// Makes an arm's run with a seed, or goes on with it, and measures it; `None` if a signal came
+    /// before the end.
+    ///
+    /// # Errors
+    /// Exit codes 1 to 4, 6 and 7.
+    pub fn run(
+        &mut self,
+        arm: &Arm,
+        seed: u64,
+        most_epochs: Option<u32>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Measured>> {
+        let folders: Vec<PathBuf> =
+            arm.stages.iter().map(|stage| self.folder(arm, stage, seed)).collect();
+        let last = folders.last().expect("an arm has stages");
+        for (idx, stage) in arm.stages.iter().enumerate() {
+            let before = idx.checked_sub(1).map(|before| folders[before].as_path());
+            let mut settings = self.settings(stage, seed + 1000 * idx as u64, before)?;
+            if let Some(most) = most_epochs {
+                settings.recipe.epochs = settings.recipe.epochs.min(most);
+            }
+            check(&folders[idx], &settings, &stage.spec)?;
+            if let Some(measured) = Measured::read(&folders[idx]) {
+                let measured = Measured { label: arm.label.clone(), ..measured };
+                return match measured.diverged {
+                    Some(_) => Ok(Some(measured)),
+                    None => self.tested(measured, last, observer),
+                };
+            }
+            match self.stage(&settings, &stage.spec, &folders[idx], observer) {
+                Ok(false) => return Ok(None),
+                Ok(true) => {}
+                Err(fault) if fault.code == 5 => {
+                    let mut measured = Measured::of(arm, seed, &folders[..=idx], self.page)?;
+                    measured.diverged = Some(fault.message);
+                    measured.write(&folders[idx])?;
+                    return Ok(Some(measured));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.tested(Measured::of(arm, seed, &folders, self.page)?, last, observer)
+    }
+
+    /// Adds what the tests say that the protocol asks for and another that shares the run did not;
+    /// `None` if a signal came before the end.
+    fn tested(
+        &self,
+        mut measured: Measured,
+        run: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Measured>> {
+        let views = self.page.views;
+        for &view in views {
+            if is_tested(&measured, view) {
+                continue;
+            }
+            let Some((score, _)) = self.test(run, view, observer)? else { return Ok(None) };
+            measured.tested.push(Tested::of(view, score));
+            measured.write(run)?;
+        }
+        let place = |test: &Tested| views.iter().position(|&view| words(view) == test.views);
+        measured.tested.retain(|test| place(test).is_some());
+        measured.tested.sort_by_key(place);
+        Ok(Some(measured))
+    }
+
+    fn settings(&self, stage: &Stage, seed: u64, before: Option<&Path>) -> Result<Settings> {
+        let [height, width, _] = stage.spec.input;
+        let mut recipe = stage.recipe.clone();
+        recipe.input.side = Some(recipe.side(height, width));
+        let init = before.filter(|_| stage.takes != Takes::Nothing).map(|from| Inherited {
+            from: from.to_path_buf(),
+            layers: None,
+            velocities: stage.takes == Takes::All,
+        });
+        let data = match stage.data {
+            Data::Own => &self.data,
+            Data::Larger => &self.larger,
+        };
+        Ok(Settings {
+            model: stage.spec.name.clone(),
+            data: data.clone().unwrap_or_else(|| "shapes".to_string()),
+            seed,
+            device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            threads: self.machine.threads.unwrap_or(0),
+            workers: self.machine.workers.unwrap_or(0),
+            max_steps: self.data.is_none().then_some(REHEARSED_STEPS),
+            overfit: None,
+            hold_out: stage.hold_out,
+            init,
+            fake_data: None,
+            checkpoints: Policy { keep: 1, ..Policy::default() },
+            recipe,
+        })
+    }
+
+    fn images(&self, settings: &Settings, spec: &Spec) -> Result<Images> {
+        if self.data.is_some() {
+            return open_images(settings, spec, &self.reading);
+        }
+        let side = settings.recipe.input.side.expect("settings are settled");
+        let images = Images::shapes(REHEARSED, side, settings.workers)?;
+        Ok(match settings.hold_out {
+            Some(nth) => images.hold_out(nth),
+            None => images,
+        })
+    }
+
+    /// Makes a run or goes on with it; false if a signal came before the end.
+    fn stage(
+        &self,
+        settings: &Settings,
+        spec: &Spec,
+        path: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        let begun = path.join("run.json").exists();
+        if begun && is_finished(path) {
+            return Ok(true);
+        }
+        let images = self.images(settings, spec)?;
+        let ready = Ready::new(settings, spec.clone(), &images, &self.reading, observer)?;
+        let place = match begun {
+            true => {
+                let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
+                from.as_ref().map_or(Ok(()), |from| ready.job.check(from, false))?;
+                Place::Reopened(folder, from.map(Box::new))
+            }
+            false => Place::New(RunFolder::create(path)?),
+        };
+        let (outcome, _) = ready.go(place, observer, self.stop)?;
+        Ok(outcome.stopped.is_none())
+    }
+
+    /// Tests a run's network on the test images; `None` if a signal came before the end.
+    fn test(
+        &self,
+        run: &Path,
+        view: View,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Score, Predictions)>> {
+        let trained = Trained::open(Some(run), None)?;
+        let mut settings = trained.config.clone().expect("a run's folder has its settings");
+        settings.hold_out = None;
+        let images = self.images(&settings, &trained.weights.about.model)?;
+        let seen = (views(view), BATCH, self.machine);
+        testing::test(seen, &trained, &images, observer, self.stop)
+    }
+
+    /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn together(
+        &self,
+        arm: &Arm,
+        seeds: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Score>> {
+        if self.page.measure != Measure::Together {
+            return Ok(None);
+        }
+        let (Some(stage), Some(&view)) = (arm.stages.last(), self.page.views.last()) else {
+            return Ok(None);
+        };
+        let path = self.runs.join(format!("{}-{seeds}-together.json", arm.name));
+        let kept = fs::read_to_string(&path).ok();
+        if let Some(score) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
+            return Ok(Some(score)); // ten views of ImageNet by five networks take a while
+        }
+        let mut said = Vec::new();
+        for seed in 0..seeds {
+            match self.test(&self.folder(arm, stage, seed), view, observer)? {
+                Some((_, predictions)) => said.push(predictions),
+                None => return Ok(None),
+            }
+        }
+        let weights = vec![1.0 / said.len() as f64; said.len()];
+        let average = Predictions::average(&said, &weights);
+        let score = average.map_err(|message| Fault { code: 3, message })?.score();
+        let text = serde_json::to_string(&score).expect("plain data") + "\n";
+        output::write(&path, text.as_bytes())?;
+        Ok(Some(score))
+    }
+}
+
+fn is_tested(measured: &Measured, view: View) -> bool {
+    measured.tested.iter().any(|test| test.views == words(view))
+}
+
+/// Whether a run has made its last step and left its weights.
+fn is_finished(run: &Path) -> bool {
+    let text = fs::read_to_string(run.join("run.json")).unwrap_or_default();
+    let status: Value = serde_json::from_str(&text).unwrap_or_default();
+    status["status"] == "finished" && run.join(WEIGHTS).exists()
+}
+
+/// Whether a run that has begun is the one that is meant.
+///
+/// # Errors
+/// Exit code 2 if its folder is another's.
+fn check(run: &Path, settings: &Settings, spec: &Spec) -> Result<()> {
+    if !run.join("run.json").exists() {
+        return Ok(());
+    }
+    let was = Settings::read(&run.join("config.toml"))?;
+    let model = fs::read_to_string(run.join("model.toml")).ok();
+    let model = model.and_then(|text| Spec::from_toml(&text).ok());
+    let classes = model.as_ref().and_then(|model| model.classes().ok());
+    let spec = classes.and_then(|classes| spec.clone().with_classes(classes).ok());
+    // Of epochs there may be fewer: a rate that is not the fastest is given up.
+    let recipe = Recipe { epochs: was.recipe.epochs, ..settings.recipe.clone() };
+    let same = [
+        (model == spec, "network"),
+        (was.recipe == recipe, "recipe"),
+        (was.seed == settings.seed, "seed"),
+        (was.hold_out == settings.hold_out, "part of the images"),
+        (was.max_steps == settings.max_steps, "number of steps"),
+    ];
+    match same.iter().find(|(same, _)| !same) {
+        None => Ok(()),
+        Some((_, what)) => Err(Fault::usage(format!(
+            "{}: this run has another {what} than the protocol: move it away, or name another \
+             folder with --runs",
+            run.display()
+        ))),
+    }
+}
+
+fn views(view: View) -> ViewsArg {
+    match view {
+        View::Centre => ViewsArg::Centre,
+        View::Nine => ViewsArg::Nine,
+        View::Ten => ViewsArg::Ten,
+    }
+}

@@ -1,0 +1,270 @@
+//! What a run came to, kept in its folder: `measured.json`.
+
+use crate::fault::{Fault, Result};
+use crate::output;
+use protocols::{Arm, Measure, Protocol, View};
+use report::Curves;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use train::metrics::Score;
+
+const FILE: &str = "measured.json";
+
+/// What an arm's run with one seed came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The arm's name.
+    pub arm: String,
+    /// What it is.
+    pub label: String,
+    /// Names every draw.
+    pub seed: u64,
+    /// On the test images, once, at the end.
+    pub tested: Vec<Tested>,
+    /// Epoch by epoch, all stages.
+    pub epochs: Vec<Epoch>,
+    /// Epochs until the training error was what the protocol waits for.
+    pub reached: Option<f64>,
+    /// Steps until the loss had left that of guessing.
+    pub left_chance: Option<f64>,
+    /// Why it ended before its time.
+    pub diverged: Option<String>,
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Steps of all stages.
+    pub steps: f64,
+    /// Seconds of all stages, validations included.
+    pub seconds: f64,
+    /// What it learned from and was tested on.
+    pub data: String,
+    /// What it ran on.
+    pub machine: String,
+    /// The program that made it.
+    pub version: String,
+}
+
+/// A test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tested {
+    /// `centre`, `nine views`, `ten views`.
+    pub views: String,
+    /// Share of images.
+    pub top1_error: f64,
+    /// Share of images.
+    pub top5_error: f64,
+    /// Mean of -log p.
+    pub loss: f64,
+}
+
+/// An epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from one, through all stages.
+    pub epoch: f64,
+    /// Share of images not recognised, as the network was when it saw them.
+    pub train_error: f64,
+    /// Mean loss, likewise.
+    pub train_loss: f64,
+    /// Of the images that it was validated on.
+    pub error: f64,
+}
+
+impl Tested {
+    /// What a test came to.
+    pub fn of(view: View, score: Score) -> Tested {
+        let Score { loss, top1_error, top5_error, .. } = score;
+        Tested { views: words(view).to_string(), top1_error, top5_error, loss }
+    }
+}
+
+/// How images are seen.
+pub fn words(view: View) -> &'static str {
+    match view {
+        View::Centre => "centre",
+        View::Nine => "nine views",
+        View::Ten => "ten views",
+    }
+}
+
+impl Measured {
+    /// Reads back what was measured, if it was.
+    pub fn read(run: &Path) -> Option<Measured> {
+        serde_json::from_str(&fs::read_to_string(run.join(FILE)).ok()?).ok()
+    }
+
+    /// # Errors
+    /// Exit code 7.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
+        output::write(&run.join(FILE), text.as_bytes())
+    }
+
+    /// What the logs of an arm's stages tell.
+    ///
+    /// # Errors
+    /// Exit code 1 if a log is missing.
+    pub fn of(arm: &Arm, seed: u64, runs: &[PathBuf], page: &Protocol) -> Result<Measured> {
+        let mut measured = Measured {
+            arm: arm.name.clone(),
+            label: arm.label.clone(),
+            seed,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            ..Measured::default()
+        };
+        for (run, stage) in runs.iter().zip(&arm.stages) {
+            let read = |name: &str| {
+                let path = run.join(name);
+                let text = fs::read_to_string(&path);
+                text.map_err(|error| Fault::failure(format!("{}: {error}", path.display())))
+            };
+            let curves = Curves::parse(&read("metrics.jsonl")?);
+            measured.add(&curves, page.measure, stage.spec.classes()?);
+            measured.parameters = stage.spec.parameters()? as u64;
+            let env: Value = serde_json::from_str(&read("env.json")?).unwrap_or_default();
+            measured.machine = machine(&env);
+            measured.data = data(&env);
+        }
+        Ok(measured)
+    }
+
+    /// Adds a stage's curves behind those that are there.
+    fn add(&mut self, curves: &Curves, measure: Measure, classes: usize) {
+        let first = curves.validation.first();
+        let (per_epoch, before) = match first {
+            Some(first) => (first.step / first.epoch.max(1.0), self.epochs.len() as f64),
+            None => (f64::INFINITY, self.epochs.len() as f64),
+        };
+        let mut from = 0.0;
+        for validated in &curves.validation {
+            let [train_loss, train_error] = means(curves, from, validated.step);
+            from = validated.step;
+            let (epoch, error) = (before + validated.epoch, validated.top1_error);
+            self.epochs.push(Epoch { epoch, train_error, train_loss, error });
+        }
+        let train = || curves.train.iter().map(|line| line.step);
+        if let Measure::EpochsTo(error) = measure {
+            let window = per_epoch / 4.0;
+            let low = |&to: &f64| to >= window && means(curves, to - window, to)[1] <= error;
+            let step = train().find(low);
+            self.reached = self.reached.or(step.map(|step| before + step / per_epoch));
+        }
+        let guess = (classes as f64).ln();
+        let low = |&to: &f64| to >= 20.0 && means(curves, to - 20.0, to)[0] <= 0.9 * guess;
+        self.left_chance = self.left_chance.or(train().find(low).map(|step| self.steps + step));
+        self.steps += curves.train.last().map_or(0.0, |line| line.step);
+        self.seconds += curves.validation.last().map_or(0.0, |last| last.seconds);
+    }
+
+    /// The test that counts.
+    pub fn last_test(&self) -> Option<&Tested> {
+        self.tested.last()
+    }
+}
+
+/// Mean loss and training error of the steps after `from` up to `to`. A line of the log speaks for
+/// the steps since the one before.
+fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
+    let (mut sums, mut steps, mut before) = ([0.0, 0.0], 0.0, 0.0);
+    let mut last = [0.0, 0.0];
+    for line in &curves.train {
+        let weight = line.step - f64::max(before, from);
+        if line.step > from && line.step <= to && weight > 0.0 {
+            sums = [sums[0] + weight * line.loss, sums[1] + weight * line.top1_error];
+            steps += weight;
+        }
+        if line.step <= to {
+            last = [line.loss, line.top1_error];
+        }
+        before = line.step;
+    }
+    // No line may be so late: then the one before speaks for these steps, too.
+    if steps > 0.0 { sums.map(|sum| sum / steps) } else { last }
+}
+
+fn machine(env: &Value) -> String {
+    let cpu = env["cpu"].as_str().unwrap_or("an unknown processor");
+    let text = format!("{cpu}, {} cores, {} threads", env["cores"], env["threads"]);
+    match env["device"].as_str() {
+        Some("cpu") | None => text,
+        Some(card) => format!("{card}; {text}"),
+    }
+}
+
+fn data(env: &Value) -> String {
+    let data = &env["data"];
+    let classes = data["classes"].as_array().map_or(0, Vec::len);
+    let (size, count) = (&data["size"], |key: &str| data[key].as_u64().unwrap_or(0));
+    format!(
+        "{} training and {} test images of {} x {} pixels, {classes} classes",
+        crate::describe::grouped(count("train") as usize),
+        crate::describe::grouped(count("test") as usize),
+        size[0],
+        size[1]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use report::{Learned, Validated};
+
+    /// Ten steps an epoch; the error falls by a tenth an epoch from 0.9.
+    fn curves(epochs: u32) -> Curves {
+        let steps = 1..=10 * epochs;
+        let error = |step: u32| 0.9 - 0.1 * f64::from((step - 1) / 10);
+        let line = |step| Learned {
+            step: f64::from(step),
+            loss: 2.0 * error(step),
+            top1_error: error(step),
+            ..Learned::default()
+        };
+        let validated = |epoch: u32| Validated {
+            step: f64::from(10 * epoch),
+            epoch: f64::from(epoch),
+            seconds: f64::from(epoch),
+            top1_error: 0.5,
+            ..Validated::default()
+        };
+        Curves {
+            train: steps.map(line).collect(),
+            validation: (1..=epochs).map(validated).collect(),
+        }
+    }
+
+    #[test]
+    fn epochs_are_counted_through_stages() {
+        let mut measured = Measured::default();
+        measured.add(&curves(3), Measure::TestError, 10);
+        measured.add(&curves(2), Measure::TestError, 10);
+        let rows: Vec<f64> = measured.epochs.iter().map(|row| row.epoch).collect();
+        assert_eq!(rows, [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!((measured.epochs[1].train_error - 0.8).abs() < 1e-9);
+        assert!((measured.epochs[2].train_loss - 1.4).abs() < 1e-9);
+        assert_eq!((measured.steps, measured.seconds, measured.reached), (50.0, 5.0, None));
+        // 2 x 0.9 is below nine tenths of ln 10: it was never at chance.
+        assert_eq!(measured.left_chance, Some(20.0));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_seen_within_an_epoch() {
+        let mut measured = Measured::default();
+        measured.add(&curves(9), Measure::EpochsTo(0.25), 10);
+        // The eighth epoch has 0.2, and 2.5 of its steps tip a quarter of an epoch: 0.3 at first.
+        let reached = measured.reached.unwrap();
+        assert!(reached > 7.0 && reached <= 7.3, "{reached}");
+        measured.add(&curves(9), Measure::EpochsTo(0.25), 10);
+        assert_eq!(measured.reached, Some(reached));
+    }
+
+    #[test]
+    fn a_line_speaks_for_the_steps_since_the_last() {
+        let line = |step, loss| Learned { step, loss, ..Learned::default() };
+        let train = vec![line(1.0, 4.0), line(10.0, 2.0), line(20.0, 1.0)];
+        let curves = Curves { train, validation: Vec::new() };
+        assert_eq!(means(&curves, 0.0, 10.0)[0], (4.0 + 9.0 * 2.0) / 10.0);
+        assert_eq!(means(&curves, 10.0, 20.0)[0], 1.0);
+        assert_eq!(means(&curves, 30.0, 40.0)[0], 1.0);
+    }
+}

@@ -1,0 +1,386 @@
+//! What a protocol came to, as a page, a plot and a file for programs.
+
+use super::measured::{Measured, words};
+use super::spread::{Spread, share};
+use crate::progress::{duration, percent};
+use protocols::{Measure, Protocol};
+use report::plot::{self, Line, Plot, Stroke};
+use serde_json::json;
+use std::fmt::Write;
+use train::metrics::Score;
+
+/// All that is said of a protocol's runs.
+pub struct Said<'a> {
+    /// The protocol.
+    pub page: &'a Protocol,
+    /// Runs of each arm.
+    pub seeds: u64,
+    /// The user's own sentence.
+    pub note: Option<&'a str>,
+    /// All seeds asked as one.
+    pub together: Option<Score>,
+}
+
+/// A run in a line.
+pub fn line(page: &Protocol, run: &Measured) -> String {
+    let what = match (&run.diverged, page.measure) {
+        (Some(why), _) => format!("diverged: {why}"),
+        (None, Measure::EpochsTo(error)) => match run.reached {
+            Some(epochs) => format!("{epochs:.2} epochs to {} training error", percent(error)),
+            None => format!("more than {} epochs", run.epochs.len()),
+        },
+        (None, Measure::LeavesChance) => match run.left_chance {
+            Some(step) => format!("left ln(classes) by step {step}"),
+            None => "stayed at ln(classes)".to_string(),
+        },
+        (None, _) => {
+            let tests = run.tested.iter();
+            let tests = tests.map(|t| format!("{} ({})", percent(t.top1_error), t.views));
+            format!("test error {}", tests.collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("{}, seed {}: {what} in {}", run.label, run.seed, duration(run.seconds))
+}
+
+impl Said<'_> {
+    /// For programs, and to be kept: everything that was measured.
+    pub fn json(&self, runs: &[Measured]) -> String {
+        let together = self.together.map(|score| {
+            let Score { loss, top1_error, top5_error, .. } = score;
+            json!({ "top1_error": top1_error, "top5_error": top5_error, "loss": loss })
+        });
+        let value = json!({
+            "protocol": self.page.name,
+            "paper": self.page.paper,
+            "asked": self.page.asked,
+            "seeds": self.seeds,
+            "note": self.note,
+            "together": together,
+            "runs": runs,
+        });
+        format!("{value:#}\n")
+    }
+
+    /// Errors by epoch: dots for the test images, thin lines for the images learned from.
+    pub fn svg(&self, runs: &[Measured]) -> String {
+        let learned = matches!(self.page.measure, Measure::EpochsTo(_));
+        let mut lines = Vec::new();
+        for (color, arm) in self.shown(runs).enumerate() {
+            for run in runs.iter().filter(|run| run.arm == *arm.0) {
+                let points = |of: fn(&super::measured::Epoch) -> f64| {
+                    run.epochs.iter().map(|row| (row.epoch, of(row))).collect::<Vec<_>>()
+                };
+                let label = if run.seed == 0 { arm.1.to_string() } else { String::new() };
+                let [thin, dots] = [points(|row| row.train_error), points(|row| row.error)];
+                let (stroke, color) = (Stroke::Plain, color);
+                if learned {
+                    lines.push(Line { points: thin, color, stroke, label });
+                } else {
+                    let stroke = Stroke::Faint;
+                    lines.push(Line { points: thin, color, stroke, label: String::new() });
+                    lines.push(Line { points: dots, color, stroke: Stroke::Plain, label });
+                }
+            }
+        }
+        let kind = if learned { "training error" } else { "error" };
+        plot::to_svg_file(&Plot {
+            title: format!("{}: {kind} by epoch", self.page.name),
+            description: runs
+                .iter()
+                .map(|run| line(self.page, run) + ".")
+                .collect::<Vec<_>>()
+                .join(" "),
+            x_label: "epoch".to_string(),
+            y_label: kind.to_string(),
+            percent: true,
+            lines,
+            marks: Vec::new(),
+        })
+    }
+
+    /// The arms that a plot shows: all, or of each group the fastest.
+    fn shown<'b>(&'b self, runs: &'b [Measured]) -> impl Iterator<Item = (&'b String, &'b str)> {
+        let fastest = super::fastest(self.page, runs);
+        let all = !matches!(self.page.measure, Measure::EpochsTo(_)) || fastest.is_empty();
+        self.page.arms.iter().filter_map(move |arm| {
+            let is_fastest = fastest.get(arm.group).is_some_and(|(name, _)| *name == arm.name);
+            (all || is_fastest).then_some((&arm.name, arm.label.as_str()))
+        })
+    }
+
+    /// The page.
+    pub fn markdown(&self, runs: &[Measured]) -> String {
+        let page = self.page;
+        let mut text = format!("# {}\n\n{}\n\n", page.name, wrapped(page.what));
+        let _ = writeln!(text, "* **Paper:** {}", page.paper);
+        let _ = writeln!(text, "* **Here:** {}\n", self.headline(runs));
+        text += &self.summary(runs);
+        let _ = writeln!(
+            text,
+            "\nMeans and standard deviations over the seeds.\n\n![{} by epoch]({}.svg)\n",
+            page.name, page.name
+        );
+        let seen = match page.measure {
+            Measure::EpochsTo(_) => "The training error of each epoch, the fastest rate of each.",
+            _ => {
+                "Dots: the error of the images that each epoch was validated on; thin: of those \
+                 that it learned from, as the network was when it saw them."
+            }
+        };
+        let _ = writeln!(text, "{}\n\n## Runs\n", wrapped(seen));
+        text += &self.table(runs);
+        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(page.differs));
+        text += &self.how(runs);
+        text
+    }
+
+    /// One sentence that sets ours beside theirs.
+    fn headline(&self, runs: &[Measured]) -> String {
+        match self.page.measure {
+            _ if runs.is_empty() => "no run is done yet".to_string(),
+            Measure::EpochsTo(error) => self.epochs(runs, error),
+            Measure::LeavesChance => {
+                let said = self.page.arms.iter().map(|arm| {
+                    let runs = || runs.iter().filter(|run| run.arm == arm.name);
+                    let left = runs().filter(|run| run.left_chance.is_some()).count();
+                    format!("{}: {left} of {} runs left ln(classes)", arm.label, runs().count())
+                });
+                said.collect::<Vec<_>>().join("; ")
+            }
+            Measure::TestError | Measure::Together => self.errors(runs),
+        }
+    }
+
+    fn epochs(&self, runs: &[Measured], error: f64) -> String {
+        let fastest = super::fastest(self.page, runs);
+        let epochs: Vec<(&str, Spread)> = fastest
+            .iter()
+            .filter_map(|(group, (arm, _))| {
+                let runs = runs.iter().filter(|run| run.arm == *arm);
+                Some((*group, Spread::of(runs.filter_map(|run| run.reached))?))
+            })
+            .collect();
+        let said: Vec<String> = epochs
+            .iter()
+            .map(|(group, epochs)| format!("{group} {}", epochs.text(1.0, "")))
+            .collect();
+        let said = if said.is_empty() { "no run got there".to_string() } else { said.join(", ") };
+        let ratio = match &epochs[..] {
+            [(_, one), (_, other)] => {
+                let times = f64::max(one.mean / other.mean, other.mean / one.mean);
+                format!(", {times:.1} times as many")
+            }
+            _ => String::new(),
+        };
+        format!("epochs to {} training error: {said}{ratio}", percent(error))
+    }
+
+    fn errors(&self, runs: &[Measured]) -> String {
+        let of_arm = |name: &str| {
+            let tests = runs.iter().filter(|run| run.arm == name).filter_map(Measured::last_test);
+            Spread::of(tests.map(|test| test.top1_error))
+        };
+        let arms = &self.page.arms;
+        let said = arms.iter().filter_map(|arm| {
+            let label = if arms.len() > 1 { format!("{} ", arm.label) } else { String::new() };
+            Some(format!("{label}{}", of_arm(&arm.name)?.text(100.0, " %")))
+        });
+        let mut text = format!("test error {}", said.collect::<Vec<_>>().join(", "));
+        if let (Some(asked), Some(error)) = (self.page.asked, of_arm(&arms[0].name)) {
+            let points = 100.0 * (error.mean - asked);
+            text += &match points <= 0.0 {
+                true => format!("; at most {} was asked: reached", percent(asked)),
+                false => {
+                    format!("; at most {} was asked: missed by {points:.2} points", percent(asked))
+                }
+            };
+        }
+        if let Some(Score { top1_error, top5_error, .. }) = self.together {
+            let (top1, top5) = (percent(top1_error), percent(top5_error));
+            text += &format!("; all seeds together {top1} top-1 and {top5} top-5");
+        }
+        text
+    }
+
+    /// A row an arm.
+    fn summary(&self, runs: &[Measured]) -> String {
+        let views: Vec<&str> = self.page.views.iter().map(|&view| words(view)).collect();
+        let own = match self.page.measure {
+            Measure::EpochsTo(_) => " epochs |",
+            Measure::LeavesChance => " steps at ln(classes) |",
+            Measure::TestError | Measure::Together => "",
+        };
+        let tests: String = views.iter().map(|view| format!(" test error, {view} |")).collect();
+        let mut text = format!(
+            "| | parameters |{own}{tests} training error | seeds | time a run |\n|---|---:|"
+        );
+        text += &"---:|".repeat(views.len() + 3 + usize::from(!own.is_empty()));
+        text.push('\n');
+        for arm in &self.page.arms {
+            let runs = || runs.iter().filter(|run| run.arm == arm.name);
+            let Some(first) = runs().next() else { continue };
+            let parameters = crate::describe::grouped(first.parameters as usize);
+            let _ = write!(text, "| {} | {parameters} |", arm.label);
+            let number = |values: Option<Spread>, none: String| {
+                values.map_or(none, |values| values.text(1.0, ""))
+            };
+            match self.page.measure {
+                Measure::EpochsTo(_) => {
+                    let reached = Spread::of(runs().filter_map(|run| run.reached));
+                    let none = match &first.diverged {
+                        Some(_) => "diverged".to_string(),
+                        None => format!("> {}", first.epochs.len()),
+                    };
+                    let _ = write!(text, " {} |", number(reached, none));
+                }
+                Measure::LeavesChance => {
+                    let left = Spread::of(runs().filter_map(|run| run.left_chance));
+                    let _ = write!(text, " {} |", number(left, "all".to_string()));
+                }
+                Measure::TestError | Measure::Together => {}
+            }
+            for view in &views {
+                let tests = runs().flat_map(|run| run.tested.iter().find(|t| t.views == *view));
+                let _ = write!(text, " {} |", share(tests.map(|test| test.top1_error)));
+            }
+            let learned = share(runs().filter_map(|run| run.epochs.last()).map(|e| e.train_error));
+            let seconds = Spread::of(runs().map(|run| run.seconds)).map_or(0.0, |s| s.mean);
+            let _ = writeln!(text, " {learned} | {} | {} |", runs().count(), duration(seconds));
+        }
+        text
+    }
+
+    /// A row a run.
+    fn table(&self, runs: &[Measured]) -> String {
+        let mut text =
+            "| run | seed | test error (top-5) | training error | loss | epochs | steps \
+                        | seconds |\n|---|---:|---:|---:|---:|---:|---:|---:|\n"
+                .to_string();
+        for run in runs {
+            let tested = match (&run.diverged, run.last_test()) {
+                (Some(_), _) => "diverged".to_string(),
+                (None, Some(test)) => {
+                    format!("{} ({})", percent(test.top1_error), percent(test.top5_error))
+                }
+                (None, None) => "–".to_string(),
+            };
+            let last = run.epochs.last().copied().unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| {} | {} | {tested} | {} | {:.3} | {} | {:.0} | {:.0} |",
+                run.label,
+                run.seed,
+                percent(last.train_error),
+                last.train_loss,
+                last.epoch,
+                run.steps,
+                run.seconds
+            );
+        }
+        text
+    }
+
+    /// Command, machine, data, and what is not there yet.
+    fn how(&self, runs: &[Measured]) -> String {
+        let name = self.page.name;
+        let mut text = format!("## How\n\n```sh\ncargo xtask reproduce {name} --data DIR\n```\n\n");
+        let distinct = |of: fn(&Measured) -> &String| {
+            let mut all: Vec<&str> = runs.iter().map(|run| of(run).as_str()).collect();
+            all.sort_unstable();
+            all.dedup();
+            all.join("; ")
+        };
+        let machine = distinct(|run| &run.machine);
+        let _ = writeln!(text, "* Machine: {machine}; alexnet {}", distinct(|run| &run.version));
+        let _ = writeln!(text, "* Images: {}", distinct(|run| &run.data));
+        let _ = writeln!(
+            text,
+            "* Times are those of whole runs, validations included. All numbers: \
+             [{name}.json]({name}.json)."
+        );
+        if let Some(note) = self.note {
+            let _ = writeln!(text, "* {note}");
+        }
+        let left = super::next(self.page, self.seeds, runs).is_some();
+        if left {
+            let _ = writeln!(text, "* Not all runs are done: the same command goes on.");
+        }
+        text
+    }
+}
+
+/// Lines of at most a hundred letters.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("one at least");
+        if !line.is_empty() && line.len() + 1 + word.len() > 100 {
+            lines.push(word.to_string());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measured::{Epoch, Tested};
+    use super::*;
+
+    fn run(arm: &str, seed: u64, error: f64) -> Measured {
+        let tested = Tested { views: "centre".into(), top1_error: error, ..Tested::default() };
+        Measured {
+            arm: arm.into(),
+            label: arm.into(),
+            seed,
+            tested: vec![tested],
+            epochs: vec![Epoch { epoch: 1.0, train_error: 0.5, train_loss: 1.5, error }],
+            ..Measured::default()
+        }
+    }
+
+    fn page(name: &str, runs: &[Measured]) -> String {
+        let page = protocols::find(name).unwrap();
+        let seeds = page.seeds;
+        Said { page: &page, seeds, note: Some("Alone."), together: None }.markdown(runs)
+    }
+
+    #[test]
+    fn what_was_asked_is_said_to_be_reached_or_missed() {
+        let runs = |errors: [f64; 3]| {
+            let numbered = (0..3).zip(errors);
+            numbered.map(|(seed, error)| run("cifar-80sec", seed, error)).collect::<Vec<_>>()
+        };
+        let text = page("cifar-80sec", &runs([0.26, 0.265, 0.255]));
+        assert!(
+            text.contains("test error 26.00 ± 0.50 %; at most 26.50 % was asked: reached"),
+            "{text}"
+        );
+        assert!(text.contains("* Alone.\n") && !text.contains("Not all runs"), "{text}");
+        let ours = [run("cifar-80sec", 0, 0.25), run("cifar-80sec-apart", 0, 0.26)];
+        let text = page("overlap", &ours);
+        assert!(text.contains("overlapping 25.00 %, 2 x 2, side by side 26.00 %\n"), "{text}");
+        let text = page("cifar-80sec", &runs([0.27, 0.275, 0.265])[..2]);
+        assert!(text.contains("missed by 0.75 points"), "{text}");
+        assert!(text.contains("Not all runs are done"), "{text}");
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_fastest() {
+        let reached = |arm: &str, epochs| Measured { reached: epochs, ..run(arm, 0, 0.3) };
+        let runs = [
+            reached("fig1-ReLU-0.002", Some(8.0)),
+            reached("fig1-ReLU-0.001", Some(6.0)),
+            reached("fig1-tanh-0.002", Some(30.0)),
+            reached("fig1-tanh-0.004", None),
+        ];
+        let text = page("fig1", &runs);
+        let said = "epochs to 25.00 % training error: ReLU 6.00, tanh 30.00, 5.0 times as many";
+        assert!(text.contains(said), "{text}");
+        assert!(text.contains("| tanh, rate 0.004 | 0 | > 1 |"), "{text}");
+    }
+}

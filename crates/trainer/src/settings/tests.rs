@@ -1,0 +1,93 @@
+//! What is typed against what is meant.
+
+use super::*;
+use train::recipe::{Init, ResizedCrop};
+use train::schedule::Schedule;
+
+fn set(assignments: &[&str]) -> Result<Settings> {
+    let set = assignments.iter().map(|text| text.to_string()).collect();
+    Settings::resolve(&TrainArgs { set, ..TrainArgs::default() })
+}
+
+fn message(assignments: &[&str]) -> String {
+    let fault = set(assignments).unwrap_err();
+    assert_eq!(fault.code, 2);
+    fault.message
+}
+
+#[test]
+fn nothing_typed_means_small_and_generated() {
+    let settings = set(&[]).unwrap();
+    assert_eq!((settings.model.as_str(), settings.data.as_str()), ("alexnet-64", "shapes"));
+    assert_eq!(settings.recipe, recipes::paper_64());
+}
+
+#[test]
+fn a_model_brings_its_recipe_and_a_recipe_may_be_named() {
+    assert_eq!(set(&["model=cifar-19pct"]).unwrap().recipe, recipes::cifar_19pct());
+    let both = set(&["model=cifar-19pct", "recipe.base=paper"]).unwrap();
+    assert_eq!(both.recipe, recipes::paper());
+}
+
+#[test]
+fn keys_reach_any_depth() {
+    let settings = set(&[
+        "model=alexnet",
+        "recipe.rate=0.5",
+        "recipe.schedule.kind=constant",
+        r#"recipe.layers."conv*".weights=normal 0.5"#,
+        "recipe.layers.conv2.biases=constant 0.1",
+        "recipe.augment.resized={}",
+        "recipe.augment.jitter.hue=0.25",
+        "max_steps=7",
+    ])
+    .unwrap();
+    assert_eq!(settings.recipe.rate, 0.5);
+    assert_eq!(settings.recipe.schedule, Schedule::Constant {});
+    assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
+    assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
+    assert_eq!(settings.recipe.augment.resized, Some(ResizedCrop::default()));
+    assert_eq!(settings.recipe.augment.jitter.unwrap().hue, 0.25);
+    assert_eq!(settings.max_steps, Some(7));
+}
+
+#[test]
+fn flags_are_stronger_than_set() {
+    let set = vec!["recipe.rate=0.5".to_string(), "recipe.batch=3".to_string()];
+    let args = TrainArgs { set, lr: Some(0.25), ..TrainArgs::default() };
+    let settings = Settings::resolve(&args).unwrap();
+    assert_eq!((settings.recipe.rate, settings.recipe.batch), (0.25, 3));
+}
+
+#[test]
+fn wrong_words_are_answered_with_the_nearest() {
+    for (assignment, expected) in [
+        ("recipe.ratee=1", "there is no setting `ratee`; did you mean `rate`?"),
+        ("recipe.schedule.kind=platau", "did you mean `plateau`?"),
+        ("recipe.base=papper", "there is no recipe `papper`; did you mean `paper`?"),
+        ("recipe.layers.conv1.rat=1", "did you mean `rate`?"),
+        ("sead=1", "did you mean `seed`?"),
+        ("recipe.layers.fc6.biases=big", "initial values are"),
+        ("recipe.rate=fast", "invalid type"),
+        ("recipe.rate", "write KEY=VALUE"),
+        ("recipe.batch=0", "must be at least 1"),
+        ("recipe.augment.resized={area=[1, 0.5]}", "recipe.augment.resized.area is [1.0, 0.5]"),
+        ("recipe.augment.jitter={hu=0.1}", "did you mean `hue`?"),
+        ("recipe.rate=nan", "recipe.rate (--lr) is NaN"),
+    ] {
+        let message = message(&[assignment]);
+        assert!(message.contains(expected), "{assignment}: {message}");
+    }
+}
+
+#[test]
+fn a_file_is_named_with_its_line() {
+    let path = std::env::temp_dir().join(format!("alexnet-{}.toml", std::process::id()));
+    fs::write(&path, "seed = 3\n[recipe]\nmomentun = 0.5\n").unwrap();
+    let args = TrainArgs { config: Some(path.clone()), ..TrainArgs::default() };
+    let fault = Settings::resolve(&args).unwrap_err();
+    assert!(fault.message.contains(".toml:3: there is no setting `momentun`"), "{fault:?}");
+    fs::write(&path, set(&["recipe.rate=0.125"]).unwrap().to_toml()).unwrap();
+    assert_eq!(Settings::resolve(&args).unwrap().recipe.rate, 0.125);
+    fs::remove_file(&path).unwrap();
+}

@@ -1,0 +1,60 @@
+//! Runs that hold images out, and runs that begin with what another learned.
+
+mod program;
+
+use program::{Scratch, expect};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+const MODEL: &str = "name = \"tiny\"\ninput = [8, 8, 3]\nrows = [\n  { conv = { name = \"conv1\", \
+                     filters = 8, window = 3 } },\n  { relu = {} },\n  { linear = { name = \
+                     \"fc2\", outputs = 10 } },\n]\n";
+
+#[test]
+fn a_run_holds_images_out_and_another_begins_where_it_ended() {
+    let scratch = Scratch::new("init");
+    let (model, first, second) = (scratch.path("m.toml"), scratch.path("a"), scratch.path("b"));
+    fs::write(&model, MODEL).unwrap();
+    let train = |run: &str, more: &[&str]| {
+        let fixed = ["train", "--model", &model, "--fake-data", "43", "--batch-size", "8"];
+        let quiet = ["--epochs", "1", "--lr", "1e-5", "--progress", "plain", "--run", run];
+        [&fixed[..], &quiet, more].concat().into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    let go = |code, words: Vec<String>| {
+        expect(code, &words.iter().map(String::as_str).collect::<Vec<_>>()).1
+    };
+    go(0, train(&first, &["--hold-out", "5"]));
+    let metrics = fs::read_to_string(Path::new(&first).join("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let validation = lines.iter().find(|line| line["kind"] == "validation").unwrap();
+    // 43 images, of which every fifth, 8 in all, is kept from learning: 35 in 5 steps.
+    assert_eq!((&validation["images"], &validation["step"]), (&8.into(), &5.into()));
+
+    let said = go(0, train(&second, &["--init", &first, "--max-steps", "1"]));
+    assert!(said.contains("init    4 of 4 parameters from"), "{said}");
+    let config = fs::read_to_string(Path::new(&second).join("config.toml")).unwrap();
+    assert!(config.contains("[init]\nfrom = "), "{config}");
+    let resumed = ["train", "--resume", &second, "--max-steps", "3", "--progress", "none"];
+    expect(0, &resumed);
+
+    // What is frozen is what it was; the rest is not.
+    let third = scratch.path("third");
+    go(0, train(&third, &["--init", &first, "--freeze", "conv*", "--max-steps", "2"]));
+    let tensor = |run: &str, name: &str| {
+        let bytes = fs::read(Path::new(run).join("weights.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor(name).unwrap().data().to_vec()
+    };
+    for name in ["conv1.weight", "conv1.bias"] {
+        assert_eq!(tensor(&first, name), tensor(&third, name));
+    }
+    assert_ne!(tensor(&first, "fc2.weight"), tensor(&third, "fc2.weight"));
+
+    let more = ["--init", &first, "--init-layers", "fc9"];
+    let said = go(4, train(&scratch.path("c"), &more));
+    assert!(said.contains("no layer that fits `fc9`"), "{said}");
+    let said = go(2, train(&scratch.path("c"), &["--hold-out", "1"]));
+    assert!(said.contains("it must be at least 2"), "{said}");
+}

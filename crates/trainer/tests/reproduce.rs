@@ -1,0 +1,98 @@
+//! Protocols, rehearsed: every one goes through; one that is killed goes on to the same table.
+#![cfg(unix)]
+
+mod program;
+
+use program::{Scratch, alexnet, expect, read_json};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+fn rehearse<'a>(name: &'a str, runs: &'a str) -> [&'a str; 7] {
+    ["reproduce", name, "--rehearse", "--runs", runs, "--progress", "plain"]
+}
+
+/// What a rehearsal came to, without times.
+fn table(runs: &str, name: &str) -> Value {
+    let mut value = read_json(&Path::new(runs).join(format!("{name}.json")));
+    for run in value["runs"].as_array_mut().unwrap() {
+        run.as_object_mut().unwrap().remove("seconds").unwrap();
+    }
+    value
+}
+
+/// All pages but those that take the same paths through the program as others.
+#[test]
+fn every_kind_of_protocol_goes_through() {
+    for name in ["cifar-80sec", "fig1", "recipe", "overlap", "lrn", "ensemble", "pretrain"] {
+        let scratch = Scratch::new(&format!("rehearse-{name}"));
+        let runs = scratch.path("runs");
+        let (stdout, _) = expect(0, &rehearse(name, &runs));
+        assert!(stdout.contains(&format!("{name}.md")), "{stdout}");
+        let text = fs::read_to_string(Path::new(&runs).join(format!("{name}.md"))).unwrap();
+        assert!(text.starts_with(&format!("# {name}\n")), "{text}");
+        assert!(!text.contains("Not all runs are done"), "{text}");
+        let svg = fs::read_to_string(Path::new(&runs).join(format!("{name}.svg"))).unwrap();
+        assert!(svg.contains("<polyline") && svg.ends_with("</svg>\n"), "{svg}");
+        let table = table(&runs, name);
+        let tested = |run: &Value| run["tested"].as_array().unwrap().len();
+        assert!(table["runs"].as_array().unwrap().iter().all(|run| tested(run) > 0), "{table}");
+        assert_eq!(table["together"].is_null(), name != "ensemble");
+    }
+}
+
+#[test]
+fn one_that_is_killed_goes_on_to_the_same_table() {
+    let scratch = Scratch::new("rehearse-killed");
+    let (whole, killed) = (scratch.path("whole"), scratch.path("killed"));
+    let name = "cifar-13pct"; // two stages, two seeds, three ways to test
+    expect(0, &rehearse(name, &whole));
+    let expected = table(&whole, name);
+    assert_eq!(expected["runs"].as_array().unwrap().len(), 2);
+
+    // Once in its first stage, and once in a later one.
+    for run in ["cifar-13pct-seed-0-four-fifths", "cifar-13pct-seed-1-all"] {
+        let mut child = alexnet(&rehearse(name, &killed))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let metrics = Path::new(&killed).join(run).join("metrics.jsonl");
+        let began = Instant::now();
+        while fs::metadata(&metrics).map_or(0, |file| file.len()) < 500 {
+            assert!(began.elapsed() < Duration::from_secs(60), "{run} did not start");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    expect(0, &rehearse(name, &killed));
+    assert_eq!(table(&killed, name), expected);
+    // Once more makes no run.
+    let (_, stderr) = expect(0, &rehearse(name, &killed));
+    assert!(!stderr.contains("recipe "), "{stderr}");
+}
+
+#[test]
+fn wrong_words_are_answered() {
+    let scratch = Scratch::new("rehearse-wrong");
+    let (stdout, _) = expect(0, &["reproduce"]);
+    assert!(stdout.contains("cifar-80sec  cuda-convnet's 26 % net"), "{stdout}");
+    let (_, stderr) = expect(2, &["reproduce", "cifar-80sek", "--data", "x"]);
+    assert!(stderr.contains("did you mean `cifar-80sec`?"), "{stderr}");
+    let (_, stderr) = expect(2, &["reproduce", "cifar-80sec"]);
+    assert!(stderr.contains("--data: cifar-80sec needs images"), "{stderr}");
+    let (_, stderr) = expect(2, &["reproduce", "pretrain", "--data", "x"]);
+    assert!(stderr.contains("--larger: pretrain needs images"), "{stderr}");
+
+    // A run's folder that is another's.
+    let runs = scratch.path("runs");
+    expect(0, &rehearse("overlap", &runs));
+    let config = Path::new(&runs).join("cifar-80sec-seed-0/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("momentum = 0.9", "momentum = 0.8")).unwrap();
+    let (_, stderr) = expect(2, &rehearse("overlap", &runs));
+    assert!(stderr.contains("cifar-80sec-seed-0: this run has another recipe"), "{stderr}");
+}
