@@ -33,8 +33,8 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let Limits { flops, bytes } = limits;
     println!(
         "The card copies {:.0} GB/s (y = s x over 2 GiB, measured); its f32 multiply-adds are \
-         taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations at that \
-         rate, every operand read or written once.\n",
+         taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations \
+         at that rate, every operand read or written once.\n",
         bytes / 1e9,
         flops / 1e12
     );
