@@ -29,6 +29,11 @@ pub struct Cli {
     #[arg(long)]
     pub peaks: bool,
 
+    /// Count a training step's floor on this card, without one; at 128 and 1024 images
+    #[arg(long, value_enum, value_name = "CARD",
+          conflicts_with_all = ["peer", "peaks", "epoch", "baseline", "save"])]
+    pub floor: Option<Card>,
+
     /// Take everything in turn with PyTorch
     #[arg(long, value_enum, help_heading = "Against PyTorch")]
     pub peer: Option<PeerKind>,
@@ -87,6 +92,7 @@ Examples:
   cargo xtask bench                                       every row of alexnet and torchvision
   cargo xtask bench --model cifar-18pct --batch 64
   cargo xtask bench --peaks                               multiply-adds and bytes a second
+  cargo xtask bench --floor h200                          what a step takes there at least
   cargo xtask bench --save before.json                    ... and after a change:
   cargo xtask bench --baseline before.json --regression 5%
   cargo xtask bench --peer torch --python venv/bin/python --write
@@ -118,6 +124,11 @@ impl What {
             What::Infer => "infer",
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Card {
+    H200,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -176,6 +187,11 @@ impl Cli {
         modes.iter().flat_map(each).collect()
     }
 
+    /// Batches that a floor is counted at.
+    pub fn floor_batches(&self) -> &[usize] {
+        if self.batch.is_empty() { &[128, 1024] } else { &self.batch }
+    }
+
     /// Batches of the training steps among them.
     pub fn training_batches(&self) -> impl Iterator<Item = usize> {
         self.units().into_iter().filter(|unit| unit.0 == What::Train).map(|unit| unit.1)
@@ -219,6 +235,9 @@ impl Cli {
 
     /// Whether a table is asked for; without PyTorch there is the floor alone.
     pub fn wants(&self, table: TableName) -> bool {
+        if self.epoch.is_some() || self.floor.is_some() {
+            return false;
+        }
         match self.peer {
             None => table == TableName::Floor,
             Some(PeerKind::Torch) => self.table.is_empty() || self.table.contains(&table),

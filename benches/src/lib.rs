@@ -33,6 +33,7 @@ mod loader_peer;
 pub mod loader_table;
 pub mod machine;
 pub mod memory;
+pub mod paper;
 pub mod peaks;
 mod peer;
 pub mod results;

@@ -10,9 +10,9 @@ use benches::ledger::Table;
 use benches::machine::Machine;
 use benches::peaks::{self, Peaks};
 use benches::results::{Measure, Results, Work};
-use benches::{Peer, Rows, Step, epoch, machine, median, memory, turns};
+use benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
 use clap::Parser;
-use cli::{Cli, TableName, What};
+use cli::{Card, Cli, TableName, What};
 use layers::{Mode, Spec};
 use report::Report;
 use std::process::ExitCode;
@@ -62,13 +62,16 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     if cli.epoch.is_some() {
         epochs(cli, &mut report)?;
     }
-    if cli.epoch.is_none() && cli.wants(TableName::Steps) {
+    if let Some(card) = cli.floor {
+        floors_on_paper(cli, card, &report)?;
+    }
+    if cli.wants(TableName::Steps) {
         steps(cli, &mut report)?;
     }
-    if cli.epoch.is_none() && cli.wants(TableName::Floor) {
+    if cli.wants(TableName::Floor) {
         floors(cli, &mut report)?;
     }
-    if cli.epoch.is_none() && cli.wants(TableName::Memory) {
+    if cli.wants(TableName::Memory) {
         memories(cli, &mut report)?;
     }
     let results = Results::here(machine, &command, report.rows);
@@ -115,6 +118,24 @@ fn find(name: &str) -> Result<(Spec, Recipe), String> {
     let spec = models::find(name).map_err(|error| error.to_string())?;
     let recipe = recipes::find(recipes::default_for(name)).expect("every model has a recipe");
     Ok((spec, recipe))
+}
+
+/// What steps take at least on a card that need not be here.
+fn floors_on_paper(cli: &Cli, card: Card, report: &Report) -> Result<(), String> {
+    let (name, peaks) = match card {
+        Card::H200 => ("h200", paper::H200),
+    };
+    let Peaks { flops, bytes } = peaks;
+    let about = format!(
+        "counted on paper at {:.0} TFLOP/s of dense bf16 and {:.1} TB/s",
+        flops / 1e12,
+        bytes / 1e12
+    );
+    for model in &cli.model {
+        let table = paper::floor(&find(model)?.0, cli.floor_batches(), &peaks);
+        report.tell(&format!("floor {name} {model}"), &table, &about)?;
+    }
+    Ok(())
 }
 
 fn plan(cli: &Cli, (spec, recipe): &(Spec, Recipe), (mode, batch): (What, usize)) -> Step {

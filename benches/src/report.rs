@@ -55,6 +55,9 @@ fn tables(cli: &Cli) -> Vec<String> {
     if cli.epoch.is_some() {
         return vec!["epoch".to_string()];
     }
+    if cli.floor.is_some() {
+        return cli.model.iter().map(|model| format!("floor h200 {model}")).collect();
+    }
     let mut tables = Vec::new();
     if cli.wants(TableName::Steps) {
         tables.push("steps".to_string());

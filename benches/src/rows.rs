@@ -245,6 +245,17 @@ impl Laid {
     }
 }
 
+/// The parts of a training step of `images` images, with nothing reserved to run them.
+///
+/// # Panics
+/// If the network does not fit together.
+pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<Part> {
+    let table = spec.describe().expect("a network that fits together");
+    let classes = spec.classes().expect("a classifier");
+    let network = Network::plan(spec, images, Mode::Train, &mut Planner::new(), 1);
+    parts(&network.expect("a network that fits together"), &table, images, classes)
+}
+
 /// Every part with its floor in multiplications and bytes.
 fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: usize) -> Vec<Part> {
     const FLOAT: f64 = 4.0;
@@ -294,9 +305,7 @@ mod tests {
     #[test]
     fn the_papers_step_takes_three_forward_passes_less_one_gradient() {
         let spec = models::find("alexnet").unwrap();
-        let mut planner = Planner::new();
-        let network = Network::plan(&spec, 2, Mode::Train, &mut planner, 1).unwrap();
-        let parts = parts(&network, &spec.describe().unwrap(), 2, 1000);
+        let parts = parts_of(&spec, 2);
         let total: f64 = parts.iter().map(|part| part.flops).sum();
         let expected = 2.0 * 2.0 * (3.0 * 724_406_816.0 - 105_415_200.0);
         assert_eq!(total, expected);

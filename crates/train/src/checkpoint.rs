@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tensor::Shape;
 
 /// When checkpoints are written, and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,19 +125,19 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if one is missing or has another shape.
-    pub(crate) fn parameter(&self, entry: &Parameter) -> Result<(&[f32], &[f32])> {
-        let find = |values: &'_ HashMap<String, Values>, what: &str| match values.get(&entry.name) {
-            Some(found) if found.shape == entry.shape.dims() => Ok(()),
+    pub(crate) fn parameter(&self, name: &str, shape: Shape) -> Result<(&[f32], &[f32])> {
+        let find = |values: &'_ HashMap<String, Values>, what: &str| match values.get(name) {
+            Some(found) if found.shape == shape.dims() => Ok(()),
             Some(found) => Err(format!(
-                "{what} `{}` is {:?}, and the network has {:?} there",
-                entry.name, found.shape, entry.shape
+                "{what} `{name}` is {:?}, and the network has {shape:?} there",
+                found.shape
             )),
-            None => Err(format!("there is no {what} `{}`", entry.name)),
+            None => Err(format!("there is no {what} `{name}`")),
         };
         find(&self.parameters, "tensor")
             .and_then(|()| find(&self.velocities, "velocity of"))
             .map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })?;
-        Ok((&self.parameters[&entry.name].values, &self.velocities[&entry.name].values))
+        Ok((&self.parameters[name].values, &self.velocities[name].values))
     }
 }
 

@@ -7,13 +7,52 @@ use crate::step::Step;
 use crate::{Result, Stop};
 use data::{Batch, IGNORED, Loaded, Loader};
 
+/// Whoever can be tested: a [`Step`] or a [`Team`](crate::team::Team).
+pub trait Examinee {
+    /// Images in a batch.
+    fn images(&self) -> usize;
+
+    /// Classes told apart.
+    fn classes(&self) -> usize;
+
+    /// Looks at a batch without learning. The batch is as it was when this returns.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally>;
+
+    /// The probabilities of the last tested images, row by row; as many as there is room for.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<()>;
+}
+
+impl Examinee for Step {
+    fn images(&self) -> usize {
+        Step::images(self)
+    }
+
+    fn classes(&self) -> usize {
+        Step::classes(self)
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
+        Step::test(self, batch)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
+        Step::probabilities(self, into)
+    }
+}
+
 /// Tests on everything that `loader`, made for testing, has to give; `observer` hears of images
 /// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate(
-    step: &mut Step,
+pub fn evaluate<E: Examinee>(
+    step: &mut E,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
@@ -44,8 +83,8 @@ pub struct Tested<'a> {
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate_each(
-    step: &mut Step,
+pub fn evaluate_each<E: Examinee>(
+    step: &mut E,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
@@ -65,24 +104,24 @@ fn views_of(loader: &Loader) -> usize {
     loader.plan().views_per_image()
 }
 
-type Count<'a> = dyn FnMut(&Step, &Batch, Tally) -> Result<Tally> + 'a;
+type Count<'a, E> = dyn FnMut(&mut E, &Batch, Tally) -> Result<Tally> + 'a;
 
-fn run(
-    step: &mut Step,
+fn run<E: Examinee>(
+    step: &mut E,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
-    count: &mut Count,
+    count: &mut Count<E>,
 ) -> Result<Option<Tally>> {
     let images = loader.source().len() as u64;
     let mut total = Tally::default();
     let mut batches = 0;
     loader.start_at(0, 0);
-    while let Some(batch) = next_batch(loader, observer, stop)? {
+    while let Some(mut batch) = next_batch(loader, observer, stop)? {
         if stop.requested().is_some() {
             return Ok(None);
         }
-        let tally = step.test(&batch)?;
+        let tally = step.test(&mut batch)?;
         total.add(count(step, &batch, tally)?);
         batches += 1;
         observer.testing(total.images as u64, images);

@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use layers::{Parameter, Parameters};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tensor::Device;
 
@@ -95,17 +96,28 @@ impl Init {
         self.values.get(&entry.name).is_some_and(|found| found.shape == entry.shape.dims())
     }
 
-    /// Copies what is taken over what the device holds.
+    /// Copies what is taken of a network with the parameters `whole` over what the device holds of
+    /// it: of each parameter the numbers that `share` says.
     ///
     /// # Errors
     /// As [`taken`](Self::taken); [`Error::Device`].
-    pub(crate) fn upload(&self, device: &mut Device, parameters: &Parameters) -> Result<()> {
-        for idx in self.taken(&parameters.entries)? {
-            let name = &parameters.entries[idx].name;
-            device.upload(parameters.value(idx), &self.values[name].values)?;
+    pub(crate) fn upload(
+        &self,
+        device: &mut Device,
+        parameters: &Parameters,
+        whole: &[Parameter],
+        share: impl Fn(&Parameter) -> Range<usize>,
+    ) -> Result<()> {
+        for taken in self.taken(whole)? {
+            let name = &whole[taken].name;
+            let Some(idx) = parameters.entries.iter().position(|entry| entry.name == *name) else {
+                continue; // it is on another device
+            };
+            let own = share(&parameters.entries[idx]);
+            device.upload(parameters.value(idx), &self.values[name].values[own.clone()])?;
             if let (Some(slot), Some(from)) = (parameters.velocity(idx), self.velocities.get(name))
             {
-                device.upload(slot, &from.values)?;
+                device.upload(slot, &from.values[own])?;
             }
         }
         Ok(())

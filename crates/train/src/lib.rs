@@ -9,6 +9,8 @@
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`towers`]: a step on several devices, each with a part of the network
+//! * [`replicas`]: a step on several devices, each with a part of every batch
+//! * [`team`]: one device or several, as the loop sees them
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
@@ -69,11 +71,13 @@ pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod recipes;
+pub mod replicas;
 pub mod run;
 pub mod schedule;
 pub mod step;
 mod stop;
 pub mod stuck;
+pub mod team;
 mod tensors;
 pub mod towers;
 pub mod weights;

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::log::LayerNumbers;
-use layers::{Network, Role};
+use kernels::sgd::Segment;
+use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
 
 /// What is seen in a step, and the memory to look with; made once, so that looking allocates
@@ -49,6 +50,38 @@ impl Look {
         Look { layers, weights, rectified, piece, alive: vec![false; units] }
     }
 
+    /// A look that others take, each at a part of a network with these parameters.
+    pub(crate) fn of_layers(entries: &[Parameter]) -> Look {
+        let weights = entries.iter().filter(|entry| entry.role == Role::Weight);
+        let name = |entry: &Parameter| entry.layer().to_string();
+        let layer = |entry| LayerNumbers { name: name(entry), ..LayerNumbers::default() };
+        let layers = weights.map(layer).collect();
+        let (weights, rectified, piece, alive) = (vec![], vec![], vec![], vec![]);
+        Look { layers, weights, rectified, piece, alive }
+    }
+
+    /// What is seen of the whole, from what was seen of its parts.
+    pub(crate) fn put_together(&mut self, parts: &[Vec<LayerNumbers>]) {
+        for layer in &mut self.layers {
+            let of_it = || parts.iter().flatten().filter(|part| part.name == layer.name);
+            let norm = |number: fn(&LayerNumbers) -> f64| {
+                of_it().map(|part| number(part) * number(part)).sum::<f64>().sqrt()
+            };
+            let weight_norm = norm(|part| part.weight_norm);
+            let update_norm = norm(|part| part.update_ratio * part.weight_norm);
+            let dead: Vec<f64> = of_it().filter_map(|part| part.dead_relus).collect();
+            *layer = LayerNumbers {
+                name: layer.name.clone(),
+                weight_norm,
+                gradient_norm: norm(|part| part.gradient_norm),
+                update_ratio: update_norm / weight_norm.max(f64::MIN_POSITIVE),
+                // Towers have equally many units.
+                dead_relus: (!dead.is_empty())
+                    .then(|| dead.iter().sum::<f64>() / dead.len() as f64),
+            };
+        }
+    }
+
     /// After the forward pass and before the backward pass, which writes over activations.
     ///
     /// # Errors
@@ -72,20 +105,30 @@ impl Look {
         Ok(())
     }
 
-    /// After the update.
-    pub(crate) fn after_update(&mut self, device: &Device, network: &Network) -> Result<()> {
+    /// After the update. The gradient and the update of each parameter are looked at as far as
+    /// they are here, in `own`.
+    pub(crate) fn after_update(
+        &mut self,
+        device: &Device,
+        network: &Network,
+        own: &[Segment],
+    ) -> Result<()> {
         let parameters = &network.parameters;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
-            let mut norm = |slot: Option<Slot>| -> Result<f64> {
+            let Segment { start, len } = own[idx];
+            let here = |block: Option<Slot>| {
+                block.expect("planned to train").part(start, Shape::from([len]))
+            };
+            let mut norm = |slot: Slot| -> Result<f64> {
                 let mut sum = 0.0;
-                in_pieces(device, slot.expect("planned to train"), &mut self.piece, |piece| {
+                in_pieces(device, slot, &mut self.piece, |piece| {
                     sum += squares(piece);
                 })?;
                 Ok(sum.sqrt())
             };
-            numbers.weight_norm = norm(Some(parameters.value(idx)))?;
-            numbers.gradient_norm = norm(parameters.gradient(idx))?;
-            let update = norm(parameters.velocity(idx))?; // the rate stays inside the velocity
+            numbers.weight_norm = norm(parameters.value(idx))?;
+            numbers.gradient_norm = norm(here(parameters.gradients))?;
+            let update = norm(here(parameters.velocities))?; // the rate stays inside the velocity
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }
         Ok(())

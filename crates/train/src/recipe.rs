@@ -17,6 +17,10 @@ pub struct Recipe {
     pub base: String,
     /// Images a step.
     pub batch: usize,
+    /// Micro-shards that a batch is cut into, whose gradients are added up pairwise: a power of
+    /// two. Devices that train in parallel share them; one makes one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: usize,
     /// Passes over the training set.
     pub epochs: u32,
     /// End after the first validation before which the training error was at most this, if that is
@@ -41,6 +45,14 @@ pub struct Recipe {
     /// What layers differ in, by name; `*` stands for any run of letters. Where several names fit a
     /// layer, the one with more letters decides, field by field.
     pub layers: BTreeMap<String, Layer>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(shards: &usize) -> bool {
+    *shards == 1
 }
 
 /// How biases differ from weights.

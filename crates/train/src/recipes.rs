@@ -67,6 +67,7 @@ pub fn paper() -> Recipe {
     Recipe {
         base: "paper".into(),
         batch: 128,
+        shards: 1,
         epochs: 90,
         until: None,
         rate: 0.01,

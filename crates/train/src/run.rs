@@ -8,10 +8,13 @@ use crate::init::Init;
 use crate::metrics::Score;
 use crate::observe::Observer;
 use crate::recipe::{Mean, Recipe};
+use crate::replicas::Cut;
 use crate::step::Plan;
+use crate::team::Team;
 use crate::weights::{About, Values, Weights};
-use crate::{Error, Result, Stop};
+use crate::{Error, Result, Stop, towers};
 use data::{Loader, Source, Statistics};
+use layers::towers::Towers;
 use layers::{Mode, Spec};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -77,6 +80,38 @@ impl Job {
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
     pub fn plan(&self, threads: usize) -> Result<Plan> {
+        match self.recipe.shards {
+            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, threads),
+            _ => self.plan_replica((0, 1), threads),
+        }
+    }
+
+    /// Lays the network out for one rank of a world that shares every batch, on a device with
+    /// `threads` threads.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
+    /// evenly.
+    pub fn plan_replica(&self, of: (usize, usize), threads: usize) -> Result<Plan> {
+        let Recipe { batch, shards, .. } = self.recipe;
+        let cut = Cut::new(batch, shards, of)?;
+        Plan::of_replica(&self.spec, batch, cut, self.input()?, threads)
+    }
+
+    /// Lays out each of the network's `towers` on a device with its number of threads.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
+    pub fn plan_towers(&self, towers: &Towers, threads: &[usize]) -> Result<Vec<Plan>> {
+        if self.recipe.shards > 1 {
+            let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
+            return Err(Error::Recipe(told.to_string()));
+        }
+        towers::plan(towers, self.recipe.batch, Mode::Train, self.input()?, threads)
+    }
+
+    /// What is subtracted from an image, and the size of the images.
+    fn input(&self) -> Result<(Mean, [usize; 2])> {
         self.recipe.augment.check().map_err(Error::Recipe)?;
         let (stored_height, stored_width) = self.train.size();
         let [height, width, _] = self.spec.input;
@@ -86,8 +121,7 @@ impl Job {
                  {stored_width}: raise recipe.input.side"
             )));
         }
-        let mean = (self.recipe.input.mean, [stored_height, stored_width]);
-        Plan::new(&self.spec, self.recipe.batch, Mode::Train, mean, threads)
+        Ok((self.recipe.input.mean, [stored_height, stored_width]))
     }
 
     /// Trains from the beginning.
@@ -102,7 +136,21 @@ impl Job {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Outcome> {
-        self.go(plan, device, folder, (observer, stop), (Status::begun(), None))
+        self.run_with(|| Ok(plan.open(device)?.into()), folder, observer, stop)
+    }
+
+    /// Trains from the beginning with whatever `open` takes the memory of.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(
+        &self,
+        open: impl FnOnce() -> Result<Team>,
+        folder: &mut RunFolder,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Outcome> {
+        self.go(open, folder, (observer, stop), (Status::begun(), None))
     }
 
     /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
@@ -116,7 +164,22 @@ impl Job {
         plan: Plan,
         device: Device,
         folder: &mut RunFolder,
-        (observer, stop): (&mut dyn Observer, &Stop),
+        watchers: (&mut dyn Observer, &Stop),
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Outcome> {
+        self.resume_with(|| Ok(plan.open(device)?.into()), folder, watchers, checkpoint)
+    }
+
+    /// Trains on, as [`resume`](Self::resume), with whatever `open` takes the memory of. On how
+    /// many devices the run was so far does not matter.
+    ///
+    /// # Errors
+    /// As `resume`.
+    pub fn resume_with(
+        &self,
+        open: impl FnOnce() -> Result<Team>,
+        folder: &mut RunFolder,
+        watchers: (&mut dyn Observer, &Stop),
         checkpoint: Option<Checkpoint>,
     ) -> Result<Outcome> {
         let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
@@ -124,13 +187,12 @@ impl Job {
         let before = folder.read_status()?;
         let (started, resumed) = (before.started, before.resumed + 1);
         let status = Status { started, resumed, ..Status::begun() };
-        self.go(plan, device, folder, (observer, stop), (status, checkpoint))
+        self.go(open, folder, watchers, (status, checkpoint))
     }
 
     fn go(
         &self,
-        plan: Plan,
-        device: Device,
+        open: impl FnOnce() -> Result<Team>,
         folder: &mut RunFolder,
         (observer, stop): (&mut dyn Observer, &Stop),
         (mut status, from): (Status, Option<Checkpoint>),
@@ -141,9 +203,9 @@ impl Job {
             status.validation = progress.validation.map(|(_, score)| score);
         }
         folder.status(&status)?;
-        let outcome = plan.open(device).and_then(|step| {
-            step.enter(|step| {
-                Training::new(self, step, folder, (observer, stop), &mut status, from)?.run()
+        let outcome = open().and_then(|team| {
+            team.enter(|team| {
+                Training::new(self, team, folder, (observer, stop), &mut status, from)?.run()
             })
         });
         match &outcome {

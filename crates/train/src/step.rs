@@ -3,6 +3,7 @@
 mod across;
 mod look;
 mod plan;
+mod shards;
 
 pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
@@ -16,8 +17,11 @@ use crate::towers::Link;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
 use data::Batch;
-use layers::{Network, Role};
+use layers::{Network, Parameter, Role};
+use shards::Replica;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tensor::{Device, Recording, Slot};
 
 /// A planned network on a device, ready to learn or to be tested.
@@ -32,6 +36,8 @@ pub struct Step {
     seed: u64,
     /// To the other towers, if this is one.
     link: Option<Link>,
+    /// If its batches are cut into micro-shards.
+    replica: Option<Replica>,
 }
 
 /// A card's recordings of what a step does again and again.
@@ -70,7 +76,18 @@ impl Step {
     /// # Errors
     /// [`Error::Weights`] if they are not this network's; [`Error::Device`].
     pub fn inherit(&mut self, init: &Init) -> Result<()> {
-        init.upload(&mut self.device, &self.plan.network.parameters)
+        let parameters = &self.plan.network.parameters;
+        let all = |entry: &Parameter| 0..entry.len();
+        init.upload(&mut self.device, parameters, &parameters.entries, all)
+    }
+
+    /// As [`inherit`](Self::inherit), of a network with the parameters `whole`, which may be shared
+    /// among towers.
+    pub(crate) fn inherit_share(&mut self, init: &Init, whole: &[Parameter]) -> Result<()> {
+        let link = &self.link;
+        let share =
+            |entry: &Parameter| link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+        init.upload(&mut self.device, &self.plan.network.parameters, whole, share)
     }
 
     /// Takes trained parameters instead.
@@ -91,24 +108,60 @@ impl Step {
         self.seed = seed;
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
-            let (value, velocity) = checkpoint.parameter(entry)?;
-            self.device.upload(parameters.value(idx), value)?;
+            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let whole = self.link.as_ref().map_or(entry.shape, |link| link.whole_shape(entry));
+            let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
+            self.device.upload(parameters.value(idx), &value[own.clone()])?;
             let slot = parameters.velocity(idx).expect("a network planned for training");
-            self.device.upload(slot, velocity)?;
+            self.device.upload(slot, &velocity[own])?;
         }
         Ok(())
     }
 
-    /// Copies all parameters and velocities, each as one block.
+    /// Copies all parameters and velocities, each as one block. All replicas do it, or none.
     ///
     /// # Errors
-    /// [`Error::Device`].
-    pub(crate) fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {
+    /// [`Error::Device`], [`Error::Comm`].
+    pub(crate) fn snapshot(
+        &mut self,
+        values: &mut Vec<f32>,
+        velocities: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.share_out_velocities()?;
         let parameters = &self.plan.network.parameters;
         let from = parameters.velocities.expect("a network planned for training");
         for (slot, into) in [(parameters.values, values), (from, velocities)] {
             into.resize(slot.len(), 0.0);
             self.device.download_into(slot, into)?;
+        }
+        Ok(())
+    }
+
+    /// Copies parameters and velocities to where they belong in blocks of the whole network, which
+    /// `entries` lay out. All replicas do it, or none: the first has it all.
+    ///
+    /// # Errors
+    /// [`Error::Device`], [`Error::Comm`].
+    pub(crate) fn snapshot_into(
+        &mut self,
+        entries: &[Parameter],
+        to: &Mutex<[Vec<f32>; 2]>,
+    ) -> Result<()> {
+        self.share_out_velocities()?;
+        if self.plan.cut().is_some_and(|cut| cut.rank > 0) {
+            return Ok(());
+        }
+        let to = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
+        let parameters = &self.plan.network.parameters;
+        for (idx, entry) in parameters.entries.iter().enumerate() {
+            let whole = entries.iter().find(|whole| whole.name == entry.name);
+            let start = whole.expect("the whole has its towers' parameters").start;
+            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let own = start + own.start..start + own.end;
+            let velocity = parameters.velocity(idx).expect("a network planned for training");
+            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut *to) {
+                self.device.download_into(slot, &mut to[own.clone()])?;
+            }
         }
         Ok(())
     }
@@ -132,9 +185,17 @@ impl Step {
     /// # Errors
     /// [`Error::Device`].
     pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
+        self.set_table(|name| recipe.table_row(name, setting))
+    }
+
+    /// Sets the rate, the momentum and the decay of every parameter, by its name.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn set_table(&mut self, row: impl Fn(&str) -> [f32; 3]) -> Result<()> {
         let entries = self.plan.network.parameters.entries.iter();
         self.table.clear();
-        self.table.extend(entries.map(|entry| recipe.table_row(&entry.name, setting)));
+        self.table.extend(entries.map(|entry| row(&entry.name)));
         self.device.upload(self.plan.slots.table, self.table.as_flattened())?;
         Ok(())
     }
@@ -158,6 +219,9 @@ impl Step {
     }
 
     fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
+        if self.replica.is_some() {
+            return self.learn_in_shards(batch, step, look);
+        }
         self.load(batch)?;
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
         self.device.upload(self.plan.network.clock, &clock)?;
@@ -173,7 +237,7 @@ impl Step {
         self.backward()?;
         let Step { plan, device, .. } = self;
         if let Some(look) = look {
-            look.after_update(device, &plan.network)?;
+            look.after_update(device, &plan.network, plan.segments())?;
         }
         Ok(tally)
     }
@@ -184,6 +248,9 @@ impl Step {
     /// # Errors
     /// [`Error::Device`].
     pub fn test(&mut self, batch: &Batch) -> Result<Tally> {
+        if self.replica.is_some() {
+            return self.test_in_shards(batch);
+        }
         self.load(batch)?;
         self.test_forward()?;
         self.tally()
@@ -194,20 +261,29 @@ impl Step {
     /// # Errors
     /// [`Error::Device`].
     pub fn probabilities(&self, into: &mut [f32]) -> Result<()> {
-        self.device.download_into(self.plan.slots.probabilities, into)?;
+        match self.tested() {
+            Some(rows) => into.copy_from_slice(&rows[..into.len()]),
+            None => self.device.download_into(self.plan.slots.probabilities, into)?,
+        }
         Ok(())
     }
 
     /// Sends a batch to its slots, while the last step's backward pass, which reads none of them,
     /// may still be under way.
     fn load(&mut self, batch: &Batch) -> Result<()> {
+        self.load_rows(batch, 0..batch.labels.len())
+    }
+
+    fn load_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<()> {
         let (slots, device) = (&self.plan.slots, &mut self.device);
-        device.upload_ahead(slots.pixels, &batch.pixels)?;
-        device.upload_ahead(slots.views, batch.views.as_flattened())?;
-        device.upload_ahead(slots.labels, &batch.labels)?;
-        let scaled = self.scaled_tints.iter_mut().zip(batch.tints.as_flattened());
+        let bytes = batch.pixels.len() / batch.labels.len().max(1);
+        device.upload_ahead(slots.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
+        device.upload_ahead(slots.views, batch.views[rows.clone()].as_flattened())?;
+        device.upload_ahead(slots.labels, &batch.labels[rows.clone()])?;
+        let tints = batch.tints[rows].as_flattened();
+        let scaled = self.scaled_tints.iter_mut().zip(tints);
         scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        device.upload_ahead(slots.tints, &self.scaled_tints[..4 * batch.tints.len()])?;
+        device.upload_ahead(slots.tints, &self.scaled_tints[..tints.len()])?;
         Ok(())
     }
 
@@ -230,9 +306,10 @@ impl Step {
         &self.plan.network
     }
 
-    /// Images in a batch.
+    /// Images in a batch; of a replica, those of a batch that it sees.
     pub fn images(&self) -> usize {
-        self.plan.preprocess.images
+        let shards = self.plan.cut().map_or(1, |cut| cut.own().len());
+        self.plan.preprocess.images * shards
     }
 
     /// Classes told apart; none in a tower without the classifier.

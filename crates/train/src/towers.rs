@@ -6,9 +6,10 @@
 //!
 //! The bits are those of one device that runs [`on_one_device`](layers::towers::on_one_device).
 
+use crate::Result;
 use crate::recipe::Mean;
 use crate::step::{Plan, Step};
-use crate::{Error, Result};
+use crate::team::cause;
 use comm::{Comm, Local};
 use layers::towers::Towers;
 use layers::{Crossing, Mode, Parameter};
@@ -16,7 +17,7 @@ use std::panic;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tensor::Device;
+use tensor::{Device, Shape};
 
 /// A tower's way to the others.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl Link {
         self.towers.whole_len(&entry.name, entry.len())
     }
 
+    /// Its shape there: filters and units come first.
+    pub(crate) fn whole_shape(&self, entry: &Parameter) -> Shape {
+        let first = entry.shape.dims()[0];
+        entry.shape.with_outer(first * self.whole_len(entry) / entry.len().max(1))
+    }
+
     /// Which of them are here.
     pub(crate) fn share(&self, entry: &Parameter) -> std::ops::Range<usize> {
         let whole = self.whole_len(entry);
@@ -50,8 +57,8 @@ impl Link {
     }
 }
 
-/// Lays out each tower for batches of `images` images, as [`Plan::new`] does, with `threads`
-/// threads for each.
+/// Lays out each tower for batches of `images` images, as [`Plan::new`] does, with its number of
+/// threads.
 ///
 /// # Errors
 /// [`Error::Network`].
@@ -60,9 +67,10 @@ pub fn plan(
     images: usize,
     mode: Mode,
     input: (Mean, [usize; 2]),
-    threads: usize,
+    threads: &[usize],
 ) -> Result<Vec<Plan>> {
-    towers.specs.iter().map(|spec| Plan::new(spec, images, mode, input, threads)).collect()
+    let each = towers.specs.iter().zip(threads);
+    each.map(|(spec, &threads)| Plan::new(spec, images, mode, input, threads)).collect()
 }
 
 /// Takes the memory of each tower on a device of its own. Towers of one process wait for each
@@ -121,12 +129,7 @@ pub fn run<T: Send>(
     for ended in ended {
         match ended.unwrap_or_else(|panicked| panic::resume_unwind(panicked)) {
             Ok(value) => made.push(value),
-            Err(error) => match (&failed, &error) {
-                (None, _) => failed = Some(error),
-                (Some(Error::Comm(_)), Error::Comm(_)) => {}
-                (Some(Error::Comm(_)), _) => failed = Some(error),
-                _ => {}
-            },
+            Err(error) => failed = Some(cause(failed, error)),
         }
     }
     failed.map_or(Ok(made), Err)

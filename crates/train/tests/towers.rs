@@ -105,7 +105,7 @@ fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<Named>) 
 fn open(spec: &Spec, images: usize, count: usize) -> Vec<Step> {
     let towers = towers::split(spec, count).unwrap();
     let input = (Mean::Color, [SIDE; 2]);
-    let plans = engine::plan(&towers, images, Mode::Train, input, 1).unwrap();
+    let plans = engine::plan(&towers, images, Mode::Train, input, &vec![1; count]).unwrap();
     let devices = (0..count).map(|_| Device::cpu(1)).collect();
     engine::open(towers, plans, devices, PATIENCE).unwrap()
 }

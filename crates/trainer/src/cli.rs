@@ -1,8 +1,10 @@
 //! What can be typed.
 
+mod machine;
 mod reproducing;
 mod using;
 
+pub use machine::{MachineArgs, OutputArgs, ProgressKind};
 pub use reproducing::ReproduceArgs;
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
@@ -11,6 +13,7 @@ pub use using::{
 
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
+use crate::settings::Parallel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -173,6 +176,17 @@ pub struct TrainArgs {
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
+    /// How the devices of --device share the work: --device cpu,cpu --parallel data
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub parallel: Option<Parallel>,
+    /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
+    /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
+    /// --parallel data, else 1]
+    #[arg(long, value_name = "N")]
+    pub micro_shards: Option<usize>,
+    /// Multiply the learning rate by --batch-size over the recipe's own batch
+    #[arg(long, conflicts_with_all = ["lr", "resume"])]
+    pub scale_lr: bool,
     /// Print all settings as TOML and stop
     #[arg(long)]
     pub print_config: bool,
@@ -182,47 +196,6 @@ pub struct TrainArgs {
     /// What to show.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// Where to compute.
-#[derive(Debug, Default, Args)]
-pub struct MachineArgs {
-    /// auto, cpu, cuda or cuda:N [default: auto]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Threads that compute; 0: one for each core [default: 0]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Threads that decode images; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-}
-
-/// What to show.
-#[derive(Debug, Default, Args)]
-pub struct OutputArgs {
-    /// How progress is shown (on stderr; json: on stdout)
-    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
-    /// End with one line of JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressKind {
-    /// A bar on a terminal, lines elsewhere
-    #[default]
-    Auto,
-    /// One line, redrawn
-    Bar,
-    /// A line every few seconds
-    Plain,
-    /// A line of JSON every few seconds
-    Json,
-    /// Nothing
-    None,
 }
 
 /// `alexnet describe`.

@@ -5,8 +5,16 @@ use std::fs;
 use tensor::{Choice, Device};
 use train::Result;
 
+/// What computes.
+pub struct Machine {
+    /// `cpu`, the card, or several with commas between them.
+    pub name: String,
+    /// Threads that compute, over all of them.
+    pub threads: usize,
+}
+
 /// Program, compiler, processor and threads.
-pub fn environment(device: &Device, data: Value) -> Value {
+pub fn environment(machine: &Machine, data: Value) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "commit": option_env!("ALEXNET_COMMIT"),
@@ -17,8 +25,8 @@ pub fn environment(device: &Device, data: Value) -> Value {
         "arch": std::env::consts::ARCH,
         "cpu": processor(),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "threads": device.threads(),
-        "device": name(device),
+        "threads": machine.threads,
+        "device": machine.name,
         "command": std::env::args().collect::<Vec<_>>(),
         "data": data,
     })
@@ -30,6 +38,23 @@ pub fn name(device: &Device) -> String {
         Device::Cpu(_) => "cpu".to_string(),
         Device::Cuda(cuda) => cuda.name(),
     }
+}
+
+/// How many of `threads` threads (0: one for each core) each device has: the CPUs share them, and
+/// what is over goes to the first, which has the classifier.
+pub fn share_threads(threads: usize, choices: &[Choice]) -> Vec<usize> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores() } else { threads };
+    let hosts = choices.iter().filter(|choice| !matches!(choice, Choice::Cuda(_))).count();
+    let mut host = 0;
+    let mut share = |choice: &Choice| match choice {
+        Choice::Cuda(_) => 1,
+        Choice::Auto | Choice::Cpu => {
+            host += 1;
+            (threads / hosts + usize::from(host <= threads % hosts)).max(1)
+        }
+    };
+    choices.iter().map(&mut share).collect()
 }
 
 /// Opens the device that the user chose and plans on it: under `auto` on the first card if there is
@@ -72,4 +97,17 @@ pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_share_the_threads() {
+        use Choice::{Cpu, Cuda};
+        assert_eq!(share_threads(5, &[Cpu, Cpu]), [3, 2]);
+        assert_eq!(share_threads(1, &[Cpu, Cpu]), [1, 1]);
+        assert_eq!(share_threads(4, &[Cuda(0), Cpu]), [1, 4]);
+    }
 }

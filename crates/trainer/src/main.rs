@@ -16,6 +16,7 @@
 mod cli;
 mod datasets;
 mod describe;
+mod devices;
 mod doctor;
 mod fault;
 mod features;

@@ -3,6 +3,7 @@
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
+use clap::ValueEnum;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -11,6 +12,9 @@ use toml::{Table, Value};
 use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
+
+/// Micro-shards of a batch under `--parallel data`: as many devices can share it.
+const SHARDS: i64 = 8;
 
 /// Every setting of a run; saved in its folder as `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +26,11 @@ pub struct Settings {
     pub data: String,
     /// Names every random draw.
     pub seed: u64,
-    /// auto, cpu, cuda, cuda:N.
+    /// auto, cpu, cuda, cuda:N; several, with commas between them.
     pub device: String,
+    /// How several devices share the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<Parallel>,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -49,6 +56,16 @@ pub struct Settings {
     pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
+}
+
+/// How several devices share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parallel {
+    /// Each has one of the network's towers, as in the paper
+    Towers,
+    /// Each has the whole network and a part of every batch
+    Data,
 }
 
 /// What a run takes over from another.
@@ -89,6 +106,12 @@ impl Settings {
         let recipe = last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let mut table = defaults(model, find_recipe(&recipe)?);
+        let written = table["recipe"]["batch"].as_integer();
+        if last_text(&layers, &["parallel"]).as_deref() == Some("data") && args.resume.is_none() {
+            let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
+            let defaults = defaults.expect("settings have a recipe");
+            defaults.insert("shards".to_string(), Value::from(SHARDS)); // weaker than what is typed
+        }
         let mut settings = None;
         for layer in layers {
             merge(&mut table, layer.table);
@@ -96,7 +119,10 @@ impl Settings {
             let parsed = Settings::deserialize(Value::Table(table.clone()));
             settings = Some(parsed.map_err(|error| explain(&error.to_string(), &layer.origin))?);
         }
-        let settings = settings.expect("the flags are always a layer");
+        let mut settings: Settings = settings.expect("the flags are always a layer");
+        if args.scale_lr && args.resume.is_none() {
+            settings.recipe.rate *= settings.recipe.batch as f64 / written.unwrap_or(1) as f64;
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -172,6 +198,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         data: "shapes".to_string(),
         seed: 0,
         device: "auto".to_string(),
+        parallel: None,
         threads: 0,
         workers: 0,
         max_steps: None,
@@ -230,11 +257,14 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "base", args.recipe.clone());
     put(&mut recipe, "epochs", args.epochs);
     put(&mut recipe, "batch", args.batch_size.map(whole));
+    put(&mut recipe, "shards", args.micro_shards.map(whole));
     put(&mut recipe, "rate", args.lr);
     put(&mut table, "model", args.model.clone());
     put(&mut table, "data", args.data.clone());
     put(&mut table, "seed", args.seed.map(|n| n as i64));
     put(&mut table, "device", args.machine.device.clone());
+    let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
+    put(&mut table, "parallel", parallel);
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

@@ -2,8 +2,9 @@
 
 use crate::cli::TrainArgs;
 use crate::describe::{find_model, grouped};
+use crate::devices::{self, Devices};
 use crate::fault::{Fault, Result};
-use crate::images::{Images, memory_line};
+use crate::images::Images;
 use crate::progress::{self, Reading, duration, percent};
 use crate::settings::{Inherited, Settings, did_you_mean};
 use crate::{machine, signals};
@@ -21,7 +22,6 @@ use train::recipe::Recipe;
 use train::recipes;
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
-use train::step::Plan;
 
 /// Runs the command; the exit code of a run that was stopped is its signal's.
 ///
@@ -43,8 +43,8 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let stop = Stop::new();
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let choice: Choice = settings.device.parse()?;
-    if let Choice::Cuda(_) = choice {
+    let choices = devices::choices(&settings)?;
+    for &choice in choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_))) {
         Device::open(choice, settings.threads)?; // a card that is not there: before data is read
     }
     let mut observer = progress::observer(args.output.progress);
@@ -56,6 +56,9 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let reopened = args.resume.as_deref().map(|run| reopen(run, &mut say)).transpose()?;
     let reading = Reading::new(args.output.progress);
     let images = open_images(&settings, &spec, &reading)?;
+    let is_resumed = reopened.is_some();
+    let mut say = |text: &str| observer.note(text);
+    let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
     let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
     let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
     checkpoint.map_or(Ok(()), |from| ready.job.check(from, args.lr.is_some()))?;
@@ -80,8 +83,7 @@ pub struct Ready<'a> {
     pub job: Job,
     settings: &'a Settings,
     images: &'a Images,
-    device: Device,
-    plan: Plan,
+    devices: Devices,
 }
 
 /// Where a run is written.
@@ -113,24 +115,19 @@ impl<'a> Ready<'a> {
         }
         let spec = spec.with_classes(classes)?;
         let job = job(settings, spec, images, reading)?;
-        let (device, plan) = machine::open(
-            settings.device.parse()?,
-            settings.threads,
-            |device| job.plan(device.threads()),
-            Plan::check, // before anything is written
-            &mut say,
-        )?;
+        // Before anything is written.
+        let devices = Devices::open(&devices::choices(settings)?, settings, &job, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {
-            let entries = &plan.parameters().entries;
-            let (taken, of) = (init.taken(entries)?.len(), entries.len());
+            let entries = train::team::entries_of(&job.spec)?;
+            let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
         say(&format!("data    {}", images.describe()));
-        say(&format!("device  {}, {} threads", machine::name(&device), device.threads()));
-        say(&format!("memory  {}", memory_line(&plan.memory(), job.recipe.batch)));
-        Ok(Ready { job, settings, images, device, plan })
+        say(&format!("device  {}", devices.describe()));
+        devices.memory(job.recipe.batch).iter().for_each(|line| say(&format!("memory  {line}")));
+        Ok(Ready { job, settings, images, devices })
     }
 
     /// Trains, and says where it left what it learned.
@@ -143,16 +140,18 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, settings, images, device, plan } = self;
+        let Ready { job, settings, images, devices } = self;
         let (Place::New(folder) | Place::Reopened(folder, _)) = &place;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
-        describe_run(folder, settings, &job, machine::environment(&device, images.summary()))?;
+        let environment = machine::environment(&devices.machine(), images.summary());
+        describe_run(folder, settings, &job, environment)?;
+        let open = || devices.team(&job.spec);
         let outcome = match place {
-            Place::New(mut folder) => job.run(plan, device, &mut folder, observer, stop)?,
+            Place::New(mut folder) => job.run_with(open, &mut folder, observer, stop)?,
             Place::Reopened(mut folder, from) => {
                 let from = from.map(|from| *from);
-                job.resume(plan, device, &mut folder, (observer, stop), from)?
+                job.resume_with(open, &mut folder, (observer, stop), from)?
             }
         };
         Ok((outcome, path))

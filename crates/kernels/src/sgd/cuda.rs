@@ -13,7 +13,8 @@ pub(super) fn step(
     w: Slot,
     v: Slot,
 ) -> Result<()> {
-    for (idx, segment) in segments.iter().enumerate() {
+    let segments = segments.iter().enumerate();
+    for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
         let rule = cuda.address(table.part(3 * idx, Shape::from([3])));
         let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
         let [dw, w, v] = cuda.addresses([dw, w, v].map(part));

@@ -99,10 +99,11 @@ fn what_is_written_is_read() {
     let checkpoint = read(&bytes).unwrap();
     assert_eq!(checkpoint.progress, snapshot.progress);
     assert_eq!((&checkpoint.identity, &checkpoint.about), (&form.identity, &form.about));
-    let (value, velocity) = checkpoint.parameter(&form.entries[1]).unwrap();
+    let (value, velocity) =
+        checkpoint.parameter(&form.entries[1].name, form.entries[1].shape).unwrap();
     assert_eq!((value, velocity), (&snapshot.values[16..18], &snapshot.velocities[16..18]));
     let wrong = Parameter { shape: Shape::from([3]), ..form.entries[1].clone() };
-    let error = checkpoint.parameter(&wrong).unwrap_err().to_string();
+    let error = checkpoint.parameter(&wrong.name, wrong.shape).unwrap_err().to_string();
     assert!(error.contains("`fc1.bias` is [2], and the network has [3] there"), "{error}");
 
     // It is a file of weights, too.

@@ -2,22 +2,23 @@
 
 use super::{Job, Outcome};
 use crate::checkpoint::{Checkpoint, Desk, Form, Saver, Store, What};
-use crate::evaluate::{evaluate, next_batch};
+use crate::evaluate::{Examinee, evaluate, next_batch};
 use crate::folder::{Record, RunFolder, Status};
 use crate::look::Look;
 use crate::metrics::Score;
 use crate::observe::{Observer, StepReport, ValidationReport};
 use crate::progress::{Progress, Sums};
-use crate::step::Step;
 use crate::stuck::Stuck;
+use crate::team::Team;
 use crate::{Error, Result, Stop};
 use data::Loader;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A run in progress.
 pub(super) struct Training<'a> {
     job: &'a Job,
-    step: Step,
+    team: Team,
     train: Loader,
     validation: Loader,
     folder: &'a mut RunFolder,
@@ -57,21 +58,22 @@ impl<'a> Training<'a> {
     /// [`Error::Device`].
     pub(super) fn new(
         job: &'a Job,
-        mut step: Step,
+        mut team: Team,
         folder: &'a mut RunFolder,
         (observer, stop): (&'a mut dyn Observer, &'a Stop),
         status: &'a mut Status,
         from: Option<Checkpoint>,
     ) -> Result<Training<'a>> {
         let mut train = job.training_loader();
+        let from = from.map(Arc::new);
         let progress = match &from {
             None => {
-                step.initialize(&job.recipe, job.seed)?;
-                job.init.as_deref().map_or(Ok(()), |init| step.inherit(init))?;
+                team.initialize(&job.recipe, job.seed)?;
+                job.init.as_ref().map_or(Ok(()), |init| team.inherit(init))?;
                 Progress::begin()
             }
             Some(checkpoint) => {
-                step.restore(checkpoint, job.seed)?;
+                team.restore(checkpoint, job.seed)?;
                 let Progress { epoch, batches, .. } = checkpoint.progress;
                 match batches < train.batches_per_epoch() {
                     true => train.start_at(epoch - 1, batches),
@@ -80,21 +82,21 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        step.set_input(&job.mean().values, job.recipe.input.scale)?;
+        team.set_input(&job.mean().values, job.recipe.input.scale)?;
         let saver = Saver::start(Desk {
             store: Store::open(folder.path(), job.checkpoints.keep)?,
             form: Form {
                 about: job.about(),
                 identity: job.identity(),
                 mean: job.mean(),
-                entries: step.network().parameters.entries.clone(),
+                entries: team.entries().to_vec(),
             },
             logs: folder.log().handles()?,
             weights: folder.path().join("weights.safetensors"),
         });
         Ok(Training {
             validation: job.validation_loader(),
-            look: Look::new(step.network()),
+            look: team.look(),
             due: false,
             saved: Instant::now(),
             saved_at: from.map(|from| place(&from.progress)),
@@ -104,7 +106,7 @@ impl<'a> Training<'a> {
             validation_seconds: 0.0,
             bookkeeping: 0.0,
             job,
-            step,
+            team,
             train,
             folder,
             observer,
@@ -165,7 +167,7 @@ impl<'a> Training<'a> {
         let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
         self.status.epoch = epoch;
         let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
-        self.step.set_rates(recipe, &setting)?;
+        self.team.set_rates(recipe, &setting)?;
         self.train.set_color(self.job.color_shift(setting.color));
         let rate = recipe.rate * setting.rate;
         while self.progress.batches < self.train.batches_per_epoch()
@@ -187,14 +189,14 @@ impl<'a> Training<'a> {
     /// One step; false if a stop was asked for while it waited for images.
     fn learn(&mut self) -> Result<bool> {
         let began = Instant::now();
-        let Some(batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
+        let Some(mut batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
             return Ok(false); // training data have no end
         };
         let wait = began.elapsed().as_secs_f64();
         let step = self.progress.step + 1;
         let tally = match Self::looks(step) {
-            true => self.step.train_and_look(&batch, step, &mut self.look)?,
-            false => self.step.train(&batch, step)?,
+            true => self.team.train_and_look(&mut batch, step, &mut self.look)?,
+            false => self.team.train(&mut batch, step)?,
         };
         drop(batch);
         let seconds = began.elapsed().as_secs_f64();
@@ -248,7 +250,7 @@ impl<'a> Training<'a> {
     fn warn_if_stuck(&mut self) -> Result<()> {
         let patience = Stuck::patience(self.steps());
         let loss = self.progress.recent.score().loss;
-        let text = self.progress.stuck.see(loss, self.step.classes(), patience);
+        let text = self.progress.stuck.see(loss, self.team.classes(), patience);
         let Some(text) = text else { return Ok(()) };
         self.observer.note(&format!("WARNING: {text}"));
         self.folder.record(&Record::Warning { step: self.progress.step, text })
@@ -279,7 +281,7 @@ impl<'a> Training<'a> {
     /// ended.
     fn validate(&mut self, due: bool) -> Result<bool> {
         let began = Instant::now();
-        let tally = evaluate(&mut self.step, &mut self.validation, self.stop, self.observer)?;
+        let tally = evaluate(&mut self.team, &mut self.validation, self.stop, self.observer)?;
         let Some(tally) = tally else { return Ok(false) };
         self.validation_seconds = began.elapsed().as_secs_f64();
 
@@ -327,7 +329,7 @@ impl<'a> Training<'a> {
         self.progress.seconds = self.seconds();
         self.progress.logs = self.folder.log().lengths();
         let snapshot = self.saver.free()?.expect("whoever calls has waited");
-        self.step.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
+        self.team.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
         snapshot.progress.clone_from(&self.progress);
         self.saver.send(what);
         self.due = false;

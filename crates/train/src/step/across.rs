@@ -59,3 +59,15 @@ fn across(plan: &Plan, device: &mut Device, phase: Phase, link: &mut Link) -> Re
     let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
     plan.network.forward_across(device, phase, &mut cross)
 }
+
+impl Plan {
+    /// A tower's step without the others: a rehearsal's.
+    pub(super) fn alone_forth_and_back(&self, device: &mut Device) -> tensor::Result<()> {
+        let mut nobody = |_: &mut Device, _| tensor::Result::Ok(());
+        self.preprocess(device)?;
+        self.network.forward_across(device, Phase::Train, &mut nobody)?;
+        self.loss(device)?;
+        self.network.backward_across(device, &mut nobody)?;
+        self.update(device)
+    }
+}

@@ -1,8 +1,10 @@
 //! What a step takes and does, laid out before any memory is taken.
 
+use super::shards::{Layout, Replica};
 use super::{Recorded, Step};
 use crate::Result;
 use crate::recipe::Mean;
+use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Row, Spec};
 use tensor::{DType, Device, Planner, Shape, Slot};
@@ -15,7 +17,10 @@ pub struct Plan {
     pub(super) preprocess: preprocess::Geometry,
     /// Absent in a tower without the classifier.
     pub(super) loss: Option<softmax_loss::Geometry>,
+    /// What of each parameter is updated here.
     segments: Vec<sgd::Segment>,
+    /// Of a replica, or of one device that makes one micro-shard after the other.
+    pub(super) layout: Option<Layout>,
     bytes: usize,
 }
 
@@ -55,8 +60,33 @@ impl Plan {
         spec: &Spec,
         images: usize,
         mode: Mode,
+        input: (Mean, [usize; 2]),
+        threads: usize,
+    ) -> Result<Plan> {
+        Plan::lay_out(spec, images, mode, input, threads, None)
+    }
+
+    /// As [`new`](Self::new), to train on a cut of batches of `batch` images.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_replica(
+        spec: &Spec,
+        batch: usize,
+        cut: Cut,
+        input: (Mean, [usize; 2]),
+        threads: usize,
+    ) -> Result<Plan> {
+        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, threads, Some(cut))
+    }
+
+    fn lay_out(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
         (mean, stored): (Mean, [usize; 2]),
         threads: usize,
+        cut: Option<Cut>,
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
@@ -90,17 +120,32 @@ impl Plan {
         let network = Network::plan(spec, images, mode, &mut planner, threads)?;
         let entries = &network.parameters.entries;
         assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
+        let layout = cut.map(|cut| Layout::plan(&network, cut, &mut planner));
+        let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
+        let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
-            segments: entries
-                .iter()
-                .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
-                .collect(),
+            segments: segments.unwrap_or_else(|| whole().collect()),
+            layout,
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
             loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
             network,
             slots,
         })
+    }
+
+    /// Which micro-shards it is for, if it is for some.
+    pub fn cut(&self) -> Option<Cut> {
+        self.layout.as_ref().map(|layout| layout.cut)
+    }
+
+    /// Floats of the messages that a replica has under way at once.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = usize> {
+        self.layout.iter().flat_map(Layout::messages)
+    }
+
+    pub(super) fn segments(&self) -> &[sgd::Segment] {
+        &self.segments
     }
 
     /// What will be learned.
@@ -123,6 +168,9 @@ impl Plan {
     pub fn check(&self, device: &mut Device) -> Result<()> {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
+            if self.network.is_tower() {
+                return self.alone_forth_and_back(device);
+            }
             if self.network.d_output.is_some() {
                 self.forward(device)?;
                 self.backward(device)?;
@@ -193,7 +241,9 @@ impl Plan {
     pub fn open(self, mut device: Device) -> Result<Step> {
         device.reserve(self.bytes)?;
         let scaled_tints = vec![0.0; self.slots.tints.len()];
+        let replica = self.layout.as_ref().map(|layout| Replica::new(&self, layout));
         Ok(Step {
+            replica,
             plan: self,
             device,
             recorded: Recorded::default(),

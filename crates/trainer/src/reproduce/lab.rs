@@ -163,6 +163,7 @@ impl<'a> Lab<'a> {
             data: data.clone().unwrap_or_else(|| "shapes".to_string()),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            parallel: None,
             threads: self.machine.threads.unwrap_or(0),
             workers: self.machine.workers.unwrap_or(0),
             max_steps: self.data.is_none().then_some(REHEARSED_STEPS),

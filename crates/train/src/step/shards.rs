@@ -1,0 +1,220 @@
+//! A step over micro-shards: their gradients added up in a tree, on one device or among several.
+
+mod layout;
+mod reduce;
+
+pub(super) use layout::Layout;
+
+use super::{Plan, Step};
+use crate::Result;
+use crate::look::Look;
+use crate::metrics::Tally;
+use comm::{Comm, Handle};
+use data::{Batch, IGNORED};
+use std::ops::Range;
+use tensor::{Device, Slot};
+
+/// What a replica keeps on the host.
+#[derive(Debug)]
+pub(super) struct Replica {
+    /// To the others, if there are any.
+    comm: Option<Box<dyn Comm>>,
+    /// Partial sums that wait for their sibling: their places among the plan's, the oldest first.
+    waiting: Vec<usize>,
+    free: Vec<usize>,
+    /// Exchanges of gradients under way, a pair a bucket.
+    started: Vec<Option<[Handle; 2]>>,
+    /// `[loss, top-1, top-5, images]` of all shards; those of this rank stand where they belong.
+    tallies: Vec<f32>,
+    /// The probabilities of the last tested images.
+    tested: Vec<f32>,
+    /// Room for the gradient of the scores.
+    scores: Vec<f32>,
+}
+
+impl Replica {
+    pub(super) fn new(plan: &Plan, layout: &Layout) -> Replica {
+        let scores = plan.preprocess.images * plan.loss.map_or(0, |loss| loss.classes);
+        Replica {
+            comm: None,
+            waiting: Vec::with_capacity(layout.partials.len()),
+            free: (0..layout.partials.len()).collect(),
+            started: layout.buckets.iter().map(|_| None).collect(),
+            tallies: vec![0.0; 4 * layout.cut.shards],
+            tested: vec![0.0; scores * layout.cut.own().len()],
+            scores: vec![0.0; scores],
+        }
+    }
+}
+
+impl Step {
+    /// Makes this one of several replicas.
+    pub(crate) fn set_comm(&mut self, comm: Box<dyn Comm>) {
+        self.replica.as_mut().expect("planned as a replica").comm = Some(comm);
+    }
+
+    /// Whether this is one of several that share every batch.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// The micro-shards of this device and where their rows begin in a batch: one that holds no
+    /// others' rows begins with them.
+    fn own_rows(&self, batch: &Batch) -> (Range<usize>, usize) {
+        let layout = self.plan.layout.as_ref().expect("planned in shards");
+        let (own, rows) = (layout.cut.own(), self.plan.preprocess.images);
+        let is_part = batch.labels.len() == rows * own.len();
+        let first = if is_part { 0 } else { rows * own.start };
+        (own, first)
+    }
+
+    /// [`train`](Self::train) in shards.
+    pub(super) fn learn_in_shards(
+        &mut self,
+        batch: &Batch,
+        step: u64,
+        mut look: Option<&mut Look>,
+    ) -> Result<Tally> {
+        let (own, first) = self.own_rows(batch);
+        let rows = self.plan.preprocess.images;
+        let shards = self.layout().cut.shards as u64;
+        let all = first..first + rows * own.len();
+        let counted = batch.labels[all].iter().filter(|&&label| label != IGNORED).count();
+        let counted = self.sum_over_ranks(counted as f32)?;
+        for (number, shard) in own.clone().enumerate() {
+            self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
+            // Every shard has masks of its own.
+            let moment = step * shards + shard as u64;
+            let clock = [self.seed as u32, (self.seed >> 32) as u32, moment as u32];
+            self.device.upload(self.plan.network.clock, &clock)?;
+            self.forward()?;
+            let tally = self.keep_tally(shard)?;
+            if !tally.loss.is_finite() {
+                return Err(self.diverged(step, tally));
+            }
+            if let Some(look) = look.as_deref_mut().filter(|_| number == 0) {
+                look.after_forward(&self.device, &self.plan.network)?;
+            }
+            self.weigh(tally.images / f64::from(counted.max(1.0)))?;
+            match number + 1 == own.len() {
+                false => self.backward_of_shard(number)?,
+                true => self.backward_of_last_shard()?,
+            }
+        }
+        self.finish_reducing()?;
+        self.plan.update(&mut self.device)?;
+        self.share_out(self.plan.network.parameters.values)?;
+        if let Some(look) = look {
+            look.after_update(&self.device, &self.plan.network, self.plan.segments())?;
+            self.sum_norms(look)?;
+        }
+        self.tally_of_all()
+    }
+
+    /// [`test`](Self::test) in shards.
+    pub(super) fn test_in_shards(&mut self, batch: &Batch) -> Result<Tally> {
+        let (own, first) = self.own_rows(batch);
+        let rows = self.plan.preprocess.images;
+        for (number, shard) in own.enumerate() {
+            self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
+            self.test_forward()?;
+            self.keep_tally(shard)?;
+            let Step { plan, device, replica, .. } = self;
+            let tested = &mut replica.as_mut().expect("planned in shards").tested;
+            let room = plan.slots.probabilities.len();
+            let to = &mut tested[number * room..(number + 1) * room];
+            device.download_into(plan.slots.probabilities, to)?;
+        }
+        self.tally_of_all()
+    }
+
+    /// The probabilities of this rank's rows.
+    pub(super) fn tested(&self) -> Option<&[f32]> {
+        self.replica.as_ref().map(|replica| &replica.tested[..])
+    }
+
+    fn layout(&self) -> &Layout {
+        self.plan.layout.as_ref().expect("planned in shards")
+    }
+
+    /// Notes a shard's tally.
+    fn keep_tally(&mut self, shard: usize) -> Result<Tally> {
+        let mut sums = [0.0; 4];
+        self.device.download_into(self.plan.slots.tally, &mut sums)?;
+        let replica = self.replica.as_mut().expect("planned in shards");
+        replica.tallies[4 * shard..4 * shard + 4].copy_from_slice(&sums);
+        Ok(Tally::from_kernel(sums))
+    }
+
+    /// The batch's tally: all shards' in their order, whoever made them.
+    fn tally_of_all(&mut self) -> Result<Tally> {
+        let Step { plan, device, replica, .. } = self;
+        let layout = plan.layout.as_ref().expect("planned in shards");
+        let replica = replica.as_mut().expect("planned in shards");
+        if let Some(comm) = &mut replica.comm {
+            let own = layout.cut.own();
+            device.upload(layout.own_tally, &replica.tallies[4 * own.start..4 * own.end])?;
+            let gather = comm.all_gather(device, layout.own_tally, layout.tallies)?;
+            comm.wait(device, gather)?;
+            device.download_into(layout.tallies, &mut replica.tallies)?;
+        }
+        let mut total = Tally::default();
+        let (shards, _) = replica.tallies.as_chunks::<4>();
+        shards.iter().for_each(|&sums| total.add(Tally::from_kernel(sums)));
+        Ok(total)
+    }
+
+    /// The gradient of the scores is that of the shard's mean loss: its part of the batch's.
+    fn weigh(&mut self, share: f64) -> Result<()> {
+        if share == 1.0 {
+            return Ok(());
+        }
+        let d_output = self.plan.network.d_output.expect("a network planned for training");
+        let scores = &mut self.replica.as_mut().expect("planned in shards").scores;
+        self.device.download_into(d_output, scores)?;
+        scores.iter_mut().for_each(|score| *score *= share as f32);
+        Ok(self.device.upload(d_output, scores)?)
+    }
+
+    fn sum_over_ranks(&mut self, value: f32) -> Result<f32> {
+        let Step { plan, device, replica, .. } = self;
+        let slot = plan.layout.as_ref().expect("planned in shards").counted;
+        let Some(comm) = replica.as_mut().and_then(|replica| replica.comm.as_mut()) else {
+            return Ok(value);
+        };
+        device.upload(slot, &[value])?;
+        all_reduce(&mut **comm, device, slot)?;
+        let mut sum = [0.0];
+        device.download_into(slot, &mut sum)?;
+        Ok(sum[0])
+    }
+
+    /// A rank saw the gradients and velocities of its own share.
+    fn sum_norms(&mut self, look: &mut Look) -> Result<()> {
+        let Step { plan, device, replica, .. } = self;
+        let slot = plan.layout.as_ref().expect("planned in shards").norms;
+        let Some(comm) = replica.as_mut().and_then(|replica| replica.comm.as_mut()) else {
+            return Ok(());
+        };
+        let squares = look.layers.iter().flat_map(|layer| {
+            let update = layer.update_ratio * layer.weight_norm;
+            [layer.gradient_norm, update].map(|norm| (norm * norm) as f32)
+        });
+        let squares: Vec<f32> = squares.collect(); // once in a hundred steps
+        device.upload(slot, &squares)?;
+        all_reduce(&mut **comm, device, slot)?;
+        let sums = device.download::<f32>(slot)?;
+        let (sums, _) = sums.as_chunks::<2>();
+        for (layer, sums) in look.layers.iter_mut().zip(sums) {
+            let [gradient, update] = sums.map(|sum| f64::from(sum).sqrt());
+            layer.gradient_norm = gradient;
+            layer.update_ratio = update / layer.weight_norm.max(f64::MIN_POSITIVE);
+        }
+        Ok(())
+    }
+}
+
+fn all_reduce(comm: &mut dyn Comm, device: &mut Device, x: Slot) -> Result<()> {
+    let sum = comm.all_reduce(device, x)?;
+    Ok(comm.wait(device, sum)?)
+}

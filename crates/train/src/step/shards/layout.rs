@@ -1,0 +1,121 @@
+//! What a replica needs beside its network.
+
+use crate::replicas::Cut;
+use kernels::sgd::Segment;
+use layers::Network;
+use std::ops::Range;
+use tensor::{DType, Planner, Shape, Slot};
+
+/// Slots, and who updates what.
+#[derive(Debug)]
+pub(in crate::step) struct Layout {
+    pub(in crate::step) cut: Cut,
+    /// Partial sums of gradients, one a level of the tree below this rank.
+    pub(super) partials: Vec<Slot>,
+    /// Gradients of other ranks.
+    pub(super) received: Slot,
+    /// From the last layers to the first, as their gradients are ready.
+    pub(super) buckets: Vec<Bucket>,
+    pub(super) own_tally: Slot,
+    pub(super) tallies: Slot,
+    pub(super) counted: Slot,
+    /// For each layer: the squared norms of its gradient and of its update.
+    pub(super) norms: Slot,
+}
+
+/// Parameters whose gradients travel together.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// It is ready once this row has gone backward.
+    pub(super) row: usize,
+    /// What of the blocks this rank has the sum of: all of the bucket, then after each round a half
+    /// of what it had. The last is its share.
+    pub(super) runs: Vec<Range<usize>>,
+    /// Where in `received` what comes of it is put.
+    pub(super) received_at: usize,
+}
+
+/// Floats of a bucket, if there are as many.
+const BUCKET: usize = 1 << 20;
+
+/// Shares start on a cache line.
+const LINE: usize = Planner::ALIGN / 4;
+
+impl Layout {
+    /// Claims what a replica of `network` needs.
+    pub(in crate::step) fn plan(network: &Network, cut: Cut, planner: &mut Planner) -> Layout {
+        let block = network.parameters.values.len();
+        let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
+        let levels = (cut.own().len()).ilog2() as usize;
+        let partials = (0..levels).map(|_| floats(block)).collect();
+        let mut buckets = buckets(network, cut);
+        let mut received = 0;
+        for bucket in &mut buckets {
+            bucket.received_at = received;
+            received += bucket.most_received();
+        }
+        let layers = network.parameters.entries.len() / 2;
+        Layout {
+            cut,
+            partials,
+            received: floats(received),
+            buckets,
+            own_tally: floats(4 * cut.own().len()),
+            tallies: floats(4 * cut.shards),
+            counted: floats(1),
+            norms: floats(2 * layers),
+        }
+    }
+
+    /// Floats of the messages that are under way at once.
+    pub(in crate::step) fn messages(&self) -> impl Iterator<Item = usize> {
+        self.buckets.iter().map(Bucket::most_received)
+    }
+
+    /// What of each parameter this rank updates.
+    pub(in crate::step) fn segments(&self, network: &Network) -> Vec<Segment> {
+        let segment = |entry: &layers::Parameter| {
+            let all = entry.start..entry.start + entry.len();
+            let bucket = self.buckets.iter().find(|bucket| bucket.runs[0].contains(&all.start));
+            let own = bucket.and_then(|bucket| bucket.runs.last()).cloned().unwrap_or(0..0);
+            let start = own.start.clamp(all.start, all.end);
+            Segment { start, len: own.end.clamp(start, all.end) - start }
+        };
+        network.parameters.entries.iter().map(segment).collect()
+    }
+}
+
+impl Bucket {
+    /// Floats that come in one message at most.
+    pub(super) fn most_received(&self) -> usize {
+        self.runs.windows(2).map(|runs| runs[1].len()).max().unwrap_or(0)
+    }
+}
+
+/// Runs of whole layers, from the last to the first.
+fn buckets(network: &Network, cut: Cut) -> Vec<Bucket> {
+    let entries = &network.parameters.entries;
+    let mut buckets = Vec::new();
+    let mut end = network.parameters.values.len();
+    for (row, planned) in network.rows().iter().enumerate().rev() {
+        let Some(first) = entries.iter().find(|entry| entry.layer() == planned.name()) else {
+            continue;
+        };
+        if end - first.start < BUCKET && first.start > 0 {
+            continue;
+        }
+        let mut runs = Vec::with_capacity(1 + cut.rounds());
+        runs.push(first.start..end);
+        for round in 0..cut.rounds() {
+            let run = runs[round].clone();
+            let middle = run.start + run.len() / LINE / 2 * LINE;
+            runs.push(match cut.partner(round) > cut.rank {
+                true => run.start..middle,
+                false => middle..run.end,
+            });
+        }
+        buckets.push(Bucket { row, runs, received_at: 0 });
+        end = first.start;
+    }
+    buckets
+}

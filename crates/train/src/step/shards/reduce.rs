@@ -1,0 +1,187 @@
+//! Gradients, from shards to their sum.
+
+use super::super::{Plan, Step};
+use super::{Layout, Replica};
+use crate::Result;
+use kernels::columns::{self, Geometry, Place};
+use std::ops::Range;
+use tensor::{Device, Shape, Slot};
+
+impl Step {
+    /// Backward through a shard that is not the last, number `number` of this rank's: its gradient
+    /// joins those that wait for it, as a carry does in a sum of binary numbers.
+    pub(super) fn backward_of_shard(&mut self, number: usize) -> Result<()> {
+        let Step { plan, device, recorded, replica, .. } = self;
+        device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
+        let (layout, replica) = parts(plan, replica);
+        let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let mut sum = match number.trailing_ones() {
+            0 => {
+                let place = replica.free.pop().expect("a place a level");
+                each_run(gradients.len(), |geometry, run| {
+                    let [x, y] = [gradients, layout.partials[place]].map(|slot| run.of(slot));
+                    columns::copy(device, geometry, x, y)
+                })?;
+                place
+            }
+            _ => {
+                let place = replica.waiting.pop().expect("a sibling");
+                add(device, gradients, layout.partials[place])?;
+                place
+            }
+        };
+        for _ in 1..number.trailing_ones() {
+            let other = replica.waiting.pop().expect("a sibling");
+            add(device, layout.partials[sum], layout.partials[other])?;
+            replica.free.push(sum);
+            sum = other;
+        }
+        replica.waiting.push(sum);
+        Ok(())
+    }
+
+    /// Backward through the last shard: as soon as a bucket's gradients are there, those that wait
+    /// are added and the sum sets out for the other ranks.
+    pub(super) fn backward_of_last_shard(&mut self) -> Result<()> {
+        let Step { plan, device, replica, .. } = self;
+        let (layout, replica) = parts(plan, replica);
+        let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let mut ready = 0;
+        for (idx, row) in plan.network.rows().iter().enumerate().rev() {
+            row.backward(device)?;
+            while let Some(bucket) = layout.buckets.get(ready).filter(|bucket| bucket.row == idx) {
+                let run = bucket.runs[0].clone();
+                for &place in replica.waiting.iter().rev() {
+                    let [x, y] = [layout.partials[place], gradients].map(|s| part(s, run.clone()));
+                    add(device, x, y)?;
+                }
+                start(layout, replica, device, gradients, (ready, 0))?;
+                ready += 1;
+            }
+        }
+        replica.free.append(&mut replica.waiting);
+        Ok(())
+    }
+
+    /// Ranks go on pairwise, until each has the sum of its share.
+    pub(super) fn finish_reducing(&mut self) -> Result<()> {
+        let Step { plan, device, replica, .. } = self;
+        let (layout, replica) = parts(plan, replica);
+        let gradients = plan.network.parameters.gradients.expect("planned to train");
+        for round in 0..layout.cut.rounds() {
+            for number in 0..layout.buckets.len() {
+                if round > 0 {
+                    start(layout, replica, device, gradients, (number, round))?;
+                }
+            }
+            for (number, bucket) in layout.buckets.iter().enumerate() {
+                let comm = replica.comm.as_mut().expect("a world of several ranks has one");
+                for handle in replica.started[number].take().into_iter().flatten() {
+                    comm.wait(device, handle)?;
+                }
+                let kept = bucket.runs[round + 1].clone();
+                let came =
+                    part(layout.received, bucket.received_at..bucket.received_at + kept.len());
+                add(device, came, part(gradients, kept))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every rank's share of a block goes to all others, the way back.
+    pub(super) fn share_out(&mut self, block: Slot) -> Result<()> {
+        let Step { plan, device, replica, .. } = self;
+        let (layout, replica) = parts(plan, replica);
+        for round in (0..layout.cut.rounds()).rev() {
+            let comm = replica.comm.as_mut().expect("a world of several ranks has one");
+            let partner = layout.cut.partner(round);
+            for (number, bucket) in layout.buckets.iter().enumerate() {
+                let (own, theirs) = (bucket.runs[round + 1].clone(), bucket.given(round));
+                let send = comm.send(device, part(block, own), partner)?;
+                let receive = comm.recv(device, part(block, theirs), partner)?;
+                replica.started[number] = Some([send, receive]);
+            }
+            for handle in replica.started.iter_mut().filter_map(Option::take).flatten() {
+                comm.wait(device, handle)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In a world of several ranks each has the velocities of its share: now all have all.
+    pub(in crate::step) fn share_out_velocities(&mut self) -> Result<()> {
+        let velocities = self.plan.network.parameters.velocities;
+        match (&self.replica, velocities) {
+            (Some(_), Some(velocities)) => self.share_out(velocities),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl super::layout::Bucket {
+    /// The half that is given away in a round.
+    fn given(&self, round: usize) -> Range<usize> {
+        let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
+        match kept.start == before.start {
+            true => kept.end..before.end,
+            false => before.start..kept.start,
+        }
+    }
+}
+
+fn parts<'a>(plan: &'a Plan, replica: &'a mut Option<Replica>) -> (&'a Layout, &'a mut Replica) {
+    let layout = plan.layout.as_ref().expect("planned in shards");
+    (layout, replica.as_mut().expect("planned in shards"))
+}
+
+/// Sends the half of a bucket that is not kept in a round, and receives the other rank's of the one
+/// that is.
+fn start(
+    layout: &Layout,
+    replica: &mut Replica,
+    device: &mut Device,
+    gradients: Slot,
+    (number, round): (usize, usize),
+) -> Result<()> {
+    let (Some(comm), true) = (&mut replica.comm, round < layout.cut.rounds()) else {
+        return Ok(());
+    };
+    let (bucket, partner) = (&layout.buckets[number], layout.cut.partner(round));
+    let place = bucket.received_at..bucket.received_at + bucket.runs[round + 1].len();
+    let send = comm.send(device, part(gradients, bucket.given(round)), partner)?;
+    let receive = comm.recv(device, part(layout.received, place), partner)?;
+    replica.started[number] = Some([send, receive]);
+    Ok(())
+}
+
+fn part(slot: Slot, range: Range<usize>) -> Slot {
+    slot.part(range.start, Shape::from([range.len()]))
+}
+
+/// `y += x`.
+fn add(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
+    each_run(x.len(), |geometry, run| columns::add(device, geometry, run.of(x), run.of(y)))
+}
+
+/// Where a run of rows starts, and how many floats it has.
+struct Run(usize, usize);
+
+impl Run {
+    fn of(&self, slot: Slot) -> Slot {
+        slot.part(self.0, Shape::from([self.1]))
+    }
+}
+
+/// A vector as rows that many threads share, and a last, shorter one.
+fn each_run(len: usize, mut work: impl FnMut(&Geometry, Run) -> tensor::Result<()>) -> Result<()> {
+    const WIDTH: usize = 4096;
+    let whole = len / WIDTH * WIDTH;
+    for (start, width, rows) in [(0, WIDTH, whole / WIDTH), (whole, len - whole, 1)] {
+        if width * rows > 0 {
+            let place = Place { width, first: 0 };
+            let geometry = Geometry { rows, count: width, x: place, y: place };
+            work(&geometry, Run(start, width * rows))?;
+        }
+    }
+    Ok(())
+}

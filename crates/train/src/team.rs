@@ -1,0 +1,252 @@
+//! Who does a step's work: one device, or several of this process, each on its own thread.
+//!
+//! A [`Team`] takes the commands that a [`Step`] takes. One device carries them out where it is
+//! asked, at no cost. Several pass each command on to their threads, which talk to each other as
+//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer.
+//! Weights go in and out as the whole network's, so that neither a checkpoint nor the loop knows
+//! how many devices there were.
+
+mod crew;
+mod member;
+#[cfg(test)]
+mod tests;
+
+use crate::checkpoint::Checkpoint;
+use crate::evaluate::Examinee;
+use crate::init::Init;
+use crate::look::Look;
+use crate::metrics::Tally;
+use crate::recipe::Recipe;
+use crate::schedule::Setting;
+use crate::step::Step;
+use crate::{Error, Result};
+pub use crew::Crew;
+use data::Batch;
+use layers::{Parameter, Spec};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tensor::Planner;
+
+/// One device or several, ready to learn or to be tested.
+#[derive(Debug)]
+pub enum Team {
+    /// One: nothing is passed on.
+    Alone(Box<Step>),
+    /// Several.
+    Crew(Crew),
+}
+
+impl From<Step> for Team {
+    fn from(step: Step) -> Team {
+        Team::Alone(Box::new(step))
+    }
+}
+
+impl Team {
+    /// The towers of `whole`, each on a thread of its own from now on. One that does not answer
+    /// for `patience` is lost, and the run with it.
+    ///
+    /// # Errors
+    /// [`Error::Network`](crate::Error::Network) if `whole` is no network.
+    pub fn of_towers(whole: &Spec, towers: Vec<Step>, patience: Duration) -> Result<Team> {
+        Ok(Team::Crew(Crew::start(entries_of(whole)?, towers, patience)))
+    }
+
+    /// Replicas, each on a thread of its own from now on; else as [`of_towers`](Self::of_towers).
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn of_replicas(replicas: Vec<Step>, patience: Duration) -> Team {
+        let entries = replicas[0].network().parameters.entries.clone();
+        Team::Crew(Crew::start(entries, replicas, patience))
+    }
+
+    /// Runs `work` where the threads of a single device are; several have theirs.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Team) -> T + Send) -> T {
+        match self {
+            Team::Alone(step) => step.enter(|step| work(step.into())),
+            Team::Crew(_) => work(self),
+        }
+    }
+
+    /// As [`Step::initialize`].
+    ///
+    /// # Errors
+    /// As there, here and below; and [`Error::Comm`](crate::Error::Comm) if a member of a crew
+    /// failed, panicked or is silent. Of several errors, the one that made the others.
+    pub fn initialize(&mut self, recipe: &Recipe, seed: u64) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.initialize(recipe, seed),
+            Team::Crew(crew) => {
+                let recipe = recipe.clone();
+                crew.each(move |member| member.step.initialize(&recipe, seed))
+            }
+        }
+    }
+
+    /// As [`Step::inherit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inherit(&mut self, init: &Arc<Init>) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.inherit(init),
+            Team::Crew(crew) => {
+                let (init, whole) = (Arc::clone(init), crew.entries().to_vec());
+                crew.each(move |member| member.step.inherit_share(&init, &whole))
+            }
+        }
+    }
+
+    /// Takes parameters and velocities as a checkpoint has them.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if they are not this network's; [`Error::Device`].
+    pub(crate) fn restore(&mut self, checkpoint: &Arc<Checkpoint>, seed: u64) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.restore(checkpoint, seed),
+            Team::Crew(crew) => {
+                let checkpoint = Arc::clone(checkpoint);
+                crew.each(move |member| member.step.restore(&checkpoint, seed))
+            }
+        }
+    }
+
+    /// Copies all parameters and velocities, each as one block, laid out as
+    /// [`entries`](Self::entries) say.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device).
+    pub(crate) fn snapshot(&mut self, values: &mut Vec<f32>, v: &mut Vec<f32>) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.snapshot(values, v),
+            Team::Crew(crew) => crew.snapshot(values, v),
+        }
+    }
+
+    /// As [`Step::set_input`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.set_input(mean, scale),
+            Team::Crew(crew) => {
+                let mean = mean.to_vec();
+                crew.each(move |member| member.step.set_input(&mean, scale))
+            }
+        }
+    }
+
+    /// As [`Step::set_rates`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
+        match self {
+            Team::Alone(step) => step.set_rates(recipe, setting),
+            Team::Crew(crew) => {
+                let entries = crew.entries().iter();
+                let row = |entry: &Parameter| recipe.table_row(&entry.name, setting);
+                let rows: HashMap<String, _> =
+                    entries.map(|entry| (entry.name.clone(), row(entry))).collect();
+                crew.each(move |member| member.step.set_table(|name| rows[name]))
+            }
+        }
+    }
+
+    /// As [`Step::train`]. The batch is as it was when this returns.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train(&mut self, batch: &mut Batch, step: u64) -> Result<Tally> {
+        match self {
+            Team::Alone(alone) => alone.train(batch, step),
+            Team::Crew(crew) => crew.train(batch, step),
+        }
+    }
+
+    /// As [`Step::train_and_look`]. Norms over several devices are summed device by device: their
+    /// last digits are not one device's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train_and_look(
+        &mut self,
+        batch: &mut Batch,
+        step: u64,
+        look: &mut Look,
+    ) -> Result<Tally> {
+        match self {
+            Team::Alone(alone) => alone.train_and_look(batch, step, look),
+            Team::Crew(crew) => crew.train_and_look(batch, step, look),
+        }
+    }
+
+    /// A look at the whole network.
+    pub fn look(&self) -> Look {
+        match self {
+            Team::Alone(step) => Look::new(step.network()),
+            Team::Crew(crew) => Look::of_layers(crew.entries()),
+        }
+    }
+
+    /// The whole network's parameters, and where each is in a snapshot.
+    pub fn entries(&self) -> &[Parameter] {
+        match self {
+            Team::Alone(step) => &step.network().parameters.entries,
+            Team::Crew(crew) => crew.entries(),
+        }
+    }
+}
+
+impl Examinee for Team {
+    fn images(&self) -> usize {
+        match self {
+            Team::Alone(step) => step.images(),
+            Team::Crew(crew) => crew.images(),
+        }
+    }
+
+    fn classes(&self) -> usize {
+        match self {
+            Team::Alone(step) => step.classes(),
+            Team::Crew(crew) => crew.classes(),
+        }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
+        match self {
+            Team::Alone(step) => Step::test(step, batch),
+            Team::Crew(crew) => crew.test(batch),
+        }
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
+        match self {
+            Team::Alone(step) => Step::probabilities(step, into),
+            Team::Crew(crew) => crew.probabilities(into),
+        }
+    }
+}
+
+/// A network's parameters, laid out as in a snapshot of it.
+///
+/// # Errors
+/// [`Error::Network`] if it is no network.
+pub fn entries_of(spec: &Spec) -> Result<Vec<Parameter>> {
+    let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
+    let network = layers::Network::plan(spec, 1, layers::Mode::Infer, &mut planner, 1)?;
+    Ok(network.parameters.entries)
+}
+
+/// Of two errors of one run, the one that made the other: a device that fails makes the others say
+/// that it is gone.
+pub(crate) fn cause(first: Option<Error>, other: Error) -> Error {
+    match (first, other) {
+        (Some(Error::Comm(_)), other) if !matches!(other, Error::Comm(_)) => other,
+        (Some(first), _) => first,
+        (None, other) => other,
+    }
+}

@@ -1,0 +1,225 @@
+//! A run on several devices, in towers or with a part of every batch each, is the run on one: its
+//! losses, its checkpoints, its weights.
+
+use data::{Shapes, Statistics};
+use layers::{Lrn, Row, Spec, towers, window};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tensor::Device;
+use train::checkpoint::{self, Policy};
+use train::folder::RunFolder;
+use train::observe::{Observer, StepReport};
+use train::recipe::{Augment, Init, Layer, Recipe};
+use train::run::{Job, Outcome};
+use train::schedule::Schedule;
+use train::team::Team;
+use train::{Result, Stop, recipes};
+
+const STEPS: u64 = 50;
+
+/// What a run computes on.
+#[derive(Clone, Copy)]
+enum On {
+    OneDevice,
+    Towers,
+    Replicas(usize),
+}
+
+/// 13 batches an epoch, the last of them short; dropout, and everything drawn.
+fn job(shards: usize) -> Job {
+    let images = Arc::new(Shapes::train(Shapes::SEED, 18, 100));
+    let augment = Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE };
+    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
+    let recipe = Recipe {
+        batch: 8,
+        shards,
+        epochs: 1000,
+        rate: 1e-5,
+        augment,
+        layers: [("*".to_string(), scaled)].into(),
+        schedule: Schedule::Plateau { factor: 0.5, drops: 9, patience: 1, threshold: 0.05 },
+        ..recipes::paper()
+    };
+    let spec = Spec::image("two-towers", 16, 16, 3)
+        .conv("conv1", 32, window(5).pad(2).stride(2))
+        .relu()
+        .lrn_with(Lrn { towers: 2, ..Lrn::default() })
+        .conv("conv2", 32, window(3).pad(1).groups(2))
+        .relu()
+        .conv("conv3", 24, window(3).pad(1))
+        .relu()
+        .pool(window(2).stride(2))
+        .linear("fc4", 24)
+        .relu()
+        .dropout(0.5)
+        .linear("fc5", 10);
+    Job {
+        spec: towers::on_one_device(&spec, 2).unwrap(),
+        recipe,
+        seed: 11,
+        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
+        train: images,
+        validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
+        workers: 1,
+        init: None,
+        max_steps: Some(STEPS),
+        validate_every: 1,
+        checkpoints: Policy::default(),
+    }
+}
+
+fn team(job: &Job, on: On) -> Result<Team> {
+    match on {
+        On::OneDevice => Ok(job.plan(1)?.open(Device::cpu(1))?.into()),
+        On::Replicas(world) => {
+            let plan = |rank| job.plan_replica((rank, world), 1 + rank % 2);
+            let plans = (0..world).map(plan).collect::<Result<_>>()?;
+            let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
+            let patience = Duration::from_secs(20);
+            Ok(Team::of_replicas(train::replicas::open(plans, devices, patience)?, patience))
+        }
+        On::Towers => {
+            let towers = towers::split(&job.spec, 2).unwrap();
+            let plans = job.plan_towers(&towers, &[1, 2])?;
+            let devices = vec![Device::cpu(1), Device::cpu(2)];
+            let patience = Duration::from_secs(20);
+            let steps = train::towers::open(towers, plans, devices, patience)?;
+            Team::of_towers(&job.spec, steps, patience)
+        }
+    }
+}
+
+/// A run's folder that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("alexnet-team-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Asks for a stop after some step.
+struct StopsAfter(u64, Stop);
+
+impl Observer for StopsAfter {
+    fn step(&mut self, report: &StepReport) {
+        if report.step == self.0 {
+            self.1.request(15);
+        }
+    }
+}
+
+/// Begins a run, or goes on with it, until some step.
+fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
+    let stop = Stop::new();
+    let mut observer = StopsAfter(until, stop.clone());
+    let open = || team(job, on);
+    if !path.exists() {
+        let mut folder = RunFolder::create(path).unwrap();
+        return job.run_with(open, &mut folder, &mut observer, &stop).unwrap();
+    }
+    let mut folder = RunFolder::open(path).unwrap();
+    let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
+    from.iter().for_each(|from| job.check(from, false).unwrap());
+    job.resume_with(open, &mut folder, (&mut observer, &stop), from).unwrap()
+}
+
+/// What was learned, and every loss on the way.
+fn bits(run: &Path) -> (Vec<u8>, Vec<Value>) {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut lines: Vec<Value> = lines.filter(|line| line["kind"] != "layers").collect();
+    for line in &mut lines {
+        let entries = line.as_object_mut().unwrap();
+        ["images_per_s", "data_wait", "seconds"].iter().for_each(|name| _ = entries.remove(*name));
+    }
+    (fs::read(run.join("weights.safetensors")).unwrap(), lines)
+}
+
+fn losses(lines: &[Value]) -> Vec<f64> {
+    let steps = lines.iter().filter(|line| line["kind"] == "train");
+    steps.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+#[test]
+fn towers_train_and_go_on_to_the_bits_of_one_device() {
+    let whole = Scratch::new("whole");
+    let job = job(1);
+    go(&job, &whole.0, On::OneDevice, STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    let validations = expected.1.iter().filter(|line| line["kind"] == "validation").count();
+    assert!(validations >= 3, "{validations}");
+
+    use On::{OneDevice, Towers};
+    let ways =
+        [("towers", [Towers; 2]), ("there", [OneDevice, Towers]), ("back", [Towers, OneDevice])];
+    for (name, [first, then]) in ways {
+        let run = Scratch::new(name);
+        assert_eq!(go(&job, &run.0, first, 17).steps, 17);
+        assert_eq!(go(&job, &run.0, then, STEPS).resumed_at, 17);
+        assert!(bits(&run.0) == expected, "{name}");
+    }
+}
+
+#[test]
+fn one_two_and_four_replicas_come_to_the_same_bits() {
+    let (whole, job) = (Scratch::new("shards"), job(4));
+    go(&job, &whole.0, On::OneDevice, STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    for world in [2, 4] {
+        let run = Scratch::new("replicas");
+        go(&job, &run.0, On::Replicas(world), STEPS);
+        assert!(bits(&run.0) == expected, "{world} replicas");
+    }
+    // On four, on one, on two.
+    let run = Scratch::new("more-or-fewer");
+    go(&job, &run.0, On::Replicas(4), 11);
+    go(&job, &run.0, On::OneDevice, 30);
+    assert_eq!(go(&job, &run.0, On::Replicas(2), STEPS).resumed_at, 30);
+    assert!(bits(&run.0) == expected);
+}
+
+/// Where nothing is drawn batch by batch, shards differ from the whole in the sums' order alone.
+#[test]
+fn shards_learn_what_the_whole_batch_does() {
+    let losses = [1, 2, 8].map(|shards| {
+        let mut job = Job { max_steps: Some(20), ..job(shards) };
+        job.spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
+        let run = Scratch::new("sums");
+        go(&job, &run.0, On::OneDevice, 20);
+        losses(&bits(&run.0).1)
+    });
+    for (step, whole) in losses[0].iter().enumerate() {
+        for cut in [losses[1][step], losses[2][step]] {
+            assert!((cut - whole).abs() < 1e-4 * whole, "step {step}: {whole}, cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused() {
+    let told = |shards, world| match job(shards).plan_replica((0, world), 1) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{shards} shards among {world}"),
+    };
+    assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
+    assert!(told(16, 2).contains("--batch-size 16"));
+    let towers = towers::split(&job(1).spec, 2).unwrap();
+    let error = job(2).plan_towers(&towers, &[1, 1]).unwrap_err().to_string();
+    assert!(error.contains("towers see whole batches"), "{error}");
+}

@@ -1,0 +1,44 @@
+//! Where every verb computes, and what it shows.
+
+use clap::{Args, ValueEnum};
+
+/// Where to compute.
+#[derive(Debug, Default, Args)]
+pub struct MachineArgs {
+    /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Threads that compute; 0: one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Threads that decode images; 0: as many as there are cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+}
+
+/// What to show.
+#[derive(Debug, Default, Args)]
+pub struct OutputArgs {
+    /// How progress is shown (on stderr; json: on stdout)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
+    /// End with one line of JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar on a terminal, lines elsewhere
+    #[default]
+    Auto,
+    /// One line, redrawn
+    Bar,
+    /// A line every few seconds
+    Plain,
+    /// A line of JSON every few seconds
+    Json,
+    /// Nothing
+    None,
+}

@@ -1,0 +1,182 @@
+//! The devices of a run: from what was typed to a team.
+
+use crate::fault::{Fault, Result};
+use crate::images::memory_line;
+use crate::machine;
+use crate::settings::{Parallel, Settings};
+use comm::Local;
+use layers::Spec;
+use layers::towers::{self, Towers};
+use tensor::{Choice, Device};
+use train::run::Job;
+use train::step::Plan;
+use train::team::Team;
+
+/// Devices with what each is to do, before any memory is taken.
+pub struct Devices {
+    members: Vec<(Device, Plan)>,
+    how: How,
+}
+
+enum How {
+    Alone,
+    Towers(Towers),
+    Replicas,
+}
+
+/// The paper's two cards.
+const TOWERS: usize = 2;
+
+/// What `--device` says, and whether `--parallel` says how several share the work.
+///
+/// # Errors
+/// Exit code 2.
+pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
+    let named = settings.device.split(',').map(|name| name.trim().parse());
+    let choices: Vec<Choice> = named.collect::<tensor::Result<_>>()?;
+    if choices.len() > 1 && settings.parallel.is_none() {
+        return Err(Fault::usage(format!(
+            "--device {}: say how these share the work, with --parallel towers or data",
+            settings.device
+        )));
+    }
+    if choices.len() > 1 && choices.contains(&Choice::Auto) {
+        return Err(Fault::usage(format!(
+            "--device {}: auto is one device; name each: cpu, cuda:N",
+            settings.device
+        )));
+    }
+    Ok(choices)
+}
+
+/// The network as its devices sum: a run in towers has the same bits on one device, if that adds up
+/// as they do. A run that goes on keeps its own order.
+///
+/// # Errors
+/// Exit code 2 if it has no such towers.
+pub fn settle(
+    spec: Spec,
+    settings: &Settings,
+    devices: usize,
+    is_resumed: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<Spec> {
+    if settings.parallel != Some(Parallel::Towers) {
+        return Ok(spec);
+    }
+    let whole = towers::on_one_device(&spec, devices.max(TOWERS))?;
+    if !is_resumed {
+        return Ok(whole);
+    }
+    if whole != spec && devices > 1 {
+        say("the run began without --parallel towers: from here on some sums are taken tower by \
+             tower, and the last bits are not those of one device");
+    }
+    Ok(spec)
+}
+
+/// Each device's plan.
+fn plan(parallel: Option<Parallel>, job: &Job, threads: &[usize]) -> Result<(Vec<Plan>, How)> {
+    let world = threads.len();
+    match parallel {
+        Some(Parallel::Data) => {
+            let each = threads.iter().enumerate();
+            let plans = each.map(|(rank, &threads)| job.plan_replica((rank, world), threads));
+            Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
+        }
+        Some(Parallel::Towers) | None => {
+            let towers = towers::split(&job.spec, world)?;
+            Ok((job.plan_towers(&towers, threads)?, How::Towers(towers)))
+        }
+    }
+}
+
+impl Devices {
+    /// Opens the devices, plans on each and finds out whether it can do its part.
+    ///
+    /// # Errors
+    /// Exit codes 1, 2 and 6.
+    pub fn open(
+        choices: &[Choice],
+        settings: &Settings,
+        job: &Job,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Devices> {
+        if let [choice] = choices {
+            let plan = |device: &Device| job.plan(device.threads());
+            let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
+            return Ok(Devices { members: vec![(device, plan)], how: How::Alone });
+        }
+        let each = machine::share_threads(settings.threads, choices);
+        let (plans, how) = plan(settings.parallel, job, &each)?;
+        let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
+        let devices: Vec<Device> =
+            choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
+        let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
+        for (device, plan) in &mut members {
+            plan.check(device)?;
+        }
+        // What each has room for alone is not there for all of them.
+        let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
+        let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
+        hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
+        Ok(Devices { members, how })
+    }
+
+    /// `cpu, 2 threads`; several have a number each.
+    pub fn describe(&self) -> String {
+        let one = |device: &Device| {
+            let threads = device.threads();
+            let plural = if threads == 1 { "" } else { "s" };
+            format!("{}, {threads} thread{plural}", machine::name(device))
+        };
+        match &self.members[..] {
+            [(device, _)] => one(device),
+            members => {
+                let each = members.iter().enumerate();
+                let each = each.map(|(rank, (device, _))| format!("{rank}: {}", one(device)));
+                let how = match self.how {
+                    How::Alone | How::Replicas => "data",
+                    How::Towers(_) => "towers",
+                };
+                format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+
+    /// What they take of memory, a line a device.
+    pub fn memory(&self, batch: usize) -> Vec<String> {
+        self.members.iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
+    }
+
+    /// For the run's `env.json`: the device, or all of them, and their threads.
+    pub fn machine(&self) -> machine::Machine {
+        let names: Vec<String> =
+            self.members.iter().map(|(device, _)| machine::name(device)).collect();
+        let threads = self.members.iter().map(|(device, _)| device.threads()).sum();
+        machine::Machine { name: names.join(","), threads }
+    }
+
+    /// Takes the memory.
+    ///
+    /// # Errors
+    /// [`train::Error::Device`].
+    pub fn team(self, whole: &Spec) -> train::Result<Team> {
+        let (devices, plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
+        match self.how {
+            How::Alone => {
+                let opened = plans.into_iter().zip(devices).map(|(plan, device)| plan.open(device));
+                let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
+                Ok(opened.remove(0).into())
+            }
+            How::Replicas => {
+                let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
+                Ok(Team::of_replicas(steps, Local::PATIENCE))
+            }
+            How::Towers(towers) => {
+                let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
+                Team::of_towers(whole, steps, Local::PATIENCE)
+            }
+        }
+    }
+}
