@@ -88,6 +88,7 @@ fn it_says_what_the_other_verbs_say_and_shows_what_is_inside() {
     assert_eq!((nearest.len(), &nearest[0]["class"]), (3, &"green".into()), "{all}");
     assert!(nearest[0]["distance"].as_f64().unwrap() < 1e-3, "itself: {}", nearest[0]);
     assert_eq!(all["neighbours"]["layer"], "fc2");
+    assert_eq!(nearest[0]["name"], "3.png", "no folder of this machine's");
     assert_eq!(size_of(&png(&nearest[0]["picture"])), (12, 12));
     assert_eq!(size_of(&png(&all["image"]["seen"])), (12, 12));
     let conv1 = &all["maps"][0];

@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
-pub use cuda::{Address, Argument, Cuda, Grid, Image, Recording};
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
 
 use crate::{Element, Error, Result, Slot};
 use std::str::FromStr;
@@ -123,6 +123,35 @@ impl Device {
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.upload(slot, host),
+        }
+    }
+
+    /// [`upload`](Self::upload) beside the work in hand: it waits for what was asked for before
+    /// [`mark_read`](Self::mark_read), and not for what was asked for since, which must not touch
+    /// the slot. What is asked for later comes after it. On the CPU it is an `upload`.
+    ///
+    /// # Errors
+    /// As `upload`.
+    ///
+    /// # Panics
+    /// As `upload`.
+    pub fn upload_ahead<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
+        match self {
+            Device::Cpu(_) => self.upload(slot, host),
+            Device::Cuda(cuda) => cuda.upload_ahead(slot, host),
+        }
+    }
+
+    /// Says that what was uploaded ahead has been read by what was asked for so far: the uploads
+    /// that come next overtake whatever else is asked for before them. Holds for one group of
+    /// them; a group without a mark waits for everything.
+    ///
+    /// # Errors
+    /// [`Error::Card`] if the card fails.
+    pub fn mark_read(&mut self) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Cuda(cuda) => cuda.mark_read(),
         }
     }
 

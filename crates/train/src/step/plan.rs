@@ -167,16 +167,16 @@ impl Plan {
     /// [`Error::Device`](crate::Error::Device) with what is missing.
     pub fn check(&self, device: &mut Device) -> Result<()> {
         device.check_room(self.bytes)?;
-        match self.network.d_output {
-            None => device.rehearse(|device| self.test(device))?,
-            Some(_) if self.network.is_tower() => {
-                device.rehearse(|d| self.alone_forth_and_back(d))?
+        device.rehearse(|device| {
+            if self.network.is_tower() {
+                return self.alone_forth_and_back(device);
             }
-            Some(_) => device.rehearse(|device| {
+            if self.network.d_output.is_some() {
                 self.forward(device)?;
-                self.backward(device)
-            })?,
-        }
+                self.backward(device)?;
+            }
+            self.test(device) // what trains is validated, too
+        })?;
         Ok(())
     }
 

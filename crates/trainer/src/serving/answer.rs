@@ -99,7 +99,7 @@ fn neighbours(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     let found = index.nearest(&looked.vector, wanted.neighbours);
     let near = found.iter().map(|(source, near)| {
         let mut one = json!({
-            "name": source.name(near.sample),
+            "name": short(&source.name(near.sample)),
             "class": class_of(&**source, near.sample),
             "distance": near.distance,
         });
@@ -113,6 +113,11 @@ fn neighbours(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     said["nearest"] = near.collect();
     said["layer"] = looked.layer.clone().into();
     said
+}
+
+/// A file's name without the folders above it, which are nobody's business but this machine's.
+pub fn short(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
 }
 
 fn maps((layer, [height, width, channels], values): &(String, [usize; 3], Vec<f32>)) -> Value {
@@ -134,6 +139,13 @@ fn maps((layer, [height, width, channels], values): &(String, [usize; 3], Vec<f3
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_tell_nothing_of_folders() {
+        assert_eq!(short("/data/cat/1.jpg"), "1.jpg");
+        assert_eq!(short("C:\\data\\1.jpg"), "1.jpg");
+        assert_eq!(short("triangle 3"), "triangle 3");
+    }
 
     #[test]
     fn words_are_read_and_wrong_ones_told() {

@@ -120,9 +120,10 @@ function present(said, milliseconds) {
 }
 
 function presentNeighbours(said) {
+  const far = Math.max(...said.nearest.map((near) => near.distance));
   at("near").replaceChildren(...said.nearest.map((near) => {
     const caption = make("figcaption", near.class === image.truth ? "true" : "", near.class, " ");
-    caption.append(make("span", "soft", rounded(near.distance)));
+    caption.append(make("span", "soft", far < 1 ? rounded(near.distance) : near.distance.toFixed(1)));
     const figure = make("figure", "", picture(near.picture ?? "data:,", `Training image: ${near.class}`, 129), caption);
     figure.title = near.name;
     return figure;

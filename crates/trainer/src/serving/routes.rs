@@ -1,6 +1,6 @@
 //! From a path to an answer.
 
-use super::answer::Wanted;
+use super::answer::{Wanted, short};
 use super::http::{Answer, Refusal, as_json, body, upload};
 use super::{App, page};
 use hyper::body::Incoming;
@@ -93,8 +93,14 @@ async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
         let pixels = source.read(number, &mut buffer)?.to_vec();
         let picture = report::picture::data_uri(&augment::Image { height, width, pixels });
         let class = crate::neighbours::class_of(&*source, number);
-        Ok(json!({ "number": number, "of": count, "name": source.name(number), "class": class,
-            "picture": picture }))
+        let name = short(&source.name(number)).to_string();
+        Ok(json!({
+            "number": number,
+            "of": count,
+            "name": name,
+            "class": class,
+            "picture": picture,
+        }))
     };
     let read =
         tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
