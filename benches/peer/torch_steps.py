@@ -1,7 +1,8 @@
 """PyTorch's AlexNet, making steps when told to: `cargo xtask bench --peer torch` runs it.
 
 Arguments: model (alexnet, torchvision), mode (train, infer), form (eager, channels-last,
-compiled), images a batch, threads (0: its own choice). Prints a line once it is ready, and then
+compiled, compiled-channels-last), images a batch, threads (0: its own choice), and for a card
+`cuda` and a precision (f32, tf32, bf16). Prints a line once it is ready, and then
 answers each line of standard input with one line of JSON:
 
     steps N     makes N steps: their milliseconds, [ms, ...]
@@ -142,29 +143,48 @@ def peak_memory():
 
 
 def main():
-    model, mode, form, images, threads = sys.argv[1:]
+    model, mode, form, images, threads, *card = sys.argv[1:]
+    device, precision = card or ("cpu", "f32")
+    on_card = device == "cuda"
     if int(threads):
         torch.set_num_threads(int(threads))
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     net, side = {"alexnet": alexnet, "torchvision": torchvision}[model]()
-    x = torch.randn(int(images), 3, side, side)
-    y = torch.randint(0, 1000, (int(images),))
-    if form == "channels-last":
+    net = net.to(device)
+    x = torch.randn(int(images), 3, side, side, device=device)
+    y = torch.randint(0, 1000, (int(images),), device=device)
+    if "channels-last" in form:
         net = net.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     net.train(mode == "train")
-    run = torch.compile(net) if form == "compiled" else net
-    sgd = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    best = "max-autotune" if on_card else "default"
+    run = torch.compile(net, mode=best) if "compiled" in form else net
+    sgd = torch.optim.SGD(
+        net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=on_card or None
+    )
+    cast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
     def step():
         if mode == "infer":
-            with torch.inference_mode():
+            with torch.inference_mode(), cast:
                 return run(x)
         sgd.zero_grad(set_to_none=True)
-        F.cross_entropy(run(x), y).backward()
+        with cast:
+            loss = F.cross_entropy(run(x).float(), y)
+        loss.backward()
         sgd.step()
 
     def timed():
+        if on_card:  # by the card's own clock
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            step()
+            stop.record()
+            stop.synchronize()
+            return start.elapsed_time(stop)
         start = time.perf_counter()
         step()
         return (time.perf_counter() - start) * 1e3

@@ -86,7 +86,7 @@ impl Epoch {
         let spec = spec.clone().with_classes(classes).map_err(|error| error.to_string())?;
         let device = Device::cpu(size.threads);
         let mean = (Mean::Image, [side, side]);
-        let step = Plan::new(&spec, size.batch, Mode::Train, mean, device.threads())
+        let step = Plan::new(&spec, size.batch, Mode::Train, mean, device.target())
             .and_then(|plan| plan.open(device));
         let mut step = step.map_err(|error| error.to_string())?;
         let setting = recipe.schedule.setting(&State::default(), 1);

@@ -15,10 +15,12 @@ pub enum Form {
     ChannelsLast,
     /// `torch.compile`.
     Compiled,
+    /// Both.
+    CompiledChannelsLast,
 }
 
 impl Form {
-    /// All of them.
+    /// All that a processor is compared with.
     pub const ALL: [Form; 3] = [Form::Eager, Form::ChannelsLast, Form::Compiled];
 
     /// In a table, and on the script's command line.
@@ -27,6 +29,7 @@ impl Form {
             Form::Eager => "eager",
             Form::ChannelsLast => "channels-last",
             Form::Compiled => "compiled",
+            Form::CompiledChannelsLast => "compiled-channels-last",
         }
     }
 }
@@ -85,6 +88,22 @@ impl Peer {
     ) -> Result<Peer, String> {
         let (images, threads) = (images.to_string(), threads.to_string());
         let args = [model, mode, form.name(), &images, &threads];
+        Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
+    }
+
+    /// [`steps`](Self::steps) of training on the first card, in full f32, tf32 or bf16.
+    ///
+    /// # Errors
+    /// As `steps`.
+    pub fn on_card(
+        python: &Path,
+        model: &str,
+        form: Form,
+        images: usize,
+        precision: &str,
+    ) -> Result<Peer, String> {
+        let images = images.to_string();
+        let args = [model, "train", form.name(), &images, "0", "cuda", precision];
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 

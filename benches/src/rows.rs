@@ -3,7 +3,7 @@
 use crate::noise;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Spec};
-use tensor::{DType, Device, Planner, Shape, Slot};
+use tensor::{DType, Device, Planner, Recording, Shape, Slot};
 use train::recipe::Recipe;
 
 /// Which way a part of a step goes.
@@ -52,8 +52,14 @@ enum Work {
 #[derive(Debug)]
 pub struct Rows {
     device: Device,
-    network: Network,
     parts: Vec<Part>,
+    laid: Laid,
+}
+
+/// The network and what surrounds it, laid out.
+#[derive(Debug)]
+struct Laid {
+    network: Network,
     slots: Slots,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
@@ -78,7 +84,22 @@ impl Rows {
     /// # Panics
     /// If the network does not fit together, or into memory.
     pub fn plan(spec: &Spec, recipe: &Recipe, images: usize, threads: usize) -> Rows {
-        let mut device = Device::cpu(threads);
+        Rows::on(Device::cpu(threads), spec, recipe, images).expect("a device with room")
+    }
+
+    /// Plans `spec` for `images` images on a device.
+    ///
+    /// # Errors
+    /// If the device lacks room or a form of an op, or fails.
+    ///
+    /// # Panics
+    /// If the network does not fit together.
+    pub fn on(
+        mut device: Device,
+        spec: &Spec,
+        recipe: &Recipe,
+        images: usize,
+    ) -> tensor::Result<Rows> {
         let [height, width, _] = spec.input;
         let classes = spec.classes().expect("a classifier");
         let table = spec.describe().expect("a network that fits together");
@@ -97,16 +118,16 @@ impl Rows {
             tally,
             table: rates,
         };
-        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.threads())
+        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.target())
             .expect("a network that fits together");
-        device.reserve(planner.total()).expect("room for the network");
+        device.check_room(planner.total())?;
         let entries = &network.parameters.entries;
         let segments: Vec<_> = entries
             .iter()
             .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
             .collect();
-        let mut rows = Rows {
-            parts: parts(&network, &table, images, classes),
+        let parts = parts(&network, &table, images, classes);
+        let laid = Laid {
             preprocess: preprocess::Geometry {
                 images,
                 height,
@@ -114,26 +135,28 @@ impl Rows {
                 mean: preprocess::Mean::Color,
             },
             loss: softmax_loss::Geometry { images, classes },
-            device,
             network,
             slots,
             segments,
         };
-        rows.fill(recipe, images, classes).expect("the device takes what it has room for");
-        rows
+        device.rehearse(|device| parts.iter().try_for_each(|part| laid.run(device, part.work)))?;
+        device.reserve(planner.total())?;
+        let mut rows = Rows { device, parts, laid };
+        rows.fill(recipe, images, classes)?;
+        Ok(rows)
     }
 
     /// Noise for images, and the recipe's weights and rates.
     fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) -> tensor::Result<()> {
-        let Slots { pixels, tints, mean, labels, table, .. } = self.slots;
-        let (device, parameters) = (&mut self.device, &self.network.parameters);
+        let Slots { pixels, tints, mean, labels, table, .. } = self.laid.slots;
+        let (device, parameters) = (&mut self.device, &self.laid.network.parameters);
         device.upload(pixels, &noise(pixels.len()))?;
         let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
         device.upload(tints, gains.as_flattened())?;
         device.upload(mean, &[127.5f32; 3])?;
         let classes_in_turn: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
         device.upload(labels, &classes_in_turn)?;
-        device.upload(self.network.clock, &[1u32, 0, 1])?;
+        device.upload(self.laid.network.clock, &[1u32, 0, 1])?;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
@@ -157,10 +180,51 @@ impl Rows {
     /// # Panics
     /// If the device fails.
     pub fn run(&mut self, part: usize) {
-        let (device, network) = (&mut self.device, &self.network);
+        self.try_run(part).expect("the device works");
+    }
+
+    /// [`run`](Self::run), for devices that may fail.
+    ///
+    /// # Errors
+    /// If this one does.
+    pub fn try_run(&mut self, part: usize) -> tensor::Result<()> {
+        self.laid.run(&mut self.device, self.parts[part].work)
+    }
+
+    /// Runs all parts in order; on a card as one recorded step.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn step(&mut self, recording: &mut Recording) -> tensor::Result<()> {
+        let Rows { device, parts, laid } = self;
+        device.replay(recording, |device| {
+            parts.iter().try_for_each(|part| laid.run(device, part.work))
+        })
+    }
+
+    /// The device that they run on.
+    pub fn device(&mut self) -> &mut Device {
+        &mut self.device
+    }
+
+    /// Runs `work` where the device's threads are.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Rows) -> T + Send) -> T {
+        match &self.device {
+            Device::Cpu(cpu) => {
+                let pool = cpu.pool().clone();
+                pool.install(|| work(self))
+            }
+            Device::Cuda(_) => work(self),
+        }
+    }
+}
+
+impl Laid {
+    fn run(&self, device: &mut Device, work: Work) -> tensor::Result<()> {
+        let network = &self.network;
         let Slots { pixels, views, tints, mean, labels, tally, table } = self.slots;
         let d_output = network.d_output.expect("planned to train");
-        let done = match self.parts[part].work {
+        match work {
             Work::Preprocess => {
                 let x = network.input;
                 preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
@@ -177,18 +241,6 @@ impl Rows {
                 let v = block.velocities.expect("planned to train");
                 sgd::step(device, &self.segments, table, dw, block.values, v)
             }
-        };
-        done.expect("the device works");
-    }
-
-    /// Runs `work` where the device's threads are.
-    pub fn enter<T: Send>(self, work: impl FnOnce(Rows) -> T + Send) -> T {
-        match &self.device {
-            Device::Cpu(cpu) => {
-                let pool = cpu.pool().clone();
-                pool.install(|| work(self))
-            }
-            Device::Cuda(_) => work(self),
         }
     }
 }
@@ -200,7 +252,13 @@ impl Rows {
 pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<Part> {
     let table = spec.describe().expect("a network that fits together");
     let classes = spec.classes().expect("a classifier");
-    let network = Network::plan(spec, images, Mode::Train, &mut Planner::new(), 1);
+    let network = Network::plan(
+        spec,
+        images,
+        Mode::Train,
+        &mut Planner::new(),
+        tensor::Target::Cpu { threads: 1 },
+    );
     parts(&network.expect("a network that fits together"), &table, images, classes)
 }
 

@@ -4,6 +4,7 @@ use crate::noise;
 use data::Batch;
 use layers::{Mode, Spec};
 use tensor::Device;
+use train::metrics::Tally;
 use train::recipe::{Mean, Recipe};
 use train::schedule::State;
 use train::step::Plan;
@@ -22,16 +23,29 @@ impl Step {
     /// # Panics
     /// If the network does not fit together, or into memory.
     pub fn plan(spec: &Spec, recipe: &Recipe, mode: Mode, images: usize, threads: usize) -> Step {
-        let device = Device::cpu(threads);
+        Step::on(Device::cpu(threads), spec, recipe, mode, images).expect("a device with room")
+    }
+
+    /// Plans `spec` for `images` images on a device.
+    ///
+    /// # Errors
+    /// If the device lacks room or a form of an op, or fails.
+    pub fn on(
+        mut device: Device,
+        spec: &Spec,
+        recipe: &Recipe,
+        mode: Mode,
+        images: usize,
+    ) -> train::Result<Step> {
         let [height, width, _] = spec.input;
-        let classes = spec.classes().expect("a classifier");
+        let classes = spec.classes()?;
         let mean = (Mean::Color, [height, width]);
-        let plan = Plan::new(spec, images, mode, mean, device.threads());
-        let plan = plan.expect("a network that fits together");
-        let mut step = plan.open(device).expect("room for the network");
-        step.initialize(recipe, 0).unwrap();
-        step.set_input(&[127.5; 3], recipe.input.scale).unwrap();
-        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+        let plan = Plan::new(spec, images, mode, mean, device.target())?;
+        plan.check(&mut device)?;
+        let mut step = plan.open(device)?;
+        step.initialize(recipe, 0)?;
+        step.set_input(&[127.5; 3], recipe.input.scale)?;
+        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
         let batch = Batch {
             pixels: noise(images * height * width * 3),
             views: vec![[0; 3]; images],
@@ -42,7 +56,20 @@ impl Step {
             epoch: 0,
             position: 0,
         };
-        Step { step, batch, mode, number: 0 }
+        Ok(Step { step, batch, mode, number: 0 })
+    }
+
+    /// Learns from the batch as in step `number`.
+    ///
+    /// # Errors
+    /// If the device fails, or the loss is no number.
+    pub fn learn(&mut self, number: u64) -> train::Result<Tally> {
+        self.step.train(&self.batch, number)
+    }
+
+    /// The step itself.
+    pub fn inner(&self) -> &train::step::Step {
+        &self.step
     }
 
     /// Makes a step.

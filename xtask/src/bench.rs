@@ -19,16 +19,8 @@ pub fn run(rest: &[OsString]) -> ExitCode {
     }
     let mut table = Command::new(cargo::target().join("release").join("alexnet-benches"));
     table.args(rest);
-    if let Some(commit) = commit() {
+    if let Some(commit) = cargo::commit() {
         table.env("ALEXNET_COMMIT", commit);
     }
     alexnet::exec(table)
-}
-
-/// The commit that is checked out, marked if files differ from it; for the ledger's lines.
-fn commit() -> Option<String> {
-    let mut git = Command::new("git");
-    git.current_dir(cargo::root()).args(["describe", "--always", "--dirty", "--exclude=*"]);
-    let told = git.output().ok().filter(|told| told.status.success())?;
-    Some(String::from_utf8(told.stdout).ok()?.trim().to_string())
 }

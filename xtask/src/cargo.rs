@@ -42,3 +42,11 @@ pub fn build_release(package: &str) -> Result<(), ExitCode> {
 pub fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
+
+/// The commit that is checked out, marked if files differ from it; for the ledger's lines.
+pub fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.current_dir(root()).args(["describe", "--always", "--dirty", "--exclude=*"]);
+    let told = git.output().ok().filter(|told| told.status.success())?;
+    Some(String::from_utf8(told.stdout).ok()?.trim().to_string())
+}

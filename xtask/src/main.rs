@@ -8,6 +8,7 @@ mod alexnet;
 mod bench;
 mod cargo;
 mod fuzz;
+mod gpu_check;
 mod kernels;
 mod test;
 mod tidy;
@@ -22,6 +23,7 @@ cargo xtask <word> [arguments]
   reproduce [NAME --data DIR]  run the paper's experiments, and write down what comes out
   bench [--help]               time ops and steps, as one table
   kernels [--help]             compile the CUDA kernels that are committed and embedded
+  gpu-check [help]             everything that only a card can show, in one folder to carry there
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
   test [--long]                everything that must hold: format, lints, docs, tidy, tests;
                                --long: and every resume point, a hundred kills, full disks
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&rest),
         Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
+        Some("gpu-check") => gpu_check::run(&rest),
         Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {

@@ -149,13 +149,15 @@ T& shared() {
 #define __any_sync(...) (cuda_on_cpu::ballot(__LINE__, __VA_ARGS__) != 0)
 #define __all_sync(mask, p) (cuda_on_cpu::ballot(__LINE__, mask, p) == (mask))
 
-// The three spellings in which kernels differ from plain CUDA; cuh/kernel.cuh has the other side.
+// The spellings in which kernels differ from plain CUDA; cuh/kernel.cuh has the other side.
 #define SHARED(T, name, ...)          \
   using shared_##name = T __VA_ARGS__; \
   auto& name = cuda_on_cpu::shared<decltype([] {}), shared_##name>()
 #define DYNAMIC_SHARED(T, name) T* name = static_cast<T*>(cuda_on_cpu::dynamic_shared())
 #define KERNEL(name) \
   static cuda_on_cpu::Registration registration_##name = cuda_on_cpu::registration(#name, name);
+
+#define REGISTERS_ONLY UNCHECKED __attribute__((noinline))
 
 // Whole numbers only: a sum of floats by atomics would depend on the order of threads.
 template <class T>

@@ -4,7 +4,10 @@
 // faults) holds for the thread that asks.
 #include "machine.h"
 #include <sys/mman.h>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -29,8 +32,25 @@ struct Behaviour {
   int devices, driver_version;
   uint64_t memory_bytes;
   uint64_t failing_allocation, failing_launch;
+  uint64_t early_copies;
 };
-thread_local Behaviour behaviour = {Forward, 0, 1, 13000, uint64_t(8) << 30, 0, 0};
+
+/// The value of NAME=VALUE in CUDA_ON_CPU, for programs that are told nothing else.
+uint64_t told(const char* name, uint64_t otherwise) {
+  const char* text = getenv("CUDA_ON_CPU");
+  const char* found = text ? strstr(text, name) : nullptr;
+  return found && found[strlen(name)] == '=' ? strtoull(found + strlen(name) + 1, nullptr, 10)
+                                             : otherwise;
+}
+/// As the driver does, an empty CUDA_VISIBLE_DEVICES hides every card.
+uint64_t visible() {
+  const char* shown = getenv("CUDA_VISIBLE_DEVICES");
+  return shown && !*shown ? 0 : told("devices", 1);
+}
+thread_local Behaviour behaviour = {
+    Forward, 0, int(visible()), int(told("driver_version", 13000)),
+    told("memory_bytes", uint64_t(8) << 30), told("failing_allocation", 0),
+    told("failing_launch", 0), told("early_copies", 0)};
 thread_local uint64_t allocations_made, launches_made;
 thread_local void* context;
 thread_local Result broken;  // a kernel that failed takes its context with it
@@ -45,6 +65,7 @@ struct Stream {
 struct Event {
   Stream* stream = nullptr;
   uint64_t recorded = 0, reached = 0;
+  std::chrono::steady_clock::time_point when;
   bool captured = false;
 };
 struct Function { std::string name; int dynamic_shared = 48 * 1024; };
@@ -69,8 +90,9 @@ Result enqueue(void* stream, Work work) {
   return Ok;
 }
 
-Result drain(Stream& s) {
-  while (!s.queue.empty()) {
+/// Runs a stream until `event`, if there is one, is reached that often.
+Result drain(Stream& s, const Event* event = nullptr, uint64_t wanted = 0) {
+  while (!s.queue.empty() && !(event && event->reached >= wanted)) {
     Work work = std::move(s.queue.front());
     s.queue.pop_front();
     Result result = broken ? broken : work();
@@ -222,6 +244,11 @@ API cuMemFreeHost(void* at) { return forget(pinned, Address(at)) ? Ok : InvalidV
 API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {
   if (!on_device(to, bytes)) return InvalidValue;
   auto copy = [=](const void* source) { return std::memcpy((void*)to, source, bytes), Ok; };
+  Stream& s = stream_of(stream);
+  if (behaviour.early_copies && !s.capture) {
+    Result before = drain(s);
+    return before ? before : copy(from);
+  }
   if (is_pinned(from, bytes)) return enqueue(stream, [=] { return copy(from); });
   auto begin = static_cast<const char*>(from);  // pageable memory is read during the call
   auto kept = std::make_shared<std::vector<char>>(begin, begin + bytes);
@@ -259,7 +286,9 @@ API cuStreamWaitEvent(void* stream, void* handle, unsigned) {
   if (stream_of(stream).capture && !event->captured) return CaptureIsolation;
   if (!event->stream) return Ok;
   uint64_t wanted = event->recorded;
-  return enqueue(stream, [=] { return event->reached < wanted ? drain(*event->stream) : Ok; });
+  return enqueue(stream, [=] {
+    return event->reached < wanted ? drain(*event->stream, event, wanted) : Ok;
+  });
 }
 API cuEventCreate(void** event, unsigned) { return *event = new Event, Ok; }
 API cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(event), Ok; }
@@ -268,12 +297,21 @@ API cuEventRecord(void* handle, void* stream) {
   event->stream = &stream_of(stream);
   event->captured = event->stream->capture != nullptr;
   uint64_t number = ++event->recorded;
-  return enqueue(stream, [=] { return event->reached = number, Ok; });
+  return enqueue(stream, [=] {
+    event->when = std::chrono::steady_clock::now();
+    return event->reached = number, Ok;
+  });
+}
+API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
+  auto *begin = static_cast<Event*>(from), *end = static_cast<Event*>(to);
+  if (!begin->reached || !end->reached) return NotReady;
+  return *milliseconds = std::chrono::duration<float, std::milli>(end->when - begin->when).count(),
+         Ok;
 }
 API cuEventSynchronize(void* handle) {
   auto* event = static_cast<Event*>(handle);
   if (event->reached == event->recorded || !event->stream) return broken;
-  return capturing ? CaptureUnsupported : drain(*event->stream);
+  return capturing ? CaptureUnsupported : drain(*event->stream, event, event->recorded);
 }
 
 // Graphs.

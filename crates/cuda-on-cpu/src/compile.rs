@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{env, fs, io, thread};
 
 /// The machine itself, compiled without checks.
@@ -157,7 +158,9 @@ fn compile_all(jobs: &[(PathBuf, PathBuf)], headers: &[PathBuf]) -> Result<(), S
 
 /// Runs g++ with `-o`; the file appears whole or not at all, whoever else builds it meanwhile.
 fn run_into(mut command: Command, output: &Path) -> Result<(), String> {
-    let ours = output.with_extension(format!("{}.part", std::process::id()));
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let number = STARTED.fetch_add(1, Relaxed); // threads of one process may build the same
+    let ours = output.with_extension(format!("{}-{number}.part", std::process::id()));
     let done = command.arg("-o").arg(&ours).output();
     let done = done.map_err(|error| format!("g++ did not start: {error}"))?;
     if !done.status.success() {

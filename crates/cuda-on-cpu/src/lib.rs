@@ -15,8 +15,10 @@
 //! * forgotten waits: a stream runs as late as it may.
 //!
 //! A test can have any allocation or launch fail, take devices away or make the driver old
-//! ([`Behaviour`]); what it asks for holds for its own thread. Only the first call needs g++, and
-//! only if no earlier run has left its result under `target/cuda-on-cpu`.
+//! ([`Behaviour`]); what it asks for holds for its own thread. A program that finds the library by
+//! itself is told by `CUDA_ON_CPU`, as `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`. Only
+//! the first call needs g++, and only if no earlier run has left its result under
+//! `target/cuda-on-cpu`.
 
 mod compile;
 
@@ -60,6 +62,9 @@ pub struct Behaviour {
     pub failing_allocation: Option<u64>,
     /// The launch, of a kernel or of a graph, that fails.
     pub failing_launch: Option<u64>,
+    /// A copy to the card runs as early as it may, not as late: what overtakes it that should not,
+    /// shows.
+    pub early_copies: bool,
 }
 
 impl Default for Behaviour {
@@ -71,6 +76,7 @@ impl Default for Behaviour {
             memory_bytes: 8 << 30,
             failing_allocation: None,
             failing_launch: None,
+            early_copies: false,
         }
     }
 }
@@ -85,6 +91,7 @@ struct RawBehaviour {
     memory_bytes: u64,
     failing_allocation: u64,
     failing_launch: u64,
+    early_copies: u64,
 }
 
 /// A loaded stand-in. It stays loaded for as long as the process lives.
@@ -145,6 +152,7 @@ impl StandIn {
             memory_bytes: behaviour.memory_bytes,
             failing_allocation: behaviour.failing_allocation.unwrap_or(0),
             failing_launch: behaviour.failing_launch.unwrap_or(0),
+            early_copies: behaviour.early_copies.into(),
         };
         // SAFETY: driver.cpp copies the record during the call.
         unsafe { (self.behave)(&raw) }

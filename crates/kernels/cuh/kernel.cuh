@@ -10,6 +10,8 @@
   T* name = reinterpret_cast<T*>(dynamic_shared)
 // KERNEL(name): after each kernel, for the table that the CPU finds it in.
 #define KERNEL(name)
+// REGISTERS_ONLY void f(...): works on a thread's own variables alone. On the CPU it goes unchecked.
+#define REGISTERS_ONLY __device__ __forceinline__
 #endif
 
 // A launch gives each thread one piece of work, Grid::over(n) in Rust; the last threads have none.

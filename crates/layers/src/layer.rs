@@ -15,7 +15,7 @@ use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row};
 pub use exchange::Crossing;
 use std::fmt::Debug;
-use tensor::{Device, Result, Shape, Slot};
+use tensor::{Device, Result, Shape, Slot, Target};
 
 /// What a pass is for: dropout behaves differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +90,9 @@ pub trait Layer: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Floats of scratch memory that `threads` threads need.
-    fn scratch(&self, threads: usize) -> usize {
-        let _ = threads;
+    /// Floats of scratch memory that it needs on such a device.
+    fn scratch(&self, target: Target) -> usize {
+        let _ = target;
         0
     }
 

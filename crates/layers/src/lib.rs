@@ -24,7 +24,7 @@
 //!
 //! let mut planner = Planner::new();
 //! let mut device = Device::cpu(2);
-//! let network = Network::plan(&spec, 4, Mode::Infer, &mut planner, device.threads())?;
+//! let network = Network::plan(&spec, 4, Mode::Infer, &mut planner, device.target())?;
 //! device.reserve(planner.total())?;
 //! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3])?;
 //! network.forward(&mut device, Phase::Test)?;

@@ -4,7 +4,7 @@ use crate::fuse::fuse;
 use crate::layer::{Crossing, Layer, Phase, Wires, exchange};
 use crate::parameters::Parameters;
 use crate::spec::{Spec, SpecError};
-use tensor::{DType, Device, Planner, Result, Shape, Slot};
+use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
 
 /// What a network is planned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct PlannedRow {
 }
 
 impl Network {
-    /// Lays out `spec` for `images` images and a device with `threads` threads. Rows are
+    /// Lays out `spec` for `images` images and such a device. Rows are
     /// [fused](fuse) first.
     ///
     /// # Errors
@@ -53,10 +53,10 @@ impl Network {
         images: usize,
         mode: Mode,
         planner: &mut Planner,
-        threads: usize,
+        target: Target,
     ) -> std::result::Result<Network, SpecError> {
         spec.describe()?;
-        Network::plan_as_written(&fuse(spec), images, mode, planner, threads)
+        Network::plan_as_written(&fuse(spec), images, mode, planner, target)
     }
 
     /// [`plan`](Self::plan) without fusing rows: slower, for whoever wants to see every row's own
@@ -69,7 +69,7 @@ impl Network {
         images: usize,
         mode: Mode,
         planner: &mut Planner,
-        threads: usize,
+        target: Target,
     ) -> std::result::Result<Network, SpecError> {
         assert!(images > 0, "a network for no images");
         spec.describe()?;
@@ -82,9 +82,9 @@ impl Network {
         let [height, width, channels] = spec.input;
         let input = planner.claim(DType::F32, Shape::from([images, height, width, channels]));
 
-        let mut rows = plan_forward(layers, input, clock, &parameters, mode, planner, threads);
+        let mut rows = plan_forward(layers, input, clock, &parameters, mode, planner, target);
         let output = rows.last().map_or(input, |row| row.wires.y);
-        let d_output = train.then(|| plan_backward(&mut rows, planner, threads));
+        let d_output = train.then(|| plan_backward(&mut rows, planner, target));
         planner.seal();
         Ok(Network { rows, input, output, d_output, parameters, clock })
     }
@@ -246,7 +246,7 @@ fn plan_forward(
     parameters: &Parameters,
     mode: Mode,
     planner: &mut Planner,
-    threads: usize,
+    target: Target,
 ) -> Vec<PlannedRow> {
     let mut rows: Vec<PlannedRow> = Vec::with_capacity(layers.len());
     let (mut x, mut next_parameter) = (input, 0);
@@ -258,7 +258,7 @@ fn plan_forward(
     let kept: Vec<_> = layers.iter().map(|(_, layer)| keep(layer.as_ref())).collect();
     for ((name, layer), kept) in layers.into_iter().zip(kept) {
         let y = planner.claim(DType::F32, layer.output());
-        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(threads)]));
+        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
         planner.release(scratch);
         let own = next_parameter..next_parameter + layer.parameters().len();
         next_parameter = own.end;
@@ -297,7 +297,7 @@ fn plan_forward(
 
 /// Walks the rows backwards: finds a place for the gradient of each input, and ends the lives of
 /// the row's output and of that output's gradient. Returns the slot of the output's gradient.
-fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, threads: usize) -> Slot {
+fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, target: Target) -> Slot {
     let first = rows.iter().position(|row| row.learns).unwrap_or(rows.len());
     let output = rows.last().expect("a network has rows").wires.y;
     let d_output = planner.claim(DType::F32, output.shape());
@@ -312,7 +312,7 @@ fn plan_backward(rows: &mut [PlannedRow], planner: &mut Planner, threads: usize)
             false => None,
         };
         // Gradients now lie where the forward pass had its scratch: backward has its own.
-        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(threads)]));
+        let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
         wires.backward_scratch = scratch;
         *dead_after_backward = vec![scratch, dy];
         if wires.y != dy {

@@ -2,7 +2,7 @@
 
 use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
 use random::{Purpose, Stream};
-use tensor::{Device, Error, Planner, Recording};
+use tensor::{Device, Planner, Recording, Target};
 use testkit::{close, each_card};
 
 /// Every kind of row, on 11 x 9 images.
@@ -36,7 +36,7 @@ struct Built {
 /// The network with random parameters and random images.
 fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
     let mut planner = Planner::new();
-    let network = Network::plan(spec, images, mode, &mut planner, threads).unwrap();
+    let network = Network::plan(spec, images, mode, &mut planner, Target::Cpu { threads }).unwrap();
     filled(network, &planner, threads)
 }
 
@@ -144,8 +144,8 @@ fn fused_rows_change_no_bit() {
         .conv("conv3", 8, window(3).pad(1)).relu().pool(overlap)
         .linear("fc4", 12).relu().dropout(0.5)
         .linear("fc5", 4);
-    let mut planner = Planner::new();
-    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, 2).unwrap();
+    let (mut planner, target) = (Planner::new(), Target::Cpu { threads: 2 });
+    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, target).unwrap();
     assert_eq!(apart.rows().len(), spec.rows.len());
     let apart = gradients_of(filled(apart, &planner, 2));
     let fused = gradients(&spec, 2);
@@ -170,8 +170,9 @@ fn training_takes_little_more_than_its_activations() {
         .linear("fc7", 4096).relu().dropout(0.5)
         .linear("fc8", 1000);
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
-    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, 2).unwrap();
-    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, 2).unwrap();
+    let target = Target::Cpu { threads: 2 };
+    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, target).unwrap();
+    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, target).unwrap();
     let parameters = 3 * 4 * network.parameters.count();
     let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
     let activations = network.input.range().len() + outputs;
@@ -185,7 +186,7 @@ fn training_takes_little_more_than_its_activations() {
 fn inference_takes_less_memory_and_gives_the_same_scores() {
     let total = |mode| {
         let mut planner = Planner::new();
-        Network::plan(&every_row(), 16, mode, &mut planner, 2).unwrap();
+        Network::plan(&every_row(), 16, mode, &mut planner, Target::Cpu { threads: 2 }).unwrap();
         planner.total()
     };
     let (infer, train) = (total(Mode::Infer), total(Mode::Train));
@@ -294,13 +295,13 @@ fn fused_rows() -> Spec {
 }
 
 /// Whole networks, forward and backward: every kind of row, and every fused one, has on a card the
-/// gradients that the CPU has. A row that is still without its kernel is said, and left for the day
-/// when it has one.
+/// gradients that the CPU has.
 #[test]
 fn a_card_has_the_cpus_gradients() {
     for spec in [every_row(), fused_rows()] {
         let mut planner = Planner::new();
-        let network = Network::plan(&spec, 3, Mode::Train, &mut planner, 1).unwrap();
+        let network =
+            Network::plan(&spec, 3, Mode::Train, &mut planner, Target::Cpu { threads: 1 }).unwrap();
         let parameters = &network.parameters;
         let (values, gradients) = (parameters.values, parameters.gradients.unwrap());
         let d_output = network.d_output.unwrap();
@@ -325,20 +326,17 @@ fn a_card_has_the_cpus_gradients() {
         let (images, weights) = (normals(network.input.len(), 1.0), normals(values.len(), 0.3));
         let upstream = normals(d_output.len(), 1.0);
         let expected = run(&mut Device::cpu(1), &images, &weights, &upstream);
-        each_card(|card| match card.rehearse(pass) {
-            Err(Error::NoKernel { op }) => eprintln!("SKIPPED on CUDA: `{op}` has no kernel yet"),
-            rehearsed => {
-                rehearsed.unwrap();
-                let actual = run(card, &images, &weights, &upstream);
-                close(&actual[0], &expected[0], 1e-4);
-                close(&actual[1], &expected[1], 1e-3);
-            }
+        each_card(|card| {
+            card.rehearse(pass).unwrap();
+            let actual = run(card, &images, &weights, &upstream);
+            close(&actual[0], &expected[0], 1e-4);
+            close(&actual[1], &expected[1], 1e-3);
         });
     }
 }
 
 /// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
-/// replayed: the card reads what changes from slots, as the CPU does. What lacks one is named.
+/// replayed: the card reads what changes from slots, as the CPU does.
 #[test]
 fn a_card_replays_what_the_cpu_computes() {
     let within = Lrn { size: 3, alpha: 0.2, within_channel: true, ..Lrn::default() };
@@ -355,11 +353,10 @@ fn a_card_replays_what_the_cpu_computes() {
         .inverted_dropout(0.25)
         .linear("fc1", 4);
     let mut planner = Planner::new();
-    let network = Network::plan(&spec, 3, Mode::Infer, &mut planner, 1).unwrap();
-    let (_classifier, rows) = network.rows().split_last().unwrap();
-    let output = rows.last().unwrap().output();
-    let forward =
-        |device: &mut Device, phase| rows.iter().try_for_each(|row| row.forward(device, phase));
+    let network =
+        Network::plan(&spec, 3, Mode::Infer, &mut planner, Target::Cpu { threads: 1 }).unwrap();
+    let output = network.output;
+    let forward = |device: &mut Device, phase| network.forward(device, phase);
     let prepare = |device: &mut Device, step: u32| {
         let mut draws = Stream::new(5, Purpose::Test, 0, step);
         let images: Vec<f32> = (0..network.input.len()).map(|_| draws.normal()).collect();
@@ -379,8 +376,6 @@ fn a_card_replays_what_the_cpu_computes() {
         });
         assert_ne!(expected[0], expected[1]);
         each_card(|card| {
-            let whole = card.rehearse(|card| network.forward(card, phase));
-            assert!(matches!(whole, Err(Error::NoKernel { op: "linear" })), "{whole:?}");
             card.rehearse(|card| forward(card, phase)).unwrap();
             card.reserve(planner.total()).unwrap();
             let mut recording = Recording::default();

@@ -38,7 +38,7 @@ mod shape;
 mod slot;
 
 pub use device::{
-    Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lent, Pool, Recording,
+    Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
 };
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};

@@ -63,6 +63,67 @@ fn what_goes_up_comes_down_and_memory_starts_at_zero() {
     assert!(device.download::<f32>(y).unwrap().iter().all(|value| value.is_nan()));
 }
 
+/// What comes next travels beside the work, after what reads what came before and before what
+/// reads itself; copies as late as they may be, and as early.
+#[test]
+fn an_upload_ahead_waits_for_whoever_reads_and_nobody_else() {
+    let Some(stand_in) = stand_in() else { return };
+    let n = 270_000; // more than a piece
+    let mut planner = Planner::new();
+    let [x, y, z] = [0; 3].map(|_| planner.claim(DType::F32, Shape::from([n])));
+    for early_copies in [false, true] {
+        stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
+        let mut device = open().unwrap();
+        device.reserve(planner.total()).unwrap();
+        let mut recording = Recording::default();
+        for round in 1..4 {
+            device.upload_ahead(x, &vec![round as f32; n]).unwrap();
+            device.upload_ahead(x, &[0.5f32]).unwrap(); // of the same group, in order
+            device.replay(&mut recording, |device| scale(device, 2.0, x, y)).unwrap();
+            device.mark_read().unwrap();
+            scale(&mut device, 3.0, y, z).unwrap(); // work that does not need x any more
+            if round == 3 {
+                // Overtakes what comes after the mark, and that only.
+                device.upload_ahead(x, &[9.0f32]).unwrap();
+            }
+            let z = device.download::<f32>(z).unwrap();
+            assert_eq!((z[0], z[n - 1]), (3.0, 6.0 * round as f32));
+        }
+        assert_eq!(device.download::<f32>(x).unwrap()[..2], [9.0, 3.0]);
+        // Without a mark it overtakes nothing.
+        scale(&mut device, 2.0, x, y).unwrap();
+        device.upload_ahead(x, &[7.0f32]).unwrap();
+        assert_eq!(device.download::<f32>(y).unwrap()[0], 18.0);
+        // A mark in the wrong place is seen, if copies are early.
+        device.mark_read().unwrap();
+        scale(&mut device, 2.0, x, y).unwrap();
+        device.upload_ahead(x, &[1.0f32]).unwrap();
+        let y = device.download::<f32>(y).unwrap()[0];
+        assert_eq!(y, if early_copies { 2.0 } else { 14.0 });
+    }
+}
+
+#[test]
+fn a_profile_names_every_launch() {
+    let Some(_) = stand_in() else { return };
+    let (planner, [x, y]) = planned(10);
+    let mut device = open().unwrap();
+    device.reserve(planner.total()).unwrap();
+    let cuda = |device: &mut Device, what: fn(&mut tensor::Cuda) -> Result<Vec<tensor::Lap>>| {
+        let Device::Cuda(cuda) = device else { unreachable!() };
+        what(cuda).unwrap()
+    };
+    cuda(&mut device, |cuda| cuda.begin_profile().map(|()| Vec::new()));
+    for _ in 0..2 {
+        // Not recorded meanwhile: a replay has no launches to time.
+        device.replay(&mut Recording::default(), |device| scale(device, 2.0, x, y)).unwrap();
+    }
+    let laps = cuda(&mut device, tensor::Cuda::end_profile);
+    assert_eq!(laps.len(), 2);
+    assert!(laps.iter().all(|lap| lap.kernel == "dropout_scale" && lap.ms >= 0.0), "{laps:?}");
+    assert!(cuda(&mut device, tensor::Cuda::end_profile).is_empty());
+}
+
 #[test]
 fn a_replay_does_what_was_recorded_with_what_lies_in_the_slots_now() {
     let Some(stand_in) = stand_in() else { return };
@@ -163,10 +224,11 @@ fn a_card_without_room_says_what_is_needed_and_what_is_free() {
     assert!(error.contains("1048576 MiB of memory are needed and "), "{error}");
     assert!(error.starts_with("cuda:0: ") && error.ends_with("use a smaller batch"), "{error}");
     device.reserve(1 << 20).unwrap(); // what fits, still does
-    assert_eq!(stand_in.counts()[0], 2, "pinned memory and the card's, each once");
+    assert_eq!(stand_in.counts()[0], 3, "twice pinned memory and the card's, each once");
 }
 
-/// Every allocation in its turn: pinned memory, the card's, the recording.
+/// Every allocation in its turn: pinned memory for uploads and for those ahead, the card's, the
+/// recording.
 #[test]
 fn any_allocation_may_fail() {
     let Some(stand_in) = stand_in() else { return };
@@ -183,7 +245,7 @@ fn any_allocation_may_fail() {
         match run() {
             Ok(values) => {
                 assert_eq!(values, [2.0; 10]);
-                assert_eq!(failing, 4, "three were refused in turn");
+                assert_eq!(failing, 5, "four were refused in turn");
                 return;
             }
             Err(error) => assert!(

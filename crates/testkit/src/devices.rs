@@ -79,8 +79,22 @@ fn kind() -> &'static Kind {
     })
 }
 
-/// The stand-in, if it is what [`each_card`] runs on.
-pub(crate) fn stand_in_in_use() -> Option<&'static StandIn> {
+/// A card of one's own, opened anew: the first CUDA card, or its stand-in, behaving as it comes.
+/// Where there is neither, `None`.
+///
+/// # Panics
+/// As [`each_device`].
+pub fn own_card() -> Option<Device> {
+    match kind() {
+        Kind::None => return None,
+        Kind::Card => {}
+        Kind::StandIn(stand_in) => stand_in.behave(Behaviour::default()),
+    }
+    Some(Device::open(Choice::Cuda(0), 0).expect("the card that was there just now"))
+}
+
+/// The stand-in, if it is what [`each_card`] runs on: for tests that have it fail.
+pub fn stand_in_in_use() -> Option<&'static StandIn> {
     match kind() {
         Kind::StandIn(stand_in) => Some(stand_in),
         Kind::Card | Kind::None => None,

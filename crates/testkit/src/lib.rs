@@ -2,7 +2,8 @@
 //!
 //! An op's test lays out its operands, runs on every device there is, and compares:
 //!
-//! * [`each_device`], [`same_bits_for_threads`]: one test body for every device and thread count
+//! * [`each_device`], [`same_bits_for_threads`]: one test body for every device and thread count;
+//!   [`own_card`]: one to keep
 //! * [`Slots`]: plans and uploads a set of arrays
 //! * [`random_array`], [`distinct_array`]: inputs that are the same on every run
 //! * [`close`], [`bits_equal`]: comparisons that name the worst element
@@ -36,6 +37,8 @@ mod slots;
 pub use allocations::{CountingAllocator, allocations_during};
 pub use arrays::{distinct_array, random_array};
 pub use compare::{Values, bits_equal, close};
-pub use devices::{each_card, each_cpu, each_device, same_bits_for_threads};
+pub use devices::{
+    each_card, each_cpu, each_device, own_card, same_bits_for_threads, stand_in_in_use,
+};
 pub use miniature::{Miniature, Synset};
 pub use slots::Slots;

@@ -14,6 +14,15 @@ pub enum Error {
     #[error(transparent)]
     Device(#[from] tensor::Error),
 
+    /// The device failed at work.
+    #[error("step {step}: {error}; the run goes on with --resume from what was saved last")]
+    Step {
+        /// The step, counted from one.
+        step: u64,
+        /// What failed, and how.
+        error: tensor::Error,
+    },
+
     /// Another device of the same run is gone.
     #[error(transparent)]
     Comm(#[from] comm::Error),
@@ -115,6 +124,16 @@ pub enum Error {
     /// The recipe does not fit the network or the data.
     #[error("{0}")]
     Recipe(String),
+}
+
+impl Error {
+    /// The device's failures, with the step in which they came to light.
+    pub(crate) fn at_step(self, step: u64) -> Error {
+        match self {
+            Error::Device(error @ tensor::Error::Card { .. }) => Error::Step { step, error },
+            other => other,
+        }
+    }
 }
 
 /// A result of this crate.

@@ -42,7 +42,7 @@
 //!     validate_every: 1,
 //!     checkpoints: train::checkpoint::Policy::default(),
 //! };
-//! let plan = job.plan(1)?;
+//! let plan = job.plan(tensor::Target::Cpu { threads: 1 })?;
 //! assert!(plan.memory().total < 1 << 20); // known before the first step
 //! let runs = std::env::temp_dir().join("alexnet-example");
 //! let mut folder = RunFolder::create_under(&runs, "linear")?;

@@ -18,7 +18,7 @@ use layers::towers::Towers;
 use layers::{Mode, Spec};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use tensor::Device;
+use tensor::{Device, Target};
 use training::Training;
 
 /// Everything that decides a run's bits, and how it is to be watched.
@@ -92,40 +92,39 @@ impl Outcome {
 }
 
 impl Job {
-    /// Lays the network out for this job on a device with `threads` threads.
+    /// Lays the network out for this job on such a device.
     ///
     /// # Errors
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
-    pub fn plan(&self, threads: usize) -> Result<Plan> {
+    pub fn plan(&self, target: Target) -> Result<Plan> {
         match self.recipe.shards {
-            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, threads),
-            _ => self.plan_replica((0, 1), threads),
+            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, target),
+            _ => self.plan_replica((0, 1), target),
         }
     }
 
-    /// Lays the network out for one rank of a world that shares every batch, on a device with
-    /// `threads` threads.
+    /// Lays the network out for one rank of a world that shares every batch, on such a device.
     ///
     /// # Errors
     /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
     /// evenly.
-    pub fn plan_replica(&self, of: (usize, usize), threads: usize) -> Result<Plan> {
+    pub fn plan_replica(&self, of: (usize, usize), target: Target) -> Result<Plan> {
         let Recipe { batch, shards, .. } = self.recipe;
         let cut = Cut::new(batch, shards, of)?;
-        Plan::of_replica(&self.spec, batch, cut, self.input()?, threads)
+        Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
     }
 
-    /// Lays out each of the network's `towers` on a device with its number of threads.
+    /// Lays out each of the network's `towers` on a device of its own.
     ///
     /// # Errors
     /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
-    pub fn plan_towers(&self, towers: &Towers, threads: &[usize]) -> Result<Vec<Plan>> {
+    pub fn plan_towers(&self, towers: &Towers, targets: &[Target]) -> Result<Vec<Plan>> {
         if self.recipe.shards > 1 {
             let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
             return Err(Error::Recipe(told.to_string()));
         }
-        towers::plan(towers, self.recipe.batch, Mode::Train, self.input()?, threads)
+        towers::plan(towers, self.recipe.batch, Mode::Train, self.input()?, targets)
     }
 
     /// What is subtracted from an image, and the size of the images.

@@ -207,7 +207,7 @@ impl Step {
     /// # Errors
     /// [`Error::Diverged`], before the update, if the loss is not a number; [`Error::Device`].
     pub fn train(&mut self, batch: &Batch, step: u64) -> Result<Tally> {
-        self.learn(batch, step, None)
+        self.learn(batch, step, None).map_err(|error| error.at_step(step))
     }
 
     /// [`train`](Self::train), looking closely: that takes time, and still allocates nothing.
@@ -215,7 +215,7 @@ impl Step {
     /// # Errors
     /// As `train`.
     pub fn train_and_look(&mut self, batch: &Batch, step: u64, look: &mut Look) -> Result<Tally> {
-        self.learn(batch, step, Some(look))
+        self.learn(batch, step, Some(look)).map_err(|error| error.at_step(step))
     }
 
     fn learn(&mut self, batch: &Batch, step: u64, mut look: Option<&mut Look>) -> Result<Tally> {
@@ -226,6 +226,7 @@ impl Step {
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
         self.device.upload(self.plan.network.clock, &clock)?;
         self.forward()?;
+        self.device.mark_read()?; // the next batch may come as soon as this one's loss is known
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
@@ -267,6 +268,8 @@ impl Step {
         Ok(())
     }
 
+    /// Sends a batch to its slots, while the last step's backward pass, which reads none of them,
+    /// may still be under way.
     fn load(&mut self, batch: &Batch) -> Result<()> {
         self.load_rows(batch, 0..batch.labels.len())
     }
@@ -274,13 +277,13 @@ impl Step {
     fn load_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<()> {
         let (slots, device) = (&self.plan.slots, &mut self.device);
         let bytes = batch.pixels.len() / batch.labels.len().max(1);
-        device.upload(slots.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
-        device.upload(slots.views, batch.views[rows.clone()].as_flattened())?;
-        device.upload(slots.labels, &batch.labels[rows.clone()])?;
+        device.upload_ahead(slots.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
+        device.upload_ahead(slots.views, batch.views[rows.clone()].as_flattened())?;
+        device.upload_ahead(slots.labels, &batch.labels[rows.clone()])?;
         let tints = batch.tints[rows].as_flattened();
         let scaled = self.scaled_tints.iter_mut().zip(tints);
         scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        device.upload(slots.tints, &self.scaled_tints[..tints.len()])?;
+        device.upload_ahead(slots.tints, &self.scaled_tints[..tints.len()])?;
         Ok(())
     }
 

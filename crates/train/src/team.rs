@@ -237,7 +237,13 @@ impl Examinee for Team {
 /// [`Error::Network`] if it is no network.
 pub fn entries_of(spec: &Spec) -> Result<Vec<Parameter>> {
     let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
-    let network = layers::Network::plan(spec, 1, layers::Mode::Infer, &mut planner, 1)?;
+    let network = layers::Network::plan(
+        spec,
+        1,
+        layers::Mode::Infer,
+        &mut planner,
+        tensor::Target::Cpu { threads: 1 },
+    )?;
     Ok(network.parameters.entries)
 }
 

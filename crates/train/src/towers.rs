@@ -17,7 +17,7 @@ use std::panic;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tensor::{Device, Shape};
+use tensor::{Device, Shape, Target};
 
 /// A tower's way to the others.
 #[derive(Debug)]
@@ -57,8 +57,7 @@ impl Link {
     }
 }
 
-/// Lays out each tower for batches of `images` images, as [`Plan::new`] does, with its number of
-/// threads.
+/// Lays out each tower for batches of `images` images, as [`Plan::new`] does, on its own device.
 ///
 /// # Errors
 /// [`Error::Network`].
@@ -67,10 +66,10 @@ pub fn plan(
     images: usize,
     mode: Mode,
     input: (Mean, [usize; 2]),
-    threads: &[usize],
+    targets: &[Target],
 ) -> Result<Vec<Plan>> {
-    let each = towers.specs.iter().zip(threads);
-    each.map(|(spec, &threads)| Plan::new(spec, images, mode, input, threads)).collect()
+    let each = towers.specs.iter().zip(targets);
+    each.map(|(spec, &target)| Plan::new(spec, images, mode, input, target)).collect()
 }
 
 /// Takes the memory of each tower on a device of its own. Towers of one process wait for each

@@ -2,7 +2,7 @@
 
 use data::Batch;
 use layers::Mode;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::look::Look;
 use train::recipe::Mean;
 use train::schedule::State;
@@ -18,7 +18,14 @@ fn a_step_allocates_nothing() {
     let spec = models::find("alexnet-64").unwrap();
     let recipe = train::recipes::find("paper-64").unwrap();
     let (images, stored) = (6, 72);
-    let plan = Plan::new(&spec, images, Mode::Train, (Mean::Image, [stored; 2]), 3).unwrap();
+    let plan = Plan::new(
+        &spec,
+        images,
+        Mode::Train,
+        (Mean::Image, [stored; 2]),
+        Target::Cpu { threads: 3 },
+    )
+    .unwrap();
     let mut step = plan.open(Device::cpu(3)).unwrap();
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();

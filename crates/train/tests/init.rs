@@ -65,7 +65,8 @@ impl Scratch {
     fn run(&self, name: &str, job: &Job) -> (PathBuf, Outcome) {
         let path = self.0.join(name);
         let mut folder = RunFolder::create(&path).unwrap();
-        let (plan, device) = (job.plan(1).unwrap(), Device::cpu(1));
+        let (plan, device) =
+            (job.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Device::cpu(1));
         let outcome = job.run(plan, device, &mut folder, &mut Silent, &Stop::new()).unwrap();
         (path, outcome)
     }
@@ -124,7 +125,7 @@ fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
     let other = Job { max_steps: Some(1), ..job(7) };
     let names = |layers: Option<&[&str]>, job: &Job| {
         let layers = layers.map(|names| names.iter().map(|name| name.to_string()).collect());
-        let plan = job.plan(1).unwrap();
+        let plan = job.plan(tensor::Target::Cpu { threads: 1 }).unwrap();
         let entries = plan.parameters().entries.clone();
         let taken = Init::read(&first, layers, false).unwrap().taken(&entries);
         taken.map(|taken| taken.into_iter().map(|idx| entries[idx].name.clone()).collect())
@@ -156,7 +157,8 @@ fn a_run_ends_when_it_has_learned_enough() {
     // Asked to go on, it has nothing to do.
     let mut folder = RunFolder::open(&run).unwrap();
     let (again, watchers) = (until(1.0), (&mut Silent as &mut dyn train::observe::Observer));
-    let (plan, from) = (again.plan(1).unwrap(), Some(newest(&run)));
+    let (plan, from) =
+        (again.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Some(newest(&run)));
     let stop = Stop::new();
     let outcome = again.resume(plan, Device::cpu(1), &mut folder, (watchers, &stop), from).unwrap();
     assert_eq!((outcome.steps, outcome.resumed_at), (4, 4));

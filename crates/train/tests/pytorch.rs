@@ -7,7 +7,7 @@ use layers::{Mode, Parameter, Row, Spec};
 use random::{Purpose, Stream};
 use serde::Deserialize;
 use std::path::Path;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::recipe::{Bias, Input, Mean, Recipe};
 use train::recipes;
 use train::schedule::{Schedule, State};
@@ -73,7 +73,8 @@ impl Recorded {
     fn step(&self, mut spec: Spec, recipe: &Recipe) -> Step {
         spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
         let mean = (Mean::Color, [self.side; 2]);
-        let plan = Plan::new(&spec, self.batch, Mode::Train, mean, 2).unwrap();
+        let plan =
+            Plan::new(&spec, self.batch, Mode::Train, mean, Target::Cpu { threads: 2 }).unwrap();
         let mut step = plan.open(Device::cpu(2)).unwrap();
         step.initialize(recipe, 0).unwrap();
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };

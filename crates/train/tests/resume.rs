@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent, StepReport};
@@ -94,7 +94,7 @@ impl Observer for StopsAfter {
 }
 
 fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
-    let plan = job.plan(threads).unwrap();
+    let plan = job.plan(Target::Cpu { threads }).unwrap();
     let mut folder = RunFolder::create(path).unwrap();
     let stop = Stop::new();
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
@@ -102,7 +102,7 @@ fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Out
 }
 
 fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
-    let plan = job.plan(threads).unwrap();
+    let plan = job.plan(Target::Cpu { threads }).unwrap();
     let mut folder = RunFolder::open(path).unwrap();
     let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
     from.iter().for_each(|from| job.check(from, false, &mut Silent).unwrap());
@@ -259,7 +259,7 @@ fn what_may_not_change_is_refused_and_named() {
     // A checkpoint of another network is refused even by whoever does not ask.
     let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };
     let mut folder = RunFolder::open(&run.0).unwrap();
-    let plan = other.plan(1).unwrap();
+    let plan = other.plan(Target::Cpu { threads: 1 }).unwrap();
     let watchers: (&mut dyn Observer, _) = (&mut Silent, &Stop::new());
     let error = other.resume(plan, Device::cpu(1), &mut folder, watchers, Some(from)).unwrap_err();
     assert!(error.to_string().contains("there is no tensor `fc1.weight`"), "{error}");

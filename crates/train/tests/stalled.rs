@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::checkpoint::Policy;
 use train::evaluate::evaluate;
 use train::folder::RunFolder;
@@ -91,7 +91,14 @@ impl Observer for Porter {
 #[test]
 fn a_test_tells_of_the_file_it_waits_for() {
     let (spec, recipe) = linear();
-    let plan = step::Plan::new(&spec, 16, Mode::Infer, (Mean::Image, [18, 18]), 1).unwrap();
+    let plan = step::Plan::new(
+        &spec,
+        16,
+        Mode::Infer,
+        (Mean::Image, [18, 18]),
+        Target::Cpu { threads: 1 },
+    )
+    .unwrap();
     let mut step = plan.open(Device::cpu(1)).unwrap();
     step.initialize(&recipe, 0).unwrap();
     step.set_input(&[128.0; 18 * 18 * 3], recipe.input.scale).unwrap();
@@ -132,7 +139,7 @@ fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> 
         waits.recv_timeout(Duration::from_secs(30)).unwrap();
         signal.request(2);
     });
-    let plan = job.plan(1).unwrap();
+    let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
     let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
     hand.join().unwrap();
     source.open.store(true, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use data::{Batch, IGNORED};
 use layers::{Mode, Spec, window};
 use random::{Purpose, Stream};
-use tensor::Device;
+use tensor::{Device, Target};
 use train::Error;
 use train::look::Look;
 use train::recipe::{Init, Input, Layer, Mean, Recipe};
@@ -61,7 +61,14 @@ fn batch() -> Batch {
 
 fn step(rate: f64) -> Step {
     let recipe = recipe(rate);
-    let plan = Plan::new(&spec(), IMAGES, Mode::Train, (Mean::Image, [STORED; 2]), 2).unwrap();
+    let plan = Plan::new(
+        &spec(),
+        IMAGES,
+        Mode::Train,
+        (Mean::Image, [STORED; 2]),
+        Target::Cpu { threads: 2 },
+    )
+    .unwrap();
     let mut step = plan.open(Device::cpu(2)).unwrap();
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
@@ -132,7 +139,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
 fn the_plan_says_what_it_takes() {
     let plan = |images, mode| {
         let mean = (Mean::Image, [STORED; 2]);
-        Plan::new(&spec(), images, mode, mean, 1).unwrap().memory()
+        Plan::new(&spec(), images, mode, mean, Target::Cpu { threads: 1 }).unwrap().memory()
     };
     let (train, infer) = (plan(IMAGES, Mode::Train), plan(IMAGES, Mode::Infer));
     assert_eq!(train.parameters, 3 * infer.parameters);

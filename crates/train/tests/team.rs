@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent, StepReport};
@@ -73,9 +73,10 @@ fn job(shards: usize) -> Job {
 
 fn team(job: &Job, on: On) -> Result<Team> {
     match on {
-        On::OneDevice => Ok(job.plan(1)?.open(Device::cpu(1))?.into()),
+        On::OneDevice => Ok(job.plan(Target::Cpu { threads: 1 })?.open(Device::cpu(1))?.into()),
         On::Replicas(world) => {
-            let plan = |rank| job.plan_replica((rank, world), 1 + rank % 2);
+            let plan =
+                |rank| job.plan_replica((rank, world), Target::Cpu { threads: 1 + rank % 2 });
             let plans = (0..world).map(plan).collect::<Result<_>>()?;
             let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
             let patience = Duration::from_secs(20);
@@ -83,7 +84,7 @@ fn team(job: &Job, on: On) -> Result<Team> {
         }
         On::Towers => {
             let towers = towers::split(&job.spec, 2).unwrap();
-            let plans = job.plan_towers(&towers, &[1, 2])?;
+            let plans = job.plan_towers(&towers, &[1, 2].map(|threads| Target::Cpu { threads }))?;
             let devices = vec![Device::cpu(1), Device::cpu(2)];
             let patience = Duration::from_secs(20);
             let steps = train::towers::open(towers, plans, devices, patience)?;
@@ -213,13 +214,15 @@ fn shards_learn_what_the_whole_batch_does() {
 
 #[test]
 fn what_cannot_be_cut_is_refused() {
-    let told = |shards, world| match job(shards).plan_replica((0, world), 1) {
-        Err(error) => error.to_string(),
-        Ok(_) => panic!("{shards} shards among {world}"),
-    };
+    let told =
+        |shards, world| match job(shards).plan_replica((0, world), Target::Cpu { threads: 1 }) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{shards} shards among {world}"),
+        };
     assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
     assert!(told(16, 2).contains("--batch-size 16"));
     let towers = towers::split(&job(1).spec, 2).unwrap();
-    let error = job(2).plan_towers(&towers, &[1, 1]).unwrap_err().to_string();
+    let error =
+        job(2).plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).unwrap_err().to_string();
     assert!(error.contains("towers see whole batches"), "{error}");
 }

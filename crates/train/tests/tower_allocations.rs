@@ -24,7 +24,8 @@ fn a_step_in_towers_allocates_nothing() {
     let images = 6;
     let towers = towers::split(&spec, 2).unwrap();
     let input = (Mean::Color, [64; 2]);
-    let plans = train::towers::plan(&towers, images, Mode::Train, input, &[1, 1]).unwrap();
+    let targets = [tensor::Target::Cpu { threads: 1 }; 2];
+    let plans = train::towers::plan(&towers, images, Mode::Train, input, &targets).unwrap();
     let devices = vec![Device::cpu(1), Device::cpu(1)];
     let steps = train::towers::open(towers, plans, devices, Duration::from_secs(20)).unwrap();
     let batch = Batch {

@@ -6,7 +6,7 @@ use layers::towers::{self, Named};
 use layers::{Lrn, Mode, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
-use tensor::Device;
+use tensor::{Device, Target};
 use train::Result;
 use train::recipe::{Init, Input, Layer, Mean, Recipe};
 use train::recipes;
@@ -98,14 +98,17 @@ fn learn(mut step: Step, steps: u64) -> Result<(Vec<u64>, Vec<Named>)> {
 }
 
 fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<Named>) {
-    let plan = Plan::new(spec, images, Mode::Train, (Mean::Color, [SIDE; 2]), 2).unwrap();
+    let plan =
+        Plan::new(spec, images, Mode::Train, (Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 })
+            .unwrap();
     learn(plan.open(Device::cpu(2)).unwrap(), steps).unwrap()
 }
 
 fn open(spec: &Spec, images: usize, count: usize) -> Vec<Step> {
     let towers = towers::split(spec, count).unwrap();
     let input = (Mean::Color, [SIDE; 2]);
-    let plans = engine::plan(&towers, images, Mode::Train, input, &vec![1; count]).unwrap();
+    let targets = vec![Target::Cpu { threads: 1 }; count];
+    let plans = engine::plan(&towers, images, Mode::Train, input, &targets).unwrap();
     let devices = (0..count).map(|_| Device::cpu(1)).collect();
     engine::open(towers, plans, devices, PATIENCE).unwrap()
 }

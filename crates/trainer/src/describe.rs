@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use tensor::Target;
 use train::recipe::{Mean, Recipe};
 use train::recipes;
 use train::step::{Memory, Plan};
@@ -88,8 +89,9 @@ fn list() {
 /// What training and testing take at a batch size, with the mean image of the input's size.
 fn memory(spec: &Spec, images: usize, mode: Mode) -> Result<Memory> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let target = Target::Cpu { threads };
     let stored = [spec.input[0], spec.input[1]];
-    Ok(Plan::new(spec, images, mode, (Mean::Image, stored), threads)?.memory())
+    Ok(Plan::new(spec, images, mode, (Mean::Image, stored), target)?.memory())
 }
 
 fn as_text(spec: &Spec, images: usize) -> Result<String> {

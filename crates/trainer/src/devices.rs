@@ -7,7 +7,7 @@ use crate::settings::{Parallel, Settings};
 use comm::Local;
 use layers::Spec;
 use layers::towers::{self, Towers};
-use tensor::{Choice, Device};
+use tensor::{Choice, Device, Target};
 use train::run::Job;
 use train::step::Plan;
 use train::team::Team;
@@ -76,17 +76,17 @@ pub fn settle(
 }
 
 /// Each device's plan.
-fn plan(parallel: Option<Parallel>, job: &Job, threads: &[usize]) -> Result<(Vec<Plan>, How)> {
-    let world = threads.len();
+fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
+    let world = targets.len();
     match parallel {
         Some(Parallel::Data) => {
-            let each = threads.iter().enumerate();
-            let plans = each.map(|(rank, &threads)| job.plan_replica((rank, world), threads));
+            let each = targets.iter().enumerate();
+            let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
             Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
         }
         Some(Parallel::Towers) | None => {
             let towers = towers::split(&job.spec, world)?;
-            Ok((job.plan_towers(&towers, threads)?, How::Towers(towers)))
+            Ok((job.plan_towers(&towers, targets)?, How::Towers(towers)))
         }
     }
 }
@@ -103,15 +103,16 @@ impl Devices {
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         if let [choice] = choices {
-            let plan = |device: &Device| job.plan(device.threads());
+            let plan = |device: &Device| job.plan(device.target());
             let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
             return Ok(Devices { members: vec![(device, plan)], how: How::Alone });
         }
         let each = machine::share_threads(settings.threads, choices);
-        let (plans, how) = plan(settings.parallel, job, &each)?;
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
+        let targets: Vec<Target> = devices.iter().map(Device::target).collect();
+        let (plans, how) = plan(settings.parallel, job, &targets)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
         for (device, plan) in &mut members {
             plan.check(device)?;

@@ -36,7 +36,7 @@ impl From<train::Error> for Fault {
                 6
             }
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
-            E::Device(_) | E::Comm(_) => 1,
+            E::Device(_) | E::Step { .. } | E::Comm(_) => 1,
             E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,
             E::Data(_) => 3,
             E::Weights { .. } | E::Checkpoint { .. } => 4,

@@ -94,7 +94,7 @@ impl Trained {
         let (device, plan) = machine::open(
             choice,
             args.threads.unwrap_or(0),
-            |device| Plan::new(&about.model, rows, Mode::Infer, mean, device.threads()),
+            |device| Plan::new(&about.model, rows, Mode::Infer, mean, device.target()),
             Plan::check,
             say,
         )?;

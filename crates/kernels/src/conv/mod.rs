@@ -9,13 +9,14 @@
 //! of its own group (the paper's section 3.5: its two GPUs). Activations are NHWC, filters OHWI.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 #[cfg(test)]
 mod tests;
 
 use crate::gemm::Isa;
-use tensor::{DType, Device, Result, Shape, Slot};
+use tensor::{DType, Device, Result, Shape, Slot, Target};
 
 /// Zeros around an image, on each side separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,10 +140,13 @@ impl Geometry {
         Geometry { algorithm: cpu::settled(self), ..*self }
     }
 
-    /// Floats of scratch memory that any of the three passes needs on this many threads.
-    pub fn scratch(&self, threads: usize) -> usize {
+    /// Floats of scratch memory that any of the three passes needs on such a device.
+    pub fn scratch(&self, target: Target) -> usize {
         self.check();
-        cpu::scratch(Isa::best(), self, threads)
+        match target {
+            Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
+            Target::Cuda => cuda::scratch(self),
+        }
     }
 
     /// Floats of the filters as [`keep`] leaves them.
@@ -180,7 +184,7 @@ impl Geometry {
 /// `y = conv(x, w) + b`, rectified if the geometry says so.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// If a slot's length is not what the geometry says, or the scratch memory is too small.
@@ -201,7 +205,7 @@ pub fn forward(
             cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }
 }
 
@@ -259,7 +263,7 @@ pub fn forward_kept(
 /// ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -278,7 +282,7 @@ pub fn backward_input(
             cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx, scratch]),
     }
 }
 
@@ -286,7 +290,7 @@ pub fn backward_input(
 /// gradient before the ReLU.
 ///
 /// # Errors
-/// None on the CPU.
+/// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
@@ -307,7 +311,7 @@ pub fn backward_filter(
             cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
             Ok(())
         }
-        Device::Cuda(cuda) => cuda.lacks("conv"),
+        Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db, scratch]),
     }
 }
 

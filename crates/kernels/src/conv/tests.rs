@@ -3,8 +3,8 @@ use crate::gemm::Isa;
 use ndarray::{Array, Array1, Array4, Dimension, array};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Pool};
-use testkit::{Slots, bits_equal, close, gradient, random_array, same_bits_for_threads};
+use tensor::{Device, Pool, Target};
+use testkit::{Slots, bits_equal, close, each_card, gradient, random_array, same_bits_for_threads};
 
 /// Random operands of a convolution.
 #[derive(Clone)]
@@ -42,6 +42,22 @@ impl Operands {
         let (mut dw, mut db) = (room(w.len()), room(b.len()));
         cpu::backward_filter(isa, &pool, g, x, dy, &mut dw, &mut db, &mut scratch());
         [y, dx, dw, db]
+    }
+
+    /// The same on a device.
+    fn run_on(&self, device: &mut Device) -> [Vec<f32>; 4] {
+        let g = &self.g;
+        let mut slots = Slots::new();
+        let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| slots.array(a));
+        let b = slots.array(&self.b);
+        let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
+        let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
+        let scratch = slots.room([g.scratch(device.target())]);
+        slots.load(device);
+        super::forward(device, g, x, w, b, y, scratch).unwrap();
+        super::backward_input(device, g, dy, w, dx, scratch).unwrap();
+        super::backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+        [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 
     /// y with filters that were brought into form before.
@@ -344,13 +360,13 @@ fn known_answers() {
 fn runs_on_a_device() {
     let g = small(Geometry { height: 5, width: 6, channels: 4, filters: 6, ..layers()[2] });
     let operands = Operands::random(g);
-    testkit::each_cpu(|device: &mut Device| {
+    testkit::each_device(|device: &mut Device| {
         let mut slots = Slots::new();
         let [x, w, dy] = [&operands.x, &operands.w, &operands.dy].map(|a| slots.array(a));
         let b = slots.array(&operands.b);
         let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
-        let scratch = slots.room([g.scratch(device.threads())]);
+        let scratch = slots.room([g.scratch(device.target())]);
         let (kept, y_kept) = (slots.room([g.kept()]), slots.room(g.out_shape()));
         slots.load(device);
         super::keep(device, &g, w, kept, scratch).unwrap();
@@ -366,10 +382,75 @@ fn runs_on_a_device() {
     });
 }
 
+prop_compose! {
+    /// Small, since the machine that plays the card takes its time; with tiles of both sizes, and
+    /// runs of channels and filters that are multiples of four or not.
+    fn card_geometry()(
+        (images, groups, stride, relu) in (1usize..=2, 1usize..=3, 1usize..=4, any::<bool>()),
+        window in (1usize..=5, 1usize..=5),
+        pad in (0usize..=3, 0usize..=3, 0usize..=3, 0usize..=3),
+        (channels, filters) in (select(vec![1, 2, 3, 4, 8, 12]), select(vec![1, 2, 3, 4, 8, 20])),
+        (height, width) in (1usize..=8, 1usize..=11),
+        wide in select(vec![false, false, false, true]),
+    ) -> Geometry {
+        let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
+        let (filters, groups) = if wide { (68 + filters, 1) } else { (filters, groups) };
+        Geometry {
+            images,
+            height: height.max(window.0.saturating_sub(pad.top + pad.bottom)),
+            width: width.max(window.1.saturating_sub(pad.left + pad.right)),
+            channels: channels * groups,
+            filters: filters * groups,
+            window,
+            stride,
+            pad,
+            groups,
+            relu,
+            algorithm: Algorithm::Fastest,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cards_equal_the_reference(g in card_geometry()) {
+        let operands = Operands::random(g);
+        let expected = operands.expected();
+        each_card(|device| {
+            for (actual, expected) in operands.run_on(device).iter().zip(&expected) {
+                close(actual, expected, 2e-5);
+            }
+        });
+    }
+}
+
+/// k in slices, in each of the three passes; in whatever order blocks come, the same bits.
+#[test]
+fn cards_add_slices_up() {
+    let many_taps = Geometry { height: 4, width: 4, channels: 70, filters: 66, ..layers()[3] };
+    let many_pixels = Geometry { height: 24, width: 24, channels: 4, filters: 4, ..layers()[2] };
+    for g in [many_taps, many_pixels] {
+        assert!(g.scratch(Target::Cuda) > 0);
+        let operands = Operands::random(g);
+        let expected = operands.expected();
+        let mut first: Option<[Vec<f32>; 4]> = None;
+        each_card(|device| {
+            let results = operands.run_on(device);
+            let first = first.get_or_insert_with(|| results.clone());
+            for ((actual, first), expected) in results.iter().zip(first.iter()).zip(&expected) {
+                close(actual, expected, 2e-5);
+                bits_equal(actual, first, "another order");
+            }
+        });
+    }
+}
+
 #[test]
 #[should_panic(expected = "a window of (5, 5) does not fit")]
 fn a_window_too_large_is_refused() {
-    Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(1);
+    Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(Target::Cuda);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! the bits of an image's output can depend on how many images there are.
 
 mod cpu;
+mod cuda;
 mod few_images;
 pub mod reference;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod tests;
 
 pub(crate) use cpu::sum_rows;
 
-use tensor::{Device, Result, Shape, Slot};
+use tensor::{Device, Result, Shape, Slot, Target};
 
 /// The sizes of a fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,12 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Floats of scratch memory that any of the three passes needs on `threads` threads.
-    pub fn scratch(&self, threads: usize) -> usize {
-        cpu::scratch(self, threads)
+    /// Floats of scratch memory that any of the three passes needs on such a device.
+    pub fn scratch(&self, target: Target) -> usize {
+        match target {
+            Target::Cpu { threads } => cpu::scratch(self, threads),
+            Target::Cuda => cuda::scratch(self),
+        }
     }
 
     fn check(&self, operands: [(Slot, [usize; 2]); 3]) {
@@ -85,7 +89,7 @@ pub fn forward(
     g.check_bias(b);
     match device {
         Device::Cpu(device) => cpu::forward(device, g, x, w, b, y, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::forward(device, g, [x, w, b, y, scratch]),
     }
 }
 
@@ -107,7 +111,7 @@ pub fn backward_input(
     g.check([(dy, g.y()), (w, g.w()), (dx, g.x())]);
     match device {
         Device::Cpu(device) => cpu::backward_input(device, g, dy, w, dx, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::backward_input(device, g, [dy, w, dx, scratch]),
     }
 }
 
@@ -131,6 +135,6 @@ pub fn backward_weights(
     g.check_bias(db);
     match device {
         Device::Cpu(device) => cpu::backward_weights(device, g, x, dy, dw, db, scratch),
-        Device::Cuda(device) => device.lacks("linear"),
+        Device::Cuda(device) => cuda::backward_weights(device, g, [x, dy, dw, db, scratch]),
     }
 }

@@ -3,9 +3,12 @@ use super::{Geometry, backward_input, backward_weights, cpu, forward, reference}
 use crate::gemm::{Isa, Shared};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
+use proptest::sample::select;
 use pulp::{Scalar, WithSimd};
-use tensor::{DType, Device, Planner, Pool, Shape};
-use testkit::{Slots, bits_equal, close, each_cpu, random_array, same_bits_for_threads};
+use tensor::{DType, Device, Planner, Pool, Shape, Target};
+use testkit::{
+    Slots, bits_equal, close, each_card, each_cpu, each_device, random_array, same_bits_for_threads,
+};
 
 /// What the three passes make, in one vector each: y, dx, dw, db.
 fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
@@ -18,7 +21,7 @@ fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     let dx = slots.room(Shape::from([g.images, g.inputs]));
     let dw = slots.room(Shape::from([g.outputs, g.inputs]));
     let db = slots.room(Shape::from([g.outputs]));
-    let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+    let scratch = slots.room(Shape::from([g.scratch(device.target())]));
     slots.load(device);
     forward(device, g, x, w, b, y, scratch).unwrap();
     backward_input(device, g, dy, w, dx, scratch).unwrap();
@@ -47,7 +50,8 @@ fn known_answers() {
         let mut device = Device::cpu(2);
         let mut planner = Planner::new();
         let mut slot = |n: usize| planner.claim(DType::F32, Shape::from([n]));
-        let (x, w, b, y, s) = (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(2)));
+        let (x, w, b, y, s) =
+            (slot(2), slot(4), slot(2), slot(2), slot(g.scratch(Target::Cpu { threads: 2 })));
         device.reserve(planner.total()).unwrap();
         device.upload(x, &[1.0f32, 2.0]).unwrap();
         device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]).unwrap();
@@ -86,11 +90,59 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Tiles of both sizes, more than one of them, and edges that are no multiple of four.
+    #[test]
+    fn cards_equal_the_reference(
+        sizes in proptest::array::uniform3(select(
+            vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]
+        )),
+        relu: bool,
+        seed in 0u64..1000,
+    ) {
+        let [images, inputs, outputs] = sizes;
+        // The machine that plays the card takes its time.
+        prop_assume!(images * inputs * outputs < 131 * 131 * 20);
+        let g = Geometry { images, inputs, outputs, relu };
+        let expected = references(&g, seed);
+        each_card(|device| {
+            let results = passes(device, &g, seed).into_iter().zip(&expected);
+            for ((actual, expected), terms) in results.zip([inputs, outputs, images, images]) {
+                close(&actual, expected, 8e-6 * (terms as f64).sqrt());
+            }
+        });
+    }
+}
+
+/// k in slices, whose sums lie in scratch memory: in each of the three passes.
+#[test]
+fn cards_add_slices_up() {
+    for (images, inputs, outputs) in [(3, 1027, 66), (2, 8, 600), (1030, 5, 6)] {
+        let g = Geometry { images, inputs, outputs, relu: true };
+        assert!(g.scratch(Target::Cuda) > 0);
+        let expected = references(&g, 4);
+        let mut first: Option<[Vec<f32>; 4]> = None;
+        each_card(|device| {
+            let results = passes(device, &g, 4);
+            for (actual, expected) in results.iter().zip(&expected) {
+                close(actual, expected, 2e-4);
+            }
+            // In whatever order blocks come: the same bits.
+            let first = first.get_or_insert_with(|| results.clone());
+            for (actual, first) in results.iter().zip(first.iter()) {
+                bits_equal(actual, first, "another order");
+            }
+        });
+    }
+}
+
 /// Both transposes: <dy, x w^T> = <dx, x> = <dw, w>.
 #[test]
 fn gradients_are_adjoint() {
     let g = Geometry { images: 5, inputs: 37, outputs: 19, relu: false };
-    each_cpu(|device| {
+    each_device(|device| {
         let x: Array2<f32> = random_array(7, (g.images, g.inputs));
         let w: Array2<f32> = random_array(8, (g.outputs, g.inputs));
         let b: Array1<f32> = random_array(9, g.outputs);
@@ -119,7 +171,7 @@ fn bits_depend_on_neither_threads_nor_instructions() {
     let [x, w, dy] = [&x, &w, &dy].map(|array| array.as_slice().unwrap());
     let pool = Pool::new(2);
     let on = |isa: Isa| {
-        let mut scratch = vec![f32::NAN; 2 * g.scratch(2)];
+        let mut scratch = vec![f32::NAN; 2 * g.scratch(Target::Cpu { threads: 2 })];
         let mut y = vec![0.0; g.images * g.outputs];
         let mut dx = vec![0.0; g.images * g.inputs];
         let mut dw = vec![0.0; g.outputs * g.inputs];
@@ -171,13 +223,13 @@ fn nothing_hides_a_nan() {
 
 fn nan_passes(images: usize) {
     let g = Geometry { images, inputs: 3, outputs: 4, relu: true };
-    each_cpu(|device| {
+    each_device(|device| {
         let mut slots = Slots::new();
         let x = slots.array(&Array2::<f32>::from_elem((images, 3), f32::NAN));
         let w = slots.array(&random_array(1, (4, 3)));
         let b = slots.array(&random_array(2, 4));
         let y = slots.room(Shape::from([images, 4]));
-        let scratch = slots.room(Shape::from([g.scratch(device.threads())]));
+        let scratch = slots.room(Shape::from([g.scratch(device.target())]));
         slots.load(device);
         forward(device, &g, x, w, b, y, scratch).unwrap();
         assert!(device.download::<f32>(y).unwrap().iter().all(|y| y.is_nan()));

@@ -20,7 +20,7 @@ mod tests;
 
 use crate::conv::{self, Pad};
 use crate::gemm::Isa;
-use tensor::{DType, Device, Result, Shape, Slot};
+use tensor::{DType, Device, Result, Shape, Slot, Target};
 
 /// What is connected with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +112,12 @@ impl Geometry {
         self.filter_shape().len()
     }
 
-    /// Floats of scratch memory that any of the three passes needs on this many threads.
-    pub fn scratch(&self, threads: usize) -> usize {
-        cpu::scratch(Isa::best(), self, threads)
+    /// Floats of scratch memory that any of the three passes needs on such a device.
+    pub fn scratch(&self, target: Target) -> usize {
+        match target {
+            Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
+            Target::Cuda => 0,
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Operands {
         let (b, dy) = (slots.array(&self.b), slots.array(&self.dy));
         let [y, dx] = [g.out_shape(), g.in_shape()].map(|shape| slots.room(shape));
         let [dw, db] = [g.filter_shape(), g.bias_shape()].map(|shape| slots.room(shape));
-        let scratch = slots.room([g.scratch(device.threads())]);
+        let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
         forward(device, g, x, w, b, y, scratch).unwrap();
         backward_input(device, g, dy, w, dx, scratch).unwrap();

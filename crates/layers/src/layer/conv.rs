@@ -5,7 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
 use kernels::conv::{self, Algorithm, Geometry, Pad};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Conv {
@@ -137,11 +137,11 @@ impl Layer for Conv {
         weight_and_bias(&self.name, filter, filter.len() / self.geometry.filters)
     }
 
-    fn scratch(&self, threads: usize) -> usize {
+    fn scratch(&self, target: Target) -> usize {
         let tower = self.tower.map_or(0, |tower| {
-            by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(threads))
+            by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(target))
         });
-        self.geometry.scratch(threads).max(tower)
+        self.geometry.scratch(target).max(tower)
     }
 
     fn macs(&self) -> usize {

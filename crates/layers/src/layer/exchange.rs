@@ -154,7 +154,7 @@ impl Layer for Meeting {
         Some(self.exchange)
     }
 
-    fn scratch(&self, _threads: usize) -> usize {
+    fn scratch(&self, _target: tensor::Target) -> usize {
         if self.is_left_out() { 0 } else { self.exchange.part.of * self.input.len() }
     }
 }

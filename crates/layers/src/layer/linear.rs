@@ -5,7 +5,7 @@ use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation;
 use kernels::linear::{self, Geometry};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -72,13 +72,13 @@ impl Layer for Linear {
         weight_and_bias(&self.name, Shape::from([outputs, inputs]), inputs)
     }
 
-    fn scratch(&self, threads: usize) -> usize {
+    fn scratch(&self, target: Target) -> usize {
         let tower = self.tower.map_or(0, |tower| {
             let Geometry { images, inputs, outputs, .. } = tower;
             let (dy, dx) = (Shape::from([images, outputs]), Shape::from([images, inputs]));
-            by_tower::scratch(dy, dx, tower.scratch(threads))
+            by_tower::scratch(dy, dx, tower.scratch(target))
         });
-        self.geometry.scratch(threads).max(tower)
+        self.geometry.scratch(target).max(tower)
     }
 
     fn macs(&self) -> usize {

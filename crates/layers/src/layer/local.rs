@@ -7,7 +7,7 @@ use crate::rows;
 use kernels::activation;
 use kernels::conv::Pad;
 use kernels::local::{self, Geometry};
-use tensor::{Device, Result, Shape};
+use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
 pub(super) struct Local {
@@ -76,8 +76,8 @@ impl Layer for Local {
         weight_and_bias(&self.name, filters, filters.len() / filters.dims()[0])
     }
 
-    fn scratch(&self, threads: usize) -> usize {
-        self.geometry.scratch(threads)
+    fn scratch(&self, target: Target) -> usize {
+        self.geometry.scratch(target)
     }
 
     fn macs(&self) -> usize {

@@ -2,7 +2,7 @@ use super::*;
 use crate::rows::window;
 use crate::{Crossing, Mode, Network, Phase};
 use std::collections::BTreeMap;
-use tensor::{Device, Planner};
+use tensor::{Device, Planner, Target};
 
 /// The paper's shape in small.
 fn net() -> Spec {
@@ -150,7 +150,9 @@ fn what_is_asked_for_in_a_step_is_what_the_table_says() {
     let (mut forward, mut backward) = (0, 0);
     for spec in &towers.specs {
         let mut planner = Planner::new();
-        let network = Network::plan(spec, IMAGES, Mode::Train, &mut planner, 1).unwrap();
+        let network =
+            Network::plan(spec, IMAGES, Mode::Train, &mut planner, Target::Cpu { threads: 1 })
+                .unwrap();
         assert!(network.is_tower());
         let mut device = Device::cpu(1);
         device.reserve(planner.total()).unwrap();

@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
-pub use cuda::{Address, Argument, Cuda, Grid, Image, Recording};
+pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
 
 use crate::{Element, Error, Result, Slot};
 use std::str::FromStr;
@@ -17,6 +17,19 @@ pub enum Device {
     Cpu(Cpu),
     /// An NVIDIA card.
     Cuda(Cuda),
+}
+
+/// What has to be known of a device where memory is laid out for it: how much an op needs to work
+/// in depends on how it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The host's processor.
+    Cpu {
+        /// How many of its threads compute.
+        threads: usize,
+    },
+    /// An NVIDIA card, any.
+    Cuda,
 }
 
 /// A device as the user names it.
@@ -110,6 +123,35 @@ impl Device {
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.upload(slot, host),
+        }
+    }
+
+    /// [`upload`](Self::upload) beside the work in hand: it waits for what was asked for before
+    /// [`mark_read`](Self::mark_read), and not for what was asked for since, which must not touch
+    /// the slot. What is asked for later comes after it. On the CPU it is an `upload`.
+    ///
+    /// # Errors
+    /// As `upload`.
+    ///
+    /// # Panics
+    /// As `upload`.
+    pub fn upload_ahead<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
+        match self {
+            Device::Cpu(_) => self.upload(slot, host),
+            Device::Cuda(cuda) => cuda.upload_ahead(slot, host),
+        }
+    }
+
+    /// Says that what was uploaded ahead has been read by what was asked for so far: the uploads
+    /// that come next overtake whatever else is asked for before them. Holds for one group of
+    /// them; a group without a mark waits for everything.
+    ///
+    /// # Errors
+    /// [`Error::Card`] if the card fails.
+    pub fn mark_read(&mut self) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Cuda(cuda) => cuda.mark_read(),
         }
     }
 
@@ -214,6 +256,14 @@ impl Device {
                 pool.install(|| work(self))
             }
             Device::Cuda(_) => work(self),
+        }
+    }
+
+    /// What to plan for.
+    pub fn target(&self) -> Target {
+        match self {
+            Device::Cpu(_) => Target::Cpu { threads: self.threads() },
+            Device::Cuda(_) => Target::Cuda,
         }
     }
 

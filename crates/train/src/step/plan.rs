@@ -7,7 +7,7 @@ use crate::recipe::Mean;
 use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Row, Spec};
-use tensor::{DType, Device, Planner, Shape, Slot};
+use tensor::{DType, Device, Planner, Shape, Slot, Target};
 
 /// A network with everything around it laid out, before any memory is taken.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub struct Memory {
 
 impl Plan {
     /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
-    /// width or less a mean colour, on a device with `threads` threads.
+    /// width or less a mean colour, on such a device.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
@@ -61,9 +61,9 @@ impl Plan {
         images: usize,
         mode: Mode,
         input: (Mean, [usize; 2]),
-        threads: usize,
+        target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, mode, input, threads, None)
+        Plan::lay_out(spec, images, mode, input, target, None)
     }
 
     /// As [`new`](Self::new), to train on a cut of batches of `batch` images.
@@ -75,9 +75,9 @@ impl Plan {
         batch: usize,
         cut: Cut,
         input: (Mean, [usize; 2]),
-        threads: usize,
+        target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, threads, Some(cut))
+        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, target, Some(cut))
     }
 
     fn lay_out(
@@ -85,7 +85,7 @@ impl Plan {
         images: usize,
         mode: Mode,
         (mean, stored): (Mean, [usize; 2]),
-        threads: usize,
+        target: Target,
         cut: Option<Cut>,
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
@@ -117,7 +117,7 @@ impl Plan {
             probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
         };
-        let network = Network::plan(spec, images, mode, &mut planner, threads)?;
+        let network = Network::plan(spec, images, mode, &mut planner, target)?;
         let entries = &network.parameters.entries;
         assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
         let layout = cut.map(|cut| Layout::plan(&network, cut, &mut planner));
@@ -167,16 +167,16 @@ impl Plan {
     /// [`Error::Device`](crate::Error::Device) with what is missing.
     pub fn check(&self, device: &mut Device) -> Result<()> {
         device.check_room(self.bytes)?;
-        match self.network.d_output {
-            None => device.rehearse(|device| self.test(device))?,
-            Some(_) if self.network.is_tower() => {
-                device.rehearse(|d| self.alone_forth_and_back(d))?
+        device.rehearse(|device| {
+            if self.network.is_tower() {
+                return self.alone_forth_and_back(device);
             }
-            Some(_) => device.rehearse(|device| {
+            if self.network.d_output.is_some() {
                 self.forward(device)?;
-                self.backward(device)
-            })?,
-        }
+                self.backward(device)?;
+            }
+            self.test(device) // what trains is validated, too
+        })?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@ use crate::recipe::Mean;
 use crate::recipes;
 use comm::Local;
 use layers::{Lrn, Mode, towers, window};
-use tensor::Device;
+use tensor::{Device, Target};
 
 const IMAGES: usize = 4;
 
@@ -24,7 +24,9 @@ fn spec() -> Spec {
 fn team() -> Team {
     let towers = towers::split(&spec(), 2).unwrap();
     let input = (Mean::Color, [12; 2]);
-    let plans = crate::towers::plan(&towers, IMAGES, Mode::Train, input, &[1, 1]).unwrap();
+    let plans =
+        crate::towers::plan(&towers, IMAGES, Mode::Train, input, &[Target::Cpu { threads: 1 }; 2])
+            .unwrap();
     let devices = vec![Device::cpu(1), Device::cpu(1)];
     let patience = Duration::from_millis(500);
     let steps = crate::towers::open(towers, plans, devices, patience).unwrap();
@@ -35,7 +37,9 @@ fn team() -> Team {
 
 fn alone() -> Team {
     let input = (Mean::Color, [12; 2]);
-    let plan = crate::step::Plan::new(&spec(), IMAGES, Mode::Train, input, 1).unwrap();
+    let plan =
+        crate::step::Plan::new(&spec(), IMAGES, Mode::Train, input, Target::Cpu { threads: 1 })
+            .unwrap();
     let mut team = plan.open(Device::cpu(1)).unwrap().into();
     prepare(&mut team);
     team

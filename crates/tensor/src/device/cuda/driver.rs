@@ -16,7 +16,7 @@ const LEAST_BRANCH: &str = "580";
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
 /// Every function that this program calls.
-const FUNCTIONS: [&str; 40] = [
+const FUNCTIONS: [&str; 42] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
@@ -39,10 +39,12 @@ const FUNCTIONS: [&str; 40] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
+    "cuStreamWaitEvent",
     "cuEventCreate",
     "cuEventDestroy_v2",
     "cuEventRecord",
     "cuEventSynchronize",
+    "cuEventElapsedTime_v2",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
     "cuGraphInstantiateWithFlags",
@@ -163,6 +165,13 @@ pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error {
     move |error| Error::Card { what: what.to_string(), reason: sentence(error) }
 }
 
+/// The error for something that failed while nobody watched: it cannot be known which kernel.
+fn failed_unseen(what: &str) -> impl Fn(DriverError) -> Error {
+    let hint = "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel is named";
+    let hint = if blocking() { "" } else { hint };
+    move |error| Error::Card { what: what.to_string(), reason: sentence(error) + hint }
+}
+
 /// Whether every launch is waited for, so that a kernel that fails is named: the driver's own
 /// CUDA_LAUNCH_BLOCKING=1.
 pub(super) fn blocking() -> bool {
@@ -222,15 +231,23 @@ pub(super) struct Stream {
 unsafe impl Send for Stream {}
 
 impl Stream {
-    pub fn new(context: &Arc<Context>) -> std::result::Result<Stream, String> {
+    pub fn new(context: &Arc<Context>) -> Result<Stream> {
         let raw = result::stream::create(result::stream::StreamKind::NonBlocking);
-        Ok(Stream { raw: raw.map_err(sentence)?, _context: context.clone() })
+        Ok(Stream { raw: raw.map_err(failed("making a stream"))?, _context: context.clone() })
+    }
+
+    /// What is asked for from here on comes after what `event` marks.
+    pub fn wait(&self, event: &Event) -> Result<()> {
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: both are alive; an event that is destroyed is waited for all the same.
+        unsafe { result::stream::wait_event(self.raw, event.raw, flags) }
+            .map_err(failed("waiting for an event"))
     }
 
     /// Waits for all of it; `what` names it if it failed.
     pub fn synchronize(&self, what: &str) -> Result<()> {
         // SAFETY: the stream is alive.
-        unsafe { result::stream::synchronize(self.raw) }.map_err(failed(what))
+        unsafe { result::stream::synchronize(self.raw) }.map_err(failed_unseen(what))
     }
 
     /// Sets `bytes` bytes at `address` to `value`.
@@ -343,14 +360,29 @@ unsafe impl Send for Event {}
 
 impl Event {
     pub fn new(context: &Arc<Context>) -> Result<Event> {
-        let raw = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
-        Ok(Event { raw: raw.map_err(failed("making an event"))?, _context: context.clone() })
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    }
+
+    /// One that knows when it was reached.
+    pub fn timed(context: &Arc<Context>) -> Result<Event> {
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
+    }
+
+    fn with(context: &Arc<Context>, flags: sys::CUevent_flags) -> Result<Event> {
+        let raw = result::event::create(flags).map_err(failed("making an event"))?;
+        Ok(Event { raw, _context: context.clone() })
     }
 
     /// Marks where `stream` is now.
     pub fn record(&self, stream: &Stream) -> Result<()> {
         // SAFETY: both are alive.
         unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
+    }
+
+    /// From this event to a later one; both are timed and reached.
+    pub fn milliseconds_to(&self, later: &Event) -> Result<f32> {
+        // SAFETY: both are alive.
+        unsafe { result::event::elapsed(self.raw, later.raw) }.map_err(failed("reading an event"))
     }
 
     /// Waits until the marked place is reached; at once if none is marked.

@@ -35,7 +35,7 @@ impl Cuda {
         if graph.reservation != self.reservation {
             return Ok(false);
         }
-        self.context.bind()?;
+        self.join()?;
         // SAFETY: the graph and the memory it works on are alive.
         unsafe { result::graph::launch(graph.raw, self.stream.raw) }
             .map_err(failed("a recorded step"))?;
@@ -44,7 +44,7 @@ impl Cuda {
 
     /// Whether work is recorded at all: one cannot wait for a kernel inside a graph.
     pub(in crate::device) fn records(&self) -> bool {
-        !driver::blocking() && self.state == State::Working
+        !driver::blocking() && !self.eager && self.profile.is_none() && self.state == State::Working
     }
 
     pub(in crate::device) fn begin_rehearsal(&mut self) {
@@ -57,7 +57,7 @@ impl Cuda {
     }
 
     pub(in crate::device) fn begin_recording(&mut self) -> Result<()> {
-        self.context.bind()?;
+        self.join()?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive and not the null stream.
         unsafe { result::stream::begin_capture(self.stream.raw, mode) }

@@ -1,6 +1,7 @@
 //! Kernels: from the image in which they are embedded to a launch.
 
 use super::driver::{Context, Stream, failed};
+use super::nvrtc;
 use crate::{Error, Result};
 use bytemuck::{NoUninit, Pod, Zeroable};
 use cudarc::driver::{result, sys};
@@ -108,6 +109,8 @@ pub(super) struct Function {
 pub(super) struct Kernels {
     functions: HashMap<&'static str, Function>,
     modules: HashMap<&'static str, Module>,
+    /// Of the card.
+    capability: (u32, u32),
     context: Arc<Context>,
 }
 
@@ -118,8 +121,9 @@ struct Module(sys::CUmodule);
 unsafe impl Send for Kernels {}
 
 impl Kernels {
-    pub fn new(context: &Arc<Context>) -> Kernels {
-        Kernels { functions: HashMap::new(), modules: HashMap::new(), context: context.clone() }
+    pub fn new(context: &Arc<Context>, capability: (u32, u32)) -> Kernels {
+        let (functions, modules) = (HashMap::new(), HashMap::new());
+        Kernels { functions, modules, capability, context: context.clone() }
     }
 
     /// The kernel, loaded now or before, for these arguments.
@@ -154,13 +158,14 @@ impl Kernels {
         Ok(*function)
     }
 
-    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there.
+    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there,
+    /// or compiles DIR/op.cu.
     fn module(&mut self, image: &'static Image) -> Result<sys::CUmodule> {
         self.context.bind()?;
         if let Some(module) = self.modules.get(image.op) {
             return Ok(module.0);
         }
-        let fresh = fresh(image.op)?;
+        let fresh = fresh(image.op, self.capability)?;
         // The driver wants an address that words can lie at.
         let bytes = fresh.as_deref().unwrap_or(image.bytes);
         let mut words = vec![0u64; bytes.len().div_ceil(8)];
@@ -174,7 +179,7 @@ impl Kernels {
 }
 
 /// Kernels that lie in `ALEXNET_KERNELS`, for whoever is working on one.
-fn fresh(op: &str) -> Result<Option<Vec<u8>>> {
+fn fresh(op: &str, capability: (u32, u32)) -> Result<Option<Vec<u8>>> {
     let Some(folder) = env::var_os("ALEXNET_KERNELS").map(PathBuf::from) else { return Ok(None) };
     for kind in ["fatbin", "cubin"] {
         let path = folder.join(op).with_extension(kind);
@@ -186,7 +191,8 @@ fn fresh(op: &str) -> Result<Option<Vec<u8>>> {
             return fs::read(&path).map(Some).map_err(unreadable);
         }
     }
-    Ok(None)
+    let source = folder.join(op).with_extension("cu");
+    if source.exists() { nvrtc::compile(&source, capability).map(Some) } else { Ok(None) }
 }
 
 fn load(module: sys::CUmodule, kernel: &'static str) -> Result<Function> {

@@ -1,21 +1,27 @@
 //! An NVIDIA card: one block of its memory, one stream of work, and the kernels that were loaded.
 //!
 //! libcuda is found when the program runs; nothing of CUDA is needed to build it. All work goes to
-//! one stream and so happens in order; the host waits only where it must: in a download, and where
-//! an upload would overwrite staged bytes that are still on their way. The work of a step is
-//! recorded once and replayed ([`Recording`]).
+//! one stream and so happens in order; only the next batch may travel beside it ([`ahead`]). The
+//! host waits where it must: in a download, and where an upload would overwrite staged bytes that
+//! are still on their way. The work of a step is recorded once and replayed ([`Recording`]).
 
+mod ahead;
 mod driver;
 mod graph;
 mod launch;
+mod nvrtc;
+mod profile;
 mod staging;
 
 pub use graph::Recording;
 pub use launch::{Address, Argument, Grid, Image};
+pub use profile::Lap;
 
 use crate::{Element, Error, Result, Slot};
+use ahead::Ahead;
 use driver::{Card, Context, Memory, Stream};
 use launch::Kernels;
+use profile::Profile;
 use staging::Staging;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,11 +31,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Cuda {
     card: Card,
     state: State,
+    eager: bool,
+    profile: Option<Profile>,
     /// Names this reservation of memory: what was recorded under another is out of date.
     reservation: u64,
     // Fields are dropped in this order: the context last.
     kernels: Kernels,
     staging: Option<Staging>,
+    ahead: Option<Ahead>,
     memory: Option<Memory>,
     stream: Stream,
     context: Arc<Context>,
@@ -57,14 +66,17 @@ impl Cuda {
             |reason| Error::DeviceUnavailable { device: format!("cuda:{number}"), reason };
         let card = driver::find(number).map_err(unavailable)?;
         let context = Context::of(&card).map_err(unavailable)?;
-        let stream = Stream::new(&context).map_err(unavailable)?;
-        let (kernels, state) = (Kernels::new(&context), State::Working);
+        let stream = Stream::new(&context).map_err(|error| unavailable(error.to_string()))?;
+        let (kernels, state) = (Kernels::new(&context, card.capability), State::Working);
         Ok(Cuda {
             card,
             state,
+            eager: false,
+            profile: None,
             reservation: 0,
             kernels,
             staging: None,
+            ahead: None,
             memory: None,
             stream,
             context,
@@ -90,12 +102,13 @@ impl Cuda {
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
         static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
         self.context.bind()?;
-        self.stream.synchronize("what ran before memory is taken anew")?;
+        self.synchronize()?;
         self.memory = None;
         self.reservation = RESERVATIONS.fetch_add(1, Relaxed);
         self.check_room(bytes)?;
         if self.staging.is_none() {
             self.staging = Some(Staging::new(&self.context)?);
+            self.ahead = Some(Ahead::new(&self.context)?);
         }
         let memory = Memory::new(&self.context, bytes).map_err(|_| self.no_room(bytes))?;
         self.stream.fill(memory.base(), 0, bytes)?;
@@ -123,16 +136,37 @@ impl Cuda {
         assert!(self.state == State::Working, "an upload is no part of what is recorded");
         assert!(host.len() <= slot.len(), "{} elements for a slot of {}", host.len(), slot.len());
         let to = self.address_of::<T>(slot);
-        self.context.bind()?;
+        self.join()?;
         let staging = self.staging.as_mut().expect("memory is reserved before an upload");
         staging.upload(&self.stream, to, bytemuck::cast_slice(host))
+    }
+
+    pub(super) fn upload_ahead<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
+        assert!(self.state == State::Working, "an upload is no part of what is recorded");
+        assert!(host.len() <= slot.len(), "{} elements for a slot of {}", host.len(), slot.len());
+        let to = self.address_of::<T>(slot);
+        self.context.bind()?;
+        let ahead = self.ahead.as_mut().expect("memory is reserved before an upload");
+        ahead.upload(&self.stream, to, bytemuck::cast_slice(host))
+    }
+
+    pub(super) fn mark_read(&mut self) -> Result<()> {
+        self.context.bind()?;
+        let ahead = self.ahead.as_ref().expect("memory is reserved before work");
+        ahead.mark(&self.stream)
+    }
+
+    /// Binds the context; what is asked for from here on comes after what was uploaded ahead.
+    fn join(&self) -> Result<()> {
+        self.context.bind()?;
+        self.ahead.as_ref().map_or(Ok(()), |ahead| ahead.join(&self.stream))
     }
 
     pub(super) fn download_into<T: Element>(&self, slot: Slot, host: &mut [T]) -> Result<()> {
         assert!(self.state == State::Working, "a download is no part of what is recorded");
         assert!(host.len() <= slot.len(), "{} elements of a slot of {}", host.len(), slot.len());
         let from = self.address_of::<T>(slot);
-        self.context.bind()?;
+        self.join()?;
         self.stream.read(from, bytemuck::cast_slice_mut(host))
     }
 
@@ -141,7 +175,7 @@ impl Cuda {
             return Ok(());
         }
         let address = self.address_of::<f32>(slot);
-        self.context.bind()?;
+        self.join()?;
         self.stream.fill(address, 0xFF, slot.range().len()) // four such bytes are a NaN
     }
 
@@ -151,7 +185,14 @@ impl Cuda {
     /// [`Error::Card`] if some of it failed.
     pub fn synchronize(&self) -> Result<()> {
         self.context.bind()?;
+        self.ahead.as_ref().map_or(Ok(()), Ahead::synchronize)?;
         self.stream.synchronize("a kernel")
+    }
+
+    /// Whether work is done as it is asked for, never recorded and replayed: for whoever looks for
+    /// a mistake, or compares the two.
+    pub fn eager(&mut self, eager: bool) {
+        self.eager = eager;
     }
 
     /// Where a slot's first element lies, for a kernel.
@@ -206,8 +247,12 @@ impl Cuda {
         if self.state == State::Rehearsing || grid.is_empty() {
             return Ok(());
         }
+        self.join()?; // before a recording all was joined: nothing of this becomes part of it
         // SAFETY: number and sizes of the arguments have been checked; the rest is the caller's.
         unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
+        if let Some(profile) = &mut self.profile {
+            profile.lap(kernel, &self.stream)?;
+        }
         if driver::blocking() && self.state == State::Working {
             self.stream.synchronize(kernel)?;
         }

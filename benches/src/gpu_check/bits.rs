@@ -1,0 +1,108 @@
+//! What must be equal to the last bit: repeats, and recorded steps.
+
+use crate::Verdict;
+use crate::budget::Budget;
+use crate::card::{self, TINY};
+use crate::cli::Cli;
+use benches::Step;
+use layers::Mode;
+
+/// How often the same step is made.
+const REPEATS: usize = 100;
+
+/// The same step again and again, from the same weights: losses and gradients.
+pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
+    let (units, repeats) = match cli.small {
+        true => (vec![(TINY, 2)], 3),
+        false => (vec![("alexnet-64", 128), ("alexnet", 128), ("torchvision", 128)], REPEATS),
+    };
+    let mut verdict = Verdict::Passed;
+    for (model, images) in units {
+        budget.say(&format!("repeats: {model}, {images} images, {repeats} times"));
+        let (done, differing) = repeat(model, images, repeats, budget)?;
+        let word = if differing == 0 { "equal" } else { "DIFFERING" };
+        print!("* {model}, {images} images: {done} of {repeats} repeats, {word} bits in loss and ");
+        println!("gradients ({differing} differ)");
+        let all = if done == repeats { Verdict::Passed } else { Verdict::Unfinished };
+        verdict = verdict.and(all).and(Verdict::of(differing == 0));
+    }
+    Ok(verdict)
+}
+
+fn repeat(
+    model: &str,
+    images: usize,
+    repeats: usize,
+    budget: &Budget,
+) -> Result<(usize, usize), String> {
+    let (spec, mut recipe) = card::find(model)?;
+    // Weights that stay: every step then has the same gradients to compute.
+    (recipe.rate, recipe.momentum, recipe.decay) = (0.0, 0.0, 0.0);
+    let step = Step::on(card::open()?, &spec, &recipe, Mode::Train, images);
+    let mut step = step.map_err(|error| format!("{model}: {error}"))?;
+    let gradients = step.inner().network().parameters.gradients.expect("planned to train");
+    let mut first: Option<(u64, Vec<f32>)> = None;
+    let mut room = vec![0.0f32; gradients.len()];
+    let (mut done, mut differing) = (0, 0);
+    while done < repeats && !budget.lacks(1.0) {
+        let tally = step.learn(1).map_err(|error| format!("{model}: {error}"))?;
+        let device = step.inner().device();
+        device.download_into(gradients, &mut room).map_err(|error| error.to_string())?;
+        let loss = tally.loss.to_bits();
+        match &first {
+            None => first = Some((loss, room.clone())),
+            Some((first, gradients)) => {
+                differing += usize::from(*first != loss || !same_bits(gradients, &room));
+            }
+        }
+        done += 1;
+    }
+    Ok((done, differing))
+}
+
+/// Recorded and replayed against done as it is asked for: losses and weights.
+pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
+    let units = match cli.small {
+        true => vec![(TINY, 2, 3)],
+        false => vec![("alexnet-64", 128, 10), ("alexnet", 128, 10)],
+    };
+    let mut verdict = Verdict::Passed;
+    for (model, images, steps) in units {
+        if budget.lacks(5.0) && !cli.small {
+            println!("* {model}: no time was left for it");
+            verdict = verdict.and(Verdict::Unfinished);
+            continue;
+        }
+        budget.say(&format!("replay: {model}, {images} images, {steps} steps"));
+        let recorded = train(model, images, steps, false)?;
+        let eager = train(model, images, steps, true)?;
+        let equal = recorded.0 == eager.0 && same_bits(&recorded.1, &eager.1);
+        let word = if equal { "equal" } else { "DIFFERING" };
+        println!("* {model}, {images} images: {word} bits in {steps} losses and in all weights");
+        verdict = verdict.and(Verdict::of(equal));
+    }
+    Ok(verdict)
+}
+
+fn train(
+    model: &str,
+    images: usize,
+    steps: u64,
+    eager: bool,
+) -> Result<(Vec<u64>, Vec<f32>), String> {
+    let (spec, recipe) = card::find(model)?;
+    let mut device = card::open()?;
+    card::cuda(&mut device).eager(eager);
+    let work = || -> train::Result<_> {
+        let mut step = Step::on(device, &spec, &recipe, Mode::Train, images)?;
+        let losses: train::Result<Vec<u64>> =
+            (1..=steps).map(|number| Ok(step.learn(number)?.loss.to_bits())).collect();
+        let values = step.inner().network().parameters.values;
+        Ok((losses?, step.inner().device().download(values)?))
+    };
+    work().map_err(|error| format!("{model}: {error}"))
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}

@@ -1,0 +1,109 @@
+//! The card, its limits, and networks on it.
+
+use layers::{Spec, window};
+use tensor::{Choice, Cuda, DType, Device, Planner, Recording, Shape};
+use train::recipe::Recipe;
+use train::recipes;
+
+/// The name of a network that has every kind of row and takes no time.
+pub const TINY: &str = "tiny";
+
+/// FLOP/s of ordinary f32 multiply-adds, by the makers' sheets.
+const F32_FLOPS: [(&str, f64); 6] = [
+    ("H200", 66.9e12),
+    ("H100", 66.9e12),
+    ("A100", 19.5e12),
+    ("L40S", 91.6e12),
+    ("L4", 30.3e12),
+    ("T4", 8.1e12),
+];
+
+/// What a card can do at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Multiplications and additions a second; infinite for a card that is not in the list.
+    pub flops: f64,
+    /// Bytes a second, read and written, measured.
+    pub bytes: f64,
+}
+
+/// The first card, or why there is none.
+pub fn open() -> Result<Device, String> {
+    Device::open(Choice::Cuda(0), 0).map_err(|error| error.to_string())
+}
+
+/// The card that a device is.
+pub fn cuda(device: &mut Device) -> &mut Cuda {
+    match device {
+        Device::Cuda(cuda) => cuda,
+        Device::Cpu(_) => unreachable!("opened as a card"),
+    }
+}
+
+/// `cuda:0: NVIDIA H200, compute capability 9.0`.
+pub fn name(device: &Device) -> String {
+    match device {
+        Device::Cuda(cuda) => cuda.name(),
+        Device::Cpu(_) => "cpu".to_string(),
+    }
+}
+
+/// Waits for all that was asked for.
+pub fn wait(device: &Device) -> Result<(), String> {
+    match device {
+        Device::Cuda(cuda) => cuda.synchronize().map_err(|error| error.to_string()),
+        Device::Cpu(_) => Ok(()),
+    }
+}
+
+/// A built-in model, or the tiny one, with its recipe.
+pub fn find(name: &str) -> Result<(Spec, Recipe), String> {
+    let recipe = recipes::paper();
+    if name == TINY {
+        let spec = Spec::image(TINY, 20, 20, 3)
+            .conv("conv1", 8, window(3).pad(1))
+            .relu()
+            .lrn()
+            .pool(window(3).stride(2))
+            .conv("conv2", 8, window(3).pad(1).groups(2))
+            .relu()
+            .pool(window(3).stride(2))
+            .linear("fc3", 12)
+            .relu()
+            .dropout(0.5)
+            .linear("fc4", 4);
+        return Ok((spec, recipe));
+    }
+    let spec = models::find(name).map_err(|error| error.to_string())?;
+    Ok((spec, recipes::find(recipes::default_for(name)).unwrap_or(recipe)))
+}
+
+/// Measures what the card's memory gives to the plainest of kernels, y = s x, and looks its
+/// arithmetic up.
+pub fn limits(small: bool) -> Result<Limits, String> {
+    let floats = if small { 1 << 10 } else { 1 << 28 };
+    let mut device = open()?;
+    let name = name(&device);
+    let known = F32_FLOPS.iter().find(|(known, _)| name.contains(known));
+    let mut measure = || -> tensor::Result<f64> {
+        let mut planner = Planner::new();
+        let [x, y] = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([floats])));
+        device.reserve(planner.total())?;
+        let form = kernels::dropout::Form::Paper;
+        let g =
+            kernels::dropout::Geometry { units: floats, layer: 0, drop: 0.5, form, columns: None };
+        const ROUNDS: usize = 10;
+        let mut recording = Recording::default();
+        let mut work = |device: &mut Device| {
+            (0..ROUNDS).try_for_each(|_| kernels::dropout::at_test(device, &g, x, y))
+        };
+        device.replay(&mut recording, &mut work)?; // warms up
+        cuda(&mut device).synchronize()?;
+        let began = std::time::Instant::now();
+        device.replay(&mut recording, &mut work)?;
+        cuda(&mut device).synchronize()?;
+        Ok((ROUNDS * 8 * floats) as f64 / began.elapsed().as_secs_f64())
+    };
+    let bytes = measure().map_err(|error| error.to_string())?;
+    Ok(Limits { flops: known.map_or(f64::INFINITY, |(_, flops)| *flops), bytes })
+}

@@ -1,0 +1,66 @@
+//! Ten steps of the same network from the same beginning, on the CPU and on the card.
+
+use crate::Verdict;
+use crate::budget::Budget;
+use crate::card::{self, TINY};
+use crate::cli::Cli;
+use benches::Step;
+use benches::ledger::Table;
+use layers::Mode;
+use tensor::Device;
+
+const STEPS: u64 = 10;
+/// How far two losses may lie apart, as a share of the CPU's: both sides round, in other orders.
+const TOLERANCE: f64 = 1e-3;
+
+/// Runs the section.
+pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
+    let units = match cli.small {
+        true => vec![(TINY, 2, 1.0)],
+        false => {
+            vec![("alexnet-64", 64, 10.0), ("alexnet", 64, 30.0), ("torchvision", 64, 30.0)]
+        }
+    };
+    let mut verdict = Verdict::Passed;
+    for (model, images, seconds) in units {
+        if budget.lacks(seconds) {
+            println!("{model}: no time was left for it\n");
+            verdict = verdict.and(Verdict::Unfinished);
+            continue;
+        }
+        budget.say(&format!("curves: {model}, {images} images, {STEPS} steps"));
+        let cpu = losses(Device::cpu(0), model, images)?;
+        let card = losses(card::open()?, model, images)?;
+        let mut table = Table::new(&["step"], &["CPU", "card", "apart"]);
+        let mut worst = 0.0f64;
+        for (step, (cpu, card)) in cpu.iter().zip(&card).enumerate() {
+            let apart = (cpu - card).abs() / cpu.abs();
+            worst = worst.max(if apart.is_nan() { f64::INFINITY } else { apart });
+            let losses = [cpu, card].map(|loss| format!("{loss:.6}"));
+            table.push([(step + 1).to_string()].into_iter().chain(losses).chain([sci(apart)]));
+        }
+        let agree = worst <= TOLERANCE;
+        let word = if agree { "agree" } else { "DISAGREE" };
+        println!(
+            "{model}, {images} images, f32: the losses {word}, {} apart at most ({} allowed)\n",
+            sci(worst),
+            sci(TOLERANCE)
+        );
+        println!("{}", table.render());
+        verdict = verdict.and(Verdict::of(agree));
+    }
+    Ok(verdict)
+}
+
+fn losses(device: Device, model: &str, images: usize) -> Result<Vec<f64>, String> {
+    let (spec, recipe) = card::find(model)?;
+    let step = Step::on(device, &spec, &recipe, Mode::Train, images);
+    let losses: train::Result<Vec<f64>> = step
+        .map_err(|error| error.to_string())?
+        .enter(|mut step| (1..=STEPS).map(|number| Ok(step.learn(number)?.score().loss)).collect());
+    losses.map_err(|error| format!("{model}: {error}"))
+}
+
+fn sci(number: f64) -> String {
+    format!("{number:.1e}")
+}

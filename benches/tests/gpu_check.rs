@@ -1,0 +1,102 @@
+//! `gpu-check` on the stand-in for a card, in little: its sections, its time bounds, its report.
+
+use cuda_on_cpu::Sources;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("gpu-check-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("tests")).unwrap();
+        Scratch(path)
+    }
+
+    /// A program of the shell's.
+    fn script(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A folder with the stand-in as `libcuda.so`; `None`, said loudly, without g++.
+fn driver(scratch: &Scratch) -> Option<PathBuf> {
+    match Sources::of_the_project().unwrap().build() {
+        Ok(library) => {
+            symlink(library, scratch.0.join("libcuda.so")).unwrap();
+            Some(scratch.0.clone())
+        }
+        Err(why) => {
+            assert!(why.contains("g++ did not start"), "{why}");
+            eprintln!("SKIPPED: {why}");
+            None
+        }
+    }
+}
+
+/// Exit code, standard output and standard error.
+fn gpu_check(scratch: &Scratch, driver: &Path, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-check"));
+    command.arg("--folder").arg(&scratch.0).arg("--report").arg(scratch.0.join("report.md"));
+    command.args(words).env("LD_LIBRARY_PATH", driver).env_remove("ALEXNET_REQUIRE_CUDA");
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", scratch.0.display()));
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn without_a_card_it_says_what_waits() {
+    let scratch = Scratch::new("none");
+    let Some(folder) = driver(&scratch) else { return };
+    let hidden = |require: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-check"));
+        command.env("LD_LIBRARY_PATH", &folder).env("CUDA_VISIBLE_DEVICES", "");
+        let output = command.env("ALEXNET_REQUIRE_CUDA", require).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).to_string())
+    };
+    let (code, said) = hidden("0");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("NO CARD: cuda:0 cannot be used: "), "{said}");
+    assert!(said.contains("  sanitizer  compute-sanitizer"), "{said}");
+    assert_eq!(hidden("1").0, Some(1));
+}
+
+#[test]
+fn test_programs_that_pass_fail_and_hang_are_told_apart() {
+    let scratch = Scratch::new("suites");
+    let Some(folder) = driver(&scratch) else { return };
+    let fine = "[ $ALEXNET_REQUIRE_CUDA = 1 ] && echo 'test result: ok. 3 passed; 0 failed; 0'";
+    scratch.script("tests/kernels", fine);
+    scratch.script("compute-sanitizer", "while [ ! -x \"$1\" ]; do shift; done; exec \"$@\"");
+    let run = |words: &[&str]| gpu_check(&scratch, &folder, words);
+    let (code, said, _) = run(&["--only", "tests"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("| kernels | 3 | 0 |"), "{said}");
+    assert!(said.contains("| tests | Passed |"), "{said}");
+    assert_eq!(fs::read_to_string(scratch.0.join("report.md")).unwrap(), said);
+
+    scratch.script("tests/bad", "echo 'test x ... FAILED'; exit 101");
+    let (code, said, _) = run(&["--only", "tests"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("| bad | ? | ? |") && said.contains("test x ... FAILED"), "{said}");
+    assert!(said.contains("| tests | Failed |"), "{said}");
+
+    scratch.script("tests/bad", "echo slow; sleep 30");
+    let (code, said, _) = run(&["--only", "tests", "--seconds", "4"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("out of time") && said.contains("| tests | Unfinished |"), "{said}");
+}

@@ -1,0 +1,110 @@
+//! On a card: three products whose operands are read where they lie, a product for each group.
+
+use super::Geometry;
+use crate::gemm::cuda::{Cut, Sum, is_wide};
+use tensor::{Address, Argument, Cuda, Image, Result, Slot};
+
+static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
+static SUM: Sum = Sum { image: &IMAGE, kernel: "conv_sum" };
+
+fn forward_cut(g: &Geometry) -> Cut {
+    let pixels = g.images * g.out_height() * g.out_width();
+    Cut::of([pixels, g.filters / g.groups, numbers(g)], g.groups)
+}
+
+/// With a stride, its square of products, of input pixels that meet the same taps. They are nearly
+/// alike: the largest counts.
+fn input_cut(g: &Geometry) -> Cut {
+    let part = |extent: usize| extent.div_ceil(g.stride);
+    let pixels = g.images * part(g.height) * part(g.width);
+    let depth = part(g.window.0) * part(g.window.1) * g.filters / g.groups;
+    Cut::of([pixels, g.channels / g.groups, depth], g.groups * g.stride * g.stride)
+}
+
+fn filter_cut(g: &Geometry) -> Cut {
+    let pixels = g.images * g.out_height() * g.out_width();
+    Cut::of([g.filters / g.groups, numbers(g), pixels], g.groups)
+}
+
+/// Of a filter.
+fn numbers(g: &Geometry) -> usize {
+    g.filter_shape().len() / g.filters
+}
+
+/// Floats for any of the three passes.
+pub(super) fn scratch(g: &Geometry) -> usize {
+    let forward = forward_cut(g).scratch(&[g.out_shape().len()]);
+    let input = input_cut(g).scratch(&[g.in_shape().len()]);
+    let filter = filter_cut(g).scratch(&[g.filter_shape().len(), g.filters]);
+    forward.max(input).max(filter)
+}
+
+/// The kernels' `Geometry`.
+fn geometry(g: &Geometry) -> [u32; 13] {
+    let (rows, columns) = (g.out_height(), g.out_width());
+    let image = [g.images, g.height, g.width, g.channels];
+    let filters = [g.filters, g.window.0, g.window.1, g.stride, g.pad.top, g.pad.left];
+    let mut numbers = image.into_iter().chain(filters).chain([rows, columns, g.groups]);
+    std::array::from_fn(|_| numbers.next().expect("thirteen") as u32)
+}
+
+/// The kernels' `Cut`.
+fn cut_of(cut: &Cut, wide: [u32; 2]) -> [u32; 4] {
+    [cut.slice() as u32, cut.tiles_across() as u32, wide[0], wide[1]]
+}
+
+pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let [x, w, b, y, scratch] = slots;
+    let cut = forward_cut(g);
+    let [target] = cut.targets([y], scratch);
+    // Bias and ReLU come after the last sum.
+    let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
+    let (bias, relu) = (bias.map_or(Address::NOWHERE, |b| cuda.address(b)), u32::from(relu));
+    let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[numbers(g)])];
+    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
+    let kernel = cut.kernel(["conv_forward", "conv_forward_small"]);
+    let [x, w, to] = cuda.addresses([x, w, target]);
+    let arguments: [&dyn Argument; 7] = [&geometry, &parts, &x, &w, &bias, &to, &relu];
+    // SAFETY: both kernels' parameters in their order; the slots have the geometry's sizes, and the
+    // target has room for every slice.
+    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
+    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)
+}
+
+pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let [dy, w, dx, scratch] = slots;
+    let cut = input_cut(g);
+    let [target] = cut.targets([dx], scratch);
+    let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
+    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
+    let kernel = cut.kernel(["conv_backward_input", "conv_backward_input_small"]);
+    let [dy, w, to] = cuda.addresses([dy, w, target]);
+    // SAFETY: as above.
+    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&geometry, &parts, &dy, &w, &to])? };
+    SUM.launch(cuda, &cut, target, (None, false), dx)
+}
+
+pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let [x, dy, dw, db, scratch] = slots;
+    let cut = filter_cut(g);
+    let [dw_target, db_target] = cut.targets([dw, db], scratch);
+    let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
+    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
+    let kernel = cut.kernel(["conv_backward_filter", "conv_backward_filter_small"]);
+    let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
+    let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];
+    // SAFETY: as above, for both targets.
+    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
+    SUM.launch(cuda, &cut, dw_target, (None, false), dw)?;
+    SUM.launch(cuda, &cut, db_target, (None, false), db)
+}
+
+/// Runs of floats in x and in w: a group's channels, and all of them.
+fn channels(g: &Geometry) -> [usize; 2] {
+    [g.channels / g.groups, g.channels]
+}
+
+/// Runs of floats in dy.
+fn filters(g: &Geometry) -> [usize; 2] {
+    [g.filters / g.groups, g.filters]
+}
