@@ -3,7 +3,7 @@
 use data::Batch;
 use layers::{Mode, Spec, window};
 use random::{Purpose, Stream};
-use tensor::Device;
+use tensor::{Device, Target};
 use train::recipe::{Init, Layer, Mean, Recipe};
 use train::recipes;
 use train::step::{Plan, Step};
@@ -32,7 +32,9 @@ fn step(mode: Mode) -> Step {
     let rule = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
     let mut recipe = Recipe { batch: IMAGES, ..recipes::paper() };
     recipe.layers = [("*".to_string(), rule)].into();
-    let plan = Plan::new(&spec(), IMAGES, mode, (Mean::Color, [SIDE; 2]), 2).unwrap();
+    let plan =
+        Plan::new(&spec(), IMAGES, mode, (Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 })
+            .unwrap();
     let mut step = plan.open(Device::cpu(2)).unwrap();
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&[128.0; 3], 1.0 / 64.0).unwrap();
