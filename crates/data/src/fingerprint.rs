@@ -21,9 +21,9 @@ pub fn fingerprint(source: &dyn Source) -> String {
     digest(source, &AtHand::new())
 }
 
-/// [`fingerprint`], made by a thread of its own. While it is waited for, `watch` is asked some times
-/// a second whether to go on, and told of an image that takes long; if it says `false`, there is
-/// `None`. A read that never comes back leaves its thread behind.
+/// [`fingerprint`], made by a thread of its own. While it is waited for, `watch` is asked some
+/// times a second whether to go on, and told of an image that takes long; if it says `false`, there
+/// is `None`. A read that never comes back leaves its thread behind.
 ///
 /// # Errors
 /// [`Error::Stalled`] if an image takes longer than the patience's limit.

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// At the foot of the program's own help page.
 const EXAMPLES_AND_EXIT_CODES: &str = "\
 Examples:
-  alexnet train --run runs/first                minutes on two cores; Ctrl-C stops, and it goes on:
+  alexnet train --run runs/first                minutes; Ctrl-C stops, and it goes on:
   alexnet train --resume runs/first
   alexnet eval --run runs/first --views ten
   alexnet predict photo.jpg --run runs/first
