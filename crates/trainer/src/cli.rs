@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// At the foot of the program's own help page.
-const EXAMPLES_AND_EXIT_CODES: &str = "\
+const FIRST_STEPS: &str = "\
 Examples:
   alexnet train --run runs/first                minutes; Ctrl-C stops, and it goes on:
   alexnet train --resume runs/first
@@ -39,7 +39,7 @@ Exit codes:
 
 /// AlexNet, trained and tested from one program.
 #[derive(Debug, Parser)]
-#[command(name = "alexnet", version, about, after_help = EXAMPLES_AND_EXIT_CODES, max_term_width = 100)]
+#[command(name = "alexnet", version, about, after_help = FIRST_STEPS, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
