@@ -20,6 +20,8 @@ cargo xtask gpu-check [--build] [WORDS...]
 const TESTS: &[(&str, &[&str])] = &[
     ("kernels", &["-p", "alexnet-kernels", "--lib"]),
     ("network", &["-p", "alexnet-layers", "--test", "network"]),
+    ("train", &["-p", "alexnet-train", "--test", "cuda"]),
+    ("allocations", &["-p", "alexnet-train", "--test", "cuda_allocations"]),
 ];
 
 /// Runs the command.

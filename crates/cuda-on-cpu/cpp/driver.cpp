@@ -310,7 +310,8 @@ API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
 }
 API cuEventSynchronize(void* handle) {
   auto* event = static_cast<Event*>(handle);
-  if (event->reached == event->recorded || !event->stream) return broken;
+  // Once the context is broken nothing is reached any more, and the stream may be gone already.
+  if (broken || event->reached == event->recorded || !event->stream) return broken;
   return capturing ? CaptureUnsupported : drain(*event->stream, event, event->recorded);
 }
 

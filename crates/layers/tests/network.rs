@@ -294,41 +294,34 @@ fn fused_rows() -> Spec {
         .linear("fc6", 4)
 }
 
-/// Whole networks, forward and backward: every kind of row, and every fused one, has on a card the
-/// gradients that the CPU has.
+/// Whole networks, forward and backward, each planned for its device: every kind of row, and every
+/// fused one, has on a card the gradients that the CPU has.
 #[test]
 fn a_card_has_the_cpus_gradients() {
     for spec in [every_row(), fused_rows()] {
-        let mut planner = Planner::new();
-        let network =
-            Network::plan(&spec, 3, Mode::Train, &mut planner, Target::Cpu { threads: 1 }).unwrap();
-        let parameters = &network.parameters;
-        let (values, gradients) = (parameters.values, parameters.gradients.unwrap());
-        let d_output = network.d_output.unwrap();
-        let pass = |device: &mut Device| {
-            network.forward(device, Phase::Train)?;
-            network.backward(device)
-        };
-        let run = |device: &mut Device, images: &[f32], weights: &[f32], upstream: &[f32]| {
+        let run = |device: &mut Device| {
+            let mut planner = Planner::new();
+            let target = device.target();
+            let network = Network::plan(&spec, 3, Mode::Train, &mut planner, target).unwrap();
             device.reserve(planner.total()).unwrap();
-            device.upload(network.input, images).unwrap();
-            device.upload(values, weights).unwrap();
+            let (values, d_output) = (network.parameters.values, network.d_output.unwrap());
+            let mut draws = Stream::new(5, Purpose::Test, 0, 0);
+            for (slot, std) in [(network.input, 1.0), (values, 0.3)] {
+                let normals: Vec<f32> = (0..slot.len()).map(|_| std * draws.normal()).collect();
+                device.upload(slot, &normals).unwrap();
+            }
             device.upload(network.clock, &[1u32, 0, 3]).unwrap();
             network.forward(device, Phase::Train).unwrap();
             let output = device.download::<f32>(network.output).unwrap();
-            device.upload(d_output, upstream).unwrap();
+            let upstream: Vec<f32> = (0..d_output.len()).map(|_| draws.normal()).collect();
+            device.upload(d_output, &upstream).unwrap();
             network.backward(device).unwrap();
+            let gradients = network.parameters.gradients.unwrap();
             [output, device.download::<f32>(gradients).unwrap()]
         };
-        let mut draws = Stream::new(5, Purpose::Test, 0, 0);
-        let mut normals =
-            |len: usize, std: f32| (0..len).map(|_| std * draws.normal()).collect::<Vec<f32>>();
-        let (images, weights) = (normals(network.input.len(), 1.0), normals(values.len(), 0.3));
-        let upstream = normals(d_output.len(), 1.0);
-        let expected = run(&mut Device::cpu(1), &images, &weights, &upstream);
+        let expected = run(&mut Device::cpu(1));
         each_card(|card| {
-            card.rehearse(pass).unwrap();
-            let actual = run(card, &images, &weights, &upstream);
+            let actual = run(card);
             close(&actual[0], &expected[0], 1e-4);
             close(&actual[1], &expected[1], 1e-3);
         });

@@ -48,7 +48,7 @@ impl Team {
     /// for `patience` is lost, and the run with it.
     ///
     /// # Errors
-    /// [`Error::Network`](crate::Error::Network) if `whole` is no network.
+    /// [`Error::Network`] if `whole` is no network.
     pub fn of_towers(whole: &Spec, towers: Vec<Step>, patience: Duration) -> Result<Team> {
         Ok(Team::Crew(Crew::start(entries_of(whole)?, towers, patience)))
     }
@@ -73,7 +73,7 @@ impl Team {
     /// As [`Step::initialize`].
     ///
     /// # Errors
-    /// As there, here and below; and [`Error::Comm`](crate::Error::Comm) if a member of a crew
+    /// As there, here and below; and [`Error::Comm`] if a member of a crew
     /// failed, panicked or is silent. Of several errors, the one that made the others.
     pub fn initialize(&mut self, recipe: &Recipe, seed: u64) -> Result<()> {
         match self {
@@ -117,7 +117,7 @@ impl Team {
     /// [`entries`](Self::entries) say.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device).
+    /// [`Error::Device`].
     pub(crate) fn snapshot(&mut self, values: &mut Vec<f32>, v: &mut Vec<f32>) -> Result<()> {
         match self {
             Team::Alone(step) => step.snapshot(values, v),

@@ -60,7 +60,7 @@ impl Link {
 /// Lays out each tower for batches of `images` images, as [`Plan::new`] does, on its own device.
 ///
 /// # Errors
-/// [`Error::Network`].
+/// [`Error::Network`](crate::Error::Network).
 pub fn plan(
     towers: &Towers,
     images: usize,
@@ -76,7 +76,7 @@ pub fn plan(
 /// other for `patience` at most.
 ///
 /// # Errors
-/// [`Error::Device`] if there is not enough.
+/// [`Error::Device`](crate::Error::Device) if there is not enough.
 ///
 /// # Panics
 /// If there is not a plan and a device for each tower.

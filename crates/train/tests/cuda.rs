@@ -1,0 +1,220 @@
+//! Whole steps on a card, or its stand-in: they are the CPU's but for rounding, replayed as they
+//! are done, and say what failed.
+
+use cuda_on_cpu::Behaviour;
+use data::Batch;
+use layers::{Mode, Spec, window};
+use random::{Purpose, Stream};
+use tensor::Device;
+use testkit::{own_card, stand_in_in_use};
+use train::recipe::{Init, Input, Layer, Mean, Recipe};
+use train::schedule::State;
+use train::step::{Plan, Step};
+use train::{Error, recipes};
+
+/// Every kind of row, in little.
+fn every_row() -> Spec {
+    Spec::image("every-row", 15, 15, 3)
+        .conv("conv1", 8, window(3).pad(1))
+        .relu()
+        .lrn()
+        .pool(window(3).stride(2))
+        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .tanh()
+        .average_pool(window(3).stride(2).ceil())
+        .linear("fc3", 12)
+        .relu()
+        .dropout(0.5)
+        .linear("fc4", 4)
+}
+
+fn recipe(images: usize) -> Recipe {
+    let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
+    recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: None };
+    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
+    recipe.layers = [("*".to_string(), scaled)].into();
+    recipe
+}
+
+/// Noise, of which each step has its own.
+fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
+    let [height, width, _] = spec.input;
+    let classes = spec.classes().unwrap() as u32;
+    let mut draws = Stream::new(5, Purpose::Test, 0, number as u32);
+    Batch {
+        pixels: (0..images * height * width * 3).map(|_| draws.below(256) as u8).collect(),
+        views: (0..images as u32).map(|image| [image % 3, 2, image % 2]).collect(),
+        tints: vec![[1.0, 3.0, 0.0, -2.0]; images],
+        labels: (0..images as u32).map(|image| (image + number as u32) % classes).collect(),
+        samples: (0..images as u32).collect(),
+        images,
+        epoch: 0,
+        position: 0,
+    }
+}
+
+fn open(spec: &Spec, images: usize, mode: Mode, mut device: Device) -> train::Result<Step> {
+    let stored = spec.input[0] + 4;
+    let plan = Plan::new(spec, images, mode, (Mean::Image, [stored; 2]), device.target())?;
+    plan.check(&mut device)?;
+    let (mut step, recipe) = (plan.open(device)?, recipe(images));
+    step.initialize(&recipe, 3)?;
+    step.set_input(&vec![120.0; stored * stored * 3], recipe.input.scale)?;
+    if mode == Mode::Train {
+        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1))?;
+    }
+    Ok(step)
+}
+
+/// What steps come to: the loss of each, a test's loss after them, and all parameters.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    losses: Vec<f64>,
+    tested: f64,
+    parameters: Vec<f32>,
+}
+
+fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> train::Result<Outcome> {
+    let mut step = open(spec, images, Mode::Train, device)?;
+    let mut losses = Vec::new();
+    for number in 1..=steps {
+        losses.push(step.train(&batch(spec, images, number), number)?.score().loss);
+    }
+    let tested = step.test(&batch(spec, images, 99))?.score().loss;
+    let parameters = step.device().download::<f32>(step.network().parameters.values)?;
+    Ok(Outcome { losses, tested, parameters })
+}
+
+/// Asserts that what was learned is the same, but for what another order of sums may change.
+fn close(spec: &Spec, images: usize, steps: u64) {
+    let Some(card) = own_card() else { return };
+    let begun = train(spec, images, 0, Device::cpu(2)).unwrap();
+    let cpu = train(spec, images, steps, Device::cpu(2)).unwrap();
+    let card = train(spec, images, steps, card).unwrap();
+    for (cpu, card) in cpu.losses.iter().zip(&card.losses).chain([(&cpu.tested, &card.tested)]) {
+        assert!((cpu - card).abs() < 2e-4 * cpu, "losses {cpu} and {card}");
+    }
+    let distance = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    let learned = distance(&cpu.parameters, &begun.parameters);
+    let apart = distance(&cpu.parameters, &card.parameters);
+    assert!(learned > 0.0 && apart < 1e-3 * learned, "learned {learned}, {apart} apart");
+}
+
+#[test]
+fn steps_of_every_row_equal_the_cpus() {
+    close(&every_row(), 5, 6);
+}
+
+#[test]
+fn steps_of_alexnet_64_equal_the_cpus() {
+    close(&models::find("alexnet-64").unwrap().with_classes(10).unwrap(), 1, 2);
+}
+
+/// With copies as late as they may be, and as early.
+#[test]
+fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
+    let spec = every_row();
+    let Some(mut card) = own_card() else { return };
+    let Device::Cuda(cuda) = &mut card else { unreachable!() };
+    cuda.eager(true);
+    let eager = train(&spec, 5, 6, card).unwrap();
+    for early_copies in [false, true] {
+        let Some(card) = own_card() else { return };
+        if let Some(stand_in) = stand_in_in_use() {
+            stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
+        }
+        assert_eq!(train(&spec, 5, 6, card).unwrap(), eager);
+    }
+}
+
+#[test]
+fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
+    let spec = every_row();
+    let Some(card) = own_card() else { return };
+    let see = |device| {
+        let mut step = open(&spec, 3, Mode::Infer, device).unwrap();
+        let tally = step.test(&batch(&spec, 3, 1)).unwrap();
+        let mut probabilities = vec![0.0; 3 * step.classes()];
+        step.probabilities(&mut probabilities).unwrap();
+        let rows: Vec<usize> = (0..step.network().rows().len()).collect();
+        let mut seen = Vec::new();
+        step.look(&batch(&spec, 3, 2), &rows, &mut |_, output| seen.push(output.to_vec())).unwrap();
+        // The batch that comes next must not overtake the look at this one.
+        let again = step.test(&batch(&spec, 3, 1)).unwrap();
+        assert_eq!(again, tally);
+        (probabilities, seen)
+    };
+    let (cpu, card) = (see(Device::cpu(1)), see(card));
+    testkit::close(&card.0, &cpu.0, 1e-5);
+    assert_eq!(card.1.len(), cpu.1.len());
+    card.1.iter().zip(&cpu.1).for_each(|(card, cpu)| testkit::close(card, cpu, 1e-4));
+}
+
+/// An error says in which step it came to light, and what failed.
+#[test]
+fn a_failure_names_its_step() {
+    let Some(_card) = own_card() else { return };
+    let Some(stand_in) = stand_in_in_use() else {
+        return eprintln!("SKIPPED: a card does not fail when it is told to");
+    };
+    let spec = every_row();
+    let failing = |launch| {
+        let failing_launch = Some(launch);
+        stand_in.behave(Behaviour { failing_launch, ..Behaviour::default() });
+    };
+    let card = |eager| {
+        let mut card = own_card().unwrap();
+        let Device::Cuda(cuda) = &mut card else { unreachable!() };
+        cuda.eager(eager);
+        card
+    };
+    // What comes after the steps is a test.
+    let launches = |steps, eager| {
+        train(&spec, 1, steps, card(eager)).unwrap();
+        stand_in.counts()[1]
+    };
+
+    // Recorded: the first step's kernels are launched into recordings, the second's are two graphs.
+    let first_step = launches(1, false) - launches(0, false);
+    let recorded = card(false);
+    failing(first_step + 1);
+    let error = train(&spec, 1, 6, recorded).unwrap_err();
+    assert!(matches!(&error, Error::Step { step: 2, .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.starts_with("step 2: a recorded step failed on the card: "), "{said}");
+    assert!(said.ends_with("the run goes on with --resume from what was saved last"), "{said}");
+
+    // As they are asked for: whichever launch it is, its kernel has a name.
+    let all = launches(2, true) - launches(0, true);
+    for launch in 1..=all {
+        let eager = card(true);
+        failing(launch);
+        let said = train(&spec, 1, 2, eager).unwrap_err().to_string();
+        let (step, what) = said.split_once(": ").unwrap();
+        assert_eq!(step, if launch <= all / 2 { "step 1" } else { "step 2" }, "{said}");
+        let kernel = what.split_once(" failed on the card: ").unwrap().0;
+        assert!(kernel.contains('_') && !kernel.contains(' '), "{said}");
+    }
+}
+
+/// Memory may be refused at any time: that is an error, and nothing hangs or is lost.
+#[test]
+fn any_allocation_may_be_refused() {
+    let spec = every_row();
+    for failing in 1.. {
+        let Some(card) = own_card() else { return };
+        let Some(stand_in) = stand_in_in_use() else { return };
+        let failing_allocation = Some(failing);
+        stand_in.behave(Behaviour { failing_allocation, ..Behaviour::default() });
+        match train(&spec, 2, 1, card) {
+            Ok(_) => return assert_eq!(failing, 7, "memory, twice pinned, three recordings"),
+            Err(error) => assert!(
+                matches!(&error, Error::Device(tensor::Error::OutOfMemory { .. }))
+                    || error.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY"),
+                "{error}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A step on a card allocates nothing, on the host or on the card. Alone in this file, because
+//! allocations of all threads are counted.
+
+use data::Batch;
+use layers::{Mode, Spec, window};
+use testkit::{own_card, stand_in_in_use};
+use train::look::Look;
+use train::recipe::Mean;
+use train::recipes;
+use train::schedule::State;
+use train::step::Plan;
+
+#[global_allocator]
+static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
+
+#[test]
+fn a_step_on_a_card_allocates_nothing() {
+    let Some(mut device) = own_card() else { return };
+    let spec = Spec::image("small", 12, 12, 3)
+        .conv("conv1", 8, window(3).pad(1))
+        .relu()
+        .lrn()
+        .pool(window(3).stride(2))
+        .conv("conv2", 8, window(3).pad(1).groups(2))
+        .relu()
+        .linear("fc3", 12)
+        .relu()
+        .dropout(0.5)
+        .linear("fc4", 4);
+    let (recipe, images) = (recipes::paper(), 3);
+    let plan = Plan::new(&spec, images, Mode::Train, (Mean::Color, [12; 2]), device.target());
+    let plan = plan.unwrap();
+    plan.check(&mut device).unwrap();
+    let mut step = plan.open(device).unwrap();
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    let batch = Batch {
+        pixels: (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect(),
+        views: vec![[0; 3]; images],
+        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
+        labels: (0..images as u32).collect(),
+        samples: (0..images as u32).collect(),
+        images,
+        epoch: 0,
+        position: 0,
+    };
+    step.train(&batch, 1).unwrap(); // recorded
+    step.test(&batch).unwrap();
+    let taken = stand_in_in_use().map(|stand_in| stand_in.counts()[0]);
+    let during = testkit::allocations_during(|| {
+        (2..6).for_each(|number| _ = step.train(&batch, number).unwrap());
+        step.test(&batch).unwrap();
+    });
+    assert_eq!(during, 0);
+    let mut look = Look::new(step.network());
+    let during = testkit::allocations_during(|| {
+        step.train_and_look(&batch, 6, &mut look).unwrap();
+    });
+    assert_eq!(during, 0, "a closer look allocates");
+    assert_eq!(stand_in_in_use().map(|stand_in| stand_in.counts()[0]), taken, "on the card");
+}
