@@ -1,6 +1,7 @@
 //! A step allocates nothing. Alone in this file, because allocations of all threads are counted.
 
-use data::Batch;
+mod fixtures;
+
 use layers::Mode;
 use tensor::{Device, Target};
 use train::look::Look;
@@ -30,16 +31,9 @@ fn a_step_allocates_nothing() {
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
-    let batch = Batch {
-        pixels: (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect(),
-        views: vec![[1, 2, 1]; images],
-        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
-        labels: (0..images as u32).collect(),
-        samples: (0..images as u32).collect(),
-        images,
-        epoch: 0,
-        position: 0,
-    };
+    let pixels = (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
+    let labels = (0..images as u32).collect();
+    let batch = fixtures::batch(pixels, [1, 2, 1], [1.0, 0.0, 3.0, 0.0], labels);
     step.enter(|mut step| {
         (1..4).for_each(|number| _ = step.train(&batch, number).unwrap()); // threads wake up
         let during = testkit::allocations_during(|| {

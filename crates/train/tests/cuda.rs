@@ -1,39 +1,24 @@
 //! Whole steps on a card, or its stand-in: they are the CPU's but for rounding, replayed as they
 //! are done, and say what failed.
 
+mod fixtures;
+
 use cuda_on_cpu::Behaviour;
 use data::Batch;
-use layers::{Mode, Spec, window};
+use fixtures::{every_row, scaled};
+use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use tensor::Device;
 use testkit::{own_card, stand_in_in_use};
-use train::recipe::{Init, Input, Layer, Mean, Recipe};
+use train::recipe::{Input, Mean, Recipe};
 use train::schedule::State;
 use train::step::{Plan, Step};
 use train::{Error, recipes};
 
-/// Every kind of row, in little.
-fn every_row() -> Spec {
-    Spec::image("every-row", 15, 15, 3)
-        .conv("conv1", 8, window(3).pad(1))
-        .relu()
-        .lrn()
-        .pool(window(3).stride(2))
-        .conv("conv2", 8, window(3).pad(1).groups(2))
-        .tanh()
-        .average_pool(window(3).stride(2).ceil())
-        .linear("fc3", 12)
-        .relu()
-        .dropout(0.5)
-        .linear("fc4", 4)
-}
-
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
     recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: None };
-    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
-    recipe.layers = [("*".to_string(), scaled)].into();
-    recipe
+    scaled(recipe)
 }
 
 /// Noise, of which each step has its own.
@@ -41,15 +26,11 @@ fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
     let [height, width, _] = spec.input;
     let classes = spec.classes().unwrap() as u32;
     let mut draws = Stream::new(5, Purpose::Test, 0, number as u32);
+    let pixels = (0..images * height * width * 3).map(|_| draws.below(256) as u8).collect();
+    let labels = (0..images as u32).map(|image| (image + number as u32) % classes).collect();
     Batch {
-        pixels: (0..images * height * width * 3).map(|_| draws.below(256) as u8).collect(),
         views: (0..images as u32).map(|image| [image % 3, 2, image % 2]).collect(),
-        tints: vec![[1.0, 3.0, 0.0, -2.0]; images],
-        labels: (0..images as u32).map(|image| (image + number as u32) % classes).collect(),
-        samples: (0..images as u32).collect(),
-        images,
-        epoch: 0,
-        position: 0,
+        ..fixtures::batch(pixels, [0; 3], [1.0, 3.0, 0.0, -2.0], labels)
     }
 }
 
@@ -104,7 +85,7 @@ fn close(spec: &Spec, images: usize, steps: u64) {
 
 #[test]
 fn steps_of_every_row_equal_the_cpus() {
-    close(&every_row(), 5, 6);
+    close(&every_row(15, 4), 5, 6);
 }
 
 #[test]
@@ -115,7 +96,7 @@ fn steps_of_alexnet_64_equal_the_cpus() {
 /// With copies as late as they may be, and as early.
 #[test]
 fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
-    let spec = every_row();
+    let spec = every_row(15, 4);
     let Some(mut card) = own_card() else { return };
     let Device::Cuda(cuda) = &mut card else { unreachable!() };
     cuda.eager(true);
@@ -131,7 +112,7 @@ fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
 
 #[test]
 fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
-    let spec = every_row();
+    let spec = every_row(15, 4);
     let Some(card) = own_card() else { return };
     let see = |device| {
         let mut step = open(&spec, 3, Mode::Infer, device).unwrap();
@@ -159,7 +140,7 @@ fn a_failure_names_its_step() {
     let Some(stand_in) = stand_in_in_use() else {
         return eprintln!("SKIPPED: a card does not fail when it is told to");
     };
-    let spec = every_row();
+    let spec = every_row(15, 4);
     let failing = |launch| {
         let failing_launch = Some(launch);
         stand_in.behave(Behaviour { failing_launch, ..Behaviour::default() });
@@ -202,7 +183,7 @@ fn a_failure_names_its_step() {
 /// Memory may be refused at any time: that is an error, and nothing hangs or is lost.
 #[test]
 fn any_allocation_may_be_refused() {
-    let spec = every_row();
+    let spec = every_row(15, 4);
     for failing in 1.. {
         let Some(card) = own_card() else { return };
         let Some(stand_in) = stand_in_in_use() else { return };

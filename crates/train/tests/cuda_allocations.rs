@@ -1,8 +1,10 @@
 //! A step on a card allocates nothing, on the host or on the card. Alone in this file, because
 //! allocations of all threads are counted.
 
-use data::Batch;
-use layers::{Mode, Spec, window};
+mod fixtures;
+
+use fixtures::every_row;
+use layers::Mode;
 use testkit::{own_card, stand_in_in_use};
 use train::look::Look;
 use train::recipe::Mean;
@@ -16,17 +18,7 @@ static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
 #[test]
 fn a_step_on_a_card_allocates_nothing() {
     let Some(mut device) = own_card() else { return };
-    let spec = Spec::image("small", 12, 12, 3)
-        .conv("conv1", 8, window(3).pad(1))
-        .relu()
-        .lrn()
-        .pool(window(3).stride(2))
-        .conv("conv2", 8, window(3).pad(1).groups(2))
-        .relu()
-        .linear("fc3", 12)
-        .relu()
-        .dropout(0.5)
-        .linear("fc4", 4);
+    let spec = every_row(12, 4);
     let (recipe, images) = (recipes::paper(), 3);
     let plan = Plan::new(&spec, images, Mode::Train, (Mean::Color, [12; 2]), device.target());
     let plan = plan.unwrap();
@@ -35,16 +27,8 @@ fn a_step_on_a_card_allocates_nothing() {
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
-    let batch = Batch {
-        pixels: (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect(),
-        views: vec![[0; 3]; images],
-        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
-        labels: (0..images as u32).collect(),
-        samples: (0..images as u32).collect(),
-        images,
-        epoch: 0,
-        position: 0,
-    };
+    let pixels = (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect();
+    let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 3.0, 0.0], vec![0, 1, 2]);
     step.train(&batch, 1).unwrap(); // recorded
     step.test(&batch).unwrap();
     let taken = stand_in_in_use().map(|stand_in| stand_in.counts()[0]);

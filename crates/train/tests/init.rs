@@ -1,6 +1,9 @@
 //! What a run takes over from another, and runs that end when they have learned enough.
 
+mod fixtures;
+
 use data::{Shapes, Statistics};
+use fixtures::Scratch;
 use layers::{Spec, window};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,31 +53,23 @@ fn job(classes: usize) -> Job {
     }
 }
 
-/// A folder that goes away with the test.
-struct Scratch(PathBuf);
+/// Runs in a folder that goes away with the test.
+struct Runs(Scratch);
 
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("alexnet-init-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
+impl Runs {
+    fn new(name: &str) -> Runs {
+        let scratch = Scratch::new(name);
+        std::fs::create_dir_all(&scratch.0).unwrap();
+        Runs(scratch)
     }
 
     fn run(&self, name: &str, job: &Job) -> (PathBuf, Outcome) {
-        let path = self.0.join(name);
+        let path = self.0.0.join(name);
         let mut folder = RunFolder::create(&path).unwrap();
         let (plan, device) =
             (job.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Device::cpu(1));
         let outcome = job.run(plan, device, &mut folder, &mut Silent, &Stop::new()).unwrap();
         (path, outcome)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -96,13 +91,13 @@ fn still(init: Init) -> Job {
 
 #[test]
 fn parameters_are_taken_over_with_or_without_their_velocities() {
-    let scratch = Scratch::new("taken");
-    let (first, _) = scratch.run("first", &job(10));
+    let runs = Runs::new("taken");
+    let (first, _) = runs.run("first", &job(10));
     let plain = still(Init::read(&first, None, false).unwrap());
-    assert!(weights(&scratch.run("plain", &plain).0) == weights(&first));
+    assert!(weights(&runs.run("plain", &plain).0) == weights(&first));
 
     let moving = still(Init::read(&first, None, true).unwrap());
-    let (moved, _) = scratch.run("moving", &moving);
+    let (moved, _) = runs.run("moving", &moving);
     let before = newest(&first);
     let mut moved_at_all = false;
     // At so small a rate a step is v <- 0.9 v, w <- w + v.
@@ -120,8 +115,8 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
 
 #[test]
 fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
-    let scratch = Scratch::new("classes");
-    let (first, _) = scratch.run("first", &job(10));
+    let runs = Runs::new("classes");
+    let (first, _) = runs.run("first", &job(10));
     let other = Job { max_steps: Some(1), ..job(7) };
     let names = |layers: Option<&[&str]>, job: &Job| {
         let layers = layers.map(|names| names.iter().map(|name| name.to_string()).collect());
@@ -145,15 +140,15 @@ fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
 
 #[test]
 fn a_run_ends_when_it_has_learned_enough() {
-    let scratch = Scratch::new("until");
+    let runs = Runs::new("until");
     let until = |error| {
         let mut job = job(10);
         job.recipe.until = Some(error);
         job
     };
-    let (run, outcome) = scratch.run("easy", &until(1.0));
+    let (run, outcome) = runs.run("easy", &until(1.0));
     assert_eq!(outcome.steps, 4);
-    assert_eq!(scratch.run("hard", &until(0.0)).1.steps, 12);
+    assert_eq!(runs.run("hard", &until(0.0)).1.steps, 12);
     // Asked to go on, it has nothing to do.
     let mut folder = RunFolder::open(&run).unwrap();
     let (again, watchers) = (until(1.0), (&mut Silent as &mut dyn train::observe::Observer));

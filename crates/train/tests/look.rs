@@ -1,10 +1,13 @@
 //! What `Step::look` shows is what a full forward pass computes.
 
+mod fixtures;
+
 use data::Batch;
-use layers::{Mode, Spec, window};
+use fixtures::{every_row, scaled};
+use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
-use train::recipe::{Init, Layer, Mean, Recipe};
+use train::recipe::{Mean, Recipe};
 use train::recipes;
 use train::step::{Plan, Step};
 
@@ -12,26 +15,13 @@ const IMAGES: usize = 3;
 const SIDE: usize = 20;
 const CLASSES: usize = 4;
 
-/// Every kind of row; normalisation and pooling are fused, and so are ReLUs.
+/// Normalisation and pooling are fused, and so are ReLUs.
 fn spec() -> Spec {
-    Spec::image("every-row", SIDE, SIDE, 3)
-        .conv("conv1", 8, window(3).pad(1))
-        .relu()
-        .lrn()
-        .pool(window(3).stride(2))
-        .conv("conv2", 8, window(3).pad(1).groups(2))
-        .tanh()
-        .average_pool(window(3).stride(2).ceil())
-        .linear("fc3", 12)
-        .relu()
-        .dropout(0.5)
-        .linear("fc4", CLASSES)
+    every_row(SIDE, CLASSES)
 }
 
 fn step(mode: Mode) -> Step {
-    let rule = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
-    let mut recipe = Recipe { batch: IMAGES, ..recipes::paper() };
-    recipe.layers = [("*".to_string(), rule)].into();
+    let recipe = scaled(Recipe { batch: IMAGES, ..recipes::paper() });
     let plan =
         Plan::new(&spec(), IMAGES, mode, (Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 })
             .unwrap();
@@ -43,16 +33,8 @@ fn step(mode: Mode) -> Step {
 
 fn batch() -> Batch {
     let mut draws = Stream::new(5, Purpose::Test, 0, 0);
-    Batch {
-        pixels: (0..IMAGES * SIDE * SIDE * 3).map(|_| draws.below(256) as u8).collect(),
-        views: vec![[0, 0, 0]; IMAGES],
-        tints: vec![[1.0, 0.0, 0.0, 0.0]; IMAGES],
-        samples: (0..IMAGES as u32).collect(),
-        images: IMAGES,
-        epoch: 0,
-        position: 0,
-        labels: vec![1; IMAGES],
-    }
+    let pixels = (0..IMAGES * SIDE * SIDE * 3).map(|_| draws.below(256) as u8).collect();
+    fixtures::batch(pixels, [0; 3], [1.0, 0.0, 0.0, 0.0], vec![1; IMAGES])
 }
 
 /// A network planned for learning keeps every output until it has gone backward: after a test all

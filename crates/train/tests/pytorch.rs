@@ -2,6 +2,8 @@
 //!
 //! `pytorch/record.py` says what both sides compute; its numbers lie beside it.
 
+mod fixtures;
+
 use data::Batch;
 use layers::{Mode, Parameter, Row, Spec};
 use random::{Purpose, Stream};
@@ -44,16 +46,9 @@ impl Recorded {
     fn images(&self) -> Batch {
         let mut draws = Stream::new(self.seed, Purpose::Test, 1, 0);
         let pixels = self.batch * self.side * self.side * 3;
-        Batch {
-            pixels: (0..pixels).map(|_| (draws.next() >> 24) as u8).collect(),
-            views: vec![[0; 3]; self.batch],
-            tints: vec![[1.0, 0.0, 0.0, 0.0]; self.batch],
-            labels: (0..self.batch).map(|image| (image % self.classes) as u32).collect(),
-            samples: (0..self.batch as u32).collect(),
-            images: self.batch,
-            epoch: 0,
-            position: 0,
-        }
+        let pixels = (0..pixels).map(|_| (draws.next() >> 24) as u8).collect();
+        let labels = (0..self.batch).map(|image| (image % self.classes) as u32).collect();
+        fixtures::batch(pixels, [0; 3], [1.0, 0.0, 0.0, 0.0], labels)
     }
 
     /// The schedule counts epochs; here a step is one.

@@ -2,16 +2,19 @@
 //!
 //! `ALEXNET_LONG=1` (`cargo xtask test --long`): at each of its 200 steps; otherwise at a few.
 
+mod fixtures;
+
 use data::{Shapes, Statistics};
+use fixtures::{Scratch, StopsAfter, timeless};
 use layers::{Lrn, Spec, window};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
-use train::observe::{Observer, Silent, StepReport};
+use train::observe::{Observer, Silent};
 use train::recipe::{Augment, ColorForm, Recipe};
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
@@ -64,35 +67,6 @@ fn job(workers: usize) -> Job {
     }
 }
 
-/// A run's folder that goes away with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("alexnet-resume-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Asks for a stop after some step.
-struct StopsAfter(u64, Stop);
-
-impl Observer for StopsAfter {
-    fn step(&mut self, report: &StepReport) {
-        if report.step == self.0 {
-            self.1.request(15);
-        }
-    }
-}
-
 fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
     let plan = job.plan(Target::Cpu { threads }).unwrap();
     let mut folder = RunFolder::create(path).unwrap();
@@ -121,12 +95,6 @@ struct Bits {
 
 fn bits(run: &Path) -> Bits {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let timeless = |line: &str| {
-        let mut line: Value = serde_json::from_str(line).unwrap();
-        let entries = line.as_object_mut().unwrap();
-        ["images_per_s", "data_wait", "seconds"].iter().for_each(|name| _ = entries.remove(*name));
-        line
-    };
     let csv = fs::read_to_string(run.join("metrics.csv")).unwrap();
     Bits {
         weights: fs::read(run.join("weights.safetensors")).unwrap(),

@@ -1,7 +1,10 @@
 //! A step learns, leaves out what has no label, and stops where numbers end.
 
+mod fixtures;
+
 use data::{Batch, IGNORED};
-use layers::{Mode, Spec, window};
+use fixtures::{every_row, scaled};
+use layers::Mode;
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
 use train::Error;
@@ -16,28 +19,10 @@ const SIDE: usize = 20;
 const STORED: usize = 24;
 const CLASSES: usize = 4;
 
-/// Every kind of row.
-fn spec() -> Spec {
-    Spec::image("every-row", SIDE, SIDE, 3)
-        .conv("conv1", 8, window(3).pad(1))
-        .relu()
-        .lrn()
-        .pool(window(3).stride(2))
-        .conv("conv2", 8, window(3).pad(1).groups(2))
-        .tanh()
-        .average_pool(window(3).stride(2).ceil())
-        .linear("fc3", 12)
-        .relu()
-        .dropout(0.5)
-        .linear("fc4", CLASSES)
-}
-
 fn recipe(rate: f64) -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate, ..recipes::paper() };
     recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: Some(STORED) };
-    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
-    recipe.layers = [("*".to_string(), scaled)].into();
-    recipe
+    scaled(recipe)
 }
 
 /// A batch whose classes differ in brightness.
@@ -47,22 +32,13 @@ fn batch() -> Batch {
     let pixels = labels.iter().flat_map(|&label| {
         (0..SIDE * SIDE * 3).map(|_| (60 * label + draws.below(40)) as u8).collect::<Vec<_>>()
     });
-    Batch {
-        pixels: pixels.collect(),
-        views: vec![[1, 2, 0]; IMAGES],
-        tints: vec![[1.0, 0.0, 0.0, 0.0]; IMAGES],
-        samples: (0..IMAGES as u32).collect(),
-        images: IMAGES,
-        epoch: 0,
-        position: 0,
-        labels,
-    }
+    fixtures::batch(pixels.collect(), [1, 2, 0], [1.0, 0.0, 0.0, 0.0], labels)
 }
 
 fn step(rate: f64) -> Step {
     let recipe = recipe(rate);
     let plan = Plan::new(
-        &spec(),
+        &every_row(SIDE, CLASSES),
         IMAGES,
         Mode::Train,
         (Mean::Image, [STORED; 2]),
@@ -139,7 +115,9 @@ fn the_first_tensor_that_is_not_finite_is_named() {
 fn the_plan_says_what_it_takes() {
     let plan = |images, mode| {
         let mean = (Mean::Image, [STORED; 2]);
-        Plan::new(&spec(), images, mode, mean, Target::Cpu { threads: 1 }).unwrap().memory()
+        Plan::new(&every_row(SIDE, CLASSES), images, mode, mean, Target::Cpu { threads: 1 })
+            .unwrap()
+            .memory()
     };
     let (train, infer) = (plan(IMAGES, Mode::Train), plan(IMAGES, Mode::Infer));
     assert_eq!(train.parameters, 3 * infer.parameters);

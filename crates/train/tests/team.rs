@@ -1,18 +1,21 @@
 //! A run on several devices, in towers or with a part of every batch each, is the run on one: its
 //! losses, its checkpoints, its weights.
 
+mod fixtures;
+
 use data::{Shapes, Statistics};
+use fixtures::{Scratch, StopsAfter, scaled, timeless};
 use layers::{Lrn, Row, Spec, towers, window};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
-use train::observe::{Observer, Silent, StepReport};
-use train::recipe::{Augment, Init, Layer, Recipe};
+use train::observe::Silent;
+use train::recipe::{Augment, Recipe};
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
 use train::team::Team;
@@ -32,17 +35,15 @@ enum On {
 fn job(shards: usize) -> Job {
     let images = Arc::new(Shapes::train(Shapes::SEED, 18, 100));
     let augment = Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE };
-    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
-    let recipe = Recipe {
+    let recipe = scaled(Recipe {
         batch: 8,
         shards,
         epochs: 1000,
         rate: 1e-5,
         augment,
-        layers: [("*".to_string(), scaled)].into(),
         schedule: Schedule::Plateau { factor: 0.5, drops: 9, patience: 1, threshold: 0.05 },
         ..recipes::paper()
-    };
+    });
     let spec = Spec::image("two-towers", 16, 16, 3)
         .conv("conv1", 32, window(5).pad(2).stride(2))
         .relu()
@@ -93,34 +94,6 @@ fn team(job: &Job, on: On) -> Result<Team> {
     }
 }
 
-/// A run's folder that goes away with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("alexnet-team-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Asks for a stop after some step.
-struct StopsAfter(u64, Stop);
-
-impl Observer for StopsAfter {
-    fn step(&mut self, report: &StepReport) {
-        if report.step == self.0 {
-            self.1.request(15);
-        }
-    }
-}
-
 /// Begins a run, or goes on with it, until some step.
 fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
     let stop = Stop::new();
@@ -139,12 +112,7 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
 /// What was learned, and every loss on the way.
 fn bits(run: &Path) -> (Vec<u8>, Vec<Value>) {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let mut lines: Vec<Value> = lines.filter(|line| line["kind"] != "layers").collect();
-    for line in &mut lines {
-        let entries = line.as_object_mut().unwrap();
-        ["images_per_s", "data_wait", "seconds"].iter().for_each(|name| _ = entries.remove(*name));
-    }
+    let lines = text.lines().map(timeless).filter(|line| line["kind"] != "layers").collect();
     (fs::read(run.join("weights.safetensors")).unwrap(), lines)
 }
 

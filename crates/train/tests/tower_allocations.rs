@@ -1,7 +1,8 @@
 //! A step in towers allocates nothing. Alone in this file, because allocations of all threads are
 //! counted.
 
-use data::Batch;
+mod fixtures;
+
 use layers::{Lrn, Mode, Row, towers};
 use std::sync::Barrier;
 use std::time::Duration;
@@ -28,16 +29,9 @@ fn a_step_in_towers_allocates_nothing() {
     let plans = train::towers::plan(&towers, images, Mode::Train, input, &targets).unwrap();
     let devices = vec![Device::cpu(1), Device::cpu(1)];
     let steps = train::towers::open(towers, plans, devices, Duration::from_secs(20)).unwrap();
-    let batch = Batch {
-        pixels: (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect(),
-        views: vec![[1, 2, 1]; images],
-        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
-        labels: (0..images as u32).collect(),
-        samples: (0..images as u32).collect(),
-        images,
-        epoch: 0,
-        position: 0,
-    };
+    let pixels = (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
+    let labels = (0..images as u32).collect();
+    let batch = fixtures::batch(pixels, [1, 2, 1], [1.0, 0.0, 3.0, 0.0], labels);
     let together = Barrier::new(2);
     let during = train::towers::run(steps, |tower, mut step| {
         step.initialize(&recipe, 3).unwrap();

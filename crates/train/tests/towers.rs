@@ -1,6 +1,9 @@
 //! Two towers on two devices are the same network as on one, to the bit.
 
+mod fixtures;
+
 use data::Batch;
+use fixtures::scaled;
 use kernels::conv;
 use layers::towers::{self, Named};
 use layers::{Lrn, Mode, Row, Spec, window};
@@ -8,7 +11,7 @@ use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::Result;
-use train::recipe::{Init, Input, Layer, Mean, Recipe};
+use train::recipe::{Input, Mean, Recipe};
 use train::recipes;
 use train::schedule::State;
 use train::step::{Plan, Step};
@@ -50,9 +53,7 @@ fn spec() -> Spec {
 fn recipe() -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate: 0.003, ..recipes::paper() };
     recipe.input = Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE) };
-    let scaled = Layer { weights: Some(Init::ScaledNormal(1.4)), ..Layer::default() };
-    recipe.layers = [("*".to_string(), scaled)].into();
-    recipe
+    scaled(recipe)
 }
 
 fn batch(images: usize, number: u64) -> Batch {
@@ -61,16 +62,7 @@ fn batch(images: usize, number: u64) -> Batch {
     let pixels = labels.iter().flat_map(|&label| {
         (0..SIDE * SIDE * 3).map(|_| (40 * label + draws.below(40)) as u8).collect::<Vec<_>>()
     });
-    Batch {
-        pixels: pixels.collect(),
-        views: vec![[0, 0, 1]; images],
-        tints: vec![[1.0, 0.0, 3.0, 0.0]; images],
-        samples: (0..images as u32).collect(),
-        images,
-        epoch: 0,
-        position: 0,
-        labels,
-    }
+    fixtures::batch(pixels.collect(), [0, 0, 1], [1.0, 0.0, 3.0, 0.0], labels)
 }
 
 fn prepare(step: &mut Step) {
