@@ -25,7 +25,7 @@ pub enum Error {
 
     /// Another device of the same run is gone.
     #[error(transparent)]
-    Comm(#[from] comm::Error),
+    Comm(comm::Error),
 
     /// The images cannot be read.
     #[error(transparent)]
@@ -124,6 +124,16 @@ pub enum Error {
     /// The recipe does not fit the network or the data.
     #[error("{0}")]
     Recipe(String),
+}
+
+impl From<comm::Error> for Error {
+    /// A device that fails while it talks to others is a device that fails.
+    fn from(error: comm::Error) -> Error {
+        match error {
+            comm::Error::Device(error) => Error::Device(error),
+            other => Error::Comm(other),
+        }
+    }
 }
 
 impl Error {
