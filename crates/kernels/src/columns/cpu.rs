@@ -1,6 +1,6 @@
-//! On the CPU: a few rows at a time.
+//! On the CPU: a few rows at a time, or runs of floats where all columns are meant.
 
-use super::Geometry;
+use super::{Geometry, Place};
 use crate::simd::{CHUNK, vectorized};
 use tensor::{Cpu, Result, Slot};
 
@@ -30,7 +30,13 @@ fn each_row(
     if g.rows == 0 || g.count == 0 {
         return;
     }
-    let (x, rows) = (&*x, CHUNK.div_ceil(g.y.width));
+    let x = &*x;
+    let is_all = |place: Place| place.width == g.count;
+    if is_all(g.x) && is_all(g.y) {
+        // One run of floats, which threads share whatever its rows are.
+        return pool.chunks(y, CHUNK, |idx, y| work(&x[idx * CHUNK..][..y.len()], y));
+    }
+    let rows = CHUNK.div_ceil(g.y.width);
     pool.chunks(y, rows * g.y.width, |idx, y| {
         let x = x[idx * rows * g.x.width..].chunks_exact(g.x.width);
         for (x, y) in x.zip(y.chunks_exact_mut(g.y.width)) {

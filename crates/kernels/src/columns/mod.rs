@@ -34,6 +34,12 @@ pub struct Place {
 }
 
 impl Geometry {
+    /// All of a vector.
+    pub fn vector(count: usize) -> Geometry {
+        let all = Place { width: count, first: 0 };
+        Geometry { rows: 1, count, x: all, y: all }
+    }
+
     fn check(&self, x: Slot, y: Slot) {
         for (slot, place) in [(x, self.x), (y, self.y)] {
             assert_eq!(slot.dtype(), DType::F32, "columns of floats");

@@ -64,9 +64,7 @@ pub(super) fn backward_input(
         let dx_of_this = if tower == 0 { dx } else { dx_own };
         pass(device, Slots { dy: dy_own, w, dx: dx_of_this, scratch })?;
         if tower > 0 {
-            let all = Place { width: dx.len(), first: 0 };
-            let g = Geometry { rows: 1, count: dx.len(), x: all, y: all };
-            columns::add(device, &g, dx_own, dx)?;
+            columns::add(device, &Geometry::vector(dx.len()), dx_own, dx)?;
         }
     }
     Ok(())
