@@ -61,7 +61,7 @@ impl Step {
             let whole = self.link.as_ref().map_or(entry.len(), |link| link.whole_len(entry));
             let mut values = vec![0.0; whole];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            let own = self.link.as_ref().map_or(0..whole, |link| link.share(entry));
+            let own = share(&self.link, entry);
             self.device.upload(parameters.value(ordinal), &values[own])?;
         }
         if let Some(velocities) = parameters.velocities {
@@ -76,17 +76,14 @@ impl Step {
     /// # Errors
     /// [`Error::Weights`] if they are not this network's; [`Error::Device`].
     pub fn inherit(&mut self, init: &Init) -> Result<()> {
-        let parameters = &self.plan.network.parameters;
-        let all = |entry: &Parameter| 0..entry.len();
-        init.upload(&mut self.device, parameters, &parameters.entries, all)
+        let whole = self.plan.network.parameters.entries.clone();
+        self.inherit_share(init, &whole)
     }
 
     /// As [`inherit`](Self::inherit), of a network with the parameters `whole`, which may be shared
     /// among towers.
     pub(crate) fn inherit_share(&mut self, init: &Init, whole: &[Parameter]) -> Result<()> {
-        let link = &self.link;
-        let share =
-            |entry: &Parameter| link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+        let share = |entry: &Parameter| share(&self.link, entry);
         init.upload(&mut self.device, &self.plan.network.parameters, whole, share)
     }
 
@@ -108,7 +105,7 @@ impl Step {
         self.seed = seed;
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
-            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let own = share(&self.link, entry);
             let whole = self.link.as_ref().map_or(entry.shape, |link| link.whole_shape(entry));
             let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
             self.device.upload(parameters.value(idx), &value[own.clone()])?;
@@ -156,7 +153,7 @@ impl Step {
         for (idx, entry) in parameters.entries.iter().enumerate() {
             let whole = entries.iter().find(|whole| whole.name == entry.name);
             let start = whole.expect("the whole has its towers' parameters").start;
-            let own = self.link.as_ref().map_or(0..entry.len(), |link| link.share(entry));
+            let own = share(&self.link, entry);
             let own = start + own.start..start + own.end;
             let velocity = parameters.velocity(idx).expect("a network planned for training");
             for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut *to) {
@@ -226,7 +223,6 @@ impl Step {
         let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
         self.device.upload(self.plan.network.clock, &clock)?;
         self.forward()?;
-        self.device.mark_read()?; // the next batch may come as soon as this one's loss is known
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
             return Err(self.diverged(step, tally));
@@ -342,4 +338,9 @@ impl Step {
             Device::Cuda(_) => work(self),
         }
     }
+}
+
+/// Which numbers of the whole parameter are on this device.
+fn share(link: &Option<Link>, entry: &Parameter) -> Range<usize> {
+    link.as_ref().map_or(0..entry.len(), |link| link.share(entry))
 }

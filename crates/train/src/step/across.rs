@@ -23,7 +23,8 @@ impl Step {
                 plan.loss(device)?;
             }
         }
-        Ok(())
+        // The next images may come beside what follows: it reads none of these.
+        Ok(device.mark_read()?)
     }
 
     /// The loss's gradient to new parameters.
@@ -61,13 +62,18 @@ fn across(plan: &Plan, device: &mut Device, phase: Phase, link: &mut Link) -> Re
 }
 
 impl Plan {
-    /// A tower's step without the others: a rehearsal's.
-    pub(super) fn alone_forth_and_back(&self, device: &mut Device) -> tensor::Result<()> {
+    /// What a tower does, without the others: a rehearsal's.
+    pub(super) fn rehearse_alone(&self, device: &mut Device) -> tensor::Result<()> {
         let mut nobody = |_: &mut Device, _| tensor::Result::Ok(());
+        if self.network.d_output.is_some() {
+            self.preprocess(device)?;
+            self.network.forward_across(device, Phase::Train, &mut nobody)?;
+            self.loss(device)?;
+            self.network.backward_across(device, &mut nobody)?;
+            self.update(device)?;
+        }
         self.preprocess(device)?;
-        self.network.forward_across(device, Phase::Train, &mut nobody)?;
-        self.loss(device)?;
-        self.network.backward_across(device, &mut nobody)?;
-        self.update(device)
+        self.network.forward_across(device, Phase::Test, &mut nobody)?;
+        self.probabilities(device)
     }
 }

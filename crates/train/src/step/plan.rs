@@ -169,7 +169,7 @@ impl Plan {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
             if self.network.is_tower() {
-                return self.alone_forth_and_back(device);
+                return self.rehearse_alone(device);
             }
             if self.network.d_output.is_some() {
                 self.forward(device)?;

@@ -19,9 +19,6 @@ use tensor::{Device, Slot};
 pub(super) struct Replica {
     /// To the others, if there are any.
     comm: Option<Box<dyn Comm>>,
-    /// Partial sums that wait for their sibling: their places among the plan's, the oldest first.
-    waiting: Vec<usize>,
-    free: Vec<usize>,
     /// Exchanges of gradients under way, a pair a bucket.
     started: Vec<Option<[Handle; 2]>>,
     /// `[loss, top-1, top-5, images]` of all shards; those of this rank stand where they belong.
@@ -30,6 +27,8 @@ pub(super) struct Replica {
     tested: Vec<f32>,
     /// Room for the gradient of the scores.
     scores: Vec<f32>,
+    /// `[gradient, update]` of each layer, of each rank.
+    norms: Vec<f32>,
 }
 
 impl Replica {
@@ -37,12 +36,11 @@ impl Replica {
         let scores = plan.preprocess.images * plan.loss.map_or(0, |loss| loss.classes);
         Replica {
             comm: None,
-            waiting: Vec::with_capacity(layout.partials.len()),
-            free: (0..layout.partials.len()).collect(),
             started: layout.buckets.iter().map(|_| None).collect(),
             tallies: vec![0.0; 4 * layout.cut.shards],
             tested: vec![0.0; scores * layout.cut.own().len()],
             scores: vec![0.0; scores],
+            norms: vec![0.0; layout.all_norms.len()],
         }
     }
 }
@@ -78,9 +76,11 @@ impl Step {
         let (own, first) = self.own_rows(batch);
         let rows = self.plan.preprocess.images;
         let shards = self.layout().cut.shards as u64;
-        let all = first..first + rows * own.len();
-        let counted = batch.labels[all].iter().filter(|&&label| label != IGNORED).count();
-        let counted = self.sum_over_ranks(counted as f32)?;
+        let labelled = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
+        let counted = match batch.labels.len() == rows * own.len() {
+            true => self.sum_over_ranks(labelled)?, // nobody else has these rows
+            false => labelled,
+        };
         for (number, shard) in own.clone().enumerate() {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
             // Every shard has masks of its own.
@@ -192,21 +192,31 @@ impl Step {
     /// A rank saw the gradients and velocities of its own share.
     fn sum_norms(&mut self, look: &mut Look) -> Result<()> {
         let Step { plan, device, replica, .. } = self;
-        let slot = plan.layout.as_ref().expect("planned in shards").norms;
-        let Some(comm) = replica.as_mut().and_then(|replica| replica.comm.as_mut()) else {
+        let layout = plan.layout.as_ref().expect("planned in shards");
+        let Replica { comm: Some(comm), norms, .. } = replica.as_mut().expect("planned in shards")
+        else {
             return Ok(());
         };
-        let squares = look.layers.iter().flat_map(|layer| {
+        let own = &mut norms[..layout.norms.len()];
+        for (layer, norms) in look.layers.iter().zip(own.as_chunks_mut::<2>().0) {
             let update = layer.update_ratio * layer.weight_norm;
-            [layer.gradient_norm, update].map(|norm| (norm * norm) as f32)
-        });
-        let squares: Vec<f32> = squares.collect(); // once in a hundred steps
-        device.upload(slot, &squares)?;
-        all_reduce(&mut **comm, device, slot)?;
-        let sums = device.download::<f32>(slot)?;
-        let (sums, _) = sums.as_chunks::<2>();
-        for (layer, sums) in look.layers.iter_mut().zip(sums) {
-            let [gradient, update] = sums.map(|sum| f64::from(sum).sqrt());
+            *norms = [layer.gradient_norm, update].map(|norm| norm as f32);
+        }
+        device.upload(layout.norms, own)?;
+        let gather = comm.all_gather(device, layout.norms, layout.all_norms)?;
+        comm.wait(device, gather)?;
+        device.download_into(layout.all_norms, norms)?;
+        let (norms, _) = norms.as_chunks::<2>();
+        for (idx, layer) in look.layers.iter_mut().enumerate() {
+            let of_ranks = norms[idx..].iter().step_by(layout.norms.len() / 2);
+            let mut squares = [0.0f64; 2];
+            for norms in of_ranks {
+                squares
+                    .iter_mut()
+                    .zip(norms)
+                    .for_each(|(sum, norm)| *sum += f64::from(*norm).powi(2));
+            }
+            let [gradient, update] = squares.map(f64::sqrt);
             layer.gradient_norm = gradient;
             layer.update_ratio = update / layer.weight_norm.max(f64::MIN_POSITIVE);
         }

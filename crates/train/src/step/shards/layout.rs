@@ -19,8 +19,10 @@ pub(in crate::step) struct Layout {
     pub(super) own_tally: Slot,
     pub(super) tallies: Slot,
     pub(super) counted: Slot,
-    /// For each layer: the squared norms of its gradient and of its update.
+    /// For each layer: the norms of this rank's share of its gradient and of its update.
     pub(super) norms: Slot,
+    /// Those of all ranks.
+    pub(super) all_norms: Slot,
 }
 
 /// Parameters whose gradients travel together.
@@ -64,6 +66,7 @@ impl Layout {
             tallies: floats(4 * cut.shards),
             counted: floats(1),
             norms: floats(2 * layers),
+            all_norms: floats(2 * layers * cut.world),
         }
     }
 

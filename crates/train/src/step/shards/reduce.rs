@@ -3,7 +3,7 @@
 use super::super::{Plan, Step};
 use super::{Layout, Replica};
 use crate::Result;
-use kernels::columns::{self, Geometry, Place};
+use kernels::columns::{self, Geometry};
 use std::ops::Range;
 use tensor::{Device, Shape, Slot};
 
@@ -13,30 +13,21 @@ impl Step {
     pub(super) fn backward_of_shard(&mut self, number: usize) -> Result<()> {
         let Step { plan, device, recorded, replica, .. } = self;
         device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
-        let (layout, replica) = parts(plan, replica);
+        let (layout, _) = parts(plan, replica);
         let gradients = plan.network.parameters.gradients.expect("planned to train");
-        let mut sum = match number.trailing_ones() {
+        // As many sums wait as the number has ones, and lie in as many places.
+        let partials = &layout.partials;
+        let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
+        match carries {
             0 => {
-                let place = replica.free.pop().expect("a place a level");
-                each_run(gradients.len(), |geometry, run| {
-                    let [x, y] = [gradients, layout.partials[place]].map(|slot| run.of(slot));
-                    columns::copy(device, geometry, x, y)
-                })?;
-                place
+                let all = Geometry::vector(gradients.len());
+                columns::copy(device, &all, gradients, partials[depth])?;
             }
-            _ => {
-                let place = replica.waiting.pop().expect("a sibling");
-                add(device, gradients, layout.partials[place])?;
-                place
-            }
-        };
-        for _ in 1..number.trailing_ones() {
-            let other = replica.waiting.pop().expect("a sibling");
-            add(device, layout.partials[sum], layout.partials[other])?;
-            replica.free.push(sum);
-            sum = other;
+            _ => add(device, gradients, partials[depth - 1])?,
         }
-        replica.waiting.push(sum);
+        for at in (depth + 1 - carries.max(1)..depth).rev() {
+            add(device, partials[at], partials[at - 1])?;
+        }
         Ok(())
     }
 
@@ -51,15 +42,14 @@ impl Step {
             row.backward(device)?;
             while let Some(bucket) = layout.buckets.get(ready).filter(|bucket| bucket.row == idx) {
                 let run = bucket.runs[0].clone();
-                for &place in replica.waiting.iter().rev() {
-                    let [x, y] = [layout.partials[place], gradients].map(|s| part(s, run.clone()));
+                for &partial in layout.partials.iter().rev() {
+                    let [x, y] = [partial, gradients].map(|slot| part(slot, run.clone()));
                     add(device, x, y)?;
                 }
                 start(layout, replica, device, gradients, (ready, 0))?;
                 ready += 1;
             }
         }
-        replica.free.append(&mut replica.waiting);
         Ok(())
     }
 
@@ -160,28 +150,5 @@ fn part(slot: Slot, range: Range<usize>) -> Slot {
 
 /// `y += x`.
 fn add(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
-    each_run(x.len(), |geometry, run| columns::add(device, geometry, run.of(x), run.of(y)))
-}
-
-/// Where a run of rows starts, and how many floats it has.
-struct Run(usize, usize);
-
-impl Run {
-    fn of(&self, slot: Slot) -> Slot {
-        slot.part(self.0, Shape::from([self.1]))
-    }
-}
-
-/// A vector as rows that many threads share, and a last, shorter one.
-fn each_run(len: usize, mut work: impl FnMut(&Geometry, Run) -> tensor::Result<()>) -> Result<()> {
-    const WIDTH: usize = 4096;
-    let whole = len / WIDTH * WIDTH;
-    for (start, width, rows) in [(0, WIDTH, whole / WIDTH), (whole, len - whole, 1)] {
-        if width * rows > 0 {
-            let place = Place { width, first: 0 };
-            let geometry = Geometry { rows, count: width, x: place, y: place };
-            work(&geometry, Run(start, width * rows))?;
-        }
-    }
-    Ok(())
+    Ok(columns::add(device, &Geometry::vector(x.len()), x, y)?)
 }
