@@ -57,8 +57,8 @@ pub fn evaluate<E: Examinee>(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<Option<Tally>> {
-    let mut room = vec![0.0; if views_of(loader) > 1 { step.images() * step.classes() } else { 0 }];
     let views = views_of(loader);
+    let mut room = vec![0.0; if views > 1 { step.images() * step.classes() } else { 0 }];
     run(step, loader, stop, ("validation", observer), &mut |step, batch, tally| {
         if views == 1 {
             return Ok(tally);

@@ -5,7 +5,7 @@ use layers::Network;
 use tensor::{Device, Slot};
 
 /// The error for a loss that is not finite, seen after the forward pass and before anything is
-/// overwritten: parameters are those that made the loss, gradients those of the step before.
+/// overwritten: parameters are those that made the loss, gradients those of the pass before.
 pub(crate) fn diverged(
     device: &Device,
     network: &Network,
@@ -28,7 +28,7 @@ pub(crate) fn diverged(
         let hint = "The images or their mean are at fault, not the training".to_string();
         ("the preprocessed images".to_string(), hint)
     } else if let Some(name) = first_gradient(network, &finite) {
-        (format!("the gradient of {name}, of the step before"), lower)
+        (format!("the gradient of {name}, of the pass before"), lower)
     } else if let Some(name) = first_value(network, &finite) {
         (name, lower)
     } else if let Some(name) = first_activation(network, &finite) {

@@ -31,11 +31,7 @@ impl Look {
         let entries = network.parameters.entries.iter().enumerate();
         let weights: Vec<usize> =
             entries.filter(|(_, entry)| entry.role == Role::Weight).map(|(idx, _)| idx).collect();
-        let name = |idx: &usize| network.parameters.entries[*idx].layer().to_string();
-        let layers: Vec<LayerNumbers> = weights
-            .iter()
-            .map(|idx| LayerNumbers { name: name(idx), ..LayerNumbers::default() })
-            .collect();
+        let Look { layers, .. } = Look::of_layers(&network.parameters.entries);
         let mut rectified = Vec::new();
         let mut layer = None;
         for (row, planned) in network.rows().iter().enumerate() {

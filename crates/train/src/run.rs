@@ -120,7 +120,7 @@ impl Job {
     /// # Errors
     /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
     pub fn plan_towers(&self, towers: &Towers, targets: &[Target]) -> Result<Vec<Plan>> {
-        if self.recipe.shards > 1 {
+        if self.recipe.shards != 1 {
             let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
             return Err(Error::Recipe(told.to_string()));
         }
