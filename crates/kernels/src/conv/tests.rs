@@ -359,6 +359,8 @@ fn known_answers() {
 #[test]
 fn runs_on_a_device() {
     let g = small(Geometry { height: 5, width: 6, channels: 4, filters: 6, ..layers()[2] });
+    assert_eq!(g.kept(Target::Cuda), 0, "a card reads the filters as they are");
+    assert!(g.kept(Target::Cpu { threads: 1 }) > 0);
     let operands = Operands::random(g);
     testkit::each_device(|device: &mut Device| {
         let mut slots = Slots::new();
@@ -367,7 +369,7 @@ fn runs_on_a_device() {
         let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
         let scratch = slots.room([g.scratch(device.target())]);
-        let (kept, y_kept) = (slots.room([g.kept()]), slots.room(g.out_shape()));
+        let (kept, y_kept) = (slots.room([g.kept(device.target())]), slots.room(g.out_shape()));
         slots.load(device);
         super::keep(device, &g, w, kept, scratch).unwrap();
         super::forward_kept(device, &g, x, (w, kept), b, y_kept, scratch).unwrap();
