@@ -89,16 +89,6 @@ impl Cuda {
         format!("cuda:{number}: {name}, compute capability {major}.{minor}")
     }
 
-    /// Major and minor number of what the card can do: (9, 0) is an H100.
-    pub fn capability(&self) -> (u32, u32) {
-        self.card.capability
-    }
-
-    /// Processors that run blocks at the same time.
-    pub fn multiprocessors(&self) -> usize {
-        self.card.multiprocessors
-    }
-
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
         static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
         self.context.bind()?;
