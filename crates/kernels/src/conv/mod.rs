@@ -319,7 +319,9 @@ pub fn backward_filter(
     }
 }
 
-fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
+/// # Panics
+/// If there is no such convolution, or an operand has not its shape's length.
+pub(crate) fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
     g.check();
     for &(name, slot, shape) in operands {
         assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
