@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 enum Verdict {
     Passed,
     Failed,
-    /// There was no time for all of it.
+    /// There was no time for all of it, or not what it needs.
     Unfinished,
 }
 
