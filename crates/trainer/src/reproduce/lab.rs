@@ -226,7 +226,7 @@ impl<'a> Lab<'a> {
         settings.hold_out = None;
         let images = self.images(&settings, &trained.weights.about.model)?;
         let seen = (views(view), BATCH, self.machine);
-        testing::test(seen, &trained, &images, observer, self.stop)
+        testing::test(seen, &trained, &images.test, observer, self.stop)
     }
 
     /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
