@@ -6,7 +6,7 @@ use crate::images::Images;
 use crate::machine;
 use crate::progress::Reading;
 use crate::settings::Settings;
-use augment::Image;
+use augment::{Image, View};
 use data::{ReadBuffer, Source};
 use layers::Mode;
 use std::path::{Path, PathBuf};
@@ -151,13 +151,18 @@ impl Trained {
     /// Exit code 3.
     pub fn seen(&self, source: &dyn Source, sample: usize) -> Result<Image> {
         let mut buffer = ReadBuffer::default();
-        let (size, (height, width)) = (source.size(), self.crop());
         let pixels = source.read(sample, &mut buffer)?;
-        let centre = augment::View::centre(size, (height, width));
+        Ok(self.centre(pixels, source.size()))
+    }
+
+    /// The centre that the network sees of `pixels`, an image of `size` (height and width), stored
+    /// by rows with three bytes a pixel.
+    pub fn centre(&self, pixels: &[u8], size: (usize, usize)) -> Image {
+        let (height, width) = self.crop();
+        let View { top, left, .. } = View::centre(size, (height, width));
         let mut seen = Image::filled(height, width, [0; 3]);
-        let (top, left) = (centre.top, centre.left);
         augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
-        Ok(seen)
+        seen
     }
 }
 
