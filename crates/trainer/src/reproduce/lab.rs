@@ -84,7 +84,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// Exit codes 1 to 4, 6 and 7.
     pub fn run(
-        &mut self,
+        &self,
         arm: &Arm,
         seed: u64,
         most_epochs: Option<u32>,

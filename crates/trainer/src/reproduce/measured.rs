@@ -131,11 +131,9 @@ impl Measured {
 
     /// Adds a stage's curves behind those that are there.
     fn add(&mut self, curves: &Curves, measure: Measure, classes: usize) {
+        let before = self.epochs.len() as f64;
         let first = curves.validation.first();
-        let (per_epoch, before) = match first {
-            Some(first) => (first.step / first.epoch.max(1.0), self.epochs.len() as f64),
-            None => (f64::INFINITY, self.epochs.len() as f64),
-        };
+        let per_epoch = first.map_or(f64::INFINITY, |first| first.step / first.epoch.max(1.0));
         let mut from = 0.0;
         for validated in &curves.validation {
             let [train_loss, train_error] = means(curves, from, validated.step);

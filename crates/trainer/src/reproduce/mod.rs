@@ -35,7 +35,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
     let seeds = args.seeds.unwrap_or(page.seeds);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
-    let mut lab = Lab::new(args, &page, &stop)?;
+    let lab = Lab::new(args, &page, &stop)?;
     let out = args.out.clone().unwrap_or_else(|| match args.rehearse {
         true => lab.runs().to_path_buf(),
         false => PathBuf::from("docs/results"),
