@@ -25,7 +25,7 @@ enum How {
 }
 
 /// The paper's two cards.
-const TOWERS: usize = 2;
+pub(crate) const TOWERS: usize = 2;
 
 /// What `--device` says, and whether `--parallel` says how several share the work.
 ///
