@@ -114,7 +114,7 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
     }
     assert!(moved_at_all, "no velocity was taken over");
     // Both are part of what a run is.
-    let error = plain.check(&newest(&moved), false, &mut Silent).unwrap_err().to_string();
+    let error = plain.check(&newest(&moved), false, &mut Silent, &Stop::new()).unwrap_err().to_string();
     assert!(error.contains("  init: was "), "{error}");
 }
 

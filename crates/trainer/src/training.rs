@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::{Choice, Device};
 use train::Stop;
-use train::checkpoint::{self, Checkpoint};
+use train::checkpoint::{self, Checkpoint, Identity};
 use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Observer;
@@ -62,13 +62,17 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
     let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
     let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
-    if let Some(from) = checkpoint {
-        ready.job.check(from, args.lr.is_some(), &mut *observer)?;
-    }
+    let identity = match checkpoint {
+        None => None,
+        Some(from) => match ready.job.check(from, args.lr.is_some(), &mut *observer, &stop)? {
+            None => return Ok(stop.requested().map_or(0, signals::exit_code)),
+            identity => identity,
+        },
+    };
 
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
     let place = match (reopened, &args.run) {
-        (Some((folder, from)), _) => Place::Reopened(folder, from.map(Box::new)),
+        (Some((folder, from)), _) => Place::Reopened(folder, from.zip(identity).map(Box::new)),
         (None, Some(path)) => Place::New(RunFolder::create(path)?),
         (None, None) => {
             Place::New(RunFolder::create_under(Path::new("runs"), &ready.job.spec.name)?)
@@ -93,8 +97,9 @@ pub struct Ready<'a> {
 pub enum Place {
     /// A folder with nothing in it.
     New(RunFolder),
-    /// That of a run which goes on, from its last checkpoint if it has one.
-    Reopened(RunFolder, Option<Box<Checkpoint>>),
+    /// That of a run which goes on, from its last checkpoint if it has one; and the job's identity,
+    /// which was checked against it.
+    Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
 }
 
 impl<'a> Ready<'a> {

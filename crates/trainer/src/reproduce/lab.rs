@@ -205,8 +205,14 @@ impl<'a> Lab<'a> {
         let place = match begun {
             true => {
                 let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
-                from.as_ref().map_or(Ok(()), |from| ready.job.check(from, false, observer))?;
-                Place::Reopened(folder, from.map(Box::new))
+                let from = match from {
+                    None => None,
+                    Some(from) => match ready.job.check(&from, false, observer, self.stop)? {
+                        None => return Ok(false),
+                        Some(identity) => Some(Box::new((from, identity))),
+                    },
+                };
+                Place::Reopened(folder, from)
             }
             false => Place::New(RunFolder::create(path)?),
         };
