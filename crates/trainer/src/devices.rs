@@ -49,6 +49,16 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     Ok(choices)
 }
 
+/// Opens the cards that were named: one that is not there is told before data is read. Whoever
+/// holds them opens them again at little cost.
+///
+/// # Errors
+/// Exit code 6.
+pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
+    let cards = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
+    Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
+}
+
 /// The network as its devices sum: a run in towers has the same bits on one device, if that adds up
 /// as they do. A run that goes on keeps its own order.
 ///

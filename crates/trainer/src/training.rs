@@ -13,7 +13,6 @@ use layers::Spec;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensor::{Choice, Device};
 use train::Stop;
 use train::checkpoint::{self, Checkpoint, Identity};
 use train::folder::RunFolder;
@@ -45,9 +44,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
     let choices = devices::choices(&settings)?;
-    for &choice in choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_))) {
-        Device::open(choice, settings.threads)?; // a card that is not there: before data is read
-    }
+    let cards = devices::open_cards(&choices, settings.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
@@ -62,6 +59,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
     let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
     let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
+    drop(cards); // the run has opened its own
     let identity = match checkpoint {
         None => None,
         Some(from) => match ready.job.check(from, args.lr.is_some(), &mut *observer, &stop)? {
