@@ -86,6 +86,9 @@ fn wrong_words_are_answered() {
     assert!(stderr.contains("--data: cifar-80sec needs images"), "{stderr}");
     let (_, stderr) = expect(2, &["reproduce", "pretrain", "--data", "x"]);
     assert!(stderr.contains("--larger: pretrain needs images"), "{stderr}");
+    let more = ["--device", "cuda:99"];
+    let (_, stderr) = expect(6, &[&["reproduce", "cifar-80sec", "--data", "x"], &more[..]].concat());
+    assert!(stderr.starts_with("alexnet: cuda:99 cannot be used: "), "{stderr}");
 
     // A run's folder that is another's.
     let runs = scratch.path("runs");

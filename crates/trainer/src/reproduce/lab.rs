@@ -8,12 +8,13 @@ use crate::progress::Reading;
 use crate::settings::{Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
-use crate::{output, testing};
+use crate::{devices, output, testing};
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tensor::Choice;
 use train::Stop;
 use train::checkpoint::Policy;
 use train::folder::RunFolder;
@@ -43,8 +44,11 @@ const REHEARSED_STEPS: u64 = 9;
 
 impl<'a> Lab<'a> {
     /// # Errors
-    /// Exit code 2 if data are missing that the protocol needs.
+    /// Exit code 2 if data are missing that the protocol needs, 6 if a card was named that is not
+    /// there.
     pub fn new(args: &'a ReproduceArgs, page: &'a Protocol, stop: &'a Stop) -> Result<Lab<'a>> {
+        let device: Choice = args.machine.device.as_deref().unwrap_or("auto").parse()?;
+        devices::open_cards(&[device], 0)?;
         let needs = |data| page.arms.iter().flat_map(|arm| &arm.stages).any(|s| s.data == data);
         for (data, given, flag) in
             [(Data::Own, &args.data, "--data"), (Data::Larger, &args.larger, "--larger")]
