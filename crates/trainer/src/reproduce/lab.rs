@@ -135,11 +135,17 @@ impl<'a> Lab<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Measured>> {
         let views = self.page.views;
+        let mut opened = None;
         for &view in views {
             if is_tested(&measured, view) {
                 continue;
             }
-            let Some((score, _)) = self.test(run, view, observer)? else { return Ok(None) };
+            let (trained, images) = match &opened {
+                Some(opened) => opened,
+                None => opened.insert(self.opened(run)?),
+            };
+            let tested = self.test(trained, images, view, observer)?;
+            let Some((score, _)) = tested else { return Ok(None) };
             measured.tested.push(Tested::of(view, score));
             measured.write(run)?;
         }
@@ -224,19 +230,25 @@ impl<'a> Lab<'a> {
         Ok(outcome.stopped.is_none())
     }
 
-    /// Tests a run's network on the test images; `None` if a signal came before the end.
-    fn test(
-        &self,
-        run: &Path,
-        view: View,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<(Score, Predictions)>> {
+    /// A run's network, and the images it is tested on.
+    fn opened(&self, run: &Path) -> Result<(Trained, Images)> {
         let trained = Trained::open(Some(run), None)?;
         let mut settings = trained.config.clone().expect("a run's folder has its settings");
         settings.hold_out = None;
         let images = self.images(&settings, &trained.weights.about.model)?;
+        Ok((trained, images))
+    }
+
+    /// Tests a network on the test images; `None` if a signal came before the end.
+    fn test(
+        &self,
+        trained: &Trained,
+        images: &Images,
+        view: View,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Score, Predictions)>> {
         let seen = (views(view), BATCH, self.machine);
-        testing::test(seen, &trained, &images.test, observer, self.stop)
+        testing::test(seen, trained, &images.test, observer, self.stop)
     }
 
     /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
@@ -262,7 +274,8 @@ impl<'a> Lab<'a> {
         }
         let mut said = Vec::new();
         for seed in 0..seeds {
-            match self.test(&self.folder(arm, stage, seed), view, observer)? {
+            let (trained, images) = self.opened(&self.folder(arm, stage, seed))?;
+            match self.test(&trained, &images, view, observer)? {
                 Some((_, predictions)) => said.push(predictions),
                 None => return Ok(None),
             }
