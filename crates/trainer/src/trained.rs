@@ -129,7 +129,10 @@ impl Trained {
     }
 
     /// Labels are places in a list of names: the two lists must be one.
-    fn check_classes(&self, found: &[String]) -> Result<()> {
+    ///
+    /// # Errors
+    /// Exit code 3 if they are not.
+    pub fn check_classes(&self, found: &[String]) -> Result<()> {
         let learned = self.classes();
         if learned == found {
             return Ok(());

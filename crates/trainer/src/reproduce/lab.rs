@@ -67,8 +67,8 @@ impl<'a> Lab<'a> {
             machine: &args.machine,
             reading: Reading::new(args.progress),
             runs: args.runs.clone().unwrap_or_else(|| PathBuf::from(default)),
-            data: args.data.clone(),
-            larger: args.larger.clone(),
+            data: args.data.as_deref().map(canonical),
+            larger: args.larger.as_deref().map(canonical),
         })
     }
 
@@ -96,7 +96,7 @@ impl<'a> Lab<'a> {
     ) -> Result<Option<Measured>> {
         let folders: Vec<PathBuf> =
             arm.stages.iter().map(|stage| self.folder(arm, stage, seed)).collect();
-        let last = folders.last().expect("an arm has stages");
+        let last = folders.last().zip(arm.stages.last()).expect("an arm has stages");
         for (idx, stage) in arm.stages.iter().enumerate() {
             let before = idx.checked_sub(1).map(|before| folders[before].as_path());
             let mut settings = self.settings(stage, seed + 1000 * idx as u64, before)?;
@@ -131,7 +131,7 @@ impl<'a> Lab<'a> {
     fn tested(
         &self,
         mut measured: Measured,
-        run: &Path,
+        (run, stage): (&PathBuf, &Stage),
         observer: &mut dyn Observer,
     ) -> Result<Option<Measured>> {
         let views = self.page.views;
@@ -142,7 +142,7 @@ impl<'a> Lab<'a> {
             }
             let (trained, images) = match &opened {
                 Some(opened) => opened,
-                None => opened.insert(self.opened(run)?),
+                None => opened.insert(self.opened(run, stage)?),
             };
             let tested = self.test(trained, images, view, observer)?;
             let Some((score, _)) = tested else { return Ok(None) };
@@ -164,13 +164,9 @@ impl<'a> Lab<'a> {
             layers: None,
             velocities: stage.takes == Takes::All,
         });
-        let data = match stage.data {
-            Data::Own => &self.data,
-            Data::Larger => &self.larger,
-        };
         Ok(Settings {
             model: stage.spec.name.clone(),
-            data: data.clone().unwrap_or_else(|| "shapes".to_string()),
+            data: self.data_of(stage),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             parallel: None,
@@ -184,6 +180,15 @@ impl<'a> Lab<'a> {
             checkpoints: Policy { keep: 1, ..Policy::default() },
             recipe,
         })
+    }
+
+    /// What a stage learns from.
+    fn data_of(&self, stage: &Stage) -> String {
+        let data = match stage.data {
+            Data::Own => &self.data,
+            Data::Larger => &self.larger,
+        };
+        data.clone().unwrap_or_else(|| "shapes".to_string())
     }
 
     fn images(&self, settings: &Settings, spec: &Spec) -> Result<Images> {
@@ -230,12 +235,14 @@ impl<'a> Lab<'a> {
         Ok(outcome.stopped.is_none())
     }
 
-    /// A run's network, and the images it is tested on.
-    fn opened(&self, run: &Path) -> Result<(Trained, Images)> {
+    /// The network of a stage's run, and the images it is tested on: those that were named now, as
+    /// they may have been moved since the run was made.
+    fn opened(&self, run: &Path, stage: &Stage) -> Result<(Trained, Images)> {
         let trained = Trained::open(Some(run), None)?;
         let mut settings = trained.config.clone().expect("a run's folder has its settings");
-        settings.hold_out = None;
+        (settings.hold_out, settings.data) = (None, self.data_of(stage));
         let images = self.images(&settings, &trained.weights.about.model)?;
+        trained.check_classes(images.test.classes())?;
         Ok((trained, images))
     }
 
@@ -274,7 +281,7 @@ impl<'a> Lab<'a> {
         }
         let mut said = Vec::new();
         for seed in 0..seeds {
-            let (trained, images) = self.opened(&self.folder(arm, stage, seed))?;
+            let (trained, images) = self.opened(&self.folder(arm, stage, seed), stage)?;
             match self.test(&trained, &images, view, observer)? {
                 Some((_, predictions)) => said.push(predictions),
                 None => return Ok(None),
@@ -287,6 +294,11 @@ impl<'a> Lab<'a> {
         output::write(&path, text.as_bytes())?;
         Ok(Some(score))
     }
+}
+
+/// A folder's whole name, so that a later command finds it from anywhere.
+fn canonical(folder: &str) -> String {
+    fs::canonicalize(folder).map_or(folder.to_string(), |whole| whole.display().to_string())
 }
 
 fn is_tested(measured: &Measured, view: View) -> bool {
