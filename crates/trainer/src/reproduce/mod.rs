@@ -53,7 +53,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         observer.note(&format!("{name}: {}", page::line(&page, &measured)));
         done.push(measured);
         // After every run, so that what is there can be seen.
-        let together = match next(&page, seeds, &done).is_none() {
+        let together = match is_whole(&page, seeds, &done) {
             true => lab.together(&page.arms[0], seeds, &mut *observer)?,
             false => None,
         };
@@ -75,6 +75,11 @@ fn list() -> String {
         text += &format!("  {:<12} {}\n", page.name, page.about);
     }
     text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds\n"
+}
+
+/// Whether all runs are done and none diverged: a network that did is not asked with the others.
+fn is_whole(page: &Protocol, seeds: u64, done: &[Measured]) -> bool {
+    next(page, seeds, done).is_none() && done.iter().all(|run| run.diverged.is_none())
 }
 
 /// A run to be made.
@@ -138,6 +143,16 @@ mod tests {
             done.push(measured(&page.arms[arm].name, seed, None));
         }
         assert_eq!(order, [(0, 0), (1, 0), (0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn a_network_that_diverged_is_not_asked_with_the_others() {
+        let page = protocols::find("ensemble").unwrap();
+        let mut done: Vec<Measured> =
+            (0..2).map(|seed| measured(&page.arms[0].name, seed, None)).collect();
+        assert!(is_whole(&page, 2, &done) && !is_whole(&page, 3, &done));
+        done[1].diverged = Some("the loss is NaN".to_string());
+        assert!(next(&page, 2, &done).is_none() && !is_whole(&page, 2, &done));
     }
 
     #[test]
