@@ -40,7 +40,30 @@ fn every_kind_of_protocol_goes_through() {
         let tested = |run: &Value| run["tested"].as_array().unwrap().len();
         assert!(table["runs"].as_array().unwrap().iter().all(|run| tested(run) > 0), "{table}");
         assert_eq!(table["together"].is_null(), name != "ensemble");
+        if name == "ensemble" {
+            an_average_is_of_the_runs_as_they_are(&runs, &table);
+        }
     }
+}
+
+/// The average that was kept is that of other runs as soon as one is measured anew.
+fn an_average_is_of_the_runs_as_they_are(runs: &str, expected: &Value) {
+    let entries = fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path());
+    let entries: Vec<_> = entries.collect();
+    let ending = |end: &str| {
+        let found = entries.iter().find(|path| path.display().to_string().ends_with(end));
+        found.unwrap_or_else(|| panic!("{end}: {entries:?}"))
+    };
+    let kept = ending("-together.json");
+    let mut stale = read_json(kept);
+    stale["loss"] = 99.0.into();
+    fs::write(kept, stale.to_string()).unwrap();
+    expect(0, &rehearse("ensemble", runs));
+    assert_eq!(table(runs, "ensemble")["together"]["loss"], 99.0);
+    let measured = |path: &&std::path::PathBuf| path.join("measured.json").exists();
+    fs::remove_file(entries.iter().find(measured).unwrap().join("measured.json")).unwrap();
+    expect(0, &rehearse("ensemble", runs));
+    assert_eq!(table(runs, "ensemble"), *expected);
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub struct Lab<'a> {
 /// Images of a test at a time.
 const BATCH: usize = 128;
 
+/// After an arm's name and its seeds: the file that keeps what they say together.
+const TOGETHER: &str = "-together.json";
+
 /// A rehearsal's training and test images, and the steps of each of its runs.
 const REHEARSED: (u32, u32) = (48, 24);
 const REHEARSED_STEPS: u64 = 9;
@@ -117,12 +120,14 @@ impl<'a> Lab<'a> {
                 Err(fault) if fault.code == 5 => {
                     let mut measured = Measured::of(arm, seed, &folders[..=idx], self.page)?;
                     measured.diverged = Some(fault.message);
+                    self.forget_together(arm)?;
                     measured.write(&folders[idx])?;
                     return Ok(Some(measured));
                 }
                 Err(fault) => return Err(fault),
             }
         }
+        self.forget_together(arm)?;
         self.tested(Measured::of(arm, seed, &folders, self.page)?, last, observer)
     }
 
@@ -258,6 +263,22 @@ impl<'a> Lab<'a> {
         testing::test(seen, trained, &images.test, observer, self.stop)
     }
 
+    /// Removes what was kept of an arm's averages: a run of it is new.
+    fn forget_together(&self, arm: &Arm) -> Result<()> {
+        let is_seeds = |text: &str| text.parse::<u64>().is_ok();
+        for entry in fs::read_dir(&self.runs).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().to_string();
+            let seeds = name.strip_prefix(&before_seeds(arm));
+            if seeds.and_then(|text| text.strip_suffix(TOGETHER)).is_some_and(is_seeds) {
+                fs::remove_file(entry.path()).map_err(|error| Fault {
+                    code: 7,
+                    message: format!("{}: cannot remove it: {error}", entry.path().display()),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
     ///
     /// # Errors
@@ -274,7 +295,7 @@ impl<'a> Lab<'a> {
         let (Some(stage), Some(&view)) = (arm.stages.last(), self.page.views.last()) else {
             return Ok(None);
         };
-        let path = self.runs.join(format!("{}-{seeds}-together.json", arm.name));
+        let path = self.runs.join(format!("{}{seeds}{TOGETHER}", before_seeds(arm)));
         let kept = fs::read_to_string(&path).ok();
         if let Some(score) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
             return Ok(Some(score)); // ten views of ImageNet by five networks take a while
@@ -294,6 +315,10 @@ impl<'a> Lab<'a> {
         output::write(&path, text.as_bytes())?;
         Ok(Some(score))
     }
+}
+
+fn before_seeds(arm: &Arm) -> String {
+    format!("{}-", arm.name)
 }
 
 /// A folder's whole name, so that a later command finds it from anywhere.
