@@ -57,7 +57,8 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
             true => lab.together(&page.arms[0], seeds, &mut *observer)?,
             false => None,
         };
-        let said = page::Said { page: &page, seeds, note: args.note.as_deref(), together };
+        let (is_rehearsal, note) = (args.rehearse, args.note.as_deref());
+        let said = page::Said { page: &page, seeds, is_rehearsal, note, together };
         for (ending, text) in
             [("json", said.json(&done)), ("svg", said.svg(&done)), ("md", said.markdown(&done))]
         {

@@ -3,7 +3,7 @@
 use super::measured::{Measured, words};
 use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
-use protocols::{Measure, Protocol};
+use protocols::{Data, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
 use serde_json::json;
 use std::fmt::Write;
@@ -15,6 +15,8 @@ pub struct Said<'a> {
     pub page: &'a Protocol,
     /// Runs of each arm.
     pub seeds: u64,
+    /// Whether it went through in seconds, on generated images.
+    pub is_rehearsal: bool,
     /// The user's own sentence.
     pub note: Option<&'a str>,
     /// All seeds asked as one.
@@ -280,10 +282,30 @@ impl Said<'_> {
         text
     }
 
+    /// What makes these runs.
+    fn command(&self) -> String {
+        let Protocol { name, arms, seeds, .. } = self.page;
+        let mut stages = arms.iter().flat_map(|arm| &arm.stages);
+        let data = match (self.is_rehearsal, stages.any(|stage| stage.data == Data::Larger)) {
+            (true, _) => "--rehearse",
+            (false, true) => "--data DIR --larger DIR",
+            (false, false) => "--data DIR",
+        };
+        let seeds = match self.seeds == *seeds {
+            true => String::new(),
+            false => format!(" --seeds {}", self.seeds),
+        };
+        format!("cargo xtask reproduce {name} {data}{seeds}")
+    }
+
     /// Command, machine, data, and what is not there yet.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
-        let mut text = format!("## How\n\n```sh\ncargo xtask reproduce {name} --data DIR\n```\n\n");
+        let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command());
+        if self.is_rehearsal {
+            text += "* A rehearsal: a few steps a run on generated images, with a sixteenth of the \
+                     filters. What comes out means nothing.\n";
+        }
         let distinct = |of: fn(&Measured) -> &String| {
             let mut all: Vec<&str> = runs.iter().map(|run| of(run).as_str()).collect();
             all.sort_unstable();
@@ -346,7 +368,8 @@ mod tests {
     fn page(name: &str, runs: &[Measured]) -> String {
         let page = protocols::find(name).unwrap();
         let seeds = page.seeds;
-        Said { page: &page, seeds, note: Some("Alone."), together: None }.markdown(runs)
+        let note = Some("Alone.");
+        Said { page: &page, seeds, is_rehearsal: false, note, together: None }.markdown(runs)
     }
 
     #[test]
@@ -367,6 +390,20 @@ mod tests {
         let text = page("cifar-80sec", &runs([0.27, 0.275, 0.265])[..2]);
         assert!(text.contains("missed by 0.75 points"), "{text}");
         assert!(text.contains("Not all runs are done"), "{text}");
+    }
+
+    #[test]
+    fn the_command_is_the_one_that_makes_these_runs() {
+        let command = |name: &str, seeds: Option<u64>, is_rehearsal| {
+            let page = protocols::find(name).unwrap();
+            let seeds = seeds.unwrap_or(page.seeds);
+            Said { page: &page, seeds, is_rehearsal, note: None, together: None }.command()
+        };
+        let begin = "cargo xtask reproduce";
+        assert_eq!(command("overlap", None, false), format!("{begin} overlap --data DIR"));
+        let larger = format!("{begin} pretrain --data DIR --larger DIR --seeds 9");
+        assert_eq!(command("pretrain", Some(9), false), larger);
+        assert_eq!(command("pretrain", None, true), format!("{begin} pretrain --rehearse"));
     }
 
     #[test]
