@@ -45,7 +45,9 @@ impl Trained {
                 return Ok(Trained { weights, path, config });
             }
             (None, None) => newest(Path::new("runs")).ok_or_else(|| {
-                Fault::usage("there is no run in runs/ that has weights: name one with --run")
+                Fault::usage(
+                    "there is no run in runs/ with weights or a checkpoint: name a run",
+                )
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
