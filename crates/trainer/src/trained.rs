@@ -194,8 +194,8 @@ pub fn has_network(run: &Path) -> bool {
     run.join(WEIGHTS).exists() || !checkpoint::list(run).is_empty()
 }
 
-/// The run that a file of weights lies in, or a checkpoint.
-fn run_of(weights: &Path) -> Option<&Path> {
+/// The folder that is a run's, if a file of weights or a checkpoint lies in one.
+pub fn run_of(weights: &Path) -> Option<&Path> {
     let folder = weights.parent()?;
     if folder.ends_with("checkpoints") { folder.parent() } else { Some(folder) }
 }
