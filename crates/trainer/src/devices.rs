@@ -49,6 +49,23 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     Ok(choices)
 }
 
+/// Whether this process is the only one that was started.
+///
+/// # Errors
+/// Exit code 2 if MPI started several: each would make a run of its own.
+pub fn check_alone() -> Result<()> {
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let size = std::env::var(variable).ok().and_then(|size| size.parse::<u64>().ok());
+        if let Some(size) = size.filter(|&size| size > 1) {
+            return Err(Fault::usage(format!(
+                "{variable} is {size}: training across processes is not there yet; one process \
+                 uses this machine's devices, with --device cpu,cpu --parallel data"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Opens the cards that were named: one that is not there is told before data is read. Whoever
 /// holds them opens them again at little cost.
 ///

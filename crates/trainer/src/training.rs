@@ -28,6 +28,7 @@ use train::schedule::Schedule;
 /// # Errors
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
+    devices::check_alone()?;
     args.resume.as_deref().map_or(Ok(()), RunFolder::check_begun)?;
     let mut settings = Settings::resolve(args)?;
     let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
