@@ -16,7 +16,7 @@ use train::step::{Plan, Step};
 use train::weights::Weights;
 
 /// The name of the weights in a run's folder.
-pub const WEIGHTS: &str = "weights.safetensors";
+pub const WEIGHTS: &str = Weights::FILE;
 
 /// A trained network and where it came from.
 pub struct Trained {
@@ -45,17 +45,11 @@ impl Trained {
                 return Ok(Trained { weights, path, config });
             }
             (None, None) => newest(Path::new("runs")).ok_or_else(|| {
-                Fault::usage(
-                    "there is no run in runs/ with weights or a checkpoint: name a run",
-                )
+                Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
-        let path = run.join(WEIGHTS);
-        let (path, weights) = match path.exists() {
-            true => (path.clone(), Weights::read(&path)?),
-            false => newest_checkpoint(&run)?,
-        };
+        let (path, weights) = Weights::of_run(&run, &mut |text| eprintln!("{text}"))?;
         Ok(Trained { weights, path, config })
     }
 
@@ -198,30 +192,6 @@ pub fn has_network(run: &Path) -> bool {
 pub fn run_of(weights: &Path) -> Option<&Path> {
     let folder = weights.parent()?;
     if folder.ends_with("checkpoints") { folder.parent() } else { Some(folder) }
-}
-
-/// The network in a run's newest checkpoint that is intact.
-fn newest_checkpoint(run: &Path) -> Result<(PathBuf, Weights)> {
-    let found = checkpoint::list(run);
-    for (step, path) in &found {
-        match Weights::read(path) {
-            Ok(weights) => {
-                let (run, name) = (run.display(), path.display());
-                eprintln!("{run}: there is no {WEIGHTS} yet, so step {step} is used, from {name}");
-                return Ok((path.clone(), weights));
-            }
-            Err(error) => eprintln!("WARNING: {error}; the checkpoint before is tried"),
-        }
-    }
-    let why = match found.len() {
-        0 => {
-            "there are neither weights nor checkpoints yet: a run writes its first after an epoch, \
-              or sooner with --every"
-                .to_string()
-        }
-        count => format!("there are no weights yet, and none of its {count} checkpoints is intact"),
-    };
-    Err(Fault { code: 4, message: format!("{}: {why}", run.display()) })
 }
 
 /// `count` of a source's images of as many different classes as there are.

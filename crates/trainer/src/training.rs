@@ -121,7 +121,7 @@ impl<'a> Ready<'a> {
             say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
         }
         let spec = spec.with_classes(classes)?;
-        let job = job(settings, spec, images, reading)?;
+        let job = job(settings, spec, images, (reading, &mut say))?;
         // Before anything is written.
         let devices = Devices::open(&devices::choices(settings)?, settings, &job, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
@@ -192,7 +192,12 @@ fn describe_run(
     Ok(())
 }
 
-fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> Result<Job> {
+fn job(
+    settings: &Settings,
+    spec: Spec,
+    images: &Images,
+    (reading, say): (&Reading, &mut dyn FnMut(&str)),
+) -> Result<Job> {
     Ok(Job {
         spec,
         recipe: settings.recipe.clone(),
@@ -201,16 +206,16 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
         validation: images.test.clone(),
         statistics: images.statistics(settings.workers, reading)?,
         workers: settings.workers,
-        init: inherited(settings)?,
+        init: inherited(settings, say)?,
         max_steps: settings.max_steps,
         validate_every: validate_every(settings, images.train.len()),
         checkpoints: settings.checkpoints,
     })
 }
 
-fn inherited(settings: &Settings) -> Result<Option<Arc<Init>>> {
+fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Init>>> {
     let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
-    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities)?)))
+    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities, say)?)))
 }
 
 /// The images that settings name, at the size that the network's crops are taken from.
