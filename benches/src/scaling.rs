@@ -58,8 +58,8 @@ impl Mode {
 #[derive(Clone, Copy, Debug)]
 struct Row {
     macs: f64,
-    /// Floats read and written by a forward pass.
-    floats: f64,
+    /// Floats of its input.
+    input: f64,
     /// Floats of its output.
     output: f64,
     parameters: f64,
@@ -88,15 +88,15 @@ impl Network {
         let [height, width, channels] = spec.input;
         let (mut input, mut is_first) = ((height * width * channels) as f64, true);
         let mut rows = Vec::new();
-        for row in spec.describe()? {
+        for (kind, row) in spec.rows.iter().zip(spec.describe()?) {
             let output = row.output.len() as f64;
             rows.push(Row {
                 macs: row.macs as f64,
-                floats: input + output,
+                input,
                 output,
                 parameters: row.parameters as f64,
                 is_first,
-                is_linear: row.parameters > 0 && row.name.starts_with("fc"),
+                is_linear: matches!(kind, layers::Row::Linear(_)),
             });
             is_first &= row.parameters == 0;
             input = output;
@@ -129,7 +129,12 @@ impl Network {
     fn towers(&self, machine: &Machine, devices: usize, images: f64) -> Option<f64> {
         let towers = self.towers.as_ref().filter(|_| devices.is_multiple_of(2))?;
         let images = 2.0 * images;
-        let half = |row: &Row| Row { macs: row.macs / 2.0, floats: row.floats / 2.0, ..*row };
+        let half = |row: &Row| Row {
+            macs: row.macs / 2.0,
+            input: row.input / 2.0,
+            output: row.output / 2.0,
+            ..*row
+        };
         let rows: Vec<Row> = self.rows.iter().map(half).collect();
         let forward: f64 = rows.iter().map(|row| row.forward(machine, images, 1.0)).sum();
         // Both directions at once: a tower sends while it receives.
@@ -184,17 +189,20 @@ impl Network {
 impl Row {
     /// Seconds for so many images, where a row with units is divided among `share` devices.
     fn forward(&self, machine: &Machine, images: f64, share: f64) -> f64 {
-        let bytes = FLOAT * (images * self.floats + self.parameters) / share;
+        let bytes = FLOAT * (images * (self.input + self.output) + self.parameters) / share;
         machine.compute(2.0 * self.macs * images / share, bytes)
     }
 
-    /// Both gradients, or the weights' alone in the first row that learns.
+    /// Both gradients, or the weights' alone in the first row that learns, whose input's gradient
+    /// nobody writes.
     fn backward(&self, machine: &Machine, images: f64, share: f64) -> f64 {
         if self.is_first && self.parameters == 0.0 {
             return 0.0;
         }
         let gradients = if self.is_first { 1.0 } else { 2.0 };
-        let bytes = FLOAT * (2.0 * images * self.floats + 2.0 * self.parameters) / share;
+        let dx = if self.is_first { 0.0 } else { self.input };
+        let floats = images * (self.input + self.output + dx) + 2.0 * self.parameters;
+        let bytes = FLOAT * floats / share;
         machine.compute(gradients * 2.0 * self.macs * images / share, bytes)
     }
 }

@@ -75,6 +75,29 @@ fn without_a_card_it_says_what_waits() {
     assert_eq!(hidden("1").0, Some(1));
 }
 
+/// What could not be checked has not passed.
+#[test]
+fn what_is_not_there_is_unfinished() {
+    let scratch = Scratch::new("absent");
+    let Some(folder) = driver(&scratch) else { return };
+    let timed = r#"[{"model": "alexnet", "batch": 2, "precision": "f32", "ms": 1.0}]"#;
+    fs::write(scratch.0.join("report.json"), timed).unwrap();
+    scratch.script("python", "echo no torch here >&2; exit 1");
+    let python = scratch.0.join("python").display().to_string();
+    let (code, said, _) = gpu_check(&scratch, &folder, &["--only", "peer", "--python", &python]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("| peer | Unfinished |"), "{said}");
+
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/local/cuda/bin")]);
+    if folders.map(|folder| folder.join("compute-sanitizer")).any(|file| file.is_file()) {
+        return println!("SKIPPED: compute-sanitizer is installed here");
+    }
+    let (code, said, _) = gpu_check(&scratch, &folder, &["--only", "sanitizer"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("this WAITS") && said.contains("| sanitizer | Unfinished |"), "{said}");
+}
+
 #[test]
 fn test_programs_that_pass_fail_and_hang_are_told_apart() {
     let scratch = Scratch::new("suites");

@@ -9,7 +9,8 @@ use train::recipes;
 pub const TINY: &str = "tiny";
 
 /// FLOP/s of ordinary f32 multiply-adds, by the makers' sheets.
-const F32_FLOPS: [(&str, f64); 6] = [
+const F32_FLOPS: [(&str, f64); 7] = [
+    ("GH200", 66.9e12),
     ("H200", 66.9e12),
     ("H100", 66.9e12),
     ("A100", 19.5e12),
@@ -25,6 +26,8 @@ pub struct Limits {
     pub flops: f64,
     /// Bytes a second, read and written, measured.
     pub bytes: f64,
+    /// Over so many bytes.
+    pub over: usize,
 }
 
 /// The first card, or why there is none.
@@ -84,7 +87,6 @@ pub fn limits(small: bool) -> Result<Limits, String> {
     let floats = if small { 1 << 10 } else { 1 << 28 };
     let mut device = open()?;
     let name = name(&device);
-    let known = F32_FLOPS.iter().find(|(known, _)| name.contains(known));
     let mut measure = || -> tensor::Result<f64> {
         let mut planner = Planner::new();
         let [x, y] = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([floats])));
@@ -105,5 +107,33 @@ pub fn limits(small: bool) -> Result<Limits, String> {
         Ok((ROUNDS * 8 * floats) as f64 / began.elapsed().as_secs_f64())
     };
     let bytes = measure().map_err(|error| error.to_string())?;
-    Ok(Limits { flops: known.map_or(f64::INFINITY, |(_, flops)| *flops), bytes })
+    Ok(Limits { flops: f32_flops(&name), bytes, over: 8 * floats })
+}
+
+/// By a word of the card's name: `NVIDIA A100-SXM4-80GB` is an A100, but an L40 is no L4.
+fn f32_flops(name: &str) -> f64 {
+    let is_word = |known: &str| name.split([' ', '-', ',']).any(|word| word == known);
+    let known = F32_FLOPS.iter().find(|(known, _)| is_word(known));
+    known.map_or(f64::INFINITY, |(_, flops)| *flops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_known_by_whole_words() {
+        let of = |card| f32_flops(&format!("cuda:0: {card}, compute capability 9.0"));
+        for card in ["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA GH200 480GB"] {
+            assert_eq!(of(card), 66.9e12, "{card}");
+        }
+        assert_eq!(of("NVIDIA A100-SXM4-80GB"), 19.5e12);
+        assert_eq!(
+            [of("NVIDIA L4"), of("NVIDIA L40S"), of("Tesla T4")],
+            [30.3e12, 91.6e12, 8.1e12]
+        );
+        for card in ["NVIDIA L40", "NVIDIA T400 4GB", "Quadro T4000", "NVIDIA GeForce RTX 4090"] {
+            assert_eq!(of(card), f64::INFINITY, "{card}");
+        }
+    }
 }

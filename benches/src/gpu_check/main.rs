@@ -22,9 +22,7 @@ use std::time::Duration;
 use std::{env, fs};
 use tensor::{Choice, Device};
 
-/// Some section found something wrong.
-const FAILED: u8 = 1;
-/// Nothing was found wrong, but some section did not come to its end.
+/// Exit code: nothing was found wrong, but some section did not come to its end.
 const UNFINISHED: u8 = 3;
 
 fn main() -> ExitCode {
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|message| {
         eprintln!("gpu-check: {message}");
         println!("\nFAILED: {message}");
-        ExitCode::from(FAILED)
+        Verdict::Failed.code()
     })
 }
 
@@ -45,13 +43,32 @@ fn main() -> ExitCode {
 enum Verdict {
     Passed,
     Failed,
-    /// There was no time for all of it.
+    /// There was no time for all of it, or not what it needs.
     Unfinished,
 }
 
 impl Verdict {
     fn of(all_is_well: bool) -> Verdict {
         if all_is_well { Verdict::Passed } else { Verdict::Failed }
+    }
+
+    /// What a section's process says by its end.
+    fn told(ended: Ended) -> Verdict {
+        match ended {
+            Ended::With(0) => Verdict::Passed,
+            Ended::With(code) if code == i32::from(UNFINISHED) => Verdict::Unfinished,
+            Ended::OutOfTime => Verdict::Unfinished,
+            Ended::With(_) | Ended::BySignal => Verdict::Failed,
+        }
+    }
+
+    /// As a process says it.
+    fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Verdict::Passed => 0,
+            Verdict::Failed => 1,
+            Verdict::Unfinished => UNFINISHED,
+        })
     }
 
     /// The graver of two.
@@ -77,11 +94,7 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
         Section::Tests => suites::tests_on_card(cli, &budget)?,
         Section::Sanitizer => suites::sanitizer(cli, &budget)?,
     };
-    Ok(ExitCode::from(match verdict {
-        Verdict::Passed => 0,
-        Verdict::Failed => FAILED,
-        Verdict::Unfinished => UNFINISHED,
-    }))
+    Ok(verdict.code())
 }
 
 /// All sections that are wanted, one after the other.
@@ -114,11 +127,7 @@ fn all(cli: &Cli) -> Result<ExitCode, String> {
             // It should stop by itself a little before it is ended.
             child.args(["--seconds", &format!("{:.2}", 0.9 * bound.as_secs_f64())]);
             let (ended, seconds, text) = budget::run(child, bound)?;
-            let verdict = match ended {
-                Ended::With(0) => Verdict::Passed,
-                Ended::With(3) | Ended::OutOfTime => Verdict::Unfinished,
-                Ended::With(_) | Ended::BySignal => Verdict::Failed,
-            };
+            let verdict = Verdict::told(ended);
             budget.say(&format!("{}: {verdict:?} after {seconds:.1} s", section.name()));
             verdicts.push((section, verdict, seconds));
             match ended {
@@ -137,11 +146,7 @@ fn all(cli: &Cli) -> Result<ExitCode, String> {
     save(cli, &report)?;
     print!("{report}");
     let verdict = verdicts.into_iter().fold(Verdict::Passed, |all, (_, one, _)| all.and(one));
-    Ok(ExitCode::from(match verdict {
-        Verdict::Passed => 0,
-        Verdict::Failed => FAILED,
-        Verdict::Unfinished => UNFINISHED,
-    }))
+    Ok(verdict.code())
 }
 
 fn save(cli: &Cli, report: &str) -> Result<(), String> {
@@ -166,7 +171,7 @@ fn no_card(cli: &Cli, why: &str) -> ExitCode {
          driver and nothing else."
     );
     match env::var("ALEXNET_REQUIRE_CUDA").is_ok_and(|value| value == "1") {
-        true => ExitCode::from(FAILED),
+        true => Verdict::Failed.code(),
         false => ExitCode::SUCCESS,
     }
 }

@@ -51,7 +51,10 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
                     table.push(row);
                     println!("{}", table.render());
                 }
-                Err(message) => println!("{what}: {message}\n"),
+                Err(message) => {
+                    println!("{what}: {message}\n");
+                    verdict = verdict.and(Verdict::Unfinished);
+                }
             }
         }
     }

@@ -20,11 +20,7 @@ pub fn tests_on_card(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         command.env("ALEXNET_REQUIRE_CUDA", "1").current_dir(env::temp_dir());
         let (ended, seconds, said) = budget::run(command, budget.left())?;
         let [passed, failed] = counts(&said).map(|n| n.map_or("?".to_string(), |n| n.to_string()));
-        let (word, one) = match ended {
-            Ended::With(0) => ("", Verdict::Passed),
-            Ended::OutOfTime => ("out of time", Verdict::Unfinished),
-            Ended::With(_) | Ended::BySignal => ("FAILED", Verdict::Failed),
-        };
+        let (word, one) = judged(ended, "");
         if one == Verdict::Failed {
             details += &format!("\n{name} said last:\n\n```text\n{}\n```\n", tail(&said, 60));
         }
@@ -40,7 +36,7 @@ pub fn tests_on_card(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let Some(sanitizer) = find_sanitizer() else {
         println!("compute-sanitizer is neither on PATH nor in /usr/local/cuda: this WAITS.");
-        return Ok(Verdict::Passed);
+        return Ok(Verdict::Unfinished);
     };
     let ourselves = env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let kernels = cli.folder().join("tests/kernels");
@@ -56,11 +52,7 @@ pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         for (what, command) in [("whole steps", step), ("known answers", answers)] {
             budget.say(&format!("sanitizer: {tool}, {what}"));
             let (ended, seconds, said) = budget::run(command, budget.left())?;
-            let (word, one) = match ended {
-                Ended::With(0) => ("clean", Verdict::Passed),
-                Ended::OutOfTime => ("out of time", Verdict::Unfinished),
-                Ended::With(_) | Ended::BySignal => ("FAILED", Verdict::Failed),
-            };
+            let (word, one) = judged(ended, "clean");
             if one == Verdict::Failed {
                 let said = tail(&said, 60);
                 details += &format!("\n{tool}, {what}:\n\n```text\n{said}\n```\n");
@@ -72,6 +64,15 @@ pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     }
     println!("{}{details}", table.render());
     Ok(verdict)
+}
+
+/// How a program's end reads in a table, `well` if it ended well.
+fn judged(ended: Ended, well: &'static str) -> (&'static str, Verdict) {
+    match ended {
+        Ended::With(0) => (well, Verdict::Passed),
+        Ended::OutOfTime => ("out of time", Verdict::Unfinished),
+        Ended::With(_) | Ended::BySignal => ("FAILED", Verdict::Failed),
+    }
 }
 
 fn programs(folder: &Path) -> Result<Vec<PathBuf>, String> {

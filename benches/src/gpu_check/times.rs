@@ -30,12 +30,13 @@ pub struct Timed {
 /// Runs the section; its times are kept for the peer.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let limits = card::limits(cli.small)?;
-    let Limits { flops, bytes } = limits;
+    let Limits { flops, bytes, over } = limits;
     println!(
-        "The card copies {:.0} GB/s (y = s x over 2 GiB, measured); its f32 multiply-adds are \
+        "The card copies {:.0} GB/s (y = s x over {} MiB, measured); its f32 multiply-adds are \
          taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations \
          at that rate, every operand read or written once.\n",
         bytes / 1e9,
+        over as f64 / f64::from(1 << 20),
         flops / 1e12
     );
     let mut timed = Vec::new();
@@ -213,7 +214,7 @@ mod tests {
         let lap = |kernel, ms| Lap { kernel, ms };
         let step = |ms| vec![vec![lap("copy", 1.0)], vec![lap("pack", 0.5), lap("conv", ms)]];
         let profile = Profile { parts, steps: vec![step(1.0), step(2.5), step(7.0)] };
-        let (table, floor) = profile.parts(&Limits { flops: 1e9, bytes: 1e9 });
+        let (table, floor) = profile.parts(&Limits { flops: 1e9, bytes: 1e9, over: 0 });
         let text = table.render();
         assert!(text.contains("| conv1 | forward | 2 | 3.0000 |"), "{text}");
         assert!(text.contains("| sum |  |  | 4.000 |"), "{text}");

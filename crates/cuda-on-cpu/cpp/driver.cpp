@@ -178,7 +178,6 @@ API cuDeviceGet(int* device, int ordinal) {
 API cuDeviceGetName(char* name, int size, int) {
   return snprintf(name, size_t(size), "a stand-in on the CPU"), Ok;
 }
-API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = behaviour.memory_bytes, Ok; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
   static const std::map<int, int> known = {
       {1, 1024}, {8, 49152}, {10, 32}, {16, 4}, {75, 9}, {76, 0}, {81, 49152}, {97, 227 * 1024}};
@@ -188,7 +187,6 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
 API cuDevicePrimaryCtxRetain(void** c, int) { return broken = Ok, *c = &the_context, Ok; }
 API cuDevicePrimaryCtxRelease_v2(int) { return Ok; }
 API cuCtxSetCurrent(void* c) { return context = c, Ok; }
-API cuCtxGetCurrent(void** c) { return *c = context, Ok; }
 API cuGetErrorName(Result code, const char** name) {
   static const std::map<Result, const char*> names = {
       {Ok, "CUDA_SUCCESS"}, {InvalidValue, "CUDA_ERROR_INVALID_VALUE"},
@@ -261,10 +259,6 @@ API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
   if (capturing) return CaptureUnsupported;
   Result result = enqueue(stream, std::move(copy));
   return result ? result : drain(stream_of(stream));
-}
-API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) {
-  if (!on_device(to, bytes) || !on_device(from, bytes)) return InvalidValue;
-  return enqueue(stream, [=] { return std::memmove((void*)to, (void*)from, bytes), Ok; });
 }
 API cuMemsetD8Async(Address at, unsigned char value, size_t bytes, void* stream) {
   if (!on_device(at, bytes)) return InvalidValue;

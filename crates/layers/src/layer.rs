@@ -96,8 +96,9 @@ pub trait Layer: Debug + Send + Sync {
         0
     }
 
-    /// Floats that it wants to keep from pass to pass in a network for inference.
-    fn kept(&self) -> usize {
+    /// Floats that it wants to keep from pass to pass on such a device, in a network for inference.
+    fn kept(&self, target: Target) -> usize {
+        let _ = target;
         0
     }
 

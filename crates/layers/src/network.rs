@@ -251,8 +251,10 @@ fn plan_forward(
     let mut rows: Vec<PlannedRow> = Vec::with_capacity(layers.len());
     let (mut x, mut next_parameter) = (input, 0);
     // Before anything is released: what is kept shares memory with nothing.
-    let mut keep = |layer: &dyn Layer| match layer.kept() {
-        1.. if mode == Mode::Infer => Some(planner.claim(DType::F32, Shape::from([layer.kept()]))),
+    let mut keep = |layer: &dyn Layer| match layer.kept(target) {
+        floats @ 1.. if mode == Mode::Infer => {
+            Some(planner.claim(DType::F32, Shape::from([floats])))
+        }
         _ => None,
     };
     let kept: Vec<_> = layers.iter().map(|(_, layer)| keep(layer.as_ref())).collect();

@@ -222,6 +222,37 @@ fn a_prepared_network_gives_the_same_scores() {
     testkit::close(&scores(device, Phase::Infer), &second, 1e-4);
 }
 
+/// A card reads filters as they are: a plan for inference has room for them once, and preparing
+/// changes nothing.
+#[test]
+fn a_card_keeps_nothing() {
+    let spec = Spec::image("filters", 3, 3, 64).conv("conv1", 96, window(3).pad(1)).linear("fc", 2);
+    let plan = |target| {
+        let mut planner = Planner::new();
+        let network = Network::plan(&spec, 1, Mode::Infer, &mut planner, target).unwrap();
+        (network, planner)
+    };
+    let (network, planner) = plan(Target::Cuda);
+    let parameters = 4 * network.parameters.count();
+    let [on_card, on_cpu] = [planner.total(), plan(Target::Cpu { threads: 1 }).1.total()];
+    assert!(on_card < parameters / 2 * 3, "{on_card} bytes for {parameters} of parameters");
+    assert!(on_cpu > 2 * parameters, "{on_cpu} bytes for {parameters} of parameters, kept twice");
+    each_card(|device| {
+        device.reserve(planner.total()).unwrap();
+        let values = network.parameters.values;
+        let mut draws = Stream::new(5, Purpose::Test, 0, 0);
+        let mut normals = |len| (0..len).map(|_| 0.1 * draws.normal()).collect::<Vec<f32>>();
+        device.upload(values, &normals(values.len())).unwrap();
+        device.upload(network.input, &normals(network.input.len())).unwrap();
+        network.prepare(device).unwrap();
+        let [infer, test] = [Phase::Infer, Phase::Test].map(|phase| {
+            network.forward(device, phase).unwrap();
+            device.download::<f32>(network.output).unwrap()
+        });
+        assert_eq!(infer, test);
+    });
+}
+
 /// What is convolved with fewer multiplications differs from the direct form, by little.
 #[test]
 fn a_row_can_ask_for_the_direct_form() {

@@ -1,6 +1,6 @@
 //! What each of the paper's ideas is worth, on a small machine.
 
-use crate::cifar::{folded, thirteen_percent_arm};
+use crate::cifar::{eighty_seconds_arm, folded, thirteen_percent_arm};
 use crate::{Arm, Measure, Protocol, View};
 use layers::{Lrn, Spec, Window, window};
 use models::{alexnet, cifar};
@@ -206,7 +206,7 @@ pub fn recipe() -> Protocol {
 }
 
 fn eighty_seconds(label: &str) -> Arm {
-    Arm::of("cifar-80sec", label, cifar::eighty_seconds(10), recipes::cifar_80sec())
+    Arm { label: label.into(), ..eighty_seconds_arm() }
 }
 
 #[cfg(test)]

@@ -22,13 +22,13 @@ pub fn eighty_seconds() -> Protocol {
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
-        arms: vec![Arm::of(
-            "cifar-80sec",
-            "cifar-80sec",
-            cifar::eighty_seconds(10),
-            recipes::cifar_80sec(),
-        )],
+        arms: vec![eighty_seconds_arm()],
     }
+}
+
+pub(crate) fn eighty_seconds_arm() -> Arm {
+    let name = "cifar-80sec";
+    Arm::of(name, name, cifar::eighty_seconds(10), recipes::cifar_80sec())
 }
 
 /// `layers-18pct`.

@@ -103,6 +103,23 @@ fn an_upload_ahead_waits_for_whoever_reads_and_nobody_else() {
     }
 }
 
+/// A mark is of the memory that it was made in: what is uploaded ahead into fresh memory comes
+/// after the zeros that fill it.
+#[test]
+fn a_mark_does_not_outlive_the_memory() {
+    let Some(stand_in) = stand_in() else { return };
+    let (planner, [x, _]) = planned(10);
+    for early_copies in [false, true] {
+        stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
+        let mut device = open().unwrap();
+        device.reserve(planner.total()).unwrap();
+        device.mark_read().unwrap();
+        device.reserve(planner.total()).unwrap();
+        device.upload_ahead(x, &[7.0f32; 10]).unwrap();
+        assert_eq!(device.download::<f32>(x).unwrap(), [7.0; 10]);
+    }
+}
+
 #[test]
 fn a_profile_names_every_launch() {
     let Some(_) = stand_in() else { return };

@@ -9,6 +9,11 @@ pub fn random_array<D: Dimension, S: ShapeBuilder<Dim = D>>(seed: u64, shape: S)
     Array::from_shape_simple_fn(shape, || draws.normal())
 }
 
+/// In f64, as references compute.
+pub fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
+    array.mapv(f64::from)
+}
+
 /// All elements differ from each other, by a hundredth or more: nothing lies near a tie. In random
 /// order, evenly spaced around zero but never on it.
 pub fn distinct_array<D: Dimension, S: ShapeBuilder<Dim = D>>(

@@ -112,3 +112,19 @@ pub fn same_bits_for_threads(run: impl Fn(usize) -> Vec<f32>) {
         bits_equal(&run(threads), &alone, &format!("{threads} threads against 1"));
     }
 }
+
+/// Asserts that `run(card)` gives the same bits in whatever order a card's blocks and threads come.
+///
+/// # Panics
+/// If it does not; and as [`each_device`].
+#[track_caller]
+pub fn same_bits_on_cards(mut run: impl FnMut(&mut Device) -> Vec<f32>) {
+    let mut first: Option<Vec<f32>> = None;
+    each_card(|device| {
+        let made = run(device);
+        match &first {
+            None => first = Some(made),
+            Some(first) => bits_equal(&made, first, "another order"),
+        }
+    });
+}

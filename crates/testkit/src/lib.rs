@@ -2,10 +2,10 @@
 //!
 //! An op's test lays out its operands, runs on every device there is, and compares:
 //!
-//! * [`each_device`], [`same_bits_for_threads`]: one test body for every device and thread count;
-//!   [`own_card`]: one to keep
-//! * [`Slots`]: plans and uploads a set of arrays
-//! * [`random_array`], [`distinct_array`]: inputs that are the same on every run
+//! * [`each_device`], [`same_bits_for_threads`], [`same_bits_on_cards`]: one test body for every
+//!   device, thread count and order; [`own_card`]: one to keep
+//! * [`Slots`], [`device_with`]: plan and upload a set of arrays
+//! * [`random_array`], [`distinct_array`]: inputs that are the same on every run; [`wide`]: in f64
 //! * [`close`], [`bits_equal`]: comparisons that name the worst element
 //! * [`gradient`]: central differences, and the adjoint test for linear maps
 //! * [`CountingAllocator`], [`allocations_during`]: proof that a step allocates nothing
@@ -35,10 +35,11 @@ mod miniature;
 mod slots;
 
 pub use allocations::{CountingAllocator, allocations_during};
-pub use arrays::{distinct_array, random_array};
+pub use arrays::{distinct_array, random_array, wide};
 pub use compare::{Values, bits_equal, close};
 pub use devices::{
-    each_card, each_cpu, each_device, own_card, same_bits_for_threads, stand_in_in_use,
+    each_card, each_cpu, each_device, own_card, same_bits_for_threads, same_bits_on_cards,
+    stand_in_in_use,
 };
 pub use miniature::{Miniature, Synset};
-pub use slots::Slots;
+pub use slots::{Slots, device_with};

@@ -105,3 +105,15 @@ impl Slots {
         slot
     }
 }
+
+/// A CPU of one thread with a slot for each of these arrays.
+///
+/// # Panics
+/// If they do not fit into memory.
+pub fn device_with<const N: usize>(arrays: [&[f32]; N]) -> (Device, [Slot; N]) {
+    let mut operands = Slots::new();
+    let slots = arrays.map(|array| operands.floats([array.len()], array.to_vec()));
+    let mut device = Device::cpu(1);
+    operands.load(&mut device);
+    (device, slots)
+}

@@ -22,7 +22,8 @@ pub struct Init {
 }
 
 impl Init {
-    /// Reads what a run learned: `from` is its folder, or a file of weights or a checkpoint.
+    /// Reads what a run learned: `from` is its folder, or a file of weights or a checkpoint. Of a
+    /// run that has no weights yet its newest checkpoint is taken, which `say` is told.
     /// `layers` are names, `*` standing for any run of letters; without them all layers are taken,
     /// and the last only if the two networks tell as many classes apart.
     ///
@@ -31,7 +32,12 @@ impl Init {
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::Checkpoint`] if there is nothing that can be read.
-    pub fn read(from: &Path, layers: Option<Vec<String>>, velocities: bool) -> Result<Init> {
+    pub fn read(
+        from: &Path,
+        layers: Option<Vec<String>>,
+        velocities: bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Init> {
         if velocities {
             let Some(checkpoint) = checkpoint::load_newest(from, &mut |_| ())? else {
                 let reason = "this run has no checkpoint, and velocities are nowhere else";
@@ -40,11 +46,11 @@ impl Init {
             let Checkpoint { path, parameters, velocities, .. } = checkpoint;
             return Ok(Init { path, layers, values: parameters, velocities });
         }
-        let path = match from.is_dir() {
-            true => from.join("weights.safetensors"),
-            false => from.to_path_buf(),
+        let (path, weights) = match from.is_dir() {
+            true => Weights::of_run(from, say)?,
+            false => (from.to_path_buf(), Weights::read(from)?),
         };
-        let values = Weights::read(&path)?.parameters.into_iter().collect();
+        let values = weights.parameters.into_iter().collect();
         Ok(Init { path, layers, values, velocities: HashMap::new() })
     }
 

@@ -167,7 +167,7 @@ impl Job {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Outcome> {
-        self.go(open, folder, (observer, stop), (Status::begun(), None))
+        self.go(open, folder, (observer, stop), (Status::begun(), None, None))
     }
 
     /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
@@ -175,7 +175,7 @@ impl Job {
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::Checkpoint`] if it is not this network's. Whether it is
-    /// this job's, [`check`](Self::check) says.
+    /// this job's, [`check`](Self::check) says: nobody asks here.
     pub fn resume(
         &self,
         plan: Plan,
@@ -184,11 +184,12 @@ impl Job {
         watchers: (&mut dyn Observer, &Stop),
         checkpoint: Option<Checkpoint>,
     ) -> Result<Outcome> {
-        self.resume_with(|| Ok(plan.open(device)?.into()), folder, watchers, checkpoint)
+        self.go_on(|| Ok(plan.open(device)?.into()), folder, watchers, (checkpoint, None))
     }
 
-    /// Trains on, as [`resume`](Self::resume), with whatever `open` takes the memory of. On how
-    /// many devices the run was so far does not matter.
+    /// Trains on, as [`resume`](Self::resume), with whatever `open` takes the memory of, from a
+    /// checkpoint and this job's identity as [`check`](Self::check) gave it: the images that it is
+    /// made of are not read again. On how many devices the run was so far does not matter.
     ///
     /// # Errors
     /// As `resume`.
@@ -197,14 +198,24 @@ impl Job {
         open: impl FnOnce() -> Result<Team>,
         folder: &mut RunFolder,
         watchers: (&mut dyn Observer, &Stop),
-        checkpoint: Option<Checkpoint>,
+        from: Option<(Checkpoint, Identity)>,
+    ) -> Result<Outcome> {
+        self.go_on(open, folder, watchers, from.unzip())
+    }
+
+    fn go_on(
+        &self,
+        open: impl FnOnce() -> Result<Team>,
+        folder: &mut RunFolder,
+        watchers: (&mut dyn Observer, &Stop),
+        (checkpoint, identity): (Option<Checkpoint>, Option<Identity>),
     ) -> Result<Outcome> {
         let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
         folder.cut_back(&lengths.unwrap_or_default())?;
         let before = folder.read_status()?;
         let (started, resumed) = (before.started, before.resumed + 1);
         let status = Status { started, resumed, ..Status::begun() };
-        self.go(open, folder, watchers, (status, checkpoint))
+        self.go(open, folder, watchers, (status, checkpoint, identity))
     }
 
     fn go(
@@ -212,7 +223,7 @@ impl Job {
         open: impl FnOnce() -> Result<Team>,
         folder: &mut RunFolder,
         (observer, stop): (&mut dyn Observer, &Stop),
-        (mut status, from): (Status, Option<Checkpoint>),
+        (mut status, from, identity): (Status, Option<Checkpoint>, Option<Identity>),
     ) -> Result<Outcome> {
         if let Some(checkpoint) = &from {
             let progress = &checkpoint.progress;
@@ -220,7 +231,11 @@ impl Job {
             status.validation = progress.validation.map(|(_, score)| score);
         }
         folder.status(&status)?;
-        let outcome = self.identity(observer, stop).and_then(|identity| match identity {
+        let identity = match identity {
+            Some(identity) => Ok(Some(identity)),
+            None => self.identity(observer, stop),
+        };
+        let outcome = identity.and_then(|identity| match identity {
             None => Ok(Outcome::before_the_first_step(stop, from.as_ref())),
             Some(identity) => open()?.enter(|team| {
                 let watchers: (&mut dyn Observer, _) = (observer, stop);
@@ -244,6 +259,7 @@ impl Job {
     /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
     /// have changed, and all that does not decide bits: threads, workers, logging. The learning
     /// rate may if `new_rate` says that this is meant. `observer` hears of images that take long.
+    /// Gives this job's identity, or `None` if a stop was asked for while an image was waited for.
     ///
     /// # Errors
     /// [`Error::Resume`], with a line for each difference; [`Error::Data`] if a disk does not
@@ -253,13 +269,14 @@ impl Job {
         checkpoint: &Checkpoint,
         new_rate: bool,
         observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let identity = self.identity(observer, &Stop::new())?.expect("nobody asks for a stop");
+        stop: &Stop,
+    ) -> Result<Option<Identity>> {
+        let Some(identity) = self.identity(observer, stop)? else { return Ok(None) };
         let may_change =
             |name: &str| name == "recipe.epochs" || (name == "recipe.rate" && new_rate);
         let differences = checkpoint.identity.differences(&identity, may_change);
         if differences.is_empty() {
-            return Ok(());
+            return Ok(Some(identity));
         }
         let mut lines: Vec<String> = differences.iter().map(|line| format!("  {line}")).collect();
         if lines.len() > MOST_LINES {

@@ -3,17 +3,17 @@
 //! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
 //! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
 //! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
-//! the classes and the input. A [checkpoint](crate::checkpoint) is such a file with more in it, and
-//! can be read as one.
+//! the classes and the input. A [checkpoint] is such a file with more in it, and can be read as
+//! one.
 
 use crate::recipe::Input;
 use crate::tensors::{Contents, Read, Tensor};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, checkpoint};
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tensor::Device;
 
 /// Before a parameter's name: its velocity.
@@ -56,6 +56,9 @@ pub struct Values {
 impl Weights {
     /// The version that this program writes.
     pub const FORMAT: u32 = 1;
+
+    /// The file's name in a run's folder.
+    pub const FILE: &str = "weights.safetensors";
 
     /// Copies a network's parameters from its device.
     ///
@@ -132,6 +135,40 @@ impl Weights {
         let refused = |reason: String| Error::Weights { path: path.into(), reason };
         let bytes = fs::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         Weights::from_bytes(&bytes).map_err(refused)
+    }
+
+    /// Reads what a run has learned so far: its file of weights, or while there is none its newest
+    /// checkpoint that is intact, which `say` is told. Gives the file, too.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming the run if it has neither.
+    pub fn of_run(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
+        let path = run.join(Weights::FILE);
+        if path.exists() {
+            return Ok((path.clone(), Weights::read(&path)?));
+        }
+        let found = checkpoint::list(run);
+        for (step, path) in &found {
+            match Weights::read(path) {
+                Ok(weights) => {
+                    let (run, file, name) = (run.display(), Weights::FILE, path.display());
+                    say(&format!(
+                        "{run}: there is no {file} yet, so step {step} is used, from {name}"
+                    ));
+                    return Ok((path.clone(), weights));
+                }
+                Err(error) => say(&format!("WARNING: {error}; the checkpoint before is tried")),
+            }
+        }
+        let reason = match found.len() {
+            0 => "there are neither weights nor checkpoints yet: a run writes its first after an \
+                  epoch, or sooner with --every"
+                .to_string(),
+            count => {
+                format!("there are no weights yet, and none of its {count} checkpoints is intact")
+            }
+        };
+        Err(Error::Weights { path: run.into(), reason })
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Weights, String> {

@@ -93,10 +93,10 @@ fn still(init: Init) -> Job {
 fn parameters_are_taken_over_with_or_without_their_velocities() {
     let runs = Runs::new("taken");
     let (first, _) = runs.run("first", &job(10));
-    let plain = still(Init::read(&first, None, false).unwrap());
+    let plain = still(Init::read(&first, None, false, &mut |_| ()).unwrap());
     assert!(weights(&runs.run("plain", &plain).0) == weights(&first));
 
-    let moving = still(Init::read(&first, None, true).unwrap());
+    let moving = still(Init::read(&first, None, true, &mut |_| ()).unwrap());
     let (moved, _) = runs.run("moving", &moving);
     let before = newest(&first);
     let mut moved_at_all = false;
@@ -109,7 +109,8 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
     }
     assert!(moved_at_all, "no velocity was taken over");
     // Both are part of what a run is.
-    let error = plain.check(&newest(&moved), false, &mut Silent).unwrap_err().to_string();
+    let error =
+        plain.check(&newest(&moved), false, &mut Silent, &Stop::new()).unwrap_err().to_string();
     assert!(error.contains("  init: was "), "{error}");
 }
 
@@ -122,7 +123,7 @@ fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
         let layers = layers.map(|names| names.iter().map(|name| name.to_string()).collect());
         let plan = job.plan(tensor::Target::Cpu { threads: 1 }).unwrap();
         let entries = plan.parameters().entries.clone();
-        let taken = Init::read(&first, layers, false).unwrap().taken(&entries);
+        let taken = Init::read(&first, layers, false, &mut |_| ()).unwrap().taken(&entries);
         taken.map(|taken| taken.into_iter().map(|idx| entries[idx].name.clone()).collect())
     };
     let taken: Vec<String> = names(None, &other).unwrap();

@@ -79,8 +79,8 @@ fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Ou
     let plan = job.plan(Target::Cpu { threads }).unwrap();
     let mut folder = RunFolder::open(path).unwrap();
     let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
-    from.iter().for_each(|from| job.check(from, false, &mut Silent).unwrap());
     let stop = Stop::new();
+    from.iter().for_each(|from| _ = job.check(from, false, &mut Silent, &stop).unwrap());
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
     job.resume(plan, Device::cpu(threads), &mut folder, (&mut observer, &stop), from).unwrap()
 }
@@ -204,7 +204,9 @@ fn what_may_not_change_is_refused_and_named() {
         &|job| job.workers = 9,
         &|job| job.checkpoints.keep = 5,
     ];
-    allowed.iter().for_each(|change| with(change).check(&from, false, &mut Silent).unwrap());
+    let stop = Stop::new();
+    let check = |change: Change, rate| with(change).check(&from, rate, &mut Silent, &stop);
+    allowed.iter().for_each(|change| assert!(check(change, false).unwrap().is_some()));
     let refused: [(Change, &str); 8] = [
         (&|job| job.seed = 12, "  seed: was 11, now 12"),
         (&|job| job.recipe.batch = 9, "  recipe.batch: was 8, now 9"),
@@ -219,10 +221,10 @@ fn what_may_not_change_is_refused_and_named() {
         (&|job| job.validation = Arc::clone(&job.train), "data.validation: was "),
     ];
     for (change, expected) in refused {
-        let error = with(change).check(&from, false, &mut Silent).unwrap_err().to_string();
+        let error = check(change, false).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("What may change"), "{error}");
     }
-    with(&|job| job.recipe.rate = 1.0).check(&from, true, &mut Silent).unwrap();
+    check(&|job| job.recipe.rate = 1.0, true).unwrap();
 
     // A checkpoint of another network is refused even by whoever does not ask.
     let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };

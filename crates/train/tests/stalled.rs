@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::checkpoint::Policy;
+use train::checkpoint::{self, Policy};
 use train::evaluate::evaluate;
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
@@ -114,31 +115,42 @@ fn a_test_tells_of_the_file_it_waits_for() {
     assert!(porter.notes[0].contains("slow/21.jpg: no answer for 0 s, still waiting"));
 }
 
-/// A run on `source`, which is stopped as soon as a reader stands before the gate.
-fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> (Outcome, PathBuf) {
+fn job(train: Arc<dyn Source>) -> Job {
     let (spec, recipe) = linear();
     let shapes = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
-    let job = Job {
+    Job {
         spec,
         recipe,
         seed: 0,
         statistics: Statistics::of(&*shapes, 1, None, &|_| ()).unwrap(),
-        train: source.clone(),
+        train,
         validation: shapes,
         workers: 2,
         init: None,
         max_steps: None,
         validate_every: 1,
         checkpoints: Policy::default(),
-    };
+    }
+}
+
+fn folder(name: &str) -> RunFolder {
     let runs = std::env::temp_dir().join(format!("alexnet-stalled-{name}-{}", std::process::id()));
-    let mut folder = RunFolder::create_under(&runs, "linear").unwrap();
-    let stop = Stop::new();
+    RunFolder::create_under(&runs, "linear").unwrap()
+}
+
+/// Asks for a stop as soon as a reader stands before the gate.
+fn stops(waits: Receiver<()>, stop: &Stop) -> JoinHandle<()> {
     let signal = stop.clone();
-    let hand = std::thread::spawn(move || {
+    std::thread::spawn(move || {
         waits.recv_timeout(Duration::from_secs(30)).unwrap();
         signal.request(2);
-    });
+    })
+}
+
+/// A run on `source`, which is stopped as soon as a reader stands before the gate.
+fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> (Outcome, PathBuf) {
+    let (job, mut folder, stop) = (job(source.clone()), folder(name), Stop::new());
+    let hand = stops(waits, &stop);
     let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
     let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
     hand.join().unwrap();
@@ -167,4 +179,27 @@ fn so_can_one_that_waits_before_its_first_step() {
     let status = std::fs::read_to_string(run.join("run.json")).unwrap();
     assert!(status.contains("\"interrupted\""), "{status}");
     std::fs::remove_dir_all(run.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn so_can_the_check_before_a_run_goes_on() {
+    let mut folder = folder("check");
+    let path = folder.path().to_path_buf();
+    let (arrived, waits) = channel();
+    let source = Gated::new(arrived, 64);
+    source.open.store(true, Ordering::SeqCst);
+    let job = job(source.clone());
+    let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
+    job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &Stop::new()).unwrap();
+    let from = checkpoint::load_newest(&path, &mut |_| ()).unwrap().unwrap();
+
+    source.open.store(false, Ordering::SeqCst);
+    let stop = Stop::new();
+    let hand = stops(waits, &stop);
+    assert_eq!(job.check(&from, false, &mut Silent, &stop).unwrap(), None);
+    hand.join().unwrap();
+    source.open.store(true, Ordering::SeqCst);
+    let identity = job.check(&from, false, &mut Silent, &Stop::new()).unwrap();
+    assert_eq!(identity.as_ref(), Some(&from.identity));
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
 }

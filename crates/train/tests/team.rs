@@ -105,7 +105,10 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
     }
     let mut folder = RunFolder::open(path).unwrap();
     let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
-    from.iter().for_each(|from| job.check(from, false, &mut Silent).unwrap());
+    let from = from.map(|from| {
+        let identity = job.check(&from, false, &mut Silent, &stop).unwrap();
+        (from, identity.expect("nobody asks for a stop"))
+    });
     job.resume_with(open, &mut folder, (&mut observer, &stop), from).unwrap()
 }
 

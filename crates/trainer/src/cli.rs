@@ -185,8 +185,9 @@ pub struct TrainArgs {
     /// Validate on the last of every N training images, and do not learn from them
     #[arg(long, value_name = "N", conflicts_with = "overfit")]
     pub hold_out: Option<usize>,
-    /// Begin with what another run learned: its folder, or a file of weights. A last layer for
-    /// another number of classes starts anew
+    /// Begin with what another run learned: its folder (while it has no weights, its newest
+    /// checkpoint is taken), or a file of weights. A last layer for another number of classes
+    /// starts anew
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
     /// Of these layers only; * stands for any run of letters

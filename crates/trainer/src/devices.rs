@@ -25,7 +25,7 @@ enum How {
 }
 
 /// The paper's two cards.
-const TOWERS: usize = 2;
+pub(crate) const TOWERS: usize = 2;
 
 /// What `--device` says, and whether `--parallel` says how several share the work.
 ///
@@ -47,6 +47,33 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
         )));
     }
     Ok(choices)
+}
+
+/// Whether this process is the only one that was started.
+///
+/// # Errors
+/// Exit code 2 if MPI started several: each would make a run of its own.
+pub fn check_alone() -> Result<()> {
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let size = std::env::var(variable).ok().and_then(|size| size.parse::<u64>().ok());
+        if let Some(size) = size.filter(|&size| size > 1) {
+            return Err(Fault::usage(format!(
+                "{variable} is {size}: training across processes is not there yet; one process \
+                 uses this machine's devices, with --device cpu,cpu --parallel data"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the cards that were named: one that is not there is told before data is read. Whoever
+/// holds them opens them again at little cost.
+///
+/// # Errors
+/// Exit code 6.
+pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
+    let cards = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
+    Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
 }
 
 /// The network as its devices sum: a run in towers has the same bits on one device, if that adds up

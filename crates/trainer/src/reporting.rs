@@ -1,14 +1,14 @@
 //! `alexnet report`: what can be shown of runs, collected for the page.
 
-use crate::cli::ReportArgs;
+use crate::cli::{ReportArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::neighbours::{Search, among, pictures};
 use crate::predicting::named_top;
 use crate::progress::{self, Reading};
-use crate::trained::{Trained, has_network, plan_of, spread};
-use crate::{output, signals};
-use data::{Loader, Source, Subset};
+use crate::trained::{Trained, has_network, spread};
+use crate::{output, signals, testing};
+use data::{Source, Subset};
 use layers::{Row, Spec};
 use report::figures::Guess;
 use report::kernels::Kernels;
@@ -17,7 +17,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use train::Stop;
-use train::evaluate::evaluate_each;
 use train::observe::Observer;
 use train::predictions::Predictions;
 
@@ -131,7 +130,11 @@ fn use_network(
         false => images.test.clone(),
     };
     observer.note(&format!("{}: testing on {} images", run.name, few.len()));
-    let Some(said) = test(args, &trained, &few, observer, stop)? else { return Ok(()) };
+    let seen = (ViewsArg::Centre, args.batch_size, &args.machine);
+    let said = match testing::test(seen, &trained, &few, observer, stop)? {
+        Some((_, said)) if !said.is_empty() => said,
+        _ => return Ok(()),
+    };
     let guess = |at: usize| -> Result<Guess> {
         let sample = said.samples[at] as usize;
         let top = named_top(trained.classes(), said.row(at), TOP);
@@ -153,24 +156,6 @@ fn use_network(
         run.neighbours = pictures(&trained, (&*few, &asked), &*pool, &found, true)?;
     }
     Ok(())
-}
-
-fn test(
-    args: &ReportArgs,
-    trained: &Trained,
-    images: &Arc<dyn Source>,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-) -> Result<Option<Predictions>> {
-    let plan = plan_of(Default::default(), args.batch_size, trained.crop());
-    let step = trained.step(plan.rows, &args.machine, &mut |text| observer.note(text))?;
-    let mut loader = Loader::new(images.clone(), plan, args.machine.workers.unwrap_or(0), 0);
-    let mut said = Predictions::new(trained.classes().len());
-    let tally = step.enter(|mut step| {
-        let mut keep = |image: train::evaluate::Tested| said.push(image);
-        evaluate_each(&mut step, &mut loader, stop, observer, &mut keep)
-    })?;
-    Ok(tally.filter(|_| !said.is_empty()).map(|_| said))
 }
 
 fn tested(trained: &Trained, images: &Images, said: &Predictions, asked: usize) -> Tested {

@@ -9,8 +9,9 @@ use crate::images::Images;
 use crate::progress::{self, Reading, percent};
 use crate::signals;
 use crate::trained::{Trained, plan_of};
-use data::Loader;
+use data::{Loader, Source};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Instant;
 use train::Stop;
 use train::evaluate::evaluate_each;
@@ -33,7 +34,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let images = open(args, &trained, args.data.as_deref(), &mut *observer)?;
     let began = Instant::now();
     let seen = (views(args), args.batch_size, &args.machine);
-    let tested = test(seen, &trained, &images, &mut *observer, &stop)?;
+    let tested = test(seen, &trained, &images.test, &mut *observer, &stop)?;
     drop(observer);
     let Some((score, predictions)) = tested else {
         return Ok(stopped(&stop));
@@ -92,21 +93,22 @@ fn open(
     Ok(images)
 }
 
-/// Tests a network on views of so many images at a time; `None` if a signal came before the end.
+/// Tests a network on `images`, on views of so many at a time; `None` if a signal came before the
+/// end.
 ///
 /// # Errors
 /// Exit codes 1, 2, 3, 4 and 6.
 pub fn test(
     (views, batch, machine): (ViewsArg, usize, &MachineArgs),
     trained: &Trained,
-    images: &Images,
+    images: &Arc<dyn Source>,
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
     let plan = plan_of(views, batch, trained.crop());
     let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
     let workers = machine.workers.unwrap_or(0);
-    let mut loader = Loader::new(images.test.clone(), plan, workers, 0);
+    let mut loader = Loader::new(images.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());
     let tally = step.enter(|mut step| {
         let mut keep = |image: train::evaluate::Tested| predictions.push(image);

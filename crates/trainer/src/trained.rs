@@ -6,7 +6,7 @@ use crate::images::Images;
 use crate::machine;
 use crate::progress::Reading;
 use crate::settings::Settings;
-use augment::Image;
+use augment::{Image, View};
 use data::{ReadBuffer, Source};
 use layers::Mode;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use train::step::{Plan, Step};
 use train::weights::Weights;
 
 /// The name of the weights in a run's folder.
-pub const WEIGHTS: &str = "weights.safetensors";
+pub const WEIGHTS: &str = Weights::FILE;
 
 /// A trained network and where it came from.
 pub struct Trained {
@@ -45,15 +45,11 @@ impl Trained {
                 return Ok(Trained { weights, path, config });
             }
             (None, None) => newest(Path::new("runs")).ok_or_else(|| {
-                Fault::usage("there is no run in runs/ that has weights: name one with --run")
+                Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
-        let path = run.join(WEIGHTS);
-        let (path, weights) = match path.exists() {
-            true => (path.clone(), Weights::read(&path)?),
-            false => newest_checkpoint(&run)?,
-        };
+        let (path, weights) = Weights::of_run(&run, &mut |text| eprintln!("{text}"))?;
         Ok(Trained { weights, path, config })
     }
 
@@ -129,7 +125,10 @@ impl Trained {
     }
 
     /// Labels are places in a list of names: the two lists must be one.
-    fn check_classes(&self, found: &[String]) -> Result<()> {
+    ///
+    /// # Errors
+    /// Exit code 3 if they are not.
+    pub fn check_classes(&self, found: &[String]) -> Result<()> {
         let learned = self.classes();
         if learned == found {
             return Ok(());
@@ -151,13 +150,18 @@ impl Trained {
     /// Exit code 3.
     pub fn seen(&self, source: &dyn Source, sample: usize) -> Result<Image> {
         let mut buffer = ReadBuffer::default();
-        let (size, (height, width)) = (source.size(), self.crop());
         let pixels = source.read(sample, &mut buffer)?;
-        let centre = augment::View::centre(size, (height, width));
+        Ok(self.centre(pixels, source.size()))
+    }
+
+    /// The centre that the network sees of `pixels`, an image of `size` (height and width), stored
+    /// by rows with three bytes a pixel.
+    pub fn centre(&self, pixels: &[u8], size: (usize, usize)) -> Image {
+        let (height, width) = self.crop();
+        let View { top, left, .. } = View::centre(size, (height, width));
         let mut seen = Image::filled(height, width, [0; 3]);
-        let (top, left) = (centre.top, centre.left);
         augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
-        Ok(seen)
+        seen
     }
 }
 
@@ -184,34 +188,10 @@ pub fn has_network(run: &Path) -> bool {
     run.join(WEIGHTS).exists() || !checkpoint::list(run).is_empty()
 }
 
-/// The run that a file of weights lies in, or a checkpoint.
-fn run_of(weights: &Path) -> Option<&Path> {
+/// The folder that is a run's, if a file of weights or a checkpoint lies in one.
+pub fn run_of(weights: &Path) -> Option<&Path> {
     let folder = weights.parent()?;
     if folder.ends_with("checkpoints") { folder.parent() } else { Some(folder) }
-}
-
-/// The network in a run's newest checkpoint that is intact.
-fn newest_checkpoint(run: &Path) -> Result<(PathBuf, Weights)> {
-    let found = checkpoint::list(run);
-    for (step, path) in &found {
-        match Weights::read(path) {
-            Ok(weights) => {
-                let (run, name) = (run.display(), path.display());
-                eprintln!("{run}: there is no {WEIGHTS} yet, so step {step} is used, from {name}");
-                return Ok((path.clone(), weights));
-            }
-            Err(error) => eprintln!("WARNING: {error}; the checkpoint before is tried"),
-        }
-    }
-    let why = match found.len() {
-        0 => {
-            "there are neither weights nor checkpoints yet: a run writes its first after an epoch, \
-              or sooner with --every"
-                .to_string()
-        }
-        count => format!("there are no weights yet, and none of its {count} checkpoints is intact"),
-    };
-    Err(Fault { code: 4, message: format!("{}: {why}", run.display()) })
 }
 
 /// `count` of a source's images of as many different classes as there are.

@@ -13,9 +13,8 @@ use layers::Spec;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensor::{Choice, Device};
 use train::Stop;
-use train::checkpoint::{self, Checkpoint};
+use train::checkpoint::{self, Checkpoint, Identity};
 use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Observer;
@@ -29,6 +28,7 @@ use train::schedule::Schedule;
 /// # Errors
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
+    devices::check_alone()?;
     args.resume.as_deref().map_or(Ok(()), RunFolder::check_begun)?;
     let mut settings = Settings::resolve(args)?;
     let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
@@ -45,9 +45,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     signals::listen_for_checkpoints(&stop)?;
     args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
     let choices = devices::choices(&settings)?;
-    for &choice in choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_))) {
-        Device::open(choice, settings.threads)?; // a card that is not there: before data is read
-    }
+    let cards = devices::open_cards(&choices, settings.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
@@ -62,13 +60,18 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
     let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
     let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
-    if let Some(from) = checkpoint {
-        ready.job.check(from, args.lr.is_some(), &mut *observer)?;
-    }
+    drop(cards); // the run has opened its own
+    let identity = match checkpoint {
+        None => None,
+        Some(from) => match ready.job.check(from, args.lr.is_some(), &mut *observer, &stop)? {
+            None => return Ok(stop.requested().map_or(0, signals::exit_code)),
+            identity => identity,
+        },
+    };
 
     signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
     let place = match (reopened, &args.run) {
-        (Some((folder, from)), _) => Place::Reopened(folder, from.map(Box::new)),
+        (Some((folder, from)), _) => Place::Reopened(folder, from.zip(identity).map(Box::new)),
         (None, Some(path)) => Place::New(RunFolder::create(path)?),
         (None, None) => {
             Place::New(RunFolder::create_under(Path::new("runs"), &ready.job.spec.name)?)
@@ -93,8 +96,9 @@ pub struct Ready<'a> {
 pub enum Place {
     /// A folder with nothing in it.
     New(RunFolder),
-    /// That of a run which goes on, from its last checkpoint if it has one.
-    Reopened(RunFolder, Option<Box<Checkpoint>>),
+    /// That of a run which goes on, from its last checkpoint if it has one; and the job's identity,
+    /// which was checked against it.
+    Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
 }
 
 impl<'a> Ready<'a> {
@@ -117,7 +121,7 @@ impl<'a> Ready<'a> {
             say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
         }
         let spec = spec.with_classes(classes)?;
-        let job = job(settings, spec, images, reading)?;
+        let job = job(settings, spec, images, (reading, &mut say))?;
         // Before anything is written.
         let devices = Devices::open(&devices::choices(settings)?, settings, &job, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
@@ -188,7 +192,12 @@ fn describe_run(
     Ok(())
 }
 
-fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> Result<Job> {
+fn job(
+    settings: &Settings,
+    spec: Spec,
+    images: &Images,
+    (reading, say): (&Reading, &mut dyn FnMut(&str)),
+) -> Result<Job> {
     Ok(Job {
         spec,
         recipe: settings.recipe.clone(),
@@ -197,16 +206,16 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
         validation: images.test.clone(),
         statistics: images.statistics(settings.workers, reading)?,
         workers: settings.workers,
-        init: inherited(settings)?,
+        init: inherited(settings, say)?,
         max_steps: settings.max_steps,
         validate_every: validate_every(settings, images.train.len()),
         checkpoints: settings.checkpoints,
     })
 }
 
-fn inherited(settings: &Settings) -> Result<Option<Arc<Init>>> {
+fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Init>>> {
     let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
-    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities)?)))
+    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities, say)?)))
 }
 
 /// The images that settings name, at the size that the network's crops are taken from.

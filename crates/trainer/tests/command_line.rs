@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{Scratch, expect, last_line, read_json};
+use program::{Scratch, alexnet, expect, last_line, read_json};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -33,6 +33,22 @@ fn slips_of_the_finger_are_answered_and_cost_code_2() {
         assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
         assert_eq!(stdout, "");
     }
+}
+
+#[test]
+fn several_processes_are_not_taken_for_one_run() {
+    for (variable, arguments) in [
+        ("OMPI_COMM_WORLD_SIZE", &["train"][..]),
+        ("PMI_SIZE", &["reproduce", "cifar-80sec", "--rehearse"]),
+    ] {
+        let output = alexnet(arguments).env(variable, "2").output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with(&format!("alexnet: {variable} is 2: ")), "{stderr}");
+        assert!(stderr.contains("--device cpu,cpu --parallel data"), "{stderr}");
+    }
+    let output = alexnet(&["train", "--print-config"]).env("PMI_SIZE", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

@@ -32,8 +32,14 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     // 43 images, of which every fifth, 8 in all, is kept from learning: 35 in 5 steps.
     assert_eq!((&validation["images"], &validation["step"]), (&8.into(), &5.into()));
 
+    let tensor = |run: &str, name: &str| {
+        let bytes = fs::read(Path::new(run).join("weights.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor(name).unwrap().data().to_vec()
+    };
     let said = go(0, train(&second, &["--init", &first, "--max-steps", "1"]));
     assert!(said.contains("init    4 of 4 parameters from"), "{said}");
+    let after_one_step = tensor(&second, "fc2.weight");
     let config = fs::read_to_string(Path::new(&second).join("config.toml")).unwrap();
     assert!(config.contains("[init]\nfrom = "), "{config}");
     let resumed = ["train", "--resume", &second, "--max-steps", "3", "--progress", "none"];
@@ -42,15 +48,18 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     // What is frozen is what it was; the rest is not.
     let third = scratch.path("third");
     go(0, train(&third, &["--init", &first, "--freeze", "conv*", "--max-steps", "2"]));
-    let tensor = |run: &str, name: &str| {
-        let bytes = fs::read(Path::new(run).join("weights.safetensors")).unwrap();
-        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        tensors.tensor(name).unwrap().data().to_vec()
-    };
     for name in ["conv1.weight", "conv1.bias"] {
         assert_eq!(tensor(&first, name), tensor(&third, name));
     }
     assert_ne!(tensor(&first, "fc2.weight"), tensor(&third, "fc2.weight"));
+
+    // Of a run without weights the newest checkpoint, which is the same here.
+    let fourth = scratch.path("fourth");
+    fs::remove_file(Path::new(&first).join("weights.safetensors")).unwrap();
+    let said = go(0, train(&fourth, &["--init", &first, "--max-steps", "1"]));
+    assert!(said.contains("so step 5 is used, from "), "{said}");
+    assert!(said.contains("init    4 of 4 parameters from"), "{said}");
+    assert_eq!(tensor(&fourth, "fc2.weight"), after_one_step);
 
     let more = ["--init", &first, "--init-layers", "fc9"];
     let said = go(4, train(&scratch.path("c"), &more));

@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{Scratch, alexnet, expect, read_json};
+use program::{Scratch, alexnet, coloured, expect, read_json};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -34,13 +34,37 @@ fn every_kind_of_protocol_goes_through() {
         let text = fs::read_to_string(Path::new(&runs).join(format!("{name}.md"))).unwrap();
         assert!(text.starts_with(&format!("# {name}\n")), "{text}");
         assert!(!text.contains("Not all runs are done"), "{text}");
+        assert!(text.contains(&format!("reproduce {name} --rehearse\n")), "{text}");
         let svg = fs::read_to_string(Path::new(&runs).join(format!("{name}.svg"))).unwrap();
         assert!(svg.contains("<polyline") && svg.ends_with("</svg>\n"), "{svg}");
         let table = table(&runs, name);
         let tested = |run: &Value| run["tested"].as_array().unwrap().len();
         assert!(table["runs"].as_array().unwrap().iter().all(|run| tested(run) > 0), "{table}");
         assert_eq!(table["together"].is_null(), name != "ensemble");
+        if name == "ensemble" {
+            an_average_is_of_the_runs_as_they_are(&runs, &table);
+        }
     }
+}
+
+/// The average that was kept is that of other runs as soon as one is measured anew.
+fn an_average_is_of_the_runs_as_they_are(runs: &str, expected: &Value) {
+    let entries = fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path());
+    let entries: Vec<_> = entries.collect();
+    let ending = |end: &str| {
+        let found = entries.iter().find(|path| path.display().to_string().ends_with(end));
+        found.unwrap_or_else(|| panic!("{end}: {entries:?}"))
+    };
+    let kept = ending("-together.json");
+    let mut stale = read_json(kept);
+    stale["loss"] = 99.0.into();
+    fs::write(kept, stale.to_string()).unwrap();
+    expect(0, &rehearse("ensemble", runs));
+    assert_eq!(table(runs, "ensemble")["together"]["loss"], 99.0);
+    let measured = |path: &&std::path::PathBuf| path.join("measured.json").exists();
+    fs::remove_file(entries.iter().find(measured).unwrap().join("measured.json")).unwrap();
+    expect(0, &rehearse("ensemble", runs));
+    assert_eq!(table(runs, "ensemble"), *expected);
 }
 
 #[test]
@@ -75,6 +99,37 @@ fn one_that_is_killed_goes_on_to_the_same_table() {
     assert!(!stderr.contains("recipe "), "{stderr}");
 }
 
+/// Three classes where the protocol has ten, a folder named from where the command was typed, and
+/// tests made later from elsewhere.
+#[test]
+fn the_data_decide_the_classes_and_are_found_from_anywhere() {
+    let scratch = Scratch::new("reproduce-data");
+    let data = coloured(&scratch, &[]);
+    let (runs, out) = (scratch.path("runs"), scratch.path("out"));
+    let go = |folder: &Path, data: &str| {
+        let words = ["reproduce", "cifar-80sec", "--data", data, "--seeds", "1", "--runs", &runs];
+        let mut command = alexnet(&[&words[..], &["--out", &out, "--progress", "plain"]].concat());
+        let output = command.current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        table(&out, "cifar-80sec")
+    };
+    let made = go(&scratch.0, "data");
+    // 145,578 parameters, of which 65 for each of the seven classes that are not there.
+    assert_eq!(made["runs"][0]["parameters"], 145_578 - 7 * 65);
+    let page = fs::read_to_string(Path::new(&out).join("cifar-80sec.md")).unwrap();
+    assert!(page.contains("reproduce cifar-80sec --data DIR --seeds 1\n"), "{page}");
+    let run = Path::new(&runs).join("cifar-80sec-seed-0");
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    let whole = fs::canonicalize(&data).unwrap();
+    assert!(config.contains(&format!("data = \"{}\"", whole.display())), "{config}");
+
+    // What was measured is lost, and the images are elsewhere now.
+    fs::remove_file(run.join("measured.json")).unwrap();
+    let moved = scratch.path("moved");
+    fs::rename(&data, &moved).unwrap();
+    assert_eq!(go(Path::new("/"), &moved), made);
+}
+
 #[test]
 fn wrong_words_are_answered() {
     let scratch = Scratch::new("rehearse-wrong");
@@ -86,6 +141,10 @@ fn wrong_words_are_answered() {
     assert!(stderr.contains("--data: cifar-80sec needs images"), "{stderr}");
     let (_, stderr) = expect(2, &["reproduce", "pretrain", "--data", "x"]);
     assert!(stderr.contains("--larger: pretrain needs images"), "{stderr}");
+    let more = ["--device", "cuda:99"];
+    let (_, stderr) =
+        expect(6, &[&["reproduce", "cifar-80sec", "--data", "x"], &more[..]].concat());
+    assert!(stderr.starts_with("alexnet: cuda:99 cannot be used: "), "{stderr}");
 
     // A run's folder that is another's.
     let runs = scratch.path("runs");

@@ -52,6 +52,14 @@ fn size_of(png_file: &[u8]) -> (u32, u32) {
 }
 
 #[test]
+fn the_name_is_the_run_s_where_a_checkpoint_is_used() {
+    let run = run("serve-checkpoint");
+    fs::remove_file(format!("{}/weights.safetensors", run.path)).unwrap();
+    let server = Server::start(&[&run.path]);
+    assert_eq!(server.get("/about").json()["run"], "a");
+}
+
+#[test]
 fn it_says_what_the_other_verbs_say_and_shows_what_is_inside() {
     let run = run("serve-answers");
     let server = Server::start(&[&run.path]);

@@ -2,8 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use std::thread;
 use std::time::Instant;
-use tensor::{DType, Planner};
-use testkit::{bits_equal, random_array};
+use testkit::{bits_equal, device_with, random_array};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -21,16 +20,6 @@ fn on_ranks<T: Send>(
             world.into_iter().map(|comm| scope.spawn(move || work(comm))).collect();
         threads.into_iter().map(|thread| thread.join()).collect()
     })
-}
-
-/// A device with a slot for each of these arrays.
-fn device_with<const N: usize>(arrays: [&[f32]; N]) -> (Device, [Slot; N]) {
-    let mut planner = Planner::new();
-    let slots = arrays.map(|array| planner.claim(DType::F32, Shape::from([array.len()])));
-    let mut device = Device::cpu(1);
-    device.reserve(planner.total()).unwrap();
-    slots.iter().zip(arrays).for_each(|(&slot, array)| device.upload(slot, array).unwrap());
-    (device, slots)
 }
 
 /// What each rank begins with: numbers whose sum depends on the order.

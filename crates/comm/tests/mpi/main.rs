@@ -7,8 +7,7 @@ use hosts::TwoHosts;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use std::{env, thread};
-use tensor::{DType, Device, Planner, Shape, Slot};
-use testkit::{bits_equal, random_array};
+use testkit::{bits_equal, device_with, random_array};
 
 const CASE: &str = "ALEXNET_MPI_CASE";
 const SHORT: Duration = Duration::from_secs(1);
@@ -91,16 +90,6 @@ fn run(case: &str, comm: &mut Mpi) -> comm::Result<String> {
         _ => unreachable!("a case called {case}"),
     }
     Ok("went on and on".into())
-}
-
-/// A device with a slot for each of these arrays.
-fn device_with<const N: usize>(arrays: [&[f32]; N]) -> (Device, [Slot; N]) {
-    let mut planner = Planner::new();
-    let slots = arrays.map(|array| planner.claim(DType::F32, Shape::from([array.len()])));
-    let mut device = Device::cpu(1);
-    device.reserve(planner.total()).unwrap();
-    slots.iter().zip(arrays).for_each(|(&slot, array)| device.upload(slot, array).unwrap());
-    (device, slots)
 }
 
 /// What each rank begins with: numbers whose sum depends on the order.

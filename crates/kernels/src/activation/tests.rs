@@ -2,7 +2,7 @@ use super::*;
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
+use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
 
 const KINDS: [Activation; 4] = [
     Activation::Relu,
@@ -102,8 +102,8 @@ proptest! {
     fn every_device_follows_the_reference(len in 1usize..300, seed: u64, kind in 0usize..4) {
         let kind = KINDS[kind];
         let [x, dy] = [seed, !seed].map(|seed| random_array(seed, IxDyn(&[len])));
-        let y = reference::forward(kind, &x.mapv(f64::from));
-        let dx = reference::backward(kind, &y, &dy.mapv(f64::from));
+        let y = reference::forward(kind, &wide(&x));
+        let dx = reference::backward(kind, &y, &wide(&dy));
         each_device(|device| {
             let [actual_y, actual_dx, _] =
                 run(device, kind, x.as_slice().unwrap(), dy.as_slice().unwrap());

@@ -41,11 +41,22 @@ pub(super) fn scratch(g: &Geometry) -> usize {
 
 /// The kernels' `Geometry`.
 fn geometry(g: &Geometry) -> [u32; 13] {
-    let (rows, columns) = (g.out_height(), g.out_width());
-    let image = [g.images, g.height, g.width, g.channels];
-    let filters = [g.filters, g.window.0, g.window.1, g.stride, g.pad.top, g.pad.left];
-    let mut numbers = image.into_iter().chain(filters).chain([rows, columns, g.groups]);
-    std::array::from_fn(|_| numbers.next().expect("thirteen") as u32)
+    [
+        g.images,
+        g.height,
+        g.width,
+        g.channels,
+        g.filters,
+        g.window.0,
+        g.window.1,
+        g.stride,
+        g.pad.top,
+        g.pad.left,
+        g.out_height(),
+        g.out_width(),
+        g.groups,
+    ]
+    .map(|extent| extent as u32)
 }
 
 /// The kernels' `Cut`.

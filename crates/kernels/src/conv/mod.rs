@@ -149,10 +149,14 @@ impl Geometry {
         }
     }
 
-    /// Floats of the filters as [`keep`] leaves them.
-    pub fn kept(&self) -> usize {
+    /// Floats of the filters as [`keep`] leaves them on such a device; none where they are read as
+    /// they are.
+    pub fn kept(&self, target: Target) -> usize {
         self.check();
-        cpu::kept(Isa::best(), self)
+        match target {
+            Target::Cpu { .. } => cpu::kept(Isa::best(), self),
+            Target::Cuda => 0,
+        }
     }
 
     /// # Panics
@@ -218,7 +222,7 @@ pub fn forward(
 /// # Panics
 /// As [`forward`], or if `kept` is not of [`Geometry::kept`] floats.
 pub fn keep(device: &mut Device, g: &Geometry, w: Slot, kept: Slot, scratch: Slot) -> Result<()> {
-    let shape = Shape::from([g.kept()]);
+    let shape = Shape::from([g.kept(device.target())]);
     expect(g, &[("w", w, g.filter_shape()), ("the kept filters", kept, shape)]);
     match device {
         Device::Cpu(cpu) => {
@@ -248,11 +252,11 @@ pub fn forward_kept(
     y: Slot,
     scratch: Slot,
 ) -> Result<()> {
+    let shapes = [g.kept(device.target()), g.filters].map(|len| Shape::from([len]));
     let Device::Cpu(cpu) = device else {
         return forward(device, g, x, w, b, y, scratch);
     };
     expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    let shapes = [g.kept(), g.filters].map(|len| Shape::from([len]));
     expect(g, &[("the kept filters", kept, shapes[0]), ("b", b, shapes[1])]);
     let ([x, kept, b, y, scratch], pool) = cpu.floats_with_pool([x, kept, b, y, scratch]);
     cpu::forward_kept(Isa::best(), pool, g, x, kept, b, y, scratch);
@@ -315,7 +319,9 @@ pub fn backward_filter(
     }
 }
 
-fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
+/// # Panics
+/// If there is no such convolution, or an operand has not its shape's length.
+pub(crate) fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
     g.check();
     for &(name, slot, shape) in operands {
         assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");

@@ -1,7 +1,7 @@
 //! On a card: a Philox block a thread, drawn where it is used.
 
 use super::{Columns, Geometry};
-use tensor::{Cuda, Grid, Image, Result, Slot};
+use tensor::{Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "dropout", bytes: include_bytes!("dropout.fatbin") };
 
@@ -13,13 +13,10 @@ pub(super) fn mask(cuda: &mut Cuda, g: &Geometry, clock: Slot, x: Slot, y: Slot)
     let Columns { width, first, whole } = g.columns.unwrap_or(whole);
     let columns = [width as u64, first as u64, whole as u64];
     let [clock, x, y] = cuda.addresses([clock, x, y]);
+    let arguments: [&dyn Argument; 8] = [&clock, &layer, &columns, &drop, &scale, &x, &y, &n];
     // SAFETY: dropout_mask's parameters in their order; x and y hold n floats, the clock three
     // words.
-    unsafe {
-        let rule = [&clock as &dyn tensor::Argument, &layer, &columns, &drop, &scale];
-        let arguments = [rule[0], rule[1], rule[2], rule[3], rule[4], &x, &y, &n];
-        cuda.launch(&IMAGE, "dropout_mask", grid, &arguments)
-    }
+    unsafe { cuda.launch(&IMAGE, "dropout_mask", grid, &arguments) }
 }
 
 /// y = scale x.

@@ -20,7 +20,7 @@ mod tests;
 
 use crate::conv::{self, Pad};
 use crate::gemm::Isa;
-use tensor::{DType, Device, Result, Shape, Slot, Target};
+use tensor::{Device, Result, Shape, Slot, Target};
 
 /// What is connected with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ pub fn forward(
     y: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(&[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    expect(&[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
+    conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
+    conv::expect(&g.shared(), &[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
@@ -165,7 +165,10 @@ pub fn backward_input(
     dx: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(&[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
+    conv::expect(
+        &g.shared(),
+        &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())],
+    );
     match device {
         Device::Cpu(cpu) => {
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
@@ -193,8 +196,8 @@ pub fn backward_filter(
     db: Slot,
     scratch: Slot,
 ) -> Result<()> {
-    expect(&[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
-    expect(&[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
+    conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
+    conv::expect(&g.shared(), &[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
@@ -202,12 +205,5 @@ pub fn backward_filter(
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db]),
-    }
-}
-
-fn expect(operands: &[(&str, Slot, Shape)]) {
-    for &(name, slot, shape) in operands {
-        assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
-        assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
     }
 }

@@ -1,11 +1,11 @@
 use super::{Geometry, backward_filter, backward_input, cpu, forward, reference};
 use crate::conv::{self, Pad};
 use crate::gemm::Isa;
-use ndarray::{Array, Array1, Array4, Dimension, array};
+use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool};
-use testkit::{Slots, bits_equal, close, each_device, gradient, random_array};
+use testkit::{Slots, bits_equal, close, each_device, gradient, random_array, wide};
 
 /// Random operands: x, w, b and dy.
 #[derive(Clone)]
@@ -68,10 +68,6 @@ impl Operands {
         let vec = |array: Array4<f64>| array.into_raw_vec_and_offset().0;
         [vec(y), vec(dx), vec(dw), db.to_vec()]
     }
-}
-
-fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
-    array.mapv(f64::from)
 }
 
 prop_compose! {

@@ -1,6 +1,7 @@
 //! On a card: four channels of a pixel a thread; windows wider than [`NARROW`] one number.
 
 use super::{Geometry, Region};
+use crate::pool::cuda::{GROUPS, count};
 use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "lrn", bytes: include_bytes!("lrn.fatbin") };
@@ -43,10 +44,9 @@ fn map(g: &Geometry) -> [u32; 4] {
     [g.height, g.width, g.channels, tower].map(|extent| extent as u32)
 }
 
-/// Groups of four channels in all, which kernels count in 32 bits.
+/// Groups of four channels in all.
 fn groups(pixels: usize, towers: usize, tower: usize) -> u32 {
-    let groups = pixels * towers * tower.div_ceil(4);
-    u32::try_from(groups).unwrap_or_else(|_| panic!("{groups} groups of four channels"))
+    count(pixels * towers * tower.div_ceil(4), GROUPS)
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, y: Slot) -> Result<()> {

@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, geometry, random_array, same_bits_for_threads};
+use testkit::{Slots, close, each_device, geometry, random_array, same_bits_for_threads, wide};
 
 /// Section 3.3's constants.
 const PAPER: Geometry = Geometry {
@@ -103,8 +103,8 @@ proptest! {
     #[test]
     fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&g, seed);
-        let y = reference::forward(&g, &x.mapv(f64::from));
-        let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
+        let y = reference::forward(&g, &wide(&x));
+        let dx = reference::backward(&g, &wide(&x), &wide(&dy));
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);
@@ -138,8 +138,8 @@ fn strips_and_tiles_join_without_a_seam() {
     let within = Geometry { region: Region::WithinChannel, ..within };
     for g in [across, Geometry { size: 16, ..across }, within, Geometry { size: 9, ..within }] {
         let [x, dy] = operands(&g, 5);
-        let y = reference::forward(&g, &x.mapv(f64::from));
-        let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
+        let y = reference::forward(&g, &wide(&x));
+        let dx = reference::backward(&g, &wide(&x), &wide(&dy));
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);

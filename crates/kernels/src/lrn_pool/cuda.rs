@@ -2,7 +2,7 @@
 
 use super::Geometry;
 use crate::lrn::cuda::formula;
-use crate::pool::cuda::geometry;
+use crate::pool::cuda::{count, geometry};
 use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "lrn_pool", bytes: include_bytes!("lrn_pool.fatbin") };
@@ -43,7 +43,7 @@ pub(super) fn backward_in_place(
     // A pixel fits Geometry::ROOM, so a tower is never more groups than a block has threads.
     let held = Grid::THREADS as usize / groups(g).max(1);
     let grid = Grid::of(all.div_ceil(held), Grid::THREADS);
-    let all = u32::try_from(all).unwrap_or_else(|_| panic!("{all} towers"));
+    let all = count(all, "towers");
     let (formula, (towers, n), pool) = (formula(&g.lrn), towers(g), geometry(&g.pool));
     let relu = u32::from(g.relu);
     let [y, dy, x]: [Address; 3] = cuda.addresses([y, dy, x]);

@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array4;
 use proptest::prelude::*;
 use testkit::{
-    Slots, bits_equal, close, each_device, geometry, random_array, same_bits_for_threads,
+    Slots, bits_equal, close, each_device, geometry, random_array, same_bits_for_threads, wide,
 };
 
 /// A tower of the paper's second layer in small: section 3.3's constants, windows that overlap.
@@ -86,7 +86,7 @@ fn known_answer() {
 /// Two that differ by less than a rounding could change places in f32, and their gradients with
 /// them.
 fn maxima_are_clear(g: &Geometry, x: &Array4<f32>) -> bool {
-    let normal = lrn::reference::forward(&g.lrn, &x.mapv(f64::from));
+    let normal = lrn::reference::forward(&g.lrn, &wide(x));
     let y = pool::reference::forward(&g.pool, &normal);
     y.indexed_iter().all(|((image, row, column, channel), &y)| {
         let seen = g.pool.seen(row, g.pool.height);
@@ -134,8 +134,8 @@ proptest! {
     fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&Geometry { relu: false, ..g }, seed);
         prop_assume!(maxima_are_clear(&g, &x));
-        let y = reference::forward(&g, &x.mapv(f64::from));
-        let dx = reference::backward(&g, &x.mapv(f64::from), &dy.mapv(f64::from));
+        let y = reference::forward(&g, &wide(&x));
+        let dx = reference::backward(&g, &wide(&x), &wide(&dy));
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 2e-6);

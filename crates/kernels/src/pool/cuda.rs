@@ -11,14 +11,20 @@ pub(crate) fn geometry(g: &Geometry) -> [u32; 8] {
         .map(|extent| extent as u32)
 }
 
-/// Kernels count in 32 bits, in which division is fast.
-fn count(threads: usize) -> u32 {
-    u32::try_from(threads).unwrap_or_else(|_| panic!("{threads} groups of four channels"))
+/// What a thread works on.
+pub(crate) const GROUPS: &str = "groups of four channels";
+
+/// So many of `what`, in 32 bits: so kernels count, for division in them is fast.
+///
+/// # Panics
+/// If there are more.
+pub(crate) fn count(n: usize, what: &str) -> u32 {
+    u32::try_from(n).unwrap_or_else(|_| panic!("{n} {what}"))
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     let threads = g.images * g.out_height() * g.out_width() * g.channels.div_ceil(4);
-    let (n, grid, extents) = (count(threads), Grid::over(threads), geometry(g));
+    let (n, grid, extents) = (count(threads, GROUPS), Grid::over(threads), geometry(g));
     let [x, y] = cuda.addresses([x, y]);
     let kernel = match g.kind {
         Kind::Max { .. } => "pool_max_forward",
@@ -53,7 +59,7 @@ pub(super) fn backward_in_place(
 /// Of x, y, dy, dx; dx may be x if the kind fits in place.
 fn launch_backward(cuda: &mut Cuda, g: &Geometry, relu: bool, slots: [Slot; 4]) -> Result<()> {
     let threads = g.images * g.height * g.width * g.channels.div_ceil(4);
-    let (n, grid, extents) = (count(threads), Grid::over(threads), geometry(g));
+    let (n, grid, extents) = (count(threads, GROUPS), Grid::over(threads), geometry(g));
     let [x, y, dy, dx] = cuda.addresses(slots);
     let relu = u32::from(relu);
     // SAFETY: each kernel's parameters in their order; the slots have the geometry's shapes.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use testkit::gradient::{Differences, adjoint, central_differences};
 use testkit::{
     Slots, bits_equal, close, distinct_array, each_device, geometry, random_array,
-    same_bits_for_threads,
+    same_bits_for_threads, wide,
 };
 
 const ALL: Kind = Kind::Max { ties: Ties::All };
@@ -125,8 +125,8 @@ proptest! {
         // Few levels make many ties.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
         let dy = random_array(seed + 1, out_dim(&g));
-        let y = reference::forward(&g, &x.mapv(f64::from));
-        let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
+        let y = reference::forward(&g, &wide(&x));
+        let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 1e-6);
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn the_reference_is_a_derivative(g in geometries(), seed in 0u64..1000) {
         let g = Geometry { images: 1, height: g.height.min(7), width: g.width.min(7), ..g };
-        let x = distinct_array(seed, in_dim(&g)).mapv(f64::from);
+        let x = wide(&distinct_array(seed, in_dim(&g)));
         let shaped = |dim, values: &[f64]| Array4::from_shape_vec(dim, values.to_vec()).unwrap();
         central_differences(
             &x.iter().copied().collect::<Vec<_>>(),
@@ -196,8 +196,8 @@ fn strips_join_without_a_seam() {
     let g = Geometry { height: 5, width: 5, channels: 601, kind: FIRST, ..PAPER };
     let x = random_array(1, in_dim(&g)).mapv(f32::round);
     let dy = random_array(2, out_dim(&g));
-    let y = reference::forward(&g, &x.mapv(f64::from));
-    let dx = reference::backward(&g, &x.mapv(f64::from), &y, &dy.mapv(f64::from));
+    let y = reference::forward(&g, &wide(&x));
+    let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
     each_device(|device| close(&run(device, &g, &x, &dy)[1], &dx, 1e-6));
 }
 

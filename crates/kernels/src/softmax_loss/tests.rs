@@ -2,7 +2,7 @@ use super::*;
 use ndarray::Array2;
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array};
+use testkit::{Slots, close, each_device, random_array, wide};
 
 /// Gradient and the sums of its tally, then probabilities and theirs.
 fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
@@ -104,7 +104,7 @@ fn long_rows_and_many_images() {
     for (images, classes) in [(3, 1000), (2, 2051), (257, 3)] {
         let logits: Array2<f32> = random_array(7, (images, classes)) * 4.0;
         let labels: Vec<u32> = (0..images).map(|n| (n * 37 % classes) as u32).collect();
-        let exact = logits.mapv(f64::from);
+        let exact = wide(&logits);
         each_device(|device| {
             let [gradient, tally, probabilities, _] = run(device, &logits, &labels);
             close(&gradient, &reference::gradient(exact.view(), &labels), 1e-6);
@@ -146,7 +146,7 @@ proptest! {
         let labels: Vec<u32> = (0..images)
             .map(|_| if draws.below(5) == 0 { IGNORED } else { draws.below(classes as u32) })
             .collect();
-        let exact = logits.mapv(f64::from);
+        let exact = wide(&logits);
         let float = |value: f64| value as f32;
         let expected_tally = [
             reference::loss(exact.view(), &labels),

@@ -96,8 +96,8 @@ impl Layer for Conv {
         }
     }
 
-    fn kept(&self) -> usize {
-        self.geometry.kept()
+    fn kept(&self, target: Target) -> usize {
+        self.geometry.kept(target)
     }
 
     fn keep(&self, device: &mut Device, wires: &Wires) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::observe::{Observer, StepReport, ValidationReport};
 use crate::progress::{Progress, Sums};
 use crate::stuck::Stuck;
 use crate::team::Team;
+use crate::weights::Weights;
 use crate::{Error, Result, Stop};
 use data::Loader;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ impl<'a> Training<'a> {
                 entries: team.entries().to_vec(),
             },
             logs: folder.log().handles()?,
-            weights: folder.path().join("weights.safetensors"),
+            weights: folder.path().join(Weights::FILE),
         });
         Ok(Training {
             validation: job.validation_loader(),

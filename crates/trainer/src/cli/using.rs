@@ -241,7 +241,8 @@ pub struct NeighboursArgs {
 /// `alexnet serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// A run's folder [default: the newest in runs/ that has weights]
+    /// A run's folder [default: the newest in runs/ that has weights or a
+    /// checkpoint]
     #[arg(value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
     /// A file of weights

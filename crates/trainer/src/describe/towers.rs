@@ -1,13 +1,11 @@
 //! `alexnet describe --parallel towers`: what two devices have, and what crosses between them.
 
 use super::{grouped, mebibytes, memory};
+use crate::devices::TOWERS;
 use crate::fault::Result;
 use layers::towers::{Towers, split};
 use layers::{Mode, Spec};
 use serde_json::json;
-
-/// The paper's two cards.
-const TOWERS: usize = 2;
 
 pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
     let towers = split(spec, TOWERS)?;

@@ -8,12 +8,13 @@ use crate::progress::Reading;
 use crate::settings::{Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
-use crate::{output, testing};
+use crate::{devices, output, testing};
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tensor::Choice;
 use train::Stop;
 use train::checkpoint::Policy;
 use train::folder::RunFolder;
@@ -37,14 +38,20 @@ pub struct Lab<'a> {
 /// Images of a test at a time.
 const BATCH: usize = 128;
 
+/// After an arm's name and its seeds: the file that keeps what they say together.
+const TOGETHER: &str = "-together.json";
+
 /// A rehearsal's training and test images, and the steps of each of its runs.
 const REHEARSED: (u32, u32) = (48, 24);
 const REHEARSED_STEPS: u64 = 9;
 
 impl<'a> Lab<'a> {
     /// # Errors
-    /// Exit code 2 if data are missing that the protocol needs.
+    /// Exit code 2 if data are missing that the protocol needs, 6 if a card was named that is not
+    /// there.
     pub fn new(args: &'a ReproduceArgs, page: &'a Protocol, stop: &'a Stop) -> Result<Lab<'a>> {
+        let device: Choice = args.machine.device.as_deref().unwrap_or("auto").parse()?;
+        devices::open_cards(&[device], 0)?;
         let needs = |data| page.arms.iter().flat_map(|arm| &arm.stages).any(|s| s.data == data);
         for (data, given, flag) in
             [(Data::Own, &args.data, "--data"), (Data::Larger, &args.larger, "--larger")]
@@ -63,8 +70,8 @@ impl<'a> Lab<'a> {
             machine: &args.machine,
             reading: Reading::new(args.progress),
             runs: args.runs.clone().unwrap_or_else(|| PathBuf::from(default)),
-            data: args.data.clone(),
-            larger: args.larger.clone(),
+            data: args.data.as_deref().map(canonical),
+            larger: args.larger.as_deref().map(canonical),
         })
     }
 
@@ -84,7 +91,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// Exit codes 1 to 4, 6 and 7.
     pub fn run(
-        &mut self,
+        &self,
         arm: &Arm,
         seed: u64,
         most_epochs: Option<u32>,
@@ -92,7 +99,7 @@ impl<'a> Lab<'a> {
     ) -> Result<Option<Measured>> {
         let folders: Vec<PathBuf> =
             arm.stages.iter().map(|stage| self.folder(arm, stage, seed)).collect();
-        let last = folders.last().expect("an arm has stages");
+        let last = folders.last().zip(arm.stages.last()).expect("an arm has stages");
         for (idx, stage) in arm.stages.iter().enumerate() {
             let before = idx.checked_sub(1).map(|before| folders[before].as_path());
             let mut settings = self.settings(stage, seed + 1000 * idx as u64, before)?;
@@ -113,12 +120,14 @@ impl<'a> Lab<'a> {
                 Err(fault) if fault.code == 5 => {
                     let mut measured = Measured::of(arm, seed, &folders[..=idx], self.page)?;
                     measured.diverged = Some(fault.message);
+                    self.forget_together(arm)?;
                     measured.write(&folders[idx])?;
                     return Ok(Some(measured));
                 }
                 Err(fault) => return Err(fault),
             }
         }
+        self.forget_together(arm)?;
         self.tested(Measured::of(arm, seed, &folders, self.page)?, last, observer)
     }
 
@@ -127,15 +136,21 @@ impl<'a> Lab<'a> {
     fn tested(
         &self,
         mut measured: Measured,
-        run: &Path,
+        (run, stage): (&PathBuf, &Stage),
         observer: &mut dyn Observer,
     ) -> Result<Option<Measured>> {
         let views = self.page.views;
+        let mut opened = None;
         for &view in views {
             if is_tested(&measured, view) {
                 continue;
             }
-            let Some((score, _)) = self.test(run, view, observer)? else { return Ok(None) };
+            let (trained, images) = match &opened {
+                Some(opened) => opened,
+                None => opened.insert(self.opened(run, stage)?),
+            };
+            let tested = self.test(trained, images, view, observer)?;
+            let Some((score, _)) = tested else { return Ok(None) };
             measured.tested.push(Tested::of(view, score));
             measured.write(run)?;
         }
@@ -154,13 +169,9 @@ impl<'a> Lab<'a> {
             layers: None,
             velocities: stage.takes == Takes::All,
         });
-        let data = match stage.data {
-            Data::Own => &self.data,
-            Data::Larger => &self.larger,
-        };
         Ok(Settings {
             model: stage.spec.name.clone(),
-            data: data.clone().unwrap_or_else(|| "shapes".to_string()),
+            data: self.data_of(stage),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             parallel: None,
@@ -174,6 +185,15 @@ impl<'a> Lab<'a> {
             checkpoints: Policy { keep: 1, ..Policy::default() },
             recipe,
         })
+    }
+
+    /// What a stage learns from.
+    fn data_of(&self, stage: &Stage) -> String {
+        let data = match stage.data {
+            Data::Own => &self.data,
+            Data::Larger => &self.larger,
+        };
+        data.clone().unwrap_or_else(|| "shapes".to_string())
     }
 
     fn images(&self, settings: &Settings, spec: &Spec) -> Result<Images> {
@@ -205,8 +225,14 @@ impl<'a> Lab<'a> {
         let place = match begun {
             true => {
                 let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
-                from.as_ref().map_or(Ok(()), |from| ready.job.check(from, false, observer))?;
-                Place::Reopened(folder, from.map(Box::new))
+                let from = match from {
+                    None => None,
+                    Some(from) => match ready.job.check(&from, false, observer, self.stop)? {
+                        None => return Ok(false),
+                        Some(identity) => Some(Box::new((from, identity))),
+                    },
+                };
+                Place::Reopened(folder, from)
             }
             false => Place::New(RunFolder::create(path)?),
         };
@@ -214,19 +240,43 @@ impl<'a> Lab<'a> {
         Ok(outcome.stopped.is_none())
     }
 
-    /// Tests a run's network on the test images; `None` if a signal came before the end.
+    /// The network of a stage's run, and the images it is tested on: those that were named now, as
+    /// they may have been moved since the run was made.
+    fn opened(&self, run: &Path, stage: &Stage) -> Result<(Trained, Images)> {
+        let trained = Trained::open(Some(run), None)?;
+        let mut settings = trained.config.clone().expect("a run's folder has its settings");
+        (settings.hold_out, settings.data) = (None, self.data_of(stage));
+        let images = self.images(&settings, &trained.weights.about.model)?;
+        trained.check_classes(images.test.classes())?;
+        Ok((trained, images))
+    }
+
+    /// Tests a network on the test images; `None` if a signal came before the end.
     fn test(
         &self,
-        run: &Path,
+        trained: &Trained,
+        images: &Images,
         view: View,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Score, Predictions)>> {
-        let trained = Trained::open(Some(run), None)?;
-        let mut settings = trained.config.clone().expect("a run's folder has its settings");
-        settings.hold_out = None;
-        let images = self.images(&settings, &trained.weights.about.model)?;
         let seen = (views(view), BATCH, self.machine);
-        testing::test(seen, &trained, &images, observer, self.stop)
+        testing::test(seen, trained, &images.test, observer, self.stop)
+    }
+
+    /// Removes what was kept of an arm's averages: a run of it is new.
+    fn forget_together(&self, arm: &Arm) -> Result<()> {
+        let is_seeds = |text: &str| text.parse::<u64>().is_ok();
+        for entry in fs::read_dir(&self.runs).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().to_string();
+            let seeds = name.strip_prefix(&before_seeds(arm));
+            if seeds.and_then(|text| text.strip_suffix(TOGETHER)).is_some_and(is_seeds) {
+                fs::remove_file(entry.path()).map_err(|error| Fault {
+                    code: 7,
+                    message: format!("{}: cannot remove it: {error}", entry.path().display()),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
@@ -245,14 +295,15 @@ impl<'a> Lab<'a> {
         let (Some(stage), Some(&view)) = (arm.stages.last(), self.page.views.last()) else {
             return Ok(None);
         };
-        let path = self.runs.join(format!("{}-{seeds}-together.json", arm.name));
+        let path = self.runs.join(format!("{}{seeds}{TOGETHER}", before_seeds(arm)));
         let kept = fs::read_to_string(&path).ok();
         if let Some(score) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
             return Ok(Some(score)); // ten views of ImageNet by five networks take a while
         }
         let mut said = Vec::new();
         for seed in 0..seeds {
-            match self.test(&self.folder(arm, stage, seed), view, observer)? {
+            let (trained, images) = self.opened(&self.folder(arm, stage, seed), stage)?;
+            match self.test(&trained, &images, view, observer)? {
                 Some((_, predictions)) => said.push(predictions),
                 None => return Ok(None),
             }
@@ -264,6 +315,15 @@ impl<'a> Lab<'a> {
         output::write(&path, text.as_bytes())?;
         Ok(Some(score))
     }
+}
+
+fn before_seeds(arm: &Arm) -> String {
+    format!("{}-", arm.name)
+}
+
+/// A folder's whole name, so that a later command finds it from anywhere.
+fn canonical(folder: &str) -> String {
+    fs::canonicalize(folder).map_or(folder.to_string(), |whole| whole.display().to_string())
 }
 
 fn is_tested(measured: &Measured, view: View) -> bool {

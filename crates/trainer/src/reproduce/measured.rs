@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, Result};
 use crate::output;
+use layers::Spec;
 use protocols::{Arm, Measure, Protocol, View};
 use report::Curves;
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ impl Measured {
     /// What the logs of an arm's stages tell.
     ///
     /// # Errors
-    /// Exit code 1 if a log is missing.
+    /// Exit code 1 if a log is missing, 2 if a run's model cannot be read.
     pub fn of(arm: &Arm, seed: u64, runs: &[PathBuf], page: &Protocol) -> Result<Measured> {
         let mut measured = Measured {
             arm: arm.name.clone(),
@@ -113,15 +114,17 @@ impl Measured {
             version: env!("CARGO_PKG_VERSION").to_string(),
             ..Measured::default()
         };
-        for (run, stage) in runs.iter().zip(&arm.stages) {
+        for run in runs {
             let read = |name: &str| {
                 let path = run.join(name);
                 let text = fs::read_to_string(&path);
                 text.map_err(|error| Fault::failure(format!("{}: {error}", path.display())))
             };
             let curves = Curves::parse(&read("metrics.jsonl")?);
-            measured.add(&curves, page.measure, stage.spec.classes()?);
-            measured.parameters = stage.spec.parameters()? as u64;
+            // The protocol's own network may be for other classes than the data has.
+            let spec = Spec::from_toml(&read("model.toml")?)?;
+            measured.add(&curves, page.measure, spec.classes()?);
+            measured.parameters = spec.parameters()? as u64;
             let env: Value = serde_json::from_str(&read("env.json")?).unwrap_or_default();
             measured.machine = machine(&env);
             measured.data = data(&env);
@@ -131,11 +134,9 @@ impl Measured {
 
     /// Adds a stage's curves behind those that are there.
     fn add(&mut self, curves: &Curves, measure: Measure, classes: usize) {
+        let before = self.epochs.len() as f64;
         let first = curves.validation.first();
-        let (per_epoch, before) = match first {
-            Some(first) => (first.step / first.epoch.max(1.0), self.epochs.len() as f64),
-            None => (f64::INFINITY, self.epochs.len() as f64),
-        };
+        let per_epoch = first.map_or(f64::INFINITY, |first| first.step / first.epoch.max(1.0));
         let mut from = 0.0;
         for validated in &curves.validation {
             let [train_loss, train_error] = means(curves, from, validated.step);

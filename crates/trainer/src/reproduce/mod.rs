@@ -8,7 +8,7 @@ mod spread;
 use crate::cli::ReproduceArgs;
 use crate::fault::{Fault, Result};
 use crate::settings::did_you_mean;
-use crate::{output, progress, signals};
+use crate::{devices, output, progress, signals};
 use lab::Lab;
 use measured::Measured;
 use protocols::{Arm, Measure, Protocol, thin};
@@ -24,6 +24,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         print!("{}", list());
         return Ok(0);
     };
+    devices::check_alone()?;
     let page = protocols::find(name).ok_or_else(|| {
         let all = protocols::all();
         let hint = did_you_mean(name, all.iter().map(|page| page.name));
@@ -35,7 +36,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
     let seeds = args.seeds.unwrap_or(page.seeds);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
-    let mut lab = Lab::new(args, &page, &stop)?;
+    let lab = Lab::new(args, &page, &stop)?;
     let out = args.out.clone().unwrap_or_else(|| match args.rehearse {
         true => lab.runs().to_path_buf(),
         false => PathBuf::from("docs/results"),
@@ -53,11 +54,12 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         observer.note(&format!("{name}: {}", page::line(&page, &measured)));
         done.push(measured);
         // After every run, so that what is there can be seen.
-        let together = match next(&page, seeds, &done).is_none() {
+        let together = match is_whole(&page, seeds, &done) {
             true => lab.together(&page.arms[0], seeds, &mut *observer)?,
             false => None,
         };
-        let said = page::Said { page: &page, seeds, note: args.note.as_deref(), together };
+        let (is_rehearsal, note) = (args.rehearse, args.note.as_deref());
+        let said = page::Said { page: &page, seeds, is_rehearsal, note, together };
         for (ending, text) in
             [("json", said.json(&done)), ("svg", said.svg(&done)), ("md", said.markdown(&done))]
         {
@@ -75,6 +77,11 @@ fn list() -> String {
         text += &format!("  {:<12} {}\n", page.name, page.about);
     }
     text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds\n"
+}
+
+/// Whether all runs are done and none diverged: a network that did is not asked with the others.
+fn is_whole(page: &Protocol, seeds: u64, done: &[Measured]) -> bool {
+    next(page, seeds, done).is_none() && done.iter().all(|run| run.diverged.is_none())
 }
 
 /// A run to be made.
@@ -138,6 +145,16 @@ mod tests {
             done.push(measured(&page.arms[arm].name, seed, None));
         }
         assert_eq!(order, [(0, 0), (1, 0), (0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn a_network_that_diverged_is_not_asked_with_the_others() {
+        let page = protocols::find("ensemble").unwrap();
+        let mut done: Vec<Measured> =
+            (0..2).map(|seed| measured(&page.arms[0].name, seed, None)).collect();
+        assert!(is_whole(&page, 2, &done) && !is_whole(&page, 3, &done));
+        done[1].diverged = Some("the loss is NaN".to_string());
+        assert!(next(&page, 2, &done).is_none() && !is_whole(&page, 2, &done));
     }
 
     #[test]

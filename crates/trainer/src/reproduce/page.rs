@@ -3,7 +3,7 @@
 use super::measured::{Measured, words};
 use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
-use protocols::{Measure, Protocol};
+use protocols::{Data, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
 use serde_json::json;
 use std::fmt::Write;
@@ -15,6 +15,8 @@ pub struct Said<'a> {
     pub page: &'a Protocol,
     /// Runs of each arm.
     pub seeds: u64,
+    /// Whether it went through in seconds, on generated images.
+    pub is_rehearsal: bool,
     /// The user's own sentence.
     pub note: Option<&'a str>,
     /// All seeds asked as one.
@@ -280,10 +282,30 @@ impl Said<'_> {
         text
     }
 
+    /// What makes these runs.
+    fn command(&self) -> String {
+        let Protocol { name, arms, seeds, .. } = self.page;
+        let mut stages = arms.iter().flat_map(|arm| &arm.stages);
+        let data = match (self.is_rehearsal, stages.any(|stage| stage.data == Data::Larger)) {
+            (true, _) => "--rehearse",
+            (false, true) => "--data DIR --larger DIR",
+            (false, false) => "--data DIR",
+        };
+        let seeds = match self.seeds == *seeds {
+            true => String::new(),
+            false => format!(" --seeds {}", self.seeds),
+        };
+        format!("cargo xtask reproduce {name} {data}{seeds}")
+    }
+
     /// Command, machine, data, and what is not there yet.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
-        let mut text = format!("## How\n\n```sh\ncargo xtask reproduce {name} --data DIR\n```\n\n");
+        let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command());
+        if self.is_rehearsal {
+            text += "* A rehearsal: a few steps a run on generated images, with a sixteenth of the \
+                     filters. What comes out means nothing.\n";
+        }
         let distinct = |of: fn(&Measured) -> &String| {
             let mut all: Vec<&str> = runs.iter().map(|run| of(run).as_str()).collect();
             all.sort_unstable();
@@ -327,60 +349,4 @@ fn wrapped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::measured::{Epoch, Tested};
-    use super::*;
-
-    fn run(arm: &str, seed: u64, error: f64) -> Measured {
-        let tested = Tested { views: "centre".into(), top1_error: error, ..Tested::default() };
-        Measured {
-            arm: arm.into(),
-            label: arm.into(),
-            seed,
-            tested: vec![tested],
-            epochs: vec![Epoch { epoch: 1.0, train_error: 0.5, train_loss: 1.5, error }],
-            ..Measured::default()
-        }
-    }
-
-    fn page(name: &str, runs: &[Measured]) -> String {
-        let page = protocols::find(name).unwrap();
-        let seeds = page.seeds;
-        Said { page: &page, seeds, note: Some("Alone."), together: None }.markdown(runs)
-    }
-
-    #[test]
-    fn what_was_asked_is_said_to_be_reached_or_missed() {
-        let runs = |errors: [f64; 3]| {
-            let numbered = (0..3).zip(errors);
-            numbered.map(|(seed, error)| run("cifar-80sec", seed, error)).collect::<Vec<_>>()
-        };
-        let text = page("cifar-80sec", &runs([0.26, 0.265, 0.255]));
-        assert!(
-            text.contains("test error 26.00 ± 0.50 %; at most 26.50 % was asked: reached"),
-            "{text}"
-        );
-        assert!(text.contains("* Alone.\n") && !text.contains("Not all runs"), "{text}");
-        let ours = [run("cifar-80sec", 0, 0.25), run("cifar-80sec-apart", 0, 0.26)];
-        let text = page("overlap", &ours);
-        assert!(text.contains("overlapping 25.00 %, 2 x 2, side by side 26.00 %\n"), "{text}");
-        let text = page("cifar-80sec", &runs([0.27, 0.275, 0.265])[..2]);
-        assert!(text.contains("missed by 0.75 points"), "{text}");
-        assert!(text.contains("Not all runs are done"), "{text}");
-    }
-
-    #[test]
-    fn a_ratio_is_that_of_the_fastest() {
-        let reached = |arm: &str, epochs| Measured { reached: epochs, ..run(arm, 0, 0.3) };
-        let runs = [
-            reached("fig1-ReLU-0.002", Some(8.0)),
-            reached("fig1-ReLU-0.001", Some(6.0)),
-            reached("fig1-tanh-0.002", Some(30.0)),
-            reached("fig1-tanh-0.004", None),
-        ];
-        let text = page("fig1", &runs);
-        let said = "epochs to 25.00 % training error: ReLU 6.00, tanh 30.00, 5.0 times as many";
-        assert!(text.contains(said), "{text}");
-        assert!(text.contains("| tanh, rate 0.004 | 0 | > 1 |"), "{text}");
-    }
-}
+mod tests;

@@ -126,7 +126,8 @@ pub fn start(
             None => Ok(()),
         });
         if let Err(fault) = made {
-            eprintln!("no neighbours: {}", fault.message);
+            let what = if among == 0 { "no images of its run" } else { "no neighbours" };
+            eprintln!("{what}: {}", fault.message);
             index.change(|shelf| shelf.state = State::Failed(fault.message));
         }
     });

@@ -18,7 +18,7 @@ mod routes;
 use crate::cli::ServeArgs;
 use crate::fault::{Fault, Result};
 use crate::signals;
-use crate::trained::{Trained, WEIGHTS};
+use crate::trained::{Trained, run_of};
 use index::Index;
 use network::Queue;
 use std::io;
@@ -137,12 +137,9 @@ fn local(listener: &TcpListener) -> Result<SocketAddr> {
 /// The run's folder, or the file if it lies in none.
 fn name(trained: &Trained) -> String {
     let path = std::fs::canonicalize(&trained.path).unwrap_or_else(|_| trained.path.clone());
-    let last = path.file_name().map(|name| name.to_string_lossy().to_string());
-    let folder = path.parent().and_then(|run| run.file_name());
-    match (last.as_deref(), folder) {
-        (Some(WEIGHTS), Some(run)) => run.to_string_lossy().to_string(),
-        _ => last.unwrap_or_default(),
-    }
+    let run = trained.config.as_ref().and_then(|_| run_of(&path));
+    let name = run.unwrap_or(&path).file_name();
+    name.map_or(String::new(), |name| name.to_string_lossy().to_string())
 }
 
 #[cfg(test)]

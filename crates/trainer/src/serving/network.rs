@@ -182,9 +182,8 @@ impl Desk {
         let square = read.map_err(no_image)?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
 
+        let seen = self.trained.centre(&square, (side, side));
         let centre = View::centre((side, side), crop);
-        let mut seen = Image::filled(crop.0, crop.1, [0; 3]);
-        augment::crop(&square, side, centre.top, centre.left, crop, &mut seen.pixels);
         let batch = Batch {
             pixels: seen.pixels.clone(),
             views: vec![[centre.top as u32, centre.left as u32, 0]],

@@ -36,7 +36,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     for trained in &all {
         let images = super::open(args, trained, data.as_deref(), &mut *observer)?;
         let seen = (super::views(args), args.batch_size, &args.machine);
-        let tested = super::test(seen, trained, &images, &mut *observer, &stop)?;
+        let tested = super::test(seen, trained, &images.test, &mut *observer, &stop)?;
         let Some((score, predictions)) = tested else {
             return Ok(super::stopped(&stop));
         };

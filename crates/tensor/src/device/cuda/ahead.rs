@@ -67,8 +67,9 @@ impl Ahead {
         Ok(())
     }
 
-    /// Waits for what was sent.
+    /// Waits for what was sent. The mark goes: memory that is reserved after it is filled after it.
     pub fn synchronize(&self) -> Result<()> {
+        self.marked.set(false);
         self.stream.synchronize("an upload")
     }
 }

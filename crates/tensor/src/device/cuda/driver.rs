@@ -16,7 +16,7 @@ const LEAST_BRANCH: &str = "580";
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
 /// Every function that this program calls.
-const FUNCTIONS: [&str; 42] = [
+const FUNCTIONS: [&str; 41] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
@@ -58,7 +58,6 @@ const FUNCTIONS: [&str; 42] = [
     "cuFuncSetAttribute",
     "cuFuncGetParamInfo",
     "cuLaunchKernel",
-    "cuDeviceTotalMem_v2",
 ];
 
 /// A card that this program can use.
@@ -67,7 +66,6 @@ pub(super) struct Card {
     pub number: usize,
     pub name: String,
     pub capability: (u32, u32),
-    pub multiprocessors: usize,
     device: sys::CUdevice,
 }
 
@@ -105,8 +103,7 @@ pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
              least that this program's kernels are built for"
         ));
     }
-    let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
-    Ok(Card { number, name, capability: (major, minor), multiprocessors, device })
+    Ok(Card { number, name, capability: (major, minor), device })
 }
 
 fn check_functions(names: &[&str]) -> std::result::Result<(), String> {

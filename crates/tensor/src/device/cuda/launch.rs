@@ -6,6 +6,7 @@ use crate::{Error, Result};
 use bytemuck::{NoUninit, Pod, Zeroable};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ pub(super) struct Kernels {
     modules: HashMap<&'static str, Module>,
     /// Of the card.
     capability: (u32, u32),
-    context: Arc<Context>,
+    _context: Arc<Context>,
 }
 
 #[derive(Debug)]
@@ -123,10 +124,10 @@ unsafe impl Send for Kernels {}
 impl Kernels {
     pub fn new(context: &Arc<Context>, capability: (u32, u32)) -> Kernels {
         let (functions, modules) = (HashMap::new(), HashMap::new());
-        Kernels { functions, modules, capability, context: context.clone() }
+        Kernels { functions, modules, capability, _context: context.clone() }
     }
 
-    /// The kernel, loaded now or before, for these arguments.
+    /// The kernel, loaded now or before, for these arguments. The context is bound.
     pub fn find(
         &mut self,
         image: &'static Image,
@@ -134,11 +135,13 @@ impl Kernels {
         arguments: &[&dyn Argument],
         grid: Grid,
     ) -> Result<Function> {
-        if !self.functions.contains_key(kernel) {
-            let module = self.module(image)?;
-            self.functions.insert(kernel, load(module, kernel)?);
-        }
-        let function = self.functions.get_mut(kernel).expect("it was put there just now");
+        let function = match self.functions.entry(kernel) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(room) => {
+                let module = module(&mut self.modules, image, self.capability)?;
+                room.insert(load(module, kernel)?)
+            }
+        };
         let wanted = &function.parameters[..function.count];
         let fit = wanted.len() == arguments.len()
             && wanted.iter().zip(arguments).all(|(&bytes, given)| bytes == given.bytes().len());
@@ -157,25 +160,28 @@ impl Kernels {
         }
         Ok(*function)
     }
+}
 
-    /// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there,
-    /// or compiles DIR/op.cu.
-    fn module(&mut self, image: &'static Image) -> Result<sys::CUmodule> {
-        self.context.bind()?;
-        if let Some(module) = self.modules.get(image.op) {
-            return Ok(module.0);
-        }
-        let fresh = fresh(image.op, self.capability)?;
-        // The driver wants an address that words can lie at.
-        let bytes = fresh.as_deref().unwrap_or(image.bytes);
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        // SAFETY: a whole image, which the driver copies.
-        let module = unsafe { result::module::load_data(words.as_ptr().cast()) };
-        let module = module.map_err(failed(&format!("loading the kernels of `{}`", image.op)))?;
-        self.modules.insert(image.op, Module(module));
-        Ok(module)
+/// The module of an image. `ALEXNET_KERNELS=DIR` takes DIR/op.fatbin or .cubin if it is there, or
+/// compiles DIR/op.cu.
+fn module(
+    modules: &mut HashMap<&'static str, Module>,
+    image: &'static Image,
+    capability: (u32, u32),
+) -> Result<sys::CUmodule> {
+    if let Some(module) = modules.get(image.op) {
+        return Ok(module.0);
     }
+    let fresh = fresh(image.op, capability)?;
+    // The driver wants an address that words can lie at.
+    let bytes = fresh.as_deref().unwrap_or(image.bytes);
+    let mut words = vec![0u64; bytes.len().div_ceil(8)];
+    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+    // SAFETY: a whole image, which the driver copies.
+    let module = unsafe { result::module::load_data(words.as_ptr().cast()) };
+    let module = module.map_err(failed(&format!("loading the kernels of `{}`", image.op)))?;
+    modules.insert(image.op, Module(module));
+    Ok(module)
 }
 
 /// Kernels that lie in `ALEXNET_KERNELS`, for whoever is working on one.

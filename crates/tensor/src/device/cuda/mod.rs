@@ -89,16 +89,6 @@ impl Cuda {
         format!("cuda:{number}: {name}, compute capability {major}.{minor}")
     }
 
-    /// Major and minor number of what the card can do: (9, 0) is an H100.
-    pub fn capability(&self) -> (u32, u32) {
-        self.card.capability
-    }
-
-    /// Processors that run blocks at the same time.
-    pub fn multiprocessors(&self) -> usize {
-        self.card.multiprocessors
-    }
-
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
         static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
         self.context.bind()?;
@@ -159,6 +149,11 @@ impl Cuda {
     /// Binds the context; what is asked for from here on comes after what was uploaded ahead.
     fn join(&self) -> Result<()> {
         self.context.bind()?;
+        self.follow()
+    }
+
+    /// The same where the context is bound.
+    fn follow(&self) -> Result<()> {
         self.ahead.as_ref().map_or(Ok(()), |ahead| ahead.join(&self.stream))
     }
 
@@ -247,7 +242,7 @@ impl Cuda {
         if self.state == State::Rehearsing || grid.is_empty() {
             return Ok(());
         }
-        self.join()?; // before a recording all was joined: nothing of this becomes part of it
+        self.follow()?; // before a recording all was joined: nothing of this becomes part of it
         // SAFETY: number and sizes of the arguments have been checked; the rest is the caller's.
         unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
         if let Some(profile) = &mut self.profile {

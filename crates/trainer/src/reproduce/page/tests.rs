@@ -1,0 +1,72 @@
+//! Pages of runs that were made up.
+
+use super::super::measured::{Epoch, Tested};
+use super::*;
+
+fn run(arm: &str, seed: u64, error: f64) -> Measured {
+    let tested = Tested { views: "centre".into(), top1_error: error, ..Tested::default() };
+    Measured {
+        arm: arm.into(),
+        label: arm.into(),
+        seed,
+        tested: vec![tested],
+        epochs: vec![Epoch { epoch: 1.0, train_error: 0.5, train_loss: 1.5, error }],
+        ..Measured::default()
+    }
+}
+
+fn page(name: &str, runs: &[Measured]) -> String {
+    let page = protocols::find(name).unwrap();
+    let seeds = page.seeds;
+    let note = Some("Alone.");
+    Said { page: &page, seeds, is_rehearsal: false, note, together: None }.markdown(runs)
+}
+
+#[test]
+fn what_was_asked_is_said_to_be_reached_or_missed() {
+    let runs = |errors: [f64; 3]| {
+        let numbered = (0..3).zip(errors);
+        numbered.map(|(seed, error)| run("cifar-80sec", seed, error)).collect::<Vec<_>>()
+    };
+    let text = page("cifar-80sec", &runs([0.26, 0.265, 0.255]));
+    assert!(
+        text.contains("test error 26.00 ± 0.50 %; at most 26.50 % was asked: reached"),
+        "{text}"
+    );
+    assert!(text.contains("* Alone.\n") && !text.contains("Not all runs"), "{text}");
+    let ours = [run("cifar-80sec", 0, 0.25), run("cifar-80sec-apart", 0, 0.26)];
+    let text = page("overlap", &ours);
+    assert!(text.contains("overlapping 25.00 %, 2 x 2, side by side 26.00 %\n"), "{text}");
+    let text = page("cifar-80sec", &runs([0.27, 0.275, 0.265])[..2]);
+    assert!(text.contains("missed by 0.75 points"), "{text}");
+    assert!(text.contains("Not all runs are done"), "{text}");
+}
+
+#[test]
+fn the_command_is_the_one_that_makes_these_runs() {
+    let command = |name: &str, seeds: Option<u64>, is_rehearsal| {
+        let page = protocols::find(name).unwrap();
+        let seeds = seeds.unwrap_or(page.seeds);
+        Said { page: &page, seeds, is_rehearsal, note: None, together: None }.command()
+    };
+    let begin = "cargo xtask reproduce";
+    assert_eq!(command("overlap", None, false), format!("{begin} overlap --data DIR"));
+    let larger = format!("{begin} pretrain --data DIR --larger DIR --seeds 9");
+    assert_eq!(command("pretrain", Some(9), false), larger);
+    assert_eq!(command("pretrain", None, true), format!("{begin} pretrain --rehearse"));
+}
+
+#[test]
+fn a_ratio_is_that_of_the_fastest() {
+    let reached = |arm: &str, epochs| Measured { reached: epochs, ..run(arm, 0, 0.3) };
+    let runs = [
+        reached("fig1-ReLU-0.002", Some(8.0)),
+        reached("fig1-ReLU-0.001", Some(6.0)),
+        reached("fig1-tanh-0.002", Some(30.0)),
+        reached("fig1-tanh-0.004", None),
+    ];
+    let text = page("fig1", &runs);
+    let said = "epochs to 25.00 % training error: ReLU 6.00, tanh 30.00, 5.0 times as many";
+    assert!(text.contains(said), "{text}");
+    assert!(text.contains("| tanh, rate 0.004 | 0 | > 1 |"), "{text}");
+}
