@@ -133,6 +133,7 @@ impl Network {
             macs: row.macs / 2.0,
             input: row.input / 2.0,
             output: row.output / 2.0,
+            parameters: row.parameters / 2.0,
             ..*row
         };
         let rows: Vec<Row> = self.rows.iter().map(half).collect();
@@ -141,9 +142,9 @@ impl Network {
         let crossing =
             |traffic: &towers::Traffic| machine.inside.time(FLOAT * traffic.floats as f64 * images);
         let crossing: f64 = towers.traffic.iter().map(crossing).sum();
-        let reduce = |row: &Row| machine.among_pairs(devices, FLOAT * row.parameters / 2.0);
+        let reduce = |row: &Row| machine.among_pairs(devices, FLOAT * row.parameters);
         let backward = overlapped(0.0, rows.iter().rev(), machine, images, reduce);
-        let update = self.update(machine, self.parameters(|_| true) / 2.0);
+        let update = self.update(machine, rows.iter().map(|row| row.parameters).sum());
         Some(forward + backward + 2.0 * crossing + update)
     }
 
