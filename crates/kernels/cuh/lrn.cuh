@@ -10,7 +10,7 @@ struct Formula {
 };
 
 /// Of any beta: a call, so that its registers are not held where nobody asks for it.
-static __device__ __noinline__ float any_power(float s, float beta) { return powf(s, -beta); }
+inline __device__ __noinline__ float any_power(float s, float beta) { return powf(s, -beta); }
 
 /// s^-beta and s^-1. The square root's reciprocal is one instruction, off by two units at most.
 __device__ __forceinline__ void powers(const Formula& f, float s, float& scale, float& inverse) {

@@ -17,7 +17,20 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             kernels(tree, file, inside, &mut findings);
         }
     }
+    for file in tree.files.iter().filter(|file| file.path.starts_with("crates/kernels/")) {
+        internal_names(file, &mut findings);
+    }
     findings
+}
+
+/// nvcc names what is internal to a file after a hash of where the file lies, so that no two
+/// folders give the same bytes.
+fn internal_names(file: &File, findings: &mut Vec<Finding>) {
+    let is_cuda = [".cu", ".cuh"].iter().any(|ending| file.path.ends_with(ending));
+    for (line, _) in file.lines().filter(|(_, text)| is_cuda && text.starts_with("static ")) {
+        let sentence = "write inline: the bytes of a static function depend on the folder";
+        findings.push(Finding::new(&file.path, line, sentence.to_string()));
+    }
 }
 
 /// An op either has its kernels or says that it lacks them.
@@ -115,7 +128,7 @@ mod tests {
         assert!(sentences(&[FRONT, SOURCE, idle])[0].contains("no cuda.rs launches"));
         let stray = ("crates/kernels/src/lrn/other.cu", "");
         assert!(sentences(&[FRONT, SOURCE, LAUNCHER, stray])[0].contains("src/OP/OP.cu"));
-        for line in ["__shared__ float s[4];\n", "asm(\"nop\");\n"] {
+        for line in ["__shared__ float s[4];\n", "asm(\"nop\");\n", "static int f();\n"] {
             let text = format!("{}{line}", SOURCE.1);
             assert_eq!(sentences(&[FRONT, (SOURCE.0, &text), LAUNCHER]).len(), 1, "{line}");
         }
