@@ -60,6 +60,23 @@ pub struct Handle {
     pub number: u64,
 }
 
+/// What a rank has handed to other ranks so far: the floats, without what surrounds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many messages. One that is for several ranks is sent to each.
+    pub messages: u64,
+    /// What they weigh together.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Adds a message to one rank.
+    pub(crate) fn count(&mut self, floats: usize) {
+        self.messages += 1;
+        self.bytes += 4 * floats as u64;
+    }
+}
+
 impl Work {
     /// # Panics
     /// If the slots do not fit each other and a world of so many ranks, seen from `rank`.
