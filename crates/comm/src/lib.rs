@@ -7,6 +7,7 @@
 //!
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
+//! * [`Nccl`]: cards, of one process or of many, without the host's memory between them
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
 //! * [`Traffic`]: how much a rank has sent
 //! * [`rendezvous`]: how processes find each other where no MPI tells them
@@ -39,6 +40,7 @@ mod hub;
 mod local;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod nccl;
 pub mod rendezvous;
 mod work;
 
@@ -46,6 +48,7 @@ pub use error::{Error, Fate, Result};
 pub use local::Local;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+pub use nccl::Nccl;
 pub use work::{Handle, Traffic, Work};
 
 use std::fmt::Debug;

@@ -195,7 +195,7 @@ fn visit(launch: &Launch, patience: Duration) -> Result<Vec<u8>> {
     loop {
         let left = patience.saturating_sub(began.elapsed());
         let why = match knock(launch, left) {
-            Ok(given) => return Ok(given?),
+            Ok(given) => return given,
             Err(error) => error,
         };
         if began.elapsed() >= patience {

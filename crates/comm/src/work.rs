@@ -75,6 +75,20 @@ impl Traffic {
         self.messages += 1;
         self.bytes += 4 * floats as u64;
     }
+
+    /// Adds what `rank` sends in `work`, if it sends to each other rank what that needs.
+    pub(crate) fn add(&mut self, work: &Work, rank: usize, world: usize) {
+        let (messages, floats) = match *work {
+            Work::AllReduce { x: part }
+            | Work::ReduceScatter { block: part, .. }
+            | Work::AllGather { block: part, .. } => (world - 1, part.len()),
+            Work::Broadcast { x, root } if root == rank => (world - 1, x.len()),
+            Work::Send { x, .. } => (1, x.len()),
+            Work::Barrier => (world - 1, 0),
+            Work::Broadcast { .. } | Work::Recv { .. } => (0, 0),
+        };
+        (0..messages).for_each(|_| self.count(floats));
+    }
 }
 
 impl Work {

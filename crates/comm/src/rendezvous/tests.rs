@@ -105,7 +105,8 @@ fn who_does_not_come_is_named() {
     let ranks = [0, 2].map(|number| rank(launch(number, 4, port), Duration::ZERO, SHORT));
     let [zero, two] = ranks.map(|rank| rank.join().unwrap().unwrap_err().to_string());
     let begins = format!(
-        "the ranks do not find each other: of 4 ranks 1, 3 has not come to 127.0.0.1:{port} within 0.3 s"
+        "the ranks do not find each other: of 4 ranks 1, 3 has not come to 127.0.0.1:{port} within \
+         0.3 s"
     );
     assert!(zero.starts_with(&begins), "{zero}");
     assert!(two.contains("rank 2 of 4 got no answer from rank 0"), "{two}");
