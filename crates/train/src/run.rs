@@ -110,8 +110,8 @@ impl Job {
     /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
     /// evenly.
     pub fn plan_replica(&self, of: (usize, usize), target: Target) -> Result<Plan> {
-        let Recipe { batch, shards, .. } = self.recipe;
-        let cut = Cut::new(batch, shards, of)?;
+        let Recipe { batch, shards, wire, .. } = self.recipe;
+        let cut = Cut { wire, ..Cut::new(batch, shards, of)? };
         Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
     }
 
