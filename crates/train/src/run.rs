@@ -1,5 +1,6 @@
 //! A run: what decides its bits, and how it begins, goes on and ends.
 
+mod saving;
 mod training;
 
 use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};

@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
 
+use super::saving::place;
 use super::{Job, Outcome};
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store, What};
 use crate::evaluate::{Examinee, evaluate, next_batch};
@@ -14,26 +15,26 @@ use crate::weights::Weights;
 use crate::{Error, Result, Stop};
 use data::Loader;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run in progress.
 pub(super) struct Training<'a> {
-    job: &'a Job,
-    team: Team,
-    train: Loader,
+    pub(super) job: &'a Job,
+    pub(super) team: Team,
+    pub(super) train: Loader,
     validation: Loader,
-    folder: &'a mut RunFolder,
-    observer: &'a mut dyn Observer,
-    stop: &'a Stop,
+    pub(super) folder: &'a mut RunFolder,
+    pub(super) observer: &'a mut dyn Observer,
+    pub(super) stop: &'a Stop,
     status: &'a mut Status,
-    progress: Progress,
+    pub(super) progress: Progress,
     look: Look,
-    saver: Saver,
+    pub(super) saver: Saver,
     /// A checkpoint is due, and waits until the one before has been written.
-    due: bool,
+    pub(super) due: bool,
     /// When the last was taken, and how far the run had come.
-    saved: Instant,
-    saved_at: Option<(u64, u32, usize)>,
+    pub(super) saved: Instant,
+    pub(super) saved_at: Option<(u64, u32, usize)>,
     began: Instant,
     /// Seconds of training before this process.
     before: f64,
@@ -49,10 +50,6 @@ impl<'a> Training<'a> {
     const EVERY_STEP_UNTIL: u64 = 100;
     /// Layers are looked at in the first step and in every so many.
     const LOOK_EVERY: u64 = 100;
-    /// A validation that is not the best is followed by a checkpoint if the last is so old.
-    const SAVE_AFTER: Duration = Duration::from_secs(60);
-    /// A checkpoint is never older than this.
-    const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
 
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`];
@@ -307,46 +304,6 @@ impl<'a> Training<'a> {
         Ok(true)
     }
 
-    /// Takes a checkpoint if it is time and the last has been written; else the next step sees to
-    /// it. After an epoch's last step its validation comes first.
-    fn save_if_due(&mut self) -> Result<()> {
-        let is_asked_for = self.stop.take_checkpoint_request();
-        let step = self.progress.step;
-        self.due |= is_asked_for
-            || self.job.checkpoints.every.is_some_and(|every| step.is_multiple_of(every.max(1)))
-            || self.saved.elapsed() > Self::SAVE_AT_LEAST;
-        if is_asked_for {
-            self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
-        }
-        let is_free = self.saver.free()?.is_some(); // here a full disk is heard of
-        if self.due && is_free && self.progress.batches < self.train.batches_per_epoch() {
-            self.save(What::Checkpoint)?;
-        }
-        Ok(())
-    }
-
-    /// Hands a snapshot to the thread that writes.
-    fn save(&mut self, what: What) -> Result<()> {
-        self.progress.seconds = self.seconds();
-        self.progress.logs = self.folder.log().lengths();
-        let snapshot = self.saver.free()?.expect("whoever calls has waited");
-        self.team.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
-        snapshot.progress.clone_from(&self.progress);
-        self.saver.send(what);
-        self.due = false;
-        self.saved = Instant::now();
-        self.saved_at = Some(place(&self.progress));
-        Ok(())
-    }
-
-    /// Leaves a checkpoint of where the run is, if there is none, and the weights.
-    fn finish(&mut self) -> Result<()> {
-        self.saver.wait()?;
-        let is_saved = self.saved_at == Some(place(&self.progress));
-        self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
-        self.saver.wait()
-    }
-
     fn is_stopped(&self) -> bool {
         self.stop.requested().is_some()
     }
@@ -366,7 +323,7 @@ impl<'a> Training<'a> {
         self.job.recipe.until.is_some_and(|most| error <= most)
     }
 
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.before + self.began.elapsed().as_secs_f64()
     }
 
@@ -381,9 +338,4 @@ impl<'a> Training<'a> {
         let all = u64::from(self.job.recipe.epochs) * self.train.batches_per_epoch() as u64;
         self.job.max_steps.unwrap_or(all).min(all).max(self.progress.step)
     }
-}
-
-/// Where a run is: what tells two checkpoints of it apart.
-fn place(progress: &Progress) -> (u64, u32, usize) {
-    (progress.step, progress.epoch, progress.batches)
 }
