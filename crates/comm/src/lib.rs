@@ -8,6 +8,7 @@
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
+//! * [`bytes`]: text and files, by way of floats
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
@@ -32,6 +33,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 mod error;
 mod hub;
 mod local;
@@ -46,6 +48,7 @@ pub use mpi::Mpi;
 pub use work::{Handle, Work};
 
 use std::fmt::Debug;
+use std::time::Duration;
 use tensor::{Device, Slot};
 
 /// A rank's side of a world.
@@ -63,6 +66,9 @@ pub trait Comm: Debug + Send {
 
     /// How many ranks there are.
     fn world(&self) -> usize;
+
+    /// From now on this rank waits so long for any other, at most, before it counts as lost.
+    fn set_patience(&mut self, patience: Duration);
 
     /// Begins a collective.
     ///
