@@ -29,7 +29,8 @@ pub(super) struct Training<'a> {
     status: &'a mut Status,
     pub(super) progress: Progress,
     look: Look,
-    pub(super) saver: Saver,
+    /// Absent in a process whose run another writes down.
+    pub(super) saver: Option<Saver>,
     /// A checkpoint is due, and waits until the one before has been written.
     pub(super) due: bool,
     /// When the last was taken, and how far the run had come.
@@ -62,7 +63,7 @@ impl<'a> Training<'a> {
         status: &'a mut Status,
         (identity, from): (Identity, Option<Checkpoint>),
     ) -> Result<Training<'a>> {
-        let mut train = job.training_loader();
+        let mut train = job.training_loader(team.part());
         let from = from.map(Arc::new);
         let progress = match &from {
             None => {
@@ -81,19 +82,9 @@ impl<'a> Training<'a> {
             }
         };
         team.set_input(&job.mean().values, job.recipe.input.scale)?;
-        let saver = Saver::start(Desk {
-            store: Store::open(folder.path(), job.checkpoints.keep)?,
-            form: Form {
-                about: job.about(),
-                identity,
-                mean: job.mean(),
-                entries: team.entries().to_vec(),
-            },
-            logs: folder.log().handles()?,
-            weights: folder.path().join(Weights::FILE),
-        });
+        let saver = saver(job, &team, folder, identity)?;
         Ok(Training {
-            validation: job.validation_loader(),
+            validation: job.validation_loader_of(team.part()),
             look: team.look(),
             due: false,
             saved: Instant::now(),
@@ -137,10 +128,10 @@ impl<'a> Training<'a> {
                 self.progress.epoch += 1;
                 self.progress.batches = 0;
             }
-            if self.due || (due && (is_best || self.saved.elapsed() > Self::SAVE_AFTER)) {
+            let is_old = self.agree()?.old;
+            if self.due || (due && (is_best || is_old)) {
                 let began = Instant::now();
-                self.saver.wait()?;
-                let weights = self.saved.elapsed() > Self::SAVE_AFTER;
+                let weights = self.wait_for_disk()?.old;
                 self.save(if weights { What::CheckpointAndWeights } else { What::Checkpoint })?;
                 self.bookkeeping += began.elapsed().as_secs_f64();
             }
@@ -192,6 +183,10 @@ impl<'a> Training<'a> {
         };
         let wait = began.elapsed().as_secs_f64();
         let step = self.progress.step + 1;
+        if self.team.heard().is_some() {
+            let moment = self.moment(step)?;
+            self.team.say(moment);
+        }
         let tally = match Self::looks(step) {
             true => self.team.train_and_look(&mut batch, step, &mut self.look)?,
             false => self.team.train(&mut batch, step)?,
@@ -338,4 +333,16 @@ impl<'a> Training<'a> {
         let all = u64::from(self.job.recipe.epochs) * self.train.batches_per_epoch() as u64;
         self.job.max_steps.unwrap_or(all).min(all).max(self.progress.step)
     }
+}
+
+/// The thread that writes, where something is kept.
+fn saver(job: &Job, team: &Team, folder: &RunFolder, identity: Identity) -> Result<Option<Saver>> {
+    let Some(log) = folder.log() else { return Ok(None) };
+    let (about, mean, entries) = (job.about(), job.mean(), team.entries().to_vec());
+    Ok(Some(Saver::start(Desk {
+        store: Store::open(folder.path(), job.checkpoints.keep)?,
+        form: Form { about, identity, mean, entries },
+        logs: log.handles()?,
+        weights: folder.path().join(Weights::FILE),
+    })))
 }
