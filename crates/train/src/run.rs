@@ -171,8 +171,8 @@ impl Job {
         self.go(open, folder, (observer, stop), (Status::begun(), None, None))
     }
 
-    /// As [`run_with`](Self::run_with), of a job whose identity is known: the images that it is made
-    /// of are not read again.
+    /// As [`run_with`](Self::run_with), of a job whose identity is known: the images that it is
+    /// made of are not read again.
     ///
     /// # Errors
     /// As there.

@@ -16,7 +16,8 @@ const REPLACEMENTS: usize = 32;
 /// Rows that an image takes at most.
 const MOST_VIEWS: usize = 10;
 
-/// A batch in host memory, or the [part](Plan::part) of it that is delivered: rows of crops and what the network must know about them.
+/// A batch in host memory, or the [part](Plan::part) of it that is delivered: rows of crops and
+/// what the network must know about them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
