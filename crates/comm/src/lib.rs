@@ -7,7 +7,10 @@
 //!
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
+//! * [`Nccl`]: cards, of one process or of many, without the host's memory between them
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
+//! * [`Traffic`]: how much a rank has sent
+//! * [`rendezvous`]: how processes find each other where no MPI tells them
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
@@ -37,13 +40,16 @@ mod hub;
 mod local;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod nccl;
+pub mod rendezvous;
 mod work;
 
 pub use error::{Error, Fate, Result};
 pub use local::Local;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
-pub use work::{Handle, Work};
+pub use nccl::Nccl;
+pub use work::{Handle, Traffic, Work};
 
 use std::fmt::Debug;
 use tensor::{Device, Slot};
@@ -63,6 +69,9 @@ pub trait Comm: Debug + Send {
 
     /// How many ranks there are.
     fn world(&self) -> usize;
+
+    /// What this rank has sent so far.
+    fn traffic(&self) -> Traffic;
 
     /// Begins a collective.
     ///
