@@ -89,9 +89,7 @@ pub(crate) fn sums<const K: usize>(
                 }
             }
         }
-        for lane in 0..width {
-            finish(first + lane, std::array::from_fn(|k| totals[k][lane]));
-        }
+        (0..width).for_each(|lane| finish(first + lane, totals.map(|totals| totals[lane])));
     }
 }
 

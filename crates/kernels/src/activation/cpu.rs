@@ -90,7 +90,7 @@ fn gelu_slope(x: f32) -> f32 {
     let x = if x > 13.0 { 13.0 } else { x };
     let (below, power) = normal(x);
     // 1 / sqrt(2 pi)
-    below + x * (0.398_942_28 * power)
+    below + x * (0.398_942_3 * power)
 }
 
 /// F(x), and e^(-x^2 / 2). For x in [-13, 13]; above, F is 1.
@@ -106,7 +106,7 @@ fn normal(x: f32) -> (f32, f32) {
         0.558_183_55,
         -0.102_504_805,
         0.218_580_78,
-        0.147_311_81,
+        0.147_311_8,
         0.170_874_45,
         0.169_177_6,
     ];
