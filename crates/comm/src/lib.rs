@@ -11,6 +11,7 @@
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
 //! * [`Traffic`]: how much a rank has sent
 //! * [`rendezvous`]: how processes find each other where no MPI tells them
+//! * [`bytes`]: text and files, by way of floats
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
@@ -35,6 +36,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 mod error;
 mod hub;
 mod local;
@@ -52,6 +54,7 @@ pub use nccl::Nccl;
 pub use work::{Handle, Traffic, Work};
 
 use std::fmt::Debug;
+use std::time::Duration;
 use tensor::{Device, Slot};
 
 /// A rank's side of a world.
@@ -72,6 +75,12 @@ pub trait Comm: Debug + Send {
 
     /// What this rank has sent so far.
     fn traffic(&self) -> Traffic;
+
+    /// From now on this rank waits so long for any other, at most, before it counts as lost. An
+    /// engine whose patience is not its own to change keeps what it has.
+    fn set_patience(&mut self, patience: Duration) {
+        let _ = patience;
+    }
 
     /// Begins a collective.
     ///

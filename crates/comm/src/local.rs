@@ -163,6 +163,10 @@ impl Comm for Local {
         self.traffic
     }
 
+    fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {
         work.check(self.rank, self.world());
         let signature = Signature::of(&work);

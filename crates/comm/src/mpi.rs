@@ -98,6 +98,10 @@ impl Comm for Mpi {
         self.local.as_ref().map_or(Traffic::default(), Comm::traffic)
     }
 
+    fn set_patience(&mut self, patience: Duration) {
+        self.local().set_patience(patience);
+    }
+
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {
         self.local().start(device, work)
     }

@@ -1,10 +1,12 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod accord;
 mod across;
 mod look;
 mod plan;
 mod shards;
 
+pub(crate) use accord::{Accord, Moment};
 pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
@@ -38,6 +40,9 @@ pub struct Step {
     link: Option<Link>,
     /// If its batches are cut into micro-shards.
     replica: Option<Replica>,
+    /// If others are in processes of their own, and what towers heard from them last.
+    accord: Option<Accord>,
+    heard: Vec<f32>,
 }
 
 /// A card's recordings of what a step does again and again.
@@ -148,7 +153,12 @@ impl Step {
         if self.plan.cut().is_some_and(|cut| cut.rank > 0) {
             return Ok(());
         }
-        let to = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
+        let [values, velocities] = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place_own(entries, [values, velocities])
+    }
+
+    /// Copies this device's share to where it belongs in blocks of the whole network.
+    fn place_own(&self, entries: &[Parameter], mut to: [&mut Vec<f32>; 2]) -> Result<()> {
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
             let whole = entries.iter().find(|whole| whole.name == entry.name);
@@ -156,7 +166,7 @@ impl Step {
             let own = share(&self.link, entry);
             let own = start + own.start..start + own.end;
             let velocity = parameters.velocity(idx).expect("a network planned for training");
-            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut *to) {
+            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut to) {
                 self.device.download_into(slot, &mut to[own.clone()])?;
             }
         }
@@ -230,12 +240,13 @@ impl Step {
         if let Some(look) = &mut look {
             look.after_forward(&self.device, &self.plan.network)?;
         }
+        let told = self.tell(tally)?;
         self.backward()?;
         let Step { plan, device, .. } = self;
         if let Some(look) = look {
             look.after_update(device, &plan.network, plan.segments())?;
         }
-        Ok(tally)
+        told.map_or(Ok(tally), |told| self.hear(told))
     }
 
     /// Looks at a batch without learning. [`probabilities`](Self::probabilities) are then those of
@@ -249,7 +260,9 @@ impl Step {
         }
         self.load(batch)?;
         self.test_forward()?;
-        self.tally()
+        let tally = self.tally()?;
+        let told = self.tell(tally)?;
+        told.map_or(Ok(tally), |told| self.hear(told))
     }
 
     /// The probabilities of the last tested images, row by row; as many as there is room for.

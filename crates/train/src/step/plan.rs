@@ -1,5 +1,6 @@
 //! What a step takes and does, laid out before any memory is taken.
 
+use super::accord::Meeting;
 use super::shards::{Layout, Replica};
 use super::{Recorded, Step};
 use crate::Result;
@@ -23,6 +24,8 @@ pub struct Plan {
     segments: Vec<sgd::Segment>,
     /// Of a replica, or of one device that makes one micro-shard after the other.
     pub(super) layout: Option<Layout>,
+    /// Of a tower, if the others are in processes of their own.
+    pub(super) meeting: Option<Meeting>,
     bytes: usize,
 }
 
@@ -119,11 +122,17 @@ impl Plan {
         let entries = &network.parameters.entries;
         let table = planner.claim(DType::F32, Shape::from([entries.len(), 3]));
         let layout = cut.map(|cut| Layout::plan(&network, cut, &mut planner));
+        let towers = spec.rows.iter().find_map(|row| match row {
+            Row::Exchange(exchange) => Some(exchange.part.of),
+            _ => None,
+        });
+        let meeting = towers.map(|towers| Meeting::plan(towers, &mut planner));
         let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
         let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
             segments: segments.unwrap_or_else(|| whole().collect()),
             layout,
+            meeting,
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
             loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
@@ -251,6 +260,8 @@ impl Plan {
             table: Vec::new(),
             seed: 0,
             link: None,
+            accord: None,
+            heard: Vec::new(),
         })
     }
 }

@@ -16,6 +16,7 @@ pub(in crate::step) struct Layout {
     pub(super) received: Slot,
     /// From the last layers to the first, as their gradients are ready.
     pub(super) buckets: Vec<Bucket>,
+    /// What a rank tells: the tallies of its shards and a word. And what all tell.
     pub(super) own_tally: Slot,
     pub(super) tallies: Slot,
     pub(super) counted: Slot,
@@ -63,8 +64,8 @@ impl Layout {
             partials,
             received: floats(received),
             buckets,
-            own_tally: floats(4 * cut.own().len()),
-            tallies: floats(4 * cut.shards),
+            own_tally: floats(4 * cut.own().len() + 1),
+            tallies: floats(4 * cut.shards + cut.world),
             counted: floats(1),
             norms: floats(2 * layers),
             all_norms: floats(2 * layers * cut.world),
