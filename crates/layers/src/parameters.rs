@@ -1,4 +1,5 @@
-//! Weights, biases and their kin: one block, and two more of the same layout for gradients and velocities.
+//! Weights, biases and their kin: one block, and two more of the same layout for gradients and
+//! velocities.
 
 use tensor::{DType, Planner, Shape, Slot};
 

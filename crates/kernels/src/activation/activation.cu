@@ -1,5 +1,5 @@
-// y = f(x) and dx = dy f'(x), from y (GELU: from x). Four elements a thread; memory is the floor: 8 bytes an
-// element forward, 12 backward.
+// y = f(x) and dx = dy f'(x), from y (GELU: from x). Four elements a thread; memory is the floor:
+// 8 bytes an element forward, 12 backward.
 #include "kernel.cuh"
 
 struct Relu {
