@@ -4,7 +4,7 @@ use crate::recipe::Wire;
 use crate::replicas::Cut;
 use kernels::bf16;
 use kernels::sgd::Segment;
-use layers::Network;
+use layers::{Network, Role};
 use std::ops::Range;
 use tensor::{DType, Planner, Shape, Slot};
 
@@ -72,7 +72,8 @@ impl Layout {
             under_way += cut.wire.floats(bucket.most_exchanged());
         }
         let sent = if cut.wire == Wire::F32 { 0 } else { under_way };
-        let layers = network.parameters.entries.len() / 2;
+        let entries = network.parameters.entries.iter();
+        let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
             cut,
             partials,
