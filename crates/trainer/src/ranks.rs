@@ -97,9 +97,9 @@ fn join_mpi(_: &str, _: u64) -> Result<Box<dyn Comm>> {
 #[cfg(not(feature = "mpi"))]
 fn join_mpi(variable: &str, processes: u64) -> Result<Box<dyn Comm>> {
     Err(Fault::usage(format!(
-        "{variable} is {processes}, and this program was built without MPI: build it with `cargo \
-         build --release --features mpi`, or let one process use this machine's devices, with \
-         --device cpu,cpu --parallel data"
+        "{variable} is {processes}: this program was built without MPI; build it with `cargo build \
+         --release --features mpi`, or let one process use this machine's devices, with --device \
+         cpu,cpu --parallel data"
     )))
 }
 
