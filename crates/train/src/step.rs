@@ -203,7 +203,7 @@ impl Step {
         let entries = self.plan.network.parameters.entries.iter();
         self.table.clear();
         self.table.extend(entries.map(|entry| row(&entry.name)));
-        self.device.upload(self.plan.slots.table, self.table.as_flattened())?;
+        self.device.upload(self.plan.table, self.table.as_flattened())?;
         Ok(())
     }
 

@@ -15,6 +15,8 @@ use tensor::{DType, Device, Planner, Shape, Slot, Target};
 pub struct Plan {
     pub(super) network: Network,
     pub(super) slots: Slots,
+    /// Rate, momentum and decay of each parameter.
+    pub(super) table: Slot,
     pub(super) preprocess: preprocess::Geometry,
     /// Absent in a tower without the classifier.
     pub(super) loss: Option<softmax_loss::Geometry>,
@@ -35,8 +37,6 @@ pub(super) struct Slots {
     pub(super) tints: Slot,
     pub(super) labels: Slot,
     pub(super) mean: Slot,
-    /// Rate, momentum and decay of each parameter.
-    pub(super) table: Slot,
     pub(super) probabilities: Slot,
     /// Loss, top-1 errors, top-5 errors, images.
     pub(super) tally: Slot,
@@ -93,7 +93,6 @@ impl Plan {
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
-        let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
         let classes = match spec.rows.last() {
             Some(Row::Exchange(_)) => None, // the classifier is on another tower
             _ => Some(spec.classes()?),
@@ -116,13 +115,12 @@ impl Plan {
             tints: claim(DType::F32, Shape::from([images, 4])),
             labels: claim(DType::U32, Shape::from([images])),
             mean,
-            table: claim(DType::F32, Shape::from([2 * learned, 3])),
             probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
         };
         let network = Network::plan(spec, images, mode, &mut planner, target)?;
         let entries = &network.parameters.entries;
-        assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
+        let table = planner.claim(DType::F32, Shape::from([entries.len(), 3]));
         let layout = cut.map(|cut| Layout::plan(&network, cut, &mut planner));
         let towers = spec.rows.iter().find_map(|row| match row {
             Row::Exchange(exchange) => Some(exchange.part.of),
@@ -140,6 +138,7 @@ impl Plan {
             bytes: planner.total(),
             network,
             slots,
+            table,
         })
     }
 
@@ -216,7 +215,7 @@ impl Plan {
         let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
             unreachable!("a network planned for training has gradients");
         };
-        sgd::step(device, &self.segments, self.slots.table, dw, parameters.values, v)
+        sgd::step(device, &self.segments, self.table, dw, parameters.values, v)
     }
 
     /// Images to probabilities and the tally.

@@ -2,7 +2,7 @@
 
 use crate::replicas::Cut;
 use kernels::sgd::Segment;
-use layers::Network;
+use layers::{Network, Role};
 use std::ops::Range;
 use tensor::{DType, Planner, Shape, Slot};
 
@@ -57,7 +57,8 @@ impl Layout {
             bucket.received_at = received;
             received += bucket.most_received();
         }
-        let layers = network.parameters.entries.len() / 2;
+        let entries = network.parameters.entries.iter();
+        let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
             cut,
             partials,
