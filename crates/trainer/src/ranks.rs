@@ -175,8 +175,8 @@ impl Ranks {
         )))
     }
 
-    /// Who shows progress, and who says what is read: the first process as asked, the others next to
-    /// nothing.
+    /// Who shows progress, and who says what is read: the first process as asked, the others next
+    /// to nothing.
     pub fn observer(&self, kind: ProgressKind) -> (Box<dyn Observer>, Reading) {
         match self.rank() {
             0 => (progress::observer(kind), Reading::new(kind)),

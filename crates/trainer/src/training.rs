@@ -163,7 +163,8 @@ pub enum Place {
 }
 
 impl<'a> Ready<'a> {
-    /// Plans what settings ask for, for one process or for this one of several, and says what it is.
+    /// Plans what settings ask for, for one process or for this one of several, and says what it
+    /// is.
     ///
     /// # Errors
     /// Exit codes 1, 2, 3, 4 and 6.

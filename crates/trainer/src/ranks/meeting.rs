@@ -117,8 +117,8 @@ mod tests {
         let told = compare(&[same.clone(), same, other.clone(), other]).unwrap_err();
         assert_eq!(
             told,
-            "rank 2 would train something else than rank 0 (and so would rank 3), so none begins:\n  \
-             recipe.batch: rank 0 has 8, rank 2 16\n  seed: rank 0 has 1, rank 2 2"
+            "rank 2 would train something else than rank 0 (and so would rank 3), so none begins:\n\
+             \x20 recipe.batch: rank 0 has 8, rank 2 16\n  seed: rank 0 has 1, rank 2 2"
         );
     }
 }
