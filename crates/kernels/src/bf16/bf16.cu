@@ -1,6 +1,6 @@
-// r(x): the nearest float with 8 significant bits, ties to even. Two of them lie in a word, the first
-// in its lower half. Four floats, so two words, a thread. The floor is memory: what is read and
-// written, once.
+// r(x): the nearest float with 8 significant bits, ties to even. Two of them lie in a word, the
+// first in its lower half. Four floats, so two words, a thread. The floor is memory: what is read
+// and written, once.
 #include "kernel.cuh"
 
 constexpr unsigned HIGH = 0xffff0000u;
