@@ -6,7 +6,7 @@
 mod norms;
 
 use kernels::{dropout, pool};
-pub use norms::Lrn;
+pub use norms::{BatchNorm, LayerNorm, Lrn};
 use serde::{Deserialize, Serialize};
 
 /// One row of a network.
@@ -31,6 +31,10 @@ pub enum Row {
     Gelu(Bare),
     /// Local response normalisation.
     Lrn(Lrn),
+    /// Batch normalisation.
+    BatchNorm(BatchNorm),
+    /// Layer normalisation.
+    LayerNorm(LayerNorm),
     /// Max or average pooling.
     Pool(Pool),
     /// A fully connected layer with its biases; maps are read in the order y, x, channel.

@@ -3,8 +3,10 @@
 mod summary;
 
 use crate::layer::{self, Layer};
+use crate::parameters;
 use crate::rows::{
-    Bare, Conv, Dropout, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh, Window,
+    Bare, BatchNorm, Conv, Dropout, LayerNorm, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row,
+    Tanh, Window,
 };
 use serde::{Deserialize, Serialize};
 use summary::summary;
@@ -64,7 +66,7 @@ pub struct RowInfo {
     pub summary: String,
     /// Shape of its output for one image.
     pub output: Shape,
-    /// Numbers that are learned: weights, biases, slopes.
+    /// Numbers that are learned: weights, biases, slopes, scales, shifts; not running statistics.
     pub parameters: usize,
     /// Multiply-accumulates for one image, forward; only layers with weights count.
     pub macs: usize,
@@ -149,6 +151,16 @@ impl Spec {
     /// Local response normalisation.
     pub fn lrn_with(self, lrn: Lrn) -> Spec {
         self.row(Row::Lrn(lrn))
+    }
+
+    /// Batch normalisation.
+    pub fn batch_norm(self) -> Spec {
+        self.row(Row::BatchNorm(BatchNorm::default()))
+    }
+
+    /// Layer normalisation: over the channels of each pixel, or over all units.
+    pub fn layer_norm(self) -> Spec {
+        self.row(Row::LayerNorm(LayerNorm::default()))
     }
 
     /// Max pooling.
@@ -236,7 +248,7 @@ impl Spec {
             table.push(RowInfo {
                 summary: summary(row),
                 output: per_image,
-                parameters: layer.parameters().iter().map(|p| p.shape.len()).sum(),
+                parameters: parameters::learned(&layer.parameters()),
                 macs: layer.macs(),
                 name,
             });
@@ -311,6 +323,8 @@ impl Spec {
                 Row::Prelu(_) => format!("prelu{number}"),
                 Row::Gelu(_) => format!("gelu{number}"),
                 Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
+                Row::BatchNorm(_) => format!("batch_norm{number}"),
+                Row::LayerNorm(_) => format!("layer_norm{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
                 Row::Exchange(_) => format!("exchange{number}"),

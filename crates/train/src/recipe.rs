@@ -33,8 +33,8 @@ pub struct Recipe {
     pub rate: f64,
     /// How much of the last update goes into the next.
     pub momentum: f64,
-    /// Weight decay of layers that name none of their own. Slopes have none but what their own row
-    /// names.
+    /// Weight decay of layers that name none of their own. Slopes, and scales and shifts of
+    /// normalisations, have none but what a name that fits their row says.
     pub decay: f64,
     /// How biases differ from weights.
     pub bias: Bias,
@@ -200,10 +200,13 @@ impl Recipe {
                 let init = rule.weights.unwrap_or(Init::Normal(0.01));
                 ParameterRule { init, rate, decay }
             }
-            // He et al. 2015, section 2.1: a slope starts at 0.25 and does not decay.
-            Role::Slope => {
-                let decay = rule.decay.unwrap_or(0.0);
-                ParameterRule { init: Init::Constant(0.25), rate, decay }
+            Role::Slope | Role::Scale | Role::Shift | Role::Mean | Role::Variance => {
+                let init = Init::Constant(match role {
+                    Role::Slope => 0.25, // He et al. 2015, section 2.1; without decay, too
+                    Role::Scale | Role::Variance => 1.0,
+                    _ => 0.0,
+                });
+                ParameterRule { init, rate, decay: rule.decay.unwrap_or(0.0) }
             }
         }
     }
@@ -229,6 +232,9 @@ impl Recipe {
     /// decay.
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, role) = split(parameter);
+        if role.is_statistic() {
+            return [1.0, 0.0, 0.0]; // its momentum is its row's
+        }
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
             factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => 1.0,
@@ -319,6 +325,12 @@ mod tests {
         assert_eq!((rule.init, rule.rate, rule.decay), (Init::Constant(0.25), 1.0, 0.0));
         let setting = recipe.schedule.setting(&Default::default(), 1);
         assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
+        let start = |name: &str| recipe.rule(name).init;
+        let names = ["scale", "shift", "mean", "variance"];
+        let starts = names.map(|name| start(&format!("batch_norm1.{name}")));
+        assert_eq!(starts, [1.0, 0.0, 0.0, 1.0].map(Init::Constant));
+        assert_eq!(recipe.table_row("batch_norm1.shift", &setting), [0.01, 0.9, 0.0]);
+        assert_eq!(recipe.table_row("batch_norm1.mean", &setting), [1.0, 0.0, 0.0]);
         recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
         assert_eq!((recipe.rule("prelu1.slope").decay, recipe.decay), (0.5, 0.0005));
     }

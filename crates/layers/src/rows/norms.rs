@@ -47,3 +47,40 @@ impl Lrn {
         }
     }
 }
+
+/// Batch normalisation (Ioffe and Szegedy 2015). The defaults are PyTorch's.
+///
+/// Its parameters are a scale and a shift for each channel, and the running mean and variance that
+/// it uses at test time: these two are not learned from a gradient, but are stored as any parameter
+/// is. Where a batch is cut into micro-shards, each is normalised by its own mean and variance, and
+/// the running ones move by their average, weighted by the shards' images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchNorm {
+    /// What is added to a variance.
+    pub epsilon: f32,
+    /// How much of a batch goes into the running mean and variance.
+    pub momentum: f32,
+}
+
+impl Default for BatchNorm {
+    fn default() -> BatchNorm {
+        BatchNorm { epsilon: 1e-5, momentum: 0.1 }
+    }
+}
+
+/// Layer normalisation (Ba, Kiros and Hinton 2016): over the channels of each pixel, as ConvNeXt
+/// has it, or over all units of an image where there are no maps. A scale and a shift for each
+/// channel or unit are learned. The default is PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayerNorm {
+    /// What is added to a variance.
+    pub epsilon: f32,
+}
+
+impl Default for LayerNorm {
+    fn default() -> LayerNorm {
+        LayerNorm { epsilon: 1e-5 }
+    }
+}

@@ -32,6 +32,8 @@ pub(super) fn summary(row: &Row) -> String {
                 if lrn.towers > 1 { format!(", {} towers", lrn.towers) } else { String::new() };
             format!("n {terms}, alpha {alpha:e}{over}, beta {}, k {}{towers}", lrn.beta, lrn.k)
         }
+        Row::BatchNorm(_) => "over the batch, channel by channel".to_string(),
+        Row::LayerNorm(_) => "over the channels of a pixel, or all units".to_string(),
         Row::Pool(pool) => {
             let kind = if pool.average { "average" } else { "max" };
             format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
