@@ -9,7 +9,7 @@ use super::{Accord, Plan, Step};
 use crate::Result;
 use crate::look::Look;
 use crate::metrics::Tally;
-use comm::{Comm, Handle};
+use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
 use std::ops::Range;
 use tensor::Shape;
@@ -45,6 +45,13 @@ impl Replica {
             scores: vec![0.0; scores],
             norms: vec![0.0; layout.all_norms.len()],
         }
+    }
+}
+
+impl Replica {
+    /// What it has sent to the others, if there are any.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.comm.as_ref().map(|comm| comm.traffic())
     }
 }
 
