@@ -27,9 +27,9 @@ pub struct Network {
     pub d_output: Option<Slot>,
     /// Weights and biases.
     pub parameters: Parameters,
-    /// What a pass has to know, in words: `[seed low, seed high, step]`, for dropout; how many of the
-    /// images count, being the first, and the bits of their share of the batch, a float, for batch
-    /// normalisation.
+    /// What a pass has to know, in words: `[seed low, seed high, step]`, for dropout; how many of
+    /// the images count, being the first, and the bits of their share of the batch, a float, for
+    /// batch normalisation.
     pub clock: Slot,
 }
 

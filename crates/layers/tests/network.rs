@@ -312,7 +312,8 @@ fn rows_are_described() {
         ["max(0, x) + a min(0, x), a learned", "x F(x), F normal", "max(x, 0.01 x)"]
     );
     let text = "name = \"net\"\ninput = [8, 8, 3]\nrows = [{ leaky_relu = {} }, { prelu = {} }, \
-                { gelu = {} }, { batch_norm = {} }, { layer_norm = {} }, { linear = { name = \"fc1\", outputs = 2 } }]";
+                { gelu = {} }, { batch_norm = {} }, \
+                { layer_norm = {} }, { linear = { name = \"fc1\", outputs = 2 } }]";
     let expected = Spec::image("net", 8, 8, 3).leaky_relu(0.01).prelu().gelu();
     let expected = expected.batch_norm().layer_norm().linear("fc1", 2);
     assert_eq!(Spec::from_toml(text).unwrap(), expected);
