@@ -173,9 +173,10 @@ pub fn torchvision() -> Recipe {
 }
 
 /// Section 3.1 of Simonyan and Zisserman 2014: batch 256, momentum 0.9, decay 0.0005, dropout of
-/// one half, rate 0.01, divided by ten when the validation error stops improving; that was three times,
-/// and training ended after 74 epochs. Images' shorter sides are 256 (their S), crops are at random
-/// places, mirrored, and shifted in colour as in AlexNet; the mean colour is subtracted.
+/// one half, rate 0.01, divided by ten when the validation error stops improving; that was three
+/// times, and training ended after 74 epochs. Images' shorter sides are 256 (their S), crops are
+/// at random places, mirrored, and shifted in colour as in AlexNet; the mean colour is
+/// subtracted.
 ///
 /// It differs from theirs in how it begins. They begin column A with weights of variance 0.01, and
 /// the deeper columns with the first four convolutions and the linear layers of a trained A. So

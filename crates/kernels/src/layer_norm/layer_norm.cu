@@ -1,6 +1,6 @@
 // y = scale (x - m) / sqrt(v + epsilon) + shift, row by row. A warp a row, which is read from
-// memory once and then from the first cache. Memory is the floor: 8 bytes an element forward, 12 for dx,
-// and 8 more for the gradients of scale and shift.
+// memory once and then from the first cache. Memory is the floor: 8 bytes an element forward, 12
+// for dx, and 8 more for the gradients of scale and shift.
 #include "kernel.cuh"
 #include "per_channel.cuh"
 #include "reduce.cuh"
