@@ -16,7 +16,7 @@ pub use using::{
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
-use crate::settings::Parallel;
+use crate::settings::{Exchange, Parallel};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -210,6 +210,9 @@ pub struct TrainArgs {
     /// --parallel data, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
+    /// By which way the devices of --device exchange [default: host]
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub exchange: Option<Exchange>,
     /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
     /// A part of the recipe, as it decides bits [default: f32]
     #[arg(long, value_name = "FORM")]
