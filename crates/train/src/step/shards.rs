@@ -9,9 +9,10 @@ use super::{Accord, Plan, Step};
 use crate::Result;
 use crate::look::Look;
 use crate::metrics::Tally;
-use comm::{Comm, Handle};
+use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
 use std::ops::Range;
+use tensor::Shape;
 
 /// What a replica keeps on the host.
 #[derive(Debug)]
@@ -44,6 +45,13 @@ impl Replica {
             scores: vec![0.0; scores],
             norms: vec![0.0; layout.all_norms.len()],
         }
+    }
+}
+
+impl Replica {
+    /// What it has sent to the others, if there are any.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.comm.as_ref().map(|comm| comm.traffic())
     }
 }
 
@@ -88,8 +96,7 @@ impl Step {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
             // Every shard has masks of its own.
             let moment = step * shards + shard as u64;
-            let clock = [self.seed as u32, (self.seed >> 32) as u32, moment as u32];
-            self.device.upload(self.plan.network.clock, &clock)?;
+            self.set_clock(moment, &batch.labels[first + number * rows..][..rows])?;
             self.forward()?;
             let tally = self.keep_tally(shard)?;
             if !tally.loss.is_finite() {
@@ -101,7 +108,12 @@ impl Step {
             if let Some(counting) = counting.take() {
                 counted = self.counted(counting)?;
             }
-            self.weigh(tally.images / f64::from(counted.max(1.0)))?;
+            let share = tally.images / f64::from(counted.max(1.0));
+            self.weigh(share)?;
+            if self.plan.network.parameters.has_statistics() {
+                let word = self.plan.network.clock.part(4, Shape::from([1]));
+                self.device.upload(word, &[(share as f32).to_bits()])?;
+            }
             match number + 1 == own.len() {
                 false => self.backward_of_shard(number)?,
                 true => self.backward_of_last_shard()?,
