@@ -105,6 +105,7 @@ Examples:
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
   mpirun -np 4 alexnet train --parallel data                four processes, on one host or more
+  torchrun --no-python --nproc-per-node 4 alexnet train --parallel data
 
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
 at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
