@@ -71,7 +71,7 @@ pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
     Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
 }
 
-/// Whether these devices can exchange through NCCL: cards, each once, and a library that joins them.
+/// Whether these devices can exchange through NCCL: cards, each once, and the library.
 ///
 /// # Errors
 /// Exit codes 2 and 6.
