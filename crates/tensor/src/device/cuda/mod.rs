@@ -10,6 +10,7 @@ mod driver;
 mod event;
 mod graph;
 mod launch;
+mod library;
 pub mod nccl;
 mod nvrtc;
 mod profile;

@@ -1,8 +1,9 @@
 //! The library: finding it, and its functions.
 
+use crate::device::cuda::library::{first_of, functions, load, text};
 use crate::{Error, Result};
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use libloading::os::unix::Library;
+use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -94,31 +95,6 @@ impl Config {
     }
 }
 
-macro_rules! functions {
-    ($($field:ident = $name:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
-        /// As nccl.h declares them.
-        pub(super) struct Functions {
-            $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
-        }
-
-        impl Functions {
-            /// The library's functions, or the name of one that it lacks.
-            fn of(library: &Library) -> std::result::Result<Functions, &'static str> {
-                Ok(Functions {
-                    $($field: {
-                        // SAFETY: nccl.h declares the function with this signature in every
-                        // version since `LEAST`; it is called only while the library is loaded.
-                        let found = unsafe {
-                            library.get::<unsafe extern "C" fn($($argument),*) -> $result>($name)
-                        };
-                        *found.map_err(|_| $name)?
-                    },)*
-                })
-            }
-        }
-    };
-}
-
 functions! {
     version = "ncclGetVersion": fn(*mut c_int) -> Status;
     error_string = "ncclGetErrorString": fn(Status) -> *const c_char;
@@ -151,20 +127,14 @@ impl Nccl {
     pub fn find() -> Result<&'static Nccl> {
         static FOUND: OnceLock<std::result::Result<&'static Nccl, String>> = OnceLock::new();
         let found = FOUND.get_or_init(|| {
-            let mut why = String::new();
-            for name in NAMES {
-                match load(name.as_ref()) {
-                    Ok(library) => return Nccl::of(library, name),
-                    // What is said of the first name is said of a file that may be there.
-                    Err(error) if why.is_empty() => why = error,
-                    Err(_) => {}
-                }
-            }
-            Err(format!(
-                "{why}; install it (NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13 and \
-                 the folder of its {} in LD_LIBRARY_PATH)",
-                NAMES[0]
-            ))
+            let missing = |why: String| {
+                format!(
+                    "{why}; install it (NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13 \
+                     and the folder of its {} in LD_LIBRARY_PATH)",
+                    NAMES[0]
+                )
+            };
+            first_of(&NAMES).map_err(missing).and_then(|(library, name)| Nccl::of(library, name))
         });
         found.clone().map_err(Error::Nccl)
     }
@@ -247,24 +217,8 @@ impl fmt::Debug for Nccl {
     }
 }
 
-fn load(name: &std::ffi::OsStr) -> std::result::Result<Library, String> {
-    // SAFETY: NCCL's initialisers only set up its own state.
-    unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        cause.unwrap_or_else(|| error.to_string())
-    })
-}
-
 fn dotted(version: c_int) -> String {
     // Until 2.8 there were two digits fewer.
     let (major, rest) = if version < 10_000 { (1_000, 100) } else { (10_000, 100) };
     format!("{}.{}.{}", version / major, version % major / rest, version % rest)
-}
-
-fn text(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: NCCL gives out C strings that stay where they are.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }

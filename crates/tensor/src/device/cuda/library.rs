@@ -1,0 +1,64 @@
+//! Libraries that are found when the program runs.
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use std::ffi::{CStr, OsStr, c_char};
+
+/// A record of a library's functions, as its header declares them, and `of`, which finds them or
+/// gives the name of one that the library lacks.
+macro_rules! functions {
+    ($($field:ident = $name:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
+        /// As the library's header declares them.
+        pub(super) struct Functions {
+            $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
+        }
+
+        impl Functions {
+            /// The library's functions, or the name of one that it lacks.
+            fn of(library: &Library) -> std::result::Result<Functions, &'static str> {
+                Ok(Functions {
+                    $($field: {
+                        // SAFETY: the header declares the function with this signature in every
+                        // version since `LEAST`; it is called only while the library is loaded.
+                        let found = unsafe {
+                            library.get::<unsafe extern "C" fn($($argument),*) -> $result>($name)
+                        };
+                        *found.map_err(|_| $name)?
+                    },)*
+                })
+            }
+        }
+    };
+}
+pub(super) use functions;
+
+/// The first of these names that the system finds a library for, and that name; or what it says of
+/// the first, which is said of a file that may be there.
+pub(super) fn first_of(names: &[&'static str]) -> Result<(Library, &'static str), String> {
+    let mut why = String::new();
+    for name in names {
+        match load(name.as_ref()) {
+            Ok(library) => return Ok((library, name)),
+            Err(error) if why.is_empty() => why = error,
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+/// The library of this name or in this file.
+pub(super) fn load(name: &OsStr) -> Result<Library, String> {
+    // SAFETY: the initialisers of the libraries asked for only set up their own state.
+    unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        cause.unwrap_or_else(|| error.to_string())
+    })
+}
+
+/// What a library says of a status.
+pub(super) fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: libraries give out C strings that stay where they are.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
