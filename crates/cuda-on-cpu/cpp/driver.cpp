@@ -186,6 +186,8 @@ API cuda_on_cpu_enqueue(void* stream, Work* work) {
   if (stream_of(stream).capture) return CaptureUnsupported;
   return enqueue(stream, *work);
 }
+// For the stand-in for cuBLASLt: work that may be recorded.
+API cuda_on_cpu_record(void* stream, Work* work) { return enqueue(stream, *work); }
 API cuda_on_cpu_owns(Address at, size_t bytes) { return on_device(at, bytes); }
 
 // Devices and contexts.

@@ -121,20 +121,22 @@ impl Sources {
     }
 }
 
-/// The stand-in for NCCL, without some of its functions, built now or before.
-pub(crate) fn nccl(without: &[&str]) -> Result<PathBuf, String> {
-    let source = here().join("cpp/nccl.cpp");
+/// The stand-in for another library than the driver, `cpp/STEM.cpp`, without some of its functions,
+/// built now or before; `name` is what the system knows it by.
+pub(crate) fn library(stem: &str, name: &str, without: &[&str]) -> Result<PathBuf, String> {
+    let source = here().join("cpp").join(stem).with_extension("cpp");
     let without: Vec<String> = without.iter().map(ToString::to_string).collect();
     let mut hasher = DefaultHasher::new();
     (FLAGS, version_of_compiler()?, read(&source)?, &without).hash(&mut hasher);
     // A folder each, since the system looks for it by its name.
-    let folder = target().join(format!("cuda-on-cpu/nccl-{:016x}", hasher.finish()));
+    let folder = target().join(format!("cuda-on-cpu/{stem}-{:016x}", hasher.finish()));
     fs::create_dir_all(&folder).map_err(|error| named(&folder, &error))?;
-    let library = folder.join("libnccl.so.2");
+    let library = folder.join(name);
     if !library.exists() {
         let mut build = Command::new("g++");
         build.args(FLAGS.iter().filter(|flag| **flag != "-c"));
-        build.args(["-Wall", "-Wextra", "-Werror", "-shared", "-Wl,-soname,libnccl.so.2"]);
+        build.args(["-Wall", "-Wextra", "-Werror", "-shared"]);
+        build.arg(format!("-Wl,-soname,{name}"));
         hide(&mut build, &library, &without)?;
         build.arg(source);
         run_into(build, &library)?;

@@ -21,12 +21,14 @@
 //! `target/cuda-on-cpu`.
 //!
 //! Cards exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
-//! processes of one host.
+//! processes of one host. [`CublasLt`] is one for cuBLASLt.
 
 mod compile;
+mod cublaslt;
 mod nccl;
 
 pub use compile::Sources;
+pub use cublaslt::{CublasLt, CublasLtBehaviour, CublasLtCounts, NoWay};
 pub use nccl::{Nccl, NcclBehaviour};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

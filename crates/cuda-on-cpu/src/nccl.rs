@@ -65,7 +65,7 @@ impl Nccl {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn without(functions: &[&str]) -> Result<PathBuf, String> {
-        compile::nccl(functions)
+        compile::library("nccl", "libnccl.so.2", functions)
     }
 
     /// Its file, `libnccl.so.2`, alone in its folder.

@@ -43,6 +43,10 @@ pub enum Error {
     #[error("NCCL cannot be used: {0}")]
     Nccl(String),
 
+    /// The library that multiplies matrices is missing, too old or of no use here.
+    #[error("cuBLASLt cannot be used: {0} (--vendor none needs no library)")]
+    CublasLt(String),
+
     /// A card that this one waits for does not do its part.
     #[error("another rank's card has not answered for {seconds} s: all ranks stop")]
     Unanswered {

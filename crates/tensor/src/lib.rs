@@ -11,6 +11,7 @@
 //!   threads
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
 //! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
+//! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for
 //! * [`Precision`]: in which numbers a card multiplies
 //! * [`Error`]: what can go wrong between the two
 //!
@@ -40,10 +41,10 @@ mod precision;
 mod shape;
 mod slot;
 
-pub use device::nccl;
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
 };
+pub use device::{cublaslt, nccl};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 ///
 /// A sum of products is then off by at most `2 u + u^2` of the sum of their sizes, where u is
 /// [`unit`](Self::unit), besides what f32 itself is off by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// They stay as they are: 23 bits after the point.
     #[default]

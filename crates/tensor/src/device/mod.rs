@@ -4,8 +4,8 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
-pub use cuda::nccl;
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
+pub use cuda::{cublaslt, nccl};
 
 use crate::{Element, Error, Precision, Result, Slot};
 use std::str::FromStr;

@@ -6,6 +6,7 @@
 //! are still on their way. The work of a step is recorded once and replayed ([`Recording`]).
 
 mod ahead;
+pub mod cublaslt;
 mod driver;
 mod event;
 mod graph;
@@ -37,10 +38,11 @@ pub struct Cuda {
     eager: bool,
     precision: Precision,
     profile: Option<Profile>,
-    /// Names this reservation of memory and this precision: what was recorded under another is out
+    /// Names this reservation of memory and how it multiplies: what was recorded under another is out
     /// of date.
     reservation: u64,
     // Fields are dropped in this order: the context last.
+    cublaslt: Option<cublaslt::Engine>,
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
@@ -91,6 +93,7 @@ impl Cuda {
             precision: Precision::F32,
             profile: None,
             reservation: 0,
+            cublaslt: None,
             kernels,
             staging: None,
             ahead: None,
@@ -305,6 +308,11 @@ impl Cuda {
         self.follow()?; // before a recording all was joined: nothing of this becomes part of it
         // SAFETY: number and sizes of the arguments have been checked; the rest is the caller's.
         unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
+        self.launched(kernel)
+    }
+
+    /// After a launch: times it or waits for it, if that is asked for.
+    fn launched(&mut self, kernel: &'static str) -> Result<()> {
         if let Some(profile) = &mut self.profile {
             profile.lap(kernel, &self.stream)?;
         }

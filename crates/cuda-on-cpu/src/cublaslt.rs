@@ -1,0 +1,118 @@
+//! A stand-in for cuBLASLt.
+
+use crate::compile;
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use std::path::{Path, PathBuf};
+
+/// How it behaves to the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub struct CublasLtBehaviour {
+    /// Its version, as cuBLASLt counts: 130100 is 13.1.0.
+    pub version: u64,
+    /// The call that fails, counted from one after [`CublasLt::behave`]; what destroys something
+    /// does not count.
+    pub failing_call: Option<u64>,
+    /// How it says that there is no way to make any product, if it does.
+    pub knows_no_way: Option<NoWay>,
+}
+
+/// How a library says that it has no way to make a product.
+#[derive(Clone, Copy, Debug)]
+pub enum NoWay {
+    /// By its status.
+    Unsupported,
+    /// By finding none.
+    NoneFound,
+}
+
+impl Default for CublasLtBehaviour {
+    fn default() -> CublasLtBehaviour {
+        CublasLtBehaviour { version: 130_100, failing_call: None, knows_no_way: None }
+    }
+}
+
+/// What was asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CublasLtCounts {
+    /// Calls by this thread since [`CublasLt::behave`], but those that destroy something.
+    pub calls: u64,
+    /// Products among them, recorded or on their way.
+    pub products: u64,
+    /// What this thread has created and not destroyed.
+    pub alive: u64,
+}
+
+/// As cublaslt.cpp has it.
+#[repr(C)]
+struct RawBehaviour {
+    version: u64,
+    failing_call: u64,
+    knows_no_way: u64,
+}
+
+/// A library that was built, and stays loaded for as long as the process lives. It needs the
+/// stand-in for libcuda, which must be loaded before it is used.
+#[derive(Debug)]
+pub struct CublasLt {
+    path: PathBuf,
+    behave: unsafe extern "C" fn(*const RawBehaviour),
+    counts: unsafe extern "C" fn(*mut u64),
+    _library: Library,
+}
+
+impl CublasLt {
+    /// Builds and loads it.
+    ///
+    /// # Errors
+    /// Why there is none: no g++.
+    pub fn load() -> Result<CublasLt, String> {
+        let path = CublasLt::without(&[])?;
+        let broken = |error: libloading::Error| format!("{}: {error}", path.display());
+        // SAFETY: the library is ours, and loading it does nothing.
+        let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
+        let library = library.map_err(broken)?;
+        // SAFETY: the functions are cublaslt.cpp's, with these very signatures.
+        let (behave, counts) = unsafe {
+            let behave = *library.get(c"cublaslt_on_cpu_behave").map_err(broken)?;
+            (behave, *library.get(c"cublaslt_on_cpu_counts").map_err(broken)?)
+        };
+        Ok(CublasLt { path, behave, counts, _library: library })
+    }
+
+    /// Where there is one that lacks some functions.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn without(functions: &[&str]) -> Result<PathBuf, String> {
+        compile::library("cublaslt", "libcublasLt.so.13", functions)
+    }
+
+    /// Its file, `libcublasLt.so.13`, alone in its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on, and to this thread, it behaves so. Counting starts again.
+    pub fn behave(&self, behaviour: CublasLtBehaviour) {
+        let raw = RawBehaviour {
+            version: behaviour.version,
+            failing_call: behaviour.failing_call.unwrap_or(0),
+            knows_no_way: match behaviour.knows_no_way {
+                None => 0,
+                Some(NoWay::Unsupported) => 1,
+                Some(NoWay::NoneFound) => 2,
+            },
+        };
+        // SAFETY: cublaslt.cpp copies the record during the call.
+        unsafe { (self.behave)(&raw) }
+    }
+
+    /// What this thread has asked for.
+    pub fn counts(&self) -> CublasLtCounts {
+        let mut counts = [0; 3];
+        // SAFETY: cublaslt.cpp writes three numbers.
+        unsafe { (self.counts)(counts.as_mut_ptr()) };
+        let [calls, products, alive] = counts;
+        CublasLtCounts { calls, products, alive }
+    }
+}
