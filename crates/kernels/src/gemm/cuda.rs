@@ -123,11 +123,22 @@ impl Sum {
         (bias, relu): (Option<Slot>, bool),
         to: Slot,
     ) -> Result<()> {
-        if cut.slices == 1 {
-            return Ok(());
+        match cut.slices {
+            1 => Ok(()),
+            count => self.add(cuda, (slices, count), (bias, relu), to),
         }
+    }
+
+    /// `to` is the sum over so many slices, each as long as it. It may lie where one slice does.
+    pub fn add(
+        &self,
+        cuda: &mut Cuda,
+        (slices, count): (Slot, usize),
+        (bias, relu): (Option<Slot>, bool),
+        to: Slot,
+    ) -> Result<()> {
         let (n, grid) = (to.len() as u64, Grid::over(to.len().div_ceil(4)));
-        let (count, relu) = (cut.slices as u32, u32::from(relu));
+        let (count, relu) = (count as u32, u32::from(relu));
         let columns = bias.map_or(1, |bias| bias.len()) as u32;
         let bias = bias.map_or(Address::NOWHERE, |bias| cuda.address(bias));
         let [slices, to] = cuda.addresses([slices, to]);

@@ -1,7 +1,12 @@
 //! On a card: three products of plain matrices, and where k is cut into slices the sum over them.
+//!
+//! Where cuBLASLt is in use the product is its own, with this pass's scratch memory to work in, and
+//! the kernel that adds slices up does the rest: bias and ReLU come to a slice alone, and a bias's
+//! gradient is the sum over the images, each of them a slice.
 
 use super::Geometry;
 use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
+use tensor::cublaslt::Product;
 use tensor::{Address, Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "linear", bytes: include_bytes!("linear.fatbin") };
@@ -42,6 +47,10 @@ pub(super) fn scratch(g: &Geometry) -> usize {
     forward.max(input).max(weights)
 }
 
+fn product(cut: &Cut, transposed: [bool; 2]) -> Product {
+    Product { rows: cut.rows, columns: cut.columns, depth: cut.depth, transposed }
+}
+
 /// The kernels' `Sizes`.
 fn sizes(cut: &Cut, wide: [u32; 2], relu: bool) -> [u32; 8] {
     let [rows, columns, depth, slice, across] =
@@ -52,6 +61,9 @@ fn sizes(cut: &Cut, wide: [u32; 2], relu: bool) -> [u32; 8] {
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
     let [x, w, b, y, scratch] = slots;
     let cut = forward_cut(g);
+    if cuda.multiply(&product(&cut, [false, true]), [x, w, y], scratch)? {
+        return SUM.add(cuda, (y, 1), (Some(b), g.relu), y);
+    }
     let [target] = cut.targets([y], scratch);
     // Bias and ReLU come after the last sum.
     let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
@@ -68,6 +80,9 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let [dy, w, dx, scratch] = slots;
     let cut = input_cut(g);
+    if cuda.multiply(&product(&cut, [false, false]), [dy, w, dx], scratch)? {
+        return Ok(());
+    }
     let [target] = cut.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, w, &[g.inputs])];
     let sizes = sizes(&cut, wide, false);
@@ -81,6 +96,9 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
 pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
     let [x, dy, dw, db, scratch] = slots;
     let cut = weights_cut(g);
+    if cuda.multiply(&product(&cut, [true, false]), [dy, x, dw], scratch)? {
+        return SUM.add(cuda, (dy, g.images), (None, false), db);
+    }
     let [dw_target, db_target] = cut.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, x, &[g.inputs])];
     let sizes = sizes(&cut, wide, false);
