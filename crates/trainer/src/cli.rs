@@ -17,6 +17,7 @@ use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::settings::{Exchange, Parallel};
+use crate::vendor::Vendor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -213,6 +214,9 @@ pub struct TrainArgs {
     /// By which way the devices of --device exchange [default: host]
     #[arg(long, value_enum, value_name = "WAY")]
     pub exchange: Option<Exchange>,
+    /// Whose matrix products the fully connected layers use on a card [default: none]
+    #[arg(long, value_enum, value_name = "LIBRARY")]
+    pub vendor: Option<Vendor>,
     /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
     /// A part of the recipe, as it decides bits [default: f32]
     #[arg(long, value_name = "FORM")]

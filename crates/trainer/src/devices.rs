@@ -248,6 +248,11 @@ impl Devices {
         machine::Machine { name: names.join(","), threads: threads.iter().sum() }
     }
 
+    /// Each of this process's.
+    pub fn each(&mut self) -> impl Iterator<Item = &mut Device> {
+        self.members.iter_mut().map(|(device, _)| device)
+    }
+
     /// Takes the memory.
     ///
     /// # Errors

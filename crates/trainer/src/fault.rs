@@ -49,6 +49,7 @@ impl From<train::Error> for Fault {
             E::Device(
                 tensor::Error::DeviceUnavailable { .. }
                 | tensor::Error::NoKernel { .. }
+                | tensor::Error::CublasLt(_)
                 | tensor::Error::Nccl(_),
             ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,

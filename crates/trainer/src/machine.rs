@@ -32,11 +32,14 @@ pub fn environment(machine: &Machine, data: Value) -> Value {
     })
 }
 
-/// `cpu`, or the card.
+/// `cpu`, or the card; and whose library multiplies on it, if one does.
 pub fn name(device: &Device) -> String {
     match device {
         Device::Cpu(_) => "cpu".to_string(),
-        Device::Cuda(cuda) => cuda.name(),
+        Device::Cuda(cuda) => match cuda.cublaslt() {
+            Some(library) => format!("{}, cuBLASLt {}", cuda.name(), library.version()),
+            None => cuda.name(),
+        },
     }
 }
 

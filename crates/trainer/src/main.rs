@@ -40,6 +40,7 @@ mod signals;
 mod testing;
 mod trained;
 mod training;
+mod vendor;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -3,6 +3,7 @@
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
+use crate::vendor::Vendor;
 use clap::ValueEnum;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct Settings {
     /// By which way several devices of one process exchange.
     #[serde(default, skip_serializing_if = "Exchange::is_host")]
     pub exchange: Exchange,
+    /// Whose products a card's fully connected layers use.
+    #[serde(default, skip_serializing_if = "Vendor::is_none")]
+    pub vendor: Vendor,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -229,6 +233,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         device: "auto".to_string(),
         parallel: None,
         exchange: Exchange::Host,
+        vendor: Vendor::None,
         threads: 0,
         workers: 0,
         max_steps: None,
@@ -297,6 +302,7 @@ fn flags(args: &TrainArgs) -> Table {
     let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
     put(&mut table, "parallel", parallel);
     put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
+    put(&mut table, "vendor", args.vendor.and_then(|whose| Value::try_from(whose).ok()));
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

@@ -186,10 +186,11 @@ impl<'a> Ready<'a> {
         let job = job(settings, spec, images, (reading, &mut say))?;
         // Before anything is written.
         let choices = devices::choices(settings)?;
-        let devices = match place {
+        let mut devices = match place {
             (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
             place => Devices::open_one(choices[0], settings, &job, place)?,
         };
+        settings.vendor.serve(devices.each())?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {

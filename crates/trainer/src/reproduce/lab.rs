@@ -8,6 +8,7 @@ use crate::progress::Reading;
 use crate::settings::{Exchange, Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
+use crate::vendor::Vendor;
 use crate::{devices, output, testing};
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
@@ -176,6 +177,7 @@ impl<'a> Lab<'a> {
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             parallel: None,
             exchange: Exchange::Host,
+            vendor: Vendor::None,
             threads: self.machine.threads.unwrap_or(0),
             workers: self.machine.workers.unwrap_or(0),
             max_steps: self.data.is_none().then_some(REHEARSED_STEPS),

@@ -1,0 +1,45 @@
+//! Who makes the products of a card's fully connected layers.
+
+use crate::fault::{Fault, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tensor::Device;
+use tensor::cublaslt::CublasLt;
+
+/// Whose library a card's fully connected layers use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vendor {
+    /// Nobody's: this program's own kernels, whose sums are in an order that shapes fix
+    #[default]
+    None,
+    /// NVIDIA's cuBLASLt, which must be installed: other bits with another version or card
+    Cublaslt,
+}
+
+impl Vendor {
+    /// Whether it is what there is without being asked for.
+    pub fn is_none(&self) -> bool {
+        *self == Vendor::None
+    }
+
+    /// Has these devices use it.
+    ///
+    /// # Errors
+    /// Exit code 2 if one is no card, 6 if the library is not there.
+    pub fn serve<'a>(self, devices: impl Iterator<Item = &'a mut Device>) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        for device in devices {
+            let Device::Cuda(cuda) = device else {
+                return Err(Fault::usage(
+                    "--vendor cublaslt multiplies on cards, and a device of this run is none: use \
+                     --device cuda or --vendor none",
+                ));
+            };
+            cuda.use_cublaslt(CublasLt::find()?)?;
+        }
+        Ok(())
+    }
+}
