@@ -3,7 +3,7 @@
 mod activation;
 mod by_tower;
 mod conv;
-mod dropout;
+pub(crate) mod dropout;
 pub(crate) mod exchange;
 mod linear;
 mod local;
@@ -163,7 +163,7 @@ fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
 }
 
 /// The weight and bias of the layer called `name`.
-fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
+pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
     let bias = Shape::from([weight.dims()[0]]);
     let parameter = |suffix: &str, role, shape| Parameter {
         name: format!("{name}.{suffix}"),

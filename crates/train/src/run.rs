@@ -115,6 +115,17 @@ impl Job {
         Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
     }
 
+    /// As [`plan_replica`](Self::plan_replica), with a share of the linear layers' units: see
+    /// [`hybrid`](crate::hybrid).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Network`] if the units cannot be shared.
+    pub fn plan_hybrid(&self, of: (usize, usize), target: Target) -> Result<Plan> {
+        let Recipe { batch, shards, .. } = self.recipe;
+        let cut = Cut::new(batch, shards, of)?;
+        Plan::of_hybrid(&self.spec, batch, cut, self.input()?, target)
+    }
+
     /// Lays out each of the network's `towers` on a device of its own.
     ///
     /// # Errors

@@ -187,7 +187,7 @@ impl Team {
     /// A look at the whole network.
     pub fn look(&self) -> Look {
         match self {
-            Team::Alone(step) => Look::new(step.network()),
+            Team::Alone(step) => step.new_look(),
             Team::Crew(crew) => Look::of_layers(crew.entries()),
         }
     }

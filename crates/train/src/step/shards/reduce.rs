@@ -15,14 +15,17 @@ impl Step {
         device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
         let (layout, _) = parts(plan, replica);
         let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = part(gradients, 0..layout.common);
         // As many sums wait as the number has ones, and lie in as many places.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
         match carries {
-            0 => {
-                let all = Geometry::vector(gradients.len());
-                columns::copy(device, &all, gradients, partials[depth])?;
-            }
+            0 => columns::copy(
+                device,
+                &Geometry::vector(gradients.len()),
+                gradients,
+                partials[depth],
+            )?,
             _ => add(device, gradients, partials[depth - 1])?,
         }
         for at in (depth + 1 - carries.max(1)..depth).rev() {
