@@ -7,6 +7,7 @@ use crate::settings::{Parallel, Settings};
 use comm::Local;
 use layers::Spec;
 use layers::towers::{self, Towers};
+use std::path::Path;
 use tensor::{Choice, Device, Target};
 use train::run::Job;
 use train::step::Plan;
@@ -22,6 +23,7 @@ enum How {
     Alone,
     Towers(Towers),
     Replicas,
+    Hybrid,
 }
 
 /// The paper's two cards.
@@ -36,7 +38,7 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     let choices: Vec<Choice> = named.collect::<tensor::Result<_>>()?;
     if choices.len() > 1 && settings.parallel.is_none() {
         return Err(Fault::usage(format!(
-            "--device {}: say how these share the work, with --parallel towers or data",
+            "--device {}: say how these share the work, with --parallel towers, data or hybrid",
             settings.device
         )));
     }
@@ -102,6 +104,23 @@ pub fn settle(
     Ok(spec)
 }
 
+/// Says so if a run goes on in a mode whose sums over units have another order than those so far.
+///
+/// # Errors
+/// Exit code 4 if the run's settings cannot be read.
+pub fn note_mode(run: &Path, settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let began = Settings::read(&run.join("config.toml"))?.parallel;
+    let is_hybrid = |parallel| parallel == Some(Parallel::Hybrid);
+    if is_hybrid(began) != is_hybrid(settings.parallel) {
+        let so = if is_hybrid(began) { "with" } else { "without" };
+        say(&format!(
+            "the run began {so} --parallel hybrid: from here on some sums are taken in another \
+             order, and the last bits are not those that it would have come to"
+        ));
+    }
+    Ok(())
+}
+
 /// Each device's plan.
 fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
     let world = targets.len();
@@ -110,6 +129,11 @@ fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Ve
             let each = targets.iter().enumerate();
             let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
             Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
+        }
+        Some(Parallel::Hybrid) => {
+            let each = targets.iter().enumerate();
+            let plans = each.map(|(rank, &target)| job.plan_hybrid((rank, world), target));
+            Ok((plans.collect::<train::Result<_>>()?, How::Hybrid))
         }
         Some(Parallel::Towers) | None => {
             let towers = towers::split(&job.spec, world)?;
@@ -130,7 +154,10 @@ impl Devices {
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         if let [choice] = choices {
-            let plan = |device: &Device| job.plan(device.target());
+            let plan = |device: &Device| match settings.parallel {
+                Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), device.target()),
+                _ => job.plan(device.target()),
+            };
             let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
             return Ok(Devices { members: vec![(device, plan)], how: How::Alone });
         }
@@ -166,6 +193,7 @@ impl Devices {
                 let how = match self.how {
                     How::Alone | How::Replicas => "data",
                     How::Towers(_) => "towers",
+                    How::Hybrid => "hybrid",
                 };
                 format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
             }
@@ -201,9 +229,13 @@ impl Devices {
                 let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
                 Ok(Team::of_replicas(steps, Local::PATIENCE))
             }
+            How::Hybrid => {
+                let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
+                Team::of_parts(whole, steps, Local::PATIENCE)
+            }
             How::Towers(towers) => {
                 let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
-                Team::of_towers(whole, steps, Local::PATIENCE)
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
         }
     }

@@ -58,6 +58,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     let is_resumed = reopened.is_some();
     let mut say = |text: &str| observer.note(text);
     let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
+    args.resume.as_deref().map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
     let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
     let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
     drop(cards); // the run has opened its own
