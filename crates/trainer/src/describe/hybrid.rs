@@ -63,11 +63,10 @@ pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
         ([row.from.clone(), to], row.floats, copies, [row.bytes(1), row.bytes(images)])
     };
     text += &traffic_table(&hybrid.traffic.iter().map(line).collect::<Vec<_>>());
+    let (forward, common) = (megabytes(hybrid.forward(images)), megabytes(hybrid.common()));
     text += &format!(
-        "a step at batch {images}: {} forward, and as much backward; {} of gradients and new \
-         values of what both have; no gradient of a linear layer's weights crosses\n",
-        megabytes(hybrid.forward(images)),
-        megabytes(hybrid.common()),
+        "a step at batch {images}: {forward} forward, and as much backward; {common} of gradients \
+         and new values of what both have; no gradient of a linear layer's weights crosses\n"
     );
     Ok(text)
 }
