@@ -27,6 +27,10 @@ pub enum Error {
         ours: String,
     },
 
+    /// Ranks do not find each other.
+    #[error("the ranks do not find each other: {0}")]
+    Rendezvous(String),
+
     /// MPI cannot be used.
     #[error("MPI: {0}")]
     Mpi(&'static str),

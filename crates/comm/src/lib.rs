@@ -7,7 +7,11 @@
 //!
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
+//! * [`Nccl`]: cards, of one process or of many, without the host's memory between them
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
+//! * [`Traffic`]: how much a rank has sent
+//! * [`rendezvous`]: how processes find each other where no MPI tells them
+//! * [`bytes`]: text and files, by way of floats
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
@@ -32,20 +36,25 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 mod error;
 mod hub;
 mod local;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod nccl;
+pub mod rendezvous;
 mod work;
 
 pub use error::{Error, Fate, Result};
 pub use local::Local;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
-pub use work::{Handle, Work};
+pub use nccl::Nccl;
+pub use work::{Handle, Traffic, Work};
 
 use std::fmt::Debug;
+use std::time::Duration;
 use tensor::{Device, Slot};
 
 /// A rank's side of a world.
@@ -63,6 +72,15 @@ pub trait Comm: Debug + Send {
 
     /// How many ranks there are.
     fn world(&self) -> usize;
+
+    /// What this rank has sent so far.
+    fn traffic(&self) -> Traffic;
+
+    /// From now on this rank waits so long for any other, at most, before it counts as lost. An
+    /// engine whose patience is not its own to change keeps what it has.
+    fn set_patience(&mut self, patience: Duration) {
+        let _ = patience;
+    }
 
     /// Begins a collective.
     ///

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::hub::{Hub, Message, Signature, Tag};
-use crate::{Comm, Error, Fate, Handle, Result, Work};
+use crate::{Comm, Error, Fate, Handle, Result, Traffic, Work};
 use std::sync::Arc;
 use std::time::Duration;
 use tensor::{Device, Shape, Slot};
@@ -30,6 +30,7 @@ pub struct Local {
     received: Vec<u64>,
     /// Each rank's part of the collective that is being waited for.
     inbox: Vec<Option<Arc<Vec<f32>>>>,
+    traffic: Traffic,
 }
 
 /// Floats that a sum holds at a time, on the stack.
@@ -60,6 +61,7 @@ impl Local {
             sent: vec![0; ranks],
             received: vec![0; ranks],
             inbox: vec![None; ranks],
+            traffic: Traffic::default(),
         }
     }
 
@@ -77,7 +79,8 @@ impl Local {
         Ok(buffer)
     }
 
-    fn post(&self, to: usize, tag: Tag, signature: Signature, floats: &Arc<Vec<f32>>) {
+    fn post(&mut self, to: usize, tag: Tag, signature: Signature, floats: &Arc<Vec<f32>>) {
+        self.traffic.count(floats.len());
         let message = Message { tag, signature, floats: Arc::clone(floats) };
         self.hub.post(self.rank, to, message);
     }
@@ -154,6 +157,14 @@ impl Comm for Local {
 
     fn world(&self) -> usize {
         self.inbox.len()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

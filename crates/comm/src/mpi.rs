@@ -10,7 +10,7 @@
 mod wire;
 
 use crate::hub::Hub;
-use crate::{Comm, Error, Handle, Local, Result, Work};
+use crate::{Comm, Error, Handle, Local, Result, Traffic, Work};
 use ::mpi::Threading;
 use ::mpi::environment::Universe;
 use ::mpi::topology::{Communicator, SimpleCommunicator};
@@ -92,6 +92,14 @@ impl Comm for Mpi {
 
     fn world(&self) -> usize {
         self.local.as_ref().map_or(1, Comm::world)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.local.as_ref().map_or(Traffic::default(), Comm::traffic)
+    }
+
+    fn set_patience(&mut self, patience: Duration) {
+        self.local().set_patience(patience);
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

@@ -60,6 +60,37 @@ pub struct Handle {
     pub number: u64,
 }
 
+/// What a rank has handed to other ranks so far: the floats, without what surrounds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many messages. One that is for several ranks is sent to each.
+    pub messages: u64,
+    /// What they weigh together.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Adds a message to one rank.
+    pub(crate) fn count(&mut self, floats: usize) {
+        self.messages += 1;
+        self.bytes += 4 * floats as u64;
+    }
+
+    /// Adds what `rank` sends in `work`, if it sends to each other rank what that needs.
+    pub(crate) fn add(&mut self, work: &Work, rank: usize, world: usize) {
+        let (messages, floats) = match *work {
+            Work::AllReduce { x: part }
+            | Work::ReduceScatter { block: part, .. }
+            | Work::AllGather { block: part, .. } => (world - 1, part.len()),
+            Work::Broadcast { x, root } if root == rank => (world - 1, x.len()),
+            Work::Send { x, .. } => (1, x.len()),
+            Work::Barrier => (world - 1, 0),
+            Work::Broadcast { .. } | Work::Recv { .. } => (0, 0),
+        };
+        (0..messages).for_each(|_| self.count(floats));
+    }
+}
+
 impl Work {
     /// # Panics
     /// If the slots do not fit each other and a world of so many ranks, seen from `rank`.

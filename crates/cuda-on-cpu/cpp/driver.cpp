@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <ctime>
 #include <set>
 
 namespace {
@@ -90,15 +91,27 @@ Result enqueue(void* stream, Work work) {
   return Ok;
 }
 
-/// Runs a stream until `event`, if there is one, is reached that often.
+/// Runs a stream until `event`, if there is one, is reached that often, or some of its work waits
+/// for others' (NotReady).
 Result drain(Stream& s, const Event* event = nullptr, uint64_t wanted = 0) {
   while (!s.queue.empty() && !(event && event->reached >= wanted)) {
     Work work = std::move(s.queue.front());
     s.queue.pop_front();
     Result result = broken ? broken : work();
+    if (result == NotReady) return s.queue.push_front(std::move(work)), NotReady;
     if (result) broken = result;
   }
   return broken;
+}
+
+/// The same to the end, however long others take.
+Result finish(Stream& s, const Event* event = nullptr, uint64_t wanted = 0) {
+  Result result;
+  while ((result = drain(s, event, wanted)) == NotReady) {
+    timespec nap = {0, 50'000};
+    nanosleep(&nap, nullptr);
+  }
+  return result;
 }
 
 bool within(const std::map<Address, size_t>& ranges, Address at, size_t bytes) {
@@ -166,6 +179,13 @@ extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_lend(
     const uint64_t* addresses, const uint64_t* bytes, size_t n) {
   lend_only(addresses, bytes, n);
 }
+
+// For the stand-in for NCCL: work of another kind, which is asked again as long as it says NotReady.
+API cuda_on_cpu_enqueue(void* stream, Work* work) {
+  if (stream_of(stream).capture) return CaptureUnsupported;
+  return enqueue(stream, *work);
+}
+API cuda_on_cpu_owns(Address at, size_t bytes) { return on_device(at, bytes); }
 
 // Devices and contexts.
 API cuInit(unsigned) { return behaviour.devices ? Ok : NoDevice; }
@@ -244,7 +264,7 @@ API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* strea
   auto copy = [=](const void* source) { return std::memcpy((void*)to, source, bytes), Ok; };
   Stream& s = stream_of(stream);
   if (behaviour.early_copies && !s.capture) {
-    Result before = drain(s);
+    Result before = finish(s);
     return before ? before : copy(from);
   }
   if (is_pinned(from, bytes)) return enqueue(stream, [=] { return copy(from); });
@@ -258,7 +278,7 @@ API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
   if (is_pinned(to, bytes)) return enqueue(stream, std::move(copy));
   if (capturing) return CaptureUnsupported;
   Result result = enqueue(stream, std::move(copy));
-  return result ? result : drain(stream_of(stream));
+  return result ? result : finish(stream_of(stream));
 }
 API cuMemsetD8Async(Address at, unsigned char value, size_t bytes, void* stream) {
   if (!on_device(at, bytes)) return InvalidValue;
@@ -268,11 +288,14 @@ API cuMemsetD8Async(Address at, unsigned char value, size_t bytes, void* stream)
 // Streams and events.
 API cuStreamCreate(void** stream, unsigned) { return *stream = new Stream, Ok; }
 API cuStreamDestroy_v2(void* stream) {
-  drain(stream_of(stream));
+  finish(stream_of(stream));
   delete static_cast<Stream*>(stream);
   return Ok;
 }
 API cuStreamSynchronize(void* stream) {
+  return stream_of(stream).capture ? CaptureUnsupported : finish(stream_of(stream));
+}
+API cuStreamQuery(void* stream) {
   return stream_of(stream).capture ? CaptureUnsupported : drain(stream_of(stream));
 }
 API cuStreamWaitEvent(void* stream, void* handle, unsigned) {
@@ -305,6 +328,11 @@ API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
 API cuEventSynchronize(void* handle) {
   auto* event = static_cast<Event*>(handle);
   // Once the context is broken nothing is reached any more, and the stream may be gone already.
+  if (broken || event->reached == event->recorded || !event->stream) return broken;
+  return capturing ? CaptureUnsupported : finish(*event->stream, event, event->recorded);
+}
+API cuEventQuery(void* handle) {
+  auto* event = static_cast<Event*>(handle);
   if (broken || event->reached == event->recorded || !event->stream) return broken;
   return capturing ? CaptureUnsupported : drain(*event->stream, event, event->recorded);
 }

@@ -115,16 +115,44 @@ impl Sources {
         // The first name that CUDA's bindings ask for: a library of this name that is loaded
         // already is what they get.
         link.args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,-z,defs"]).args(objects);
-        if !self.without.is_empty() {
-            let hidden: String = self.without.iter().map(|name| format!(" {name};")).collect();
-            let script = library.with_extension("version");
-            let text = format!("{{ local:{hidden} }};\n");
-            fs::write(&script, text).map_err(|error| named(&script, &error))?;
-            link.arg(format!("-Wl,--version-script={}", script.display()));
-        }
+        hide(&mut link, &library, &self.without)?;
         run_into(link, &library)?;
         Ok(library)
     }
+}
+
+/// The stand-in for NCCL, without some of its functions, built now or before.
+pub(crate) fn nccl(without: &[&str]) -> Result<PathBuf, String> {
+    let source = here().join("cpp/nccl.cpp");
+    let without: Vec<String> = without.iter().map(ToString::to_string).collect();
+    let mut hasher = DefaultHasher::new();
+    (FLAGS, version_of_compiler()?, read(&source)?, &without).hash(&mut hasher);
+    // A folder each, since the system looks for it by its name.
+    let folder = target().join(format!("cuda-on-cpu/nccl-{:016x}", hasher.finish()));
+    fs::create_dir_all(&folder).map_err(|error| named(&folder, &error))?;
+    let library = folder.join("libnccl.so.2");
+    if !library.exists() {
+        let mut build = Command::new("g++");
+        build.args(FLAGS.iter().filter(|flag| **flag != "-c"));
+        build.args(["-Wall", "-Wextra", "-Werror", "-shared", "-Wl,-soname,libnccl.so.2"]);
+        hide(&mut build, &library, &without)?;
+        build.arg(source);
+        run_into(build, &library)?;
+    }
+    Ok(library)
+}
+
+/// Has a library lack some functions.
+fn hide(link: &mut Command, library: &Path, names: &[String]) -> Result<(), String> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let hidden: String = names.iter().map(|name| format!(" {name};")).collect();
+    let script = library.with_extension("version");
+    let text = format!("{{ local:{hidden} }};\n");
+    fs::write(&script, text).map_err(|error| named(&script, &error))?;
+    link.arg(format!("-Wl,--version-script={}", script.display()));
+    Ok(())
 }
 
 /// Compiles what is not there yet, on all cores.

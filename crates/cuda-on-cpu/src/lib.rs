@@ -19,10 +19,15 @@
 //! itself is told by `CUDA_ON_CPU`, as `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`. Only
 //! the first call needs g++, and only if no earlier run has left its result under
 //! `target/cuda-on-cpu`.
+//!
+//! Cards exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
+//! processes of one host.
 
 mod compile;
+mod nccl;
 
 pub use compile::Sources;
+pub use nccl::{Nccl, NcclBehaviour};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::ffi::{CStr, c_char, c_int, c_uint};

@@ -8,8 +8,8 @@
 //! * [`preprocess`]: from pixels to the network's input
 //! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
 //!   on
-//! * [`activation`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]: two of them
-//!   in one pass
+//! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]:
+//!   two of them in one pass
 //! * [`columns`]: channels cut apart and put together, for towers
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
@@ -45,7 +45,9 @@ pub mod linear;
 pub mod local;
 pub mod lrn;
 pub mod lrn_pool;
+mod per_channel;
 pub mod pool;
+pub mod prelu;
 pub mod preprocess;
 pub mod sgd;
 mod simd;

@@ -17,12 +17,13 @@ mod head;
 mod tests;
 
 use crate::fuse::fuse;
-use crate::layer::weight_and_bias;
+use crate::layer::{self, Layer, dropout, weight_and_bias};
 use crate::network::{Mode, Network};
 use crate::parameters::Parameter;
 use crate::rows::Row;
 use crate::spec::{Spec, SpecError};
 pub use head::Head;
+use kernels::dropout::Columns;
 use kernels::linear;
 use std::ops::Range;
 use tensor::{Planner, Shape, Target};
@@ -115,35 +116,86 @@ fn cut(spec: &Spec, shards: usize) -> Result<Cut, SpecError> {
 
 /// A linear layer with what follows it, before it has slots.
 #[derive(Debug)]
-struct Draft<'a> {
-    name: &'a str,
+struct Draft {
+    name: String,
     /// Of the units that are here, for a micro-shard.
     geometry: linear::Geometry,
     /// Units of all devices.
     whole: usize,
-    /// Rows without weights, up to the next linear one, by their names.
-    between: Vec<(&'a str, &'a Row)>,
+    /// Rows up to the next linear one.
+    between: Vec<Between>,
+}
+
+/// A row whose outputs depend on one unit each.
+#[derive(Debug)]
+struct Between {
+    name: String,
+    layer: Box<dyn Layer>,
+    /// The same for all images of a batch, if it has parameters.
+    of_batch: Option<Box<dyn Layer>>,
 }
 
 impl Cut {
-    fn drafts(&self, shares: &Shares) -> Vec<Draft<'_>> {
+    fn drafts(&self, shares: &Shares) -> Result<Vec<Draft>, SpecError> {
         let mut drafts: Vec<Draft> = Vec::new();
         let mut inputs = self.features;
         for (name, row) in self.names.iter().zip(&self.fused.rows).skip(self.first) {
             match (row, drafts.last_mut()) {
                 (Row::Linear(linear), _) => {
-                    let (whole, relu) = (linear.outputs, linear.relu);
+                    let (whole, relu, name) = (linear.outputs, linear.relu, name.clone());
                     let outputs = shares.units(whole, shares.rank).len();
                     let images = shares.images;
                     let geometry = linear::Geometry { images, inputs, outputs, relu };
                     drafts.push(Draft { name, geometry, whole, between: Vec::new() });
                     inputs = whole;
                 }
-                (_, Some(above)) => above.between.push((name, row)),
+                (row, Some(below)) => {
+                    let row = between(shares, below.whole, name, row);
+                    below.between.push(row.map_err(|reason| SpecError::Row {
+                        network: self.fused.name.clone(),
+                        row: name.clone(),
+                        reason,
+                    })?);
+                }
                 (_, None) => unreachable!("the first of these rows is linear"),
             }
         }
-        drafts
+        Ok(drafts)
+    }
+}
+
+/// A row above a layer with `whole` units, for those that are here.
+fn between(shares: &Shares, whole: usize, name: &str, row: &Row) -> Result<Between, String> {
+    let units = shares.units(whole, shares.rank);
+    let build = |images: usize| -> Result<Box<dyn Layer>, String> {
+        let shape = Shape::from([images, units.len()]);
+        match row {
+            Row::Dropout(row) => {
+                let columns = Columns { width: units.len(), first: units.start, whole };
+                Ok(Box::new(dropout::plan_columns(row, name, shape, Some(columns))?))
+            }
+            Row::Relu(_)
+            | Row::LeakyRelu(_)
+            | Row::Prelu(_)
+            | Row::Gelu(_)
+            | Row::Tanh(_)
+            | Row::Logistic(_) => layer::build(row, name, shape),
+            _ => Err("units of this row cannot be shared; use --parallel data".to_string()),
+        }
+    };
+    let layer = build(shares.images)?;
+    let of_batch = match layer.parameters().is_empty() {
+        true => None,
+        false => Some(build(shares.images * shares.shards)?),
+    };
+    Ok(Between { name: name.to_string(), layer, of_batch })
+}
+
+impl Draft {
+    fn parameters(&self) -> Vec<Parameter> {
+        let linear::Geometry { inputs, outputs, .. } = self.geometry;
+        let own = weight_and_bias(&self.name, Shape::from([outputs, inputs]), inputs);
+        own.into_iter().chain(self.between.iter().flat_map(|row| row.layer.parameters())).collect()
     }
 }
 
@@ -160,17 +212,11 @@ pub fn plan(
     target: Target,
 ) -> Result<(Network, Head), SpecError> {
     let cut = cut(spec, shares.shards)?;
-    let drafts = cut.drafts(&shares);
+    let drafts = cut.drafts(&shares)?;
     let below = Spec { rows: cut.fused.rows[..cut.first].to_vec(), ..cut.fused.clone() };
-    let parameters = |draft: &Draft| -> Vec<Parameter> {
-        let linear::Geometry { inputs, outputs, .. } = draft.geometry;
-        weight_and_bias(draft.name, Shape::from([outputs, inputs]), inputs)
-    };
-    let above = drafts.iter().flat_map(parameters).collect();
+    let above = drafts.iter().flat_map(Draft::parameters).collect();
     let network = Network::lay_out(&below, shares.images, Mode::Train, above, planner, target)?;
-    let head = Head::plan(shares, &drafts, &network, planner, target);
-    let head =
-        head.map_err(|(row, reason)| SpecError::Row { network: spec.name.clone(), row, reason })?;
+    let head = Head::plan(shares, drafts, &network.parameters, planner, target);
     Ok((network, head))
 }
 
@@ -203,12 +249,12 @@ impl Traffic {
 pub fn traffic(spec: &Spec, world: usize) -> Result<Vec<Traffic>, SpecError> {
     let cut = cut(spec, world)?;
     let shares = Shares { images: 1, shards: world, rank: 0, world };
-    let drafts = cut.drafts(&shares);
-    let name = |draft: &Draft| draft.between.last().map_or(draft.name, |last| last.0).to_string();
+    let drafts = cut.drafts(&shares)?;
+    let name = |draft: &Draft| draft.between.last().map_or(&draft.name, |last| &last.name).clone();
     let mut made = Vec::new();
     let mut from = cut.names[cut.first - 1].clone();
     for draft in &drafts {
-        let (to, floats) = (Some(draft.name.to_string()), draft.geometry.inputs);
+        let (to, floats) = (Some(draft.name.clone()), draft.geometry.inputs);
         made.push(Traffic { from, to, floats, world });
         from = name(draft);
     }

@@ -10,6 +10,7 @@ mod local;
 mod lrn;
 mod lrn_pool;
 mod pool;
+mod prelu;
 
 use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row};
@@ -148,6 +149,9 @@ pub(crate) fn build(
                 input,
             ))
         }
+        Row::LeakyRelu(leaky) => Box::new(activation::leaky(leaky, input)?),
+        Row::Gelu(_) => Box::new(activation::plan(kernels::activation::Activation::Gelu, input)),
+        Row::Prelu(_) => Box::new(prelu::plan(name, input)),
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
@@ -165,12 +169,18 @@ fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
 /// The weight and bias of the layer called `name`.
 pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
     let bias = Shape::from([weight.dims()[0]]);
-    let parameter = |suffix: &str, role, shape| Parameter {
-        name: format!("{name}.{suffix}"),
-        role,
-        shape,
-        fan_in,
-        start: 0,
-    };
-    vec![parameter("weight", Role::Weight, weight), parameter("bias", Role::Bias, bias)]
+    let of = |role, shape| parameter(name, role, shape, fan_in);
+    vec![of(Role::Weight, weight), of(Role::Bias, bias)]
+}
+
+/// A parameter of the layer called `name`.
+fn parameter(name: &str, role: Role, shape: Shape, fan_in: usize) -> Parameter {
+    Parameter { name: format!("{name}.{}", role.suffix()), role, shape, fan_in, start: 0 }
+}
+
+/// Rows and columns of a matrix of pixels, of all images, by channels; of images by units where
+/// there are no maps.
+fn by_channel(input: Shape) -> (usize, usize) {
+    let channels = input.dims().last().copied().unwrap_or(1);
+    (input.len() / channels.max(1), channels)
 }

@@ -1,4 +1,5 @@
-//! Weights and biases: one block, and two more of the same layout for gradients and velocities.
+//! Weights, biases and their kin: one block, and two more of the same layout for gradients and
+//! velocities.
 
 use tensor::{DType, Planner, Shape, Slot};
 
@@ -9,16 +10,37 @@ pub enum Role {
     Weight,
     /// Is added.
     Bias,
+    /// Multiplies what is negative: a PReLU's.
+    Slope,
+}
+
+impl Role {
+    /// What stands behind the dot of a parameter's name: `weight`, `bias`, `slope`.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Role::Weight => "weight",
+            Role::Bias => "bias",
+            Role::Slope => "slope",
+        }
+    }
+
+    /// The role of a parameter called `conv1.weight`; a name that says nothing is a weight's.
+    pub fn of(parameter: &str) -> Role {
+        let suffix = parameter.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+        let roles = [Role::Bias, Role::Slope];
+        roles.into_iter().find(|role| role.suffix() == suffix).unwrap_or(Role::Weight)
+    }
 }
 
 /// A parameter and its place in the blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// `conv1.weight`, `fc8.bias`.
+    /// `conv1.weight`, `fc8.bias`, `prelu3.slope`.
     pub name: String,
-    /// Weight or bias.
+    /// What it does.
     pub role: Role,
-    /// `[filters, height, width, channels]`, `[outputs, inputs]`, or `[outputs]` for a bias.
+    /// `[filters, height, width, channels]`, `[outputs, inputs]`, or `[outputs]` for a bias and for
+    /// a slope.
     pub shape: Shape,
     /// Inputs that one output of its layer sums over.
     pub fan_in: usize,

@@ -20,6 +20,12 @@ pub enum Row {
     Tanh(Tanh),
     /// 1 / (1 + exp(-x)).
     Logistic(Bare),
+    /// x, and a little of it where it is negative.
+    LeakyRelu(LeakyRelu),
+    /// The same, with a learned slope for each channel (He et al. 2015).
+    Prelu(Bare),
+    /// x F(x), F the normal distribution: exactly, through erf.
+    Gelu(Bare),
     /// Local response normalisation.
     Lrn(Lrn),
     /// Max or average pooling.
@@ -132,6 +138,15 @@ pub struct Tanh {
     /// The slope at zero, over `outer`.
     #[serde(default = "unity")]
     pub inner: f32,
+}
+
+/// x where x > 0, else `slope` x (Maas, Hannun and Ng 2013).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeakyRelu {
+    /// At least 0; theirs, and PyTorch's default, is 0.01.
+    #[serde(default = "hundredth")]
+    pub slope: f32,
 }
 
 /// Local response normalisation (section 3.3): y = x (k + alpha sum x^2)^-beta. The defaults are
@@ -353,6 +368,9 @@ impl Window {
 
 fn one() -> usize {
     1
+}
+fn hundredth() -> f32 {
+    0.01
 }
 fn unity() -> f32 {
     1.0

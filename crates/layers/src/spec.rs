@@ -2,7 +2,8 @@
 
 use crate::layer::{self, Layer};
 use crate::rows::{
-    Bare, Conv, Dropout, Exchange, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh, Window,
+    Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh,
+    Window,
 };
 use serde::{Deserialize, Serialize};
 use tensor::Shape;
@@ -61,7 +62,7 @@ pub struct RowInfo {
     pub summary: String,
     /// Shape of its output for one image.
     pub output: Shape,
-    /// Weights and biases.
+    /// Numbers that are learned: weights, biases, slopes.
     pub parameters: usize,
     /// Multiply-accumulates for one image, forward; only layers with weights count.
     pub macs: usize,
@@ -121,6 +122,21 @@ impl Spec {
     /// 1 / (1 + exp(-x)).
     pub fn logistic(self) -> Spec {
         self.row(Row::Logistic(Bare {}))
+    }
+
+    /// x where x > 0, else `slope` x.
+    pub fn leaky_relu(self, slope: f32) -> Spec {
+        self.row(Row::LeakyRelu(LeakyRelu { slope }))
+    }
+
+    /// The same, with a learned slope for each channel.
+    pub fn prelu(self) -> Spec {
+        self.row(Row::Prelu(Bare {}))
+    }
+
+    /// x F(x), F the normal distribution.
+    pub fn gelu(self) -> Spec {
+        self.row(Row::Gelu(Bare {}))
     }
 
     /// Local response normalisation with the paper's constants.
@@ -289,6 +305,9 @@ impl Spec {
                 Row::Relu(_) => format!("relu{number}"),
                 Row::Tanh(_) => format!("tanh{number}"),
                 Row::Logistic(_) => format!("logistic{number}"),
+                Row::LeakyRelu(_) => format!("leaky_relu{number}"),
+                Row::Prelu(_) => format!("prelu{number}"),
+                Row::Gelu(_) => format!("gelu{number}"),
                 Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
@@ -318,6 +337,9 @@ fn summary(row: &Row) -> String {
         Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
         Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
         Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
+        Row::LeakyRelu(LeakyRelu { slope }) => format!("max(x, {slope} x)"),
+        Row::Prelu(_) => "max(0, x) + a min(0, x), a learned".to_string(),
+        Row::Gelu(_) => "x F(x), F normal".to_string(),
         Row::LrnPool(both) => {
             let [lrn, pool] = [Row::Lrn(both.lrn), Row::Pool(both.pool.clone())];
             format!("{}, then {}", summary(&lrn), summary(&pool))

@@ -195,6 +195,11 @@ impl Cut<'_> {
                               rows are fused, and once";
                 return Err(self.refuse(name, reason.to_string()));
             }
+            Row::Prelu(_) if !divided => {
+                let reason = "the images in front of it are not divided into towers, and its \
+                              slopes would be: put it behind the first convolution";
+                return Err(self.refuse(name, reason.to_string()));
+            }
             Row::Lrn(lrn) if divided && !lrn.within_channel => {
                 if !lrn.towers.is_multiple_of(towers) {
                     let reason = format!(

@@ -20,9 +20,11 @@ fn every_row() -> Spec {
         .average_pool(window(3).stride(2).ceil())
         .logistic()
         .local("local3", 6, window(2).pad(1).stride(2))
-        .relu()
+        .prelu()
+        .gelu()
         .linear("fc3", 10)
-        .relu()
+        .leaky_relu(0.1)
+        .prelu()
         .dropout(0.5)
         .inverted_dropout(0.25)
         .linear("fc4", 4)
@@ -273,6 +275,33 @@ fn a_specification_survives_toml() {
     assert_eq!(Spec::from_toml(&spec.to_toml()).unwrap(), spec);
 }
 
+/// What a row says of itself: a slope for each channel of maps, for each unit where there are none.
+#[test]
+fn rows_are_described() {
+    let spec = Spec::image("net", 8, 8, 3)
+        .conv("conv1", 6, window(3))
+        .prelu()
+        .prelu()
+        .linear("fc2", 5)
+        .prelu()
+        .gelu()
+        .leaky_relu(0.01)
+        .linear("fc3", 2);
+    let table = spec.describe().unwrap();
+    let lines: Vec<_> = table.iter().map(|row| (row.name.as_str(), row.parameters)).collect();
+    assert_eq!(lines[1..3], [("prelu1", 6), ("prelu1b", 6)]);
+    assert_eq!(lines[4..7], [("prelu2", 5), ("gelu2", 0), ("leaky_relu2", 0)]);
+    let summaries = [&table[1].summary, &table[5].summary, &table[6].summary];
+    assert_eq!(
+        summaries,
+        ["max(0, x) + a min(0, x), a learned", "x F(x), F normal", "max(x, 0.01 x)"]
+    );
+    let text = "name = \"net\"\ninput = [8, 8, 3]\nrows = [{ leaky_relu = {} }, { prelu = {} }, \
+                { gelu = {} }, { linear = { name = \"fc1\", outputs = 2 } }]";
+    let expected = Spec::image("net", 8, 8, 3).leaky_relu(0.01).prelu().gelu().linear("fc1", 2);
+    assert_eq!(Spec::from_toml(text).unwrap(), expected);
+}
+
 #[test]
 fn toml_mistakes_are_named() {
     let mistake = |row: &str| {
@@ -299,6 +328,8 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     assert!(refused(order).contains("row `pool1`: this row works on maps"));
     let twice = Spec::image("net", 8, 8, 3).linear("fc", 4).linear("fc", 2);
     assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
+    let steep = Spec::image("net", 8, 8, 3).leaky_relu(-0.5).linear("fc2", 2);
+    assert!(refused(steep).contains("its slope is -0.5; it must not be negative"));
     let open = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3));
     assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
 }

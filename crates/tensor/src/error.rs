@@ -35,6 +35,17 @@ pub enum Error {
         op: &'static str,
     },
 
+    /// The library that joins cards is missing, too old or of no use here.
+    #[error("NCCL cannot be used: {0}")]
+    Nccl(String),
+
+    /// A card that this one waits for does not do its part.
+    #[error("another rank's card has not answered for {seconds} s: all ranks stop")]
+    Unanswered {
+        /// How long it was waited for.
+        seconds: f64,
+    },
+
     /// A card, or its driver, failed at run time.
     #[error("{what} failed on the card: {reason}")]
     Card {

@@ -10,6 +10,7 @@
 //! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its
 //!   threads
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
+//! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
@@ -37,6 +38,7 @@ mod planner;
 mod shape;
 mod slot;
 
+pub use device::nccl;
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
 };

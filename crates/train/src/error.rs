@@ -12,7 +12,7 @@ pub enum Error {
 
     /// The device is missing or too small.
     #[error(transparent)]
-    Device(#[from] tensor::Error),
+    Device(tensor::Error),
 
     /// The device failed at work.
     #[error("step {step}: {error}; the run goes on with --resume from what was saved last")]
@@ -126,11 +126,21 @@ pub enum Error {
     Recipe(String),
 }
 
+impl From<tensor::Error> for Error {
+    /// A card that only waits for another's is well: the other is gone.
+    fn from(error: tensor::Error) -> Error {
+        match error {
+            tensor::Error::Unanswered { .. } => Error::Comm(comm::Error::Device(error)),
+            other => Error::Device(other),
+        }
+    }
+}
+
 impl From<comm::Error> for Error {
     /// A device that fails while it talks to others is a device that fails.
     fn from(error: comm::Error) -> Error {
         match error {
-            comm::Error::Device(error) => Error::Device(error),
+            comm::Error::Device(error) => error.into(),
             other => Error::Comm(other),
         }
     }
@@ -148,3 +158,18 @@ impl Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::cause;
+
+    #[test]
+    fn a_card_that_waits_in_vain_is_not_the_cause() {
+        let waits = Error::from(tensor::Error::Unanswered { seconds: 30.0 }).at_step(3);
+        let (what, reason) = ("conv".to_string(), "it is broken".to_string());
+        let fails = Error::from(tensor::Error::Card { what, reason }).at_step(3);
+        assert!(matches!(waits, Error::Comm(comm::Error::Device(_))));
+        assert!(cause(Some(waits), fails).to_string().starts_with("step 3: conv failed"));
+    }
+}

@@ -30,6 +30,12 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Absent where nothing is kept.
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
     log: Log,
     _lock: File,
 }
@@ -139,6 +145,11 @@ impl RunFolder {
         }
     }
 
+    /// No folder: nothing that is written is kept. For ranks whose run another one writes down.
+    pub fn nowhere() -> RunFolder {
+        RunFolder { path: PathBuf::new(), kept: None }
+    }
+
     /// Locks the folder and opens its logs.
     fn enter(path: &Path) -> Result<RunFolder> {
         let lock = lock(path)?;
@@ -147,7 +158,8 @@ impl RunFolder {
             removed.map_err(|source| Error::Write { path: leftover, source })?;
         }
         let as_they_are = Log::NAMES.map(|name| (name.to_string(), u64::MAX)).into();
-        Ok(RunFolder { path: path.into(), log: Log::open(path, &as_they_are)?, _lock: lock })
+        let kept = Kept { log: Log::open(path, &as_they_are)?, _lock: lock };
+        Ok(RunFolder { path: path.into(), kept: Some(kept) })
     }
 
     /// Whether [`create`](Self::create) would refuse the folder, before anything slow is done.
@@ -180,7 +192,10 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Write`].
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
-        atomic::write(&self.path.join(name), contents)
+        match &self.kept {
+            Some(_) => atomic::write(&self.path.join(name), contents),
+            None => Ok(()),
+        }
     }
 
     /// Writes `run.json`.
@@ -197,6 +212,9 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if it cannot be understood.
     pub fn read_status(&self) -> Result<Status> {
+        if self.kept.is_none() {
+            return Ok(Status::begun());
+        }
         let path = self.path.join("run.json");
         let text = fs::read_to_string(&path).map_err(|error| error.to_string());
         let status = text.and_then(|text| {
@@ -211,7 +229,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Write`].
     pub fn record(&mut self, record: &Record) -> Result<()> {
-        self.log.record(record)
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.log.record(record))
     }
 
     /// Takes out of the logs what was written after a checkpoint: those steps will be made again.
@@ -219,12 +237,15 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Write`].
     pub fn cut_back(&mut self, lengths: &BTreeMap<String, u64>) -> Result<()> {
-        self.log = Log::open(&self.path, lengths)?;
+        if let Some(kept) = &mut self.kept {
+            kept.log = Log::open(&self.path, lengths)?;
+        }
         Ok(())
     }
 
-    pub(crate) fn log(&self) -> &Log {
-        &self.log
+    /// Nothing where nothing is kept.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        self.kept.as_ref().map(|kept| &kept.log)
     }
 }
 

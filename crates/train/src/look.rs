@@ -65,6 +65,27 @@ impl Look {
         Look { layers, weights, rectified, piece, alive }
     }
 
+    /// What is seen, for [`from_bytes`](Self::from_bytes) in another process.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let numbers = self.layers.iter().flat_map(|layer| {
+            let dead = layer.dead_relus.unwrap_or(f64::NAN);
+            [layer.weight_norm, layer.gradient_norm, layer.update_ratio, dead]
+        });
+        numbers.flat_map(f64::to_le_bytes).collect()
+    }
+
+    /// What another saw of layers with these parameters.
+    pub(crate) fn from_bytes(entries: &[Parameter], bytes: &[u8]) -> Look {
+        let mut look = Look::of_layers(entries);
+        for (layer, numbers) in look.layers.iter_mut().zip(bytes.as_chunks::<32>().0) {
+            let (numbers, _) = numbers.as_chunks::<8>();
+            let number = |idx: usize| f64::from_le_bytes(numbers[idx]);
+            layer.dead_relus = Some(number(3)).filter(|dead| !dead.is_nan());
+            [layer.weight_norm, layer.gradient_norm, layer.update_ratio] = [0, 1, 2].map(number);
+        }
+        look
+    }
+
     /// What is seen of the whole, from what was seen of its parts.
     pub(crate) fn put_together(&mut self, parts: &[Vec<LayerNumbers>]) {
         for layer in &mut self.layers {

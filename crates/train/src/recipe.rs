@@ -5,6 +5,7 @@ mod variation;
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 
 use crate::schedule::{Schedule, Setting};
+use layers::Role;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,7 +33,8 @@ pub struct Recipe {
     pub rate: f64,
     /// How much of the last update goes into the next.
     pub momentum: f64,
-    /// Weight decay of layers that name none of their own.
+    /// Weight decay of layers that name none of their own. Slopes have none but what their own row
+    /// names.
     pub decay: f64,
     /// How biases differ from weights.
     pub bias: Bias,
@@ -185,16 +187,24 @@ impl Init {
 impl Recipe {
     /// What the recipe says about a parameter, named as `conv1.weight` or `conv1.bias`.
     pub fn rule(&self, parameter: &str) -> ParameterRule {
-        let (layer, is_bias) = split(parameter);
+        let (layer, role) = split(parameter);
         let rule = self.layer(layer);
         let rate = rule.rate.unwrap_or(1.0);
         let decay = rule.decay.unwrap_or(self.decay);
-        if is_bias {
-            let init = rule.biases.unwrap_or(Init::Constant(0.0));
-            ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
-        } else {
-            let init = rule.weights.unwrap_or(Init::Normal(0.01));
-            ParameterRule { init, rate, decay }
+        match role {
+            Role::Bias => {
+                let init = rule.biases.unwrap_or(Init::Constant(0.0));
+                ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
+            }
+            Role::Weight => {
+                let init = rule.weights.unwrap_or(Init::Normal(0.01));
+                ParameterRule { init, rate, decay }
+            }
+            // He et al. 2015, section 2.1: a slope starts at 0.25 and does not decay.
+            Role::Slope => {
+                let decay = rule.decay.unwrap_or(0.0);
+                ParameterRule { init: Init::Constant(0.25), rate, decay }
+            }
         }
     }
 
@@ -218,10 +228,10 @@ impl Recipe {
     /// A row of the update's table for a parameter under the schedule's setting: rate, momentum,
     /// decay.
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
-        let (layer, is_bias) = split(parameter);
+        let (layer, role) = split(parameter);
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
-            factor if is_bias && !self.bias.scheduled && factor > 0.0 => 1.0,
+            factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => 1.0,
             factor => factor,
         };
         [(self.rate * rule.rate * factor) as f32, self.momentum as f32, rule.decay as f32]
@@ -245,13 +255,10 @@ impl Recipe {
     }
 }
 
-/// A parameter's layer, and whether it is the layer's bias.
-fn split(parameter: &str) -> (&str, bool) {
-    match parameter.rsplit_once('.') {
-        Some((layer, "bias")) => (layer, true),
-        Some((layer, _)) => (layer, false),
-        None => (parameter, false),
-    }
+/// A parameter's layer, and what it does there.
+fn split(parameter: &str) -> (&str, Role) {
+    let layer = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
+    (layer, Role::of(parameter))
 }
 
 /// How exact a pattern is: an exact name beats any pattern that fits it.
@@ -303,6 +310,17 @@ mod tests {
         assert_eq!(recipe.rule("conv2.weight").rate, 3.0);
         assert_eq!(recipe.rule("conv3.weight").decay, 0.5);
         assert_eq!(recipe.rule("fc6.weight").rate, 1.0);
+    }
+
+    #[test]
+    fn slopes_have_rules_of_their_own() {
+        let mut recipe = recipes::find("paper").unwrap();
+        let rule = recipe.rule("prelu1.slope");
+        assert_eq!((rule.init, rule.rate, rule.decay), (Init::Constant(0.25), 1.0, 0.0));
+        let setting = recipe.schedule.setting(&Default::default(), 1);
+        assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
+        recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
+        assert_eq!((recipe.rule("prelu1.slope").decay, recipe.decay), (0.5, 0.0005));
     }
 
     #[test]

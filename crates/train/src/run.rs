@@ -1,5 +1,6 @@
 //! A run: what decides its bits, and how it begins, goes on and ends.
 
+mod saving;
 mod training;
 
 use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};
@@ -179,6 +180,21 @@ impl Job {
         stop: &Stop,
     ) -> Result<Outcome> {
         self.go(open, folder, (observer, stop), (Status::begun(), None, None))
+    }
+
+    /// As [`run_with`](Self::run_with), of a job whose identity is known: the images that it is
+    /// made of are not read again.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_with(
+        &self,
+        open: impl FnOnce() -> Result<Team>,
+        folder: &mut RunFolder,
+        watchers: (&mut dyn Observer, &Stop),
+        identity: Identity,
+    ) -> Result<Outcome> {
+        self.go(open, folder, watchers, (Status::begun(), None, Some(identity)))
     }
 
     /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
@@ -369,14 +385,20 @@ impl Job {
 
     /// A loader for this job's validation set.
     pub fn validation_loader(&self) -> Loader {
+        self.validation_loader_of((0, 1))
+    }
+
+    /// Of a part of every batch.
+    fn validation_loader_of(&self, part: (usize, usize)) -> Loader {
         let [height, width, _] = self.spec.input;
-        let plan = data::Plan::testing(self.recipe.batch, (height, width));
+        let plan = data::Plan::testing(self.recipe.batch, (height, width)).part(part);
         Loader::new(Arc::clone(&self.validation), plan, self.workers, 0)
     }
 
-    fn training_loader(&self) -> Loader {
+    fn training_loader(&self, part: (usize, usize)) -> Loader {
         let [height, width, _] = self.spec.input;
         let plan = self.recipe.augment.plan(self.recipe.batch, (height, width), self.seed);
+        let plan = plan.part(part);
         Loader::new(Arc::clone(&self.train), plan, self.workers, 0)
     }
 }

@@ -1,10 +1,12 @@
 //! A step: upload, preprocess, forward, loss, backward, update, over fixed addresses.
 
+mod accord;
 mod across;
 mod look;
 mod plan;
 mod shards;
 
+pub(crate) use accord::{Accord, Moment};
 pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
@@ -38,6 +40,9 @@ pub struct Step {
     link: Option<Link>,
     /// If its batches are cut into micro-shards.
     replica: Option<Replica>,
+    /// If others are in processes of their own, and what towers heard from them last.
+    accord: Option<Accord>,
+    heard: Vec<f32>,
 }
 
 /// A card's recordings of what a step does again and again.
@@ -143,11 +148,17 @@ impl Step {
         to: &Mutex<[Vec<f32>; 2]>,
     ) -> Result<()> {
         self.share_out_velocities()?;
+        let [values, velocities] = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place_own(entries, [values, velocities])
+    }
+
+    /// Copies this device's share to where it belongs in blocks of the whole network; of what all
+    /// replicas have, if it is the first.
+    fn place_own(&self, entries: &[Parameter], mut to: [&mut Vec<f32>; 2]) -> Result<()> {
         let is_first = self.plan.cut().is_none_or(|cut| cut.rank == 0);
-        let to = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
-            if !is_first && !self.plan.is_shared(entry) {
+            if !is_first && self.plan.units_of(0, entry).is_none() {
                 continue;
             }
             let whole = entries.iter().find(|whole| whole.name == entry.name);
@@ -155,7 +166,7 @@ impl Step {
             let (_, own) = share(&self.link, &self.plan, entry);
             let own = start + own.start..start + own.end;
             let velocity = parameters.velocity(idx).expect("a network planned for training");
-            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut *to) {
+            for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut to) {
                 self.device.download_into(slot, &mut to[own.clone()])?;
             }
         }
@@ -192,7 +203,7 @@ impl Step {
         let entries = self.plan.network.parameters.entries.iter();
         self.table.clear();
         self.table.extend(entries.map(|entry| row(&entry.name)));
-        self.device.upload(self.plan.slots.table, self.table.as_flattened())?;
+        self.device.upload(self.plan.table, self.table.as_flattened())?;
         Ok(())
     }
 
@@ -229,12 +240,13 @@ impl Step {
         if let Some(look) = &mut look {
             look.after_forward(&self.device)?;
         }
+        let told = self.tell(tally)?;
         self.backward()?;
         let Step { plan, device, .. } = self;
         if let Some(look) = look {
             look.after_update(device, &plan.network, plan.segments())?;
         }
-        Ok(tally)
+        told.map_or(Ok(tally), |told| self.hear(told))
     }
 
     /// Looks at a batch without learning. [`probabilities`](Self::probabilities) are then those of
@@ -248,7 +260,9 @@ impl Step {
         }
         self.load(batch)?;
         self.test_forward()?;
-        self.tally()
+        let tally = self.tally()?;
+        let told = self.tell(tally)?;
+        told.map_or(Ok(tally), |told| self.hear(told))
     }
 
     /// The probabilities of the last tested images, row by row; as many as there is room for.
@@ -348,13 +362,11 @@ impl Step {
 /// The whole parameter's shape, and which of its numbers are on this device. Filters and units come
 /// first in a shape, so that a share is a run.
 fn share(link: &Option<Link>, plan: &Plan, entry: &Parameter) -> (Shape, Range<usize>) {
-    let units = plan.head.as_ref().and_then(|head| head.units(entry.layer()));
-    match (link, units) {
-        (Some(link), _) => (link.whole_shape(entry), link.share(entry)),
-        (None, Some((own, whole))) => {
-            let each = entry.len() / own.len();
-            (entry.shape.with_outer(whole), own.start * each..own.end * each)
+    match link {
+        Some(link) => (link.whole_shape(entry), link.share(entry)),
+        None => {
+            let rank = plan.cut().map_or(0, |cut| cut.rank);
+            plan.units_of(rank, entry).unwrap_or((entry.shape, 0..entry.len()))
         }
-        (None, None) => (entry.shape, 0..entry.len()),
     }
 }

@@ -1,13 +1,15 @@
-//! Who does a step's work: one device, or several of this process, each on its own thread.
+//! Who does a step's work: one device, or several, each on its own thread or in its own process.
 //!
 //! A [`Team`] takes the commands that a [`Step`] takes. One device carries them out where it is
 //! asked, at no cost. Several pass each command on to their threads, which talk to each other as
-//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer.
+//! [`towers`](crate::towers) or [`replicas`](crate::replicas) do, and gather what they answer. In
+//! processes of their own every one runs the loop, and its [`Seat`] takes the same commands.
 //! Weights go in and out as the whole network's, so that neither a checkpoint nor the loop knows
 //! how many devices there were.
 
 mod crew;
 mod member;
+mod seat;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +20,12 @@ use crate::look::Look;
 use crate::metrics::Tally;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
-use crate::step::Step;
-use crate::{Error, Result};
+use crate::step::{Accord, Moment, Step};
+use crate::{Error, Result, Stop};
 pub use crew::Crew;
 use data::Batch;
 use layers::{Parameter, Spec};
+pub use seat::Seat;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +36,10 @@ use tensor::Planner;
 pub enum Team {
     /// One: nothing is passed on.
     Alone(Box<Step>),
-    /// Several.
+    /// Several of this process.
     Crew(Crew),
+    /// One of several processes.
+    Seat(Seat),
 }
 
 impl From<Step> for Team {
@@ -62,11 +67,30 @@ impl Team {
         Team::Crew(Crew::start(entries, replicas, patience))
     }
 
+    /// This process's part of a network whose others are in processes of their own. All of them
+    /// must run the same job; `agreed` is raised in all at the same step once `asked` has been in
+    /// one, and is what the job's loop must be given.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if `whole` is no network.
+    pub fn of_process(whole: &Spec, step: Step, (asked, agreed): (&Stop, &Stop)) -> Result<Team> {
+        let entries = match step.has_all() {
+            true => step.network().parameters.entries.clone(),
+            false => entries_of(whole)?,
+        };
+        let accord = Accord::new(asked.clone(), agreed.clone());
+        Ok(Team::Seat(Seat::new(entries, step, accord)))
+    }
+
     /// Runs `work` where the threads of a single device are; several have theirs.
     pub fn enter<T: Send>(self, work: impl FnOnce(Team) -> T + Send) -> T {
         match self {
             Team::Alone(step) => step.enter(|step| work(step.into())),
             Team::Crew(_) => work(self),
+            Team::Seat(Seat { step, entries, look }) => step.enter(|step| {
+                let step = Box::new(step);
+                work(Team::Seat(Seat { step, entries, look }))
+            }),
         }
     }
 
@@ -77,7 +101,7 @@ impl Team {
     /// failed, panicked or is silent. Of several errors, the one that made the others.
     pub fn initialize(&mut self, recipe: &Recipe, seed: u64) -> Result<()> {
         match self {
-            Team::Alone(step) => step.initialize(recipe, seed),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => step.initialize(recipe, seed),
             Team::Crew(crew) => {
                 let recipe = recipe.clone();
                 crew.each(move |member| member.step.initialize(&recipe, seed))
@@ -92,6 +116,7 @@ impl Team {
     pub fn inherit(&mut self, init: &Arc<Init>) -> Result<()> {
         match self {
             Team::Alone(step) => step.inherit(init),
+            Team::Seat(Seat { step, entries, .. }) => step.inherit_share(init, entries),
             Team::Crew(crew) => {
                 let (init, whole) = (Arc::clone(init), crew.entries().to_vec());
                 crew.each(move |member| member.step.inherit_share(&init, &whole))
@@ -105,7 +130,7 @@ impl Team {
     /// [`Error::Checkpoint`] if they are not this network's; [`Error::Device`].
     pub(crate) fn restore(&mut self, checkpoint: &Arc<Checkpoint>, seed: u64) -> Result<()> {
         match self {
-            Team::Alone(step) => step.restore(checkpoint, seed),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => step.restore(checkpoint, seed),
             Team::Crew(crew) => {
                 let checkpoint = Arc::clone(checkpoint);
                 crew.each(move |member| member.step.restore(&checkpoint, seed))
@@ -114,7 +139,7 @@ impl Team {
     }
 
     /// Copies all parameters and velocities, each as one block, laid out as
-    /// [`entries`](Self::entries) say.
+    /// [`entries`](Self::entries) say. Of several processes the first has them; all must do it.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -122,6 +147,7 @@ impl Team {
         match self {
             Team::Alone(step) => step.snapshot(values, v),
             Team::Crew(crew) => crew.snapshot(values, v),
+            Team::Seat(seat) => seat.snapshot(values, v),
         }
     }
 
@@ -131,7 +157,7 @@ impl Team {
     /// As there.
     pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
         match self {
-            Team::Alone(step) => step.set_input(mean, scale),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => step.set_input(mean, scale),
             Team::Crew(crew) => {
                 let mean = mean.to_vec();
                 crew.each(move |member| member.step.set_input(&mean, scale))
@@ -145,7 +171,7 @@ impl Team {
     /// As there.
     pub fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()> {
         match self {
-            Team::Alone(step) => step.set_rates(recipe, setting),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => step.set_rates(recipe, setting),
             Team::Crew(crew) => {
                 let entries = crew.entries().iter();
                 let row = |entry: &Parameter| recipe.table_row(&entry.name, setting);
@@ -162,7 +188,9 @@ impl Team {
     /// As there.
     pub fn train(&mut self, batch: &mut Batch, step: u64) -> Result<Tally> {
         match self {
-            Team::Alone(alone) => alone.train(batch, step),
+            Team::Alone(device) | Team::Seat(Seat { step: device, .. }) => {
+                device.train(batch, step)
+            }
             Team::Crew(crew) => crew.train(batch, step),
         }
     }
@@ -181,6 +209,7 @@ impl Team {
         match self {
             Team::Alone(alone) => alone.train_and_look(batch, step, look),
             Team::Crew(crew) => crew.train_and_look(batch, step, look),
+            Team::Seat(seat) => seat.train_and_look(batch, step, look),
         }
     }
 
@@ -189,6 +218,7 @@ impl Team {
         match self {
             Team::Alone(step) => step.new_look(),
             Team::Crew(crew) => Look::of_layers(crew.entries()),
+            Team::Seat(seat) => seat.look(),
         }
     }
 
@@ -197,6 +227,42 @@ impl Team {
         match self {
             Team::Alone(step) => &step.network().parameters.entries,
             Team::Crew(crew) => crew.entries(),
+            Team::Seat(seat) => &seat.entries,
+        }
+    }
+
+    /// Which of how many equal parts of every batch is to be loaded here.
+    pub(crate) fn part(&self) -> (usize, usize) {
+        match self {
+            Team::Alone(_) | Team::Crew(_) => (0, 1),
+            Team::Seat(seat) => seat.part(),
+        }
+    }
+
+    /// Has the first process's word on the time and its disk travel with the next step. Nobody else
+    /// need be told where there is one process.
+    pub(crate) fn say(&mut self, moment: Moment) {
+        if let Team::Seat(seat) = self {
+            seat.say(moment);
+        }
+    }
+
+    /// What the first process said with the last step; `None` where there is no other.
+    pub(crate) fn heard(&mut self) -> Option<Moment> {
+        match self {
+            Team::Alone(_) | Team::Crew(_) => None,
+            Team::Seat(seat) => Some(seat.heard()),
+        }
+    }
+
+    /// What the first process says, outside a step: all must ask.
+    ///
+    /// # Errors
+    /// [`Error::Comm`].
+    pub(crate) fn agree(&mut self, moment: Moment) -> Result<Moment> {
+        match self {
+            Team::Alone(_) | Team::Crew(_) => Ok(moment),
+            Team::Seat(seat) => seat.agree(moment),
         }
     }
 }
@@ -204,7 +270,7 @@ impl Team {
 impl Examinee for Team {
     fn images(&self) -> usize {
         match self {
-            Team::Alone(step) => step.images(),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => step.images(),
             Team::Crew(crew) => crew.images(),
         }
     }
@@ -213,19 +279,20 @@ impl Examinee for Team {
         match self {
             Team::Alone(step) => step.classes(),
             Team::Crew(crew) => crew.classes(),
+            Team::Seat(seat) => seat.classes(),
         }
     }
 
     fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
         match self {
-            Team::Alone(step) => Step::test(step, batch),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => Step::test(step, batch),
             Team::Crew(crew) => crew.test(batch),
         }
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
         match self {
-            Team::Alone(step) => Step::probabilities(step, into),
+            Team::Alone(step) | Team::Seat(Seat { step, .. }) => Step::probabilities(step, into),
             Team::Crew(crew) => crew.probabilities(into),
         }
     }

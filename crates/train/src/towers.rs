@@ -12,7 +12,7 @@ use crate::step::{Plan, Step};
 use crate::team::cause;
 use comm::{Comm, Local};
 use layers::towers::Towers;
-use layers::{Crossing, Mode, Parameter};
+use layers::{Crossing, Mode, Parameter, Spec};
 use std::panic;
 use std::sync::Arc;
 use std::thread;
@@ -38,6 +38,19 @@ impl Link {
         Ok(comm.wait(device, handle)?)
     }
 
+    pub(crate) fn comm(&self) -> &dyn Comm {
+        &*self.comm
+    }
+
+    pub(crate) fn comm_mut(&mut self) -> &mut dyn Comm {
+        &mut *self.comm
+    }
+
+    /// A tower's network.
+    pub(crate) fn spec(&self, rank: usize) -> &Spec {
+        &self.towers.specs[rank]
+    }
+
     /// Floats that a parameter has on all towers together.
     pub(crate) fn whole_len(&self, entry: &Parameter) -> usize {
         self.towers.whole_len(&entry.name, entry.len())
@@ -51,8 +64,13 @@ impl Link {
 
     /// Which of them are here.
     pub(crate) fn share(&self, entry: &Parameter) -> std::ops::Range<usize> {
+        self.share_of(self.comm.rank(), entry)
+    }
+
+    /// Which of them are on a tower that has such a parameter.
+    pub(crate) fn share_of(&self, rank: usize, entry: &Parameter) -> std::ops::Range<usize> {
         let whole = self.whole_len(entry);
-        let share = self.towers.share(&entry.name, whole, self.comm.rank());
+        let share = self.towers.share(&entry.name, whole, rank);
         share.ok().flatten().expect("a parameter of this tower")
     }
 }
@@ -101,6 +119,16 @@ pub fn open(
         steps.push(step);
     }
     Ok(steps)
+}
+
+/// Takes the memory of one tower, whose others are wherever `comm` reaches.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) if there is not enough.
+pub fn join(towers: Towers, plan: Plan, device: Device, comm: Box<dyn Comm>) -> Result<Step> {
+    let mut step = plan.open(device)?;
+    step.set_link(Link { comm, towers: Arc::new(towers) });
+    Ok(step)
 }
 
 /// Runs `work` on every tower, each on its own thread, where its device's threads are.

@@ -35,7 +35,7 @@ fn spec() -> Spec {
         .conv("conv2", 16, window(3).pad(1).groups(2))
         .relu()
         .linear("fc3", 24)
-        .relu()
+        .prelu()
         .dropout(0.5)
         .linear("fc4", 10)
 }

@@ -141,7 +141,8 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
         let values = device.download::<f32>(slot).unwrap();
         values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
-    for (layer, idx) in look.layers.iter().zip([0, 2, 4, 6]) {
+    // The slopes of conv2's channels are parameter 4.
+    for (layer, idx) in look.layers.iter().zip([0, 2, 5, 7]) {
         let weight = norm(parameters.value(idx));
         let ratio = norm(parameters.velocity(idx).unwrap()) / weight;
         let gradient = norm(parameters.gradient(idx).unwrap());

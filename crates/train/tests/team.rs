@@ -3,25 +3,17 @@
 
 mod fixtures;
 
-use data::{Shapes, Statistics};
-use fixtures::{Scratch, StopsAfter, scaled, timeless};
-use layers::{Lrn, Row, Spec, towers, window};
-use serde_json::Value;
-use std::fs;
+use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
+use layers::{Row, towers};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::checkpoint::{self, Policy};
+use train::checkpoint;
 use train::folder::RunFolder;
 use train::observe::Silent;
-use train::recipe::{Augment, Recipe};
 use train::run::{Job, Outcome};
-use train::schedule::Schedule;
 use train::team::Team;
-use train::{Result, Stop, recipes};
-
-const STEPS: u64 = 50;
+use train::{Result, Stop};
 
 /// What a run computes on.
 #[derive(Clone, Copy)]
@@ -30,47 +22,6 @@ enum On {
     Towers,
     Replicas(usize),
     Hybrid(usize),
-}
-
-/// 13 batches an epoch, the last of them short; dropout, and everything drawn.
-fn job(shards: usize) -> Job {
-    let images = Arc::new(Shapes::train(Shapes::SEED, 18, 100));
-    let augment = Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE };
-    let recipe = scaled(Recipe {
-        batch: 8,
-        shards,
-        epochs: 1000,
-        rate: 1e-5,
-        augment,
-        schedule: Schedule::Plateau { factor: 0.5, drops: 9, patience: 1, threshold: 0.05 },
-        ..recipes::paper()
-    });
-    let spec = Spec::image("two-towers", 16, 16, 3)
-        .conv("conv1", 32, window(5).pad(2).stride(2))
-        .relu()
-        .lrn_with(Lrn { towers: 2, ..Lrn::default() })
-        .conv("conv2", 32, window(3).pad(1).groups(2))
-        .relu()
-        .conv("conv3", 24, window(3).pad(1))
-        .relu()
-        .pool(window(2).stride(2))
-        .linear("fc4", 24)
-        .relu()
-        .dropout(0.5)
-        .linear("fc5", 10);
-    Job {
-        spec: towers::on_one_device(&spec, 2).unwrap(),
-        recipe,
-        seed: 11,
-        statistics: Statistics::of(&*images, 1, None, &|_| ()).unwrap(),
-        train: images,
-        validation: Arc::new(Shapes::train(Shapes::SEED + 1, 18, 30)),
-        workers: 1,
-        init: None,
-        max_steps: Some(STEPS),
-        validate_every: 1,
-        checkpoints: Policy::default(),
-    }
 }
 
 fn team(job: &Job, on: On) -> Result<Team> {
@@ -123,18 +74,6 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
         (from, identity.expect("nobody asks for a stop"))
     });
     job.resume_with(open, &mut folder, (&mut observer, &stop), from).unwrap()
-}
-
-/// What was learned, and every loss on the way.
-fn bits(run: &Path) -> (Vec<u8>, Vec<Value>) {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text.lines().map(timeless).filter(|line| line["kind"] != "layers").collect();
-    (fs::read(run.join("weights.safetensors")).unwrap(), lines)
-}
-
-fn losses(lines: &[Value]) -> Vec<f64> {
-    let steps = lines.iter().filter(|line| line["kind"] == "train");
-    steps.filter_map(|line| line["loss"].as_f64()).collect()
 }
 
 #[test]

@@ -32,9 +32,11 @@ impl From<train::Error> for Fault {
         let code = match &error {
             E::Network(_) | E::Recipe(_) | E::RunFolder { .. } | E::Resume { .. } => 2,
             E::Device(tensor::Error::UnknownDevice(_)) => 2,
-            E::Device(tensor::Error::DeviceUnavailable { .. } | tensor::Error::NoKernel { .. }) => {
-                6
-            }
+            E::Device(
+                tensor::Error::DeviceUnavailable { .. }
+                | tensor::Error::NoKernel { .. }
+                | tensor::Error::Nccl(_),
+            ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
             E::Device(_) | E::Step { .. } | E::Comm(_) => 1,
             E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,

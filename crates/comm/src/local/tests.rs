@@ -219,3 +219,31 @@ fn slots_that_do_not_fit_are_refused() {
     });
     assert!(made.iter().all(|rank| rank.is_err()));
 }
+
+/// Bytes and messages, by hand: a world of three, ten floats a block.
+#[test]
+fn what_is_sent_is_counted() {
+    let made = on_ranks(3, Local::PATIENCE, |mut comm| {
+        let (mut device, [block, whole]) = device_with([&[1.0; 10], &[1.0; 30]]);
+        let mut sent = Vec::new();
+        let works = [
+            Work::AllReduce { x: block },
+            Work::ReduceScatter { x: whole, block },
+            Work::AllGather { block, y: whole },
+            Work::Broadcast { x: block, root: 1 },
+            Work::Barrier,
+        ];
+        for work in works {
+            let before = comm.traffic();
+            let handle = comm.start(&mut device, work).unwrap();
+            comm.wait(&mut device, handle).unwrap();
+            let after = comm.traffic();
+            sent.push([after.messages - before.messages, after.bytes - before.bytes]);
+        }
+        sent
+    });
+    for (rank, sent) in made.into_iter().enumerate() {
+        let broadcast = if rank == 1 { [2, 80] } else { [0, 0] };
+        assert_eq!(sent.unwrap(), [[2, 80], [2, 80], [2, 80], broadcast, [2, 0]], "rank {rank}");
+    }
+}

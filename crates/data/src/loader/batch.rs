@@ -16,7 +16,8 @@ const REPLACEMENTS: usize = 32;
 /// Rows that an image takes at most.
 const MOST_VIEWS: usize = 10;
 
-/// A batch in host memory: `rows` crops and what the network must know about them.
+/// A batch in host memory, or the [part](Plan::part) of it that is delivered: rows of crops and
+/// what the network must know about them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Crops, not mirrored: rows x height x width x 3 bytes. Rows past [`images`](Self::images) are
@@ -50,12 +51,13 @@ pub(super) struct Desk {
 
 impl Batch {
     pub(super) fn new(plan: &Plan) -> Batch {
+        let rows = plan.own_rows();
         Batch {
-            pixels: vec![0; plan.rows * plan.crop.0 * plan.crop.1 * 3],
-            views: vec![[0; 3]; plan.rows],
-            tints: vec![ColorShift::NONE; plan.rows],
-            labels: vec![IGNORED; plan.rows],
-            samples: vec![IGNORED; plan.rows],
+            pixels: vec![0; rows * plan.crop.0 * plan.crop.1 * 3],
+            views: vec![[0; 3]; rows],
+            tints: vec![ColorShift::NONE; rows],
+            labels: vec![IGNORED; rows],
+            samples: vec![IGNORED; rows],
             images: 0,
             epoch: 0,
             position: 0,

@@ -8,6 +8,8 @@ use random::Permutation;
 pub struct Plan {
     /// Rows of a batch. With ten or nine views an image takes as many rows.
     pub rows: usize,
+    /// Which of how many equal parts of every batch is delivered; the others are not looked at.
+    pub part: (usize, usize),
     /// Height and width of what the network sees.
     pub crop: (usize, usize),
     /// The seed of order and views.
@@ -60,13 +62,13 @@ impl Plan {
     /// Training: random places, mirrored half the time.
     pub fn training(rows: usize, crop: (usize, usize), seed: u64) -> Plan {
         let views = Views::One { random_place: true, mirror: true };
-        Plan { rows, crop, seed, pass: Pass::Training, views, jitter: None }
+        Plan { rows, part: (0, 1), crop, seed, pass: Pass::Training, views, jitter: None }
     }
 
     /// Testing on the centre of each image.
     pub fn testing(rows: usize, crop: (usize, usize)) -> Plan {
         let views = Views::One { random_place: false, mirror: false };
-        Plan { rows, crop, seed: 0, pass: Pass::Testing, views, jitter: None }
+        Plan { rows, part: (0, 1), crop, seed: 0, pass: Pass::Testing, views, jitter: None }
     }
 
     /// Testing on ten views of each image.
@@ -79,6 +81,19 @@ impl Plan {
         Plan { views: Views::Nine, ..Plan::testing(rows, crop) }
     }
 
+    /// The same batches, of which only part `which` of `of` is delivered: the rows that it has in
+    /// the whole batch, and no others. Parts are equal; so those of one batch, one after another,
+    /// are the batch.
+    ///
+    /// # Panics
+    /// If a full batch has not `of` equal parts, or there is no such part.
+    pub fn part(self, (which, of): (usize, usize)) -> Plan {
+        let images = self.images_per_batch();
+        assert!(which < of, "part {which} of {of}");
+        assert!(images.is_multiple_of(of), "{images} images a batch have not {of} equal parts");
+        Plan { part: (which, of), ..self }
+    }
+
     /// Rows that each image takes.
     pub fn views_per_image(&self) -> usize {
         match self.views {
@@ -86,6 +101,11 @@ impl Plan {
             Views::Ten => 10,
             Views::Nine => 9,
         }
+    }
+
+    /// Rows that are delivered of a batch.
+    pub fn own_rows(&self) -> usize {
+        self.rows / self.part.1
     }
 
     /// Images in a full batch.
@@ -98,15 +118,17 @@ impl Plan {
         len.div_ceil(self.images_per_batch())
     }
 
-    /// The images of a batch, in order.
+    /// The images of a batch that are delivered, in order.
     pub(super) fn samples(
         &self,
         len: usize,
         epoch: u32,
         batch: usize,
     ) -> impl ExactSizeIterator<Item = usize> + use<> {
-        let first = batch * self.images_per_batch();
-        let positions = first..len.min(first + self.images_per_batch());
+        let (which, of) = self.part;
+        let own = self.images_per_batch() / of;
+        let first = len.min(batch * self.images_per_batch() + which * own);
+        let positions = first..len.min(first + own);
         let (pass, order) = (self.pass, Permutation::new(self.seed, epoch, len as u64));
         positions.map(move |position| match pass {
             Pass::Testing => position,

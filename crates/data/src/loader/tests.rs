@@ -168,6 +168,63 @@ fn a_test_ends_until_it_is_started_again() {
     });
 }
 
+/// Parts side by side are the whole batch, and each reads its own images alone; in the short last
+/// batch some have none.
+#[test]
+fn parts_are_the_batch_and_read_nothing_else() {
+    in_time(|| {
+        let whole_plans = [Plan::training(8, CROP, 7), Plan::testing(8, CROP)];
+        for plan in whole_plans.into_iter().chain([Plan::ten_views(40, CROP)]) {
+            let load = |source: Arc<dyn Source>, plan| {
+                let mut loader = Loader::new(source, plan, 2, 1);
+                loader.set_color(Some(COLOR));
+                let batches = epoch(&mut loader);
+                drop(loader); // nothing is read ahead any more
+                batches
+            };
+            let whole = load(sound(), plan);
+            for of in [2, 4] {
+                let mut read = Vec::new();
+                let parts: Vec<Vec<Batch>> = (0..of)
+                    .map(|which| {
+                        let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+                        let mut source = Faulty::new(LEN, SIZE);
+                        let to = Arc::clone(&seen);
+                        source.on_read = Some(Box::new(move |index| {
+                            to.lock().unwrap().insert(index as u32);
+                        }));
+                        let testing = plan.pass == Pass::Testing; // training goes on past an epoch
+                        let part = load(Arc::new(source), plan.part((which, of)));
+                        let own: BTreeSet<u32> = samples(&part).into_iter().collect();
+                        let seen = seen.lock().unwrap();
+                        assert!(!testing || *seen == own, "{plan:?}: {seen:?}, {own:?}");
+                        read.extend(own);
+                        part
+                    })
+                    .collect();
+                read.sort_unstable();
+                assert_eq!(read, Vec::from_iter(0..LEN as u32));
+                for (number, whole) in whole.iter().enumerate() {
+                    let rows = plan.rows / of;
+                    let bytes = rows * CROP.0 * CROP.1 * 3;
+                    for (which, part) in parts.iter().map(|part| &part[number]).enumerate() {
+                        let own = which * rows..(which + 1) * rows;
+                        let place = (part.epoch, part.position);
+                        assert_eq!(place, (whole.epoch, whole.position));
+                        assert_eq!(part.pixels, whole.pixels[which * bytes..][..bytes]);
+                        assert_eq!(part.views, whole.views[own.clone()]);
+                        assert_eq!(part.tints, whole.tints[own.clone()]);
+                        assert_eq!(part.labels, whole.labels[own.clone()]);
+                        assert_eq!(part.samples, whole.samples[own]);
+                    }
+                    let images: usize = parts.iter().map(|part| part[number].images).sum();
+                    assert_eq!(images, whole.images);
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn training_takes_every_image_once_an_epoch_in_another_order() {
     in_time(|| {

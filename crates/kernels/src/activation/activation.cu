@@ -1,5 +1,5 @@
-// y = f(x) and dx = dy f'(x), from y. Four elements a thread; memory is the floor: 8 bytes an
-// element forward, 12 backward.
+// y = f(x) and dx = dy f'(x), from y (GELU: from x). Four elements a thread; memory is the floor:
+// 8 bytes an element forward, 12 backward.
 #include "kernel.cuh"
 
 struct Relu {
@@ -17,6 +17,25 @@ struct Tanh {
 struct Logistic {
   __device__ float value(float x) const { return 1.0f / (1.0f + expf(-x)); }
   __device__ float gradient(float y, float dy) const { return dy * (y * (1.0f - y)); }
+};
+
+struct LeakyRelu {
+  float slope;
+  __device__ float value(float x) const { return x <= 0.0f ? slope * x : x; }
+  __device__ float gradient(float y, float dy) const { return y <= 0.0f ? slope * dy : dy; }
+};
+// The exact form; erfc, and not 1 + erf, for the digits of the far left. Beyond 13 nothing is left
+// of the product there, nor of x times the density on either side.
+struct Gelu {
+  __device__ static float below(float x) { return 0.5f * erfcf(-0.707106781f * x); }
+  __device__ float value(float x) const {
+    const float near = x < -13.0f ? -13.0f : x;
+    return near * below(near);
+  }
+  __device__ float gradient(float x, float dy) const {
+    const float left = x < -13.0f ? -13.0f : x, near = left > 13.0f ? 13.0f : left;
+    return dy * (below(near) + near * (0.398942280f * expf(-0.5f * near * near)));
+  }
 };
 
 template <class F>
@@ -60,9 +79,27 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     activation_logistic_backward(const float* y, const float* dy, float* dx, u64 n) {
   backward(Logistic{}, y, dy, dx, n);
 }
+extern "C" __global__ void __launch_bounds__(THREADS)
+    activation_leaky_relu_forward(float slope, const float* x, float* y, u64 n) {
+  forward(LeakyRelu{slope}, x, y, n);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    activation_leaky_relu_backward(float slope, const float* y, const float* dy, float* dx, u64 n) {
+  backward(LeakyRelu{slope}, y, dy, dx, n);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    activation_gelu_forward(const float* x, float* y, u64 n) { forward(Gelu{}, x, y, n); }
+extern "C" __global__ void __launch_bounds__(THREADS)
+    activation_gelu_backward(const float* x, const float* dy, float* dx, u64 n) {
+  backward(Gelu{}, x, dy, dx, n);
+}
 KERNEL(activation_relu_forward)
 KERNEL(activation_relu_backward)
 KERNEL(activation_tanh_forward)
 KERNEL(activation_tanh_backward)
 KERNEL(activation_logistic_forward)
 KERNEL(activation_logistic_backward)
+KERNEL(activation_leaky_relu_forward)
+KERNEL(activation_leaky_relu_backward)
+KERNEL(activation_gelu_forward)
+KERNEL(activation_gelu_backward)

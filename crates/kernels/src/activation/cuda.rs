@@ -19,11 +19,15 @@ pub(super) fn forward(cuda: &mut Cuda, kind: Activation, x: Slot, y: Slot) -> Re
             Activation::Logistic => {
                 cuda.launch(&IMAGE, "activation_logistic_forward", grid, &[&x, &y, &n])
             }
+            Activation::LeakyRelu { slope } => {
+                cuda.launch(&IMAGE, "activation_leaky_relu_forward", grid, &[&slope, &x, &y, &n])
+            }
+            Activation::Gelu => cuda.launch(&IMAGE, "activation_gelu_forward", grid, &[&x, &y, &n]),
         }
     }
 }
 
-/// `dx` may be `dy`.
+/// `y` is what was kept; `dx` may be `dy`.
 pub(super) fn backward(
     cuda: &mut Cuda,
     kind: Activation,
@@ -45,6 +49,13 @@ pub(super) fn backward(
             }
             Activation::Logistic => {
                 cuda.launch(&IMAGE, "activation_logistic_backward", grid, &[&y, &dy, &dx, &n])
+            }
+            Activation::LeakyRelu { slope } => {
+                let arguments = [&slope as &dyn tensor::Argument, &y, &dy, &dx, &n];
+                cuda.launch(&IMAGE, "activation_leaky_relu_backward", grid, &arguments)
+            }
+            Activation::Gelu => {
+                cuda.launch(&IMAGE, "activation_gelu_backward", grid, &[&y, &dy, &dx, &n])
             }
         }
     }

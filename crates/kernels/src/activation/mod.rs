@@ -3,10 +3,15 @@
 //! | kind | y | dx |
 //! |---|---|---|
 //! | `Relu` | max(0, x) | dy where y > 0, else 0 |
+//! | `LeakyRelu { slope: a }` | x where x > 0, else a x | dy where y > 0, else a dy |
 //! | `Tanh { outer: a, inner: b }` | a tanh(b x) | dy b (a - y^2 / a) |
 //! | `Logistic` | 1 / (1 + e^-x) | dy y (1 - y) |
+//! | `Gelu` | x F(x) | dy (F(x) + x f(x)) |
 //!
-//! The derivative is taken from the output y, so that x need not be kept. NaN stays NaN.
+//! F is the normal distribution, (1 + erf(x / sqrt 2)) / 2, and f its density: the exact form of
+//! Hendrycks and Gimpel 2016, not the one with a tanh that is near it. The derivative is taken from
+//! the output y, so that x need not be kept; but two x have one y under `Gelu`, whose derivative is
+//! taken from x. NaN stays NaN. A leaky ReLU is that of Maas, Hannun and Ng 2013.
 
 mod cpu;
 mod cuda;
@@ -30,6 +35,20 @@ pub enum Activation {
     },
     /// 1 / (1 + e^-x).
     Logistic,
+    /// x where x > 0, else slope x.
+    LeakyRelu {
+        /// Not negative: y must have the sign of x.
+        slope: f32,
+    },
+    /// x F(x).
+    Gelu,
+}
+
+impl Activation {
+    /// Whether the derivative is taken from x, and not from y.
+    pub fn reads_input(self) -> bool {
+        self == Activation::Gelu
+    }
 }
 
 /// y = f(x). Any shape.
@@ -47,15 +66,22 @@ pub fn forward(device: &mut Device, kind: Activation, x: Slot, y: Slot) -> Resul
     }
 }
 
-/// dx = dy f'(x), where f' is computed from y = f(x).
+/// dx = dy f'(x), where f' is computed from what was kept: y = f(x), or x itself if the kind
+/// [reads its input](Activation::reads_input).
 ///
 /// # Errors
 /// If the device fails.
-pub fn backward(device: &mut Device, kind: Activation, y: Slot, dy: Slot, dx: Slot) -> Result<()> {
-    check(kind, &[y, dy, dx]);
+pub fn backward(
+    device: &mut Device,
+    kind: Activation,
+    kept: Slot,
+    dy: Slot,
+    dx: Slot,
+) -> Result<()> {
+    check(kind, &[kept, dy, dx]);
     match device {
-        Device::Cpu(cpu) => cpu::backward(cpu, kind, y, dy, dx),
-        Device::Cuda(cuda) => cuda::backward(cuda, kind, y, dy, dx),
+        Device::Cpu(cpu) => cpu::backward(cpu, kind, kept, dy, dx),
+        Device::Cuda(cuda) => cuda::backward(cuda, kind, kept, dy, dx),
     }
 }
 
@@ -74,8 +100,15 @@ pub fn mask_by_relu(device: &mut Device, y: Slot, dy: Slot) -> Result<()> {
 fn check(kind: Activation, operands: &[Slot]) {
     let len = operands[0].len();
     assert!(operands.iter().all(|slot| slot.len() == len), "operands differ in size: {operands:?}");
-    if let Activation::Tanh { outer, inner } = kind {
-        let usable = outer != 0.0 && outer.is_finite() && inner.is_finite();
-        assert!(usable, "{outer} tanh({inner} x) has no derivative that y determines");
+    match kind {
+        Activation::Tanh { outer, inner } => {
+            let usable = outer != 0.0 && outer.is_finite() && inner.is_finite();
+            assert!(usable, "{outer} tanh({inner} x) has no derivative that y determines");
+        }
+        Activation::LeakyRelu { slope } => {
+            let usable = slope >= 0.0 && slope.is_finite();
+            assert!(usable, "a slope of {slope} has no derivative that y determines");
+        }
+        Activation::Relu | Activation::Logistic | Activation::Gelu => {}
     }
 }

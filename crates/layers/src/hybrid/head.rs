@@ -1,11 +1,9 @@
 //! The linear layers, as far as they are on a device.
 
-use super::{Draft, Shares};
-use crate::layer::{self, Layer, Phase, Wires, dropout};
-use crate::network::Network;
-use crate::rows::Row;
+use super::{Between, Draft, Shares};
+use crate::layer::{Phase, Wires};
+use crate::parameters::Parameters;
 use kernels::columns::{self, Geometry, Place};
-use kernels::dropout::Columns;
 use kernels::{activation, linear};
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
@@ -46,60 +44,52 @@ struct Stage {
     /// `[batch, units]`: the layer's own output, and its gradient.
     y: Slot,
     dy: Slot,
-    between: Vec<Between>,
+    between: Vec<PlannedRow>,
 }
 
-/// A row without weights: its output and that output's gradient.
+/// A row above a layer with its slots, for each micro-shard and for the batch.
 #[derive(Debug)]
-struct Between {
-    layer: Box<dyn Layer>,
-    y: Slot,
-    dy: Slot,
+struct PlannedRow {
+    row: Between,
+    of_shards: Vec<Wires>,
+    of_batch: Wires,
 }
-
-/// A row and why it cannot be shared.
-type Refusal = (String, String);
 
 impl Head {
+    /// `parameters` end in those of the drafts.
     pub(super) fn plan(
         shares: Shares,
-        drafts: &[Draft],
-        network: &Network,
+        drafts: Vec<Draft>,
+        parameters: &Parameters,
         planner: &mut Planner,
         target: Target,
-    ) -> std::result::Result<Head, Refusal> {
-        let parameters = &network.parameters;
-        let below = parameters.entries.len() - 2 * drafts.len();
-        let mut stages = Vec::new();
-        for (idx, draft) in drafts.iter().enumerate() {
-            let slots = |entry: usize| {
-                let gradient = parameters.gradient(entry).expect("planned to train");
-                [parameters.value(entry), gradient]
-            };
-            let parameters = [below + 2 * idx, below + 2 * idx + 1].map(slots);
-            stages.push(Stage::plan(&shares, draft, parameters, planner)?);
-        }
+    ) -> Head {
+        let here: usize = drafts.iter().map(|draft| draft.parameters().len()).sum();
+        let mut next = (parameters.entries.len() - here..parameters.entries.len())
+            .map(|idx| (parameters.value(idx), parameters.gradient(idx)));
         let images = shares.images;
+        let scratch = drafts.iter().map(|draft| draft.scratch(images * shares.shards, target));
+        let scratch = scratch.max().unwrap_or(0);
+        let scratch = planner.claim(DType::F32, Shape::from([scratch]));
+        let clocks = planner.claim(DType::U32, Shape::from([shares.world, 3]));
+        let plan = |draft| Stage::plan(&shares, draft, &mut next, (scratch, clocks), planner);
+        let stages: Vec<Stage> = drafts.into_iter().map(plan).collect();
         let most = |of: &dyn Fn(&Stage) -> usize| stages.iter().map(of).max().unwrap_or(0);
         let inputs = most(&|stage| stage.geometry.inputs);
         let block = most(&|stage| stage.whole.div_ceil(shares.shards));
-        let scratch = most(&|stage| {
-            let whole = linear::Geometry { images: images * shares.shards, ..stage.geometry };
-            whole.scratch(target).max(stage.geometry.scratch(target))
-        });
         let classes = stages.last().map_or(0, |last| last.whole);
         let mut floats = |shape| planner.claim(DType::F32, shape);
         let levels = 1 + shares.each().ilog2() as usize;
-        Ok(Head {
+        Head {
             scores: floats(Shape::from([images, classes])),
             d_scores: floats(Shape::from([images, classes])),
             partials: (0..levels).map(|_| floats(Shape::from([images * inputs]))).collect(),
             block: floats(Shape::from([images * block])),
-            scratch: floats(Shape::from([scratch])),
-            clocks: planner.claim(DType::U32, Shape::from([shares.world, 3])),
+            scratch,
+            clocks,
             shares,
             stages,
-        })
+        }
     }
 
     /// Which images and which units are whose.
@@ -115,7 +105,10 @@ impl Head {
     /// Which of a layer's units are here, and how many it has; nothing if it is not one of these
     /// layers.
     pub fn units(&self, layer: &str) -> Option<(Range<usize>, usize)> {
-        let stage = self.stages.iter().find(|stage| stage.name == layer)?;
+        let has = |stage: &&Stage| {
+            stage.name == layer || stage.between.iter().any(|above| above.row.name == layer)
+        };
+        let stage = self.stages.iter().find(has)?;
         Some((self.shares.units(stage.whole, self.shares.rank), stage.whole))
     }
 
@@ -150,18 +143,16 @@ impl Head {
     /// # Errors
     /// If the device fails, here and below.
     pub fn set_clock(&self, device: &mut Device, pass: usize, clock: [u32; 3]) -> Result<()> {
-        device.upload(self.clock(pass), &clock)
+        device.upload(self.clocks.part(3 * pass, Shape::from([3])), &clock)
     }
 
-    fn clock(&self, pass: usize) -> Slot {
-        self.clocks.part(3 * pass, Shape::from([3]))
+    fn shard(&self, (pass, round): (usize, usize)) -> usize {
+        pass * self.shares.each() + round
     }
 
     /// The rows of a micro-shard in a slot that has those of a batch.
-    fn rows(&self, batch: Slot, (pass, round): (usize, usize)) -> Slot {
-        let (shard, images) = (pass * self.shares.each() + round, self.shares.images);
-        let len = batch.len() / self.shares.shards;
-        batch.part(shard * len, Shape::from([images, len / images]))
+    fn rows(&self, batch: Slot, of: (usize, usize)) -> Slot {
+        self.shares.rows(batch, self.shard(of))
     }
 
     /// From a stage's [`input`](Self::input) to its [`output`](Self::output).
@@ -176,19 +167,18 @@ impl Head {
         let stage = &self.stages[stage];
         let (x, y) = (self.rows(stage.x, of), self.rows(stage.y, of));
         linear::forward(device, &geometry, x, w, b, y, self.scratch)?;
-        let mut rows = (0..stage.between.len()).map(|idx| self.wires(stage, idx, of));
-        stage.between.iter().try_for_each(|row| {
-            let wires = rows.next().expect("as many");
-            row.layer.forward(device, &wires, phase)
-        })
+        let shard = self.shard(of);
+        let mut rows = stage.between.iter();
+        rows.try_for_each(|above| above.row.layer.forward(device, &above.of_shards[shard], phase))
     }
 
     /// From the gradient of a stage's output to that of its layer's, and to what the units here
     /// contribute to the gradient of its input: `[images, inputs]`, until the next call.
     pub fn backward(&self, device: &mut Device, stage: usize, of: (usize, usize)) -> Result<Slot> {
         let stage = &self.stages[stage];
-        for (idx, row) in stage.between.iter().enumerate().rev() {
-            row.layer.backward(device, &self.wires(stage, idx, of))?;
+        let shard = self.shard(of);
+        for above in stage.between.iter().rev() {
+            above.row.layer.backward(device, &above.of_shards[shard])?;
         }
         let (y, dy) = (self.rows(stage.y, of), self.rows(stage.dy, of));
         if stage.geometry.relu {
@@ -200,12 +190,18 @@ impl Head {
         Ok(self.partial(stage, 0))
     }
 
-    /// The gradients of a stage's weights and biases, over the whole batch.
+    /// The gradients of a stage's parameters, over the whole batch.
     pub fn backward_weights(&self, device: &mut Device, stage: usize) -> Result<()> {
         let Stage { geometry, weight: [_, dw], bias: [_, db], x, dy, .. } = self.stages[stage];
         let images = self.shares.images * self.shares.shards;
         let geometry = linear::Geometry { images, ..geometry };
-        linear::backward_weights(device, &geometry, x, dy, dw, db, self.scratch)
+        linear::backward_weights(device, &geometry, x, dy, dw, db, self.scratch)?;
+        for above in &self.stages[stage].between {
+            if let Some(layer) = &above.row.of_batch {
+                layer.backward(device, &above.of_batch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Into the partial of `level`: what some blocks of units contribute to the gradient of the
@@ -256,66 +252,74 @@ impl Head {
         let linear::Geometry { images, inputs, .. } = stage.geometry;
         self.partials[level].part(0, Shape::from([images, inputs]))
     }
-
-    /// Of row number `idx` above a stage's layer.
-    fn wires(&self, stage: &Stage, idx: usize, of: (usize, usize)) -> Wires {
-        let below =
-            idx.checked_sub(1).map_or([stage.y, stage.dy], |idx| stage.between[idx].slots());
-        let [x, dx] = below.map(|slot| self.rows(slot, of));
-        let [y, dy] = stage.between[idx].slots().map(|slot| self.rows(slot, of));
-        Wires {
-            x,
-            y,
-            dy: Some(dy),
-            dx: Some(dx),
-            parameters: Vec::new(),
-            kept: None,
-            forward_scratch: self.scratch,
-            backward_scratch: self.scratch,
-            clock: self.clock(of.0),
-        }
-    }
 }
 
 impl Stage {
     fn plan(
         shares: &Shares,
-        draft: &Draft,
-        [weight, bias]: [[Slot; 2]; 2],
+        draft: Draft,
+        parameters: &mut impl Iterator<Item = (Slot, Option<Slot>)>,
+        (scratch, clocks): (Slot, Slot),
         planner: &mut Planner,
-    ) -> std::result::Result<Stage, Refusal> {
-        let &Draft { name, geometry, whole, ref between } = draft;
-        let units = shares.units(whole, shares.rank);
-        let (batch, width) = (shares.images * shares.shards, units.len());
+    ) -> Stage {
+        let Draft { name, geometry, whole, between } = draft;
+        let mut next = || {
+            let (value, gradient) = parameters.next().expect("laid out for all drafts");
+            [value, gradient.expect("planned to train")]
+        };
+        let [weight, bias] = [next(), next()];
+        let (batch, units) = (shares.images * shares.shards, geometry.outputs);
         let mut floats = |width| planner.claim(DType::F32, Shape::from([batch, width]));
-        let x = floats(geometry.inputs);
-        let [y, dy] = [floats(width), floats(width)];
-        let shape = Shape::from([shares.images, width]);
-        let mut rows = Vec::new();
-        for &(name, row) in between {
-            let layer = match row {
-                Row::Dropout(row) => {
-                    let columns = Columns { width, first: units.start, whole };
-                    let layer = dropout::plan_columns(row, name, shape, Some(columns));
-                    layer.map(|layer| Box::new(layer) as Box<dyn Layer>)
-                }
-                row => layer::build(row, name, shape),
+        let (x, y, dy) = (floats(geometry.inputs), floats(units), floats(units));
+        let (mut below, mut rows) = ([y, dy], Vec::new());
+        for row in between {
+            let own = row.layer.parameters().len();
+            let [y, dy] = [floats(units), floats(units)];
+            let of_batch = Wires {
+                x: below[0],
+                y,
+                dy: Some(dy),
+                dx: None, // each micro-shard's has been computed
+                parameters: parameters.take(own).collect(),
+                kept: None,
+                forward_scratch: scratch,
+                backward_scratch: scratch,
+                clock: clocks.part(0, Shape::from([3])),
             };
-            let layer = layer.map_err(|reason| (name.to_string(), reason))?;
-            rows.push(Between { layer, y: floats(width), dy: floats(width) });
+            let of_shard = |shard: usize| {
+                let [x, y, dy, dx] = [below[0], y, dy, below[1]].map(|s| shares.rows(s, shard));
+                let clock = clocks.part(shard / shares.each() * 3, Shape::from([3]));
+                Wires { x, y, dy: Some(dy), dx: Some(dx), clock, ..of_batch.clone() }
+            };
+            let of_shards = (0..shares.shards).map(of_shard).collect();
+            rows.push(PlannedRow { row, of_shards, of_batch });
+            below = [y, dy];
         }
-        let name = name.to_string();
-        Ok(Stage { name, geometry, whole, weight, bias, x, y, dy, between: rows })
+        Stage { name, geometry, whole, weight, bias, x, y, dy, between: rows }
     }
 
     /// The last row's, and its gradient.
     fn output(&self) -> [Slot; 2] {
-        self.between.last().map_or([self.y, self.dy], Between::slots)
+        self.between.last().map_or([self.y, self.dy], |last| {
+            [last.of_batch.y, last.of_batch.dy.expect("planned to train")]
+        })
     }
 }
 
-impl Between {
-    fn slots(&self) -> [Slot; 2] {
-        [self.y, self.dy]
+impl Draft {
+    /// Floats of scratch memory that any of its passes needs.
+    fn scratch(&self, batch: usize, target: Target) -> usize {
+        let of_batch = linear::Geometry { images: batch, ..self.geometry };
+        let layers = self.between.iter().flat_map(|row| [Some(&row.layer), row.of_batch.as_ref()]);
+        let rows = layers.flatten().map(|layer| layer.scratch(target)).max().unwrap_or(0);
+        rows.max(of_batch.scratch(target)).max(self.geometry.scratch(target))
+    }
+}
+
+impl Shares {
+    /// The rows of a micro-shard in a slot that has those of a batch.
+    fn rows(&self, batch: Slot, shard: usize) -> Slot {
+        let len = batch.len() / self.shards;
+        batch.part(shard * len, Shape::from([self.images, len / self.images]))
     }
 }

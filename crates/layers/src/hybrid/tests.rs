@@ -17,6 +17,7 @@ fn net() -> Spec {
         .dropout(0.5)
         .linear("fc3", 7)
         .logistic()
+        .prelu()
         .linear("fc4", 5)
 }
 
@@ -46,12 +47,14 @@ fn a_device_has_all_convolutions_and_its_units() {
         "fc2.bias 6",
         "fc3.weight 4 x 11",
         "fc3.bias 4",
+        "prelu3.slope 4",
         "fc4.weight 3 x 7",
         "fc4.bias 3",
     ];
     assert_eq!(shapes, expected);
     assert_eq!(network.output.shape().dims(), [IMAGES, 4, 4, 6]);
     assert_eq!(head.units("fc2"), Some((5..11, 11)));
+    assert_eq!(head.units("prelu3"), Some((3..7, 7)));
     assert_eq!(head.units("conv1"), None);
     assert_eq!(head.inputs().collect::<Vec<_>>(), [96, 11, 7]);
     assert_eq!(head.output(2, (1, 0)).shape().dims(), [IMAGES, 3]);
@@ -67,7 +70,7 @@ fn what_crosses_is_counted() {
     let expected = [
         ("dropout1", Some("fc2"), 96, 4 * 96 * 3 * 8),
         ("dropout2", Some("fc3"), 11, 4 * 11 * 3 * 8),
-        ("logistic3", Some("fc4"), 7, 4 * 7 * 3 * 8),
+        ("prelu3", Some("fc4"), 7, 4 * 7 * 3 * 8),
         ("fc4", None, 5, 4 * 5 * 3 * 8 / 4),
     ];
     assert_eq!(lines, expected);

@@ -1,6 +1,7 @@
 //! A nonlinearity that stands alone; a ReLU right after a convolution is fused into it.
 
 use super::{Layer, Phase, Wires};
+use crate::rows::LeakyRelu;
 use kernels::activation::{self, Activation};
 use tensor::{Device, Result, Shape};
 
@@ -12,6 +13,16 @@ pub(super) struct Nonlinearity {
 
 pub(super) fn plan(kind: Activation, input: Shape) -> Nonlinearity {
     Nonlinearity { kind, shape: input }
+}
+
+pub(super) fn leaky(
+    &LeakyRelu { slope }: &LeakyRelu,
+    input: Shape,
+) -> std::result::Result<Nonlinearity, String> {
+    match slope >= 0.0 && slope.is_finite() {
+        true => Ok(plan(Activation::LeakyRelu { slope }, input)),
+        false => Err(format!("its slope is {slope}; it must not be negative")),
+    }
 }
 
 impl Layer for Nonlinearity {
@@ -29,8 +40,15 @@ impl Layer for Nonlinearity {
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
         match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) => activation::backward(device, self.kind, wires.y, dy, dx),
+            (Some(dy), Some(dx)) => {
+                let kept = if self.kind.reads_input() { wires.x } else { wires.y };
+                activation::backward(device, self.kind, kept, dy, dx)
+            }
             _ => Ok(()),
         }
+    }
+
+    fn reads_output(&self) -> bool {
+        !self.kind.reads_input()
     }
 }

@@ -65,6 +65,18 @@ fn what_crosses_is_counted() {
 }
 
 #[test]
+fn slopes_are_shared_like_the_filters_below() {
+    let mut spec = net();
+    spec.rows.insert(1, Row::Prelu(crate::rows::Bare {}));
+    let towers = split(&spec, 2).unwrap();
+    assert_eq!(towers.specs[1].describe().unwrap()[1].parameters, 4);
+    assert_eq!(towers.share("prelu1.slope", 8, 1), Ok(Some(4..8)));
+    spec.rows.insert(0, Row::Prelu(crate::rows::Bare {}));
+    let refused = split(&spec, 2).unwrap_err().to_string();
+    assert!(refused.contains("row `prelu`: the images in front of it"), "{refused}");
+}
+
+#[test]
 fn four_towers_can_be_had() {
     let mut spec = net();
     let Row::Lrn(lrn) = &mut spec.rows[2] else { unreachable!() };

@@ -4,6 +4,7 @@ mod cpu;
 mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
+pub use cuda::nccl;
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
 
 use crate::{Element, Error, Result, Slot};

@@ -5,8 +5,9 @@ use crate::disk::Real;
 use crate::{Error, Result, atomic};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What is to be written of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,24 @@ impl Saver {
         let (snapshot, result) = self.back.recv().expect("the thread ends after this one");
         self.idle = Some(snapshot);
         result
+    }
+
+    /// As [`wait`](Self::wait), for so long at most. Returns whether it has been written.
+    ///
+    /// # Errors
+    /// As `wait`.
+    pub(crate) fn wait_for(&mut self, patience: Duration) -> Result<bool> {
+        if self.idle.is_none() {
+            match self.back.recv_timeout(patience) {
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("it ends after this one"),
+                Ok((snapshot, result)) => {
+                    self.idle = Some(snapshot);
+                    result?;
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Has the snapshot written.

@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
 
+use super::saving::place;
 use super::{Job, Outcome};
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store, What};
 use crate::evaluate::{Examinee, evaluate, next_batch};
@@ -14,26 +15,27 @@ use crate::weights::Weights;
 use crate::{Error, Result, Stop};
 use data::Loader;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run in progress.
 pub(super) struct Training<'a> {
-    job: &'a Job,
-    team: Team,
-    train: Loader,
+    pub(super) job: &'a Job,
+    pub(super) team: Team,
+    pub(super) train: Loader,
     validation: Loader,
-    folder: &'a mut RunFolder,
-    observer: &'a mut dyn Observer,
-    stop: &'a Stop,
+    pub(super) folder: &'a mut RunFolder,
+    pub(super) observer: &'a mut dyn Observer,
+    pub(super) stop: &'a Stop,
     status: &'a mut Status,
-    progress: Progress,
+    pub(super) progress: Progress,
     look: Look,
-    saver: Saver,
+    /// Absent in a process whose run another writes down.
+    pub(super) saver: Option<Saver>,
     /// A checkpoint is due, and waits until the one before has been written.
-    due: bool,
+    pub(super) due: bool,
     /// When the last was taken, and how far the run had come.
-    saved: Instant,
-    saved_at: Option<(u64, u32, usize)>,
+    pub(super) saved: Instant,
+    pub(super) saved_at: Option<(u64, u32, usize)>,
     began: Instant,
     /// Seconds of training before this process.
     before: f64,
@@ -49,10 +51,6 @@ impl<'a> Training<'a> {
     const EVERY_STEP_UNTIL: u64 = 100;
     /// Layers are looked at in the first step and in every so many.
     const LOOK_EVERY: u64 = 100;
-    /// A validation that is not the best is followed by a checkpoint if the last is so old.
-    const SAVE_AFTER: Duration = Duration::from_secs(60);
-    /// A checkpoint is never older than this.
-    const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
 
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`];
@@ -65,7 +63,7 @@ impl<'a> Training<'a> {
         status: &'a mut Status,
         (identity, from): (Identity, Option<Checkpoint>),
     ) -> Result<Training<'a>> {
-        let mut train = job.training_loader();
+        let mut train = job.training_loader(team.part());
         let from = from.map(Arc::new);
         let progress = match &from {
             None => {
@@ -84,19 +82,9 @@ impl<'a> Training<'a> {
             }
         };
         team.set_input(&job.mean().values, job.recipe.input.scale)?;
-        let saver = Saver::start(Desk {
-            store: Store::open(folder.path(), job.checkpoints.keep)?,
-            form: Form {
-                about: job.about(),
-                identity,
-                mean: job.mean(),
-                entries: team.entries().to_vec(),
-            },
-            logs: folder.log().handles()?,
-            weights: folder.path().join(Weights::FILE),
-        });
+        let saver = saver(job, &team, folder, identity)?;
         Ok(Training {
-            validation: job.validation_loader(),
+            validation: job.validation_loader_of(team.part()),
             look: team.look(),
             due: false,
             saved: Instant::now(),
@@ -140,10 +128,10 @@ impl<'a> Training<'a> {
                 self.progress.epoch += 1;
                 self.progress.batches = 0;
             }
-            if self.due || (due && (is_best || self.saved.elapsed() > Self::SAVE_AFTER)) {
+            let is_old = self.agree()?.old;
+            if self.due || (due && (is_best || is_old)) {
                 let began = Instant::now();
-                self.saver.wait()?;
-                let weights = self.saved.elapsed() > Self::SAVE_AFTER;
+                let weights = self.wait_for_disk()?.old;
                 self.save(if weights { What::CheckpointAndWeights } else { What::Checkpoint })?;
                 self.bookkeeping += began.elapsed().as_secs_f64();
             }
@@ -195,6 +183,10 @@ impl<'a> Training<'a> {
         };
         let wait = began.elapsed().as_secs_f64();
         let step = self.progress.step + 1;
+        if self.team.heard().is_some() {
+            let moment = self.moment(step)?;
+            self.team.say(moment);
+        }
         let tally = match Self::looks(step) {
             true => self.team.train_and_look(&mut batch, step, &mut self.look)?,
             false => self.team.train(&mut batch, step)?,
@@ -307,46 +299,6 @@ impl<'a> Training<'a> {
         Ok(true)
     }
 
-    /// Takes a checkpoint if it is time and the last has been written; else the next step sees to
-    /// it. After an epoch's last step its validation comes first.
-    fn save_if_due(&mut self) -> Result<()> {
-        let is_asked_for = self.stop.take_checkpoint_request();
-        let step = self.progress.step;
-        self.due |= is_asked_for
-            || self.job.checkpoints.every.is_some_and(|every| step.is_multiple_of(every.max(1)))
-            || self.saved.elapsed() > Self::SAVE_AT_LEAST;
-        if is_asked_for {
-            self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
-        }
-        let is_free = self.saver.free()?.is_some(); // here a full disk is heard of
-        if self.due && is_free && self.progress.batches < self.train.batches_per_epoch() {
-            self.save(What::Checkpoint)?;
-        }
-        Ok(())
-    }
-
-    /// Hands a snapshot to the thread that writes.
-    fn save(&mut self, what: What) -> Result<()> {
-        self.progress.seconds = self.seconds();
-        self.progress.logs = self.folder.log().lengths();
-        let snapshot = self.saver.free()?.expect("whoever calls has waited");
-        self.team.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
-        snapshot.progress.clone_from(&self.progress);
-        self.saver.send(what);
-        self.due = false;
-        self.saved = Instant::now();
-        self.saved_at = Some(place(&self.progress));
-        Ok(())
-    }
-
-    /// Leaves a checkpoint of where the run is, if there is none, and the weights.
-    fn finish(&mut self) -> Result<()> {
-        self.saver.wait()?;
-        let is_saved = self.saved_at == Some(place(&self.progress));
-        self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
-        self.saver.wait()
-    }
-
     fn is_stopped(&self) -> bool {
         self.stop.requested().is_some()
     }
@@ -366,7 +318,7 @@ impl<'a> Training<'a> {
         self.job.recipe.until.is_some_and(|most| error <= most)
     }
 
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.before + self.began.elapsed().as_secs_f64()
     }
 
@@ -383,7 +335,14 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Where a run is: what tells two checkpoints of it apart.
-fn place(progress: &Progress) -> (u64, u32, usize) {
-    (progress.step, progress.epoch, progress.batches)
+/// The thread that writes, where something is kept.
+fn saver(job: &Job, team: &Team, folder: &RunFolder, identity: Identity) -> Result<Option<Saver>> {
+    let Some(log) = folder.log() else { return Ok(None) };
+    let (about, mean, entries) = (job.about(), job.mean(), team.entries().to_vec());
+    Ok(Some(Saver::start(Desk {
+        store: Store::open(folder.path(), job.checkpoints.keep)?,
+        form: Form { about, identity, mean, entries },
+        logs: log.handles()?,
+        weights: folder.path().join(Weights::FILE),
+    })))
 }

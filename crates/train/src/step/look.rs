@@ -31,7 +31,8 @@ impl Step {
             let row = names[..=at].iter().rev().find_map(|above| planned(above));
             let row = row.expect("the first row is always planned");
             let next = rows.get(row + 1).map_or("", |next| next.name());
-            let activation = ["relu", "tanh", "logistic"].iter().any(|kind| next.starts_with(kind));
+            let kinds = ["relu", "tanh", "logistic", "leaky_relu", "prelu", "gelu"];
+            let activation = kinds.iter().any(|kind| next.starts_with(kind));
             return Ok(if activation && described[at].parameters > 0 { row + 1 } else { row });
         }
         let hint = nearest(name, names.iter().copied());

@@ -1,5 +1,6 @@
 //! What a step takes and does, laid out before any memory is taken.
 
+use super::accord::Meeting;
 use super::shards::{Layout, Replica};
 use super::{Recorded, Step};
 use crate::Result;
@@ -8,6 +9,7 @@ use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::hybrid::{self, Head};
 use layers::{Mode, Network, Parameter, Phase, Row, Spec};
+use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
 
 /// A network with everything around it laid out, before any memory is taken.
@@ -15,6 +17,8 @@ use tensor::{DType, Device, Planner, Shape, Slot, Target};
 pub struct Plan {
     pub(super) network: Network,
     pub(super) slots: Slots,
+    /// Rate, momentum and decay of each parameter.
+    pub(super) table: Slot,
     pub(super) preprocess: preprocess::Geometry,
     /// Absent in a tower without the classifier.
     pub(super) loss: Option<softmax_loss::Geometry>,
@@ -24,6 +28,8 @@ pub struct Plan {
     pub(super) head: Option<Head>,
     /// Of a replica, or of one device that makes one micro-shard after the other.
     pub(super) layout: Option<Layout>,
+    /// Of a rank with a part of the parameters, if the others are in processes of their own.
+    pub(super) meeting: Option<Meeting>,
     bytes: usize,
 }
 
@@ -35,8 +41,6 @@ pub(super) struct Slots {
     pub(super) tints: Slot,
     pub(super) labels: Slot,
     pub(super) mean: Slot,
-    /// Rate, momentum and decay of each parameter.
-    pub(super) table: Slot,
     pub(super) probabilities: Slot,
     /// Loss, top-1 errors, top-5 errors, images.
     pub(super) tally: Slot,
@@ -118,7 +122,6 @@ impl Plan {
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
-        let learned = spec.describe()?.iter().filter(|row| row.parameters > 0).count();
         let classes = match spec.rows.last() {
             Some(Row::Exchange(_)) => None, // the classifier is on another tower
             _ => Some(spec.classes()?),
@@ -141,7 +144,6 @@ impl Plan {
             tints: claim(DType::F32, Shape::from([images, 4])),
             labels: claim(DType::U32, Shape::from([images])),
             mean,
-            table: claim(DType::F32, Shape::from([2 * learned, 3])),
             probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
         };
@@ -157,19 +159,27 @@ impl Plan {
             }
         };
         let entries = &network.parameters.entries;
-        assert_eq!(entries.len(), 2 * learned, "a weight and a bias for each learned row");
+        let table = planner.claim(DType::F32, Shape::from([entries.len(), 3]));
         let layout = cut.map(|cut| Layout::plan(&network, head.as_ref(), cut, &mut planner));
+        let towers = spec.rows.iter().find_map(|row| match row {
+            Row::Exchange(exchange) => Some(exchange.part.of),
+            _ => None,
+        });
+        let ranks = head.as_ref().map(|head| head.shares().world).filter(|&world| world > 1);
+        let meeting = towers.or(ranks).map(|ranks| Meeting::plan(ranks, &mut planner));
         let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
         let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
             segments: segments.unwrap_or_else(|| whole().collect()),
             layout,
+            meeting,
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
             loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
             network,
             head,
             slots,
+            table,
         })
     }
 
@@ -248,7 +258,7 @@ impl Plan {
         let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
             unreachable!("a network planned for training has gradients");
         };
-        sgd::step(device, &self.segments, self.slots.table, dw, parameters.values, v)
+        sgd::step(device, &self.segments, self.table, dw, parameters.values, v)
     }
 
     /// Images to probabilities and the tally.
@@ -279,9 +289,12 @@ impl Plan {
         [self.logits(), d_output.expect("a network planned for training")]
     }
 
-    /// Whether other devices have other units of this parameter's layer.
-    pub(super) fn is_shared(&self, entry: &Parameter) -> bool {
-        self.head.as_ref().is_some_and(|head| head.units(entry.layer()).is_some())
+    /// The whole shape of a parameter whose units are shared, and which of its numbers a rank has.
+    pub(super) fn units_of(&self, rank: usize, entry: &Parameter) -> Option<(Shape, Range<usize>)> {
+        let head = self.head.as_ref()?;
+        let (own, whole) = head.units(entry.layer())?;
+        let (units, each) = (head.shares().units(whole, rank), entry.len() / own.len());
+        Some((entry.shape.with_outer(whole), units.start * each..units.end * each))
     }
 
     /// Images to the network's output.
@@ -314,6 +327,8 @@ impl Plan {
             table: Vec::new(),
             seed: 0,
             link: None,
+            accord: None,
+            heard: Vec::new(),
         })
     }
 }

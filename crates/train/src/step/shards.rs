@@ -6,7 +6,7 @@ mod reduce;
 
 pub(super) use layout::Layout;
 
-use super::{Plan, Step};
+use super::{Accord, Plan, Step};
 use crate::Result;
 use crate::hybrid::{Exchange, Started};
 use crate::look::Look;
@@ -16,7 +16,6 @@ use data::{Batch, IGNORED};
 use layers::Phase;
 use layout::NUMBERS;
 use std::ops::Range;
-use tensor::{Device, Slot};
 
 /// What a replica keeps on the host.
 #[derive(Debug)]
@@ -29,6 +28,8 @@ pub(super) struct Replica {
     travelling: Started,
     /// `[loss, top-1, top-5, images]` of all shards; those of this rank stand where they belong.
     tallies: Vec<f32>,
+    /// What all ranks tell: their tallies and a word.
+    told: Vec<f32>,
     /// The probabilities of the last tested images.
     tested: Vec<f32>,
     /// Room for the gradient of the scores.
@@ -45,9 +46,19 @@ impl Replica {
             started: layout.buckets.iter().map(|_| None).collect(),
             travelling: layout.meetings.as_ref().map_or(Vec::new(), Exchange::started),
             tallies: vec![0.0; 4 * layout.cut.shards],
+            told: vec![0.0; layout.tallies.len()],
             tested: vec![0.0; scores * layout.cut.own().len()],
             scores: vec![0.0; scores],
             norms: vec![0.0; layout.all_norms.len()],
+        }
+    }
+}
+
+impl Replica {
+    pub(super) fn comm_mut(&mut self) -> Option<&mut dyn Comm> {
+        match &mut self.comm {
+            Some(comm) => Some(&mut **comm),
+            None => None,
         }
     }
 }
@@ -61,6 +72,11 @@ impl Step {
     /// Whether this is one of several that share every batch.
     pub(crate) fn is_replica(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// Whether this device has all parameters, whoever else has them.
+    pub(crate) fn has_all(&self) -> bool {
+        self.is_replica() && self.plan.head.is_none()
     }
 
     /// The micro-shards of this device and where their rows begin in a batch: one that holds no
@@ -83,9 +99,10 @@ impl Step {
         let (own, first) = self.own_rows(batch);
         let rows = self.plan.preprocess.images;
         let labelled = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
-        let counted = match batch.labels.len() == rows * own.len() {
-            true => self.sum_over_ranks(labelled)?, // nobody else has these rows
-            false => labelled,
+        let mut counted = labelled;
+        let mut counting = match batch.labels.len() == rows * own.len() {
+            true => self.count_over_ranks(labelled)?, // nobody else has these rows
+            false => None,
         };
         for (number, shard) in own.clone().enumerate() {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
@@ -97,6 +114,9 @@ impl Step {
             }
             if let Some(look) = look.as_deref_mut().filter(|_| number == 0) {
                 look.after_forward(&self.device)?;
+            }
+            if let Some(counting) = counting.take() {
+                counted = self.counted(counting)?;
             }
             self.weigh(tally.images / f64::from(counted.max(1.0)))?;
             self.backward_through_head(number)?;
@@ -148,20 +168,38 @@ impl Step {
 
     /// The batch's tally: all shards' in their order, whoever made them.
     fn tally_of_all(&mut self) -> Result<Tally> {
-        let Step { plan, device, replica, .. } = self;
-        let layout = plan.layout.as_ref().expect("planned in shards");
-        let replica = replica.as_mut().expect("planned in shards");
-        if let Some(comm) = &mut replica.comm {
-            let own = layout.cut.own();
-            device.upload(layout.own_tally, &replica.tallies[4 * own.start..4 * own.end])?;
-            let gather = comm.all_gather(device, layout.own_tally, layout.tallies)?;
-            comm.wait(device, gather)?;
-            device.download_into(layout.tallies, &mut replica.tallies)?;
-        }
+        self.exchange_tallies()?;
+        let replica = self.replica.as_ref().expect("planned in shards");
         let mut total = Tally::default();
         let (shards, _) = replica.tallies.as_chunks::<4>();
         shards.iter().for_each(|&sums| total.add(Tally::from_kernel(sums)));
         Ok(total)
+    }
+
+    /// All ranks get to know each other's tallies and words.
+    pub(super) fn exchange_tallies(&mut self) -> Result<()> {
+        let Step { plan, device, replica, accord, .. } = self;
+        let layout = plan.layout.as_ref().expect("planned in shards");
+        let Replica { comm: Some(comm), tallies, told, .. } =
+            replica.as_mut().expect("planned in shards")
+        else {
+            return Ok(());
+        };
+        let own = 4 * layout.cut.own().start..4 * layout.cut.own().end;
+        let (here, block) = (own.len(), layout.own_tally.len());
+        told[..here].copy_from_slice(&tallies[own]);
+        told[here] = accord.as_ref().map_or(0.0, Accord::word);
+        device.upload(layout.own_tally, &told[..block])?;
+        let gather = comm.all_gather(device, layout.own_tally, layout.tallies)?;
+        comm.wait(device, gather)?;
+        device.download_into(layout.tallies, told)?;
+        for (tallies, told) in tallies.chunks_exact_mut(here).zip(told.chunks_exact(block)) {
+            tallies.copy_from_slice(&told[..here]);
+        }
+        if let Some(accord) = accord {
+            accord.hear(told.chunks_exact(block).map(|told| told[here]));
+        }
+        Ok(())
     }
 
     /// The gradient of the scores is that of the shard's mean loss: its part of the batch's.
@@ -176,14 +214,23 @@ impl Step {
         Ok(self.device.upload(d_output, scores)?)
     }
 
-    fn sum_over_ranks(&mut self, value: f32) -> Result<f32> {
+    /// Starts to count the images of all ranks' parts of a batch, which takes as long as a forward
+    /// pass may.
+    fn count_over_ranks(&mut self, own: f32) -> Result<Option<Handle>> {
         let Step { plan, device, replica, .. } = self;
         let slot = plan.layout.as_ref().expect("planned in shards").counted;
         let Some(comm) = replica.as_mut().and_then(|replica| replica.comm.as_mut()) else {
-            return Ok(value);
+            return Ok(None);
         };
-        device.upload(slot, &[value])?;
-        all_reduce(&mut **comm, device, slot)?;
+        device.upload(slot, &[own])?;
+        Ok(Some(comm.all_reduce(device, slot)?))
+    }
+
+    fn counted(&mut self, counting: Handle) -> Result<f32> {
+        let Step { plan, device, replica, .. } = self;
+        let slot = plan.layout.as_ref().expect("planned in shards").counted;
+        let comm = replica.as_mut().and_then(|replica| replica.comm.as_mut());
+        comm.expect("whoever counts has others").wait(device, counting)?;
         let mut sum = [0.0];
         device.download_into(slot, &mut sum)?;
         Ok(sum[0])
@@ -226,9 +273,4 @@ impl Step {
         }
         Ok(())
     }
-}
-
-fn all_reduce(comm: &mut dyn Comm, device: &mut Device, x: Slot) -> Result<()> {
-    let sum = comm.all_reduce(device, x)?;
-    Ok(comm.wait(device, sum)?)
 }

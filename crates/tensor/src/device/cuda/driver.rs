@@ -3,6 +3,8 @@
 //! Its bindings panic where the library or a function of it is missing, so both are looked for
 //! before the first call.
 
+pub(super) use super::event::Event;
+use super::event::is_reached;
 use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
 use std::ffi::{c_int, c_void};
@@ -16,7 +18,7 @@ const LEAST_BRANCH: &str = "580";
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
 /// Every function that this program calls.
-const FUNCTIONS: [&str; 41] = [
+const FUNCTIONS: [&str; 43] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
@@ -39,11 +41,13 @@ const FUNCTIONS: [&str; 41] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
+    "cuStreamQuery",
     "cuStreamWaitEvent",
     "cuEventCreate",
     "cuEventDestroy_v2",
     "cuEventRecord",
     "cuEventSynchronize",
+    "cuEventQuery",
     "cuEventElapsedTime_v2",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
@@ -226,6 +230,8 @@ pub(super) struct Stream {
 
 // SAFETY: a stream belongs to a context, not to a thread.
 unsafe impl Send for Stream {}
+// SAFETY: as above; the driver lets several threads ask at once.
+unsafe impl Sync for Stream {}
 
 impl Stream {
     pub fn new(context: &Arc<Context>) -> Result<Stream> {
@@ -245,6 +251,12 @@ impl Stream {
     pub fn synchronize(&self, what: &str) -> Result<()> {
         // SAFETY: the stream is alive.
         unsafe { result::stream::synchronize(self.raw) }.map_err(failed_unseen(what))
+    }
+
+    /// Whether all of it is done; `what` names it if it failed.
+    pub fn is_idle(&self, what: &str) -> Result<bool> {
+        // SAFETY: the stream is alive.
+        is_reached(unsafe { sys::cuStreamQuery(self.raw) }).map_err(failed_unseen(what))
     }
 
     /// Sets `bytes` bytes at `address` to `value`.
@@ -342,56 +354,5 @@ impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: allocated once, freed once.
         let _ = unsafe { result::free_host(self.base.cast()) };
-    }
-}
-
-/// A place in a stream that can be waited for.
-#[derive(Debug)]
-pub(super) struct Event {
-    raw: sys::CUevent,
-    _context: Arc<Context>,
-}
-
-// SAFETY: an event belongs to a context, not to a thread.
-unsafe impl Send for Event {}
-
-impl Event {
-    pub fn new(context: &Arc<Context>) -> Result<Event> {
-        Event::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
-    }
-
-    /// One that knows when it was reached.
-    pub fn timed(context: &Arc<Context>) -> Result<Event> {
-        Event::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
-    }
-
-    fn with(context: &Arc<Context>, flags: sys::CUevent_flags) -> Result<Event> {
-        let raw = result::event::create(flags).map_err(failed("making an event"))?;
-        Ok(Event { raw, _context: context.clone() })
-    }
-
-    /// Marks where `stream` is now.
-    pub fn record(&self, stream: &Stream) -> Result<()> {
-        // SAFETY: both are alive.
-        unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
-    }
-
-    /// From this event to a later one; both are timed and reached.
-    pub fn milliseconds_to(&self, later: &Event) -> Result<f32> {
-        // SAFETY: both are alive.
-        unsafe { result::event::elapsed(self.raw, later.raw) }.map_err(failed("reading an event"))
-    }
-
-    /// Waits until the marked place is reached; at once if none is marked.
-    pub fn wait(&self) -> Result<()> {
-        // SAFETY: the event is alive.
-        unsafe { result::event::synchronize(self.raw) }.map_err(failed("an upload"))
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: created once, destroyed once.
-        let _ = unsafe { result::event::destroy(self.raw) };
     }
 }

@@ -7,8 +7,10 @@
 
 mod ahead;
 mod driver;
+mod event;
 mod graph;
 mod launch;
+pub mod nccl;
 mod nvrtc;
 mod profile;
 mod staging;
@@ -39,6 +41,8 @@ pub struct Cuda {
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
+    /// Cards that this one has joined: to wait for it may be to wait for them.
+    others: Option<Arc<nccl::Shared>>,
     memory: Option<Memory>,
     stream: Stream,
     context: Arc<Context>,
@@ -77,6 +81,7 @@ impl Cuda {
             kernels,
             staging: None,
             ahead: None,
+            others: None,
             memory: None,
             stream,
             context,
@@ -128,6 +133,9 @@ impl Cuda {
         let to = self.address_of::<T>(slot);
         self.join()?;
         let staging = self.staging.as_mut().expect("memory is reserved before an upload");
+        if let Some(others) = &self.others {
+            others.wait(|| staging.has_room(size_of_val(host)))?;
+        }
         staging.upload(&self.stream, to, bytemuck::cast_slice(host))
     }
 
@@ -162,6 +170,7 @@ impl Cuda {
         assert!(host.len() <= slot.len(), "{} elements of a slot of {}", host.len(), slot.len());
         let from = self.address_of::<T>(slot);
         self.join()?;
+        self.wait_for_others()?;
         self.stream.read(from, bytemuck::cast_slice_mut(host))
     }
 
@@ -180,6 +189,21 @@ impl Cuda {
     /// [`Error::Card`] if some of it failed.
     pub fn synchronize(&self) -> Result<()> {
         self.context.bind()?;
+        self.wait_for_others()?;
+        if let Some(others) = &self.others {
+            others.wait(|| others.is_idle())?;
+        }
+        self.settle()
+    }
+
+    /// Before the host waits for this card's work, part of which may wait for another card's.
+    fn wait_for_others(&self) -> Result<()> {
+        let Some(others) = &self.others else { return Ok(()) };
+        others.wait(|| self.stream.is_idle("a kernel"))
+    }
+
+    /// Waits for all work, however long it takes.
+    fn settle(&self) -> Result<()> {
         self.ahead.as_ref().map_or(Ok(()), Ahead::synchronize)?;
         self.stream.synchronize("a kernel")
     }
@@ -266,6 +290,10 @@ impl Cuda {
 impl Drop for Cuda {
     fn drop(&mut self) {
         // The memory that goes now may still be worked on. A failure now comes too late.
-        let _ = self.synchronize();
+        let _ = self.context.bind();
+        if let Some(others) = &self.others {
+            others.leave();
+        }
+        let _ = self.settle();
     }
 }

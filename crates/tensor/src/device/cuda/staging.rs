@@ -28,6 +28,13 @@ impl Staging {
         Ok(Staging { memory, sent, next: 0 })
     }
 
+    /// Whether so many bytes can be sent off without waiting for earlier ones.
+    pub fn has_room(&self, bytes: usize) -> Result<bool> {
+        let pieces = bytes.div_ceil(PIECE).min(PIECES);
+        let next = (0..pieces).map(|idx| &self.sent[(self.next + idx) % PIECES]);
+        next.map(Event::is_reached).try_fold(true, |all, one| Ok(all && one?))
+    }
+
     /// Sends `bytes` to `to`; they may be overwritten as soon as this returns.
     pub fn upload(&mut self, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
         for (idx, chunk) in bytes.chunks(PIECE).enumerate() {

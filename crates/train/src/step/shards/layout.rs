@@ -3,8 +3,8 @@
 use crate::hybrid::Meetings;
 use crate::replicas::Cut;
 use kernels::sgd::Segment;
-use layers::Network;
 use layers::hybrid::Head;
+use layers::{Network, Role};
 use std::ops::Range;
 use tensor::{DType, Planner, Shape, Slot};
 
@@ -23,6 +23,7 @@ pub(in crate::step) struct Layout {
     pub(super) received: Slot,
     /// From the last layers to the first, as their gradients are ready.
     pub(super) buckets: Vec<Bucket>,
+    /// What a rank tells: the tallies of its shards and a word. And what all tell.
     pub(super) own_tally: Slot,
     pub(super) tallies: Slot,
     pub(super) counted: Slot,
@@ -63,9 +64,11 @@ impl Layout {
         cut: Cut,
         planner: &mut Planner,
     ) -> Layout {
-        let entries = &network.parameters.entries;
-        let own = entries.len() - 2 * head.map_or(0, Head::stages);
-        let common = entries.get(own).map_or(network.parameters.values.len(), |own| own.start);
+        let of_head = |entry: &&layers::Parameter| {
+            head.is_some_and(|head| head.units(entry.layer()).is_some())
+        };
+        let first = network.parameters.entries.iter().find(of_head);
+        let common = first.map_or(network.parameters.values.len(), |first| first.start);
         let meetings = head.map(|head| Meetings::plan(head, cut, planner));
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
         let levels = (cut.own().len()).ilog2() as usize;
@@ -76,7 +79,8 @@ impl Layout {
             bucket.received_at = received;
             received += bucket.most_received();
         }
-        let layers = network.parameters.entries.len() / 2;
+        let entries = network.parameters.entries.iter();
+        let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
             cut,
             common,
@@ -84,8 +88,8 @@ impl Layout {
             partials,
             received: floats(received),
             buckets,
-            own_tally: floats(4 * cut.own().len()),
-            tallies: floats(4 * cut.shards),
+            own_tally: floats(4 * cut.own().len() + 1),
+            tallies: floats(4 * cut.shards + cut.world),
             counted: floats(1),
             norms: floats(NUMBERS * layers),
             all_norms: floats(NUMBERS * layers * cut.world),

@@ -1,0 +1,113 @@
+//! What a launcher tells the processes that it starts.
+
+use crate::{Error, Result};
+
+/// Which of several processes this is, and where rank 0 waits for the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// From 0.
+    pub rank: usize,
+    /// How many ranks there are.
+    pub world: usize,
+    /// This one's number among those of its host: its card's.
+    pub local: usize,
+    /// Where rank 0 listens.
+    pub host: String,
+    /// On which port.
+    pub port: u16,
+}
+
+/// Slurm names no port: one that follows from the job's number, above those of services and below
+/// those that a system gives out by itself.
+const PORTS: std::ops::Range<u64> = 20_000..32_000;
+
+impl Launch {
+    /// What torchrun's variables say (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), or
+    /// else those of Slurm's srun. Nothing, if there are neither, or only one process was started.
+    ///
+    /// # Errors
+    /// [`Error::Rendezvous`] if some are there and others are missing, or say nonsense.
+    pub fn from_environment() -> Result<Option<Launch>> {
+        Launch::told(&|name| std::env::var(name).ok())
+    }
+
+    /// The same, of variables that `look_up` knows.
+    ///
+    /// # Errors
+    /// As [`from_environment`](Self::from_environment).
+    pub fn told(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
+        let names = match (look_up("RANK"), look_up("SLURM_STEP_NODELIST")) {
+            (Some(_), _) => ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
+            // A batch script has ranks and tasks, too; only a step of srun has its own nodes.
+            (None, Some(_)) => ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"],
+            (None, None) => return Ok(None),
+        };
+        let [rank, world, local] = names.map(|name| count(look_up, name));
+        let (rank, world, local) = (rank?, world?, local?);
+        if rank >= world || local > rank {
+            let [is_rank, is_world, is_local] = names;
+            return Err(Error::Rendezvous(format!(
+                "{is_rank}={rank}, {is_world}={world} and {is_local}={local} do not go together"
+            )));
+        }
+        if world == 1 {
+            return Ok(None);
+        }
+        let (host, port) = match (look_up("MASTER_ADDR"), look_up("SLURM_STEP_NODELIST")) {
+            (Some(host), _) => (host, port(look_up)?),
+            (None, Some(nodes)) => (first_of(&nodes)?, port(look_up)?),
+            (None, None) => return Err(missing("MASTER_ADDR")),
+        };
+        Ok(Some(Launch { rank, world, local, host, port }))
+    }
+}
+
+fn port(look_up: &dyn Fn(&str) -> Option<String>) -> Result<u16> {
+    let Some(text) = look_up("MASTER_PORT") else {
+        let job = look_up("SLURM_JOB_ID").ok_or_else(|| missing("MASTER_PORT"))?;
+        let job = job.parse::<u64>().map_err(|_| nonsense("SLURM_JOB_ID", &job))?;
+        return Ok((PORTS.start + job % (PORTS.end - PORTS.start)) as u16);
+    };
+    let port: u16 = text.parse().map_err(|_| nonsense("MASTER_PORT", &text))?;
+    // torchrun's agent may listen there itself, for PyTorch's processes.
+    let taken = look_up("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|used| used == "True");
+    match (taken, port.checked_add(1)) {
+        (true, Some(next)) => Ok(next),
+        (true, None) => Ok(port - 1),
+        (false, _) => Ok(port),
+    }
+}
+
+fn count(look_up: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<usize> {
+    let text = look_up(name).ok_or_else(|| missing(name))?;
+    let number: u32 = text.parse().map_err(|_| nonsense(name, &text))?;
+    Ok(number as usize)
+}
+
+/// The first of Slurm's `a[01-04,7],b`: `a01`.
+fn first_of(nodes: &str) -> Result<String> {
+    let wrong = || nonsense("SLURM_STEP_NODELIST", nodes);
+    let end = nodes.find([',', '[']).unwrap_or(nodes.len());
+    let mut name = nodes[..end].to_string();
+    if let Some(rest) = nodes[end..].strip_prefix('[') {
+        let inside = &rest[..rest.find(']').ok_or_else(wrong)?];
+        name += &inside[..inside.find([',', '-']).unwrap_or(inside.len())];
+        let after = &rest[inside.len() + 1..];
+        if after.starts_with('[') {
+            return Err(wrong()); // several dimensions
+        }
+        name += &after[..after.find(',').unwrap_or(after.len())];
+    }
+    match name.is_empty() {
+        true => Err(wrong()),
+        false => Ok(name),
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::Rendezvous(format!("the launcher has not set {name}, as torchrun and srun do"))
+}
+
+fn nonsense(name: &str, text: &str) -> Error {
+    Error::Rendezvous(format!("{name}={text} is not what a launcher sets"))
+}

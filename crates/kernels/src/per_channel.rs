@@ -1,0 +1,110 @@
+//! Sums over all rows of each channel: what the gradients of slopes, scales and shifts are, and a
+//! batch's statistics.
+//!
+//! A matrix has a row a pixel, of all images, and a column a channel. Its rows are cut into blocks
+//! by their number alone; a block's sums are taken in f64, from the first row to the last, and kept
+//! as two floats whose sum has 48 bits; then the blocks are added up in their order. So no bit
+//! depends on how many threads there are. On a card (cuh/per_channel.cuh) eight threads share the
+//! rows of a block, each every eighth.
+
+use crate::simd::vectorized;
+use tensor::{Grid, Pool};
+
+/// Channels whose sums are in registers at once.
+const STRIP: usize = 16;
+
+/// Rows of a block: few enough for all threads to have some, many enough for the blocks' sums to
+/// be few.
+pub(crate) fn block_rows(rows: usize) -> usize {
+    rows.div_ceil(256).max(64)
+}
+
+/// Blocks of a matrix.
+pub(crate) fn blocks(rows: usize) -> usize {
+    rows.div_ceil(block_rows(rows))
+}
+
+/// A card's blocks for partial sums: strips of 32 channels by blocks of rows.
+pub(crate) fn grid(rows: usize, channels: usize) -> Grid {
+    let blocks = Grid::of(channels.div_ceil(32), Grid::THREADS);
+    Grid { blocks: [blocks.blocks[0], self::blocks(rows) as u32, 1], ..blocks }
+}
+
+/// Floats of scratch memory for `sums` sums of each channel.
+pub(crate) fn scratch(sums: usize, rows: usize, channels: usize) -> usize {
+    2 * sums * channels * blocks(rows)
+}
+
+/// Adds up over the rows of `a` and `b` what `terms(row, a, b)` makes of each pair of elements,
+/// and hands each channel's sums to `finish`. `a` and `b` may be one matrix.
+pub(crate) fn sums<const K: usize>(
+    pool: &Pool,
+    channels: usize,
+    [a, b]: [&[f32]; 2],
+    partials: &mut [f32],
+    terms: impl Fn(usize, f32, f32) -> [f64; K] + Sync + Send,
+    mut finish: impl FnMut(usize, [f64; K]),
+) {
+    let rows = a.len() / channels;
+    let (block_rows, blocks) = (block_rows(rows), blocks(rows));
+    let partials = &mut partials[..scratch(K, rows, channels)];
+    pool.chunks(partials, 2 * K * channels, |block, partials| {
+        let rows = block * block_rows..rows.min((block + 1) * block_rows);
+        vectorized(
+            #[inline(always)]
+            || {
+                for first in (0..channels).step_by(STRIP) {
+                    let width = STRIP.min(channels - first);
+                    let mut sums = [[0.0; STRIP]; K];
+                    for row in rows.clone() {
+                        let at = row * channels + first;
+                        let (a, b) = (&a[at..at + width], &b[at..at + width]);
+                        match (a.first_chunk::<STRIP>(), b.first_chunk::<STRIP>()) {
+                            (Some(a), Some(b)) => add(&mut sums, row, a, b, &terms),
+                            _ => add(&mut sums, row, a, b, &terms),
+                        }
+                    }
+                    for (sum, planes) in sums.iter().zip(partials.chunks_exact_mut(2 * channels)) {
+                        let (high, low) = planes.split_at_mut(channels);
+                        let high = &mut high[first..first + width];
+                        let low = &mut low[first..first + width];
+                        for ((&sum, high), low) in sum.iter().zip(high).zip(low) {
+                            *high = sum as f32;
+                            *low = (sum - f64::from(*high)) as f32;
+                        }
+                    }
+                }
+            },
+        );
+    });
+    for first in (0..channels).step_by(STRIP) {
+        let width = STRIP.min(channels - first);
+        let mut totals = [[0.0; STRIP]; K];
+        for block in 0..blocks {
+            for (k, totals) in totals.iter_mut().enumerate() {
+                let plane = |half| &partials[((block * K + k) * 2 + half) * channels + first..];
+                let halves = plane(0)[..width].iter().zip(plane(1));
+                for (total, (high, low)) in totals.iter_mut().zip(halves) {
+                    *total += f64::from(*high) + f64::from(*low);
+                }
+            }
+        }
+        (0..width).for_each(|lane| finish(first + lane, totals.map(|totals| totals[lane])));
+    }
+}
+
+#[inline(always)]
+fn add<const K: usize>(
+    sums: &mut [[f64; STRIP]; K],
+    row: usize,
+    a: &[f32],
+    b: &[f32],
+    terms: &impl Fn(usize, f32, f32) -> [f64; K],
+) {
+    for (lane, (&a, &b)) in a.iter().zip(b).enumerate() {
+        let terms = terms(row, a, b);
+        for (sum, term) in sums.iter_mut().zip(terms) {
+            sum[lane] += term;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! On a card: four elements a thread; slopes' gradients in two launches, of blocks and of all.
+
+use super::Geometry;
+use crate::per_channel::{self, block_rows, blocks};
+use tensor::{Argument, Cuda, Grid, Image, Result, Slot};
+
+static IMAGE: Image = Image { op: "prelu", bytes: include_bytes!("prelu.fatbin") };
+
+pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, a: Slot, y: Slot) -> Result<()> {
+    let (n, channels) = (x.len() as u64, g.channels as u32);
+    let grid = Grid::over(x.len().div_ceil(4));
+    let [x, a, y] = cuda.addresses([x, a, y]);
+    // SAFETY: the kernel's parameters in their order; `check` compared the slots with n and
+    // channels.
+    unsafe { cuda.launch(&IMAGE, "prelu_forward", grid, &[&channels, &x, &a, &y, &n]) }
+}
+
+pub(super) fn backward_input(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    x: Slot,
+    a: Slot,
+    dy: Slot,
+    dx: Slot,
+) -> Result<()> {
+    let (n, channels) = (x.len() as u64, g.channels as u32);
+    let grid = Grid::over(x.len().div_ceil(4));
+    let [x, a, dy, dx] = cuda.addresses([x, a, dy, dx]);
+    let arguments = [&channels as &dyn Argument, &x, &a, &dy, &dx, &n];
+    // SAFETY: as above.
+    unsafe { cuda.launch(&IMAGE, "prelu_backward_input", grid, &arguments) }
+}
+
+pub(super) fn backward_slopes(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    x: Slot,
+    dy: Slot,
+    da: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let (rows, channels) = (g.rows as u64, g.channels as u32);
+    let (block_rows, blocks) = (block_rows(g.rows) as u32, blocks(g.rows) as u32);
+    let [x, dy, da, scratch] = cuda.addresses([x, dy, da, scratch]);
+    let sums = [&rows as &dyn Argument, &channels, &block_rows, &x, &dy, &scratch];
+    let grid = per_channel::grid(g.rows, g.channels);
+    // SAFETY: the kernels' parameters in their order; the matrices have rows x channels elements,
+    // da channels, and scratch two floats for each channel of each block.
+    unsafe {
+        cuda.launch(&IMAGE, "prelu_backward_slopes", grid, &sums)?;
+        let grid = Grid::over(g.channels);
+        cuda.launch(&IMAGE, "prelu_slopes", grid, &[&channels, &blocks, &scratch, &da])
+    }
+}

@@ -1,0 +1,54 @@
+//! A ReLU with a learned slope for each channel, or each unit where there are no maps.
+
+use super::{Layer, Phase, Wires, by_channel, parameter};
+use crate::parameters::{Parameter, Role};
+use kernels::prelu::{self, Geometry};
+use tensor::{Device, Result, Shape, Target};
+
+#[derive(Debug)]
+pub(super) struct Prelu {
+    name: String,
+    shape: Shape,
+    geometry: Geometry,
+}
+
+pub(super) fn plan(name: &str, input: Shape) -> Prelu {
+    let (rows, channels) = by_channel(input);
+    Prelu { name: name.to_string(), shape: input, geometry: Geometry { rows, channels } }
+}
+
+impl Layer for Prelu {
+    fn output(&self) -> Shape {
+        self.shape
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
+        prelu::forward(device, &self.geometry, wires.x, wires.parameters[0].0, wires.y)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let [(slopes, Some(d_slopes))] = wires.parameters[..] else {
+            unreachable!("planned to train")
+        };
+        let dy = wires.dy.expect("planned to train");
+        let (g, scratch) = (&self.geometry, wires.backward_scratch);
+        prelu::backward_slopes(device, g, wires.x, dy, d_slopes, scratch)?;
+        match wires.dx {
+            Some(dx) => prelu::backward_input(device, g, wires.x, slopes, dy, dx),
+            None => Ok(()),
+        }
+    }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let shape = Shape::from([self.geometry.channels]);
+        vec![parameter(&self.name, Role::Slope, shape, 1)]
+    }
+
+    fn scratch(&self, _: Target) -> usize {
+        self.geometry.scratch()
+    }
+}

@@ -1,0 +1,71 @@
+//! Places in streams.
+
+use super::driver::{Context, Stream, failed};
+use crate::Result;
+use cudarc::driver::{DriverError, result, sys};
+use std::sync::Arc;
+
+/// What the driver says when it is asked whether something is done.
+pub(super) fn is_reached(answer: sys::CUresult) -> std::result::Result<bool, DriverError> {
+    match answer {
+        sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+        other => other.result().map(|()| true),
+    }
+}
+
+/// A place in a stream that can be waited for.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) raw: sys::CUevent,
+    _context: Arc<Context>,
+}
+
+// SAFETY: an event belongs to a context, not to a thread.
+unsafe impl Send for Event {}
+
+impl Event {
+    pub fn new(context: &Arc<Context>) -> Result<Event> {
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    }
+
+    /// One that knows when it was reached.
+    pub fn timed(context: &Arc<Context>) -> Result<Event> {
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
+    }
+
+    fn with(context: &Arc<Context>, flags: sys::CUevent_flags) -> Result<Event> {
+        let raw = result::event::create(flags).map_err(failed("making an event"))?;
+        Ok(Event { raw, _context: context.clone() })
+    }
+
+    /// Marks where `stream` is now.
+    pub fn record(&self, stream: &Stream) -> Result<()> {
+        // SAFETY: both are alive.
+        unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
+    }
+
+    /// From this event to a later one; both are timed and reached.
+    pub fn milliseconds_to(&self, later: &Event) -> Result<f32> {
+        // SAFETY: both are alive.
+        unsafe { result::event::elapsed(self.raw, later.raw) }.map_err(failed("reading an event"))
+    }
+
+    /// Whether the marked place is reached, or none is marked.
+    pub fn is_reached(&self) -> Result<bool> {
+        // SAFETY: the event is alive.
+        is_reached(unsafe { sys::cuEventQuery(self.raw) }).map_err(failed("an upload"))
+    }
+
+    /// Waits until the marked place is reached; at once if none is marked.
+    pub fn wait(&self) -> Result<()> {
+        // SAFETY: the event is alive.
+        unsafe { result::event::synchronize(self.raw) }.map_err(failed("an upload"))
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: created once, destroyed once.
+        let _ = unsafe { result::event::destroy(self.raw) };
+    }
+}

@@ -1,0 +1,369 @@
+//! Cards that exchange what is in their memory by themselves, through NCCL.
+//!
+//! A [`Communicator`] has a stream of its own. What it is asked for comes after all that its card
+//! was asked for before, and runs beside what the card is asked for after, until the card is told
+//! to [follow](Communicator::follow). The host waits for nothing here; where it waits for its card
+//! it may in truth wait for another, which may be gone. So a card that has joined others is never
+//! waited for without a limit: when patience ends NCCL is told to give up.
+
+mod library;
+
+pub use library::{Id, Nccl};
+
+use super::driver::{Context, Event, Memory, Stream};
+use super::{Cuda, State};
+use crate::{Error, Result, Slot};
+use library::{Config, FLOAT, IN_PROGRESS, Raw, SUCCESS, SUM, Status};
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{ptr, thread};
+
+/// A card's place among others.
+#[derive(Debug)]
+pub struct Communicator {
+    /// How far the card must have come before anything here begins.
+    ready: Event,
+    /// Events that mark the end of nothing now.
+    idle: Vec<Event>,
+    /// A number that a barrier adds up.
+    one: Memory,
+    shared: Arc<Shared>,
+}
+
+/// When something that was started is over.
+#[derive(Debug)]
+pub struct Ended(Event);
+
+/// What the card has to know, too.
+#[derive(Debug)]
+pub(super) struct Shared {
+    nccl: &'static Nccl,
+    /// Null once it was given up.
+    raw: Mutex<Handle>,
+    patience: Duration,
+    // Dropped when nothing of it is under way any more.
+    stream: Stream,
+    context: Arc<Context>,
+}
+
+#[derive(Debug)]
+struct Handle(Raw);
+
+// SAFETY: NCCL's communicators belong to no thread; the mutex around it lets one in at a time.
+unsafe impl Send for Handle {}
+
+/// How long a rank that ends lets the others take what it has sent.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Between two questions to NCCL whether all is well.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Communicator {
+    /// Joins as `rank` of `world`, all of whom have the same `id`; waits for them for `patience` at
+    /// most, now and whenever the host waits for this card.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`] if not all come; [`Error::Card`] if NCCL fails.
+    pub fn join(
+        cuda: &mut Cuda,
+        nccl: &'static Nccl,
+        id: &Id,
+        (rank, world): (usize, usize),
+        patience: Duration,
+    ) -> Result<Communicator> {
+        cuda.context.bind()?;
+        let context = &cuda.context;
+        let (ready, stream) = (Event::new(context)?, Stream::new(context)?);
+        let one = Memory::new(context, size_of::<f32>())
+            .map_err(|error| super::driver::failed("memory for a barrier")(error))?;
+        stream.fill(one.base(), 0, one.bytes())?;
+        let mut raw: Raw = ptr::null_mut();
+        let mut config = Config::nonblocking();
+        // SAFETY: writes the communicator; the card whose context is bound is the one it joins.
+        let status = unsafe {
+            let (world, rank) = (world as c_int, rank as c_int);
+            (nccl.functions.init)(&mut raw, world, *id, rank, &mut config)
+        };
+        let raw = Mutex::new(Handle(raw));
+        let shared = Shared { nccl, raw, patience, stream, context: context.clone() };
+        shared.settled(status, "joining the other cards").inspect_err(|_| shared.give_up())?;
+        let shared = Arc::new(shared);
+        cuda.others = Some(Arc::clone(&shared));
+        Ok(Communicator { ready, idle: Vec::new(), one, shared })
+    }
+
+    /// Starts what `work` asks for, together: none of it waits for the rest. The slots it names may
+    /// be neither written nor, where it writes, read until the card follows.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`] or [`Error::Card`].
+    pub fn start(
+        &mut self,
+        cuda: &Cuda,
+        work: impl FnOnce(&mut Group<'_>) -> Result<()>,
+    ) -> Result<Ended> {
+        assert!(cuda.state == State::Working, "an exchange is no part of what is recorded");
+        cuda.join()?;
+        self.ready.record(&cuda.stream)?;
+        let shared = &*self.shared;
+        shared.stream.wait(&self.ready)?;
+        self.group(cuda, work).inspect_err(|_| shared.give_up())?;
+        let event = self.idle.pop().map_or_else(|| Event::new(&shared.context), Ok)?;
+        event.record(&shared.stream)?;
+        Ok(Ended(event))
+    }
+
+    fn group(&self, cuda: &Cuda, work: impl FnOnce(&mut Group<'_>) -> Result<()>) -> Result<()> {
+        let (shared, one) = (&*self.shared, self.one.base());
+        let handle = shared.handle()?;
+        // SAFETY: takes nothing; what it begins is ended just below, whatever happens between.
+        let begun = unsafe { (shared.nccl.functions.group_start)() };
+        shared.check(begun, "group")?;
+        let asked = work(&mut Group { cuda, shared, one, handle });
+        // SAFETY: takes nothing.
+        let ended = unsafe { (shared.nccl.functions.group_end)() };
+        asked?;
+        shared.settled(ended, "exchange")
+    }
+
+    /// What the card is asked for from here on comes after what has ended then.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn follow(&self, cuda: &Cuda, ended: &Ended) -> Result<()> {
+        cuda.join()?;
+        drop(self.shared.handle()?); // else there is nothing to come after
+        cuda.stream.wait(&ended.0)
+    }
+
+    /// Nobody will ask for this end any more.
+    pub fn recycle(&mut self, ended: Ended) {
+        self.idle.push(ended.0);
+    }
+}
+
+/// What starts together. Counts are floats.
+pub struct Group<'a> {
+    cuda: &'a Cuda,
+    shared: &'a Shared,
+    one: u64,
+    handle: MutexGuard<'a, Handle>,
+}
+
+impl Group<'_> {
+    /// `x` becomes the sum of all ranks' `x`, in an order that is NCCL's.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn all_reduce(&mut self, x: Slot) -> Result<()> {
+        self.sum_of_all(self.cuda.address_of::<f32>(x), x.len())
+    }
+
+    /// Ends when all ranks have started one.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn barrier(&mut self) -> Result<()> {
+        self.sum_of_all(self.one, 1)
+    }
+
+    fn sum_of_all(&mut self, x: u64, floats: usize) -> Result<()> {
+        let (f, raw, stream) = self.parts();
+        // SAFETY: reads and writes `floats` floats of a slot or of the barrier's memory, on a
+        // stream of the communicator's card.
+        let status = unsafe {
+            (f.all_reduce)(x as *const c_void, x as *mut c_void, floats, FLOAT, SUM, raw, stream)
+        };
+        self.shared.check(status, "all_reduce")
+    }
+
+    /// `block` becomes the sum of all ranks' blocks with this rank's number.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn reduce_scatter(&mut self, x: Slot, block: Slot) -> Result<()> {
+        let (from, to) = self.addresses(x, block);
+        let (f, raw, stream) = self.parts();
+        // SAFETY: `x` has a block a rank, which whoever made the work has checked.
+        let status = unsafe { (f.reduce_scatter)(from, to, block.len(), FLOAT, SUM, raw, stream) };
+        self.shared.check(status, "reduce_scatter")
+    }
+
+    /// `y` becomes all ranks' blocks.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn all_gather(&mut self, block: Slot, y: Slot) -> Result<()> {
+        let (from, to) = self.addresses(block, y);
+        let (f, raw, stream) = self.parts();
+        // SAFETY: `y` has a block a rank, which whoever made the work has checked.
+        let status = unsafe { (f.all_gather)(from, to, block.len(), FLOAT, raw, stream) };
+        self.shared.check(status, "all_gather")
+    }
+
+    /// `x` becomes that of `root`.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn broadcast(&mut self, x: Slot, root: usize) -> Result<()> {
+        let (from, to) = self.addresses(x, x);
+        let (f, raw, stream) = self.parts();
+        // SAFETY: reads or writes a slot in place.
+        let status = unsafe { (f.broadcast)(from, to, x.len(), FLOAT, root as c_int, raw, stream) };
+        self.shared.check(status, "broadcast")
+    }
+
+    /// Sends `x` to `to`.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn send(&mut self, x: Slot, to: usize) -> Result<()> {
+        let (from, _) = self.addresses(x, x);
+        let (f, raw, stream) = self.parts();
+        // SAFETY: reads a slot.
+        let status = unsafe { (f.send)(from, x.len(), FLOAT, to as c_int, raw, stream) };
+        self.shared.check(status, "send")
+    }
+
+    /// `x` becomes what `from` sends.
+    ///
+    /// # Errors
+    /// [`Error::Card`].
+    pub fn recv(&mut self, x: Slot, from: usize) -> Result<()> {
+        let (_, to) = self.addresses(x, x);
+        let (f, raw, stream) = self.parts();
+        // SAFETY: writes a slot.
+        let status = unsafe { (f.recv)(to, x.len(), FLOAT, from as c_int, raw, stream) };
+        self.shared.check(status, "recv")
+    }
+
+    fn addresses(&self, from: Slot, to: Slot) -> (*const c_void, *mut c_void) {
+        let [from, to] = [from, to].map(|slot| self.cuda.address_of::<f32>(slot));
+        (from as *const c_void, to as *mut c_void)
+    }
+
+    fn parts(&self) -> (&library::Functions, Raw, *mut c_void) {
+        (&self.shared.nccl.functions, self.handle.0, self.shared.stream.raw.cast())
+    }
+}
+
+impl Shared {
+    /// Waits until `is_done`, as long as the other cards do their part.
+    pub(super) fn wait(&self, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+        drop(self.handle()?); // what is done after others were given up is not what was asked for
+        let waited = self.wait_for(self.patience, is_done);
+        waited.inspect_err(|_| self.give_up())
+    }
+
+    fn wait_for(&self, patience: Duration, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+        let began = Instant::now();
+        let mut looked = began;
+        while !is_done()? {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look("exchange")?;
+                if began.elapsed() >= patience {
+                    return Err(self.unanswered());
+                }
+            }
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is under way here.
+    pub(super) fn is_idle(&self) -> Result<bool> {
+        self.stream.is_idle("an exchange")
+    }
+
+    /// Waits until NCCL has done what a call that does not block only began.
+    fn settled(&self, status: Status, what: &str) -> Result<()> {
+        self.check(status, what)?;
+        let (began, mut status) = (Instant::now(), status);
+        while status == IN_PROGRESS {
+            if began.elapsed() >= self.patience {
+                return Err(self.unanswered());
+            }
+            thread::sleep(LOOK / 20);
+            status = self.look(what)?;
+        }
+        Ok(())
+    }
+
+    /// Asks NCCL whether something went wrong since.
+    fn look(&self, what: &str) -> Result<Status> {
+        let mut status = SUCCESS;
+        let handle = self.handle()?;
+        // SAFETY: the communicator is alive; writes one status.
+        let asked = unsafe { (self.nccl.functions.async_error)(handle.0, &mut status) };
+        self.check(asked, what)?;
+        self.check(status, what)?;
+        Ok(status)
+    }
+
+    fn check(&self, status: Status, what: &str) -> Result<()> {
+        if matches!(status, SUCCESS | IN_PROGRESS) {
+            return Ok(());
+        }
+        let reason = format!("it reports {}", self.nccl.functions.reason(status));
+        Err(Error::Card { what: format!("NCCL's {what}"), reason })
+    }
+
+    fn unanswered(&self) -> Error {
+        Error::Unanswered { seconds: self.patience.as_secs_f64() }
+    }
+
+    fn handle(&self) -> Result<MutexGuard<'_, Handle>> {
+        let handle = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        if handle.0.is_null() { Err(self.unanswered()) } else { Ok(handle) }
+    }
+
+    /// The communicator, for whoever ends it: nobody else finds it any more.
+    fn take(&self) -> Option<Raw> {
+        let mut handle = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        let raw = std::mem::replace(&mut handle.0, ptr::null_mut());
+        (!raw.is_null()).then_some(raw)
+    }
+
+    /// Ends what is under way, as it is.
+    fn give_up(&self) {
+        if let Some(raw) = self.take() {
+            // SAFETY: alive until now, and known to nobody else. It may fail: there is nothing
+            // more to do about it.
+            let _ = unsafe { (self.nccl.functions.abort)(raw) };
+        }
+    }
+
+    /// Lets what is under way come to its end, if it soon does.
+    pub(super) fn leave(&self) {
+        let time = FAREWELL.min(self.patience);
+        let finalize = || {
+            self.wait_for(time, || self.is_idle())?;
+            let handle = self.handle()?;
+            // SAFETY: the communicator is alive.
+            let status = unsafe { (self.nccl.functions.finalize)(handle.0) };
+            drop(handle);
+            self.check(status, "farewell")?;
+            self.wait_for(time, || Ok(self.look("farewell")? == SUCCESS))
+        };
+        let is_well = !thread::panicking() && finalize().is_ok();
+        match self.take() {
+            Some(raw) if is_well => {
+                // SAFETY: finalized, and known to nobody else.
+                let _ = unsafe { (self.nccl.functions.destroy)(raw) };
+            }
+            Some(raw) => {
+                // SAFETY: alive until now, and known to nobody else.
+                let _ = unsafe { (self.nccl.functions.abort)(raw) };
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Communicator {
+    fn drop(&mut self) {
+        let _ = self.shared.context.bind(); // what fails now comes too late
+        self.shared.leave();
+    }
+}

@@ -1,0 +1,105 @@
+//! When a run is saved, and as what.
+//!
+//! Of several processes the first writes. What it alone knows, the time and whether its disk is
+//! done, it tells the others ([`Moment`]), and so all of them give what is theirs at the same step.
+
+use super::training::Training;
+use crate::Result;
+use crate::checkpoint::What;
+use crate::progress::Progress;
+use crate::step::Moment;
+use std::time::{Duration, Instant};
+
+impl Training<'_> {
+    /// A validation that is not the best is followed by a checkpoint if the last is so old.
+    const SAVE_AFTER: Duration = Duration::from_secs(60);
+    /// A checkpoint is never older than this.
+    const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
+    /// While a disk is waited for, the others hear so often that it is.
+    const WORD: Duration = Duration::from_secs(5);
+
+    /// What the time is, and whether the disk is done, after some step. Here a full disk is heard
+    /// of.
+    pub(super) fn moment(&mut self, step: u64) -> Result<Moment> {
+        let every = self.job.checkpoints.every;
+        Ok(Moment {
+            old: self.saved.elapsed() > Self::SAVE_AFTER,
+            late: self.saved.elapsed() > Self::SAVE_AT_LEAST
+                || every.is_some_and(|every| step.is_multiple_of(every.max(1))),
+            free: match &mut self.saver {
+                Some(saver) => saver.free()?.is_some(),
+                None => false,
+            },
+        })
+    }
+
+    /// The same for all processes, outside a step.
+    pub(super) fn agree(&mut self) -> Result<Moment> {
+        let moment = self.moment(self.progress.step)?;
+        self.team.agree(moment)
+    }
+
+    /// Waits until the last checkpoint has been written.
+    pub(super) fn wait_for_disk(&mut self) -> Result<Moment> {
+        loop {
+            if let Some(saver) = &mut self.saver {
+                saver.wait_for(Self::WORD)?;
+            }
+            let moment = self.agree()?;
+            if moment.free {
+                return Ok(moment);
+            }
+        }
+    }
+
+    /// Takes a checkpoint if it is time and the last has been written; else the next step sees to
+    /// it. After an epoch's last step its validation comes first.
+    pub(super) fn save_if_due(&mut self) -> Result<()> {
+        let is_asked_for = self.stop.take_checkpoint_request();
+        let step = self.progress.step;
+        let moment = match self.team.heard() {
+            Some(moment) => moment,
+            None => self.moment(step)?,
+        };
+        self.due |= is_asked_for || moment.late;
+        if is_asked_for {
+            self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
+        }
+        if self.due && moment.free && self.progress.batches < self.train.batches_per_epoch() {
+            self.save(What::Checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a snapshot to the thread that writes; where there is none, to the process that has it.
+    pub(super) fn save(&mut self, what: What) -> Result<()> {
+        self.progress.seconds = self.seconds();
+        match (&mut self.saver, self.folder.log()) {
+            (Some(saver), Some(log)) => {
+                self.progress.logs = log.lengths();
+                let snapshot = saver.free()?.expect("whoever calls has waited");
+                self.team.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
+                snapshot.progress.clone_from(&self.progress);
+                saver.send(what);
+            }
+            _ => self.team.snapshot(&mut Vec::new(), &mut Vec::new())?,
+        }
+        self.due = false;
+        self.saved = Instant::now();
+        self.saved_at = Some(place(&self.progress));
+        Ok(())
+    }
+
+    /// Leaves a checkpoint of where the run is, if there is none, and the weights.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.wait_for_disk()?;
+        let is_saved = self.saved_at == Some(place(&self.progress));
+        self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
+        self.saver.as_mut().map_or(Ok(()), |saver| saver.wait())
+    }
+}
+
+/// Where a run is: what tells two checkpoints of it apart.
+pub(super) fn place(progress: &Progress) -> (u64, u32, usize) {
+    (progress.step, progress.epoch, progress.batches)
+}
