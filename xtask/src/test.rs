@@ -36,6 +36,8 @@ const MPI: &[Check] = &[
             "clippy",
             "-p",
             "alexnet-comm",
+            "-p",
+            "alexnet-trainer",
             "--features",
             "mpi",
             "--all-targets",
@@ -46,12 +48,23 @@ const MPI: &[Check] = &[
         ],
         env: None,
     },
-    Check {
-        name: "mpi",
-        cargo: &["test", "-p", "alexnet-comm", "--features", "mpi", "--test", "mpi", "--locked"],
-        env: None,
-    },
+    Check { name: "mpi", cargo: MPI_TESTS, env: None },
 ];
+const MPI_TESTS: &[&str] = &[
+    "test",
+    "-p",
+    "alexnet-comm",
+    "-p",
+    "alexnet-trainer",
+    "--features",
+    "mpi",
+    "--test",
+    "mpi",
+    "--locked",
+];
+/// Ten processes killed at different moments.
+const MPI_LONG: &[Check] =
+    &[Check { name: "mpi long", cargo: MPI_TESTS, env: Some(("ALEXNET_LONG", "1")) }];
 /// What the ordinary tests only sample: every resume point, a hundred kills, disks full at sixteen
 /// sizes. Each prints its number.
 const LONG: &[Check] = &[
@@ -102,7 +115,8 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     let long = if is_long { LONG } else { &[] };
     let has_mpi = ["mpirun", "mpicc"].iter().all(|tool| is_there(tool));
     let mpi = if has_mpi { MPI } else { &[] };
-    for check in AFTER_TIDY.iter().chain(mpi).chain(long) {
+    let mpi_long = if is_long && has_mpi { MPI_LONG } else { &[] };
+    for check in AFTER_TIDY.iter().chain(mpi).chain(long).chain(mpi_long) {
         if let Err(code) = by_cargo(check, &mut done) {
             return code;
         }

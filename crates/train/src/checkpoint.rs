@@ -87,6 +87,15 @@ impl Checkpoint {
         Checkpoint::from_bytes(&bytes, path).map_err(refused)
     }
 
+    /// A checkpoint whose file another process has read, at `path`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read): its checksum says whether all has come.
+    pub fn from_file(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
+        let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        Checkpoint::from_bytes(bytes, path).map_err(refused)
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> std::result::Result<Checkpoint, String> {
         let read = Read::from_bytes(bytes)?;
         let about = About::from_metadata(&read.metadata)?;

@@ -20,7 +20,7 @@ use layers::{Mode, Spec};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tensor::{Device, Target};
-use training::Training;
+use training::{Training, conclude};
 
 /// Everything that decides a run's bits, and how it is to be watched.
 #[derive(Clone)]
@@ -266,21 +266,14 @@ impl Job {
             None => Ok(Outcome::before_the_first_step(stop, from.as_ref())),
             Some(identity) => open()?.enter(|team| {
                 let watchers: (&mut dyn Observer, _) = (observer, stop);
-                Training::new(self, team, folder, watchers, &mut status, (identity, from))?.run()
+                let watched = (identity, from);
+                Training::new(self, team, folder, watchers, &mut status, watched)?.run_to_end()
             }),
         });
-        match &outcome {
-            Ok(outcome) => {
-                let stopped = outcome.stopped.is_some();
-                status.status = if stopped { State::Interrupted } else { State::Finished };
-            }
-            Err(error) => {
-                status.status = State::Failed;
-                status.error = Some(error.to_string());
-            }
+        match status.status {
+            State::Running => conclude(outcome, folder, &mut status), // it never began
+            _ => outcome,
         }
-        let told = folder.status(&status);
-        outcome.and_then(|outcome| told.map(|()| outcome))
     }
 
     /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may

@@ -104,6 +104,7 @@ Examples:
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
+  mpirun -np 4 alexnet train --parallel data                four processes, on one host or more
 
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
 at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
@@ -199,7 +200,8 @@ pub struct TrainArgs {
     /// Train on N random images: for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
-    /// How the devices of --device share the work: --device cpu,cpu --parallel data
+    /// How the devices of --device share the work, or the processes that mpirun started, with a
+    /// device each: --device cpu,cpu --parallel data
     #[arg(long, value_enum, value_name = "MODE")]
     pub parallel: Option<Parallel>,
     /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one

@@ -69,7 +69,15 @@ pub fn find_model(name: &str) -> Result<Spec> {
     }
     let text = fs::read_to_string(name)
         .map_err(|error| Fault::usage(format!("{name}: cannot read the model: {error}")))?;
-    let spec = Spec::from_toml(&text).map_err(|error| Fault::usage(format!("{name}: {error}")))?;
+    model_of(&text, name)
+}
+
+/// A model as the text of a file `name` has it.
+///
+/// # Errors
+/// Exit code 2.
+pub fn model_of(text: &str, name: &str) -> Result<Spec> {
+    let spec = Spec::from_toml(text).map_err(|error| Fault::usage(format!("{name}: {error}")))?;
     spec.describe()?;
     if spec.input[2] != 3 || spec.input.contains(&0) {
         let [height, width, channels] = spec.input;

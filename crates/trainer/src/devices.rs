@@ -3,12 +3,15 @@
 use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
+use crate::ranks::{Member, Ranks};
 use crate::settings::{Parallel, Settings};
-use comm::Local;
+use comm::{Comm, Local};
 use layers::Spec;
 use layers::towers::{self, Towers};
 use std::path::Path;
 use tensor::{Choice, Device, Target};
+use train::Stop;
+use train::checkpoint::Identity;
 use train::run::Job;
 use train::step::Plan;
 use train::team::Team;
@@ -17,13 +20,22 @@ use train::team::Team;
 pub struct Devices {
     members: Vec<(Device, Plan)>,
     how: How,
+    /// Where this is one of several processes: all of them, once they have met.
+    processes: Vec<Member>,
 }
+
+/// One of several processes: its engine, what it was asked for, and what all were.
+pub type Seat = (Box<dyn Comm>, Stop, Stop);
 
 enum How {
     Alone,
     Towers(Towers),
     Replicas,
     Hybrid,
+    /// A part as those have; the others are in other processes.
+    OneOfTowers(Towers),
+    OneOfReplicas,
+    OneOfHybrid,
 }
 
 /// The paper's two cards.
@@ -49,23 +61,6 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
         )));
     }
     Ok(choices)
-}
-
-/// Whether this process is the only one that was started.
-///
-/// # Errors
-/// Exit code 2 if MPI started several: each would make a run of its own.
-pub fn check_alone() -> Result<()> {
-    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
-        let size = std::env::var(variable).ok().and_then(|size| size.parse::<u64>().ok());
-        if let Some(size) = size.filter(|&size| size > 1) {
-            return Err(Fault::usage(format!(
-                "{variable} is {size}: training across processes is not there yet; one process \
-                 uses this machine's devices, with --device cpu,cpu --parallel data"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Opens the cards that were named: one that is not there is told before data is read. Whoever
@@ -159,7 +154,7 @@ impl Devices {
                 _ => job.plan(device.target()),
             };
             let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
-            return Ok(Devices { members: vec![(device, plan)], how: How::Alone });
+            return Ok(Devices::of(vec![(device, plan)], How::Alone));
         }
         let each = machine::share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
@@ -175,29 +170,77 @@ impl Devices {
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices { members, how })
+        Ok(Devices::of(members, how))
+    }
+
+    fn of(members: Vec<(Device, Plan)>, how: How) -> Devices {
+        Devices { members, how, processes: Vec::new() }
+    }
+
+    /// Opens this process's device, one of several processes', and plans its part.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_one(
+        choice: Choice,
+        settings: &Settings,
+        job: &Job,
+        (rank, world): (usize, usize),
+    ) -> Result<Devices> {
+        let mut device = Device::open(choice, settings.threads)?;
+        let (plan, how) = match settings.parallel {
+            Some(Parallel::Data) => {
+                (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
+            }
+            Some(Parallel::Hybrid) => {
+                (job.plan_hybrid((rank, world), device.target())?, How::OneOfHybrid)
+            }
+            Some(Parallel::Towers) | None => {
+                let towers = towers::split(&job.spec, world)?;
+                let mut plans = job.plan_towers(&towers, &vec![device.target(); world])?;
+                (plans.swap_remove(rank), How::OneOfTowers(towers))
+            }
+        };
+        plan.check(&mut device)?;
+        Ok(Devices::of(vec![(device, plan)], how))
+    }
+
+    /// Meets the other processes, if there are any, before anything is written.
+    ///
+    /// # Errors
+    /// Exit code 2 if one is about to do something else, 1 if those on this host do not fit into
+    /// its memory.
+    pub fn meet(&mut self, ranks: &mut Ranks, plan: (&Identity, &Settings)) -> Result<()> {
+        let (device, own) = &self.members[0];
+        let bytes = match device {
+            Device::Cpu(_) => own.memory().total,
+            Device::Cuda(_) => 0,
+        };
+        let name = (machine::name(device), device.threads());
+        let (all, bytes_here) = ranks.meet(Member::new(describe_one(device), name, bytes, plan))?;
+        if bytes > 0 {
+            device.check_room(bytes_here)?;
+        }
+        self.processes = all;
+        Ok(())
     }
 
     /// `cpu, 2 threads`; several have a number each.
     pub fn describe(&self) -> String {
-        let one = |device: &Device| {
-            let threads = device.threads();
-            let plural = if threads == 1 { "" } else { "s" };
-            format!("{}, {threads} thread{plural}", machine::name(device))
+        let each: Vec<String> = match &self.processes[..] {
+            [] => self.members.iter().map(|(device, _)| describe_one(device)).collect(),
+            processes => processes.iter().map(|process| process.device.clone()).collect(),
         };
-        match &self.members[..] {
-            [(device, _)] => one(device),
-            members => {
-                let each = members.iter().enumerate();
-                let each = each.map(|(rank, (device, _))| format!("{rank}: {}", one(device)));
-                let how = match self.how {
-                    How::Alone | How::Replicas => "data",
-                    How::Towers(_) => "towers",
-                    How::Hybrid => "hybrid",
-                };
-                format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
-            }
+        if let [one] = &each[..] {
+            return one.clone();
         }
+        let each = each.iter().enumerate().map(|(rank, device)| format!("{rank}: {device}"));
+        let how = match self.how {
+            How::Alone | How::Replicas | How::OneOfReplicas => "data",
+            How::Towers(_) | How::OneOfTowers(_) => "towers",
+            How::Hybrid | How::OneOfHybrid => "hybrid",
+        };
+        format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
     }
 
     /// What they take of memory, a line a device.
@@ -207,18 +250,31 @@ impl Devices {
 
     /// For the run's `env.json`: the device, or all of them, and their threads.
     pub fn machine(&self) -> machine::Machine {
-        let names: Vec<String> =
-            self.members.iter().map(|(device, _)| machine::name(device)).collect();
-        let threads = self.members.iter().map(|(device, _)| device.threads()).sum();
-        machine::Machine { name: names.join(","), threads }
+        let own = self.members.iter().map(|(device, _)| (machine::name(device), device.threads()));
+        let (names, threads): (Vec<String>, Vec<usize>) = match &self.processes[..] {
+            [] => own.unzip(),
+            processes => processes.iter().map(|process| process.name.clone()).unzip(),
+        };
+        machine::Machine { name: names.join(","), threads: threads.iter().sum() }
     }
 
     /// Takes the memory.
     ///
     /// # Errors
     /// [`train::Error::Device`].
-    pub fn team(self, whole: &Spec) -> train::Result<Team> {
-        let (devices, plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
+    ///
+    /// # Panics
+    /// If this is one of several processes, and there is no seat for it.
+    pub fn team(self, whole: &Spec, seat: Option<Seat>) -> train::Result<Team> {
+        let (mut devices, mut plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
+        if let Some((comm, asked, agreed)) = seat {
+            let (device, plan) = (devices.remove(0), plans.remove(0));
+            let step = match self.how {
+                How::OneOfTowers(towers) => train::towers::join(towers, plan, device, comm)?,
+                _ => train::replicas::join(plan, device, comm)?,
+            };
+            return Team::of_process(whole, step, (&asked, &agreed));
+        }
         match self.how {
             How::Alone => {
                 let opened = plans.into_iter().zip(devices).map(|(plan, device)| plan.open(device));
@@ -237,6 +293,16 @@ impl Devices {
                 let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
                 Team::of_parts(whole, steps, Local::PATIENCE)
             }
+            How::OneOfTowers(_) | How::OneOfReplicas | How::OneOfHybrid => {
+                panic!("a process without its seat")
+            }
         }
     }
+}
+
+/// `cpu, 2 threads`.
+fn describe_one(device: &Device) -> String {
+    let threads = device.threads();
+    let plural = if threads == 1 { "" } else { "s" };
+    format!("{}, {threads} thread{plural}", machine::name(device))
 }

@@ -20,6 +20,20 @@ impl Fault {
         Fault { code: 2, message: message.to_string() }
     }
 
+    /// The same, said by one of several processes: the first speaks for the run, and has no number.
+    pub fn of_rank(self, rank: usize) -> Fault {
+        match rank {
+            0 => self,
+            rank => Fault { message: format!("rank {rank}: {}", self.message), ..self },
+        }
+    }
+
+    /// Says it, and gives its code.
+    pub fn tell(self) -> u8 {
+        eprintln!("alexnet: {}", self.message.trim_end());
+        self.code
+    }
+
     /// Failure at run time.
     pub fn failure(message: impl Display) -> Fault {
         Fault { code: 1, message: message.to_string() }

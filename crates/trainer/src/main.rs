@@ -11,6 +11,7 @@
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
+//! * [`ranks`]: the processes of a run, where a launcher started several
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod output;
 mod pictures;
 mod predicting;
 mod progress;
+mod ranks;
 mod reporting;
 mod reproduce;
 mod serving;
@@ -63,9 +65,6 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(fault) => {
-            eprintln!("alexnet: {}", fault.message.trim_end());
-            ExitCode::from(fault.code)
-        }
+        Err(fault) => ExitCode::from(fault.tell()),
     }
 }

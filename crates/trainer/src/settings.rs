@@ -58,7 +58,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// How several devices share the work.
+/// How several devices or processes share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parallel {
@@ -103,7 +103,16 @@ impl Settings {
     /// Exit code 2 for a file that is no TOML, an unknown key, recipe or value; with the nearest
     /// name.
     pub fn resolve(args: &TrainArgs) -> Result<Settings> {
-        let layers = layers(args)?;
+        Settings::resolve_saved(args, None)
+    }
+
+    /// As [`resolve`](Self::resolve); of a run that is resumed, whose `config.toml` has been read
+    /// already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resolve_saved(args: &TrainArgs, saved: Option<String>) -> Result<Settings> {
+        let layers = layers(args, saved)?;
         let model = last_text(&layers, &["model"]).unwrap_or_else(|| "alexnet-64".to_string());
         let recipe = last_text(&layers, &["recipe", "base"]);
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
@@ -216,12 +225,12 @@ fn defaults(model: String, recipe: Recipe) -> Table {
 }
 
 /// Weakest first: the file, each `--set`, the flags.
-fn layers(args: &TrainArgs) -> Result<Vec<Layer>> {
+fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
-    let saved = args.resume.as_ref().map(|run| run.join("config.toml"));
-    if let Some(path) = saved.as_ref().or(args.config.as_ref()) {
+    let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
+    if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path);
+        let text = saved.map_or_else(|| fs::read_to_string(path), Ok);
         let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
         let table = text.parse::<Table>();
         let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;

@@ -4,7 +4,8 @@ use crate::fault::{Fault, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use train::Stop;
 
 /// The exit code of a program that a signal ended.
@@ -46,6 +47,42 @@ pub fn listen_for_checkpoints(stop: &Stop) -> Result<()> {
     #[cfg(unix)]
     flag::register(signal_hook::consts::SIGUSR1, stop.checkpoint_flag()).map_err(refused)?;
     let _ = stop;
+    Ok(())
+}
+
+/// Open MPI's mpirun answers Ctrl-C by having its processes continue (SIGCONT); it asks them to end
+/// a second later, and kills them after another: `--mca odls_base_sigkill_timeout` says how many.
+/// So one that is told to continue without having stood still is asked to stop, to have all that
+/// time. One that did stand still goes on: somebody suspended the job and wants it back.
+///
+/// # Errors
+/// As [`listen`].
+#[cfg(unix)]
+pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
+    const TICK: Duration = Duration::from_millis(50);
+    let continued = Arc::new(AtomicBool::new(false));
+    flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued)).map_err(refused)?;
+    let stop = stop.clone();
+    let watch = move || {
+        loop {
+            let began = Instant::now();
+            std::thread::sleep(TICK);
+            let stood_still = began.elapsed() > 10 * TICK;
+            if continued.swap(false, Ordering::SeqCst) && !stood_still {
+                stop.request(SIGINT as usize);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("continued".into()).spawn(watch);
+    thread.map(drop).map_err(refused)
+}
+
+/// Where there is no such signal, nothing is listened for.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn listen_for_mpirun(_: &Stop) -> Result<()> {
     Ok(())
 }
 

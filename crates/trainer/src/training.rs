@@ -1,24 +1,26 @@
 //! `alexnet train`: wiring.
 
+mod telling;
+
 use crate::cli::TrainArgs;
-use crate::describe::{find_model, grouped};
-use crate::devices::{self, Devices};
+use crate::describe::{find_model, grouped, model_of};
+use crate::devices::{self, Devices, Seat};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
-use crate::progress::{self, Reading, duration, percent};
+use crate::progress::Reading;
+use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
-use crate::trained::WEIGHTS;
 use crate::{machine, signals};
 use layers::Spec;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use telling::{recipe_line, tell};
 use train::Stop;
 use train::checkpoint::{self, Checkpoint, Identity};
 use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Observer;
-use train::recipe::Recipe;
 use train::recipes;
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
@@ -28,60 +30,115 @@ use train::schedule::Schedule;
 /// # Errors
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
-    devices::check_alone()?;
-    args.resume.as_deref().map_or(Ok(()), RunFolder::check_begun)?;
-    let mut settings = Settings::resolve(args)?;
+    let ranks = Ranks::join()?;
+    let rank = ranks.rank();
+    let ended = train_as_rank(args, ranks).map_err(|fault| fault.of_rank(rank));
+    if rank == 0 || ended == Ok(0) {
+        return ended;
+    }
+    let code = ended.unwrap_or_else(Fault::tell);
+    std::thread::sleep(LAST_WORD);
+    Ok(code)
+}
+
+/// mpirun kills the others as soon as one process has ended with a code: the first may take so long
+/// to say its last word.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
+fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
+    let rank = ranks.rank();
+    let resumed = args.resume.as_deref().filter(|_| ranks.is_first());
+    resumed.map_or(Ok(()), RunFolder::check_begun)?;
+    ranks.check_resumed(args.resume.is_some())?;
+    let saved = ranks.read(args.resume.as_deref(), "config.toml")?;
+    let mut settings = Settings::resolve_saved(args, saved)?;
     let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
-        Some(run) => find_model(&run.join("model.toml").display().to_string())?,
+        Some(run) => saved_model(run, &mut ranks)?,
         None => find_model(&settings.model)?,
     };
     check_layer_names(&spec, &settings)?;
     settle(&mut settings, args, &spec);
     if args.print_config {
-        print!("{}", settings.to_toml());
+        if rank == 0 {
+            print!("{}", settings.to_toml());
+        }
         return Ok(0);
     }
-    let stop = Stop::new();
-    signals::listen_for_checkpoints(&stop)?;
-    args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
-    let choices = devices::choices(&settings)?;
-    let cards = devices::open_cards(&choices, settings.threads)?;
-    let mut observer = progress::observer(args.output.progress);
+    let asked = Stop::new();
+    signals::listen_for_checkpoints(&asked)?;
+    args.run.as_deref().filter(|_| ranks.is_first()).map_or(Ok(()), RunFolder::check)?;
+    let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
+    let choices = devices::choices(&own)?;
+    let cards = devices::open_cards(&choices, own.threads)?;
+    let (mut observer, reading) = ranks.observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     if cfg!(debug_assertions) {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
 
-    let reopened = args.resume.as_deref().map(|run| reopen(run, &mut say)).transpose()?;
-    let reading = Reading::new(args.output.progress);
-    let images = open_images(&settings, &spec, &reading)?;
-    let is_resumed = reopened.is_some();
-    let mut say = |text: &str| observer.note(text);
-    let spec = devices::settle(spec, &settings, choices.len(), is_resumed, &mut say)?;
-    args.resume.as_deref().map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
-    let checkpoint = reopened.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
-    let ready = Ready::new(&settings, spec, &images, &reading, &mut *observer)?;
-    drop(cards); // the run has opened its own
-    let identity = match checkpoint {
+    let (folder, found) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
+    let checkpoint = match args.resume {
+        Some(_) => ranks.checkpoint(found.flatten())?,
         None => None,
-        Some(from) => match ready.job.check(from, args.lr.is_some(), &mut *observer, &stop)? {
-            None => return Ok(stop.requested().map_or(0, signals::exit_code)),
-            identity => identity,
+    };
+    let images = open_images(&own, &spec, &reading)?;
+    let devices = if ranks.is_alone() { choices.len() } else { ranks.world() };
+    let is_resumed = args.resume.is_some();
+    let mut say = |text: &str| observer.note(text);
+    let spec = devices::settle(spec, &own, devices, is_resumed, &mut say)?;
+    resumed.map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
+    let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
+    let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
+    drop(cards); // the run has opened its own
+    ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
+    let identity = match ranks.is_alone() {
+        true => None,
+        false => ready.meet(&mut ranks, &mut *observer, &asked)?,
+    };
+    let from = match checkpoint {
+        None => None,
+        Some(from) => match ready.job.check(&from, args.lr.is_some(), &mut *observer, &asked)? {
+            None => return Ok(asked.requested().map_or(0, signals::exit_code)),
+            Some(identity) => Some(Box::new((from, identity))),
         },
     };
 
-    signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
-    let place = match (reopened, &args.run) {
-        (Some((folder, from)), _) => Place::Reopened(folder, from.zip(identity).map(Box::new)),
-        (None, Some(path)) => Place::New(RunFolder::create(path)?),
-        (None, None) => {
-            Place::New(RunFolder::create_under(Path::new("runs"), &ready.job.spec.name)?)
-        }
+    ranks.listen(&asked)?;
+    signals::listen_with(&asked)?; // until here a signal ends the program: there is nothing to save
+    let folder = match folder {
+        Some(folder) => folder,
+        None if rank > 0 => RunFolder::nowhere(), // the first writes it all down
+        None => new_folder(args.run.as_deref(), &ready.job.spec)?,
     };
+    let place = match is_resumed {
+        true => Place::Reopened(folder, from),
+        false => Place::New(folder, identity.map(Box::new)),
+    };
+    // Of several processes all stop at once: the loop sees what they have agreed on.
+    let stop = if ranks.is_alone() { asked.clone() } else { Stop::new() };
+    ready.seat = ranks.into_comm().map(|comm| (comm, asked, stop.clone()));
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
-    tell(&outcome, &run, args.output.json);
+    if rank == 0 {
+        tell(&outcome, &run, args.output.json);
+    }
     Ok(outcome.stopped.map_or(0, signals::exit_code))
+}
+
+fn new_folder(named: Option<&Path>, spec: &Spec) -> Result<RunFolder> {
+    Ok(match named {
+        Some(path) => RunFolder::create(path)?,
+        None => RunFolder::create_under(Path::new("runs"), &spec.name)?,
+    })
+}
+
+/// The model of a run that is resumed.
+fn saved_model(run: &Path, ranks: &mut Ranks) -> Result<Spec> {
+    let name = run.join("model.toml").display().to_string();
+    match ranks.read(Some(run), "model.toml")? {
+        Some(text) => model_of(&text, &name),
+        None => find_model(&name),
+    }
 }
 
 /// A run that can be made: its job, planned on its device.
@@ -91,19 +148,24 @@ pub struct Ready<'a> {
     settings: &'a Settings,
     images: &'a Images,
     devices: Devices,
+    /// The run's `config.toml`.
+    config: String,
+    /// Where this is one of several processes: its way to the others.
+    seat: Option<Seat>,
 }
 
 /// Where a run is written.
 pub enum Place {
-    /// A folder with nothing in it.
-    New(RunFolder),
+    /// A folder with nothing in it; and the job's identity, if it is known.
+    New(RunFolder, Option<Box<Identity>>),
     /// That of a run which goes on, from its last checkpoint if it has one; and the job's identity,
     /// which was checked against it.
     Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
 }
 
 impl<'a> Ready<'a> {
-    /// Plans what settings ask for, and says what it is.
+    /// Plans what settings ask for, for one process or for this one of several, and says what it
+    /// is.
     ///
     /// # Errors
     /// Exit codes 1, 2, 3, 4 and 6.
@@ -111,8 +173,8 @@ impl<'a> Ready<'a> {
         settings: &'a Settings,
         spec: Spec,
         images: &'a Images,
-        reading: &Reading,
-        observer: &mut dyn Observer,
+        (reading, observer): (&Reading, &mut dyn Observer),
+        place: (usize, usize),
     ) -> Result<Ready<'a>> {
         let mut say = |text: &str| observer.note(text);
         images.notes.iter().for_each(|note| say(note));
@@ -124,7 +186,11 @@ impl<'a> Ready<'a> {
         let spec = spec.with_classes(classes)?;
         let job = job(settings, spec, images, (reading, &mut say))?;
         // Before anything is written.
-        let devices = Devices::open(&devices::choices(settings)?, settings, &job, &mut say)?;
+        let choices = devices::choices(settings)?;
+        let devices = match place {
+            (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
+            place => Devices::open_one(choices[0], settings, &job, place)?,
+        };
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {
@@ -133,9 +199,34 @@ impl<'a> Ready<'a> {
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
         say(&format!("data    {}", images.describe()));
-        say(&format!("device  {}", devices.describe()));
-        devices.memory(job.recipe.batch).iter().for_each(|line| say(&format!("memory  {line}")));
-        Ok(Ready { job, settings, images, devices })
+        let ready =
+            Ready { job, settings, images, devices, config: settings.to_toml(), seat: None };
+        if place == (0, 1) {
+            ready.describe_devices(&mut say);
+        }
+        Ok(ready)
+    }
+
+    fn describe_devices(&self, say: &mut dyn FnMut(&str)) {
+        say(&format!("device  {}", self.devices.describe()));
+        let memory = self.devices.memory(self.job.recipe.batch);
+        memory.iter().for_each(|line| say(&format!("memory  {line}")));
+    }
+
+    /// Meets the other processes, and says where all of them compute; gives the job's identity.
+    ///
+    /// # Errors
+    /// Exit code 2 if one of them is about to do something else.
+    fn meet(
+        &mut self,
+        ranks: &mut Ranks,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Option<Identity>> {
+        let Some(identity) = self.job.identity(observer, stop)? else { return Ok(None) };
+        self.devices.meet(ranks, (&identity, self.settings))?;
+        self.describe_devices(&mut |text| observer.note(text));
+        Ok(Some(identity))
     }
 
     /// Trains, and says where it left what it learned.
@@ -148,15 +239,18 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, settings, images, devices } = self;
-        let (Place::New(folder) | Place::Reopened(folder, _)) = &place;
+        let Ready { job, images, devices, config, seat, .. } = self;
+        let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
         let environment = machine::environment(&devices.machine(), images.summary());
-        describe_run(folder, settings, &job, environment)?;
-        let open = || devices.team(&job.spec);
+        describe_run(folder, &config, &job, environment)?;
+        let open = || devices.team(&job.spec, seat);
         let outcome = match place {
-            Place::New(mut folder) => job.run_with(open, &mut folder, observer, stop)?,
+            Place::New(mut folder, None) => job.run_with(open, &mut folder, observer, stop)?,
+            Place::New(mut folder, Some(identity)) => {
+                job.begin_with(open, &mut folder, (observer, stop), *identity)?
+            }
             Place::Reopened(mut folder, from) => {
                 let from = from.map(|from| *from);
                 job.resume_with(open, &mut folder, (observer, stop), from)?
@@ -182,11 +276,11 @@ pub fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Optio
 /// What is known of a run before its first step.
 fn describe_run(
     folder: &RunFolder,
-    settings: &Settings,
+    config: &str,
     job: &Job,
     environment: serde_json::Value,
 ) -> Result<()> {
-    folder.write("config.toml", settings.to_toml().as_bytes())?;
+    folder.write("config.toml", config.as_bytes())?;
     folder.write("model.toml", job.spec.to_toml().as_bytes())?;
     let environment = serde_json::to_string_pretty(&environment).expect("plain data") + "\n";
     folder.write("env.json", environment.as_bytes())?;
@@ -291,55 +385,5 @@ fn validate_every(settings: &Settings, images: usize) -> u32 {
     match settings.overfit {
         Some(_) => 25_usize.div_ceil(images.div_ceil(settings.recipe.batch)) as u32,
         None => 1,
-    }
-}
-
-fn recipe_line(recipe: &Recipe) -> String {
-    let schedule = match &recipe.schedule {
-        Schedule::Constant {} => "constant".to_string(),
-        Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
-        Schedule::Plateau { factor, drops, .. } => {
-            format!("x {factor} when the validation error stops improving, {drops} times")
-        }
-        Schedule::Phases { phases } => format!("{} phases", phases.len()),
-    };
-    let (base, batch, epochs, rate) = (&recipe.base, recipe.batch, recipe.epochs, recipe.rate);
-    let (momentum, decay) = (recipe.momentum, recipe.decay);
-    format!(
-        "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
-         {epochs} epochs"
-    )
-}
-
-/// The result: for people, or for programs.
-fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
-    let validation = outcome.validation;
-    if as_json {
-        let line = json!({
-            "loss": validation.map(|score| score.loss),
-            "top1_error": validation.map(|score| score.top1_error),
-            "top5_error": validation.map(|score| score.top5_error),
-            "train_loss": outcome.train.loss,
-            "train_top1_error": outcome.train.top1_error,
-            "images_per_s": outcome.images_per_s,
-            "steps": outcome.steps,
-            "seconds": outcome.seconds,
-            "bookkeeping_s": outcome.bookkeeping_s,
-            "stopped": outcome.stopped,
-            "run": run,
-        });
-        println!("{line}");
-        return;
-    }
-    let how = if outcome.stopped.is_some() { "stopped" } else { "done" };
-    let (steps, time) = (outcome.steps, duration(outcome.seconds));
-    println!("{how}: {steps} steps in {time}, {:.0} images/s", outcome.images_per_s);
-    if let Some(score) = validation {
-        let (top1, top5) = (percent(score.top1_error), percent(score.top5_error));
-        println!("last validation: loss {:.4}, top-1 error {top1}, top-5 error {top5}", score.loss);
-    }
-    let weights = run.join(WEIGHTS);
-    if weights.exists() {
-        println!("weights: {}", weights.display()); // none yet if it was stopped before a step
     }
 }

@@ -4,7 +4,7 @@ use super::saving::place;
 use super::{Job, Outcome};
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store, What};
 use crate::evaluate::{Examinee, evaluate, next_batch};
-use crate::folder::{Record, RunFolder, Status};
+use crate::folder::{Record, RunFolder, State, Status};
 use crate::look::Look;
 use crate::metrics::Score;
 use crate::observe::{Observer, StepReport, ValidationReport};
@@ -19,6 +19,9 @@ use std::time::Instant;
 
 /// A run in progress.
 pub(super) struct Training<'a> {
+    /// Absent in a process whose run another writes down. Dropped first: when the team is gone the
+    /// other processes end, and a launcher may then end this one.
+    pub(super) saver: Option<Saver>,
     pub(super) job: &'a Job,
     pub(super) team: Team,
     pub(super) train: Loader,
@@ -29,8 +32,6 @@ pub(super) struct Training<'a> {
     status: &'a mut Status,
     pub(super) progress: Progress,
     look: Look,
-    /// Absent in a process whose run another writes down.
-    pub(super) saver: Option<Saver>,
     /// A checkpoint is due, and waits until the one before has been written.
     pub(super) due: bool,
     /// When the last was taken, and how far the run had come.
@@ -106,7 +107,13 @@ impl<'a> Training<'a> {
         })
     }
 
-    pub(super) fn run(&mut self) -> Result<Outcome> {
+    /// Runs, and writes down how that ended while the other processes still wait for this one.
+    pub(super) fn run_to_end(mut self) -> Result<Outcome> {
+        let outcome = self.run();
+        conclude(outcome, self.folder, self.status)
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
         let first = self.progress.step;
         if self.is_over() {
             let note = "all its steps are done: more are made with --epochs or --max-steps";
@@ -345,4 +352,24 @@ fn saver(job: &Job, team: &Team, folder: &RunFolder, identity: Identity) -> Resu
         logs: log.handles()?,
         weights: folder.path().join(Weights::FILE),
     })))
+}
+
+/// Writes down how a run ended.
+pub(super) fn conclude(
+    outcome: Result<Outcome>,
+    folder: &RunFolder,
+    status: &mut Status,
+) -> Result<Outcome> {
+    match &outcome {
+        Ok(outcome) => {
+            let stopped = outcome.stopped.is_some();
+            status.status = if stopped { State::Interrupted } else { State::Finished };
+        }
+        Err(error) => {
+            status.status = State::Failed;
+            status.error = Some(error.to_string());
+        }
+    }
+    let told = folder.status(status);
+    outcome.and_then(|outcome| told.map(|()| outcome))
 }

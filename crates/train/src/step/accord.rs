@@ -58,7 +58,7 @@ impl Accord {
         for (rank, word) in words.enumerate() {
             let word = word as u32;
             let is_set = |bit: u32| word >> (7 + bit) & 1 == 1;
-            if word & 0x7f > 0 {
+            if word & 0x7f > 0 && self.agreed.requested().is_none() {
                 self.agreed.request((word & 0x7f) as usize);
             }
             if is_set(0) {

@@ -221,7 +221,8 @@ impl<'a> Lab<'a> {
             return Ok(true);
         }
         let images = self.images(settings, spec)?;
-        let ready = Ready::new(settings, spec.clone(), &images, &self.reading, observer)?;
+        let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
+        let ready = Ready::new(settings, spec.clone(), &images, watchers, (0, 1))?;
         let place = match begun {
             true => {
                 let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
@@ -234,7 +235,7 @@ impl<'a> Lab<'a> {
                 };
                 Place::Reopened(folder, from)
             }
-            false => Place::New(RunFolder::create(path)?),
+            false => Place::New(RunFolder::create(path)?, None),
         };
         let (outcome, _) = ready.go(place, observer, self.stop)?;
         Ok(outcome.stopped.is_none())

@@ -8,7 +8,7 @@ mod spread;
 use crate::cli::ReproduceArgs;
 use crate::fault::{Fault, Result};
 use crate::settings::did_you_mean;
-use crate::{devices, output, progress, signals};
+use crate::{output, progress, ranks, signals};
 use lab::Lab;
 use measured::Measured;
 use protocols::{Arm, Measure, Protocol, thin};
@@ -24,7 +24,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         print!("{}", list());
         return Ok(0);
     };
-    devices::check_alone()?;
+    ranks::check_alone()?;
     let page = protocols::find(name).ok_or_else(|| {
         let all = protocols::all();
         let hint = did_you_mean(name, all.iter().map(|page| page.name));

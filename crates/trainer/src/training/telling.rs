@@ -1,0 +1,60 @@
+//! What a run is, and what came of it, in words.
+
+use crate::progress::{duration, percent};
+use crate::trained::WEIGHTS;
+use serde_json::json;
+use std::path::Path;
+use train::recipe::Recipe;
+use train::run::Outcome;
+use train::schedule::Schedule;
+
+/// One line on a recipe.
+pub(super) fn recipe_line(recipe: &Recipe) -> String {
+    let schedule = match &recipe.schedule {
+        Schedule::Constant {} => "constant".to_string(),
+        Schedule::Steps { after, factor } => format!("x {factor} after epochs {after:?}"),
+        Schedule::Plateau { factor, drops, .. } => {
+            format!("x {factor} when the validation error stops improving, {drops} times")
+        }
+        Schedule::Phases { phases } => format!("{} phases", phases.len()),
+    };
+    let (base, batch, epochs, rate) = (&recipe.base, recipe.batch, recipe.epochs, recipe.rate);
+    let (momentum, decay) = (recipe.momentum, recipe.decay);
+    format!(
+        "{base}: batch {batch}, rate {rate} ({schedule}), momentum {momentum}, decay {decay}, \
+         {epochs} epochs"
+    )
+}
+
+/// The result: for people, or for programs.
+pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
+    let validation = outcome.validation;
+    if as_json {
+        let line = json!({
+            "loss": validation.map(|score| score.loss),
+            "top1_error": validation.map(|score| score.top1_error),
+            "top5_error": validation.map(|score| score.top5_error),
+            "train_loss": outcome.train.loss,
+            "train_top1_error": outcome.train.top1_error,
+            "images_per_s": outcome.images_per_s,
+            "steps": outcome.steps,
+            "seconds": outcome.seconds,
+            "bookkeeping_s": outcome.bookkeeping_s,
+            "stopped": outcome.stopped,
+            "run": run,
+        });
+        println!("{line}");
+        return;
+    }
+    let how = if outcome.stopped.is_some() { "stopped" } else { "done" };
+    let (steps, time) = (outcome.steps, duration(outcome.seconds));
+    println!("{how}: {steps} steps in {time}, {:.0} images/s", outcome.images_per_s);
+    if let Some(score) = validation {
+        let (top1, top5) = (percent(score.top1_error), percent(score.top5_error));
+        println!("last validation: loss {:.4}, top-1 error {top1}, top-5 error {top5}", score.loss);
+    }
+    let weights = run.join(WEIGHTS);
+    if weights.exists() {
+        println!("weights: {}", weights.display()); // none yet if it was stopped before a step
+    }
+}
