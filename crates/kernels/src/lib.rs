@@ -10,7 +10,8 @@
 //!   on
 //! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]:
 //!   two of them in one pass
-//! * [`columns`]: channels cut apart and put together, for towers
+//! * [`columns`]: channels cut apart and put together, for towers; [`bf16`]: gradients rounded for
+//!   their way to another device
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
 //! ```
@@ -37,6 +38,7 @@
 //! ```
 
 pub mod activation;
+pub mod bf16;
 pub mod columns;
 pub mod conv;
 pub mod dropout;

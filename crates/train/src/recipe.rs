@@ -22,6 +22,9 @@ pub struct Recipe {
     /// two. Devices that train in parallel share them; one makes one after the other.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards: usize,
+    /// How micro-shards' gradients are rounded before they are added up.
+    #[serde(default, skip_serializing_if = "Wire::is_f32")]
+    pub wire: Wire,
     /// Passes over the training set.
     pub epochs: u32,
     /// End after the first validation before which the training error was at most this, if that is
@@ -55,6 +58,26 @@ fn one() -> usize {
 
 fn is_one(shards: &usize) -> bool {
     *shards == 1
+}
+
+/// What gradients travel as, from device to device. Sums, weights and velocities are f32 in any
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, which is half of the bytes. Every sum of two shards' gradients is of
+    /// rounded ones, whether they were on one device or on two: so the bits do not depend on the
+    /// number of devices.
+    Bf16,
+}
+
+impl Wire {
+    fn is_f32(&self) -> bool {
+        *self == Wire::F32
+    }
 }
 
 /// How biases differ from weights.

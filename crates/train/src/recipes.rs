@@ -1,6 +1,6 @@
 //! The built-in recipes, one page each, as the models are.
 
-use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe};
+use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe, Wire};
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
@@ -68,6 +68,7 @@ pub fn paper() -> Recipe {
         base: "paper".into(),
         batch: 128,
         shards: 1,
+        wire: Wire::F32,
         epochs: 90,
         until: None,
         rate: 0.01,

@@ -14,6 +14,7 @@ use crate::step::Plan;
 use crate::team::Team;
 use crate::weights::{About, Values, Weights};
 use crate::{Error, Result, Stop, towers};
+use comm::Traffic;
 use data::{Loader, Patience, Source, Statistics};
 use layers::towers::Towers;
 use layers::{Mode, Spec};
@@ -68,6 +69,9 @@ pub struct Outcome {
     pub bookkeeping_s: f64,
     /// Training images a second of this process, validations not counted.
     pub images_per_s: f64,
+    /// What this process's devices sent to others in a step, if somebody else has a part of it and
+    /// a step was made in which nothing but training happened.
+    pub exchanged: Option<Traffic>,
     /// The last training steps.
     pub train: Score,
     /// The last validation.
@@ -86,6 +90,7 @@ impl Outcome {
             seconds: progress.map_or(0.0, |progress| progress.seconds),
             bookkeeping_s: 0.0,
             images_per_s: 0.0,
+            exchanged: None,
             train: Score::default(),
             validation: progress.and_then(|progress| Some(progress.validation?.1)),
         }
@@ -111,8 +116,7 @@ impl Job {
     /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
     /// evenly.
     pub fn plan_replica(&self, of: (usize, usize), target: Target) -> Result<Plan> {
-        let Recipe { batch, shards, .. } = self.recipe;
-        let cut = Cut::new(batch, shards, of)?;
+        let (batch, cut) = (self.recipe.batch, self.cut(of)?);
         Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
     }
 
@@ -122,9 +126,13 @@ impl Job {
     /// # Errors
     /// As there, and [`Error::Network`] if the units cannot be shared.
     pub fn plan_hybrid(&self, of: (usize, usize), target: Target) -> Result<Plan> {
-        let Recipe { batch, shards, .. } = self.recipe;
-        let cut = Cut::new(batch, shards, of)?;
+        let (batch, cut) = (self.recipe.batch, self.cut(of)?);
         Plan::of_hybrid(&self.spec, batch, cut, self.input()?, target)
+    }
+
+    fn cut(&self, of: (usize, usize)) -> Result<Cut> {
+        let Recipe { batch, shards, wire, .. } = self.recipe;
+        Ok(Cut { wire, ..Cut::new(batch, shards, of)? })
     }
 
     /// Lays out each of the network's `towers` on a device of its own.

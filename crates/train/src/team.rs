@@ -22,6 +22,7 @@ use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::step::{Accord, Moment, Step};
 use crate::{Error, Result, Stop};
+use comm::Traffic;
 pub use crew::Crew;
 use data::Batch;
 use layers::{Parameter, Spec};
@@ -210,6 +211,18 @@ impl Team {
             Team::Alone(alone) => alone.train_and_look(batch, step, look),
             Team::Crew(crew) => crew.train_and_look(batch, step, look),
             Team::Seat(seat) => seat.train_and_look(batch, step, look),
+        }
+    }
+
+    /// What this process's devices have sent to others so far, together.
+    ///
+    /// # Errors
+    /// [`Error::Comm`].
+    pub fn traffic(&mut self) -> Result<Traffic> {
+        match self {
+            Team::Alone(_) => Ok(Traffic::default()),
+            Team::Seat(Seat { step, .. }) => Ok(step.traffic()),
+            Team::Crew(crew) => crew.traffic(),
         }
     }
 

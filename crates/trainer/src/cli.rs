@@ -209,6 +209,10 @@ pub struct TrainArgs {
     /// --parallel data or hybrid, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
+    /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
+    /// A part of the recipe, as it decides bits [default: f32]
+    #[arg(long, value_name = "FORM")]
+    pub wire: Option<String>,
     /// Multiply the learning rate by --batch-size over the recipe's own batch
     #[arg(long, conflicts_with_all = ["lr", "resume"])]
     pub scale_lr: bool,

@@ -270,6 +270,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "epochs", args.epochs);
     put(&mut recipe, "batch", args.batch_size.map(whole));
     put(&mut recipe, "shards", args.micro_shards.map(whole));
+    put(&mut recipe, "wire", args.wire.clone());
     put(&mut recipe, "rate", args.lr);
     put(&mut table, "model", args.model.clone());
     put(&mut table, "data", args.data.clone());

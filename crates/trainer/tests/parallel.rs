@@ -158,7 +158,12 @@ fn replicas_come_to_the_bits_of_one_device() {
 
     let (_, stderr) = expect(2, &["train", "--resume", &four, "--micro-shards", "2"]);
     assert!(stderr.contains("recipe.shards: was 4, now 2"), "{stderr}");
+    let (_, stderr) = expect(2, &["train", "--resume", &four, "--wire", "bf16"]);
+    assert!(stderr.contains("recipe.wire: was nothing, now \"bf16\""), "{stderr}");
     let run = scratch.path("three");
+    let more = ["--parallel", "data", "--device", "cpu,cpu", "--wire", "f16"];
+    let (_, stderr) = expect(2, &train(&model, &run, &more));
+    assert!(stderr.contains("there is no value `f16`; did you mean `bf16`?"), "{stderr}");
     let more = ["--parallel", "data", "--device", "cpu,cpu,cpu"];
     let (_, stderr) = expect(2, &train(&model, &run, &more));
     assert!(stderr.contains("3 ranks cannot share 8 micro-shards evenly"), "{stderr}");

@@ -152,7 +152,7 @@ impl Plan {
             Part::Whole => (whole(&mut planner)?, None, None),
             Part::Replica(cut) => (whole(&mut planner)?, None, Some(cut)),
             Part::Hybrid(cut) => {
-                let Cut { shards, rank, world } = cut;
+                let Cut { shards, rank, world, .. } = cut;
                 let shares = hybrid::Shares { images, shards, rank, world };
                 let (network, head) = hybrid::plan(spec, shares, &mut planner, target)?;
                 (network, Some(head), Some(cut))

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::hybrid::{Exchange, Started};
 use crate::look::Look;
 use crate::metrics::Tally;
-use comm::{Comm, Handle};
+use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
 use layers::Phase;
 use layout::NUMBERS;
@@ -60,6 +60,11 @@ impl Replica {
             Some(comm) => Some(&mut **comm),
             None => None,
         }
+    }
+
+    /// What it has sent to the others, if there are any.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.comm.as_ref().map(|comm| comm.traffic())
     }
 }
 

@@ -292,7 +292,7 @@ impl Drop for Cuda {
         // The memory that goes now may still be worked on. A failure now comes too late.
         let _ = self.context.bind();
         if let Some(others) = &self.others {
-            others.leave();
+            let _ = others.let_go();
         }
         let _ = self.settle();
     }

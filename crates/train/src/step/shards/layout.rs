@@ -1,7 +1,9 @@
 //! What a replica needs beside its network.
 
 use crate::hybrid::Meetings;
+use crate::recipe::Wire;
 use crate::replicas::Cut;
+use kernels::bf16;
 use kernels::sgd::Segment;
 use layers::hybrid::Head;
 use layers::{Network, Role};
@@ -19,8 +21,10 @@ pub(in crate::step) struct Layout {
     pub(super) meetings: Option<Meetings>,
     /// Partial sums of gradients, one a level of the tree below this rank.
     pub(super) partials: Vec<Slot>,
-    /// Gradients of other ranks.
+    /// Gradients of other ranks, as they come.
     pub(super) received: Slot,
+    /// Rounded gradients on their way to others, as far as they are rounded.
+    pub(super) sent: Slot,
     /// From the last layers to the first, as their gradients are ready.
     pub(super) buckets: Vec<Bucket>,
     /// What a rank tells: the tallies of its shards and a word. And what all tell.
@@ -43,8 +47,18 @@ pub(super) struct Bucket {
     /// What of the blocks this rank has the sum of: all of the bucket, then after each round a half
     /// of what it had. The last is its share.
     pub(super) runs: Vec<Range<usize>>,
-    /// Where in `received` what comes of it is put.
-    pub(super) received_at: usize,
+    /// Where in `received` what comes of it is put, and in `sent` what goes.
+    pub(super) place: usize,
+}
+
+impl Wire {
+    /// Floats that so many gradients take.
+    pub(super) fn floats(self, gradients: usize) -> usize {
+        match self {
+            Wire::F32 => gradients,
+            Wire::Bf16 => bf16::packed_len(gradients),
+        }
+    }
 }
 
 /// Floats of a bucket, if there are as many.
@@ -74,11 +88,12 @@ impl Layout {
         let levels = (cut.own().len()).ilog2() as usize;
         let partials = (0..levels).map(|_| floats(common)).collect();
         let mut buckets = buckets(network, common, cut);
-        let mut received = 0;
+        let mut under_way = 0;
         for bucket in &mut buckets {
-            bucket.received_at = received;
-            received += bucket.most_received();
+            bucket.place = under_way;
+            under_way += cut.wire.floats(bucket.most_exchanged());
         }
+        let sent = if cut.wire == Wire::F32 { 0 } else { under_way };
         let entries = network.parameters.entries.iter();
         let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
@@ -86,7 +101,8 @@ impl Layout {
             common,
             meetings,
             partials,
-            received: floats(received),
+            received: floats(under_way),
+            sent: floats(sent),
             buckets,
             own_tally: floats(4 * cut.own().len() + 1),
             tallies: floats(4 * cut.shards + cut.world),
@@ -96,10 +112,10 @@ impl Layout {
         }
     }
 
-    /// Floats of the messages that are under way at once.
+    /// Floats of the messages that are under way at once: gradients one way, values the other.
     pub(in crate::step) fn messages(&self) -> impl Iterator<Item = usize> {
         let units = self.meetings.iter().flat_map(Meetings::messages);
-        self.buckets.iter().map(Bucket::most_received).chain(units)
+        self.buckets.iter().map(Bucket::most_exchanged).chain(units)
     }
 
     /// What of each parameter this rank updates.
@@ -119,9 +135,11 @@ impl Layout {
 }
 
 impl Bucket {
-    /// Floats that come in one message at most.
-    pub(super) fn most_received(&self) -> usize {
-        self.runs.windows(2).map(|runs| runs[1].len()).max().unwrap_or(0)
+    /// Floats of which one message is at most.
+    pub(super) fn most_exchanged(&self) -> usize {
+        let halves =
+            self.runs.windows(2).map(|runs| runs[1].len().max(runs[0].len() - runs[1].len()));
+        halves.max().unwrap_or(0)
     }
 }
 
@@ -146,7 +164,7 @@ fn buckets(network: &Network, mut end: usize, cut: Cut) -> Vec<Bucket> {
                 false => middle..run.end,
             });
         }
-        buckets.push(Bucket { row, runs, received_at: 0 });
+        buckets.push(Bucket { row, runs, place: 0 });
         end = first.start;
     }
     buckets
