@@ -49,6 +49,9 @@ pub use layer::{Crossing, Layer, Phase, Wires};
 pub use nearest::nearest;
 pub use network::{Mode, Network, PlannedRow};
 pub use parameters::{Parameter, Parameters, Role};
-pub use rows::{Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Lrn, LrnPool, Pad, Part};
-pub use rows::{Pool, Row, Tanh, Window, window};
+pub use rows::{
+    Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Pad, Part, Pool, Row, Tanh,
+};
+pub use rows::{BatchNorm, LayerNorm, Lrn, LrnPool};
+pub use rows::{Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

@@ -27,7 +27,9 @@ pub struct Network {
     pub d_output: Option<Slot>,
     /// Weights and biases.
     pub parameters: Parameters,
-    /// Seed and step, for dropout: `[seed low, seed high, step]`, words.
+    /// What a pass has to know, in words: `[seed low, seed high, step]`, for dropout; how many of
+    /// the images count, being the first, and the bits of their share of the batch, a float, for
+    /// batch normalisation.
     pub clock: Slot,
 }
 
@@ -92,7 +94,7 @@ impl Network {
         let entries =
             layers.iter().flat_map(|(_, layer)| layer.parameters()).chain(above).collect();
         let parameters = Parameters::plan(entries, train, planner);
-        let clock = planner.claim(DType::U32, Shape::from([3]));
+        let clock = planner.claim(DType::U32, Shape::from([CLOCK]));
         let [height, width, channels] = spec.input;
         let input = planner.claim(DType::F32, Shape::from([images, height, width, channels]));
 
@@ -236,6 +238,9 @@ impl PlannedRow {
         Ok(())
     }
 }
+
+/// Words of a [`Network::clock`].
+const CLOCK: usize = 5;
 
 type Named = (String, Box<dyn Layer>);
 

@@ -18,7 +18,7 @@ use crate::schedule::Setting;
 use crate::towers::Link;
 use crate::weights::Weights;
 use crate::{Error, Result, finite, metrics::Tally};
-use data::Batch;
+use data::{Batch, IGNORED};
 use layers::{Network, Parameter, Role};
 use shards::Replica;
 use std::ops::Range;
@@ -230,8 +230,7 @@ impl Step {
             return self.learn_in_shards(batch, step, look);
         }
         self.load(batch)?;
-        let clock = [self.seed as u32, (self.seed >> 32) as u32, step as u32];
-        self.device.upload(self.plan.network.clock, &clock)?;
+        self.set_clock(step, &batch.labels)?;
         self.forward()?;
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
@@ -247,6 +246,15 @@ impl Step {
             look.after_update(device, &plan.network, plan.segments())?;
         }
         told.map_or(Ok(tally), |told| self.hear(told))
+    }
+
+    /// Tells the network what it has to know of a batch, or of a shard: which one it is, and which
+    /// of its images are no padding. It is all of the batch, unless that is told later.
+    fn set_clock(&mut self, moment: u64, labels: &[u32]) -> Result<()> {
+        let images = labels.iter().filter(|&&label| label != IGNORED).count();
+        let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
+        let clock = [low, high, moment as u32, images as u32, 1f32.to_bits()];
+        Ok(self.device.upload(self.plan.network.clock, &clock)?)
     }
 
     /// Looks at a batch without learning. [`probabilities`](Self::probabilities) are then those of

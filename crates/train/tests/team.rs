@@ -4,7 +4,7 @@
 mod fixtures;
 
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
-use layers::{Row, towers};
+use layers::{Bare, BatchNorm, Row, towers};
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -136,6 +136,31 @@ fn one_two_and_four_ranks_that_share_units_come_to_the_same_bits() {
     go(&job, &run.0, On::Hybrid(1), 30);
     assert_eq!(go(&job, &run.0, On::Hybrid(2), STEPS).resumed_at, 30);
     assert!(bits(&run.0) == expected);
+}
+
+/// Running statistics go with the weights: among shards, between towers, into checkpoints and back.
+#[test]
+fn statistics_and_slopes_are_shared_out_like_weights() {
+    let normalised = |shards| {
+        let mut job = Job { max_steps: Some(16), ..job(shards) };
+        let at = |name: &str| {
+            let is_it = |row: &Row| matches!(row, Row::Conv(conv) if conv.name == name);
+            job.spec.rows.iter().position(is_it).unwrap() + 1
+        };
+        let (second, third) = (at("conv2"), at("conv3"));
+        job.spec.rows[third] = Row::Prelu(Bare {});
+        job.spec.rows.insert(second, Row::BatchNorm(BatchNorm::default()));
+        job
+    };
+    use On::{OneDevice, Replicas, Towers};
+    for (shards, ways) in [(1, [Towers, OneDevice]), (4, [Replicas(4), Replicas(2)])] {
+        let (whole, job) = (Scratch::new("norms-whole"), normalised(shards));
+        go(&job, &whole.0, OneDevice, 16);
+        let run = Scratch::new("norms");
+        go(&job, &run.0, ways[0], 7);
+        assert_eq!(go(&job, &run.0, ways[1], 16).resumed_at, 7);
+        assert!(bits(&run.0) == bits(&whole.0), "{shards} shards");
+    }
 }
 
 /// Where nothing is drawn batch by batch, shards differ from the whole in the sums' order alone.

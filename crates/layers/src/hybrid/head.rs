@@ -21,7 +21,7 @@ pub struct Head {
     pub scores: Slot,
     /// Their gradient.
     pub d_scores: Slot,
-    /// Seed and step for each pass, as [`Network::clock`] has them.
+    /// Seed and step for each pass.
     clocks: Slot,
     /// Gradients of a stage's input, as sums over blocks of units; one a level of the tree.
     partials: Vec<Slot>,

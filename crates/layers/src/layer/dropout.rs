@@ -50,7 +50,9 @@ impl Layer for Dropout {
 
     fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
         match phase {
-            Phase::Train => dropout::forward(device, &self.geometry, wires.clock, wires.x, wires.y),
+            Phase::Train => {
+                dropout::forward(device, &self.geometry, wires.moment(), wires.x, wires.y)
+            }
             Phase::Test | Phase::Infer => {
                 dropout::at_test(device, &self.geometry, wires.x, wires.y)
             }
@@ -59,7 +61,9 @@ impl Layer for Dropout {
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
         match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) => dropout::backward(device, &self.geometry, wires.clock, dy, dx),
+            (Some(dy), Some(dx)) => {
+                dropout::backward(device, &self.geometry, wires.moment(), dy, dx)
+            }
             _ => Ok(()),
         }
     }

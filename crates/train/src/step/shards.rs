@@ -16,6 +16,7 @@ use data::{Batch, IGNORED};
 use layers::Phase;
 use layout::NUMBERS;
 use std::ops::Range;
+use tensor::Shape;
 
 /// What a replica keeps on the host.
 #[derive(Debug)]
@@ -111,7 +112,8 @@ impl Step {
         };
         for (number, shard) in own.clone().enumerate() {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
-            self.set_clocks(step, number)?;
+            let labels = &batch.labels[first + number * rows..][..rows];
+            self.set_clocks(step, number, labels)?;
             self.forward_of_shard(number, Phase::Train)?;
             let tally = self.keep_tally(shard)?;
             if !tally.loss.is_finite() {
@@ -123,7 +125,12 @@ impl Step {
             if let Some(counting) = counting.take() {
                 counted = self.counted(counting)?;
             }
-            self.weigh(tally.images / f64::from(counted.max(1.0)))?;
+            let share = tally.images / f64::from(counted.max(1.0));
+            self.weigh(share)?;
+            if self.plan.network.parameters.has_statistics() {
+                let word = self.plan.network.clock.part(4, Shape::from([1]));
+                self.device.upload(word, &[(share as f32).to_bits()])?;
+            }
             self.backward_through_head(number)?;
             match number + 1 == own.len() {
                 false => self.backward_of_shard(number)?,

@@ -86,18 +86,16 @@ impl Step {
     }
 
     /// Names the dropout masks of each micro-shard of a round: every one has its own.
-    pub(super) fn set_clocks(&mut self, step: u64, round: usize) -> Result<()> {
+    pub(super) fn set_clocks(&mut self, step: u64, round: usize, labels: &[u32]) -> Result<()> {
+        let cut = self.plan.cut().expect("planned in shards");
+        let each = cut.own().len();
+        let moment = |pass: usize| step * cut.shards as u64 + (pass * each + round) as u64;
+        self.set_clock(moment(cut.rank), labels)?;
         let Step { plan, device, seed, .. } = self;
-        let cut = plan.cut().expect("planned in shards");
-        let clock = |shard: usize| {
-            let moment = step * cut.shards as u64 + shard as u64;
-            [*seed as u32, (*seed >> 32) as u32, moment as u32]
-        };
-        device.upload(plan.network.clock, &clock(cut.own().start + round))?;
-        if let Some(head) = &plan.head {
-            for pass in 0..cut.world {
-                head.set_clock(device, pass, clock(pass * cut.own().len() + round))?;
-            }
+        let Some(head) = &plan.head else { return Ok(()) };
+        let (low, high) = (*seed as u32, (*seed >> 32) as u32);
+        for pass in 0..cut.world {
+            head.set_clock(device, pass, [low, high, moment(pass) as u32])?;
         }
         Ok(())
     }
