@@ -5,7 +5,7 @@ mod fixtures;
 
 use data::{Batch, IGNORED};
 use fixtures::scaled;
-use layers::{Spec, window};
+use layers::{BatchNorm, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -198,6 +198,10 @@ fn what_cannot_be_shared_is_refused() {
     let flat = Spec::image("flat", SIDE, SIDE, 3).linear("fc1", 20).relu().linear("fc2", 10);
     let sentence = told(&flat, 2);
     assert!(sentence.contains("`fc1`: no layer below its first linear row learns"), "{sentence}");
+    let mut normalised = spec();
+    normalised.rows.insert(8, Row::BatchNorm(BatchNorm::default()));
+    let sentence = told(&normalised, 2);
+    assert!(sentence.contains("`batch_norm3`: units of this row cannot be shared"), "{sentence}");
     let pooled = Spec::image("flat", SIDE, SIDE, 3).pool(window(2)).linear("fc1", 20);
     assert!(told(&pooled, 2).contains("nothing to be shared by images"));
 }

@@ -115,7 +115,8 @@ impl Layout {
     /// Floats of the messages that are under way at once: gradients one way, values the other.
     pub(in crate::step) fn messages(&self) -> impl Iterator<Item = usize> {
         let units = self.meetings.iter().flat_map(Meetings::messages);
-        self.buckets.iter().map(Bucket::most_exchanged).chain(units)
+        let told = [self.own_tally.len(), self.norms.len()];
+        self.buckets.iter().map(Bucket::most_exchanged).chain(units).chain(told)
     }
 
     /// What of each parameter this rank updates.
