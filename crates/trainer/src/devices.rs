@@ -303,13 +303,13 @@ impl Devices {
                 let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
                 Ok(opened.remove(0).into())
             }
-            How::Replicas if self.exchange == Exchange::Nccl => {
+            How::Replicas | How::Hybrid if self.exchange == Exchange::Nccl => {
                 let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
                 let each = plans.into_iter().zip(devices).zip(ranks);
                 let join =
                     |((plan, device), comm)| train::replicas::join(plan, device, Box::new(comm));
                 let steps = each.map(join).collect::<train::Result<_>>()?;
-                Ok(Team::of_replicas(steps, Local::PATIENCE))
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
             How::Towers(towers) if self.exchange == Exchange::Nccl => {
                 let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
@@ -318,13 +318,9 @@ impl Devices {
                     train::towers::join(towers.clone(), plan, device, Box::new(comm))
                 };
                 let steps = each.map(join).collect::<train::Result<_>>()?;
-                Team::of_towers(whole, steps, Local::PATIENCE)
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
-            How::Replicas => {
-                let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
-                Ok(Team::of_replicas(steps, Local::PATIENCE))
-            }
-            How::Hybrid => {
+            How::Replicas | How::Hybrid => {
                 let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
                 Team::of_parts(whole, steps, Local::PATIENCE)
             }
