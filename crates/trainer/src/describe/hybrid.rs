@@ -73,7 +73,13 @@ pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
 
 pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
     let hybrid = Hybrid::of(spec, images)?;
-    let device = |&[parameters, macs, bytes]: &[usize; 3]| json!({ "parameters": parameters, "macs": macs, "train_bytes": bytes });
+    let device = |&[parameters, macs, bytes]: &[usize; 3]| {
+        json!({
+            "parameters": parameters,
+            "macs": macs,
+            "train_bytes": bytes,
+        })
+    };
     let row = |row: &Traffic| {
         json!({
             "from": row.from,
