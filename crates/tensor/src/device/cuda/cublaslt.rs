@@ -281,7 +281,8 @@ impl Engine {
             };
             library.check(status, "preference")
         };
-        set(PREFER_WORKSPACE, &(key.workspace as u64).to_ne_bytes())?; // uint64_t; the rest uint32_t
+        // A uint64_t; the others are uint32_t.
+        set(PREFER_WORKSPACE, &(key.workspace as u64).to_ne_bytes())?;
         set(PREFER_REDUCTION, &REDUCE_IN_WORKSPACE.to_ne_bytes())?;
         let [a, b, c] = key.alignments;
         for (attribute, alignment) in PREFER_ALIGNMENT.into_iter().zip([b, a, c, c]) {

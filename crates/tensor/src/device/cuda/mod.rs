@@ -38,8 +38,8 @@ pub struct Cuda {
     eager: bool,
     precision: Precision,
     profile: Option<Profile>,
-    /// Names this reservation of memory and how it multiplies: what was recorded under another is out
-    /// of date.
+    /// Names this reservation of memory and the way of multiplying: what was recorded under
+    /// another is out of date.
     reservation: u64,
     // Fields are dropped in this order: the context last.
     cublaslt: Option<cublaslt::Engine>,
