@@ -8,7 +8,7 @@ use crate::folder::{RunFolder, State, Status};
 use crate::init::Init;
 use crate::metrics::Score;
 use crate::observe::Observer;
-use crate::recipe::{Mean, Recipe};
+use crate::recipe::{Mean, Optimizer, Recipe};
 use crate::replicas::Cut;
 use crate::step::Plan;
 use crate::team::Team;
@@ -104,8 +104,10 @@ impl Job {
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
     pub fn plan(&self, target: Target) -> Result<Plan> {
-        match self.recipe.shards {
-            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, target),
+        let Recipe { batch, optimizer, shards, .. } = self.recipe;
+        match (shards, optimizer) {
+            (1, Optimizer::Sgd) => Plan::new(&self.spec, batch, Mode::Train, self.input()?, target),
+            (1, Optimizer::Adam) => Plan::with_adam(&self.spec, batch, self.input()?, target),
             _ => self.plan_replica((0, 1), target),
         }
     }
@@ -116,6 +118,7 @@ impl Job {
     /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
     /// evenly.
     pub fn plan_replica(&self, of: (usize, usize), target: Target) -> Result<Plan> {
+        self.recipe.check_shared()?;
         let Recipe { batch, shards, wire, .. } = self.recipe;
         let cut = Cut { wire, ..Cut::new(batch, shards, of)? };
         Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
@@ -126,6 +129,7 @@ impl Job {
     /// # Errors
     /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
     pub fn plan_towers(&self, towers: &Towers, targets: &[Target]) -> Result<Vec<Plan>> {
+        self.recipe.check_shared()?;
         if self.recipe.shards != 1 {
             let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
             return Err(Error::Recipe(told.to_string()));

@@ -2,9 +2,9 @@
 
 use super::accord::Meeting;
 use super::shards::{Layout, Replica};
-use super::{Recorded, Step};
+use super::{Adam, Recorded, Step};
 use crate::Result;
-use crate::recipe::Mean;
+use crate::recipe::{Mean, Optimizer};
 use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Mode, Network, Phase, Row, Spec};
@@ -22,6 +22,8 @@ pub struct Plan {
     pub(super) loss: Option<softmax_loss::Geometry>,
     /// What of each parameter is updated here.
     segments: Vec<sgd::Segment>,
+    /// If that is how it learns.
+    pub(super) adam: Option<Adam>,
     /// Of a replica, or of one device that makes one micro-shard after the other.
     pub(super) layout: Option<Layout>,
     /// Of a tower, if the others are in processes of their own.
@@ -66,7 +68,20 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, mode, input, target, None)
+        Plan::lay_out(spec, images, mode, input, target, None, Optimizer::Sgd)
+    }
+
+    /// As [`new`](Self::new), to train with Adam.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_adam(
+        spec: &Spec,
+        images: usize,
+        input: (Mean, [usize; 2]),
+        target: Target,
+    ) -> Result<Plan> {
+        Plan::lay_out(spec, images, Mode::Train, input, target, None, Optimizer::Adam)
     }
 
     /// As [`new`](Self::new), to train on a cut of batches of `batch` images.
@@ -80,7 +95,8 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, target, Some(cut))
+        let images = batch / cut.shards;
+        Plan::lay_out(spec, images, Mode::Train, input, target, Some(cut), Optimizer::Sgd)
     }
 
     fn lay_out(
@@ -90,6 +106,7 @@ impl Plan {
         (mean, stored): (Mean, [usize; 2]),
         target: Target,
         cut: Option<Cut>,
+        optimizer: Optimizer,
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
@@ -127,10 +144,12 @@ impl Plan {
             _ => None,
         });
         let meeting = towers.map(|towers| Meeting::plan(towers, &mut planner));
+        let adam = (optimizer == Optimizer::Adam).then(|| Adam::plan(&network, &mut planner));
         let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
         let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
             segments: segments.unwrap_or_else(|| whole().collect()),
+            adam,
             layout,
             meeting,
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
@@ -152,8 +171,25 @@ impl Plan {
         self.layout.iter().flat_map(Layout::messages)
     }
 
-    pub(super) fn segments(&self) -> &[sgd::Segment] {
+    pub(crate) fn segments(&self) -> &[sgd::Segment] {
         &self.segments
+    }
+
+    /// The network.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The norm of a parameter's last update, if Adam made it.
+    pub(crate) fn adams_update_norm(
+        &self,
+        device: &Device,
+        idx: usize,
+        room: &mut [f32],
+    ) -> Result<Option<f64>> {
+        let norm =
+            |adam: &Adam| adam.update_norm(device, self.table, &self.network.parameters, idx, room);
+        self.adam.as_ref().map(norm).transpose()
     }
 
     /// What will be learned.
@@ -164,7 +200,8 @@ impl Plan {
     /// What it will take of the device's memory.
     pub fn memory(&self) -> Memory {
         let parameters = &self.network.parameters;
-        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities];
+        let second = self.adam.as_ref().map(|adam| adam.second);
+        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities, second];
         let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
         Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
     }
@@ -212,6 +249,9 @@ impl Plan {
     /// Gradients to new parameters.
     pub(super) fn update(&self, device: &mut Device) -> tensor::Result<()> {
         let parameters = &self.network.parameters;
+        if let Some(adam) = &self.adam {
+            return adam.update(device, self.table, parameters);
+        }
         let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
             unreachable!("a network planned for training has gradients");
         };
