@@ -194,6 +194,10 @@ impl Comm for Nccl {
         self.traffic
     }
 
+    fn set_patience(&mut self, patience: Duration) {
+        self.link.set_patience(patience);
+    }
+
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {
         work.check(self.rank, self.world);
         let is_pairwise = matches!(work, Work::Send { .. } | Work::Recv { .. });

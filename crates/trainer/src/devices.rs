@@ -4,8 +4,8 @@ use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
 use crate::ranks::{Member, Ranks};
-use crate::settings::{Parallel, Settings};
-use comm::{Comm, Local};
+use crate::settings::{Exchange, Parallel, Settings};
+use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers::{self, Towers};
 use tensor::{Choice, Device, Target};
@@ -19,6 +19,7 @@ use train::team::Team;
 pub struct Devices {
     members: Vec<(Device, Plan)>,
     how: How,
+    exchange: Exchange,
     /// Where this is one of several processes: all of them, once they have met.
     processes: Vec<Member>,
 }
@@ -68,6 +69,24 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
 pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
     let cards = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
     Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
+}
+
+/// Whether these devices can exchange through NCCL: cards, each once, and the library.
+///
+/// # Errors
+/// Exit codes 2 and 6.
+fn check_cards(choices: &[Choice]) -> Result<()> {
+    let is_other_card = |(at, choice): (usize, &Choice)| {
+        matches!(choice, Choice::Cuda(_)) && !choices[..at].contains(choice)
+    };
+    if !choices.iter().enumerate().all(is_other_card) {
+        return Err(Fault::usage(
+            "--exchange nccl joins cards, each named once (--device cuda:0,cuda:1); --exchange \
+             host joins any devices",
+        ));
+    }
+    tensor::nccl::Nccl::find()?;
+    Ok(())
 }
 
 /// The network as its devices sum: a run in towers has the same bits on one device, if that adds up
@@ -128,6 +147,9 @@ impl Devices {
             let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
         }
+        if settings.exchange == Exchange::Nccl {
+            check_cards(choices)?;
+        }
         let each = machine::share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let devices: Vec<Device> =
@@ -142,11 +164,11 @@ impl Devices {
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices::of(members, how))
+        Ok(Devices { exchange: settings.exchange, ..Devices::of(members, how) })
     }
 
     fn of(members: Vec<(Device, Plan)>, how: How) -> Devices {
-        Devices { members, how, processes: Vec::new() }
+        Devices { members, how, exchange: Exchange::Host, processes: Vec::new() }
     }
 
     /// Opens this process's device, one of several processes', and plans its part.
@@ -248,6 +270,23 @@ impl Devices {
                 let opened = plans.into_iter().zip(devices).map(|(plan, device)| plan.open(device));
                 let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
                 Ok(opened.remove(0).into())
+            }
+            How::Replicas if self.exchange == Exchange::Nccl => {
+                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
+                let each = plans.into_iter().zip(devices).zip(ranks);
+                let join =
+                    |((plan, device), comm)| train::replicas::join(plan, device, Box::new(comm));
+                let steps = each.map(join).collect::<train::Result<_>>()?;
+                Ok(Team::of_replicas(steps, Local::PATIENCE))
+            }
+            How::Towers(towers) if self.exchange == Exchange::Nccl => {
+                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
+                let each = plans.into_iter().zip(devices).zip(ranks);
+                let join = |((plan, device), comm)| {
+                    train::towers::join(towers.clone(), plan, device, Box::new(comm))
+                };
+                let steps = each.map(join).collect::<train::Result<_>>()?;
+                Team::of_towers(whole, steps, Local::PATIENCE)
             }
             How::Replicas => {
                 let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;

@@ -31,6 +31,9 @@ pub struct Settings {
     /// How several devices share the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<Parallel>,
+    /// By which way several devices of one process exchange.
+    #[serde(default, skip_serializing_if = "Exchange::is_host")]
+    pub exchange: Exchange,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -66,6 +69,23 @@ pub enum Parallel {
     Towers,
     /// Each has the whole network and a part of every batch
     Data,
+}
+
+/// By which way several devices of one process exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// Through the host's memory: any devices
+    #[default]
+    Host,
+    /// From card to card, through NCCL
+    Nccl,
+}
+
+impl Exchange {
+    fn is_host(&self) -> bool {
+        *self == Exchange::Host
+    }
 }
 
 /// What a run takes over from another.
@@ -208,6 +228,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         seed: 0,
         device: "auto".to_string(),
         parallel: None,
+        exchange: Exchange::Host,
         threads: 0,
         workers: 0,
         max_steps: None,
@@ -275,6 +296,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "device", args.machine.device.clone());
     let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
     put(&mut table, "parallel", parallel);
+    put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

@@ -198,7 +198,7 @@ fn a_card_that_is_opened_anew_is_the_same_card() {
         let sum = comm.all_reduce(&mut device, x).unwrap();
         comm.wait(&mut device, sum).unwrap();
         assert_eq!(device.download::<f32>(x).unwrap(), [10.0; 3]);
-        comm.link.set_patience(SHORT);
+        comm.set_patience(SHORT);
         if rank == 0 {
             let sum = comm.all_reduce(&mut device, x).unwrap();
             comm.wait(&mut device, sum).unwrap();

@@ -57,6 +57,8 @@ unsafe impl Send for Handle {}
 
 /// How long a rank that ends lets the others take what it has sent.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Longer than a step: whoever waits longer need not hurry.
+const SOON: Duration = Duration::from_secs(1);
 /// Between two questions to NCCL whether all is well.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -281,7 +283,10 @@ impl Shared {
                     return Err(self.unanswered());
                 }
             }
-            thread::yield_now();
+            match began.elapsed() < SOON {
+                true => thread::yield_now(),
+                false => thread::sleep(LOOK),
+            }
         }
         Ok(())
     }

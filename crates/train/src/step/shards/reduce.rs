@@ -106,10 +106,14 @@ impl Step {
     /// In a world of several ranks each has the velocities of its share: now all have all.
     pub(in crate::step) fn share_out_velocities(&mut self) -> Result<()> {
         let velocities = self.plan.network.parameters.velocities;
-        match (&self.replica, velocities) {
-            (Some(_), Some(velocities)) => self.share_out(velocities),
-            _ => Ok(()),
+        if let (Some(_), Some(velocities)) = (&self.replica, velocities) {
+            self.share_out(velocities)?;
+            // Who is asked for nothing more is done when others have what is theirs.
+            if let Device::Cuda(cuda) = &self.device {
+                cuda.synchronize()?;
+            }
         }
+        Ok(())
     }
 }
 
