@@ -187,8 +187,8 @@ pub fn recipe() -> Protocol {
         about: "the paper's settings with pixels from 0 to 255, and with inputs of unit variance",
         what: "AlexNet's eight layers for 64 x 64 images with the paper's momentum, decay, biases, \
             augmentation and the responses of its initial weights. The arms differ in the input \
-            and the update: pixels less the mean image, as in the source; or less the mean colour and \
-            divided by the deviation, as most ports have it; that with ten times the rate; and \
+            and the update: pixels less the mean image, as in the source; or less the mean colour \
+            and divided by the deviation, as most ports have it; that with ten times the rate; and \
             that with Adam at rate 0.0001 and without decay, as the ports that train have it.",
         paper: "ports find that the paper's settings do not train, and take Adam instead",
         asked: None,

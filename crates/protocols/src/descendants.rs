@@ -29,9 +29,9 @@ pub fn descendants() -> Protocol {
             2016 (GELU, layer normalisation)",
         asked: None,
         differs: "Rates, initial weights and decay are those that cuda-convnet found for its ReLUs \
-            and are not tuned for any arm; a normalised net stands a larger rate than this. Slopes, \
-            scales and shifts do not decay. Layer normalisation is over the channels of each \
-            pixel.",
+            and are not tuned for any arm; a normalised net stands a larger rate than this. \
+            Slopes, scales and shifts do not decay. Layer normalisation is over the channels of \
+            each pixel.",
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,

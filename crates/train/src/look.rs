@@ -143,7 +143,8 @@ impl Look {
             numbers.gradient_norm = norm(here(parameters.gradients), &mut self.piece)?;
             let update = match plan.adams_update_norm(device, idx, &mut self.piece)? {
                 Some(update) => update,
-                None => norm(here(parameters.velocities), &mut self.piece)?, // the rate is inside the velocity
+                // The rate is inside the velocity.
+                None => norm(here(parameters.velocities), &mut self.piece)?,
             };
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }

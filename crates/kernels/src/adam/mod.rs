@@ -8,9 +8,9 @@
 //! w <- w - rate (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + e)
 //! ```
 //!
-//! t counts steps from 1. The two divisors stand in a slot, as rates do, so that a recorded step can
-//! be replayed. Beta2 is 0.999 and e 1e-8, as in the paper and in PyTorch. The floor is memory: dw,
-//! w, m and s are read, w, m and s written, 28 bytes a parameter.
+//! t counts steps from 1. The two divisors stand in a slot, as rates do, so that a recorded step
+//! can be replayed. Beta2 is 0.999 and e 1e-8, as in the paper and in PyTorch. The floor is memory:
+//! dw, w, m and s are read, w, m and s written, 28 bytes a parameter.
 
 mod cpu;
 mod cuda;
