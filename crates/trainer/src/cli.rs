@@ -207,7 +207,7 @@ pub struct TrainArgs {
     pub parallel: Option<Parallel>,
     /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
     /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
-    /// --parallel data, else 1]
+    /// --parallel data or hybrid, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
     /// By which way the devices of --device exchange [default: host]
@@ -259,4 +259,6 @@ pub struct DescribeArgs {
 pub enum ParallelArg {
     /// Two devices, each with one of the network's two towers, as in the paper
     Towers,
+    /// Two devices, each with all convolutions and half of the linear layers' units
+    Hybrid,
 }

@@ -8,6 +8,7 @@ use crate::settings::{Exchange, Parallel, Settings};
 use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers::{self, Towers};
+use std::path::Path;
 use tensor::{Choice, Device, Target};
 use train::Stop;
 use train::checkpoint::Identity;
@@ -31,9 +32,11 @@ enum How {
     Alone,
     Towers(Towers),
     Replicas,
-    /// A tower or a replica; the others are in other processes.
+    Hybrid,
+    /// A part as those have; the others are in other processes.
     OneOfTowers(Towers),
     OneOfReplicas,
+    OneOfHybrid,
 }
 
 /// The paper's two cards.
@@ -48,7 +51,7 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     let choices: Vec<Choice> = named.collect::<tensor::Result<_>>()?;
     if choices.len() > 1 && settings.parallel.is_none() {
         return Err(Fault::usage(format!(
-            "--device {}: say how these share the work, with --parallel towers or data",
+            "--device {}: say how these share the work, with --parallel towers, data or hybrid",
             settings.device
         )));
     }
@@ -115,6 +118,23 @@ pub fn settle(
     Ok(spec)
 }
 
+/// Says so if a run goes on in a mode whose sums over units have another order than those so far.
+///
+/// # Errors
+/// Exit code 4 if the run's settings cannot be read.
+pub fn note_mode(run: &Path, settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let began = Settings::read(&run.join("config.toml"))?.parallel;
+    let is_hybrid = |parallel| parallel == Some(Parallel::Hybrid);
+    if is_hybrid(began) != is_hybrid(settings.parallel) {
+        let so = if is_hybrid(began) { "with" } else { "without" };
+        say(&format!(
+            "the run began {so} --parallel hybrid: from here on some sums are taken in another \
+             order, and the last bits are not those that it would have come to"
+        ));
+    }
+    Ok(())
+}
+
 /// Each device's plan.
 fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
     let world = targets.len();
@@ -123,6 +143,11 @@ fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Ve
             let each = targets.iter().enumerate();
             let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
             Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
+        }
+        Some(Parallel::Hybrid) => {
+            let each = targets.iter().enumerate();
+            let plans = each.map(|(rank, &target)| job.plan_hybrid((rank, world), target));
+            Ok((plans.collect::<train::Result<_>>()?, How::Hybrid))
         }
         Some(Parallel::Towers) | None => {
             let towers = towers::split(&job.spec, world)?;
@@ -143,7 +168,10 @@ impl Devices {
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         if let [choice] = choices {
-            let plan = |device: &Device| job.plan(device.target());
+            let plan = |device: &Device| match settings.parallel {
+                Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), device.target()),
+                _ => job.plan(device.target()),
+            };
             let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
         }
@@ -185,6 +213,9 @@ impl Devices {
         let (plan, how) = match settings.parallel {
             Some(Parallel::Data) => {
                 (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
+            }
+            Some(Parallel::Hybrid) => {
+                (job.plan_hybrid((rank, world), device.target())?, How::OneOfHybrid)
             }
             Some(Parallel::Towers) | None => {
                 let towers = towers::split(&job.spec, world)?;
@@ -229,6 +260,7 @@ impl Devices {
         let how = match self.how {
             How::Alone | How::Replicas | How::OneOfReplicas => "data",
             How::Towers(_) | How::OneOfTowers(_) => "towers",
+            How::Hybrid | How::OneOfHybrid => "hybrid",
         };
         format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
     }
@@ -271,13 +303,13 @@ impl Devices {
                 let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
                 Ok(opened.remove(0).into())
             }
-            How::Replicas if self.exchange == Exchange::Nccl => {
+            How::Replicas | How::Hybrid if self.exchange == Exchange::Nccl => {
                 let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
                 let each = plans.into_iter().zip(devices).zip(ranks);
                 let join =
                     |((plan, device), comm)| train::replicas::join(plan, device, Box::new(comm));
                 let steps = each.map(join).collect::<train::Result<_>>()?;
-                Ok(Team::of_replicas(steps, Local::PATIENCE))
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
             How::Towers(towers) if self.exchange == Exchange::Nccl => {
                 let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
@@ -286,17 +318,19 @@ impl Devices {
                     train::towers::join(towers.clone(), plan, device, Box::new(comm))
                 };
                 let steps = each.map(join).collect::<train::Result<_>>()?;
-                Team::of_towers(whole, steps, Local::PATIENCE)
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
-            How::Replicas => {
+            How::Replicas | How::Hybrid => {
                 let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
-                Ok(Team::of_replicas(steps, Local::PATIENCE))
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
             How::Towers(towers) => {
                 let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
-                Team::of_towers(whole, steps, Local::PATIENCE)
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
-            How::OneOfTowers(_) | How::OneOfReplicas => panic!("a process without its seat"),
+            How::OneOfTowers(_) | How::OneOfReplicas | How::OneOfHybrid => {
+                panic!("a process without its seat")
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
 
-/// Micro-shards of a batch under `--parallel data`: as many devices can share it.
+/// Micro-shards of a batch under `--parallel data` or `hybrid`: as many devices can share it.
 const SHARDS: i64 = 8;
 
 /// Every setting of a run; saved in its folder as `config.toml`.
@@ -69,6 +69,8 @@ pub enum Parallel {
     Towers,
     /// Each has the whole network and a part of every batch
     Data,
+    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
+    Hybrid,
 }
 
 /// By which way several devices of one process exchange.
@@ -136,7 +138,8 @@ impl Settings {
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let mut table = defaults(model, find_recipe(&recipe)?);
         let written = table["recipe"]["batch"].as_integer();
-        if last_text(&layers, &["parallel"]).as_deref() == Some("data") && args.resume.is_none() {
+        let parallel = last_text(&layers, &["parallel"]);
+        if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
             let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
             let defaults = defaults.expect("settings have a recipe");
             defaults.insert("shards".to_string(), Value::from(SHARDS)); // weaker than what is typed

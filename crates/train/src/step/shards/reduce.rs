@@ -17,6 +17,7 @@ impl Step {
         device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
         let (layout, _) = parts(plan, replica);
         let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = part(gradients, 0..layout.common);
         // As many sums wait as the number has ones, and lie in as many places.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
