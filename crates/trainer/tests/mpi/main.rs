@@ -218,6 +218,27 @@ fn a_process_that_is_killed_at_any_moment_costs_nothing_that_was_saved() {
     }
 }
 
+/// Takes as long as ranks wait for each other: only `cargo xtask test --long` has the time.
+#[test]
+fn a_process_that_stands_still_is_missed_by_all_others() {
+    if std::env::var("ALEXNET_LONG").is_err() {
+        return println!("SKIPPED: half a minute; ALEXNET_LONG=1 runs it");
+    }
+    let runs = Runs::new("mpi-still");
+    let mpirun = begun(&runs, "run", 4, &[]);
+    let began = Instant::now();
+    signal("-STOP", &processes(&mpirun)[2]);
+    let ended = mpirun.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    let stderr = told(&ended, 1);
+    for who in ["alexnet: ", "alexnet: rank 1: ", "alexnet: rank 3: "] {
+        let sentence = format!("{who}rank 2 has not answered for 30 s: all ranks stop");
+        assert!(stderr.contains(&sentence), "{stderr}");
+    }
+    expect(0, &words(&runs.resume("run")));
+    assert!(runs.bits("run") == *whole());
+}
+
 #[test]
 fn whoever_is_interrupted_all_end_with_one_checkpoint() {
     let runs = Runs::new("mpi-interrupted");
