@@ -31,7 +31,6 @@ use tensor::{Cuda, Device};
 pub struct Nccl {
     rank: usize,
     world: usize,
-    patience: Duration,
     started: u64,
     /// Sends and receives that have not set out.
     gathered: Vec<Work>,
@@ -109,12 +108,11 @@ impl Nccl {
         Ok(Nccl {
             rank,
             world,
-            patience,
             started: 0,
             gathered: Vec::new(),
             flights: VecDeque::new(),
             traffic: Traffic::default(),
-            link: joined.map_err(|error| lost(error, rank, world, patience))?,
+            link: joined.map_err(|error| lost(error, rank, world))?,
         })
     }
 
@@ -142,15 +140,15 @@ impl Nccl {
     }
 
     fn told(&self, error: tensor::Error) -> Error {
-        lost(error, self.rank, self.world, self.patience)
+        lost(error, self.rank, self.world)
     }
 }
 
 /// Of two ranks it is known which is silent.
-fn lost(error: tensor::Error, rank: usize, world: usize, patience: Duration) -> Error {
+fn lost(error: tensor::Error, rank: usize, world: usize) -> Error {
     match error {
-        tensor::Error::Unanswered { .. } if world == 2 => {
-            Error::Lost { rank: 1 - rank, fate: Fate::Silent(patience.as_secs_f64()) }
+        tensor::Error::Unanswered { seconds } if world == 2 => {
+            Error::Lost { rank: 1 - rank, fate: Fate::Silent(seconds) }
         }
         error => Error::Device(error),
     }
@@ -194,6 +192,10 @@ impl Comm for Nccl {
     /// every rank has all, where it sends less. What NCCL really does is its own affair.
     fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    fn set_patience(&mut self, patience: Duration) {
+        self.link.set_patience(patience);
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

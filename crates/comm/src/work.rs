@@ -70,6 +70,17 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// What has been sent since it was `earlier`.
+    pub fn since(self, earlier: Traffic) -> Traffic {
+        let (messages, bytes) = (self.messages - earlier.messages, self.bytes - earlier.bytes);
+        Traffic { messages, bytes }
+    }
+
+    /// That of two ranks together.
+    pub fn and(self, other: Traffic) -> Traffic {
+        Traffic { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+
     /// Adds a message to one rank.
     pub(crate) fn count(&mut self, floats: usize) {
         self.messages += 1;

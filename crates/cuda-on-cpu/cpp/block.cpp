@@ -6,7 +6,7 @@
 #include <random>
 
 namespace cuda_on_cpu {
-thread_local Thread* current;
+thread_local Thread* current STATIC_TLS;
 
 std::map<std::string, Kernel>& kernels() {
   static std::map<std::string, Kernel> table;
@@ -55,6 +55,7 @@ struct Block {
   Vote vote = Vote::Any;
   unsigned phase = 1;  // counted from one over all blocks, so that old marks never match
   std::vector<uint64_t> slots;
+  std::vector<Words> words;
   struct Array { unsigned block = 0; size_t offset = 0, bytes = 0; };
   std::vector<Array> arrays;
   unsigned block = 0;
@@ -89,7 +90,7 @@ struct Block {
   void begin(uint3 at, dim3 grid, dim3 dim, Schedule schedule);
   void run();
 };
-thread_local Block* machine;
+thread_local Block* machine STATIC_TLS;
 
 /// What every fiber does: begin one thread after the other, until somebody waits.
 void live_fiber() {
@@ -124,6 +125,7 @@ void Block::begin(uint3 at, dim3 grid, dim3 dim, Schedule schedule) {
     threads.assign(n, Running{});
     order.resize(n);
     slots.assign(size_t((n + 31) / 32) * 64, 0);
+    words.assign(slots.size(), {});
   }
   for (int i = 0; i < n; i++) {
     Running& t = threads[i];
@@ -238,6 +240,7 @@ void wait_for_warp(unsigned mask, int line) {
 }
 
 uint64_t* warp_slots(unsigned turn) { return &machine->slots[(current->warp * 2 + turn) * 32]; }
+Words* warp_words(unsigned turn) { return &machine->words[(current->warp * 2 + turn) * 32]; }
 
 int new_shared_array() {
   static int count;
@@ -272,9 +275,11 @@ bool in_shared_memory(const void* address, size_t bytes, bool* outside) {
   if (at < m.shared || at >= m.shared + sizeof m.shared) return false;
   size_t from = size_t(at - m.shared);
   bool inside = from >= shared_limit && from + bytes <= shared_limit + m.dynamic;
-  for (const Block::Array& array : m.arrays)
-    inside |= array.block == m.block && from >= array.offset &&
-              from + bytes <= array.offset + array.bytes;
+  for (size_t i = 0; i < m.arrays.size() && !inside; i++) {
+    const Block::Array& array = m.arrays[i];
+    inside = array.block == m.block && from >= array.offset &&
+             from + bytes <= array.offset + array.bytes;
+  }
   *outside = !inside;
   return true;
 }

@@ -33,7 +33,7 @@ struct Recent {
     ranges[next++ % 8] = {begin, end};
   }
 };
-thread_local Recent recent;
+thread_local Recent recent STATIC_TLS;
 
 /// The program's own constants and variables: tables of the math library, `__constant__` arrays.
 bool in_a_program(const void* address) {
@@ -101,7 +101,7 @@ void lend_only(const uint64_t* addresses, const uint64_t* bytes, size_t n) {
 }
 
 void check_access(const void* address, size_t bytes, bool writes) {
-  if (!current || is_thread_record(address) || on_a_stack(address)) return;
+  if (!current || on_a_stack(address) || is_thread_record(address)) return;
   bool outside = false;
   if (in_shared_memory(address, bytes, &outside)) {
     if (outside) fail("touches shared memory outside every array");

@@ -18,6 +18,9 @@
 #define __launch_bounds__(...)
 #define __noinline__ __attribute__((noinline))
 #define __align__(n) alignas(n)
+// A few words that are read at every access of a kernel: in the block of thread-local memory that
+// is there from the start, found without a call.
+#define STATIC_TLS __attribute__((tls_model("initial-exec")))
 #define UNCHECKED __attribute__((no_sanitize_address, no_sanitize_undefined))
 
 struct uint3 { unsigned x, y, z; };
@@ -45,16 +48,20 @@ struct Thread {
   int linear, lane, warp;
   unsigned exchanges;  // warp exchanges done: they take turns between two sets of slots
 };
-extern thread_local Thread* current;
+extern thread_local Thread* current STATIC_TLS;
 
 enum class Vote { Count, All, Any };
 int wait_for_block(int line, Vote vote, int predicate);
 void wait_for_warp(unsigned mask, int line);
 uint64_t* warp_slots(unsigned turn);  // one for each lane
+struct Words { uint32_t a[4], b[2]; };
+Words* warp_words(unsigned turn);  // likewise, for the operands of an mma
 void* dynamic_shared();
 int new_shared_array();
 void* shared_array(int id, size_t bytes);
 void check_access(const void* address, size_t bytes, bool writes);
+/// Ends the running kernel with a sentence: never returns to the fiber.
+[[noreturn]] void fail(const char* format, ...);
 void copy_later(void* to, const void* from, size_t bytes);
 void commit_copies();
 void wait_for_copies(int groups_left);
@@ -180,6 +187,7 @@ static inline float __fadd_rn(float a, float b) { return a + b; }
 #define __expf(x) expf(x)
 #define __logf(x) logf(x)
 #define __powf(x, y) powf(x, y)
+#define __trap() cuda_on_cpu::fail("line %d: a trap", __LINE__)
 static inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 static inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 static inline int __float_as_int(float x) { return std::bit_cast<int>(x); }

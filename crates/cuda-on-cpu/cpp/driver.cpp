@@ -34,6 +34,7 @@ struct Behaviour {
   uint64_t memory_bytes;
   uint64_t failing_allocation, failing_launch;
   uint64_t early_copies;
+  int major, minor;  // of the cards' compute capability
 };
 
 /// The value of NAME=VALUE in CUDA_ON_CPU, for programs that are told nothing else.
@@ -51,7 +52,7 @@ uint64_t visible() {
 thread_local Behaviour behaviour = {
     Forward, 0, int(visible()), int(told("driver_version", 13000)),
     told("memory_bytes", uint64_t(8) << 30), told("failing_allocation", 0),
-    told("failing_launch", 0), told("early_copies", 0)};
+    told("failing_launch", 0), told("early_copies", 0), int(told("major", 9)), int(told("minor", 0))};
 thread_local uint64_t allocations_made, launches_made;
 thread_local void* context;
 thread_local Result broken;  // a kernel that failed takes its context with it
@@ -199,8 +200,9 @@ API cuDeviceGetName(char* name, int size, int) {
   return snprintf(name, size_t(size), "a stand-in on the CPU"), Ok;
 }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
-  static const std::map<int, int> known = {
-      {1, 1024}, {8, 49152}, {10, 32}, {16, 4}, {75, 9}, {76, 0}, {81, 49152}, {97, 227 * 1024}};
+  const std::map<int, int> known = {
+      {1, 1024}, {8, 49152}, {10, 32}, {16, 4}, {75, behaviour.major}, {76, behaviour.minor},
+      {81, 49152}, {97, 227 * 1024}};
   auto found = known.find(attribute);
   return *value = found == known.end() ? 0 : found->second, Ok;
 }

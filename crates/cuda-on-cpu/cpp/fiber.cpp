@@ -7,7 +7,7 @@ namespace {
 constexpr size_t stack_bytes = 128 * 1024, guard_bytes = 4096;
 constexpr size_t pitch = stack_bytes + guard_bytes;
 }  // namespace
-static thread_local char* stacks;
+static thread_local char* stacks STATIC_TLS;
 
 Fiber* new_fiber(int idx) {
   if (!stacks) {  // address space only: pages come when they are touched

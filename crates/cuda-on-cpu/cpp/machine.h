@@ -33,9 +33,6 @@ struct Schedule {
 std::string run_grid(const std::string& name, dim3 grid, dim3 block, unsigned dynamic_shared,
                      void** arguments, Schedule schedule);
 
-/// Ends the running kernel with a sentence: never returns to the fiber.
-[[noreturn]] void fail(const char* format, ...);
-
 // fiber.cpp: a stack and a place in it.
 struct Fiber {
   void* stack_pointer;

@@ -1,4 +1,4 @@
-// bf16, asynchronous copies and the warp-wide matrix product of <mma.h>, on plain memory.
+// tf32 and bf16, asynchronous copies, and a warp's matrix products: <mma.h>'s and mma.sync.
 #pragma once
 
 // bf16: rounds to nearest even and keeps NaN.
@@ -19,6 +19,53 @@ static inline void __pipeline_memcpy_async(void* to, const void* from, size_t by
 static inline void __pipeline_commit() { cuda_on_cpu::commit_copies(); }
 static inline void __pipeline_wait_prior(int groups) { cuda_on_cpu::wait_for_copies(groups); }
 
+namespace cuda_on_cpu {
+/// tf32 has 10 bits after the point: rounds to nearest, ties away from zero, as cvt.rna does. There
+/// is one NaN.
+static inline uint32_t round_to_tf32(float x) {
+  uint32_t bits = std::bit_cast<uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fffffffu;
+  return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & ~0x1fffu;
+}
+/// Two numbers of bf16 in a word.
+static inline uint32_t round_to_bf16(float low, float high) {
+  return __float2bfloat16(low).bits | uint32_t(__float2bfloat16(high).bits) << 16;
+}
+
+/// Number i of a word; a tensor core drops the bits that tf32 has not.
+template <int NUMBERS_A_WORD>
+UNCHECKED inline float number_of(uint32_t word, int i) {
+  if (NUMBERS_A_WORD == 1) return std::bit_cast<float>(word & ~0x1fffu);
+  return std::bit_cast<float>(i ? word & 0xffff0000u : word << 16);
+}
+
+/// d += a b as mma.sync does it with matrices of 16 x k, k x 8 and 16 x 8, where k is eight words.
+/// A word is a number of tf32, or two of bf16. Lane 4 g + t of a warp has
+///   of a  words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4): row and word of k
+///   of b  words (t, g), (t + 4, g): word of k and column
+///   of d  (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1)
+/// Each lane shows its words to the others, and computes its own elements of d.
+template <int NUMBERS_A_WORD>
+UNCHECKED void multiply_fragments(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                  int line) {
+  Thread* me = current;
+  Words* words = warp_words(me->exchanges++ & 1);
+  for (int i = 0; i < 4; i++) words[me->lane].a[i] = a[i];
+  for (int i = 0; i < 2; i++) words[me->lane].b[i] = b[i];
+  wait_for_warp(0xffffffffu, line);
+  const int g = me->lane / 4, t = me->lane % 4;
+  for (int i = 0; i < 4; i++) {
+    const int row = g + i / 2 * 8, column = 2 * t + i % 2;
+    for (int k = 0; k < 8; k++) {
+      const uint32_t left = words[row % 8 * 4 + k % 4].a[row / 8 + k / 4 * 2];
+      const uint32_t right = words[column * 4 + k % 4].b[k / 4];
+      for (int n = 0; n < NUMBERS_A_WORD; n++)
+        d[i] += number_of<NUMBERS_A_WORD>(left, n) * number_of<NUMBERS_A_WORD>(right, n);
+    }
+  }
+}
+}  // namespace cuda_on_cpu
+
 namespace nvcuda::wmma {
 struct matrix_a {};
 struct matrix_b {};
@@ -31,11 +78,8 @@ namespace precision { struct tf32 {}; }
 template <class T> struct Stored { using type = T; };
 template <> struct Stored<precision::tf32> { using type = float; };
 
-/// tf32 has 10 bits after the point: rounds to nearest, ties away from zero, as cvt.rna does.
 static inline float __float_to_tf32(float x) {
-  uint32_t bits = std::bit_cast<uint32_t>(x);
-  if ((bits & 0x7f800000u) == 0x7f800000u) return x;
-  return std::bit_cast<float>((bits + 0x1000u) & ~0x1fffu);
+  return std::bit_cast<float>(cuda_on_cpu::round_to_tf32(x));
 }
 
 /// Element e of a fragment lives in lane e % 32. (A GPU keeps its own order; no kernel knows it.)

@@ -70,6 +70,8 @@ pub struct Behaviour {
     /// A copy to the card runs as early as it may, not as late: what overtakes it that should not,
     /// shows.
     pub early_copies: bool,
+    /// The cards' compute capability.
+    pub capability: (u32, u32),
 }
 
 impl Default for Behaviour {
@@ -82,6 +84,7 @@ impl Default for Behaviour {
             failing_allocation: None,
             failing_launch: None,
             early_copies: false,
+            capability: (9, 0),
         }
     }
 }
@@ -97,6 +100,8 @@ struct RawBehaviour {
     failing_allocation: u64,
     failing_launch: u64,
     early_copies: u64,
+    major: c_int,
+    minor: c_int,
 }
 
 /// A loaded stand-in. It stays loaded for as long as the process lives.
@@ -158,6 +163,8 @@ impl StandIn {
             failing_allocation: behaviour.failing_allocation.unwrap_or(0),
             failing_launch: behaviour.failing_launch.unwrap_or(0),
             early_copies: behaviour.early_copies.into(),
+            major: behaviour.capability.0 as c_int,
+            minor: behaviour.capability.1 as c_int,
         };
         // SAFETY: driver.cpp copies the record during the call.
         unsafe { (self.behave)(&raw) }

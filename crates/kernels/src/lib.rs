@@ -9,8 +9,9 @@
 //! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
 //!   on
 //! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]:
-//!   two of them in one pass
-//! * [`columns`]: channels cut apart and put together, for towers
+//!   two of them in one pass; [`batch_norm`], [`layer_norm`]: what came later
+//! * [`columns`]: channels cut apart and put together, for towers; [`bf16`]: gradients rounded for
+//!   their way to another device
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
 //!
 //! ```
@@ -37,10 +38,13 @@
 //! ```
 
 pub mod activation;
+pub mod batch_norm;
+pub mod bf16;
 pub mod columns;
 pub mod conv;
 pub mod dropout;
 pub mod gemm;
+pub mod layer_norm;
 pub mod linear;
 pub mod local;
 pub mod lrn;

@@ -1,10 +1,12 @@
 //! A row on a device: geometry and parameters, forward, backward.
 
 mod activation;
+mod batch_norm;
 mod by_tower;
 mod conv;
-mod dropout;
+pub(crate) mod dropout;
 pub(crate) mod exchange;
+mod layer_norm;
 mod linear;
 mod local;
 mod lrn;
@@ -51,8 +53,20 @@ pub struct Wires {
     pub forward_scratch: Slot,
     /// Memory for the backward pass to work in.
     pub backward_scratch: Slot,
-    /// Seed and step, for dropout: `[seed low, seed high, step]`.
+    /// As in [`Network::clock`](crate::Network::clock).
     pub clock: Slot,
+}
+
+impl Wires {
+    /// Seed and step.
+    pub(crate) fn moment(&self) -> Slot {
+        self.clock.part(0, Shape::from([3]))
+    }
+
+    /// How many images count, and the bits of their share.
+    pub(crate) fn batch(&self) -> Slot {
+        self.clock.part(3, Shape::from([2]))
+    }
 }
 
 /// A row of a network for a fixed number of images.
@@ -153,6 +167,8 @@ pub(crate) fn build(
         Row::Gelu(_) => Box::new(activation::plan(kernels::activation::Activation::Gelu, input)),
         Row::Prelu(_) => Box::new(prelu::plan(name, input)),
         Row::Lrn(lrn) => Box::new(lrn::plan(lrn, maps(input)?)?),
+        Row::BatchNorm(norm) => Box::new(batch_norm::plan(norm, name, input)?),
+        Row::LayerNorm(norm) => Box::new(layer_norm::plan(norm, name, input)?),
         Row::Pool(pool) => Box::new(pool::plan(pool, maps(input)?)?),
         Row::LrnPool(both) => Box::new(lrn_pool::plan(both, maps(input)?)?),
         Row::Dropout(dropout) => Box::new(dropout::plan(dropout, name, input)?),
@@ -167,7 +183,7 @@ fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
 }
 
 /// The weight and bias of the layer called `name`.
-fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
+pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
     let bias = Shape::from([weight.dims()[0]]);
     let of = |role, shape| parameter(name, role, shape, fan_in);
     vec![of(Role::Weight, weight), of(Role::Bias, bias)]

@@ -11,6 +11,7 @@
 //! * [`Network`]: the rows on a device; [`Mode`], [`Phase`]: planned for what, run for what
 //! * [`Parameters`]: weights and biases in one block, their gradients and velocities in two more
 //! * [`towers`]: cuts a network into towers for devices of their own
+//! * [`hybrid`]: shares the units of linear layers among devices, and images below them
 //! * [`init`]: initial values
 //!
 //! ```
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fuse;
+pub mod hybrid;
 pub mod init;
 mod layer;
 mod nearest;
@@ -47,6 +49,9 @@ pub use layer::{Crossing, Layer, Phase, Wires};
 pub use nearest::nearest;
 pub use network::{Mode, Network, PlannedRow};
 pub use parameters::{Parameter, Parameters, Role};
-pub use rows::{Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Lrn, LrnPool, Pad, Part};
-pub use rows::{Pool, Row, Tanh, Window, window};
+pub use rows::{
+    Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Pad, Part, Pool, Row, Tanh,
+};
+pub use rows::{BatchNorm, LayerNorm, Lrn, LrnPool};
+pub use rows::{Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

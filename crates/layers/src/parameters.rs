@@ -12,23 +12,41 @@ pub enum Role {
     Bias,
     /// Multiplies what is negative: a PReLU's.
     Slope,
+    /// Multiplies what was normalised.
+    Scale,
+    /// Is added to that.
+    Shift,
+    /// The running mean of a batch normalisation: an update at rate 1 moves it.
+    Mean,
+    /// Its running variance, likewise.
+    Variance,
 }
 
 impl Role {
-    /// What stands behind the dot of a parameter's name: `weight`, `bias`, `slope`.
+    /// What stands behind the dot of a parameter's name: `weight`, `bias`, `slope`, ...
     pub fn suffix(self) -> &'static str {
         match self {
             Role::Weight => "weight",
             Role::Bias => "bias",
             Role::Slope => "slope",
+            Role::Scale => "scale",
+            Role::Shift => "shift",
+            Role::Mean => "mean",
+            Role::Variance => "variance",
         }
     }
 
     /// The role of a parameter called `conv1.weight`; a name that says nothing is a weight's.
     pub fn of(parameter: &str) -> Role {
         let suffix = parameter.rsplit_once('.').map_or("", |(_, suffix)| suffix);
-        let roles = [Role::Bias, Role::Slope];
-        roles.into_iter().find(|role| role.suffix() == suffix).unwrap_or(Role::Weight)
+        let others =
+            [Role::Bias, Role::Slope, Role::Scale, Role::Shift, Role::Mean, Role::Variance];
+        others.into_iter().find(|role| role.suffix() == suffix).unwrap_or(Role::Weight)
+    }
+
+    /// Whether it is a running statistic, which no gradient teaches.
+    pub fn is_statistic(self) -> bool {
+        matches!(self, Role::Mean | Role::Variance)
     }
 }
 
@@ -63,6 +81,12 @@ impl Parameter {
     pub fn layer(&self) -> &str {
         self.name.rsplit_once('.').map_or(&self.name, |(layer, _)| layer)
     }
+}
+
+/// Numbers that are learned.
+pub(crate) fn learned(entries: &[Parameter]) -> usize {
+    let learned = entries.iter().filter(|entry| !entry.role.is_statistic());
+    learned.map(Parameter::len).sum()
 }
 
 /// Every parameter of a network. Three runs of one layout: an update is one pass, a checkpoint one
@@ -119,8 +143,13 @@ impl Parameters {
         block.part(self.entries[idx].start, self.entries[idx].shape)
     }
 
-    /// Weights and biases in all.
+    /// Weights, biases and whatever else is learned, in all.
     pub fn count(&self) -> usize {
-        self.entries.iter().map(Parameter::len).sum()
+        learned(&self.entries)
+    }
+
+    /// Whether some are running statistics.
+    pub fn has_statistics(&self) -> bool {
+        self.entries.iter().any(|entry| entry.role.is_statistic())
     }
 }

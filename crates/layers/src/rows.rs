@@ -3,7 +3,10 @@
 //! In TOML a row is a table with one key, the kind: `{ conv = { name = "conv1", filters = 96,
 //! window = 11, stride = 4 } }`, `{ relu = {} }`.
 
-use kernels::{dropout, lrn, pool};
+mod norms;
+
+use kernels::{dropout, pool};
+pub use norms::{BatchNorm, LayerNorm, Lrn};
 use serde::{Deserialize, Serialize};
 
 /// One row of a network.
@@ -28,6 +31,10 @@ pub enum Row {
     Gelu(Bare),
     /// Local response normalisation.
     Lrn(Lrn),
+    /// Batch normalisation.
+    BatchNorm(BatchNorm),
+    /// Layer normalisation.
+    LayerNorm(LayerNorm),
     /// Max or average pooling.
     Pool(Pool),
     /// A fully connected layer with its biases; maps are read in the order y, x, channel.
@@ -147,51 +154,6 @@ pub struct LeakyRelu {
     /// At least 0; theirs, and PyTorch's default, is 0.01.
     #[serde(default = "hundredth")]
     pub slope: f32,
-}
-
-/// Local response normalisation (section 3.3): y = x (k + alpha sum x^2)^-beta. The defaults are
-/// the paper's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lrn {
-    /// n: channels in a window, or the side of a window within the map.
-    pub size: usize,
-    /// alpha.
-    pub alpha: f32,
-    /// beta.
-    pub beta: f32,
-    /// k.
-    pub k: f32,
-    /// Divide alpha by the number of terms, as the 2012 source, Caffe and PyTorch do; the paper's
-    /// formula does not.
-    pub divide_alpha: bool,
-    /// Windows end at the edges of this many equal towers of channels.
-    pub towers: usize,
-    /// The window lies in the map, over pixels of one channel, instead of over channels.
-    pub within_channel: bool,
-}
-
-impl Default for Lrn {
-    fn default() -> Lrn {
-        Lrn {
-            size: 5,
-            alpha: 1e-4,
-            beta: 0.75,
-            k: 2.0,
-            divide_alpha: false,
-            towers: 1,
-            within_channel: false,
-        }
-    }
-}
-
-impl Lrn {
-    pub(crate) fn region(&self) -> lrn::Region {
-        match self.within_channel {
-            true => lrn::Region::WithinChannel,
-            false => lrn::Region::AcrossChannels { towers: self.towers },
-        }
-    }
 }
 
 /// Pooling over square windows, which overlap where the stride is smaller than the window (section

@@ -1,11 +1,15 @@
 //! A network as a list of rows, before anything is allocated.
 
+mod summary;
+
 use crate::layer::{self, Layer};
+use crate::parameters;
 use crate::rows::{
-    Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row, Tanh,
-    Window,
+    Bare, BatchNorm, Conv, Dropout, LayerNorm, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row,
+    Tanh, Window,
 };
 use serde::{Deserialize, Serialize};
+use summary::summary;
 use tensor::Shape;
 
 /// A network: the size of its images and its rows.
@@ -62,7 +66,7 @@ pub struct RowInfo {
     pub summary: String,
     /// Shape of its output for one image.
     pub output: Shape,
-    /// Numbers that are learned: weights, biases, slopes.
+    /// Numbers that are learned: weights, biases, slopes, scales, shifts; not running statistics.
     pub parameters: usize,
     /// Multiply-accumulates for one image, forward; only layers with weights count.
     pub macs: usize,
@@ -147,6 +151,16 @@ impl Spec {
     /// Local response normalisation.
     pub fn lrn_with(self, lrn: Lrn) -> Spec {
         self.row(Row::Lrn(lrn))
+    }
+
+    /// Batch normalisation.
+    pub fn batch_norm(self) -> Spec {
+        self.row(Row::BatchNorm(BatchNorm::default()))
+    }
+
+    /// Layer normalisation: over the channels of each pixel, or over all units.
+    pub fn layer_norm(self) -> Spec {
+        self.row(Row::LayerNorm(LayerNorm::default()))
     }
 
     /// Max pooling.
@@ -234,7 +248,7 @@ impl Spec {
             table.push(RowInfo {
                 summary: summary(row),
                 output: per_image,
-                parameters: layer.parameters().iter().map(|p| p.shape.len()).sum(),
+                parameters: parameters::learned(&layer.parameters()),
                 macs: layer.macs(),
                 name,
             });
@@ -309,6 +323,8 @@ impl Spec {
                 Row::Prelu(_) => format!("prelu{number}"),
                 Row::Gelu(_) => format!("gelu{number}"),
                 Row::Lrn(_) | Row::LrnPool(_) => format!("lrn{number}"),
+                Row::BatchNorm(_) => format!("batch_norm{number}"),
+                Row::LayerNorm(_) => format!("layer_norm{number}"),
                 Row::Pool(_) => format!("pool{number}"),
                 Row::Dropout(_) => format!("dropout{number}"),
                 Row::Exchange(_) => format!("exchange{number}"),
@@ -321,63 +337,4 @@ impl Spec {
         }
         names
     }
-}
-
-/// A row in a few words: `96 of 11 x 11, stride 4`.
-fn summary(row: &Row) -> String {
-    match row {
-        Row::Conv(conv) => filters(conv.filters, conv.window, conv.stride, conv.pad, conv.groups),
-        Row::Local(local) => {
-            let windows =
-                filters(local.filters, local.window, local.stride, local.pad, local.groups);
-            format!("{windows}, untied")
-        }
-        Row::Linear(linear) => format!("{} units", linear.outputs),
-        Row::Relu(_) => "max(0, x)".to_string(),
-        Row::Tanh(Tanh { outer, inner }) if (*outer, *inner) == (1.0, 1.0) => "tanh x".to_string(),
-        Row::Tanh(Tanh { outer, inner }) => format!("{outer} tanh({inner} x)"),
-        Row::Logistic(_) => "1 / (1 + exp -x)".to_string(),
-        Row::LeakyRelu(LeakyRelu { slope }) => format!("max(x, {slope} x)"),
-        Row::Prelu(_) => "max(0, x) + a min(0, x), a learned".to_string(),
-        Row::Gelu(_) => "x F(x), F normal".to_string(),
-        Row::LrnPool(both) => {
-            let [lrn, pool] = [Row::Lrn(both.lrn), Row::Pool(both.pool.clone())];
-            format!("{}, then {}", summary(&lrn), summary(&pool))
-        }
-        Row::Lrn(lrn) => {
-            let (size, alpha) = (lrn.size, lrn.alpha);
-            let terms =
-                if lrn.within_channel { format!("{size} x {size}") } else { size.to_string() };
-            let over = if lrn.divide_alpha { " / n" } else { "" };
-            let towers =
-                if lrn.towers > 1 { format!(", {} towers", lrn.towers) } else { String::new() };
-            format!("n {terms}, alpha {alpha:e}{over}, beta {}, k {}{towers}", lrn.beta, lrn.k)
-        }
-        Row::Pool(pool) => {
-            let kind = if pool.average { "average" } else { "max" };
-            format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
-        }
-        Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
-        Row::Exchange(Exchange { part, to_first }) => {
-            let to = if *to_first { "the first" } else { "all" };
-            format!("tower {} of {}, to {to}", part.index + 1, part.of)
-        }
-    }
-}
-
-/// What slides, or stands at every pixel: `96 of 11 x 11, stride 4`.
-fn filters(filters: usize, window: usize, stride: usize, pad: Pad, groups: usize) -> String {
-    let mut text = format!("{filters} of {window} x {window}");
-    if stride != 1 {
-        text += &format!(", stride {stride}");
-    }
-    match pad {
-        Pad::Same(0) => {}
-        Pad::Same(pad) => text += &format!(", pad {pad}"),
-        Pad::Sides([t, b, l, r]) => text += &format!(", pad {t} {b} {l} {r}"),
-    }
-    if groups != 1 {
-        text += &format!(", {groups} groups");
-    }
-    text
 }

@@ -195,9 +195,14 @@ impl Cut<'_> {
                               rows are fused, and once";
                 return Err(self.refuse(name, reason.to_string()));
             }
-            Row::Prelu(_) if !divided => {
+            Row::Prelu(_) | Row::BatchNorm(_) if !divided => {
                 let reason = "the images in front of it are not divided into towers, and its \
-                              slopes would be: put it behind the first convolution";
+                              parameters would be: put it behind the first convolution";
+                return Err(self.refuse(name, reason.to_string()));
+            }
+            Row::LayerNorm(_) => {
+                let reason = "it normalises over the channels of all towers, which are on other \
+                              devices: use batch_norm, or one device";
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::Lrn(lrn) if divided && !lrn.within_channel => {

@@ -1,6 +1,6 @@
 //! Whole networks: gradients against central differences, plans, determinism, and what is refused.
 
-use layers::{Lrn, Mode, Network, Phase, Spec, SpecError, window};
+use layers::{BatchNorm, Lrn, Mode, Network, Phase, Role, Row, Spec, SpecError, window};
 use random::{Purpose, Stream};
 use tensor::{Device, Planner, Recording, Target};
 use testkit::{close, each_card};
@@ -16,18 +16,25 @@ fn every_row() -> Spec {
         .tanh()
         .conv("conv2", 8, window(3).pad(1).groups(2).direct())
         .relu()
+        .batch_norm()
         .lrn_with(within)
         .average_pool(window(3).stride(2).ceil())
         .logistic()
         .local("local3", 6, window(2).pad(1).stride(2))
         .prelu()
         .gelu()
+        .layer_norm()
         .linear("fc3", 10)
         .leaky_relu(0.1)
         .prelu()
         .dropout(0.5)
         .inverted_dropout(0.25)
         .linear("fc4", 4)
+}
+
+/// At some step, of so many images, which all count and are the whole batch.
+fn clock(step: u32, images: usize) -> [u32; 5] {
+    [1, 0, step, images as u32, 1f32.to_bits()]
 }
 
 struct Built {
@@ -49,11 +56,14 @@ fn filled(network: Network, planner: &Planner, threads: usize) -> Built {
     let mut normals =
         |len: usize, std: f32| -> Vec<f32> { (0..len).map(|_| std * draws.normal()).collect() };
     for (idx, entry) in network.parameters.entries.iter().enumerate() {
-        let values = normals(entry.len(), (2.0 / entry.fan_in as f32).sqrt());
+        let mut values = normals(entry.len(), (2.0 / entry.fan_in as f32).sqrt());
+        if entry.role == Role::Variance {
+            values.iter_mut().for_each(|value| *value = value.abs());
+        }
         device.upload(network.parameters.value(idx), &values).unwrap();
     }
     device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
-    device.upload(network.clock, &[1u32, 0, 3]).unwrap();
+    device.upload(network.clock, &clock(3, network.input.shape().dims()[0])).unwrap();
     Built { device, network }
 }
 
@@ -76,7 +86,8 @@ fn gradients_equal_central_differences() {
     built.network.backward(&mut built.device).unwrap();
 
     let entries = built.network.parameters.entries.clone();
-    for (idx, entry) in entries.iter().enumerate() {
+    let taught = entries.iter().enumerate().filter(|(_, entry)| !entry.role.is_statistic());
+    for (idx, entry) in taught {
         let slot = built.network.parameters.value(idx);
         let gradient =
             built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap()).unwrap();
@@ -286,19 +297,25 @@ fn rows_are_described() {
         .prelu()
         .gelu()
         .leaky_relu(0.01)
+        .batch_norm()
+        .layer_norm()
         .linear("fc3", 2);
     let table = spec.describe().unwrap();
     let lines: Vec<_> = table.iter().map(|row| (row.name.as_str(), row.parameters)).collect();
     assert_eq!(lines[1..3], [("prelu1", 6), ("prelu1b", 6)]);
     assert_eq!(lines[4..7], [("prelu2", 5), ("gelu2", 0), ("leaky_relu2", 0)]);
+    // A scale and a shift a unit; running statistics are not learned.
+    assert_eq!(lines[7..9], [("batch_norm2", 10), ("layer_norm2", 10)]);
     let summaries = [&table[1].summary, &table[5].summary, &table[6].summary];
     assert_eq!(
         summaries,
         ["max(0, x) + a min(0, x), a learned", "x F(x), F normal", "max(x, 0.01 x)"]
     );
     let text = "name = \"net\"\ninput = [8, 8, 3]\nrows = [{ leaky_relu = {} }, { prelu = {} }, \
-                { gelu = {} }, { linear = { name = \"fc1\", outputs = 2 } }]";
-    let expected = Spec::image("net", 8, 8, 3).leaky_relu(0.01).prelu().gelu().linear("fc1", 2);
+                { gelu = {} }, { batch_norm = {} }, \
+                { layer_norm = {} }, { linear = { name = \"fc1\", outputs = 2 } }]";
+    let expected = Spec::image("net", 8, 8, 3).leaky_relu(0.01).prelu().gelu();
+    let expected = expected.batch_norm().layer_norm().linear("fc1", 2);
     assert_eq!(Spec::from_toml(text).unwrap(), expected);
 }
 
@@ -330,6 +347,9 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
     let steep = Spec::image("net", 8, 8, 3).leaky_relu(-0.5).linear("fc2", 2);
     assert!(refused(steep).contains("its slope is -0.5; it must not be negative"));
+    let mut norm = Spec::image("net", 8, 8, 3).batch_norm().linear("fc2", 2);
+    norm.rows[0] = Row::BatchNorm(BatchNorm { momentum: 2.0, ..BatchNorm::default() });
+    assert!(refused(norm).contains("momentum 2 between 0 and 1"));
     let open = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3));
     assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
 }
@@ -372,7 +392,7 @@ fn a_card_has_the_cpus_gradients() {
                 let normals: Vec<f32> = (0..slot.len()).map(|_| std * draws.normal()).collect();
                 device.upload(slot, &normals).unwrap();
             }
-            device.upload(network.clock, &[1u32, 0, 3]).unwrap();
+            device.upload(network.clock, &clock(3, 3)).unwrap();
             network.forward(device, Phase::Train).unwrap();
             let output = device.download::<f32>(network.output).unwrap();
             let upstream: Vec<f32> = (0..d_output.len()).map(|_| draws.normal()).collect();
@@ -419,7 +439,7 @@ fn a_card_replays_what_the_cpu_computes() {
         let weights: Vec<f32> = (0..values.len()).map(|_| 0.3 * draws.normal()).collect();
         device.upload(network.input, &images).unwrap();
         device.upload(values, &weights).unwrap();
-        device.upload(network.clock, &[1u32, 0, step]).unwrap();
+        device.upload(network.clock, &clock(step, 3)).unwrap();
     };
     for phase in [Phase::Train, Phase::Test] {
         let mut cpu = Device::cpu(1);

@@ -1,6 +1,6 @@
 //! Models by name.
 
-use crate::{alexnet, cifar, notebook};
+use crate::{alexnet, cifar, notebook, vgg};
 use layers::Spec;
 use std::fmt;
 
@@ -73,6 +73,30 @@ pub fn all() -> &'static [Model] {
             name: "torchvision",
             about: "torchvision's alexnet: one tower, no normalisation",
             spec: alexnet::torchvision,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "vgg11",
+            about: "Simonyan and Zisserman 2014, column A: eight convolutions of 3 x 3",
+            spec: vgg::eleven,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "vgg11-bn",
+            about: "the same with batch normalisation, as in torchvision",
+            spec: vgg::eleven_normalised,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "vgg16",
+            about: "Simonyan and Zisserman 2014, column D: thirteen convolutions of 3 x 3",
+            spec: vgg::sixteen,
+            classes: IMAGENET,
+        },
+        Model {
+            name: "vgg16-bn",
+            about: "the same with batch normalisation, as in torchvision",
+            spec: vgg::sixteen_normalised,
             classes: IMAGENET,
         },
         Model {

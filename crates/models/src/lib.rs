@@ -6,6 +6,7 @@
 //! * [`alexnet`]: the paper's network, the 2012 source's, Caffe's, torchvision's, and one for 64 x
 //!   64 images
 //! * [`notebook`]: the 2012 source's variations of its network, the paper's ablations
+//! * [`vgg`]: Simonyan and Zisserman's networks of 2014, deeper and of small windows
 //! * [`cifar`]: cuda-convnet's networks for CIFAR-10
 //!
 //! ```
@@ -21,5 +22,6 @@ pub mod alexnet;
 pub mod cifar;
 mod find;
 pub mod notebook;
+pub mod vgg;
 
 pub use find::{Model, UnknownModel, all, find};

@@ -7,6 +7,10 @@ pub enum Error {
     #[error("`{0}` names no device: use auto, cpu, cuda or cuda:N")]
     UnknownDevice(String),
 
+    /// The text after `--precision` names none.
+    #[error("`{0}` names no precision: use f32, tf32 or bf16")]
+    UnknownPrecision(String),
+
     /// The device exists in this program's words but cannot be opened here.
     #[error("{device} cannot be used: {reason} (--device cpu needs no card)")]
     DeviceUnavailable {

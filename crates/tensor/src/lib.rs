@@ -11,6 +11,7 @@
 //!   threads
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
 //! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
+//! * [`Precision`]: in which numbers a card multiplies
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
@@ -35,6 +36,7 @@ mod device;
 mod dtype;
 mod error;
 mod planner;
+mod precision;
 mod shape;
 mod slot;
 
@@ -45,5 +47,6 @@ pub use device::{
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;
+pub use precision::Precision;
 pub use shape::Shape;
 pub use slot::Slot;

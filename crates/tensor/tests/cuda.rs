@@ -2,7 +2,8 @@
 //! not do its part.
 
 use cuda_on_cpu::{Behaviour, StandIn};
-use tensor::{Choice, DType, Device, Error, Grid, Image, Planner, Recording, Result, Shape, Slot};
+use tensor::{Choice, DType, Device, Error, Grid, Image, Planner, Precision, Recording, Result};
+use tensor::{Shape, Slot};
 
 /// A kernel of the project's, found by its name; the stand-in looks only at an image's beginning.
 static IMAGE: Image = Image { op: "dropout", bytes: b"\x50\xed\x55\xba and no more" };
@@ -139,6 +140,39 @@ fn a_profile_names_every_launch() {
     assert_eq!(laps.len(), 2);
     assert!(laps.iter().all(|lap| lap.kernel == "dropout_scale" && lap.ms >= 0.0), "{laps:?}");
     assert!(cuda(&mut device, tensor::Cuda::end_profile).is_empty());
+}
+
+#[test]
+fn an_old_card_multiplies_in_f32_and_another_precision_is_recorded_anew() {
+    let Some(stand_in) = stand_in() else { return };
+    let card = |capability| {
+        stand_in.behave(Behaviour { capability, ..Behaviour::default() });
+        open().unwrap()
+    };
+    for (capability, fastest) in [((7, 5), Precision::F32), ((8, 0), Precision::Tf32)] {
+        let mut device = card(capability);
+        let Device::Cuda(cuda) = &mut device else { unreachable!("a card was opened") };
+        assert_eq!((cuda.precision(), cuda.fastest_precision()), (Precision::F32, fastest));
+        let has_it = fastest != Precision::F32;
+        let bf16 = if has_it { Precision::Bf16 } else { Precision::F32 };
+        assert_eq!(cuda.set_precision(Precision::Bf16), bf16);
+        assert_eq!(device.precision(), bf16);
+    }
+    let mut device = card((8, 0));
+    let (planner, [x, y]) = planned(5);
+    device.reserve(planner.total()).unwrap();
+    let (mut recording, mut calls) = (Recording::default(), 0);
+    for precision in [Precision::F32, Precision::F32, Precision::Tf32, Precision::Tf32] {
+        if let Device::Cuda(cuda) = &mut device {
+            cuda.set_precision(precision);
+        }
+        let work = |device: &mut Device| {
+            calls += 1;
+            scale(device, 2.0, x, y)
+        };
+        device.replay(&mut recording, work).unwrap();
+    }
+    assert_eq!(calls, 4, "rehearsed and recorded, twice");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which tensor stopped being a number first.
 
 use crate::Error;
-use layers::Network;
+use layers::{Network, Parameter};
 use tensor::{Device, Slot};
 
 /// The error for a loss that is not finite, seen after the forward pass and before anything is
@@ -19,9 +19,12 @@ pub(crate) fn diverged(
         let values = device.download::<f32>(slot);
         values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
     };
+    let unheld = match network.parameters.has_statistics() {
+        true => "",
+        false => ": there is no batch normalisation to hold a network like this one back",
+    };
     let lower = format!(
-        "The learning rate of {rate} is the likely cause: there is no batch normalisation to hold \
-         a network like this one back. Try --lr {}",
+        "The learning rate of {rate} is the likely cause{unheld}. Try --lr {}",
         rate / 10.0
     );
     let (tensor, hint) = if !finite(network.input) {
@@ -42,7 +45,9 @@ pub(crate) fn diverged(
 /// Gradients arise from the last layer to the first.
 fn first_gradient(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
     let parameters = &network.parameters;
-    let entries = parameters.entries.iter().enumerate().rev();
+    // Where running statistics have theirs, there are those of the batch meanwhile.
+    let taught = |(_, entry): &(usize, &Parameter)| !entry.role.is_statistic();
+    let entries = parameters.entries.iter().enumerate().rev().filter(taught);
     let mut spoilt =
         entries.filter(|(idx, _)| parameters.gradient(*idx).is_some_and(|slot| !finite(slot)));
     spoilt.next().map(|(_, entry)| entry.name.clone())

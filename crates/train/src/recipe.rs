@@ -22,6 +22,9 @@ pub struct Recipe {
     /// two. Devices that train in parallel share them; one makes one after the other.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards: usize,
+    /// How micro-shards' gradients are rounded before they are added up.
+    #[serde(default, skip_serializing_if = "Wire::is_f32")]
+    pub wire: Wire,
     /// Passes over the training set.
     pub epochs: u32,
     /// End after the first validation before which the training error was at most this, if that is
@@ -33,8 +36,8 @@ pub struct Recipe {
     pub rate: f64,
     /// How much of the last update goes into the next.
     pub momentum: f64,
-    /// Weight decay of layers that name none of their own. Slopes have none but what their own row
-    /// names.
+    /// Weight decay of layers that name none of their own. Slopes, and scales and shifts of
+    /// normalisations, have none but what a name that fits their row says.
     pub decay: f64,
     /// How biases differ from weights.
     pub bias: Bias,
@@ -55,6 +58,26 @@ fn one() -> usize {
 
 fn is_one(shards: &usize) -> bool {
     *shards == 1
+}
+
+/// What gradients travel as, from device to device. Sums, weights and velocities are f32 in any
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, which is half of the bytes. Every sum of two shards' gradients is of
+    /// rounded ones, whether they were on one device or on two: so the bits do not depend on the
+    /// number of devices.
+    Bf16,
+}
+
+impl Wire {
+    fn is_f32(&self) -> bool {
+        *self == Wire::F32
+    }
 }
 
 /// How biases differ from weights.
@@ -200,10 +223,13 @@ impl Recipe {
                 let init = rule.weights.unwrap_or(Init::Normal(0.01));
                 ParameterRule { init, rate, decay }
             }
-            // He et al. 2015, section 2.1: a slope starts at 0.25 and does not decay.
-            Role::Slope => {
-                let decay = rule.decay.unwrap_or(0.0);
-                ParameterRule { init: Init::Constant(0.25), rate, decay }
+            Role::Slope | Role::Scale | Role::Shift | Role::Mean | Role::Variance => {
+                let init = Init::Constant(match role {
+                    Role::Slope => 0.25, // He et al. 2015, section 2.1; without decay, too
+                    Role::Scale | Role::Variance => 1.0,
+                    _ => 0.0,
+                });
+                ParameterRule { init, rate, decay: rule.decay.unwrap_or(0.0) }
             }
         }
     }
@@ -229,6 +255,9 @@ impl Recipe {
     /// decay.
     pub fn table_row(&self, parameter: &str, setting: &Setting) -> [f32; 3] {
         let (layer, role) = split(parameter);
+        if role.is_statistic() {
+            return [1.0, 0.0, 0.0]; // its momentum is its row's
+        }
         let rule = self.rule(parameter);
         let factor = match setting.factor(layer) {
             factor if role == Role::Bias && !self.bias.scheduled && factor > 0.0 => 1.0,
@@ -280,98 +309,4 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recipes;
-
-    #[test]
-    fn patterns() {
-        for (pattern, name, expected) in [
-            ("conv1", "conv1", true),
-            ("conv1", "conv10", false),
-            ("*", "", true),
-            ("*", "fc6", true),
-            ("conv*", "conv12", true),
-            ("conv*", "fc6", false),
-            ("*v*2", "conv12", true),
-            ("*v*2", "conv21", false),
-        ] {
-            assert_eq!(fits(pattern, name), expected, "{pattern} and {name}");
-        }
-    }
-
-    #[test]
-    fn the_more_exact_name_decides_field_by_field() {
-        let mut recipe = recipes::find("paper").unwrap();
-        let rule = |decay, rate| Layer { decay, rate, ..Layer::default() };
-        recipe.layers.insert("conv*".into(), rule(Some(0.5), Some(3.0)));
-        recipe.layers.insert("conv2".into(), rule(Some(0.25), None));
-        assert_eq!(recipe.rule("conv2.weight").decay, 0.25);
-        assert_eq!(recipe.rule("conv2.weight").rate, 3.0);
-        assert_eq!(recipe.rule("conv3.weight").decay, 0.5);
-        assert_eq!(recipe.rule("fc6.weight").rate, 1.0);
-    }
-
-    #[test]
-    fn slopes_have_rules_of_their_own() {
-        let mut recipe = recipes::find("paper").unwrap();
-        let rule = recipe.rule("prelu1.slope");
-        assert_eq!((rule.init, rule.rate, rule.decay), (Init::Constant(0.25), 1.0, 0.0));
-        let setting = recipe.schedule.setting(&Default::default(), 1);
-        assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
-        recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
-        assert_eq!((recipe.rule("prelu1.slope").decay, recipe.decay), (0.5, 0.0005));
-    }
-
-    #[test]
-    fn a_recipe_survives_toml() {
-        for (name, _) in recipes::all() {
-            let recipe = recipes::find(name).unwrap();
-            let text = toml::to_string(&recipe).unwrap();
-            assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_at_every_depth() {
-        let text = toml::to_string(&recipes::find("source").unwrap()).unwrap();
-        for (key, table) in
-            [("ratee = 1", ""), ("mena = 1", "[input]"), ("fator = 1", "[schedule]")]
-        {
-            let spoilt = match table {
-                "" => format!("{key}\n{text}"),
-                table => text.replace(table, &format!("{table}\n{key}")),
-            };
-            let error = toml::from_str::<Recipe>(&spoilt).unwrap_err().to_string();
-            assert!(error.contains("unknown field"), "{error}");
-        }
-    }
-
-    #[test]
-    fn initial_values_are_words() {
-        for init in
-            [Init::Constant(-0.5), Init::Normal(0.01), Init::ScaledNormal(1.5), Init::FanInUniform]
-        {
-            assert_eq!(Init::try_from(String::from(init)), Ok(init));
-        }
-        for wrong in ["normal", "normal x", "gauss 1", "fan-in-uniform 2", "constant inf", ""] {
-            assert!(Init::try_from(wrong.to_string()).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn crops_come_from_a_larger_square() {
-        let paper = recipes::paper();
-        assert_eq!(
-            [paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)],
-            [256, 256, 72]
-        );
-        assert_eq!(recipes::cifar_19pct().side(32, 32), 32);
-    }
-
-    #[test]
-    fn names_that_fit_no_layer_are_known() {
-        let recipe = recipes::find("paper").unwrap();
-        assert_eq!(recipe.idle_layers(&["conv2", "conv4", "fc6", "fc7"]), ["conv5"]);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The built-in recipes, one page each, as the models are.
 
-use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe};
+use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe, Wire};
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         ("source", "the 2012 source's net 145: biases at twice the rate, phases set by hand"),
         ("caffe", "BVLC's bvlc_alexnet: batch 256, divided by ten every 20 epochs"),
         ("torchvision", "PyTorch's ImageNet example: batch 256, unit scale, every 30 epochs"),
+        ("vgg", "Simonyan and Zisserman 2014: batch 256, rate 0.01, divided by ten on plateaus"),
         ("paper-64", "the paper's recipe for 64 x 64 images and minutes instead of days"),
         ("cifar-80sec", "cuda-convnet's 26 % net: no augmentation, about 10 epochs"),
         ("cifar-19pct", "cuda-convnet's 19 % net: no augmentation, constant rate"),
@@ -31,6 +32,7 @@ pub fn find(name: &str) -> Option<Recipe> {
         "source" => source(),
         "caffe" => caffe(),
         "torchvision" => torchvision(),
+        "vgg" => vgg(),
         "paper-64" => paper_64(),
         "cifar-80sec" => cifar_80sec(),
         "cifar-19pct" => cifar_19pct(),
@@ -48,6 +50,7 @@ pub fn default_for(model: &str) -> &'static str {
         | "alexnet-150" => "source",
         "caffe" => "caffe",
         "torchvision" => "torchvision",
+        "vgg11" | "vgg11-bn" | "vgg16" | "vgg16-bn" => "vgg",
         "alexnet-64" => "paper-64",
         "cifar-80sec" => "cifar-80sec",
         "cifar-19pct" => "cifar-19pct",
@@ -68,6 +71,7 @@ pub fn paper() -> Recipe {
         base: "paper".into(),
         batch: 128,
         shards: 1,
+        wire: Wire::F32,
         epochs: 90,
         until: None,
         rate: 0.01,
@@ -164,6 +168,28 @@ pub fn torchvision() -> Recipe {
         augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![30, 60], factor: 0.1 },
         layers: layers([("*", start(Init::FanInUniform, Init::FanInUniform))]),
+        ..paper()
+    }
+}
+
+/// Section 3.1 of Simonyan and Zisserman 2014: batch 256, momentum 0.9, decay 0.0005, dropout of
+/// one half, rate 0.01, divided by ten when the validation error stops improving; that was three
+/// times, and training ended after 74 epochs. Images' shorter sides are 256 (their S), crops are
+/// at random places, mirrored, and shifted in colour as in AlexNet; the mean colour is
+/// subtracted.
+///
+/// It differs from theirs in how it begins. They begin column A with weights of variance 0.01, and
+/// the deeper columns with the first four convolutions and the linear layers of a trained A. So
+/// that 16 layers learn from nothing, deviations here are sqrt(2 / fan-in), which keeps a ReLU's
+/// responses as they are from layer to layer (He et al. 2015); and since they would keep those of
+/// pixels, too, these are divided by their deviation, as torchvision has it.
+pub fn vgg() -> Recipe {
+    Recipe {
+        base: "vgg".into(),
+        batch: 256,
+        epochs: 74,
+        input: Input { side: Some(256), ..torchvision().input },
+        layers: layers([("*", start(Init::ScaledNormal(std::f64::consts::SQRT_2), constant(0.0)))]),
         ..paper()
     }
 }
@@ -277,6 +303,20 @@ mod tests {
         assert_eq!(source.rule("conv4.weight").init, normal(0.03));
         assert_eq!(source.rule("conv4.bias").init, constant(1.0));
         assert_eq!(source.rule("conv2.weight").init, normal(0.01));
+    }
+
+    #[test]
+    fn the_vgg_paper() {
+        let vgg = vgg();
+        assert_eq!(row(&vgg, "conv16.weight", 1), ["0.01", "0.9", "0.0005"]);
+        assert_eq!((vgg.batch, vgg.epochs), (256, 74));
+        let thrice = Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 };
+        assert_eq!(vgg.schedule, thrice);
+        assert_eq!(vgg.side(224, 224), 256);
+        // He's deviation for 3 x 3 x 512.
+        let start = vgg.rule("conv13.weight").init.for_fan_in(9 * 512);
+        let layers::init::Init::Normal { std } = start else { panic!("{start:?}") };
+        assert!((std - (2.0f32 / 4608.0).sqrt()).abs() < 1e-7);
     }
 
     #[test]

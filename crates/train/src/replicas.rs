@@ -7,6 +7,7 @@
 //! updates, velocities and all, and the ranks hand the new values round. So 1, 2, 4 or 8 ranks come
 //! to the same bits.
 
+use crate::recipe::Wire;
 use crate::step::{Plan, Step};
 use crate::{Error, Result};
 use comm::{Comm, Local};
@@ -23,10 +24,12 @@ pub struct Cut {
     pub rank: usize,
     /// All ranks.
     pub world: usize,
+    /// How gradients are rounded before they are added up.
+    pub wire: Wire,
 }
 
 impl Cut {
-    /// The cut of a batch of `batch` images.
+    /// The cut of a batch of `batch` images, with gradients as they are.
     ///
     /// # Errors
     /// [`Error::Recipe`] if shards or ranks would not be equal.
@@ -55,7 +58,7 @@ impl Cut {
                  --batch-size {near}, or fewer --micro-shards"
             ));
         }
-        Ok(Cut { shards, rank, world })
+        Ok(Cut { shards, rank, world, wire: Wire::F32 })
     }
 
     /// The shards of this rank.

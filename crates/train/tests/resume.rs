@@ -35,6 +35,7 @@ fn spec() -> Spec {
         .conv("conv2", 16, window(3).pad(1).groups(2))
         .relu()
         .linear("fc3", 24)
+        .batch_norm()
         .prelu()
         .dropout(0.5)
         .linear("fc4", 10)
@@ -214,7 +215,7 @@ fn what_may_not_change_is_refused_and_named() {
         (&|job| job.recipe.rate = 1.0, "from --lr alone"),
         (
             &|job| job.spec = job.spec.clone().with_classes(9).unwrap(),
-            "model.rows[9].linear.outputs",
+            "model.rows[10].linear.outputs",
         ),
         (&|job| job.statistics.mean[7] += 1.0, "data.mean: was "),
         (&|job| job.train = Arc::new(Shapes::train(Shapes::SEED, 18, 99)), "data.train: was "),

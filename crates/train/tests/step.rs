@@ -4,13 +4,14 @@ mod fixtures;
 
 use data::{Batch, IGNORED};
 use fixtures::{every_row, scaled};
-use layers::Mode;
+use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
 use train::Error;
 use train::look::Look;
 use train::recipe::{Init, Input, Layer, Mean, Recipe};
 use train::recipes;
+use train::replicas::Cut;
 use train::schedule::State;
 use train::step::{Plan, Step};
 
@@ -141,8 +142,8 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
         let values = device.download::<f32>(slot).unwrap();
         values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
-    // The slopes of conv2's channels are parameter 4.
-    for (layer, idx) in look.layers.iter().zip([0, 2, 5, 7]) {
+    // Between conv2 and fc3 are what normalises and slopes.
+    for (layer, idx) in look.layers.iter().zip([0, 2, 11, 13]) {
         let weight = norm(parameters.value(idx));
         let ratio = norm(parameters.velocity(idx).unwrap()) / weight;
         let gradient = norm(parameters.gradient(idx).unwrap());
@@ -158,6 +159,38 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
     // A tanh follows conv2, and nothing fc4.
     let dead: Vec<bool> = look.layers.iter().map(|layer| layer.dead_relus.is_some()).collect();
     assert_eq!(dead, [true, false, true, false]);
+}
+
+/// Eight images in two shards, of which five count: four of the first and one of the second. Each
+/// shard is normalised by itself; running statistics move a tenth of the way to their average.
+#[test]
+fn running_statistics_are_those_of_shards_by_their_images() {
+    let spec = Spec::image("normalised", SIDE, SIDE, 3).batch_norm().linear("fc1", CLASSES);
+    let cut = Cut::new(8, 2, (0, 1)).unwrap();
+    let target = Target::Cpu { threads: 1 };
+    let plan = Plan::of_replica(&spec, 8, cut, (Mean::Color, [SIDE; 2]), target).unwrap();
+    let mut step = plan.open(Device::cpu(1)).unwrap();
+    let recipe = Recipe { batch: 8, ..recipe(0.01) };
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&[128.0; 3], 1.0 / 64.0).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    let shades: Vec<u8> =
+        (0..8).map(|image| if image < 5 { 128 + 16 * image } else { 0 }).collect();
+    let pixels = shades.iter().flat_map(|&shade| vec![shade; SIDE * SIDE * 3]).collect();
+    let labels = vec![0, 1, 2, 3, 0, IGNORED, IGNORED, IGNORED];
+    let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 0.0, 0.0], labels);
+    step.train(&batch, 1).unwrap();
+    let parameters = &step.network().parameters;
+    let value = |name: &str| {
+        let idx = parameters.entries.iter().position(|entry| entry.name == name).unwrap();
+        step.device().download::<f32>(parameters.value(idx)).unwrap()[0]
+    };
+    // Shades are 0, 1/4, 1/2, 3/4 in the first shard, all pixels alike, and 1 in the second.
+    let mean = 0.1 * (0.8 * 0.375 + 0.2 * 1.0);
+    let pixels = (4 * SIDE * SIDE) as f32;
+    let variance = 0.9 + 0.1 * 0.8 * (5.0 / 64.0) * pixels / (pixels - 1.0);
+    let seen = [value("batch_norm.mean"), value("batch_norm.variance")];
+    testkit::close(&seen, &[mean, variance], 1e-6);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub use using::{
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
-use crate::settings::Parallel;
+use crate::settings::{Exchange, Parallel};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -105,6 +105,7 @@ Examples:
   alexnet train --resume RUN                                goes on, to the same bits
   alexnet train --resume RUN --epochs 120 --lr 0.001
   mpirun -np 4 alexnet train --parallel data                four processes, on one host or more
+  torchrun --no-python --nproc-per-node 4 alexnet train --parallel data
 
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
 at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
@@ -206,9 +207,16 @@ pub struct TrainArgs {
     pub parallel: Option<Parallel>,
     /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
     /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
-    /// --parallel data, else 1]
+    /// --parallel data or hybrid, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
+    /// By which way the devices of --device exchange [default: host]
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub exchange: Option<Exchange>,
+    /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
+    /// A part of the recipe, as it decides bits [default: f32]
+    #[arg(long, value_name = "FORM")]
+    pub wire: Option<String>,
     /// Multiply the learning rate by --batch-size over the recipe's own batch
     #[arg(long, conflicts_with_all = ["lr", "resume"])]
     pub scale_lr: bool,
@@ -251,4 +259,6 @@ pub struct DescribeArgs {
 pub enum ParallelArg {
     /// Two devices, each with one of the network's two towers, as in the paper
     Towers,
+    /// Two devices, each with all convolutions and half of the linear layers' units
+    Hybrid,
 }

@@ -1,12 +1,14 @@
 //! The processes of a run: which there are, and through which engine they talk.
 //!
-//! A launcher says in the environment that it has started several ([`Launch`]). They find each
+//! A launcher says in the environment that it has started several ([`launch`]). They find each
 //! other before anything is read ([`Ranks::join`]); the first reads what belongs to the run and
 //! shares it; all compare what they are about to do ([`meeting`]); then the engine is the step's.
 //! Whatever is not this process's place or its engine is the same for one process and for many.
 
+mod launch;
 mod meeting;
 
+pub use launch::check_alone;
 pub use meeting::Member;
 
 use crate::cli::ProgressKind;
@@ -15,6 +17,7 @@ use crate::progress::{self, Reading};
 use crate::settings::{Parallel, Settings};
 use crate::signals;
 use comm::{Comm, Local, bytes};
+use launch::Joined;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -32,10 +35,12 @@ pub struct Ranks {
 /// The way to the others, until the run has it.
 struct Others {
     comm: Box<dyn Comm>,
-    /// What they say goes through host memory.
+    /// What they say goes through host memory, or through the card that joined them.
     desk: Device,
     room: Slot,
     host: Host,
+    /// The number of that card.
+    card: Option<usize>,
 }
 
 /// This process among those of its host.
@@ -48,25 +53,6 @@ struct Host {
     sharing: usize,
 }
 
-/// Who started this process, and as one of how many.
-#[derive(Debug, PartialEq, Eq)]
-enum Launch {
-    Alone,
-    Mpi { variable: &'static str, processes: u64 },
-}
-
-impl Launch {
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Launch {
-        for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
-            let processes = variable(name).and_then(|size| size.parse().ok());
-            if let Some(processes) = processes.filter(|&processes| processes > 1) {
-                return Launch::Mpi { variable: name, processes };
-            }
-        }
-        Launch::Alone
-    }
-}
-
 /// Until the first step the ranks wait for each other as long as reading and measuring images may
 /// take; from then on, as long as any ranks do.
 const PREPARATION: Duration = Duration::from_secs(3600);
@@ -74,54 +60,24 @@ const PREPARATION: Duration = Duration::from_secs(3600);
 /// Floats that are on their way at a time.
 const ROOM: usize = 1 << 20;
 
-/// Refuses to be one of several processes, for verbs whose runs are one process's.
-///
-/// # Errors
-/// Exit code 2 if a launcher started several: each would make runs of its own.
-pub fn check_alone() -> Result<()> {
-    match Launch::read(|name| std::env::var(name).ok()) {
-        Launch::Alone => Ok(()),
-        Launch::Mpi { variable, processes } => Err(Fault::usage(format!(
-            "{variable} is {processes}: these runs are one process's; start it without mpirun, or \
-             train with `alexnet train`"
-        ))),
-    }
-}
-
-#[cfg(feature = "mpi")]
-fn join_mpi(_: &str, _: u64) -> Result<Box<dyn Comm>> {
-    let joined = comm::Mpi::join(Local::PATIENCE).map_err(train::Error::from)?;
-    Ok(Box::new(joined))
-}
-
-#[cfg(not(feature = "mpi"))]
-fn join_mpi(variable: &str, processes: u64) -> Result<Box<dyn Comm>> {
-    Err(Fault::usage(format!(
-        "{variable} is {processes}: this program was built without MPI; build it with `cargo build \
-         --release --features mpi`, or let one process use this machine's devices, with --device \
-         cpu,cpu --parallel data"
-    )))
-}
-
 impl Ranks {
     /// Finds the other processes, if a launcher started some.
     ///
     /// # Errors
     /// Exit code 2 if this program cannot talk to them, 1 if they cannot be reached.
     pub fn join() -> Result<Ranks> {
-        match Launch::read(|name| std::env::var(name).ok()) {
-            Launch::Alone => Ok(Ranks::default()),
-            Launch::Mpi { variable, processes } => Ranks::with(join_mpi(variable, processes)?),
+        match launch::join()? {
+            None => Ok(Ranks::default()),
+            Some(Joined { comm, desk, card }) => Ranks::with(comm, desk, card),
         }
     }
 
-    fn with(comm: Box<dyn Comm>) -> Result<Ranks> {
+    fn with(comm: Box<dyn Comm>, mut desk: Device, card: Option<usize>) -> Result<Ranks> {
         let mut planner = Planner::new();
         let room = planner.claim(DType::F32, Shape::from([ROOM]));
-        let mut desk = Device::cpu(1);
         desk.reserve(planner.total())?;
         let host = Host { name: String::new(), rank: 0, sharing: 1 };
-        let mut others = Others { comm, desk, room, host };
+        let mut others = Others { comm, desk, room, host, card };
         let all = others.gather(format!("{}\n{}", host_name(), cores()).as_bytes())?;
         others.host = Host::of(others.comm.rank(), &all);
         others.comm.set_patience(PREPARATION);
@@ -233,11 +189,12 @@ impl Ranks {
     /// # Errors
     /// Exit code 2 if the settings are not for several processes.
     pub fn own(&self, settings: &Settings) -> Result<Option<Settings>> {
-        let Some(Others { host, comm, .. }) = &self.others else { return Ok(None) };
+        let Some(Others { host, comm, card, .. }) = &self.others else { return Ok(None) };
         let world = comm.world();
         if settings.parallel.is_none() {
             return Err(Fault::usage(format!(
-                "{world} processes: say how they share the work, with --parallel data or towers"
+                "{world} processes: say how they share the work, with --parallel data, towers or \
+                 hybrid"
             )));
         }
         if settings.device.contains(',') {
@@ -254,8 +211,11 @@ impl Ranks {
         };
         let mut own = settings.clone();
         (own.threads, own.workers) = (share(settings.threads), share(settings.workers));
-        own.device =
-            host.device(&settings.device, &|card| Device::open(Choice::Cuda(card), 1).is_ok());
+        let has_card = |card| Device::open(Choice::Cuda(card), 1).is_ok();
+        own.device = match card {
+            None => host.device(&settings.device, &has_card),
+            Some(card) => the_card(*card, &settings.device)?,
+        };
         Ok(Some(own))
     }
 
@@ -320,6 +280,19 @@ impl Host {
     }
 }
 
+/// The card through which this process has joined the others.
+fn the_card(card: usize, typed: &str) -> Result<String> {
+    let own = format!("cuda:{card}");
+    match typed {
+        "auto" | "cuda" => Ok(own),
+        typed if typed == own => Ok(own),
+        typed => Err(Fault::usage(format!(
+            "--device {typed}: this process exchanges through {own}, the card with its number on \
+             its host; leave --device out"
+        ))),
+    }
+}
+
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_string()
@@ -341,11 +314,12 @@ impl Observer for Mate {
     }
 }
 
-/// `towers` or `data`.
+/// `towers`, `data` or `hybrid`.
 pub fn name_of(parallel: Option<Parallel>) -> &'static str {
     match parallel {
         Some(Parallel::Towers) => "towers",
         Some(Parallel::Data) => "data",
+        Some(Parallel::Hybrid) => "hybrid",
         None => "nothing",
     }
 }
@@ -355,14 +329,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn launchers_say_how_many_there_are() {
-        let read = |name: &'static str, size: &str| {
-            Launch::read(|asked| (asked == name).then(|| size.to_string()))
-        };
-        let (variable, processes) = ("PMI_SIZE", 4);
-        assert_eq!(read("PMI_SIZE", "4"), Launch::Mpi { variable, processes });
-        assert_eq!(read("PMI_SIZE", "1"), Launch::Alone);
-        assert_eq!(read("SHLVL", "2"), Launch::Alone);
+    fn a_process_keeps_the_card_through_which_it_joined() {
+        assert_eq!(the_card(1, "auto"), Ok("cuda:1".to_string()));
+        assert_eq!(the_card(1, "cuda:1"), Ok("cuda:1".to_string()));
+        let told = the_card(1, "cuda:0").unwrap_err();
+        assert!(told.code == 2 && told.message.contains("exchanges through cuda:1"), "{told:?}");
+        assert!(the_card(0, "cpu").is_err());
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn several_processes_are_not_taken_for_one_run() {
     let without_mpi = "cargo build --release --features mpi`, or let one process use this";
     for (variable, arguments, told) in [
         ("OMPI_COMM_WORLD_SIZE", &["train"][..], without_mpi),
-        ("PMI_SIZE", &["reproduce", "cifar-80sec", "--rehearse"], "start it without mpirun"),
+        ("PMI_SIZE", &["reproduce", "cifar-80sec", "--rehearse"], "start it without a launcher"),
     ] {
         if cfg!(feature = "mpi") && arguments == ["train"] {
             continue; // it would look for the other process

@@ -183,6 +183,31 @@ fn exchanges_run_beside_the_card_until_they_are_waited_for() {
     });
 }
 
+/// A program may find the others before it knows how much memory it needs.
+#[test]
+fn a_card_that_is_opened_anew_is_the_same_card() {
+    let Some(stand_ins) = stand_ins() else { return };
+    let id = stand_ins.2.new_id().unwrap();
+    on_cards(stand_ins, 2, |rank| {
+        let (mut desk, [x]) = card_with(rank, [&[1.0; 3]]);
+        let mut comm = Nccl::join(stand_ins.2, &id, &mut desk, (rank, 2), PATIENCE).unwrap();
+        let sum = comm.all_reduce(&mut desk, x).unwrap();
+        comm.wait(&mut desk, sum).unwrap();
+        drop(desk);
+        let (mut device, [x]) = card_with(rank, [&[5.0; 3]]);
+        let sum = comm.all_reduce(&mut device, x).unwrap();
+        comm.wait(&mut device, sum).unwrap();
+        assert_eq!(device.download::<f32>(x).unwrap(), [10.0; 3]);
+        comm.set_patience(SHORT);
+        if rank == 0 {
+            let sum = comm.all_reduce(&mut device, x).unwrap();
+            comm.wait(&mut device, sum).unwrap();
+            let told = device.download::<f32>(x).unwrap_err().to_string();
+            assert!(told.contains("has not answered for 0.2 s"), "{told}");
+        }
+    });
+}
+
 #[test]
 fn a_rank_that_never_comes_is_not_waited_for() {
     let Some(stand_ins) = stand_ins() else { return };

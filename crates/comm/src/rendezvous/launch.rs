@@ -36,22 +36,23 @@ impl Launch {
     /// # Errors
     /// As [`from_environment`](Self::from_environment).
     pub fn told(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
-        let names = match (look_up("RANK"), look_up("SLURM_STEP_NODELIST")) {
+        let torchrun = look_up("RANK").and(look_up("WORLD_SIZE"));
+        let names = match (torchrun, look_up("SLURM_STEP_NODELIST")) {
             (Some(_), _) => ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
             // A batch script has ranks and tasks, too; only a step of srun has its own nodes.
             (None, Some(_)) => ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"],
             (None, None) => return Ok(None),
         };
-        let [rank, world, local] = names.map(|name| count(look_up, name));
-        let (rank, world, local) = (rank?, world?, local?);
+        let world = count(look_up, names[1])?;
+        if world == 1 {
+            return Ok(None); // some that start one process set no more
+        }
+        let (rank, local) = (count(look_up, names[0])?, count(look_up, names[2])?);
         if rank >= world || local > rank {
             let [is_rank, is_world, is_local] = names;
             return Err(Error::Rendezvous(format!(
                 "{is_rank}={rank}, {is_world}={world} and {is_local}={local} do not go together"
             )));
-        }
-        if world == 1 {
-            return Ok(None);
         }
         let (host, port) = match (look_up("MASTER_ADDR"), look_up("SLURM_STEP_NODELIST")) {
             (Some(host), _) => (host, port(look_up)?),

@@ -201,10 +201,10 @@ fn half_a_launcher_is_none() {
     assert_eq!(told(&[]).unwrap(), None);
     // What a batch script sees, outside srun.
     assert_eq!(told(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]).unwrap(), None);
-    let alone = [("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")];
-    assert_eq!(told(&alone).unwrap(), None);
+    assert_eq!(told(&[("RANK", "0"), ("WORLD_SIZE", "1")]).unwrap(), None);
+    assert_eq!(told(&[("RANK", "a word of somebody else's")]).unwrap(), None);
     let says = |variables: &[(&str, &str)]| told(variables).unwrap_err().to_string();
-    assert!(says(&[("RANK", "0")]).contains("has not set WORLD_SIZE"));
+    assert!(says(&[("RANK", "0"), ("WORLD_SIZE", "2")]).contains("has not set LOCAL_RANK"));
     let two = [("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")];
     assert!(says(&two).contains("has not set MASTER_ADDR"));
     let address = [&two[..], &[("MASTER_ADDR", "a")]].concat();

@@ -6,8 +6,9 @@
 //   conv_backward_input    dx[q][c] = sum over (kh, kw, f) of dy[q, kh, kw, f] w[f][kh, kw][c]
 //   conv_backward_filter   dw[f][kh, kw, c] = sum over p of dy[p][f] x[p, kh, kw, c], and db[f]
 //
-// Each group is a product of its own. With a stride the input's gradient is stride x stride
-// products: input pixels that lie a multiple of the stride apart meet the same taps.
+// In f32, or with operands rounded to tf32 or bf16 (tensor_cores.cuh) where a name ends so. Each
+// group is a product of its own. With a stride the input's gradient is stride x stride products:
+// input pixels that lie a multiple of the stride apart meet the same taps.
 //
 // On paper, AlexNet's five layers (the paper's groups) and 128 images, GFLOP forward and MB of x, w
 // and y; dx and dw are alike, conv1 has no dx:
@@ -88,7 +89,7 @@ __device__ __forceinline__ Taps taps(const Geometry& g) {
 }
 
 /// Bias and ReLU are for products of one slice; of several, each slice has a y of its own.
-template <int SPAN>
+template <class Arithmetic, int SPAN>
 __device__ __forceinline__ void forward(const Geometry& g, const Cut& cut, const float* x,
                                         const float* w, const float* bias, float* y,
                                         unsigned relu) {
@@ -101,21 +102,45 @@ __device__ __forceinline__ void forward(const Geometry& g, const Cut& cut, const
   float* to = y + blockIdx.y * pixels * g.filters + group * filters;
   const Plain out = {to, g.out_pixels(), filters, g.filters, bias ? bias + group * filters : bias,
                      relu, nullptr};
-  product<SPAN, SPAN, false>(images, weights, out, part_of<SPAN>(cut, depth));
+  product<Arithmetic, SPAN, false>(images, weights, out, part_of<SPAN>(cut, depth));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
                  unsigned relu) {
-  forward<128>(g, cut, x, w, b, y, relu);
+  forward<F32, 128>(g, cut, x, w, b, y, relu);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_forward_small(Geometry g, Cut cut, const float* x, const float* w, const float* b,
                        float* y, unsigned relu) {
-  forward<64>(g, cut, x, w, b, y, relu);
+  forward<F32, 64>(g, cut, x, w, b, y, relu);
 }
 KERNEL(conv_forward)
 KERNEL(conv_forward_small)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_tf32(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
+                      unsigned relu) {
+  forward<Tf32, 128>(g, cut, x, w, b, y, relu);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_small_tf32(Geometry g, Cut cut, const float* x, const float* w, const float* b,
+                            float* y, unsigned relu) {
+  forward<Tf32, 64>(g, cut, x, w, b, y, relu);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_bf16(Geometry g, Cut cut, const float* x, const float* w, const float* b, float* y,
+                      unsigned relu) {
+  forward<Bf16, 128>(g, cut, x, w, b, y, relu);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_forward_small_bf16(Geometry g, Cut cut, const float* x, const float* w, const float* b,
+                            float* y, unsigned relu) {
+  forward<Bf16, 64>(g, cut, x, w, b, y, relu);
+}
+KERNEL(conv_forward_tf32)
+KERNEL(conv_forward_small_tf32)
+KERNEL(conv_forward_bf16)
+KERNEL(conv_forward_small_bf16)
 
 /// Input pixels along one axis that meet the same taps: the first of both, and how many; others
 /// follow `stride` apart. Pixel t of them meets its first tap in output pixel t + `farthest`.
@@ -161,7 +186,7 @@ struct PixelsOfPhase {
   __device__ __forceinline__ void store_row_sum(unsigned, float) const {}
 };
 
-template <int SPAN>
+template <class Arithmetic, int SPAN>
 __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut, const float* dy,
                                                const float* w, float* dx) {
   const unsigned phases = g.stride * g.stride, group = blockIdx.z / phases;
@@ -190,21 +215,43 @@ __device__ __forceinline__ void backward_input(const Geometry& g, const Cut& cut
   const u64 length = static_cast<u64>(g.images) * g.height * g.width * g.channels;
   const PixelsOfPhase out = {dx + blockIdx.y * length + group * channels, count, across.count,
                              g.stride, g.width, g.height, g.channels, channels, down, across};
-  product<SPAN, SPAN, false>(gradients, weights, out, part);
+  product<Arithmetic, SPAN, false>(gradients, weights, out, part);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<128>(g, cut, dy, w, dx);
+  backward_input<F32, 128>(g, cut, dy, w, dx);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_input_small(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
-  backward_input<64>(g, cut, dy, w, dx);
+  backward_input<F32, 64>(g, cut, dy, w, dx);
 }
 KERNEL(conv_backward_input)
 KERNEL(conv_backward_input_small)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_tf32(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
+  backward_input<Tf32, 128>(g, cut, dy, w, dx);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_small_tf32(Geometry g, Cut cut, const float* dy, const float* w,
+                                   float* dx) {
+  backward_input<Tf32, 64>(g, cut, dy, w, dx);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_bf16(Geometry g, Cut cut, const float* dy, const float* w, float* dx) {
+  backward_input<Bf16, 128>(g, cut, dy, w, dx);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_input_small_bf16(Geometry g, Cut cut, const float* dy, const float* w,
+                                   float* dx) {
+  backward_input<Bf16, 64>(g, cut, dy, w, dx);
+}
+KERNEL(conv_backward_input_tf32)
+KERNEL(conv_backward_input_small_tf32)
+KERNEL(conv_backward_input_bf16)
+KERNEL(conv_backward_input_small_bf16)
 
-template <int SPAN>
+template <class Arithmetic, int SPAN>
 __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cut, const float* dy,
                                                 const float* x, float* dw, float* db) {
   const unsigned group = blockIdx.z, filters = g.group_filters(), depth = g.depth();
@@ -215,21 +262,45 @@ __device__ __forceinline__ void backward_filter(const Geometry& g, const Cut& cu
       x + group * g.group_channels(), taps(g), windows(g), g.height, g.width, cut.wide_b};
   const u64 of_all = g.filters, first = blockIdx.y * of_all + group * filters;
   const Plain out = {dw + first * depth, filters, depth, depth, nullptr, 0, db + first};
-  product<SPAN, SPAN, true>(gradients, images, out, part_of<SPAN>(cut, pixels));
+  product<Arithmetic, SPAN, true>(gradients, images, out, part_of<SPAN>(cut, pixels));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                          float* db) {
-  backward_filter<128>(g, cut, dy, x, dw, db);
+  backward_filter<F32, 128>(g, cut, dy, x, dw, db);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_backward_filter_small(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
                                float* db) {
-  backward_filter<64>(g, cut, dy, x, dw, db);
+  backward_filter<F32, 64>(g, cut, dy, x, dw, db);
 }
 KERNEL(conv_backward_filter)
 KERNEL(conv_backward_filter_small)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_filter_tf32(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
+                              float* db) {
+  backward_filter<Tf32, 128>(g, cut, dy, x, dw, db);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_filter_small_tf32(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
+                                    float* db) {
+  backward_filter<Tf32, 64>(g, cut, dy, x, dw, db);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_filter_bf16(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
+                              float* db) {
+  backward_filter<Bf16, 128>(g, cut, dy, x, dw, db);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    conv_backward_filter_small_bf16(Geometry g, Cut cut, const float* dy, const float* x, float* dw,
+                                    float* db) {
+  backward_filter<Bf16, 64>(g, cut, dy, x, dw, db);
+}
+KERNEL(conv_backward_filter_tf32)
+KERNEL(conv_backward_filter_small_tf32)
+KERNEL(conv_backward_filter_bf16)
+KERNEL(conv_backward_filter_small_bf16)
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_sum(const float* slices, unsigned count, unsigned columns, unsigned relu,

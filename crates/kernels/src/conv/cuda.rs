@@ -1,11 +1,26 @@
 //! On a card: three products whose operands are read where they lie, a product for each group.
 
 use super::Geometry;
-use crate::gemm::cuda::{Cut, Sum, is_wide};
+use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
 use tensor::{Address, Argument, Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
 static SUM: Sum = Sum { image: &IMAGE, kernel: "conv_sum" };
+static FORWARD: Kernels = Kernels {
+    f32: ["conv_forward", "conv_forward_small"],
+    tf32: ["conv_forward_tf32", "conv_forward_small_tf32"],
+    bf16: ["conv_forward_bf16", "conv_forward_small_bf16"],
+};
+static BACKWARD_INPUT: Kernels = Kernels {
+    f32: ["conv_backward_input", "conv_backward_input_small"],
+    tf32: ["conv_backward_input_tf32", "conv_backward_input_small_tf32"],
+    bf16: ["conv_backward_input_bf16", "conv_backward_input_small_bf16"],
+};
+static BACKWARD_FILTER: Kernels = Kernels {
+    f32: ["conv_backward_filter", "conv_backward_filter_small"],
+    tf32: ["conv_backward_filter_tf32", "conv_backward_filter_small_tf32"],
+    bf16: ["conv_backward_filter_bf16", "conv_backward_filter_small_bf16"],
+};
 
 fn forward_cut(g: &Geometry) -> Cut {
     let pixels = g.images * g.out_height() * g.out_width();
@@ -73,10 +88,10 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     let (bias, relu) = (bias.map_or(Address::NOWHERE, |b| cuda.address(b)), u32::from(relu));
     let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[numbers(g)])];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(["conv_forward", "conv_forward_small"]);
+    let kernel = cut.kernel(cuda, &FORWARD);
     let [x, w, to] = cuda.addresses([x, w, target]);
     let arguments: [&dyn Argument; 7] = [&geometry, &parts, &x, &w, &bias, &to, &relu];
-    // SAFETY: both kernels' parameters in their order; the slots have the geometry's sizes, and the
+    // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
     SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)
@@ -88,7 +103,7 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let [target] = cut.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(["conv_backward_input", "conv_backward_input_small"]);
+    let kernel = cut.kernel(cuda, &BACKWARD_INPUT);
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&geometry, &parts, &dy, &w, &to])? };
@@ -101,7 +116,7 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
     let [dw_target, db_target] = cut.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(["conv_backward_filter", "conv_backward_filter_small"]);
+    let kernel = cut.kernel(cuda, &BACKWARD_FILTER);
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];
     // SAFETY: as above, for both targets.

@@ -1,6 +1,7 @@
 //! On a card: how a product is cut into blocks. The arithmetic is `cuh/product.cuh`.
+//! The cut is the same in every precision.
 
-use tensor::{Address, Argument, Cuda, Grid, Image, Result, Shape, Slot};
+use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
 /// Blocks that fill a large card: two on each of an H100's 132 processors. A number, and not the
 /// card's own, so that every card comes to the same bits.
@@ -80,10 +81,22 @@ impl Cut {
         self.columns.div_ceil(self.span)
     }
 
-    /// The kernel for its tiles: of 128 x 128, or of 64 x 64.
-    pub fn kernel(&self, [large, small]: [&'static str; 2]) -> &'static str {
+    /// The kernel for its tiles, in the numbers in which the card multiplies.
+    pub fn kernel(&self, cuda: &Cuda, kernels: &Kernels) -> &'static str {
+        let [large, small] = match cuda.precision() {
+            Precision::F32 => kernels.f32,
+            Precision::Tf32 => kernels.tf32,
+            Precision::Bf16 => kernels.bf16,
+        };
         if self.span == 128 { large } else { small }
     }
+}
+
+/// The kernels of a product: in each precision for tiles of 128 x 128, and for those of 64 x 64.
+pub(crate) struct Kernels {
+    pub f32: [&'static str; 2],
+    pub tf32: [&'static str; 2],
+    pub bf16: [&'static str; 2],
 }
 
 /// Whether all neighbours of an operand can be read four at a time: it begins at a multiple of 16

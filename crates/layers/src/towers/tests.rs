@@ -72,8 +72,11 @@ fn slopes_are_shared_like_the_filters_below() {
     assert_eq!(towers.specs[1].describe().unwrap()[1].parameters, 4);
     assert_eq!(towers.share("prelu1.slope", 8, 1), Ok(Some(4..8)));
     spec.rows.insert(0, Row::Prelu(crate::rows::Bare {}));
-    let refused = split(&spec, 2).unwrap_err().to_string();
-    assert!(refused.contains("row `prelu`: the images in front of it"), "{refused}");
+    let refused = |spec: &Spec| split(spec, 2).unwrap_err().to_string();
+    assert!(refused(&spec).contains("row `prelu`: the images in front of it"));
+    let mut spec = net();
+    spec.rows.insert(1, Row::LayerNorm(crate::rows::LayerNorm::default()));
+    assert!(refused(&spec).contains("row `layer_norm1`: it normalises over the channels of all"));
 }
 
 #[test]

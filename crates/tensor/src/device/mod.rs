@@ -7,7 +7,7 @@ pub use cpu::{Cpu, Lent, Pool};
 pub use cuda::nccl;
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
 
-use crate::{Element, Error, Result, Slot};
+use crate::{Element, Error, Precision, Result, Slot};
 use std::str::FromStr;
 
 /// A machine with its memory. Every op matches on it once.
@@ -265,6 +265,14 @@ impl Device {
         match self {
             Device::Cpu(_) => Target::Cpu { threads: self.threads() },
             Device::Cuda(_) => Target::Cuda,
+        }
+    }
+
+    /// In which numbers convolutions and fully connected layers multiply: a CPU in f32.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Device::Cpu(_) => Precision::F32,
+            Device::Cuda(cuda) => cuda.precision(),
         }
     }
 

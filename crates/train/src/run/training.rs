@@ -13,6 +13,7 @@ use crate::stuck::Stuck;
 use crate::team::Team;
 use crate::weights::Weights;
 use crate::{Error, Result, Stop};
+use comm::Traffic;
 use data::Loader;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,6 +43,8 @@ pub(super) struct Training<'a> {
     before: f64,
     /// Of this process.
     all: Sums,
+    /// What a step of it sends.
+    exchanged: Option<Traffic>,
     validation_seconds: f64,
     /// Seconds in which this thread wrote logs and copied snapshots instead of training.
     bookkeeping: f64,
@@ -93,6 +96,7 @@ impl<'a> Training<'a> {
             began: Instant::now(),
             before: progress.seconds,
             all: Sums::default(),
+            exchanged: None,
             validation_seconds: 0.0,
             bookkeeping: 0.0,
             job,
@@ -153,6 +157,7 @@ impl<'a> Training<'a> {
             seconds: self.seconds(),
             bookkeeping_s: self.bookkeeping,
             images_per_s: self.all.images_per_s(),
+            exchanged: self.exchanged.filter(|exchanged| exchanged.messages > 0),
             train: self.progress.recent.score(),
             validation: self.progress.validation.map(|(_, score)| score),
         })
@@ -196,6 +201,12 @@ impl<'a> Training<'a> {
         }
         let tally = match Self::looks(step) {
             true => self.team.train_and_look(&mut batch, step, &mut self.look)?,
+            false if self.exchanged.is_none() => {
+                let before = self.team.traffic()?; // every step sends as much
+                let tally = self.team.train(&mut batch, step)?;
+                self.exchanged = Some(self.team.traffic()?.since(before));
+                tally
+            }
             false => self.team.train(&mut batch, step)?,
         };
         drop(batch);

@@ -1,9 +1,11 @@
 //! The three passes of a step: whole and recorded on one device; on a tower, as far as the next
 //! crossing, again and again.
 
+use super::shards::Replica;
 use super::{Plan, Step};
 use crate::Result;
 use crate::towers::Link;
+use comm::Traffic;
 use layers::Phase;
 use tensor::Device;
 
@@ -11,6 +13,13 @@ impl Step {
     /// Makes this one of several towers.
     pub(crate) fn set_link(&mut self, link: Link) {
         self.link = Some(link);
+    }
+
+    /// What this device has sent to others so far.
+    pub fn traffic(&self) -> Traffic {
+        let replicas = || self.replica.as_ref().and_then(Replica::traffic);
+        let towers = self.link.as_ref().map(|link| link.comm().traffic());
+        towers.or_else(replicas).unwrap_or_default()
     }
 
     /// Images to loss, its gradient and the tally.

@@ -6,7 +6,7 @@ use crate::look::Look;
 use crate::metrics::Tally;
 use crate::step::Step;
 use crate::{Error, Result};
-use comm::Fate;
+use comm::{Fate, Traffic};
 use data::Batch;
 use layers::Parameter;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -127,6 +127,18 @@ impl Crew {
         let done = self.each(move |member| member.step.snapshot_into(&entries, &to));
         [*values, *v] = std::mem::take(&mut *lock(&room));
         done
+    }
+
+    pub(super) fn traffic(&mut self) -> Result<Traffic> {
+        let all = Arc::new(Mutex::new(Traffic::default()));
+        let to = Arc::clone(&all);
+        self.each(move |member| {
+            let mut all = lock(&to);
+            *all = all.and(member.step.traffic());
+            Ok(())
+        })?;
+        let all = *lock(&all);
+        Ok(all)
     }
 
     /// Has all devices do the same.

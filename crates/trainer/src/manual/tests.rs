@@ -36,6 +36,7 @@ fn every_command_has_examples_that_can_be_typed() {
             let typed = match typed[0].as_str() {
                 "curl" => continue,      // what can be asked of `serve`
                 "mpirun" => &typed[3..], // -np N
+                "torchrun" => &typed[4..],
                 _ => &typed[..],
             };
             assert_eq!(typed[0], "alexnet", "{name}: {example}");

@@ -40,6 +40,7 @@ pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
             "steps": outcome.steps,
             "seconds": outcome.seconds,
             "bookkeeping_s": outcome.bookkeeping_s,
+            "sent_bytes_per_step": outcome.exchanged.map(|sent| sent.bytes),
             "stopped": outcome.stopped,
             "run": run,
         });
@@ -48,7 +49,10 @@ pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
     }
     let how = if outcome.stopped.is_some() { "stopped" } else { "done" };
     let (steps, time) = (outcome.steps, duration(outcome.seconds));
-    println!("{how}: {steps} steps in {time}, {:.0} images/s", outcome.images_per_s);
+    let sent = outcome.exchanged.map_or_else(String::new, |sent| {
+        format!(", {:.1} MB sent a step", sent.bytes as f64 / 1e6)
+    });
+    println!("{how}: {steps} steps in {time}, {:.0} images/s{sent}", outcome.images_per_s);
     if let Some(score) = validation {
         let (top1, top5) = (percent(score.top1_error), percent(score.top5_error));
         println!("last validation: loss {:.4}, top-1 error {top1}, top-5 error {top5}", score.loss);

@@ -207,6 +207,11 @@ impl Context {
         Ok(context)
     }
 
+    /// Whether both are one card's.
+    pub fn is(&self, other: &Context) -> bool {
+        self.context == other.context
+    }
+
     /// Makes this thread's calls go to this context.
     pub fn bind(&self) -> Result<()> {
         // SAFETY: the context lives as long as this value.

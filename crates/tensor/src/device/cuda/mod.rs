@@ -19,7 +19,7 @@ pub use graph::Recording;
 pub use launch::{Address, Argument, Grid, Image};
 pub use profile::Lap;
 
-use crate::{Element, Error, Result, Slot};
+use crate::{Element, Error, Precision, Result, Slot};
 use ahead::Ahead;
 use driver::{Card, Context, Memory, Stream};
 use launch::Kernels;
@@ -34,8 +34,10 @@ pub struct Cuda {
     card: Card,
     state: State,
     eager: bool,
+    precision: Precision,
     profile: Option<Profile>,
-    /// Names this reservation of memory: what was recorded under another is out of date.
+    /// Names this reservation of memory and this precision: what was recorded under another is out
+    /// of date.
     reservation: u64,
     // Fields are dropped in this order: the context last.
     kernels: Kernels,
@@ -59,6 +61,15 @@ enum State {
     Recording,
 }
 
+/// The least card with tensor cores for tf32 and bf16.
+const TENSOR_CORES: (u32, u32) = (8, 0);
+
+/// One that was never given out.
+fn number_of_reservation() -> u64 {
+    static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
+    RESERVATIONS.fetch_add(1, Relaxed)
+}
+
 impl Cuda {
     /// The card with this number.
     ///
@@ -76,6 +87,7 @@ impl Cuda {
             card,
             state,
             eager: false,
+            precision: Precision::F32,
             profile: None,
             reservation: 0,
             kernels,
@@ -94,12 +106,35 @@ impl Cuda {
         format!("cuda:{number}: {name}, compute capability {major}.{minor}")
     }
 
+    /// The finest that its tensor cores have, if it has such: [`Precision::Tf32`] since compute
+    /// capability 8.0.
+    pub fn fastest_precision(&self) -> Precision {
+        if self.card.capability >= TENSOR_CORES { Precision::Tf32 } else { Precision::F32 }
+    }
+
+    /// In which numbers it multiplies. A card that was opened does so in f32.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// From now on it multiplies in these numbers; in f32 where it has no tensor cores for them
+    /// (before compute capability 8.0). Gives back what it is. What was recorded before is recorded
+    /// anew.
+    pub fn set_precision(&mut self, wanted: Precision) -> Precision {
+        let has_it = self.card.capability >= TENSOR_CORES;
+        let precision = if has_it { wanted } else { Precision::F32 };
+        if precision != self.precision {
+            self.precision = precision;
+            self.reservation = number_of_reservation();
+        }
+        precision
+    }
+
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
-        static RESERVATIONS: AtomicU64 = AtomicU64::new(1);
         self.context.bind()?;
         self.synchronize()?;
         self.memory = None;
-        self.reservation = RESERVATIONS.fetch_add(1, Relaxed);
+        self.reservation = number_of_reservation();
         self.check_room(bytes)?;
         if self.staging.is_none() {
             self.staging = Some(Staging::new(&self.context)?);
@@ -292,7 +327,7 @@ impl Drop for Cuda {
         // The memory that goes now may still be worked on. A failure now comes too late.
         let _ = self.context.bind();
         if let Some(others) = &self.others {
-            others.leave();
+            let _ = others.let_go();
         }
         let _ = self.settle();
     }

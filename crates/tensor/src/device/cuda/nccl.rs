@@ -15,6 +15,7 @@ use super::{Cuda, State};
 use crate::{Error, Result, Slot};
 use library::{Config, FLOAT, IN_PROGRESS, Raw, SUCCESS, SUM, Status};
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{ptr, thread};
@@ -41,7 +42,8 @@ pub(super) struct Shared {
     nccl: &'static Nccl,
     /// Null once it was given up.
     raw: Mutex<Handle>,
-    patience: Duration,
+    /// In milliseconds.
+    patience: AtomicU64,
     // Dropped when nothing of it is under way any more.
     stream: Stream,
     context: Arc<Context>,
@@ -55,6 +57,8 @@ unsafe impl Send for Handle {}
 
 /// How long a rank that ends lets the others take what it has sent.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Longer than a step: whoever waits longer need not hurry.
+const SOON: Duration = Duration::from_secs(1);
 /// Between two questions to NCCL whether all is well.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -85,27 +89,40 @@ impl Communicator {
             (nccl.functions.init)(&mut raw, world, *id, rank, &mut config)
         };
         let raw = Mutex::new(Handle(raw));
-        let shared = Shared { nccl, raw, patience, stream, context: context.clone() };
+        let millis = AtomicU64::new(patience.as_millis() as u64);
+        let shared = Shared { nccl, raw, patience: millis, stream, context: context.clone() };
         shared.settled(status, "joining the other cards").inspect_err(|_| shared.give_up())?;
         let shared = Arc::new(shared);
         cuda.others = Some(Arc::clone(&shared));
         Ok(Communicator { ready, idle: Vec::new(), one, shared })
     }
 
+    /// From now on others are waited for so long, at most.
+    pub fn set_patience(&self, patience: Duration) {
+        self.shared.patience.store(patience.as_millis() as u64, Relaxed);
+    }
+
     /// Starts what `work` asks for, together: none of it waits for the rest. The slots it names may
     /// be neither written nor, where it writes, read until the card follows.
     ///
+    /// The card may have been opened anew since it joined.
+    ///
     /// # Errors
     /// [`Error::Unanswered`] or [`Error::Card`].
+    ///
+    /// # Panics
+    /// If it is another card.
     pub fn start(
         &mut self,
-        cuda: &Cuda,
+        cuda: &mut Cuda,
         work: impl FnOnce(&mut Group<'_>) -> Result<()>,
     ) -> Result<Ended> {
         assert!(cuda.state == State::Working, "an exchange is no part of what is recorded");
+        let shared = &*self.shared;
+        assert!(cuda.context.is(&shared.context), "{} has not joined the others", cuda.name());
+        cuda.others = Some(Arc::clone(&self.shared));
         cuda.join()?;
         self.ready.record(&cuda.stream)?;
-        let shared = &*self.shared;
         shared.stream.wait(&self.ready)?;
         self.group(cuda, work).inspect_err(|_| shared.give_up())?;
         let event = self.idle.pop().map_or_else(|| Event::new(&shared.context), Ok)?;
@@ -251,7 +268,7 @@ impl Shared {
     /// Waits until `is_done`, as long as the other cards do their part.
     pub(super) fn wait(&self, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         drop(self.handle()?); // what is done after others were given up is not what was asked for
-        let waited = self.wait_for(self.patience, is_done);
+        let waited = self.wait_for(self.patience(), is_done);
         waited.inspect_err(|_| self.give_up())
     }
 
@@ -266,9 +283,16 @@ impl Shared {
                     return Err(self.unanswered());
                 }
             }
-            thread::yield_now();
+            match began.elapsed() < SOON {
+                true => thread::yield_now(),
+                false => thread::sleep(LOOK),
+            }
         }
         Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Relaxed))
     }
 
     /// Whether nothing is under way here.
@@ -281,7 +305,7 @@ impl Shared {
         self.check(status, what)?;
         let (began, mut status) = (Instant::now(), status);
         while status == IN_PROGRESS {
-            if began.elapsed() >= self.patience {
+            if began.elapsed() >= self.patience() {
                 return Err(self.unanswered());
             }
             thread::sleep(LOOK / 20);
@@ -310,7 +334,7 @@ impl Shared {
     }
 
     fn unanswered(&self) -> Error {
-        Error::Unanswered { seconds: self.patience.as_secs_f64() }
+        Error::Unanswered { seconds: self.patience().as_secs_f64() }
     }
 
     fn handle(&self) -> Result<MutexGuard<'_, Handle>> {
@@ -334,29 +358,34 @@ impl Shared {
         }
     }
 
-    /// Lets what is under way come to its end, if it soon does.
-    pub(super) fn leave(&self) {
-        let time = FAREWELL.min(self.patience);
+    /// Before a card's memory goes: lets what is under way come to its end, if it soon does.
+    pub(super) fn let_go(&self) -> Result<()> {
+        let done = self.wait_for(FAREWELL.min(self.patience()), || self.is_idle());
+        let done = if thread::panicking() { Err(self.unanswered()) } else { done };
+        done.inspect_err(|_| self.give_up())
+    }
+
+    /// Ends the communicator: well, if all others are as far.
+    fn leave(&self) {
         let finalize = || {
-            self.wait_for(time, || self.is_idle())?;
+            self.let_go()?;
             let handle = self.handle()?;
             // SAFETY: the communicator is alive.
             let status = unsafe { (self.nccl.functions.finalize)(handle.0) };
             drop(handle);
             self.check(status, "farewell")?;
-            self.wait_for(time, || Ok(self.look("farewell")? == SUCCESS))
+            self.wait_for(FAREWELL, || Ok(self.look("farewell")? == SUCCESS))
         };
-        let is_well = !thread::panicking() && finalize().is_ok();
-        match self.take() {
-            Some(raw) if is_well => {
-                // SAFETY: finalized, and known to nobody else.
+        match (finalize(), self.take()) {
+            (Ok(()), Some(raw)) => {
+                // SAFETY: finalized, and known to nobody else. What fails now comes too late.
                 let _ = unsafe { (self.nccl.functions.destroy)(raw) };
             }
-            Some(raw) => {
+            (_, Some(raw)) => {
                 // SAFETY: alive until now, and known to nobody else.
                 let _ = unsafe { (self.nccl.functions.abort)(raw) };
             }
-            None => {}
+            (_, None) => {}
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::super::{Plan, Step};
 use super::{Layout, Replica};
 use crate::Result;
+use crate::recipe::Wire;
+use kernels::bf16;
 use kernels::columns::{self, Geometry};
 use std::ops::Range;
 use tensor::{Device, Shape, Slot};
@@ -15,6 +17,7 @@ impl Step {
         device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
         let (layout, _) = parts(plan, replica);
         let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = part(gradients, 0..layout.common);
         // As many sums wait as the number has ones, and lie in as many places.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
@@ -23,10 +26,10 @@ impl Step {
                 let all = Geometry::vector(gradients.len());
                 columns::copy(device, &all, gradients, partials[depth])?;
             }
-            _ => add(device, gradients, partials[depth - 1])?,
+            _ => add(device, layout.cut.wire, gradients, partials[depth - 1])?,
         }
         for at in (depth + 1 - carries.max(1)..depth).rev() {
-            add(device, partials[at], partials[at - 1])?;
+            add(device, layout.cut.wire, partials[at], partials[at - 1])?;
         }
         Ok(())
     }
@@ -44,7 +47,7 @@ impl Step {
                 let run = bucket.runs[0].clone();
                 for &partial in layout.partials.iter().rev() {
                     let [x, y] = [partial, gradients].map(|slot| part(slot, run.clone()));
-                    add(device, x, y)?;
+                    add(device, layout.cut.wire, x, y)?;
                 }
                 start(layout, replica, device, gradients, (ready, 0))?;
                 ready += 1;
@@ -69,10 +72,13 @@ impl Step {
                 for handle in replica.started[number].take().into_iter().flatten() {
                     comm.wait(device, handle)?;
                 }
-                let kept = bucket.runs[round + 1].clone();
-                let came =
-                    part(layout.received, bucket.received_at..bucket.received_at + kept.len());
-                add(device, came, part(gradients, kept))?;
+                let kept = part(gradients, bucket.runs[round + 1].clone());
+                let wire = layout.cut.wire;
+                let came = bucket.on_its_way(layout.received, wire.floats(kept.len()));
+                match wire {
+                    Wire::F32 => add(device, wire, came, kept)?,
+                    Wire::Bf16 => bf16::add_packed(device, came, kept)?,
+                }
             }
         }
         Ok(())
@@ -101,14 +107,23 @@ impl Step {
     /// In a world of several ranks each has the velocities of its share: now all have all.
     pub(in crate::step) fn share_out_velocities(&mut self) -> Result<()> {
         let velocities = self.plan.network.parameters.velocities;
-        match (&self.replica, velocities) {
-            (Some(_), Some(velocities)) => self.share_out(velocities),
-            _ => Ok(()),
+        if let (Some(_), Some(velocities)) = (&self.replica, velocities) {
+            self.share_out(velocities)?;
+            // Who is asked for nothing more is done when others have what is theirs.
+            if let Device::Cuda(cuda) = &self.device {
+                cuda.synchronize()?;
+            }
         }
+        Ok(())
     }
 }
 
 impl super::layout::Bucket {
+    /// A message of this bucket.
+    fn on_its_way(&self, all: Slot, floats: usize) -> Slot {
+        part(all, self.place..self.place + floats)
+    }
+
     /// The half that is given away in a round.
     fn given(&self, round: usize) -> Range<usize> {
         let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
@@ -136,10 +151,20 @@ fn start(
     let (Some(comm), true) = (&mut replica.comm, round < layout.cut.rounds()) else {
         return Ok(());
     };
-    let (bucket, partner) = (&layout.buckets[number], layout.cut.partner(round));
-    let place = bucket.received_at..bucket.received_at + bucket.runs[round + 1].len();
-    let send = comm.send(device, part(gradients, bucket.given(round)), partner)?;
-    let receive = comm.recv(device, part(layout.received, place), partner)?;
+    let (bucket, partner, wire) =
+        (&layout.buckets[number], layout.cut.partner(round), layout.cut.wire);
+    let given = part(gradients, bucket.given(round));
+    let sent = match wire {
+        Wire::F32 => given,
+        Wire::Bf16 => {
+            let packed = bucket.on_its_way(layout.sent, wire.floats(given.len()));
+            bf16::pack(device, given, packed)?;
+            packed
+        }
+    };
+    let came = bucket.on_its_way(layout.received, wire.floats(bucket.runs[round + 1].len()));
+    let send = comm.send(device, sent, partner)?;
+    let receive = comm.recv(device, came, partner)?;
     replica.started[number] = Some([send, receive]);
     Ok(())
 }
@@ -148,7 +173,11 @@ fn part(slot: Slot, range: Range<usize>) -> Slot {
     slot.part(range.start, Shape::from([range.len()]))
 }
 
-/// `y += x`.
-fn add(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
-    Ok(columns::add(device, &Geometry::vector(x.len()), x, y)?)
+/// `y += x`, of gradients as they would have travelled.
+fn add(device: &mut Device, wire: Wire, x: Slot, y: Slot) -> Result<()> {
+    match wire {
+        Wire::F32 => columns::add(device, &Geometry::vector(x.len()), x, y)?,
+        Wire::Bf16 => bf16::add_rounded(device, x, y)?,
+    }
+    Ok(())
 }

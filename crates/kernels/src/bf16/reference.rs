@@ -1,0 +1,18 @@
+//! Rounding by arithmetic, and sums one element at a time: the specification.
+
+/// The nearest float with 8 significant bits, fewer where floats themselves have fewer.
+pub fn round(x: f32) -> f32 {
+    if x == 0.0 || !x.is_finite() {
+        return x;
+    }
+    // The distance of neighbours: 8 bits from the highest on, and no finer than the finest.
+    let exponent = f64::from(x).abs().log2().floor().max(-126.0) as i32;
+    let unit = 2f64.powi(exponent - 7);
+    ((f64::from(x) / unit).round_ties_even() * unit) as f32
+}
+
+/// `r(x) + r(y)`.
+pub fn add(x: &[f32], y: &[f32]) -> Vec<f32> {
+    let sum = |(&x, &y): (&f32, &f32)| (f64::from(round(x)) + f64::from(round(y))) as f32;
+    x.iter().zip(y).map(sum).collect()
+}

@@ -1,0 +1,138 @@
+//! On the CPU: rows one by one, each in the cache while it is read again.
+
+use super::{Backward, Geometry};
+use crate::per_channel::sums;
+use crate::simd::{CHUNK, vectorized};
+use tensor::{Cpu, Result, Slot};
+
+/// Sums that run side by side, so that they are vectors; their order is fixed.
+const STRANDS: usize = 16;
+
+pub(super) fn forward(
+    cpu: &mut Cpu,
+    g: &Geometry,
+    x: Slot,
+    scale: Slot,
+    shift: Slot,
+    y: Slot,
+) -> Result<()> {
+    let ([x, scale, shift, y], pool) = cpu.floats_with_pool([x, scale, shift, y]);
+    let (x, scale, shift) = (&*x, &*scale, &*shift);
+    let (channels, epsilon) = (g.channels, g.epsilon);
+    let run = CHUNK.div_ceil(channels) * channels;
+    pool.chunks(y, run, |idx, y| {
+        let x = &x[idx * run..][..y.len()];
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    let [mean, inverse] = statistics(x, epsilon);
+                    for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                        *y = (x - mean) * inverse * scale + shift;
+                    }
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
+pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot) -> Result<()> {
+    let [rows, partials] = g.parts(scratch);
+    let (channels, epsilon) = (g.channels, g.epsilon);
+    let run = CHUNK.div_ceil(channels) * channels;
+    let ([x, rows], pool) = cpu.floats_with_pool([b.x, rows]);
+    let x = &*x;
+    pool.chunks(rows, 2 * (run / channels), |idx, rows| {
+        let x = &x[idx * run..][..rows.len() / 2 * channels];
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, x) in rows.chunks_exact_mut(2).zip(x.chunks_exact(channels)) {
+                    row.copy_from_slice(&statistics(x, epsilon));
+                }
+            },
+        );
+    });
+    let [rows, ..] = g.parts(scratch);
+    let slots = [b.x, b.dy, rows, partials, b.d_scale, b.d_shift];
+    let ([x, dy, rows, partials, d_scale, d_shift], pool) = cpu.floats_with_pool(slots);
+    let rows = &*rows;
+    sums(
+        pool,
+        channels,
+        [x, dy],
+        partials,
+        #[inline(always)]
+        |row, x, dy| {
+            let h = (x - rows[2 * row]) * rows[2 * row + 1];
+            [f64::from(h) * f64::from(dy), f64::from(dy)]
+        },
+        |channel, [scale, shift]| {
+            (d_scale[channel], d_shift[channel]) = (scale as f32, shift as f32);
+        },
+    );
+    let Some(dx) = b.dx else { return Ok(()) };
+    let [rows, _] = g.parts(scratch);
+    let ([x, dy, rows, scale, dx], pool) = cpu.floats_with_pool([b.x, b.dy, rows, b.scale, dx]);
+    let (x, dy, rows, scale) = (&*x, &*dy, &*rows, &*scale);
+    pool.chunks(dx, run, |idx, dx| {
+        let (x, dy) = (&x[idx * run..][..dx.len()], &dy[idx * run..][..dx.len()]);
+        let first = idx * run / channels;
+        vectorized(
+            #[inline(always)]
+            || {
+                let matrices = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+                let matrices = matrices.zip(rows[2 * first..].chunks_exact(2));
+                for (dx, ((x, dy), row)) in dx.chunks_exact_mut(channels).zip(matrices) {
+                    let (mean, inverse) = (row[0], row[1]);
+                    for ((dx, &dy), &scale) in dx.iter_mut().zip(dy).zip(scale) {
+                        *dx = dy * scale;
+                    }
+                    let [along, around] = strands(dx, x, |dh, x| {
+                        let h = (x - mean) * inverse;
+                        [f64::from(dh), f64::from(dh) * f64::from(h)]
+                    });
+                    let n = channels as f64;
+                    let (constant, slope) = ((along / n) as f32, (around / n) as f32);
+                    for (dx, &x) in dx.iter_mut().zip(x) {
+                        let h = (x - mean) * inverse;
+                        *dx = (*dx - constant - h * slope) * inverse;
+                    }
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
+/// A row's mean, and one over its deviation.
+#[inline(always)]
+fn statistics(x: &[f32], epsilon: f32) -> [f32; 2] {
+    let n = x.len() as f64;
+    let [sum, squares] = strands(x, x, |x, _| [f64::from(x), f64::from(x) * f64::from(x)]);
+    let mean = sum / n;
+    let variance = squares / n - mean * mean;
+    let variance = if variance < 0.0 { 0.0 } else { variance };
+    [mean as f32, (1.0 / (variance + f64::from(epsilon)).sqrt()) as f32]
+}
+
+/// Two sums over a row, of what `terms` makes of each pair.
+#[inline(always)]
+fn strands(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f64; 2]) -> [f64; 2] {
+    let mut sums = [[0.0; STRANDS]; 2];
+    let ((a_runs, a_rest), (b_runs, b_rest)) = (a.as_chunks::<STRANDS>(), b.as_chunks::<STRANDS>());
+    for (a, b) in a_runs.iter().zip(b_runs) {
+        for strand in 0..STRANDS {
+            let [first, second] = terms(a[strand], b[strand]);
+            sums[0][strand] += first;
+            sums[1][strand] += second;
+        }
+    }
+    for (strand, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+        let [first, second] = terms(a, b);
+        sums[0][strand] += first;
+        sums[1][strand] += second;
+    }
+    sums.map(|strands| strands.iter().sum())
+}

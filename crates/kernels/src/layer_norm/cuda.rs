@@ -1,0 +1,48 @@
+//! On a card: a warp a row; gradients of scale and shift by blocks of rows, then over all.
+
+use super::{Backward, Geometry};
+use crate::per_channel::{self, block_rows, blocks};
+use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
+
+static IMAGE: Image = Image { op: "layer_norm", bytes: include_bytes!("layer_norm.fatbin") };
+
+/// Rows of a block: a warp each.
+const ROWS: usize = Grid::THREADS as usize / 32;
+
+pub(super) fn forward(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    x: Slot,
+    scale: Slot,
+    shift: Slot,
+    y: Slot,
+) -> Result<()> {
+    let (rows, channels) = (g.rows as u64, g.channels as u32);
+    let [x, scale, shift, y] = cuda.addresses([x, scale, shift, y]);
+    let arguments = [&rows as &dyn Argument, &channels, &g.epsilon, &x, &scale, &shift, &y];
+    let grid = Grid::of(g.rows.div_ceil(ROWS), Grid::THREADS);
+    // SAFETY: the kernel's parameters in their order; `check` compared the slots with the sizes.
+    unsafe { cuda.launch(&IMAGE, "layer_norm_forward", grid, &arguments) }
+}
+
+pub(super) fn backward(cuda: &mut Cuda, g: &Geometry, b: &Backward, scratch: Slot) -> Result<()> {
+    let (rows, channels) = (g.rows as u64, g.channels as u32);
+    let (block_rows, blocks) = (block_rows(g.rows) as u32, blocks(g.rows) as u32);
+    let [statistics, partials] = cuda.addresses(g.parts(scratch));
+    let [x, dy, scale] = cuda.addresses([b.x, b.dy, b.scale]);
+    let [d_scale, d_shift] = cuda.addresses([b.d_scale, b.d_shift]);
+    let dx = b.dx.map_or(Address::NOWHERE, |dx| cuda.address(dx));
+    let inputs = [&rows as &dyn Argument, &channels, &g.epsilon, &x, &dy, &scale, &statistics, &dx];
+    let sums = [&rows as &dyn Argument, &channels, &block_rows, &x, &dy, &statistics, &partials];
+    let totals = [&channels as &dyn Argument, &blocks, &partials, &d_scale, &d_shift];
+    let warps = Grid::of(g.rows.div_ceil(ROWS), Grid::THREADS);
+    let strips = per_channel::grid(g.rows, g.channels);
+    // SAFETY: each kernel's parameters in their order; the matrices have rows x channels elements,
+    // the vectors channels, `statistics` two floats a row, `partials` four for each channel of each
+    // block; dx is not written if it is nowhere.
+    unsafe {
+        cuda.launch(&IMAGE, "layer_norm_backward", warps, &inputs)?;
+        cuda.launch(&IMAGE, "layer_norm_sums", strips, &sums)?;
+        cuda.launch(&IMAGE, "layer_norm_gradients", Grid::over(g.channels), &totals)
+    }
+}

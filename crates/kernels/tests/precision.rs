@@ -1,0 +1,296 @@
+//! What a card multiplies in tf32 and bf16: every product on every operand that was rounded, and
+//! off by no more than that allows.
+
+use kernels::{conv, linear};
+use ndarray::{Array, Array1, Array2, Array4, Dimension};
+use proptest::prelude::*;
+use proptest::sample::select;
+use tensor::{Device, Precision};
+use testkit::{Slots, each_card, random_array, wide};
+
+/// f32's errors are each op's own tests' to bound.
+const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
+
+/// y, dx, dw and db.
+type Results<T> = [Vec<T>; 4];
+
+/// A conv or linear layer with operands.
+trait Case {
+    /// Terms of each of the four sums.
+    fn terms(&self) -> [usize; 4];
+    /// In plain loops, with operands of which `change` made something else.
+    fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64>;
+    fn run(&self, device: &mut Device) -> Results<f32>;
+}
+
+/// x to the nearest number of so few bits after the point. By arithmetic, not by bits as the
+/// stand-in does it.
+fn rounded(precision: Precision, x: f64) -> f64 {
+    if x == 0.0 || precision == Precision::F32 {
+        return x;
+    }
+    let bits = if precision == Precision::Tf32 { 10 } else { 7 };
+    let step = (x.abs().log2().floor() - f64::from(bits)).exp2();
+    match precision {
+        Precision::Tf32 => (x / step).round() * step, // ties away from zero
+        _ => (x / step).round_ties_even() * step,
+    }
+}
+
+/// What a sum of so many terms may be off by in f32, relative to the sum of their sizes: a unit in
+/// the last place for each addition, as tensor cores may cut off what others round; and some for
+/// the bias, for slices of k, and for the result.
+fn own(terms: usize) -> f64 {
+    (terms + 8) as f64 * f64::from(f32::EPSILON)
+}
+
+/// Asserts the bound of [`Precision`], and the closer one: what is computed are the sums over
+/// rounded operands. Biases' gradients have no products: they are those of f32.
+fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
+    let sizes = case.reference(&f64::abs, true);
+    let exact = case.reference(&|x| x, false);
+    let mut of_rounded = case.reference(&|x| rounded(precision, x), false);
+    of_rounded[3].clone_from(&exact[3]);
+    let u = precision.unit();
+    let actual = case.run(device);
+    for (idx, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+        let own = own(case.terms()[idx]);
+        for (i, &actual) in actual[idx].iter().enumerate() {
+            let (size, actual) = (sizes[idx][i], f64::from(actual));
+            let off = [exact[idx][i], of_rounded[idx][i]].map(|expected| (actual - expected).abs());
+            let most = [2.0 * u + u * u + own, own * (1.0 + u) * (1.0 + u)].map(|most| most * size);
+            assert!(
+                off[0] <= most[0] && off[1] <= most[1],
+                "{precision}: {name}[{i}] is {actual}, off by {off:?} where {most:?} are allowed"
+            );
+        }
+    }
+}
+
+/// Runs on a card in each of these precisions that it has.
+fn on_cards(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precision)) {
+    each_card(|device| {
+        for &precision in precisions {
+            let Device::Cuda(cuda) = &mut *device else { unreachable!("a card") };
+            if cuda.set_precision(precision) == precision {
+                test(device, precision);
+            }
+        }
+        if let Device::Cuda(cuda) = device {
+            cuda.set_precision(Precision::F32); // others of this thread use it
+        }
+    });
+}
+
+fn changed<D: Dimension>(a: &Array<f32, D>, change: &dyn Fn(f64) -> f64) -> Array<f64, D> {
+    wide(a).mapv(change)
+}
+
+struct Linear {
+    g: linear::Geometry,
+    x: Array2<f32>,
+    w: Array2<f32>,
+    b: Array1<f32>,
+    dy: Array2<f32>,
+}
+
+impl Linear {
+    fn random(g: linear::Geometry, seed: u64) -> Linear {
+        Linear {
+            g,
+            x: random_array(seed, (g.images, g.inputs)),
+            w: random_array(seed + 1, (g.outputs, g.inputs)),
+            b: random_array(seed + 2, g.outputs),
+            dy: random_array(seed + 3, (g.images, g.outputs)),
+        }
+    }
+}
+
+impl Case for Linear {
+    fn terms(&self) -> [usize; 4] {
+        [self.g.inputs, self.g.outputs, self.g.images, self.g.images]
+    }
+
+    /// Without the ReLU, which changes no error.
+    fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64> {
+        let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| changed(a, change));
+        let b = if also_bias { changed(&self.b, change) } else { wide(&self.b) };
+        let vec = |a: Array2<f64>| a.as_standard_layout().iter().copied().collect::<Vec<f64>>();
+        let db = dy.sum_axis(ndarray::Axis(0)).to_vec();
+        [vec(x.dot(&w.t()) + b), vec(dy.dot(&w)), vec(dy.t().dot(&x)), db]
+    }
+
+    fn run(&self, device: &mut Device) -> Results<f32> {
+        let g = &self.g;
+        let mut slots = Slots::new();
+        let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| slots.array(a));
+        let b = slots.array(&self.b);
+        let (y, dx) = (slots.room([g.images, g.outputs]), slots.room([g.images, g.inputs]));
+        let (dw, db) = (slots.room([g.outputs, g.inputs]), slots.room([g.outputs]));
+        let scratch = slots.room([g.scratch(device.target())]);
+        slots.load(device);
+        linear::forward(device, g, x, w, b, y, scratch).unwrap();
+        linear::backward_input(device, g, dy, w, dx, scratch).unwrap();
+        linear::backward_weights(device, g, x, dy, dw, db, scratch).unwrap();
+        [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
+    }
+}
+
+struct Conv {
+    g: conv::Geometry,
+    x: Array4<f32>,
+    w: Array4<f32>,
+    b: Array1<f32>,
+    dy: Array4<f32>,
+}
+
+impl Conv {
+    fn random(g: conv::Geometry) -> Conv {
+        let w = (g.filters, g.window.0, g.window.1, g.channels / g.groups);
+        Conv {
+            g,
+            x: random_array(1, (g.images, g.height, g.width, g.channels)),
+            w: random_array(2, w),
+            b: random_array(3, g.filters),
+            dy: random_array(4, (g.images, g.out_height(), g.out_width(), g.filters)),
+        }
+    }
+}
+
+impl Case for Conv {
+    fn terms(&self) -> [usize; 4] {
+        let g = &self.g;
+        let pixels = g.images * g.out_height() * g.out_width();
+        let window = g.window.0 * g.window.1;
+        [window * g.channels / g.groups, window * g.filters / g.groups, pixels, pixels]
+    }
+
+    fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64> {
+        let g = &self.g;
+        let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| changed(a, change));
+        let b = if also_bias { changed(&self.b, change) } else { wide(&self.b) };
+        let y = conv::reference::forward(g, x.view(), w.view(), b.view());
+        let dx = conv::reference::backward_input(g, dy.view(), w.view());
+        let (dw, db) = conv::reference::backward_filter(g, x.view(), dy.view());
+        let vec = |a: Array4<f64>| a.into_raw_vec_and_offset().0;
+        [vec(y), vec(dx), vec(dw), db.to_vec()]
+    }
+
+    fn run(&self, device: &mut Device) -> Results<f32> {
+        let g = &self.g;
+        let mut slots = Slots::new();
+        let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| slots.array(a));
+        let b = slots.array(&self.b);
+        let (y, dx) = (slots.room(g.out_shape()), slots.room(g.in_shape()));
+        let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
+        let scratch = slots.room([g.scratch(device.target())]);
+        slots.load(device);
+        conv::forward(device, g, x, w, b, y, scratch).unwrap();
+        conv::backward_input(device, g, dy, w, dx, scratch).unwrap();
+        conv::backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+        [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
+    }
+}
+
+prop_compose! {
+    fn convolution()(
+        (images, groups, stride) in (1usize..=2, 1usize..=3, 1usize..=4),
+        window in (1usize..=5, 1usize..=5),
+        pad in (0usize..=3, 0usize..=3, 0usize..=3, 0usize..=3),
+        (channels, filters) in (select(vec![1, 2, 3, 4, 8, 12]), select(vec![1, 2, 3, 4, 8, 20])),
+        (height, width) in (1usize..=8, 1usize..=11),
+        wide in select(vec![false, false, false, true]),
+    ) -> conv::Geometry {
+        let pad = conv::Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
+        let (filters, groups) = if wide { (68 + filters, 1) } else { (filters, groups) };
+        conv::Geometry {
+            images,
+            height: height.max(window.0.saturating_sub(pad.top + pad.bottom)),
+            width: width.max(window.1.saturating_sub(pad.left + pad.right)),
+            channels: channels * groups,
+            filters: filters * groups,
+            window,
+            stride,
+            pad,
+            groups,
+            relu: false,
+            algorithm: conv::Algorithm::Fastest,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn linear_layers_are_off_by_no_more_than_rounding(
+        sizes in proptest::array::uniform3(select(
+            vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]
+        )),
+        seed in 0u64..1000,
+    ) {
+        let [images, inputs, outputs] = sizes;
+        prop_assume!(images * inputs * outputs < 131 * 131 * 20);
+        let g = linear::Geometry { images, inputs, outputs, relu: false };
+        let case = Linear::random(g, seed);
+        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+    }
+
+    #[test]
+    fn convolutions_are_off_by_no_more_than_rounding(g in convolution()) {
+        let case = Conv::random(g);
+        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+    }
+}
+
+/// k in slices, tiles of 128 x 128 in each of the three passes, and NaN.
+#[test]
+fn large_products_and_slices() {
+    for (images, inputs, outputs) in [(66, 70, 67), (2, 515, 66), (520, 5, 6)] {
+        let g = linear::Geometry { images, inputs, outputs, relu: false };
+        let mut case = Linear::random(g, 4);
+        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+        case.x.fill(f32::NAN);
+        on_cards(&REDUCED, |device, precision| {
+            let [y, _, dw, _] = case.run(device);
+            assert!(y.iter().chain(&dw).all(|value| value.is_nan()), "{precision}");
+        });
+    }
+}
+
+/// Were a kernel silently exact, this would notice: most results are off by more than f32 is.
+#[test]
+fn operands_are_really_rounded() {
+    let g = linear::Geometry { images: 66, inputs: 20, outputs: 20, relu: false };
+    let window = conv::Geometry {
+        images: 2,
+        height: 6,
+        width: 7,
+        channels: 8,
+        filters: 8,
+        window: (2, 2),
+        stride: 1,
+        pad: conv::Pad::same(1),
+        groups: 2,
+        relu: false,
+        algorithm: conv::Algorithm::Fastest,
+    };
+    let cases: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(window)];
+    on_cards(&Precision::ALL, |device, precision| {
+        for case in cases {
+            let (exact, sizes) = (case.reference(&|x| x, false), case.reference(&f64::abs, true));
+            let actual = case.run(device);
+            for idx in 0..3 {
+                let own = own(case.terms()[idx]);
+                let off = (0..actual[idx].len()).filter(|&i| {
+                    (f64::from(actual[idx][i]) - exact[idx][i]).abs() > own * sizes[idx][i]
+                });
+                let share = off.count() as f64 / actual[idx].len() as f64;
+                match precision {
+                    Precision::F32 => assert_eq!(share, 0.0, "pass {idx}"),
+                    _ => assert!(share > 0.5, "{precision}, pass {idx}: {share} are off"),
+                }
+            }
+        }
+    });
+}

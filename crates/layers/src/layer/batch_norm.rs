@@ -1,0 +1,100 @@
+//! Batch normalisation. Between the passes the batch's mean and variance lie where the gradients of
+//! the running ones are going to be.
+
+use super::{Layer, Phase, Wires, by_channel, parameter};
+use crate::parameters::{Parameter, Role};
+use crate::rows;
+use kernels::batch_norm::{self, Backward, Geometry, Vectors};
+use tensor::{Device, Result, Shape, Slot, Target};
+
+#[derive(Debug)]
+pub(super) struct BatchNorm {
+    name: String,
+    shape: Shape,
+    geometry: Geometry,
+    momentum: f32,
+}
+
+pub(super) fn plan(
+    &rows::BatchNorm { epsilon, momentum }: &rows::BatchNorm,
+    name: &str,
+    input: Shape,
+) -> std::result::Result<BatchNorm, String> {
+    if !(epsilon > 0.0 && epsilon.is_finite() && (0.0..=1.0).contains(&momentum)) {
+        return Err(format!(
+            "epsilon {epsilon} must be more than 0, and momentum {momentum} between 0 and 1"
+        ));
+    }
+    let (rows, channels) = by_channel(input);
+    let images = input.dims()[0];
+    let geometry = Geometry { images, pixels: rows / images, channels, epsilon };
+    Ok(BatchNorm { name: name.to_string(), shape: input, geometry, momentum })
+}
+
+const ROLES: [Role; 4] = [Role::Scale, Role::Shift, Role::Mean, Role::Variance];
+
+impl BatchNorm {
+    fn vectors(slots: [Slot; 4]) -> Vectors {
+        let [scale, shift, mean, variance] = slots;
+        Vectors { scale, shift, mean, variance }
+    }
+
+    fn values(wires: &Wires) -> Vectors {
+        Self::vectors(std::array::from_fn(|idx| wires.parameters[idx].0))
+    }
+
+    /// In a network planned to train.
+    fn gradients(wires: &Wires) -> Option<Vectors> {
+        wires.parameters[0].1?;
+        let gradient = |idx: usize| wires.parameters[idx].1.expect("all have one, or none");
+        Some(Self::vectors(std::array::from_fn(gradient)))
+    }
+}
+
+impl Layer for BatchNorm {
+    fn output(&self) -> Shape {
+        self.shape
+    }
+
+    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
+        let (g, vectors) = (&self.geometry, Self::values(wires));
+        let Wires { x, y, forward_scratch: scratch, .. } = *wires;
+        if phase != Phase::Train {
+            return batch_norm::forward(device, g, x, vectors, y, scratch);
+        }
+        let room =
+            |at: usize| scratch.part(g.scratch() + at * g.channels, Shape::from([g.channels]));
+        let (mean, variance) = match Self::gradients(wires) {
+            Some(gradients) => (gradients.mean, gradients.variance),
+            None => (room(0), room(1)),
+        };
+        let vectors = Vectors { mean, variance, ..vectors };
+        batch_norm::forward_batch(device, g, wires.batch(), x, vectors, y, scratch)
+    }
+
+    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+        let work = Backward {
+            batch: wires.batch(),
+            x: wires.x,
+            dy: wires.dy.expect("planned to train"),
+            vectors: Self::values(wires),
+            momentum: self.momentum,
+            dx: wires.dx,
+            gradients: Self::gradients(wires).expect("planned to train"),
+        };
+        batch_norm::backward(device, &self.geometry, &work, wires.backward_scratch)
+    }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let shape = Shape::from([self.geometry.channels]);
+        ROLES.map(|role| parameter(&self.name, role, shape, 1)).into()
+    }
+
+    fn scratch(&self, _: Target) -> usize {
+        self.geometry.scratch() + 2 * self.geometry.channels
+    }
+}

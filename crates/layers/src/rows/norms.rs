@@ -1,0 +1,86 @@
+//! Rows that normalise.
+
+use kernels::lrn;
+use serde::{Deserialize, Serialize};
+
+/// Local response normalisation (section 3.3): y = x (k + alpha sum x^2)^-beta. The defaults are
+/// the paper's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lrn {
+    /// n: channels in a window, or the side of a window within the map.
+    pub size: usize,
+    /// alpha.
+    pub alpha: f32,
+    /// beta.
+    pub beta: f32,
+    /// k.
+    pub k: f32,
+    /// Divide alpha by the number of terms, as the 2012 source, Caffe and PyTorch do; the paper's
+    /// formula does not.
+    pub divide_alpha: bool,
+    /// Windows end at the edges of this many equal towers of channels.
+    pub towers: usize,
+    /// The window lies in the map, over pixels of one channel, instead of over channels.
+    pub within_channel: bool,
+}
+
+impl Default for Lrn {
+    fn default() -> Lrn {
+        Lrn {
+            size: 5,
+            alpha: 1e-4,
+            beta: 0.75,
+            k: 2.0,
+            divide_alpha: false,
+            towers: 1,
+            within_channel: false,
+        }
+    }
+}
+
+impl Lrn {
+    pub(crate) fn region(&self) -> lrn::Region {
+        match self.within_channel {
+            true => lrn::Region::WithinChannel,
+            false => lrn::Region::AcrossChannels { towers: self.towers },
+        }
+    }
+}
+
+/// Batch normalisation (Ioffe and Szegedy 2015). The defaults are PyTorch's.
+///
+/// Its parameters are a scale and a shift for each channel, and the running mean and variance that
+/// it uses at test time: these two are not learned from a gradient, but are stored as any parameter
+/// is. Where a batch is cut into micro-shards, each is normalised by its own mean and variance, and
+/// the running ones move by their average, weighted by the shards' images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchNorm {
+    /// What is added to a variance.
+    pub epsilon: f32,
+    /// How much of a batch goes into the running mean and variance.
+    pub momentum: f32,
+}
+
+impl Default for BatchNorm {
+    fn default() -> BatchNorm {
+        BatchNorm { epsilon: 1e-5, momentum: 0.1 }
+    }
+}
+
+/// Layer normalisation (Ba, Kiros and Hinton 2016): over the channels of each pixel, as ConvNeXt
+/// has it, or over all units of an image where there are no maps. A scale and a shift for each
+/// channel or unit are learned. The default is PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayerNorm {
+    /// What is added to a variance.
+    pub epsilon: f32,
+}
+
+impl Default for LayerNorm {
+    fn default() -> LayerNorm {
+        LayerNorm { epsilon: 1e-5 }
+    }
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::recipes;
+
+#[test]
+fn patterns() {
+    for (pattern, name, expected) in [
+        ("conv1", "conv1", true),
+        ("conv1", "conv10", false),
+        ("*", "", true),
+        ("*", "fc6", true),
+        ("conv*", "conv12", true),
+        ("conv*", "fc6", false),
+        ("*v*2", "conv12", true),
+        ("*v*2", "conv21", false),
+    ] {
+        assert_eq!(fits(pattern, name), expected, "{pattern} and {name}");
+    }
+}
+
+#[test]
+fn the_more_exact_name_decides_field_by_field() {
+    let mut recipe = recipes::find("paper").unwrap();
+    let rule = |decay, rate| Layer { decay, rate, ..Layer::default() };
+    recipe.layers.insert("conv*".into(), rule(Some(0.5), Some(3.0)));
+    recipe.layers.insert("conv2".into(), rule(Some(0.25), None));
+    assert_eq!(recipe.rule("conv2.weight").decay, 0.25);
+    assert_eq!(recipe.rule("conv2.weight").rate, 3.0);
+    assert_eq!(recipe.rule("conv3.weight").decay, 0.5);
+    assert_eq!(recipe.rule("fc6.weight").rate, 1.0);
+}
+
+#[test]
+fn slopes_have_rules_of_their_own() {
+    let mut recipe = recipes::find("paper").unwrap();
+    let rule = recipe.rule("prelu1.slope");
+    assert_eq!((rule.init, rule.rate, rule.decay), (Init::Constant(0.25), 1.0, 0.0));
+    let setting = recipe.schedule.setting(&Default::default(), 1);
+    assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
+    let start = |name: &str| recipe.rule(name).init;
+    let names = ["scale", "shift", "mean", "variance"];
+    let starts = names.map(|name| start(&format!("batch_norm1.{name}")));
+    assert_eq!(starts, [1.0, 0.0, 0.0, 1.0].map(Init::Constant));
+    assert_eq!(recipe.table_row("batch_norm1.shift", &setting), [0.01, 0.9, 0.0]);
+    assert_eq!(recipe.table_row("batch_norm1.mean", &setting), [1.0, 0.0, 0.0]);
+    recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
+    assert_eq!((recipe.rule("prelu1.slope").decay, recipe.decay), (0.5, 0.0005));
+}
+
+#[test]
+fn a_recipe_survives_toml() {
+    for (name, _) in recipes::all() {
+        let recipe = recipes::find(name).unwrap();
+        let text = toml::to_string(&recipe).unwrap();
+        assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_at_every_depth() {
+    let text = toml::to_string(&recipes::find("source").unwrap()).unwrap();
+    for (key, table) in [("ratee = 1", ""), ("mena = 1", "[input]"), ("fator = 1", "[schedule]")] {
+        let spoilt = match table {
+            "" => format!("{key}\n{text}"),
+            table => text.replace(table, &format!("{table}\n{key}")),
+        };
+        let error = toml::from_str::<Recipe>(&spoilt).unwrap_err().to_string();
+        assert!(error.contains("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn initial_values_are_words() {
+    for init in
+        [Init::Constant(-0.5), Init::Normal(0.01), Init::ScaledNormal(1.5), Init::FanInUniform]
+    {
+        assert_eq!(Init::try_from(String::from(init)), Ok(init));
+    }
+    for wrong in ["normal", "normal x", "gauss 1", "fan-in-uniform 2", "constant inf", ""] {
+        assert!(Init::try_from(wrong.to_string()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn crops_come_from_a_larger_square() {
+    let paper = recipes::paper();
+    assert_eq!([paper.side(227, 227), paper.side(224, 224), paper.side(64, 64)], [256, 256, 72]);
+    assert_eq!(recipes::cifar_19pct().side(32, 32), 32);
+}
+
+#[test]
+fn names_that_fit_no_layer_are_known() {
+    let recipe = recipes::find("paper").unwrap();
+    assert_eq!(recipe.idle_layers(&["conv2", "conv4", "fc6", "fc7"]), ["conv5"]);
+}
