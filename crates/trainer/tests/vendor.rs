@@ -46,7 +46,7 @@ fn prepared(name: &str) -> Option<Scratch> {
 /// The program, which finds the libraries of these folders.
 fn train(scratch: &Scratch, folders: &[&str], arguments: &[&str]) -> Output {
     let folders: Vec<String> = folders.iter().map(|name| scratch.path(name)).collect();
-    let mut command = alexnet(&[&["train", "--progress", "none"], arguments].concat());
+    let mut command = alexnet(&[&["train", "--progress", "plain"], arguments].concat());
     command.env("LD_LIBRARY_PATH", folders.join(":")).env_remove("CUDA_VISIBLE_DEVICES");
     command.output().unwrap()
 }
