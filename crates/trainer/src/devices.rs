@@ -8,7 +8,9 @@ use crate::settings::{Parallel, Settings};
 use comm::{Comm, Local};
 use layers::Spec;
 use layers::towers::{self, Towers};
-use tensor::{Choice, Device, Target};
+use std::path::Path;
+use std::{fs, slice};
+use tensor::{Choice, Device, Precision, Target};
 use train::Stop;
 use train::checkpoint::Identity;
 use train::run::Job;
@@ -96,6 +98,29 @@ pub fn settle(
     Ok(spec)
 }
 
+/// The precision of a run that goes on is the one in which it began; of one that was begun before
+/// there was a choice, f32. Another, if it is asked for, gives other bits from here on. `saved` is
+/// the text of its `config.toml`, if that was read already.
+///
+/// # Errors
+/// Exit code 2 if there is no such precision.
+pub fn settle_precision(
+    settings: &mut Settings,
+    (run, saved): (Option<&Path>, Option<String>),
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    machine::precision(settings.precision.as_deref())?;
+    let Some(run) = run else { return Ok(()) };
+    let saved = saved.or_else(|| fs::read_to_string(run.join("config.toml")).ok());
+    let saved = saved.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    let began = saved.get("precision").and_then(toml::Value::as_str).unwrap_or("f32");
+    let now = settings.precision.get_or_insert_with(|| began.to_string());
+    if began != now {
+        say(&format!("the run began in {began}: from here on it has the bits of {now}"));
+    }
+    Ok(())
+}
+
 /// Each device's plan.
 fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
     let world = targets.len();
@@ -123,15 +148,18 @@ impl Devices {
         job: &Job,
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
+        let precision = machine::precision(settings.precision.as_deref())?;
         if let [choice] = choices {
             let plan = |device: &Device| job.plan(device.target());
-            let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
+            let how = (settings.threads, precision);
+            let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
         }
         let each = machine::share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
-        let devices: Vec<Device> =
+        let mut devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
+        machine::set_precision(&mut devices, precision, say)?;
         let targets: Vec<Target> = devices.iter().map(Device::target).collect();
         let (plans, how) = plan(settings.parallel, job, &targets)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
@@ -158,8 +186,11 @@ impl Devices {
         settings: &Settings,
         job: &Job,
         (rank, world): (usize, usize),
+        say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         let mut device = Device::open(choice, settings.threads)?;
+        let precision = machine::precision(settings.precision.as_deref())?;
+        machine::set_precision(slice::from_mut(&mut device), precision, say)?;
         let (plan, how) = match settings.parallel {
             Some(Parallel::Data) => {
                 (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
@@ -223,7 +254,14 @@ impl Devices {
             [] => own.unzip(),
             processes => processes.iter().map(|process| process.name.clone()).unzip(),
         };
-        machine::Machine { name: names.join(","), threads: threads.iter().sum() }
+        let (name, threads) = (names.join(","), threads.iter().sum());
+        machine::Machine { name, threads, precision: self.precision() }
+    }
+
+    /// In which numbers they multiply; of several processes this one's.
+    pub fn precision(&self) -> Precision {
+        let (device, _) = &self.members[0];
+        device.precision()
     }
 
     /// Takes the memory.
@@ -262,9 +300,13 @@ impl Devices {
     }
 }
 
-/// `cpu, 2 threads`.
+/// `cpu, 2 threads`; of a card also in which numbers it multiplies.
 fn describe_one(device: &Device) -> String {
     let threads = device.threads();
     let plural = if threads == 1 { "" } else { "s" };
-    format!("{}, {threads} thread{plural}", machine::name(device))
+    let precision = match device {
+        Device::Cpu(_) => String::new(),
+        Device::Cuda(cuda) => format!(", {}", cuda.precision()),
+    };
+    format!("{}{precision}, {threads} thread{plural}", machine::name(device))
 }

@@ -174,6 +174,7 @@ impl<'a> Lab<'a> {
             data: self.data_of(stage),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            precision: self.machine.precision.clone(),
             parallel: None,
             threads: self.machine.threads.unwrap_or(0),
             workers: self.machine.workers.unwrap_or(0),
