@@ -146,3 +146,30 @@ fn sections_pass_in_every_precision() {
     let timed = fs::read_to_string(scratch.0.join("report.json")).unwrap();
     assert_eq!(timed.matches("\"precision\"").count(), 3, "{timed}");
 }
+
+/// Two cards that the stand-in for NCCL joins; without it, the sentence that says so.
+#[test]
+fn collectives_are_checked_among_all_cards() {
+    let scratch = Scratch::new("nccl");
+    let Some(folder) = driver(&scratch) else { return };
+    let run = |folders: &str, cards: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-check"));
+        command.args(["--only", "nccl", "--small", "--report"]).arg(scratch.0.join("report.md"));
+        command.env("LD_LIBRARY_PATH", folders).env("CUDA_ON_CPU", cards);
+        let output = command.env_remove("ALEXNET_REQUIRE_CUDA").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).to_string())
+    };
+    let nccl = cuda_on_cpu::Nccl::without(&[]).unwrap();
+    let both = format!("{}:{}", folder.display(), nccl.parent().unwrap().display());
+    for (cards, last) in [("devices=1", "rank 0 of 1"), ("devices=3", "rank 2 of 3")] {
+        let (code, said) = run(&both, cards);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("NCCL 2.28.9") && said.contains(last), "{said}");
+        assert!(said.contains("as it should be") && said.contains("| nccl | Passed |"), "{said}");
+    }
+    if tensor::nccl::Nccl::find().is_err() {
+        let (code, said) = run(&folder.display().to_string(), "devices=2");
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("NCCL cannot be used: "), "{said}");
+    }
+}

@@ -52,6 +52,8 @@ pub enum Section {
     Replay,
     /// A hundred times the same step
     Repeats,
+    /// Every collective through NCCL, among all cards there are
+    Nccl,
     /// Steps, parts and kernels against their floors
     Times,
     /// PyTorch's steps on the same card
@@ -64,10 +66,11 @@ pub enum Section {
 
 impl Section {
     /// In the order in which they run: what is short and tells most first.
-    const ALL: [Section; 7] = [
+    const ALL: [Section; 8] = [
         Section::Curves,
         Section::Replay,
         Section::Repeats,
+        Section::Nccl,
         Section::Times,
         Section::Peer,
         Section::Tests,
@@ -80,6 +83,7 @@ impl Section {
             Section::Curves => "curves",
             Section::Replay => "replay",
             Section::Repeats => "repeats",
+            Section::Nccl => "nccl",
             Section::Times => "times",
             Section::Peer => "peer",
             Section::Tests => "tests",
@@ -93,6 +97,7 @@ impl Section {
             Section::Curves => "Ten losses of the CPU and the card",
             Section::Replay => "Recorded steps against steps done as they are asked for",
             Section::Repeats => "A hundred times the same step",
+            Section::Nccl => "Every collective through NCCL, among all cards there are",
             Section::Times => "Steps, parts and kernels against their floors",
             Section::Peer => "PyTorch on the same card",
             Section::Tests => "The tests, with ALEXNET_REQUIRE_CUDA=1",
@@ -104,7 +109,7 @@ impl Section {
     pub fn bound(self) -> Duration {
         Duration::from_secs(match self {
             Section::Curves | Section::Repeats => 75,
-            Section::Replay => 40,
+            Section::Replay | Section::Nccl => 40,
             Section::Times => 120,
             Section::Peer => 240,
             Section::Tests => 240,
@@ -171,7 +176,7 @@ mod tests {
         assert_eq!(wanted(&["--only", "curves", "--skip", "curves"]), []);
         assert!(!wanted(&[]).contains(&Section::Peer));
         assert!(wanted(&["--python", "python3"]).contains(&Section::Peer));
-        assert_eq!(wanted(&["--skip", "peer"]).len(), 6);
+        assert_eq!(wanted(&["--skip", "peer"]).len(), 7);
     }
 
     /// A section's process gets the words of the whole check, and its own after them.

@@ -10,6 +10,7 @@ mod budget;
 mod card;
 mod cli;
 mod curves;
+mod exchange;
 mod peer;
 mod suites;
 mod times;
@@ -89,6 +90,7 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
         Section::Curves => curves::run(cli, &budget)?,
         Section::Repeats => bits::repeats(cli, &budget)?,
         Section::Replay => bits::replay(cli, &budget)?,
+        Section::Nccl => exchange::run(cli)?,
         Section::Times => times::run(cli, &budget)?,
         Section::Peer => peer::run(cli, &budget)?,
         Section::Tests => suites::tests_on_card(cli, &budget)?,

@@ -79,10 +79,19 @@ impl Local {
         Ok(buffer)
     }
 
-    fn post(&mut self, to: usize, tag: Tag, signature: Signature, floats: &Arc<Vec<f32>>) {
+    fn post(&mut self, to: usize, tag: Tag, signature: Signature, floats: Arc<Vec<f32>>) {
         self.traffic.count(floats.len());
-        let message = Message { tag, signature, floats: Arc::clone(floats) };
-        self.hub.post(self.rank, to, message);
+        self.hub.post(self.rank, to, Message { tag, signature, floats });
+    }
+
+    /// The last of the others is given this rank's own hold of the buffer: whoever has read it is
+    /// not kept from using it again by a rank that has not come round to letting go.
+    fn post_to_others(&mut self, tag: Tag, signature: Signature, floats: Arc<Vec<f32>>) {
+        let Some(last) = self.others().last() else { return self.hub.give_back(floats) };
+        for to in self.others().filter(|&to| to != last) {
+            self.post(to, tag, signature, Arc::clone(&floats));
+        }
+        self.post(last, tag, signature, floats);
     }
 
     fn others(&self) -> impl Iterator<Item = usize> + use<> {
@@ -181,29 +190,25 @@ impl Comm for Local {
         match work {
             Work::AllReduce { x } | Work::AllGather { block: x, .. } => {
                 let floats = self.copy_out(device, x)?;
-                self.others().for_each(|to| self.post(to, tag, signature, &floats));
-                self.hub.give_back(floats);
+                self.post_to_others(tag, signature, floats);
             }
             Work::Broadcast { x, root } if root == self.rank => {
                 let floats = self.copy_out(device, x)?;
-                self.others().for_each(|to| self.post(to, tag, signature, &floats));
-                self.hub.give_back(floats);
+                self.post_to_others(tag, signature, floats);
             }
             Work::ReduceScatter { x, block } => {
                 for to in self.others() {
                     let floats = self.copy_out(device, block_of(x, to, block.shape()))?;
-                    self.post(to, tag, signature, &floats);
-                    self.hub.give_back(floats);
+                    self.post(to, tag, signature, floats);
                 }
             }
             Work::Send { x, to } => {
                 let floats = self.copy_out(device, x)?;
-                self.post(to, tag, signature, &floats);
-                self.hub.give_back(floats);
+                self.post(to, tag, signature, floats);
             }
             Work::Barrier => {
                 let nothing = self.hub.nothing();
-                self.others().for_each(|to| self.post(to, tag, signature, &nothing));
+                self.post_to_others(tag, signature, nothing);
             }
             Work::Broadcast { .. } | Work::Recv { .. } => {}
         }

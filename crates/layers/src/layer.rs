@@ -4,7 +4,7 @@ mod activation;
 mod batch_norm;
 mod by_tower;
 mod conv;
-mod dropout;
+pub(crate) mod dropout;
 pub(crate) mod exchange;
 mod layer_norm;
 mod linear;
@@ -183,7 +183,7 @@ fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
 }
 
 /// The weight and bias of the layer called `name`.
-fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
+pub(crate) fn weight_and_bias(name: &str, weight: Shape, fan_in: usize) -> Vec<Parameter> {
     let bias = Shape::from([weight.dims()[0]]);
     let of = |role, shape| parameter(name, role, shape, fan_in);
     vec![of(Role::Weight, weight), of(Role::Bias, bias)]

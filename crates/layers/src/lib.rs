@@ -11,6 +11,7 @@
 //! * [`Network`]: the rows on a device; [`Mode`], [`Phase`]: planned for what, run for what
 //! * [`Parameters`]: weights and biases in one block, their gradients and velocities in two more
 //! * [`towers`]: cuts a network into towers for devices of their own
+//! * [`hybrid`]: shares the units of linear layers among devices, and images below them
 //! * [`init`]: initial values
 //!
 //! ```
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fuse;
+pub mod hybrid;
 pub mod init;
 mod layer;
 mod nearest;

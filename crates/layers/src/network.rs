@@ -2,7 +2,7 @@
 
 use crate::fuse::fuse;
 use crate::layer::{Crossing, Layer, Phase, Wires, exchange};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameter, Parameters};
 use crate::spec::{Spec, SpecError};
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
 
@@ -73,12 +73,26 @@ impl Network {
         planner: &mut Planner,
         target: Target,
     ) -> std::result::Result<Network, SpecError> {
-        assert!(images > 0, "a network for no images");
         spec.describe()?;
+        Network::lay_out(spec, images, mode, Vec::new(), planner, target)
+    }
+
+    /// [`plan_as_written`](Self::plan_as_written) of rows that need not end in a classifier; the
+    /// blocks of parameters have room for those of the rows `above`, too.
+    pub(crate) fn lay_out(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
+        above: Vec<Parameter>,
+        planner: &mut Planner,
+        target: Target,
+    ) -> std::result::Result<Network, SpecError> {
+        assert!(images > 0, "a network for no images");
         let layers = build(spec, images)?;
         let train = mode == Mode::Train;
 
-        let entries = layers.iter().flat_map(|(_, layer)| layer.parameters()).collect();
+        let entries =
+            layers.iter().flat_map(|(_, layer)| layer.parameters()).chain(above).collect();
         let parameters = Parameters::plan(entries, train, planner);
         let clock = planner.claim(DType::U32, Shape::from([CLOCK]));
         let [height, width, channels] = spec.input;

@@ -10,6 +10,7 @@
 //! * [`step`]: upload, preprocess, forward, loss, backward, update
 //! * [`towers`]: a step on several devices, each with a part of the network
 //! * [`replicas`]: a step on several devices, each with a part of every batch
+//! * [`hybrid`]: the same below the linear layers, of whose units each has a share
 //! * [`team`]: one device or several, as the loop sees them
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
@@ -62,6 +63,7 @@ mod error;
 pub mod evaluate;
 mod finite;
 pub mod folder;
+pub mod hybrid;
 pub mod init;
 mod log;
 pub mod look;

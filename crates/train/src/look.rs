@@ -14,8 +14,8 @@ pub struct Look {
     pub layers: Vec<LayerNumbers>,
     /// For each layer: its weight among the parameters.
     weights: Vec<usize>,
-    /// Rows whose outputs were rectified: the row, and the layer that it belongs to.
-    rectified: Vec<(usize, usize)>,
+    /// Rows whose outputs were rectified: the output, and the layer that it belongs to.
+    rectified: Vec<(Slot, usize)>,
     /// A piece of a tensor.
     piece: Vec<f32>,
     /// For each unit: whether it was more than zero for any image.
@@ -28,20 +28,29 @@ impl Look {
 
     /// A look at `network`.
     pub fn new(network: &Network) -> Look {
+        Look::with_head(network, std::iter::empty())
+    }
+
+    /// A look at `network` and at rectified outputs of layers that are not among its rows.
+    pub(crate) fn with_head<'a>(
+        network: &Network,
+        head: impl Iterator<Item = (&'a str, Slot)>,
+    ) -> Look {
         let entries = network.parameters.entries.iter().enumerate();
         let weights: Vec<usize> =
             entries.filter(|(_, entry)| entry.role == Role::Weight).map(|(idx, _)| idx).collect();
         let Look { layers, .. } = Look::of_layers(&network.parameters.entries);
         let mut rectified = Vec::new();
         let mut layer = None;
-        for (row, planned) in network.rows().iter().enumerate() {
-            layer = layers.iter().position(|layer| layer.name == planned.name()).or(layer);
+        let find = |name: &str| layers.iter().position(|layer| layer.name == name);
+        for planned in network.rows() {
+            layer = find(planned.name()).or(layer);
             if let Some(layer) = layer.filter(|_| planned.rectifies()) {
-                rectified.push((row, layer));
+                rectified.push((planned.output(), layer));
             }
         }
-        let units = rectified.iter().map(|&(row, _)| units(network.rows()[row].output()));
-        let units = units.max().unwrap_or(0);
+        rectified.extend(head.filter_map(|(name, y)| Some((y, find(name)?))));
+        let units = rectified.iter().map(|&(y, _)| units(y)).max().unwrap_or(0);
         let piece = vec![0.0; Self::PIECE.max(units)];
         Look { layers, weights, rectified, piece, alive: vec![false; units] }
     }
@@ -103,10 +112,9 @@ impl Look {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device), here and below.
-    pub(crate) fn after_forward(&mut self, device: &Device, network: &Network) -> Result<()> {
+    pub(crate) fn after_forward(&mut self, device: &Device) -> Result<()> {
         let Look { layers, rectified, piece, alive, .. } = self;
-        for &(row, layer) in &*rectified {
-            let y = network.rows()[row].output();
+        for &(y, layer) in &*rectified {
             let units = units(y);
             let alive = &mut alive[..units];
             alive.fill(false);

@@ -1,5 +1,6 @@
 //! A run: what decides its bits, and how it begins, goes on and ends.
 
+mod planning;
 mod saving;
 mod training;
 
@@ -9,18 +10,16 @@ use crate::init::Init;
 use crate::metrics::Score;
 use crate::observe::Observer;
 use crate::recipe::{Mean, Recipe};
-use crate::replicas::Cut;
 use crate::step::Plan;
 use crate::team::Team;
 use crate::weights::{About, Values, Weights};
-use crate::{Error, Result, Stop, towers};
+use crate::{Error, Result, Stop};
 use comm::Traffic;
 use data::{Loader, Patience, Source, Statistics};
-use layers::towers::Towers;
-use layers::{Mode, Spec};
+use layers::Spec;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use tensor::{Device, Target};
+use tensor::Device;
 use training::{Training, conclude};
 
 /// Everything that decides a run's bits, and how it is to be watched.
@@ -98,55 +97,6 @@ impl Outcome {
 }
 
 impl Job {
-    /// Lays the network out for this job on such a device.
-    ///
-    /// # Errors
-    /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
-    /// augmentation is out of range.
-    pub fn plan(&self, target: Target) -> Result<Plan> {
-        match self.recipe.shards {
-            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, target),
-            _ => self.plan_replica((0, 1), target),
-        }
-    }
-
-    /// Lays the network out for one rank of a world that shares every batch, on such a device.
-    ///
-    /// # Errors
-    /// As [`plan`](Self::plan); [`Error::Recipe`] if the recipe's micro-shards cannot be shared
-    /// evenly.
-    pub fn plan_replica(&self, of: (usize, usize), target: Target) -> Result<Plan> {
-        let Recipe { batch, shards, wire, .. } = self.recipe;
-        let cut = Cut { wire, ..Cut::new(batch, shards, of)? };
-        Plan::of_replica(&self.spec, batch, cut, self.input()?, target)
-    }
-
-    /// Lays out each of the network's `towers` on a device of its own.
-    ///
-    /// # Errors
-    /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
-    pub fn plan_towers(&self, towers: &Towers, targets: &[Target]) -> Result<Vec<Plan>> {
-        if self.recipe.shards != 1 {
-            let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
-            return Err(Error::Recipe(told.to_string()));
-        }
-        towers::plan(towers, self.recipe.batch, Mode::Train, self.input()?, targets)
-    }
-
-    /// What is subtracted from an image, and the size of the images.
-    fn input(&self) -> Result<(Mean, [usize; 2])> {
-        self.recipe.augment.check().map_err(Error::Recipe)?;
-        let (stored_height, stored_width) = self.train.size();
-        let [height, width, _] = self.spec.input;
-        if height > stored_height || width > stored_width {
-            return Err(Error::Recipe(format!(
-                "crops of {height} x {width} cannot be taken from images of {stored_height} x \
-                 {stored_width}: raise recipe.input.side"
-            )));
-        }
-        Ok((self.recipe.input.mean, [stored_height, stored_width]))
-    }
-
     /// Trains from the beginning.
     ///
     /// # Errors

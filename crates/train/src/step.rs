@@ -24,7 +24,7 @@ use shards::Replica;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use tensor::{Device, Recording, Slot};
+use tensor::{Device, Recording, Shape, Slot};
 
 /// A planned network on a device, ready to learn or to be tested.
 #[derive(Debug)]
@@ -63,10 +63,9 @@ impl Step {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
-            let whole = self.link.as_ref().map_or(entry.len(), |link| link.whole_len(entry));
-            let mut values = vec![0.0; whole];
+            let (whole, own) = share(&self.link, &self.plan, entry);
+            let mut values = vec![0.0; whole.len()];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            let own = share(&self.link, entry);
             self.device.upload(parameters.value(ordinal), &values[own])?;
         }
         if let Some(velocities) = parameters.velocities {
@@ -88,7 +87,7 @@ impl Step {
     /// As [`inherit`](Self::inherit), of a network with the parameters `whole`, which may be shared
     /// among towers.
     pub(crate) fn inherit_share(&mut self, init: &Init, whole: &[Parameter]) -> Result<()> {
-        let share = |entry: &Parameter| share(&self.link, entry);
+        let share = |entry: &Parameter| share(&self.link, &self.plan, entry).1;
         init.upload(&mut self.device, &self.plan.network.parameters, whole, share)
     }
 
@@ -110,8 +109,7 @@ impl Step {
         self.seed = seed;
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
-            let own = share(&self.link, entry);
-            let whole = self.link.as_ref().map_or(entry.shape, |link| link.whole_shape(entry));
+            let (whole, own) = share(&self.link, &self.plan, entry);
             let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
             self.device.upload(parameters.value(idx), &value[own.clone()])?;
             let slot = parameters.velocity(idx).expect("a network planned for training");
@@ -140,7 +138,7 @@ impl Step {
     }
 
     /// Copies parameters and velocities to where they belong in blocks of the whole network, which
-    /// `entries` lay out. All replicas do it, or none: the first has it all.
+    /// `entries` lay out. All replicas do it, or none: the first has all that they share.
     ///
     /// # Errors
     /// [`Error::Device`], [`Error::Comm`].
@@ -150,20 +148,22 @@ impl Step {
         to: &Mutex<[Vec<f32>; 2]>,
     ) -> Result<()> {
         self.share_out_velocities()?;
-        if self.plan.cut().is_some_and(|cut| cut.rank > 0) {
-            return Ok(());
-        }
         let [values, velocities] = &mut *to.lock().unwrap_or_else(PoisonError::into_inner);
         self.place_own(entries, [values, velocities])
     }
 
-    /// Copies this device's share to where it belongs in blocks of the whole network.
+    /// Copies this device's share to where it belongs in blocks of the whole network; of what all
+    /// replicas have, if it is the first.
     fn place_own(&self, entries: &[Parameter], mut to: [&mut Vec<f32>; 2]) -> Result<()> {
+        let is_first = self.plan.cut().is_none_or(|cut| cut.rank == 0);
         let parameters = &self.plan.network.parameters;
         for (idx, entry) in parameters.entries.iter().enumerate() {
+            if !is_first && self.plan.units_of(0, entry).is_none() {
+                continue;
+            }
             let whole = entries.iter().find(|whole| whole.name == entry.name);
             let start = whole.expect("the whole has its towers' parameters").start;
-            let own = share(&self.link, entry);
+            let (_, own) = share(&self.link, &self.plan, entry);
             let own = start + own.start..start + own.end;
             let velocity = parameters.velocity(idx).expect("a network planned for training");
             for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut to) {
@@ -237,7 +237,7 @@ impl Step {
             return Err(self.diverged(step, tally));
         }
         if let Some(look) = &mut look {
-            look.after_forward(&self.device, &self.plan.network)?;
+            look.after_forward(&self.device)?;
         }
         let told = self.tell(tally)?;
         self.backward()?;
@@ -339,6 +339,12 @@ impl Step {
         self.plan.slots.mean
     }
 
+    /// A look at all that is here of the network.
+    pub(crate) fn new_look(&self) -> Look {
+        let head = self.plan.head.iter();
+        Look::with_head(&self.plan.network, head.flat_map(|head| head.rectified((0, 0))))
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -361,7 +367,14 @@ impl Step {
     }
 }
 
-/// Which numbers of the whole parameter are on this device.
-fn share(link: &Option<Link>, entry: &Parameter) -> Range<usize> {
-    link.as_ref().map_or(0..entry.len(), |link| link.share(entry))
+/// The whole parameter's shape, and which of its numbers are on this device. Filters and units come
+/// first in a shape, so that a share is a run.
+fn share(link: &Option<Link>, plan: &Plan, entry: &Parameter) -> (Shape, Range<usize>) {
+    match link {
+        Some(link) => (link.whole_shape(entry), link.share(entry)),
+        None => {
+            let rank = plan.cut().map_or(0, |cut| cut.rank);
+            plan.units_of(rank, entry).unwrap_or((entry.shape, 0..entry.len()))
+        }
+    }
 }

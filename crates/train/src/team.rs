@@ -50,16 +50,16 @@ impl From<Step> for Team {
 }
 
 impl Team {
-    /// The towers of `whole`, each on a thread of its own from now on. One that does not answer
-    /// for `patience` is lost, and the run with it.
+    /// Steps that have parts of `whole`, towers or shares of units, each on a thread of its own
+    /// from now on. One that does not answer for `patience` is lost, and the run with it.
     ///
     /// # Errors
     /// [`Error::Network`] if `whole` is no network.
-    pub fn of_towers(whole: &Spec, towers: Vec<Step>, patience: Duration) -> Result<Team> {
-        Ok(Team::Crew(Crew::start(entries_of(whole)?, towers, patience)))
+    pub fn of_parts(whole: &Spec, parts: Vec<Step>, patience: Duration) -> Result<Team> {
+        Ok(Team::Crew(Crew::start(entries_of(whole)?, parts, patience)))
     }
 
-    /// Replicas, each on a thread of its own from now on; else as [`of_towers`](Self::of_towers).
+    /// Replicas, each on a thread of its own from now on; else as [`of_parts`](Self::of_parts).
     ///
     /// # Panics
     /// If there is none.
@@ -75,7 +75,7 @@ impl Team {
     /// # Errors
     /// [`Error::Network`] if `whole` is no network.
     pub fn of_process(whole: &Spec, step: Step, (asked, agreed): (&Stop, &Stop)) -> Result<Team> {
-        let entries = match step.is_replica() {
+        let entries = match step.has_all() {
             true => step.network().parameters.entries.clone(),
             false => entries_of(whole)?,
         };
@@ -229,7 +229,7 @@ impl Team {
     /// A look at the whole network.
     pub fn look(&self) -> Look {
         match self {
-            Team::Alone(step) => Look::new(step.network()),
+            Team::Alone(step) => step.new_look(),
             Team::Crew(crew) => Look::of_layers(crew.entries()),
             Team::Seat(seat) => seat.look(),
         }

@@ -14,13 +14,17 @@ use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent, StepReport};
 use train::run::{Job, Outcome};
+use train::step::Plan;
 use train::team::Team;
 use train::{Error, Result, Stop, replicas};
+
+const TARGET: Target = Target::Cpu { threads: 1 };
 
 #[derive(Clone, Copy)]
 enum How {
     Data,
     Towers,
+    Hybrid,
 }
 
 /// What a rank is asked for, and after which step.
@@ -57,6 +61,10 @@ fn open(job: &Job, how: How, comm: Local, stops: (&Stop, &Stop)) -> Result<Team>
     let step = match how {
         How::Data => {
             let plan = job.plan_replica((rank, world), target)?;
+            replicas::join(plan, device, Box::new(comm))?
+        }
+        How::Hybrid => {
+            let plan = job.plan_hybrid((rank, world), target)?;
             replicas::join(plan, device, Box::new(comm))?
         }
         How::Towers => {
@@ -113,10 +121,12 @@ fn well(outcomes: Vec<Option<Result<Outcome>>>) -> Vec<Outcome> {
 }
 
 fn alone(job: &Job, path: &Path) {
+    alone_with(job, path, job.plan(TARGET).unwrap());
+}
+
+fn alone_with(job: &Job, path: &Path, plan: Plan) {
     let stop = Stop::new();
-    let target = Target::Cpu { threads: 1 };
     let mut folder = RunFolder::create(path).unwrap();
-    let plan = job.plan(target).unwrap();
     job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
 }
 
@@ -148,6 +158,19 @@ fn whoever_is_interrupted_all_stop_after_the_same_step_and_go_on_with_more_or_fe
         well(go(&job, &run.0, (How::Data, 2), Some(Ask { rank: 0, step: 30, what: INTERRUPT })));
     assert_eq!((stopped[0].resumed_at, stopped[1].stopped), (steps, Some(2)));
     well(go(&job, &run.0, (How::Data, 4), None));
+    assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// Of the linear layers each process has only its units.
+#[test]
+fn two_and_four_that_share_units_come_to_the_bits_of_one_process() {
+    let (whole, run, job) = (Scratch::new("units-whole"), Scratch::new("units"), two_towers(4));
+    alone_with(&job, &whole.0, job.plan_hybrid((0, 1), TARGET).unwrap());
+    let ask = |rank, step| Some(Ask { rank, step, what: INTERRUPT });
+    let stopped = well(go(&job, &run.0, (How::Hybrid, 4), ask(3, 17)));
+    assert!(stopped.iter().all(|end| end.stopped == Some(2)), "{stopped:?}");
+    well(go(&job, &run.0, (How::Hybrid, 2), ask(0, 30)));
+    well(go(&job, &run.0, (How::Hybrid, 4), None));
     assert!(bits(&run.0) == bits(&whole.0));
 }
 

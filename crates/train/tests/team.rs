@@ -21,6 +21,7 @@ enum On {
     OneDevice,
     Towers,
     Replicas(usize),
+    Hybrid(usize),
 }
 
 fn team(job: &Job, on: On) -> Result<Team> {
@@ -34,13 +35,25 @@ fn team(job: &Job, on: On) -> Result<Team> {
             let patience = Duration::from_secs(20);
             Ok(Team::of_replicas(train::replicas::open(plans, devices, patience)?, patience))
         }
+        On::Hybrid(1) => {
+            let plan = job.plan_hybrid((0, 1), Target::Cpu { threads: 2 })?;
+            Ok(plan.open(Device::cpu(2))?.into())
+        }
+        On::Hybrid(world) => {
+            let plan = |rank| job.plan_hybrid((rank, world), Target::Cpu { threads: 1 });
+            let plans = (0..world).map(plan).collect::<Result<_>>()?;
+            let devices = (0..world).map(|_| Device::cpu(1)).collect();
+            let patience = Duration::from_secs(20);
+            let steps = train::replicas::open(plans, devices, patience)?;
+            Team::of_parts(&job.spec, steps, patience)
+        }
         On::Towers => {
             let towers = towers::split(&job.spec, 2).unwrap();
             let plans = job.plan_towers(&towers, &[1, 2].map(|threads| Target::Cpu { threads }))?;
             let devices = vec![Device::cpu(1), Device::cpu(2)];
             let patience = Duration::from_secs(20);
             let steps = train::towers::open(towers, plans, devices, patience)?;
-            Team::of_towers(&job.spec, steps, patience)
+            Team::of_parts(&job.spec, steps, patience)
         }
     }
 }
@@ -102,6 +115,26 @@ fn one_two_and_four_replicas_come_to_the_same_bits() {
     go(&job, &run.0, On::Replicas(4), 11);
     go(&job, &run.0, On::OneDevice, 30);
     assert_eq!(go(&job, &run.0, On::Replicas(2), STEPS).resumed_at, 30);
+    assert!(bits(&run.0) == expected);
+}
+
+#[test]
+fn one_two_and_four_ranks_that_share_units_come_to_the_same_bits() {
+    let (whole, job) = (Scratch::new("units"), job(4));
+    go(&job, &whole.0, On::Hybrid(1), STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    for world in [2, 4] {
+        let run = Scratch::new("sharing");
+        go(&job, &run.0, On::Hybrid(world), STEPS);
+        assert!(bits(&run.0) == expected, "{world} ranks");
+    }
+    // On four, on one, on two.
+    let run = Scratch::new("sharing-goes-on");
+    go(&job, &run.0, On::Hybrid(4), 11);
+    go(&job, &run.0, On::Hybrid(1), 30);
+    assert_eq!(go(&job, &run.0, On::Hybrid(2), STEPS).resumed_at, 30);
     assert!(bits(&run.0) == expected);
 }
 

@@ -16,7 +16,7 @@ pub use using::{
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
-use crate::settings::Parallel;
+use crate::settings::{Exchange, Parallel};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -207,9 +207,12 @@ pub struct TrainArgs {
     pub parallel: Option<Parallel>,
     /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
     /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
-    /// --parallel data, else 1]
+    /// --parallel data or hybrid, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
+    /// By which way the devices of --device exchange [default: host]
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub exchange: Option<Exchange>,
     /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
     /// A part of the recipe, as it decides bits [default: f32]
     #[arg(long, value_name = "FORM")]
@@ -256,4 +259,6 @@ pub struct DescribeArgs {
 pub enum ParallelArg {
     /// Two devices, each with one of the network's two towers, as in the paper
     Towers,
+    /// Two devices, each with all convolutions and half of the linear layers' units
+    Hybrid,
 }

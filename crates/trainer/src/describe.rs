@@ -1,5 +1,6 @@
 //! `alexnet describe`: models and recipes as tables.
 
+mod hybrid;
 mod towers;
 
 use crate::cli::{DescribeArgs, ParallelArg};
@@ -27,19 +28,23 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
         }
         (None, None) => list(),
         (Some(model), _) => {
-            let spec = find_model(model)?;
+            let (spec, images) = (find_model(model)?, args.batch_size.max(1));
             if args.toml {
                 print!("{}", spec.to_toml());
             } else if args.json {
-                let mut page = as_json(&spec, args.batch_size.max(1))?;
-                if args.parallel == Some(ParallelArg::Towers) {
-                    page["towers"] = towers::as_json(&spec, args.batch_size.max(1))?;
+                let mut page = as_json(&spec, images)?;
+                match args.parallel {
+                    Some(ParallelArg::Towers) => page["towers"] = towers::as_json(&spec, images)?,
+                    Some(ParallelArg::Hybrid) => page["hybrid"] = hybrid::as_json(&spec, images)?,
+                    None => {}
                 }
                 println!("{page}");
             } else {
-                print!("{}", as_text(&spec, args.batch_size.max(1))?);
-                if args.parallel == Some(ParallelArg::Towers) {
-                    print!("{}", towers::as_text(&spec, args.batch_size.max(1))?);
+                print!("{}", as_text(&spec, images)?);
+                match args.parallel {
+                    Some(ParallelArg::Towers) => print!("{}", towers::as_text(&spec, images)?),
+                    Some(ParallelArg::Hybrid) => print!("{}", hybrid::as_text(&spec, images)?),
+                    None => {}
                 }
             }
         }
@@ -96,10 +101,16 @@ fn list() {
 
 /// What training and testing take at a batch size, with the mean image of the input's size.
 fn memory(spec: &Spec, images: usize, mode: Mode) -> Result<Memory> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let target = Target::Cpu { threads };
-    let stored = [spec.input[0], spec.input[1]];
-    Ok(Plan::new(spec, images, mode, (Mean::Image, stored), target)?.memory())
+    Ok(Plan::new(spec, images, mode, mean_image(spec), this_cpu())?.memory())
+}
+
+fn this_cpu() -> Target {
+    Target::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// Of the input's size.
+fn mean_image(spec: &Spec) -> (Mean, [usize; 2]) {
+    (Mean::Image, [spec.input[0], spec.input[1]])
 }
 
 fn as_text(spec: &Spec, images: usize) -> Result<String> {

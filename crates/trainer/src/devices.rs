@@ -4,8 +4,8 @@ use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
 use crate::ranks::{Member, Ranks};
-use crate::settings::{Parallel, Settings};
-use comm::{Comm, Local};
+use crate::settings::{Exchange, Parallel, Settings};
+use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers::{self, Towers};
 use std::path::Path;
@@ -21,6 +21,7 @@ use train::team::Team;
 pub struct Devices {
     members: Vec<(Device, Plan)>,
     how: How,
+    exchange: Exchange,
     /// Where this is one of several processes: all of them, once they have met.
     processes: Vec<Member>,
 }
@@ -32,9 +33,11 @@ enum How {
     Alone,
     Towers(Towers),
     Replicas,
-    /// A tower or a replica; the others are in other processes.
+    Hybrid,
+    /// A part as those have; the others are in other processes.
     OneOfTowers(Towers),
     OneOfReplicas,
+    OneOfHybrid,
 }
 
 /// The paper's two cards.
@@ -49,7 +52,7 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     let choices: Vec<Choice> = named.collect::<tensor::Result<_>>()?;
     if choices.len() > 1 && settings.parallel.is_none() {
         return Err(Fault::usage(format!(
-            "--device {}: say how these share the work, with --parallel towers or data",
+            "--device {}: say how these share the work, with --parallel towers, data or hybrid",
             settings.device
         )));
     }
@@ -70,6 +73,24 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
 pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
     let cards = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
     Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
+}
+
+/// Whether these devices can exchange through NCCL: cards, each once, and the library.
+///
+/// # Errors
+/// Exit codes 2 and 6.
+fn check_cards(choices: &[Choice]) -> Result<()> {
+    let is_other_card = |(at, choice): (usize, &Choice)| {
+        matches!(choice, Choice::Cuda(_)) && !choices[..at].contains(choice)
+    };
+    if !choices.iter().enumerate().all(is_other_card) {
+        return Err(Fault::usage(
+            "--exchange nccl joins cards, each named once (--device cuda:0,cuda:1); --exchange \
+             host joins any devices",
+        ));
+    }
+    tensor::nccl::Nccl::find()?;
+    Ok(())
 }
 
 /// The network as its devices sum: a run in towers has the same bits on one device, if that adds up
@@ -121,6 +142,23 @@ pub fn settle_precision(
     Ok(())
 }
 
+/// Says so if a run goes on in a mode whose sums over units have another order than those so far.
+///
+/// # Errors
+/// Exit code 4 if the run's settings cannot be read.
+pub fn note_mode(run: &Path, settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let began = Settings::read(&run.join("config.toml"))?.parallel;
+    let is_hybrid = |parallel| parallel == Some(Parallel::Hybrid);
+    if is_hybrid(began) != is_hybrid(settings.parallel) {
+        let so = if is_hybrid(began) { "with" } else { "without" };
+        say(&format!(
+            "the run began {so} --parallel hybrid: from here on some sums are taken in another \
+             order, and the last bits are not those that it would have come to"
+        ));
+    }
+    Ok(())
+}
+
 /// Each device's plan.
 fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
     let world = targets.len();
@@ -129,6 +167,11 @@ fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Ve
             let each = targets.iter().enumerate();
             let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
             Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
+        }
+        Some(Parallel::Hybrid) => {
+            let each = targets.iter().enumerate();
+            let plans = each.map(|(rank, &target)| job.plan_hybrid((rank, world), target));
+            Ok((plans.collect::<train::Result<_>>()?, How::Hybrid))
         }
         Some(Parallel::Towers) | None => {
             let towers = towers::split(&job.spec, world)?;
@@ -150,10 +193,16 @@ impl Devices {
     ) -> Result<Devices> {
         let precision = machine::precision(settings.precision.as_deref())?;
         if let [choice] = choices {
-            let plan = |device: &Device| job.plan(device.target());
+            let plan = |device: &Device| match settings.parallel {
+                Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), device.target()),
+                _ => job.plan(device.target()),
+            };
             let how = (settings.threads, precision);
             let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
+        }
+        if settings.exchange == Exchange::Nccl {
+            check_cards(choices)?;
         }
         let each = machine::share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
@@ -170,11 +219,11 @@ impl Devices {
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices::of(members, how))
+        Ok(Devices { exchange: settings.exchange, ..Devices::of(members, how) })
     }
 
     fn of(members: Vec<(Device, Plan)>, how: How) -> Devices {
-        Devices { members, how, processes: Vec::new() }
+        Devices { members, how, exchange: Exchange::Host, processes: Vec::new() }
     }
 
     /// Opens this process's device, one of several processes', and plans its part.
@@ -194,6 +243,9 @@ impl Devices {
         let (plan, how) = match settings.parallel {
             Some(Parallel::Data) => {
                 (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
+            }
+            Some(Parallel::Hybrid) => {
+                (job.plan_hybrid((rank, world), device.target())?, How::OneOfHybrid)
             }
             Some(Parallel::Towers) | None => {
                 let towers = towers::split(&job.spec, world)?;
@@ -238,6 +290,7 @@ impl Devices {
         let how = match self.how {
             How::Alone | How::Replicas | How::OneOfReplicas => "data",
             How::Towers(_) | How::OneOfTowers(_) => "towers",
+            How::Hybrid | How::OneOfHybrid => "hybrid",
         };
         format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
     }
@@ -287,15 +340,34 @@ impl Devices {
                 let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
                 Ok(opened.remove(0).into())
             }
-            How::Replicas => {
+            How::Replicas | How::Hybrid if self.exchange == Exchange::Nccl => {
+                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
+                let each = plans.into_iter().zip(devices).zip(ranks);
+                let join =
+                    |((plan, device), comm)| train::replicas::join(plan, device, Box::new(comm));
+                let steps = each.map(join).collect::<train::Result<_>>()?;
+                Team::of_parts(whole, steps, Local::PATIENCE)
+            }
+            How::Towers(towers) if self.exchange == Exchange::Nccl => {
+                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
+                let each = plans.into_iter().zip(devices).zip(ranks);
+                let join = |((plan, device), comm)| {
+                    train::towers::join(towers.clone(), plan, device, Box::new(comm))
+                };
+                let steps = each.map(join).collect::<train::Result<_>>()?;
+                Team::of_parts(whole, steps, Local::PATIENCE)
+            }
+            How::Replicas | How::Hybrid => {
                 let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
-                Ok(Team::of_replicas(steps, Local::PATIENCE))
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
             How::Towers(towers) => {
                 let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
-                Team::of_towers(whole, steps, Local::PATIENCE)
+                Team::of_parts(whole, steps, Local::PATIENCE)
             }
-            How::OneOfTowers(_) | How::OneOfReplicas => panic!("a process without its seat"),
+            How::OneOfTowers(_) | How::OneOfReplicas | How::OneOfHybrid => {
+                panic!("a process without its seat")
+            }
         }
     }
 }

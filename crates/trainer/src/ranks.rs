@@ -193,7 +193,8 @@ impl Ranks {
         let world = comm.world();
         if settings.parallel.is_none() {
             return Err(Fault::usage(format!(
-                "{world} processes: say how they share the work, with --parallel data or towers"
+                "{world} processes: say how they share the work, with --parallel data, towers or \
+                 hybrid"
             )));
         }
         if settings.device.contains(',') {
@@ -313,11 +314,12 @@ impl Observer for Mate {
     }
 }
 
-/// `towers` or `data`.
+/// `towers`, `data` or `hybrid`.
 pub fn name_of(parallel: Option<Parallel>) -> &'static str {
     match parallel {
         Some(Parallel::Towers) => "towers",
         Some(Parallel::Data) => "data",
+        Some(Parallel::Hybrid) => "hybrid",
         None => "nothing",
     }
 }

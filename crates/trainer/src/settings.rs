@@ -13,7 +13,7 @@ use train::checkpoint::Policy;
 use train::recipe::Recipe;
 use train::recipes;
 
-/// Micro-shards of a batch under `--parallel data`: as many devices can share it.
+/// Micro-shards of a batch under `--parallel data` or `hybrid`: as many devices can share it.
 const SHARDS: i64 = 8;
 
 /// Every setting of a run; saved in its folder as `config.toml`.
@@ -34,6 +34,9 @@ pub struct Settings {
     /// How several devices share the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<Parallel>,
+    /// By which way several devices of one process exchange.
+    #[serde(default, skip_serializing_if = "Exchange::is_host")]
+    pub exchange: Exchange,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -69,6 +72,25 @@ pub enum Parallel {
     Towers,
     /// Each has the whole network and a part of every batch
     Data,
+    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
+    Hybrid,
+}
+
+/// By which way several devices of one process exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// Through the host's memory: any devices
+    #[default]
+    Host,
+    /// From card to card, through NCCL
+    Nccl,
+}
+
+impl Exchange {
+    fn is_host(&self) -> bool {
+        *self == Exchange::Host
+    }
 }
 
 /// What a run takes over from another.
@@ -119,7 +141,8 @@ impl Settings {
         let recipe = recipe.unwrap_or_else(|| recipes::default_for(&model).to_string());
         let mut table = defaults(model, find_recipe(&recipe)?);
         let written = table["recipe"]["batch"].as_integer();
-        if last_text(&layers, &["parallel"]).as_deref() == Some("data") && args.resume.is_none() {
+        let parallel = last_text(&layers, &["parallel"]);
+        if matches!(parallel.as_deref(), Some("data" | "hybrid")) && args.resume.is_none() {
             let defaults = table.get_mut("recipe").and_then(Value::as_table_mut);
             let defaults = defaults.expect("settings have a recipe");
             defaults.insert("shards".to_string(), Value::from(SHARDS)); // weaker than what is typed
@@ -212,6 +235,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         device: "auto".to_string(),
         precision: None,
         parallel: None,
+        exchange: Exchange::Host,
         threads: 0,
         workers: 0,
         max_steps: None,
@@ -280,6 +304,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "precision", args.machine.precision.clone());
     let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
     put(&mut table, "parallel", parallel);
+    put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

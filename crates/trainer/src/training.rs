@@ -90,6 +90,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let is_resumed = args.resume.is_some();
     let mut say = |text: &str| observer.note(text);
     let spec = devices::settle(spec, &own, devices, is_resumed, &mut say)?;
+    resumed.map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
     drop(cards); // the run has opened its own

@@ -94,6 +94,35 @@ fn two_processes_with_a_card_each_train_what_one_process_does() {
     assert!(both[1].stdout.is_empty(), "the first alone speaks");
 }
 
+/// The cards of one process exchange by either way, to the same bits.
+#[test]
+fn the_cards_of_one_process_may_exchange_through_nccl() {
+    let Some(scratch) = prepared("exchange") else { return };
+    let run = |exchange: &str| {
+        let path = scratch.path(&format!("by-{exchange}"));
+        let devices = ["--device", "cuda:0,cuda:1", "--exchange", exchange, "--wire", "bf16"];
+        let output = train(&scratch, &["driver", "nccl"], &path, &devices).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        weights(&path)
+    };
+    assert!(run("host") == run("nccl"));
+    for (devices, folders, code, reason) in [
+        ("cuda:0,cpu", &["driver"][..], 2, "joins cards, each named once"),
+        ("cuda:0,cuda:0", &["driver"], 2, "joins cards, each named once"),
+        ("cuda:0,cuda:1", &["driver"], 6, "NCCL cannot be used: "),
+    ] {
+        if code == 6 && tensor::nccl::Nccl::find().is_ok() {
+            continue;
+        }
+        let path = scratch.path("refused");
+        let more = ["--device", devices, "--exchange", "nccl"];
+        let output = train(&scratch, folders, &path, &more).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+        assert!(!Path::new(&path).exists());
+    }
+}
+
 #[test]
 fn what_stands_in_the_way_is_one_sentence() {
     let Some(scratch) = prepared("launched-refused") else { return };

@@ -92,6 +92,51 @@ fn what_cannot_be_shared_is_refused() {
 }
 
 #[test]
+fn shared_units_come_to_the_bits_of_one_device() {
+    let scratch = scratch("hybrid");
+    let model = scratch.path("net.toml");
+    let run = |name: &str, device: &str, steps: &str| {
+        let path = scratch.path(name);
+        let more = ["--parallel", "hybrid", "--device", device, "--max-steps", steps];
+        expect(0, &train(&model, &path, &more));
+        path
+    };
+    let one = run("one", "cpu", "50");
+    let config = fs::read_to_string(Path::new(&one).join("config.toml")).unwrap();
+    assert!(config.contains("shards = 8") && config.contains(r#"parallel = "hybrid""#), "{config}");
+    let two = run("two", "cpu,cpu", "50");
+    assert!(weights(&two) == weights(&one));
+    let four = run("four", "cpu,cpu,cpu,cpu", "20");
+    let more = ["--device", "cpu", "--max-steps", "50", "--progress", "none"];
+    expect(0, &[&["train", "--resume", &four][..], &more].concat());
+    assert!(weights(&four) == weights(&one));
+
+    // Another mode goes on from there, to other bits.
+    let mixed = run("mixed", "cpu,cpu", "20");
+    let go_on = |more: &[&str]| {
+        let more = [&["--progress", "plain", "--max-steps"], more].concat();
+        expect(0, &[&["train", "--resume", &mixed][..], &more].concat()).1
+    };
+    assert!(!go_on(&["21"]).contains("the last bits"), "the same mode");
+    let stderr = go_on(&["50", "--parallel", "data"]);
+    assert!(stderr.contains("began with --parallel hybrid: from here on some sums"), "{stderr}");
+    assert!(weights(&mixed) != weights(&one));
+
+    let run = scratch.path("refused");
+    let told = |more: &[&str]| expect(2, &train(&model, &run, more)).1;
+    let hybrid = ["--parallel", "hybrid", "--device"];
+    let message = told(&[&hybrid[..], &["cpu,cpu,cpu"]].concat());
+    assert!(message.contains("3 ranks cannot share 8 micro-shards evenly"), "{message}");
+    let flat = scratch.path("flat.toml");
+    let linear = r#"rows = [{ linear = { name = "fc1", outputs = 10 } }]"#;
+    fs::write(&flat, format!("name = \"flat\"\ninput = [16, 16, 3]\n{linear}\n")).unwrap();
+    let more = [&hybrid[..], &["cpu,cpu"]].concat();
+    let (_, stderr) = expect(2, &train(&flat, &run, &more));
+    assert!(stderr.contains("`fc1`: no layer below its first linear row learns"), "{stderr}");
+    assert!(!Path::new(&run).exists());
+}
+
+#[test]
 fn replicas_come_to_the_bits_of_one_device() {
     let scratch = scratch("data");
     let model = scratch.path("net.toml");

@@ -6,7 +6,7 @@ use kernels::dropout::{self, Columns, Geometry};
 use tensor::{Device, Result, Shape};
 
 #[derive(Debug)]
-pub(super) struct Dropout {
+pub(crate) struct Dropout {
     geometry: Geometry,
     shape: Shape,
 }
@@ -16,12 +16,22 @@ pub(super) fn plan(
     name: &str,
     input: Shape,
 ) -> std::result::Result<Dropout, String> {
-    if !(0.0..1.0).contains(&row.drop) {
-        return Err(format!("drop is {}; it must be at least 0 and below 1", row.drop));
-    }
     let Part { index, of } = row.part;
     let width = input.dims().last().copied().unwrap_or(1);
     let columns = (of > 1).then(|| Columns { width, first: index * width, whole: of * width });
+    plan_columns(row, name, input, columns)
+}
+
+/// Of some of a layer's units, if another device has the others.
+pub(crate) fn plan_columns(
+    row: &rows::Dropout,
+    name: &str,
+    input: Shape,
+    columns: Option<Columns>,
+) -> std::result::Result<Dropout, String> {
+    if !(0.0..1.0).contains(&row.drop) {
+        return Err(format!("drop is {}; it must be at least 0 and below 1", row.drop));
+    }
     let (units, layer, form) = (input.len(), stream_of(name), row.form());
     let geometry = Geometry { units, layer, drop: row.drop, form, columns };
     Ok(Dropout { geometry, shape: input })

@@ -5,12 +5,15 @@
 //! message of its own.
 
 use super::Step;
+use super::shards::Replica;
 use crate::look::Look;
 use crate::metrics::Tally;
 use crate::team::entries_of;
+use crate::towers::Link;
 use crate::{Result, Stop};
 use comm::{Comm, Handle, bytes};
 use layers::Parameter;
+use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// What only the rank knows that writes.
@@ -68,7 +71,8 @@ impl Accord {
     }
 }
 
-/// Slots through which towers in processes of their own talk beside their exchanges.
+/// Slots through which ranks in processes of their own, with parts of the parameters, talk beside
+/// their exchanges.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meeting {
     /// A tally and a word: this rank's, and all ranks'.
@@ -85,9 +89,9 @@ impl Meeting {
     /// Floats of a piece.
     const ROOM: usize = 1 << 18;
 
-    pub(super) fn plan(towers: usize, planner: &mut Planner) -> Meeting {
+    pub(super) fn plan(ranks: usize, planner: &mut Planner) -> Meeting {
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
-        Meeting { own: floats(TOLD), all: floats(TOLD * towers), room: floats(Self::ROOM) }
+        Meeting { own: floats(TOLD), all: floats(TOLD * ranks), room: floats(Self::ROOM) }
     }
 }
 
@@ -157,44 +161,49 @@ impl Step {
         values: &mut Vec<f32>,
         velocities: &mut Vec<f32>,
     ) -> Result<()> {
-        match (self.is_replica(), self.place().0) {
+        match (self.has_all(), self.place().0) {
             (true, 0) => self.snapshot(values, velocities),
             (true, _) => self.share_out_velocities(),
             (false, 0) => {
+                self.share_out_velocities()?;
                 let last = entries.last().map_or(0, |entry| entry.start + entry.len());
                 values.resize(last, 0.0);
                 velocities.resize(last, 0.0);
                 self.place_own(entries, [values, velocities])?;
                 self.gather_others(entries, [values, velocities])
             }
-            (false, _) => self.gather_others(entries, [values, velocities]),
+            (false, _) => {
+                self.share_out_velocities()?;
+                self.gather_others(entries, [values, velocities])
+            }
         }
     }
 
-    /// The shares of all towers but the first come to the first, piece by piece: all ranks see each
+    /// The shares of all ranks but the first come to the first, piece by piece: all ranks see each
     /// piece and wait for each other, so that little is under way at once.
     fn gather_others(&mut self, entries: &[Parameter], to: [&mut Vec<f32>; 2]) -> Result<()> {
         let (own, world) = self.place();
-        let Step { plan, device, link, .. } = self;
-        let (Some(link), Some(meeting)) = (link, plan.meeting) else { return Ok(()) };
-        let blocks = |idx: usize| {
-            let parameters = &plan.network.parameters;
-            let velocity = parameters.velocity(idx).expect("a network planned for training");
-            [parameters.value(idx), velocity]
-        };
+        let Some(Meeting { room, .. }) = self.plan.meeting else { return Ok(()) };
         for rank in 1..world {
-            for (idx, entry) in entries_of(link.spec(rank))?.iter().enumerate() {
-                let whole = entries.iter().find(|whole| whole.name == entry.name);
-                let whole = whole.expect("the whole has its towers' parameters");
-                let at = whole.start + link.share_of(rank, entry).start;
-                let starts = (0..entry.len()).step_by(Meeting::ROOM);
+            for (idx, name, share) in self.shares_of(rank)? {
+                let whole = entries.iter().find(|whole| whole.name == name);
+                let at = whole.expect("the whole has its parts' parameters").start + share.start;
+                let Step { plan, device, link, replica, .. } = &mut *self;
+                let parameters = &plan.network.parameters;
+                let (link, replica) = (link.as_mut().map(Link::comm_mut), replica.as_mut());
+                let comm = link.or_else(|| replica.and_then(Replica::comm_mut));
+                let Some(comm) = comm else { return Ok(()) };
+                let starts = (0..share.len()).step_by(Meeting::ROOM);
                 for (first, block) in starts.flat_map(|first| [(first, 0), (first, 1)]) {
-                    let piece = Shape::from([Meeting::ROOM.min(entry.len() - first)]);
-                    let slot = match own == rank {
-                        true => blocks(idx)[block].part(first, piece),
-                        false => meeting.room.part(0, piece),
+                    let piece = Shape::from([Meeting::ROOM.min(share.len() - first)]);
+                    let slot = match (own == rank, block) {
+                        (false, _) => room.part(0, piece),
+                        (true, 0) => parameters.value(idx).part(first, piece),
+                        (true, _) => {
+                            let velocity = parameters.velocity(idx);
+                            velocity.expect("a network planned for training").part(first, piece)
+                        }
                     };
-                    let comm = link.comm_mut();
                     let sent = comm.broadcast(device, slot, rank)?;
                     comm.wait(device, sent)?;
                     if own == 0 {
@@ -207,6 +216,24 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    /// What a rank has that the first has not: parameters, by their number there and their name,
+    /// and which numbers of the whole one they are.
+    fn shares_of(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
+        if let Some(link) = &self.link {
+            let entries = entries_of(link.spec(rank))?.into_iter().enumerate();
+            return Ok(entries
+                .map(|(idx, entry)| (idx, entry.name.clone(), link.share_of(rank, &entry)))
+                .collect());
+        }
+        let entries = self.plan.network.parameters.entries.iter().enumerate();
+        Ok(entries
+            .filter_map(|(idx, entry)| {
+                let (_, share) = self.plan.units_of(rank, entry)?;
+                Some((idx, entry.name.clone(), share))
+            })
+            .collect())
     }
 
     /// What every tower saw in its last look, `own` being this one's.

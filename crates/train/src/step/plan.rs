@@ -7,7 +7,9 @@ use crate::Result;
 use crate::recipe::Mean;
 use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Mode, Network, Phase, Row, Spec};
+use layers::hybrid::{self, Head};
+use layers::{Mode, Network, Parameter, Phase, Row, Spec};
+use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
 
 /// A network with everything around it laid out, before any memory is taken.
@@ -22,9 +24,11 @@ pub struct Plan {
     pub(super) loss: Option<softmax_loss::Geometry>,
     /// What of each parameter is updated here.
     segments: Vec<sgd::Segment>,
+    /// The linear layers, where their units are shared: then the network ends below them.
+    pub(super) head: Option<Head>,
     /// Of a replica, or of one device that makes one micro-shard after the other.
     pub(super) layout: Option<Layout>,
-    /// Of a tower, if the others are in processes of their own.
+    /// Of a rank with a part of the parameters, if the others are in processes of their own.
     pub(super) meeting: Option<Meeting>,
     bytes: usize,
 }
@@ -53,6 +57,16 @@ pub struct Memory {
     pub activations: usize,
 }
 
+/// What of the work is a plan's.
+enum Part {
+    /// All, or a tower's.
+    Whole,
+    /// Some images.
+    Replica(Cut),
+    /// Some images, and some units.
+    Hybrid(Cut),
+}
+
 impl Plan {
     /// Lays out a network for batches of `images` images, less a mean image of `stored` height and
     /// width or less a mean colour, on such a device.
@@ -66,7 +80,7 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, mode, input, target, None)
+        Plan::lay_out(spec, images, mode, input, target, Part::Whole)
     }
 
     /// As [`new`](Self::new), to train on a cut of batches of `batch` images.
@@ -80,7 +94,22 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, target, Some(cut))
+        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, target, Part::Replica(cut))
+    }
+
+    /// As [`of_replica`](Self::of_replica), with a share of the linear layers' units instead of
+    /// all of them: see [`hybrid`](crate::hybrid).
+    ///
+    /// # Errors
+    /// As there, and if the units cannot be shared.
+    pub fn of_hybrid(
+        spec: &Spec,
+        batch: usize,
+        cut: Cut,
+        input: (Mean, [usize; 2]),
+        target: Target,
+    ) -> Result<Plan> {
+        Plan::lay_out(spec, batch / cut.shards, Mode::Train, input, target, Part::Hybrid(cut))
     }
 
     fn lay_out(
@@ -89,7 +118,7 @@ impl Plan {
         mode: Mode,
         (mean, stored): (Mean, [usize; 2]),
         target: Target,
-        cut: Option<Cut>,
+        part: Part,
     ) -> Result<Plan> {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
@@ -118,15 +147,26 @@ impl Plan {
             probabilities: claim(DType::F32, Shape::from([images, classes.unwrap_or(0)])),
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
         };
-        let network = Network::plan(spec, images, mode, &mut planner, target)?;
+        let whole = |planner: &mut _| Network::plan(spec, images, mode, planner, target);
+        let (network, head, cut) = match part {
+            Part::Whole => (whole(&mut planner)?, None, None),
+            Part::Replica(cut) => (whole(&mut planner)?, None, Some(cut)),
+            Part::Hybrid(cut) => {
+                let Cut { shards, rank, world, .. } = cut;
+                let shares = hybrid::Shares { images, shards, rank, world };
+                let (network, head) = hybrid::plan(spec, shares, &mut planner, target)?;
+                (network, Some(head), Some(cut))
+            }
+        };
         let entries = &network.parameters.entries;
         let table = planner.claim(DType::F32, Shape::from([entries.len(), 3]));
-        let layout = cut.map(|cut| Layout::plan(&network, cut, &mut planner));
+        let layout = cut.map(|cut| Layout::plan(&network, head.as_ref(), cut, &mut planner));
         let towers = spec.rows.iter().find_map(|row| match row {
             Row::Exchange(exchange) => Some(exchange.part.of),
             _ => None,
         });
-        let meeting = towers.map(|towers| Meeting::plan(towers, &mut planner));
+        let ranks = head.as_ref().map(|head| head.shares().world).filter(|&world| world > 1);
+        let meeting = towers.or(ranks).map(|ranks| Meeting::plan(ranks, &mut planner));
         let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
         let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
@@ -137,6 +177,7 @@ impl Plan {
             loss: classes.map(|classes| softmax_loss::Geometry { images, classes }),
             bytes: planner.total(),
             network,
+            head,
             slots,
             table,
         })
@@ -179,6 +220,9 @@ impl Plan {
             if self.network.is_tower() {
                 return self.rehearse_alone(device);
             }
+            if self.head.is_some() {
+                return self.rehearse_head(device);
+            }
             if self.network.d_output.is_some() {
                 self.forward(device)?;
                 self.backward(device)?;
@@ -198,9 +242,8 @@ impl Plan {
     /// Logits to loss, its gradient and the tally, where the classifier is.
     pub(super) fn loss(&self, device: &mut Device) -> tensor::Result<()> {
         let Some(loss) = &self.loss else { return Ok(()) };
-        let (logits, slots) = (self.network.output, &self.slots);
-        let d_output = self.network.d_output.expect("a network planned for training");
-        softmax_loss::forward_backward(device, loss, logits, slots.labels, d_output, slots.tally)
+        let ([scores, d_scores], slots) = (self.scores(), &self.slots);
+        softmax_loss::forward_backward(device, loss, scores, slots.labels, d_scores, slots.tally)
     }
 
     /// The loss's gradient to new parameters.
@@ -231,9 +274,33 @@ impl Plan {
     /// Logits to probabilities and the tally, where the classifier is.
     pub(super) fn probabilities(&self, device: &mut Device) -> tensor::Result<()> {
         let Some(loss) = &self.loss else { return Ok(()) };
-        let (logits, slots) = (self.network.output, &self.slots);
+        let (logits, slots) = (self.logits(), &self.slots);
         let (labels, probabilities) = (slots.labels, slots.probabilities);
         softmax_loss::forward(device, loss, logits, labels, probabilities, slots.tally)
+    }
+
+    fn logits(&self) -> Slot {
+        self.head.as_ref().map_or(self.network.output, |head| head.scores)
+    }
+
+    /// The classifier's output and its gradient.
+    pub(super) fn scores(&self) -> [Slot; 2] {
+        let d_output = self.head.as_ref().map(|head| head.d_scores).or(self.network.d_output);
+        [self.logits(), d_output.expect("a network planned for training")]
+    }
+
+    /// The whole shape of a parameter whose units are shared, and which of its numbers a rank has.
+    pub(super) fn units_of(&self, rank: usize, entry: &Parameter) -> Option<(Shape, Range<usize>)> {
+        let head = self.head.as_ref()?;
+        let (own, whole) = head.units(entry.layer())?;
+        let (units, each) = (head.shares().units(whole, rank), entry.len() / own.len());
+        Some((entry.shape.with_outer(whole), units.start * each..units.end * each))
+    }
+
+    /// Images to the network's output.
+    pub(super) fn features(&self, device: &mut Device, phase: Phase) -> tensor::Result<()> {
+        self.preprocess(device)?;
+        self.network.forward(device, phase)
     }
 
     pub(super) fn preprocess(&self, device: &mut Device) -> tensor::Result<()> {

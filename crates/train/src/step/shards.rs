@@ -1,5 +1,6 @@
 //! A step over micro-shards: their gradients added up in a tree, on one device or among several.
 
+mod head;
 mod layout;
 mod reduce;
 
@@ -7,10 +8,13 @@ pub(super) use layout::Layout;
 
 use super::{Accord, Plan, Step};
 use crate::Result;
+use crate::hybrid::{Exchange, Started};
 use crate::look::Look;
 use crate::metrics::Tally;
 use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
+use layers::Phase;
+use layout::NUMBERS;
 use std::ops::Range;
 use tensor::Shape;
 
@@ -21,6 +25,8 @@ pub(super) struct Replica {
     comm: Option<Box<dyn Comm>>,
     /// Exchanges of gradients under way, a pair a bucket.
     started: Vec<Option<[Handle; 2]>>,
+    /// Messages about shared units under way.
+    travelling: Started,
     /// `[loss, top-1, top-5, images]` of all shards; those of this rank stand where they belong.
     tallies: Vec<f32>,
     /// What all ranks tell: their tallies and a word.
@@ -29,7 +35,7 @@ pub(super) struct Replica {
     tested: Vec<f32>,
     /// Room for the gradient of the scores.
     scores: Vec<f32>,
-    /// `[gradient, update]` of each layer, of each rank.
+    /// Each layer's numbers, of each rank.
     norms: Vec<f32>,
 }
 
@@ -39,6 +45,7 @@ impl Replica {
         Replica {
             comm: None,
             started: layout.buckets.iter().map(|_| None).collect(),
+            travelling: layout.meetings.as_ref().map_or(Vec::new(), Exchange::started),
             tallies: vec![0.0; 4 * layout.cut.shards],
             told: vec![0.0; layout.tallies.len()],
             tested: vec![0.0; scores * layout.cut.own().len()],
@@ -49,6 +56,13 @@ impl Replica {
 }
 
 impl Replica {
+    pub(super) fn comm_mut(&mut self) -> Option<&mut dyn Comm> {
+        match &mut self.comm {
+            Some(comm) => Some(&mut **comm),
+            None => None,
+        }
+    }
+
     /// What it has sent to the others, if there are any.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         self.comm.as_ref().map(|comm| comm.traffic())
@@ -64,6 +78,11 @@ impl Step {
     /// Whether this is one of several that share every batch.
     pub(crate) fn is_replica(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// Whether this device has all parameters, whoever else has them.
+    pub(crate) fn has_all(&self) -> bool {
+        self.is_replica() && self.plan.head.is_none()
     }
 
     /// The micro-shards of this device and where their rows begin in a batch: one that holds no
@@ -85,7 +104,6 @@ impl Step {
     ) -> Result<Tally> {
         let (own, first) = self.own_rows(batch);
         let rows = self.plan.preprocess.images;
-        let shards = self.layout().cut.shards as u64;
         let labelled = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
         let mut counted = labelled;
         let mut counting = match batch.labels.len() == rows * own.len() {
@@ -94,16 +112,15 @@ impl Step {
         };
         for (number, shard) in own.clone().enumerate() {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
-            // Every shard has masks of its own.
-            let moment = step * shards + shard as u64;
-            self.set_clock(moment, &batch.labels[first + number * rows..][..rows])?;
-            self.forward()?;
+            let labels = &batch.labels[first + number * rows..][..rows];
+            self.set_clocks(step, number, labels)?;
+            self.forward_of_shard(number, Phase::Train)?;
             let tally = self.keep_tally(shard)?;
             if !tally.loss.is_finite() {
                 return Err(self.diverged(step, tally));
             }
             if let Some(look) = look.as_deref_mut().filter(|_| number == 0) {
-                look.after_forward(&self.device, &self.plan.network)?;
+                look.after_forward(&self.device)?;
             }
             if let Some(counting) = counting.take() {
                 counted = self.counted(counting)?;
@@ -114,6 +131,7 @@ impl Step {
                 let word = self.plan.network.clock.part(4, Shape::from([1]));
                 self.device.upload(word, &[(share as f32).to_bits()])?;
             }
+            self.backward_through_head(number)?;
             match number + 1 == own.len() {
                 false => self.backward_of_shard(number)?,
                 true => self.backward_of_last_shard()?,
@@ -135,7 +153,7 @@ impl Step {
         let rows = self.plan.preprocess.images;
         for (number, shard) in own.enumerate() {
             self.load_rows(batch, first + number * rows..first + (number + 1) * rows)?;
-            self.test_forward()?;
+            self.forward_of_shard(number, Phase::Test)?;
             self.keep_tally(shard)?;
             let Step { plan, device, replica, .. } = self;
             let tested = &mut replica.as_mut().expect("planned in shards").tested;
@@ -149,10 +167,6 @@ impl Step {
     /// The probabilities of this rank's rows.
     pub(super) fn tested(&self) -> Option<&[f32]> {
         self.replica.as_ref().map(|replica| &replica.tested[..])
-    }
-
-    fn layout(&self) -> &Layout {
-        self.plan.layout.as_ref().expect("planned in shards")
     }
 
     /// Notes a shard's tally.
@@ -205,7 +219,7 @@ impl Step {
         if share == 1.0 {
             return Ok(());
         }
-        let d_output = self.plan.network.d_output.expect("a network planned for training");
+        let [_, d_output] = self.plan.scores();
         let scores = &mut self.replica.as_mut().expect("planned in shards").scores;
         self.device.download_into(d_output, scores)?;
         scores.iter_mut().for_each(|score| *score *= share as f32);
@@ -242,28 +256,32 @@ impl Step {
         else {
             return Ok(());
         };
+        let units = |layer: &str| plan.head.as_ref().and_then(|head| head.units(layer));
         let own = &mut norms[..layout.norms.len()];
-        for (layer, norms) in look.layers.iter().zip(own.as_chunks_mut::<2>().0) {
+        for (layer, norms) in look.layers.iter().zip(own.as_chunks_mut::<NUMBERS>().0) {
             let update = layer.update_ratio * layer.weight_norm;
-            *norms = [layer.gradient_norm, update].map(|norm| norm as f32);
+            let dead = units(&layer.name).zip(layer.dead_relus);
+            let dead = dead.map_or(0.0, |((own, _), dead)| dead * own.len() as f64);
+            *norms = [layer.gradient_norm, update, layer.weight_norm, dead].map(|n| n as f32);
         }
         device.upload(layout.norms, own)?;
         let gather = comm.all_gather(device, layout.norms, layout.all_norms)?;
         comm.wait(device, gather)?;
         device.download_into(layout.all_norms, norms)?;
-        let (norms, _) = norms.as_chunks::<2>();
+        let (norms, _) = norms.as_chunks::<NUMBERS>();
         for (idx, layer) in look.layers.iter_mut().enumerate() {
-            let of_ranks = norms[idx..].iter().step_by(layout.norms.len() / 2);
-            let mut squares = [0.0f64; 2];
-            for norms in of_ranks {
-                squares
-                    .iter_mut()
-                    .zip(norms)
-                    .for_each(|(sum, norm)| *sum += f64::from(*norm).powi(2));
+            let of_ranks = || norms[idx..].iter().step_by(layout.norms.len() / NUMBERS);
+            let norm = |number: usize| {
+                let squares = of_ranks().map(|numbers| f64::from(numbers[number]).powi(2));
+                squares.sum::<f64>().sqrt()
+            };
+            layer.gradient_norm = norm(0);
+            if let Some((_, whole)) = units(&layer.name) {
+                layer.weight_norm = norm(2);
+                let dead: f64 = of_ranks().map(|numbers| f64::from(numbers[3])).sum();
+                layer.dead_relus = layer.dead_relus.map(|_| dead / whole as f64);
             }
-            let [gradient, update] = squares.map(f64::sqrt);
-            layer.gradient_norm = gradient;
-            layer.update_ratio = update / layer.weight_norm.max(f64::MIN_POSITIVE);
+            layer.update_ratio = norm(1) / layer.weight_norm.max(f64::MIN_POSITIVE);
         }
         Ok(())
     }

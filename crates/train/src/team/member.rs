@@ -43,7 +43,7 @@ pub(super) fn serve(
 ) {
     let last_words = LastWords { rank, answers: answers.clone() };
     let failed = step.enter(|step| {
-        let look = Look::new(step.network());
+        let look = step.new_look();
         let mut member = Member { rank, step, look };
         for order in orders {
             match member.obey(order, batch) {

@@ -21,7 +21,7 @@ pub struct Seat {
 impl Seat {
     pub(super) fn new(entries: Vec<Parameter>, mut step: Step, accord: Accord) -> Seat {
         step.set_accord(accord);
-        let look = Look::new(step.network());
+        let look = step.new_look();
         Seat { step: Box::new(step), entries, look }
     }
 
@@ -52,7 +52,7 @@ impl Seat {
 
     pub(super) fn look(&self) -> Look {
         match self.step.is_replica() {
-            true => Look::new(self.step.network()),
+            true => self.step.new_look(),
             false => Look::of_layers(&self.entries),
         }
     }

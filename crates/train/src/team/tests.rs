@@ -1,6 +1,8 @@
 use super::*;
 use crate::recipe::Mean;
 use crate::recipes;
+use crate::replicas::Cut;
+use crate::step::Plan;
 use comm::Local;
 use layers::{Lrn, Mode, towers, window};
 use tensor::{Device, Target};
@@ -30,17 +32,33 @@ fn team() -> Team {
     let devices = vec![Device::cpu(1), Device::cpu(1)];
     let patience = Duration::from_millis(500);
     let steps = crate::towers::open(towers, plans, devices, patience).unwrap();
-    let mut team = Team::of_towers(&spec(), steps, patience).unwrap();
+    let mut team = Team::of_parts(&spec(), steps, patience).unwrap();
     prepare(&mut team);
     team
 }
 
 fn alone() -> Team {
     let input = (Mean::Color, [12; 2]);
-    let plan =
-        crate::step::Plan::new(&spec(), IMAGES, Mode::Train, input, Target::Cpu { threads: 1 })
-            .unwrap();
+    let plan = Plan::new(&spec(), IMAGES, Mode::Train, input, Target::Cpu { threads: 1 }).unwrap();
     let mut team = plan.open(Device::cpu(1)).unwrap().into();
+    prepare(&mut team);
+    team
+}
+
+/// One or two devices that share units.
+fn sharing(world: usize) -> Team {
+    let target = Target::Cpu { threads: 1 };
+    let plan = |rank| {
+        let cut = Cut::new(IMAGES, 2, (rank, world)).unwrap();
+        Plan::of_hybrid(&spec(), IMAGES, cut, (Mean::Color, [12; 2]), target).unwrap()
+    };
+    let (devices, patience) = ((0..world).map(|_| Device::cpu(1)), Duration::from_millis(500));
+    let plans = (0..world).map(plan).collect();
+    let mut steps = crate::replicas::open(plans, devices.collect(), patience).unwrap();
+    let mut team = match world {
+        1 => steps.remove(0).into(),
+        _ => Team::of_parts(&spec(), steps, patience).unwrap(),
+    };
     prepare(&mut team);
     team
 }
@@ -68,7 +86,11 @@ fn batch() -> Batch {
 
 #[test]
 fn a_crew_answers_as_one_device_does() {
-    let (mut crew, mut alone) = (team(), alone());
+    answer_alike(team(), alone(), 1e-9);
+    answer_alike(sharing(2), sharing(1), 1e-6); // what replicas tell each other is floats
+}
+
+fn answer_alike(mut crew: Team, mut alone: Team, tolerance: f64) {
     assert_eq!(crew.entries(), alone.entries());
     assert_eq!((crew.images(), crew.classes()), (IMAGES, 3));
     let mut looks = [crew.look(), alone.look()];
@@ -82,12 +104,15 @@ fn a_crew_answers_as_one_device_does() {
         both.map(|(team, look)| team.train_and_look(&mut batch(), 4, look).unwrap()).collect();
     assert_eq!(tallies[0], tallies[1]);
     for (one, other) in looks[0].layers.iter().zip(&looks[1].layers) {
-        let near = |a: f64, b: f64| assert!((a - b).abs() <= 1e-9 * b.abs(), "{one:?} {other:?}");
+        let near = |a: f64, b: f64| {
+            assert!((a - b).abs() <= tolerance * b.abs(), "{one:?} {other:?}");
+        };
         assert_eq!(one.name, other.name);
         near(one.weight_norm, other.weight_norm);
         near(one.gradient_norm, other.gradient_norm);
         near(one.update_ratio, other.update_ratio);
-        assert_eq!(one.dead_relus, other.dead_relus);
+        assert_eq!(one.dead_relus.is_some(), other.dead_relus.is_some(), "{one:?} {other:?}");
+        near(one.dead_relus.unwrap_or(1.0), other.dead_relus.unwrap_or(1.0));
     }
 
     assert_eq!(crew.test(&mut batch()).unwrap(), alone.test(&mut batch()).unwrap());
@@ -109,8 +134,14 @@ fn a_crew_answers_as_one_device_does() {
 }
 
 /// What a crew says when one of its devices does `work` instead of a step.
-fn told(work: impl Fn() -> Result<()> + Send + Sync + 'static) -> String {
-    let Team::Crew(mut crew) = team() else { unreachable!() };
+fn told(work: impl Fn() -> Result<()> + Clone + Send + Sync + 'static) -> String {
+    let sentence = told_by(team(), work.clone());
+    assert_eq!(told_by(sharing(2), work), sentence);
+    sentence
+}
+
+fn told_by(team: Team, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> String {
+    let Team::Crew(mut crew) = team else { unreachable!() };
     let batch = batch();
     let error = crew.each(move |member| match member.rank {
         1 => work(),

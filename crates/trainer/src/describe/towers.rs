@@ -3,43 +3,61 @@
 use super::{grouped, mebibytes, memory};
 use crate::devices::TOWERS;
 use crate::fault::Result;
-use layers::towers::{Towers, split};
+use layers::towers::{Traffic, split};
 use layers::{Mode, Spec};
 use serde_json::json;
 
 pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
     let towers = split(spec, TOWERS)?;
     let mut text = format!("\nin {TOWERS} towers, each on a device of its own\n\n");
-    text +=
-        &format!("{:<10}  {:>12}  {:>15}  {:>10}\n", "device", "parameters", "MACs", "training");
-    for (index, tower) in towers.specs.iter().enumerate() {
-        let (parameters, macs) = (tower.parameters()?, tower.macs()?);
-        let train = mebibytes(memory(tower, images, Mode::Train)?.total);
-        let (parameters, macs) = (grouped(parameters), grouped(macs));
-        text += &format!("{:<10}  {parameters:>12}  {macs:>15}  {train:>10}\n", index + 1);
+    let mut devices = Vec::new();
+    for tower in &towers.specs {
+        let memory = memory(tower, images, Mode::Train)?.total;
+        devices.push([tower.parameters()?, tower.macs()?, memory]);
     }
-    text += &format!(
-        "\n{:<10}  {:<10}  {:>15}  {:>9}  {:>15}  {:>15}\n",
-        "crosses", "into", "floats an image", "copies", "bytes an image", "bytes a batch"
-    );
-    for row in &towers.traffic {
-        let (floats, copies) = (grouped(row.floats), row.copies);
-        let (one, all) = (grouped(row.bytes(1)), grouped(row.bytes(images)));
-        text += &format!(
-            "{:<10}  {:<10}  {floats:>15}  {copies:>9}  {one:>15}  {all:>15}\n",
-            row.from, row.to
-        );
-    }
-    let (one, all) = (grouped(towers.bytes(1)), grouped(towers.bytes(images)));
-    let blank = "";
-    text +=
-        &format!("{:<10}  {blank:<10}  {blank:>15}  {blank:>9}  {one:>15}  {all:>15}\n\n", "total");
+    text += &devices_table(&devices);
+    let line = |row: &Traffic| {
+        let names = [row.from.clone(), row.to.clone()];
+        (names, row.floats, row.copies.to_string(), [row.bytes(1), row.bytes(images)])
+    };
+    text += &traffic_table(&towers.traffic.iter().map(line).collect::<Vec<_>>());
     text += &format!(
         "a step at batch {images}: {} forward, and as much backward; no weight and no gradient of \
          one crosses\n",
-        megabytes(&towers, images)
+        megabytes(towers.bytes(images))
     );
     Ok(text)
+}
+
+/// A line a device: parameters, multiply-accumulates of an image, bytes.
+pub(super) fn devices_table(devices: &[[usize; 3]]) -> String {
+    let mut text =
+        format!("{:<10}  {:>12}  {:>15}  {:>10}\n", "device", "parameters", "MACs", "training");
+    for (index, &[parameters, macs, bytes]) in devices.iter().enumerate() {
+        let (parameters, macs, bytes) = (grouped(parameters), grouped(macs), mebibytes(bytes));
+        text += &format!("{:<10}  {parameters:>12}  {macs:>15}  {bytes:>10}\n", index + 1);
+    }
+    text
+}
+
+/// What crosses: from where into where, floats, copies, and bytes of an image and of a batch.
+pub(super) type Line = ([String; 2], usize, String, [usize; 2]);
+
+pub(super) fn traffic_table(lines: &[Line]) -> String {
+    let mut text = format!(
+        "\n{:<10}  {:<10}  {:>15}  {:>9}  {:>15}  {:>15}\n",
+        "crosses", "into", "floats an image", "copies", "bytes an image", "bytes a batch"
+    );
+    let mut total = [0; 2];
+    for ([from, to], floats, copies, bytes) in lines {
+        let (floats, [one, all]) = (grouped(*floats), bytes.map(grouped));
+        text += &format!("{from:<10}  {to:<10}  {floats:>15}  {copies:>9}  {one:>15}  {all:>15}\n");
+        total.iter_mut().zip(bytes).for_each(|(total, bytes)| *total += bytes);
+    }
+    let ([one, all], blank) = (total.map(grouped), "");
+    text +=
+        &format!("{:<10}  {blank:<10}  {blank:>15}  {blank:>9}  {one:>15}  {all:>15}\n\n", "total");
+    text
 }
 
 pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
@@ -52,7 +70,7 @@ pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
             "train_bytes": memory(tower, images, Mode::Train)?.total,
         }));
     }
-    let row = |row: &layers::towers::Traffic| {
+    let row = |row: &Traffic| {
         json!({
             "from": row.from,
             "to": row.to,
@@ -70,8 +88,8 @@ pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
     }))
 }
 
-fn megabytes(towers: &Towers, images: usize) -> String {
-    format!("{:.1} MB", towers.bytes(images) as f64 / 1e6)
+pub(super) fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::progress::Reading;
-use crate::settings::{Inherited, Settings};
+use crate::settings::{Exchange, Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::{devices, output, testing};
@@ -176,6 +176,7 @@ impl<'a> Lab<'a> {
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             precision: self.machine.precision.clone(),
             parallel: None,
+            exchange: Exchange::Host,
             threads: self.machine.threads.unwrap_or(0),
             workers: self.machine.workers.unwrap_or(0),
             max_steps: self.data.is_none().then_some(REHEARSED_STEPS),

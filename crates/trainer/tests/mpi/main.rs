@@ -122,6 +122,10 @@ fn two_and_four_processes_come_to_the_bits_of_one() {
     expect(0, &words(&runs.train("one-tower", 50, &towers)));
     ends(program(&mut mpirun(2), &runs.train("two-towers", 50, &towers)), 0);
     assert!(runs.bits("two-towers") == runs.bits("one-tower"));
+    let hybrid = ["--parallel", "hybrid", "--micro-shards", "4"];
+    expect(0, &words(&runs.train("one-hybrid", 50, &hybrid)));
+    ends(program(&mut mpirun(4), &runs.train("four-hybrid", 50, &hybrid)), 0);
+    assert!(runs.bits("four-hybrid") == runs.bits("one-hybrid"));
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn who_would_train_something_else_is_named_before_the_first_step() {
         let stderr = ends(program(&mut self::mpirun(ranks), &runs.train("run", 5, more)), 2);
         assert!(stderr.contains(told), "{stderr}");
     };
-    refused(2, &[], "2 processes: say how they share the work, with --parallel data or towers");
+    refused(2, &[], "2 processes: say how they share the work, with --parallel data, towers or");
     let devices = ["--parallel", "data", "--device", "cpu,cpu"];
     refused(2, &devices, "each of 2 processes has one device");
     refused(3, &["--parallel", "data"], "3 ranks cannot share 8 micro-shards evenly");

@@ -1,9 +1,11 @@
 //! What a replica needs beside its network.
 
+use crate::hybrid::Meetings;
 use crate::recipe::Wire;
 use crate::replicas::Cut;
 use kernels::bf16;
 use kernels::sgd::Segment;
+use layers::hybrid::Head;
 use layers::{Network, Role};
 use std::ops::Range;
 use tensor::{DType, Planner, Shape, Slot};
@@ -12,6 +14,11 @@ use tensor::{DType, Planner, Shape, Slot};
 #[derive(Debug)]
 pub(in crate::step) struct Layout {
     pub(in crate::step) cut: Cut,
+    /// So many floats at the front of the blocks are on all ranks; what follows is on this one
+    /// alone.
+    pub(super) common: usize,
+    /// Where ranks meet that have different units.
+    pub(super) meetings: Option<Meetings>,
     /// Partial sums of gradients, one a level of the tree below this rank.
     pub(super) partials: Vec<Slot>,
     /// Gradients of other ranks, as they come.
@@ -24,7 +31,9 @@ pub(in crate::step) struct Layout {
     pub(super) own_tally: Slot,
     pub(super) tallies: Slot,
     pub(super) counted: Slot,
-    /// For each layer: the norms of this rank's share of its gradient and of its update.
+    /// For each layer: the norms of this rank's share of its gradient and of its update; and if
+    /// other ranks do not have this share of the layer, that of its weights, and the dead units of
+    /// all that it has.
     pub(super) norms: Slot,
     /// Those of all ranks.
     pub(super) all_norms: Slot,
@@ -55,17 +64,30 @@ impl Wire {
 /// Floats of a bucket, if there are as many.
 const BUCKET: usize = 1 << 20;
 
+/// Of a layer, for a look: see [`Layout::norms`].
+pub(super) const NUMBERS: usize = 4;
+
 /// Shares start on a cache line.
 const LINE: usize = Planner::ALIGN / 4;
 
 impl Layout {
-    /// Claims what a replica of `network` needs.
-    pub(in crate::step) fn plan(network: &Network, cut: Cut, planner: &mut Planner) -> Layout {
-        let block = network.parameters.values.len();
+    /// Claims what a replica of `network` needs, above which every rank may have a head of its own.
+    pub(in crate::step) fn plan(
+        network: &Network,
+        head: Option<&Head>,
+        cut: Cut,
+        planner: &mut Planner,
+    ) -> Layout {
+        let of_head = |entry: &&layers::Parameter| {
+            head.is_some_and(|head| head.units(entry.layer()).is_some())
+        };
+        let first = network.parameters.entries.iter().find(of_head);
+        let common = first.map_or(network.parameters.values.len(), |first| first.start);
+        let meetings = head.map(|head| Meetings::plan(head, cut, planner));
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
         let levels = (cut.own().len()).ilog2() as usize;
-        let partials = (0..levels).map(|_| floats(block)).collect();
-        let mut buckets = buckets(network, cut);
+        let partials = (0..levels).map(|_| floats(common)).collect();
+        let mut buckets = buckets(network, common, cut);
         let mut under_way = 0;
         for bucket in &mut buckets {
             bucket.place = under_way;
@@ -76,6 +98,8 @@ impl Layout {
         let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
             cut,
+            common,
+            meetings,
             partials,
             received: floats(under_way),
             sent: floats(sent),
@@ -83,20 +107,25 @@ impl Layout {
             own_tally: floats(4 * cut.own().len() + 1),
             tallies: floats(4 * cut.shards + cut.world),
             counted: floats(1),
-            norms: floats(2 * layers),
-            all_norms: floats(2 * layers * cut.world),
+            norms: floats(NUMBERS * layers),
+            all_norms: floats(NUMBERS * layers * cut.world),
         }
     }
 
     /// Floats of the messages that are under way at once: gradients one way, values the other.
     pub(in crate::step) fn messages(&self) -> impl Iterator<Item = usize> {
-        self.buckets.iter().map(Bucket::most_exchanged)
+        let units = self.meetings.iter().flat_map(Meetings::messages);
+        let told = [self.own_tally.len(), self.norms.len()];
+        self.buckets.iter().map(Bucket::most_exchanged).chain(units).chain(told)
     }
 
     /// What of each parameter this rank updates.
     pub(in crate::step) fn segments(&self, network: &Network) -> Vec<Segment> {
         let segment = |entry: &layers::Parameter| {
             let all = entry.start..entry.start + entry.len();
+            if all.start >= self.common {
+                return Segment { start: all.start, len: all.len() };
+            }
             let bucket = self.buckets.iter().find(|bucket| bucket.runs[0].contains(&all.start));
             let own = bucket.and_then(|bucket| bucket.runs.last()).cloned().unwrap_or(0..0);
             let start = own.start.clamp(all.start, all.end);
@@ -115,11 +144,10 @@ impl Bucket {
     }
 }
 
-/// Runs of whole layers, from the last to the first.
-fn buckets(network: &Network, cut: Cut) -> Vec<Bucket> {
+/// Runs of whole layers, from the last to the first, of the first `end` floats.
+fn buckets(network: &Network, mut end: usize, cut: Cut) -> Vec<Bucket> {
     let entries = &network.parameters.entries;
     let mut buckets = Vec::new();
-    let mut end = network.parameters.values.len();
     for (row, planned) in network.rows().iter().enumerate().rev() {
         let Some(first) = entries.iter().find(|entry| entry.layer() == planned.name()) else {
             continue;

@@ -17,6 +17,7 @@ impl Step {
         device.replay(&mut recorded.backward, |device| plan.network.backward(device))?;
         let (layout, _) = parts(plan, replica);
         let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = part(gradients, 0..layout.common);
         // As many sums wait as the number has ones, and lie in as many places.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
@@ -106,10 +107,14 @@ impl Step {
     /// In a world of several ranks each has the velocities of its share: now all have all.
     pub(in crate::step) fn share_out_velocities(&mut self) -> Result<()> {
         let velocities = self.plan.network.parameters.velocities;
-        match (&self.replica, velocities) {
-            (Some(_), Some(velocities)) => self.share_out(velocities),
-            _ => Ok(()),
+        if let (Some(_), Some(velocities)) = (&self.replica, velocities) {
+            self.share_out(velocities)?;
+            // Who is asked for nothing more is done when others have what is theirs.
+            if let Device::Cuda(cuda) = &self.device {
+                cuda.synchronize()?;
+            }
         }
+        Ok(())
     }
 }
 
