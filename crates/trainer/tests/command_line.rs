@@ -28,7 +28,7 @@ fn slips_of_the_finger_are_answered_and_cost_code_2() {
         (&["train", "--config", "/no/such.toml"], "/no/such.toml: cannot read"),
         (&["train", "--model", "/no/such.toml"], "/no/such.toml: cannot read the model"),
         (&["eval"], "--run <DIR>"),
-        (&["describe", "--model", "vgg16"], "there is no model `vgg16`"),
+        (&["describe", "--model", "resnet"], "there is no model `resnet`"),
     ] {
         let (stdout, stderr) = expect(2, arguments);
         assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
