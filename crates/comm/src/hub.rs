@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Hub {
     state: Mutex<State>,
     changed: Condvar,
+    /// A rank begins to wait: for whoever carries messages to it.
+    waits: Condvar,
     nothing: Arc<Vec<f32>>,
 }
 
@@ -120,7 +122,7 @@ impl Hub {
             lost: None,
         };
         let nothing = Arc::new(Vec::new());
-        Hub { state: Mutex::new(state), changed: Condvar::new(), nothing }
+        Hub { state: Mutex::new(state), changed: Condvar::new(), waits: Condvar::new(), nothing }
     }
 
     /// A rank that panics does so outside: what the lock guards is always whole.
@@ -197,7 +199,9 @@ impl Hub {
                 self.changed.notify_all();
                 return Err(Error::Lost { rank, fate });
             }
-            state.waits_for[to] = Some(from);
+            if state.waits_for[to].replace(from).is_none() {
+                self.waits.notify_all();
+            }
             let left = patience.saturating_sub(began.elapsed());
             let woken = self.changed.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -219,6 +223,19 @@ impl Hub {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Sleeps for `short` while a rank waits for somebody; else until it does, for `long` at most.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn nap(&self, rank: usize, short: Duration, long: Duration) {
+        let state = self.lock();
+        let computes = |state: &mut State| state.waits_for[rank].is_none() && !state.left[rank];
+        let woken = self.waits.wait_timeout_while(state, long, computes);
+        let (state, slept) = woken.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        if !slept.timed_out() {
+            std::thread::sleep(short);
         }
     }
 

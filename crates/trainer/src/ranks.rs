@@ -199,8 +199,8 @@ impl Ranks {
         }
         if settings.device.contains(',') {
             return Err(Fault::usage(format!(
-                "--device {}: each of {world} processes has one device; start one process for \
-                 each of them",
+                "--device {}: each of {world} processes has one device; say --device auto, and \
+                 start a process for each of them",
                 settings.device
             )));
         }

@@ -4,6 +4,7 @@
 use crate::Fate;
 use crate::hub::{Hub, Message, Signature, Tag};
 use ::mpi::point_to_point::{Destination, Source};
+use ::mpi::request::{self, Request, Scope};
 use ::mpi::topology::{Communicator, SimpleCommunicator};
 use std::sync::Arc;
 use std::thread;
@@ -15,9 +16,13 @@ const FLOATS: i32 = 2;
 /// MPI counts in an int: longer messages go in pieces.
 const PIECE: usize = 1 << 28;
 
-/// How long a thread that finds nothing to bring sleeps: a thousandth of a step, and a thousand
-/// times what looking takes.
-const NAP: Duration = Duration::from_micros(200);
+/// How long a thread that finds nothing to bring sleeps while the rank waits for it: as little as
+/// most systems do, and a hundred times what looking takes.
+const NAP: Duration = Duration::from_micros(20);
+
+/// While the rank computes: to wake up costs it time, on virtual machines as much as a hundred
+/// looks.
+const LONG_NAP: Duration = Duration::from_millis(2);
 
 /// The words of a header.
 type Words = [u64; 6];
@@ -70,14 +75,33 @@ impl Header {
     }
 }
 
+/// Waits until floats have travelled. MPI's own wait would keep a processor busy, and a rank's
+/// carriers seldom have one that does not compute.
+fn finish<'a, B: ?Sized, S: Scope<'a>>(mut request: Request<'a, B, S>, nap: impl Fn()) {
+    const LOOKS: usize = 16;
+    for looks in 0.. {
+        match request.test() {
+            Ok(_) => return,
+            Err(unfinished) => request = unfinished,
+        }
+        match looks < LOOKS {
+            true => thread::yield_now(),
+            false => nap(),
+        }
+    }
+}
+
 /// Sends what this rank leaves for others, until it is gone; then says farewell for it.
 pub(super) fn send(hub: &Hub, world: &SimpleCommunicator) {
     let rank = world.rank();
+    let nap = || hub.nap(rank as usize, NAP, LONG_NAP);
     while let Some((to, Message { tag, signature, floats })) = hub.next_from(rank as usize) {
         let header = Header::Message { tag, signature, floats: floats.len() };
         let to = world.process_at_rank(to as i32);
         to.send_with_tag(&header.to_words()[..], HEADER);
-        floats.chunks(PIECE).for_each(|piece| to.send_with_tag(piece, FLOATS));
+        for piece in floats.chunks(PIECE) {
+            request::scope(|scope| finish(to.immediate_send_with_tag(scope, piece, FLOATS), nap));
+        }
         hub.give_back(floats);
     }
     let farewell = Header::Farewell { lost: hub.lost() }.to_words();
@@ -89,11 +113,12 @@ pub(super) fn send(hub: &Hub, world: &SimpleCommunicator) {
 /// Brings what others leave for this rank, until all of them are gone.
 pub(super) fn receive(hub: &Hub, world: &SimpleCommunicator) {
     let rank = world.rank() as usize;
+    let nap = || hub.nap(rank, NAP, LONG_NAP);
     let gone = |(other, left): (usize, &bool)| *left || other == rank;
     while !hub.left().iter().enumerate().all(gone) {
         let found = world.any_process().immediate_matched_probe_with_tag(HEADER);
         let Some((header, status)) = found else {
-            thread::sleep(NAP);
+            nap();
             continue;
         };
         let mut words = Words::default();
@@ -105,7 +130,11 @@ pub(super) fn receive(hub: &Hub, world: &SimpleCommunicator) {
                 let buffer = Arc::get_mut(&mut floats).expect("nobody else has a free buffer");
                 let from_process = world.process_at_rank(from);
                 for piece in buffer.chunks_mut(PIECE) {
-                    from_process.receive_into_with_tag(piece, FLOATS);
+                    request::scope(|scope| {
+                        let receive =
+                            from_process.immediate_receive_into_with_tag(scope, piece, FLOATS);
+                        finish(receive, nap);
+                    });
                 }
                 hub.post(from as usize, rank, Message { tag, signature, floats });
             }
