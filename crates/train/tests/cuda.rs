@@ -67,8 +67,8 @@ fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> train::Resul
 }
 
 /// How far the first loss may be from the CPU's, the later ones, and what was learned, as shares of
-/// them. In f32 another order of sums makes a difference. Rounding to less is a few roundings of the
-/// first loss; of gradients more, as where it turns a rectifier or a maximum over, a whole term
+/// them. In f32 another order of sums makes a difference. Rounding to less moves the first loss by
+/// a few units; gradients by more, as where it turns a rectifier or a maximum over, a whole term
 /// comes or goes: of n terms a share of about u does, and the root of that is what they are off by.
 fn tolerances(precision: Precision) -> [f64; 3] {
     let u = precision.unit();
