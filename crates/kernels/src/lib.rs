@@ -12,7 +12,8 @@
 //!   two of them in one pass; [`batch_norm`], [`layer_norm`]: what came later
 //! * [`columns`]: channels cut apart and put together, for towers; [`bf16`]: gradients rounded for
 //!   their way to another device
-//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`]: the update
+//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the
+//!   update
 //!
 //! ```
 //! use kernels::lrn::{self, Geometry, Region};
@@ -38,6 +39,7 @@
 //! ```
 
 pub mod activation;
+pub mod adam;
 pub mod batch_norm;
 pub mod bf16;
 pub mod columns;

@@ -4,7 +4,7 @@ use crate::cifar::{eighty_seconds_arm, folded, thirteen_percent_arm};
 use crate::{Arm, Measure, Protocol, View};
 use layers::{Lrn, Spec, Window, window};
 use models::{alexnet, cifar};
-use train::recipe::{Augment, Init, Input, Layer, Mean, Recipe};
+use train::recipe::{Augment, Init, Input, Layer, Mean, Optimizer, Recipe};
 use train::recipes;
 use train::schedule::Schedule;
 
@@ -180,20 +180,22 @@ pub fn recipe() -> Protocol {
     let input = Input { mean: Mean::Color, scale: 1.0 / (0.226 * 255.0), ..ours.input };
     let theirs = Recipe { input, ..ours.clone() };
     let larger = Recipe { rate: 0.1, ..theirs.clone() };
+    let adam = Recipe { optimizer: Optimizer::Adam, rate: 0.0001, decay: 0.0, ..theirs.clone() };
     let arm = |name: &str, label: &str, recipe| Arm::of(name, label, alexnet::small(10), recipe);
     Protocol {
         name: "recipe",
         about: "the paper's settings with pixels from 0 to 255, and with inputs of unit variance",
         what: "AlexNet's eight layers for 64 x 64 images with the paper's momentum, decay, biases, \
             augmentation and the responses of its initial weights. The arms differ in the input \
-            alone: pixels less the mean image, as in the source; or less the mean colour and \
-            divided by the deviation, as most ports have it; and that with ten times the rate.",
+            and the update: pixels less the mean image, as in the source; or less the mean colour \
+            and divided by the deviation, as most ports have it; that with ten times the rate; and \
+            that with Adam at rate 0.0001 and without decay, as the ports that train have it.",
         paper: "ports find that the paper's settings do not train, and take Adam instead",
         asked: None,
         differs: "The ports' own networks see 227 x 227 crops of ImageNet; here the same rows are \
             narrower and see small images, and each layer's initial weights are scaled so that its \
-            responses are those of N(0, 0.01) at the paper's width. Adam is not among the arms: \
-            this program has no such update.",
+            responses are those of N(0, 0.01) at the paper's width. Adam's rate is that of the \
+            port that is read most; its other constants are those of its paper.",
         measure: Measure::LeavesChance,
         views: &[View::Centre],
         seeds: 3,
@@ -201,6 +203,7 @@ pub fn recipe() -> Protocol {
             arm("recipe-pixels", "pixels less the mean image, rate 0.01", ours),
             arm("recipe-unit", "unit variance, rate 0.01", theirs),
             arm("recipe-unit-0.1", "unit variance, rate 0.1", larger),
+            arm("recipe-unit-adam", "unit variance, Adam, rate 0.0001", adam),
         ],
     }
 }

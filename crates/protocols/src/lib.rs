@@ -13,6 +13,7 @@
 
 mod ablations;
 mod cifar;
+mod descendants;
 mod fig1;
 mod imagenet;
 pub mod thin;
@@ -142,6 +143,7 @@ pub fn all() -> Vec<Protocol> {
         cifar::eighty_seconds(),
         fig1::fig1(),
         ablations::recipe(),
+        descendants::descendants(),
         cifar::eighteen_percent(),
         ablations::overlap(),
         ablations::width(),

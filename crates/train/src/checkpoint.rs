@@ -1,7 +1,8 @@
 //! Checkpoints: a run on disk, in one file that is whole or not there.
 //!
 //! `checkpoints/step-00001234.safetensors` is a file of [weights](crate::weights) that has more in
-//! it: the velocities (`velocity.conv1.weight`); a second entry of metadata, `checkpoint`, which is
+//! it: the velocities (`velocity.conv1.weight`), or Adam's first moments in their place, and its
+//! second ones (`second_moment.conv1.weight`); a second entry of metadata, `checkpoint`, which is
 //! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.
 //!
 //! A file is written under another name, made durable, renamed; then the folder is made durable;
@@ -19,7 +20,7 @@ pub use store::{list, load_newest};
 
 use crate::progress::Progress;
 use crate::tensors::{Contents, Read, Tensor};
-use crate::weights::{About, VELOCITY, Values};
+use crate::weights::{About, SECOND_MOMENT, VELOCITY, Values};
 use crate::{Error, Result};
 use layers::Parameter;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,7 @@ pub struct Checkpoint {
     pub mean: Values,
     pub(crate) parameters: HashMap<String, Values>,
     pub(crate) velocities: HashMap<String, Values>,
+    pub(crate) second_moments: HashMap<String, Values>,
 }
 
 /// The second entry of metadata.
@@ -116,12 +118,23 @@ impl Checkpoint {
             .map_err(|error| format!("its metadata cannot be understood: {error}"))?;
         let mut parameters = read.tensors;
         let mean = parameters.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
-        let velocities = parameters.extract_if(|name, _| name.starts_with(VELOCITY));
-        let velocities =
-            velocities.map(|(name, values)| (name[VELOCITY.len()..].to_string(), values)).collect();
+        let mut called = |prefix: &str| -> HashMap<String, Values> {
+            let found = parameters.extract_if(|name, _| name.starts_with(prefix));
+            found.map(|(name, values)| (name[prefix.len()..].to_string(), values)).collect()
+        };
+        let (velocities, second_moments) = (called(VELOCITY), called(SECOND_MOMENT));
         let Metadata { identity, progress, .. } = metadata;
         let path = path.into();
-        Ok(Checkpoint { path, about, identity, progress, mean, parameters, velocities })
+        Ok(Checkpoint {
+            path,
+            about,
+            identity,
+            progress,
+            mean,
+            parameters,
+            velocities,
+            second_moments,
+        })
     }
 
     /// The value and the velocity of a parameter, by its name.
@@ -135,18 +148,33 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] if one is missing or has another shape.
     pub(crate) fn parameter(&self, name: &str, shape: Shape) -> Result<(&[f32], &[f32])> {
-        let find = |values: &'_ HashMap<String, Values>, what: &str| match values.get(name) {
-            Some(found) if found.shape == shape.dims() => Ok(()),
-            Some(found) => Err(format!(
-                "{what} `{name}` is {:?}, and the network has {shape:?} there",
-                found.shape
-            )),
-            None => Err(format!("there is no {what} `{name}`")),
+        let value = self.find(&self.parameters, "tensor", name, shape)?;
+        Ok((value, self.find(&self.velocities, "velocity of", name, shape)?))
+    }
+
+    /// The second moment of a parameter that Adam trains.
+    ///
+    /// # Errors
+    /// As [`parameter`](Self::parameter).
+    pub(crate) fn second_moment(&self, name: &str, shape: Shape) -> Result<&[f32]> {
+        self.find(&self.second_moments, "second moment of", name, shape)
+    }
+
+    fn find<'a>(
+        &self,
+        values: &'a HashMap<String, Values>,
+        what: &str,
+        name: &str,
+        shape: Shape,
+    ) -> Result<&'a [f32]> {
+        let reason = match values.get(name) {
+            Some(found) if found.shape == shape.dims() => return Ok(&found.values),
+            Some(found) => {
+                format!("{what} `{name}` is {:?}, and the network has {shape:?} there", found.shape)
+            }
+            None => format!("there is no {what} `{name}`"),
         };
-        find(&self.parameters, "tensor")
-            .and_then(|()| find(&self.velocities, "velocity of"))
-            .map_err(|reason| Error::Checkpoint { path: self.path.clone(), reason })?;
-        Ok((&self.parameters[name].values, &self.velocities[name].values))
+        Err(Error::Checkpoint { path: self.path.clone(), reason })
     }
 }
 
@@ -164,7 +192,7 @@ pub(crate) struct Form {
 pub(crate) struct Snapshot {
     /// The block of parameters, as the network lays it out.
     pub values: Vec<f32>,
-    /// The block of velocities.
+    /// The block of velocities; under Adam, behind these first moments, the second ones.
     pub velocities: Vec<f32>,
     pub progress: Progress,
 }
@@ -195,7 +223,12 @@ impl Form {
         let metadata = serde_json::to_string(&metadata).expect("plain data");
         let mut contents = self.weights(snapshot);
         contents.metadata.insert("checkpoint", metadata);
-        contents.tensors.extend(self.tensors(VELOCITY, &snapshot.velocities));
+        let block = snapshot.values.len().min(snapshot.velocities.len());
+        let (velocities, second_moments) = snapshot.velocities.split_at(block);
+        contents.tensors.extend(self.tensors(VELOCITY, velocities));
+        if !second_moments.is_empty() {
+            contents.tensors.extend(self.tensors(SECOND_MOMENT, second_moments));
+        }
         contents.checked = true;
         contents
     }

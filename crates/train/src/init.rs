@@ -98,6 +98,11 @@ impl Init {
         Ok(taken)
     }
 
+    /// Whether velocities are taken, too.
+    pub(crate) fn has_velocities(&self) -> bool {
+        !self.velocities.is_empty()
+    }
+
     fn has(&self, entry: &Parameter) -> bool {
         self.values.get(&entry.name).is_some_and(|found| found.shape == entry.shape.dims())
     }

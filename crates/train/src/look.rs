@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::log::LayerNumbers;
+use crate::step::Plan;
 use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
@@ -131,29 +132,28 @@ impl Look {
     }
 
     /// After the update. The gradient and the update of each parameter are looked at as far as
-    /// they are here, in `own`.
-    pub(crate) fn after_update(
-        &mut self,
-        device: &Device,
-        network: &Network,
-        own: &[Segment],
-    ) -> Result<()> {
-        let parameters = &network.parameters;
+    /// they are here.
+    pub(crate) fn after_update(&mut self, device: &Device, plan: &Plan) -> Result<()> {
+        let (parameters, own) = (&plan.network().parameters, plan.segments());
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
             let Segment { start, len } = own[idx];
             let here = |block: Option<Slot>| {
                 block.expect("planned to train").part(start, Shape::from([len]))
             };
-            let mut norm = |slot: Slot| -> Result<f64> {
+            let norm = |slot: Slot, room: &mut [f32]| -> Result<f64> {
                 let mut sum = 0.0;
-                in_pieces(device, slot, &mut self.piece, |piece| {
+                in_pieces(device, slot, room, |piece| {
                     sum += squares(piece);
                 })?;
                 Ok(sum.sqrt())
             };
-            numbers.weight_norm = norm(parameters.value(idx))?;
-            numbers.gradient_norm = norm(here(parameters.gradients))?;
-            let update = norm(here(parameters.velocities))?; // the rate stays inside the velocity
+            numbers.weight_norm = norm(parameters.value(idx), &mut self.piece)?;
+            numbers.gradient_norm = norm(here(parameters.gradients), &mut self.piece)?;
+            let update = match plan.adams_update_norm(device, idx, &mut self.piece)? {
+                Some(update) => update,
+                // The rate is inside the velocity.
+                None => norm(here(parameters.velocities), &mut self.piece)?,
+            };
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }
         Ok(())

@@ -4,6 +4,7 @@ mod variation;
 
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 
+use crate::Error;
 use crate::schedule::{Schedule, Setting};
 use layers::Role;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,10 @@ pub struct Recipe {
     pub until: Option<f64>,
     /// The learning rate that the schedule multiplies.
     pub rate: f64,
-    /// How much of the last update goes into the next.
+    /// How gradients become new weights.
+    #[serde(default, skip_serializing_if = "Optimizer::is_sgd")]
+    pub optimizer: Optimizer,
+    /// How much of the last update goes into the next; Adam's beta1.
     pub momentum: f64,
     /// Weight decay of layers that name none of their own. Slopes, and scales and shifts of
     /// normalisations, have none but what a name that fits their row says.
@@ -77,6 +81,24 @@ pub enum Wire {
 impl Wire {
     fn is_f32(&self) -> bool {
         *self == Wire::F32
+    }
+}
+
+/// How gradients become new weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Stochastic gradient descent with momentum, as in the paper: [`kernels::sgd`].
+    #[default]
+    Sgd,
+    /// Adam, its beta2 0.999 and decay in the gradient: [`kernels::adam`]. On one device, with
+    /// whole batches.
+    Adam,
+}
+
+impl Optimizer {
+    fn is_sgd(&self) -> bool {
+        *self == Optimizer::Sgd
     }
 }
 
@@ -243,6 +265,21 @@ impl Recipe {
             200..=256 => 256,
             _ => crop + crop / 8,
         })
+    }
+
+    /// Whether it suits several devices, or micro-shards: these know SGD alone.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] if it does not.
+    pub(crate) fn check_shared(&self) -> Result<(), Error> {
+        match self.optimizer {
+            Optimizer::Sgd => Ok(()),
+            Optimizer::Adam => Err(Error::Recipe(
+                "Adam trains on one device, with whole batches: leave --parallel and \
+                 --micro-shards out, or use recipe.optimizer = \"sgd\""
+                    .to_string(),
+            )),
+        }
     }
 
     /// The same recipe without chance in the images: centre crops as they are.

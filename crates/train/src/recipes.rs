@@ -1,6 +1,6 @@
 //! The built-in recipes, one page each, as the models are.
 
-use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Recipe, Wire};
+use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Optimizer, Recipe, Wire};
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
@@ -75,6 +75,7 @@ pub fn paper() -> Recipe {
         epochs: 90,
         until: None,
         rate: 0.01,
+        optimizer: Optimizer::Sgd,
         momentum: 0.9,
         decay: 0.0005,
         bias: Bias { rate: 1.0, decay: 1.0, scheduled: true },

@@ -2,11 +2,13 @@
 
 mod accord;
 mod across;
+mod adam;
 mod look;
 mod plan;
 mod shards;
 
 pub(crate) use accord::{Accord, Moment};
+pub(crate) use adam::Adam;
 pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
@@ -69,7 +71,11 @@ impl Step {
             self.device.upload(parameters.value(ordinal), &values[own])?;
         }
         if let Some(velocities) = parameters.velocities {
-            self.device.upload(velocities, &vec![0.0f32; velocities.len()])?;
+            let zeros = vec![0.0f32; velocities.len()];
+            self.device.upload(velocities, &zeros)?;
+            if let Some(adam) = &self.plan.adam {
+                self.device.upload(adam.second, &zeros)?;
+            }
         }
         self.plan.network.prepare(&mut self.device)?;
         Ok(())
@@ -87,6 +93,10 @@ impl Step {
     /// As [`inherit`](Self::inherit), of a network with the parameters `whole`, which may be shared
     /// among towers.
     pub(crate) fn inherit_share(&mut self, init: &Init, whole: &[Parameter]) -> Result<()> {
+        if self.plan.adam.is_some() && init.has_velocities() {
+            let told = "velocities of another run are no moments of Adam's: take its weights alone";
+            return Err(Error::Recipe(told.to_string()));
+        }
         let share = |entry: &Parameter| share(&self.link, &self.plan, entry).1;
         init.upload(&mut self.device, &self.plan.network.parameters, whole, share)
     }
@@ -114,11 +124,16 @@ impl Step {
             self.device.upload(parameters.value(idx), &value[own.clone()])?;
             let slot = parameters.velocity(idx).expect("a network planned for training");
             self.device.upload(slot, &velocity[own])?;
+            if let Some(adam) = &self.plan.adam {
+                let second = checkpoint.second_moment(&entry.name, whole)?;
+                self.device.upload(adam.of(parameters, idx), second)?;
+            }
         }
         Ok(())
     }
 
-    /// Copies all parameters and velocities, each as one block. All replicas do it, or none.
+    /// Copies all parameters and velocities, each as one block; behind Adam's first moments, which
+    /// are its velocities, the second ones. All replicas do it, or none.
     ///
     /// # Errors
     /// [`Error::Device`], [`Error::Comm`].
@@ -130,9 +145,13 @@ impl Step {
         self.share_out_velocities()?;
         let parameters = &self.plan.network.parameters;
         let from = parameters.velocities.expect("a network planned for training");
-        for (slot, into) in [(parameters.values, values), (from, velocities)] {
+        for (slot, into) in [(parameters.values, values), (from, &mut *velocities)] {
             into.resize(slot.len(), 0.0);
             self.device.download_into(slot, into)?;
+        }
+        if let Some(adam) = &self.plan.adam {
+            velocities.resize(from.len() + adam.second.len(), 0.0);
+            self.device.download_into(adam.second, &mut velocities[from.len()..])?;
         }
         Ok(())
     }
@@ -231,6 +250,7 @@ impl Step {
         }
         self.load(batch)?;
         self.set_clock(step, &batch.labels)?;
+        self.set_corrections(step)?;
         self.forward()?;
         let tally = self.tally()?;
         if !tally.loss.is_finite() {
@@ -243,7 +263,7 @@ impl Step {
         self.backward()?;
         let Step { plan, device, .. } = self;
         if let Some(look) = look {
-            look.after_update(device, &plan.network, plan.segments())?;
+            look.after_update(device, plan)?;
         }
         told.map_or(Ok(tally), |told| self.hear(told))
     }

@@ -19,6 +19,9 @@ use tensor::Device;
 /// Before a parameter's name: its velocity.
 pub(crate) const VELOCITY: &str = "velocity.";
 
+/// Before a parameter's name: its second moment, if Adam trains it.
+pub(crate) const SECOND_MOMENT: &str = "second_moment.";
+
 /// A trained network outside any device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
@@ -175,7 +178,8 @@ impl Weights {
         let read = Read::from_bytes(bytes)?;
         let about = About::from_metadata(&read.metadata)?;
         let mut tensors = read.tensors;
-        tensors.retain(|name, _| !name.starts_with(VELOCITY)); // a checkpoint has these, too
+        // A checkpoint has these, too.
+        tensors.retain(|name, _| [VELOCITY, SECOND_MOMENT].iter().all(|p| !name.starts_with(p)));
         let mean = tensors.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
         let mut parameters: Vec<_> = tensors.into_iter().collect();
         parameters.sort_by(|a, b| a.0.cmp(&b.0));

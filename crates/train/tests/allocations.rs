@@ -12,21 +12,24 @@ use train::step::Plan;
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
 
+const IMAGES: usize = 6;
+const STORED: usize = 72;
+
 /// The network with every ImageNet-sized trait in small: towers, normalisation, overlapping pools,
 /// dropout.
 #[test]
 fn a_step_allocates_nothing() {
-    let spec = models::find("alexnet-64").unwrap();
+    let (spec, target) = (models::find("alexnet-64").unwrap(), Target::Cpu { threads: 3 });
+    let input = (Mean::Image, [STORED; 2]);
+    allocates_nothing(Plan::new(&spec, IMAGES, Mode::Train, input, target).unwrap());
+    // What came after the paper, too.
+    let spec = fixtures::every_row(64, 10);
+    allocates_nothing(Plan::with_adam(&spec, IMAGES, input, target).unwrap());
+}
+
+fn allocates_nothing(plan: Plan) {
+    let (images, stored) = (IMAGES, STORED);
     let recipe = train::recipes::find("paper-64").unwrap();
-    let (images, stored) = (6, 72);
-    let plan = Plan::new(
-        &spec,
-        images,
-        Mode::Train,
-        (Mean::Image, [stored; 2]),
-        Target::Cpu { threads: 3 },
-    )
-    .unwrap();
     let mut step = plan.open(Device::cpu(3)).unwrap();
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();

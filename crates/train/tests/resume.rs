@@ -15,7 +15,7 @@ use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
-use train::recipe::{Augment, ColorForm, Recipe};
+use train::recipe::{Augment, ColorForm, Optimizer, Recipe};
 use train::run::{Job, Outcome};
 use train::schedule::Schedule;
 use train::{Stop, recipes};
@@ -167,6 +167,18 @@ fn ten_times_stopped_and_ten_times_resumed() {
     // Once more changes nothing: everything has been done.
     let again = resume(&job(2), &run.0, 2, None);
     assert_eq!((again.steps, again.resumed_at), (STEPS, STEPS));
+    assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// Adam's second moments and its count of steps go on, too.
+#[test]
+fn a_run_with_adam_comes_to_the_same_bits() {
+    let (whole, run) = (Scratch::new("whole-adam"), Scratch::new("adam"));
+    let mut job = Job { max_steps: Some(60), ..job(1) };
+    job.recipe = Recipe { optimizer: Optimizer::Adam, rate: 1e-3, ..job.recipe };
+    begin(&job, &whole.0, 1, None);
+    begin(&job, &run.0, 2, Some(17));
+    assert_eq!(resume(&job, &run.0, 1, None).resumed_at, 17);
     assert!(bits(&run.0) == bits(&whole.0));
 }
 

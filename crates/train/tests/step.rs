@@ -193,6 +193,38 @@ fn running_statistics_are_those_of_shards_by_their_images() {
     testkit::close(&seen, &[mean, variance], 1e-6);
 }
 
+/// The ratio that a look tells is that of what the weights did.
+#[test]
+fn an_update_by_adam_is_seen_as_it_was() {
+    let (recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
+    let input = (Mean::Image, [STORED; 2]);
+    let plan = Plan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
+    let mut step = plan.open(Device::cpu(1)).unwrap();
+    step.initialize(&recipe, 3).unwrap();
+    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    let first = step.train(&batch(), 1).unwrap().loss;
+    let weights = |step: &Step| {
+        let slot = step.network().parameters.value(0);
+        step.device().download::<f32>(slot).unwrap()
+    };
+    let before = weights(&step);
+    let mut look = Look::new(step.network());
+    step.train_and_look(&batch(), 2, &mut look).unwrap();
+    let norm = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    };
+    let after = weights(&step);
+    let update = norm(&mut before.iter().zip(&after).map(|(before, after)| after - before));
+    let ratio = update / norm(&mut after.iter().copied());
+    let seen = look.layers[0].update_ratio;
+    assert!((seen - ratio).abs() < 1e-3 * ratio, "{seen} and {ratio}");
+    // About the rate, for each weight.
+    assert!(update > 0.5e-3 * (after.len() as f64).sqrt() && seen < 0.1, "{update}");
+    let last = (3..60).map(|number| step.train(&batch(), number).unwrap().loss).last();
+    assert!(last.unwrap() < 0.8 * first, "{first}, then {last:?}");
+}
+
 #[test]
 fn dead_units_are_counted() {
     let mut recipe = recipe(0.0);

@@ -11,6 +11,7 @@ use tensor::{Device, Target};
 use train::checkpoint;
 use train::folder::RunFolder;
 use train::observe::Silent;
+use train::recipe::Optimizer;
 use train::run::{Job, Outcome};
 use train::team::Team;
 use train::{Result, Stop};
@@ -193,4 +194,10 @@ fn what_cannot_be_cut_is_refused() {
     let error =
         job(2).plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).unwrap_err().to_string();
     assert!(error.contains("towers see whole batches"), "{error}");
+    let mut adams = job(4);
+    adams.recipe.optimizer = Optimizer::Adam;
+    let told = adams.plan_replica((0, 2), Target::Cpu { threads: 1 }).err().unwrap().to_string();
+    assert!(told.contains("Adam trains on one device"), "{told}");
+    let told = adams.plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).err().unwrap();
+    assert!(told.to_string().contains("Adam trains on one device"), "{told}");
 }

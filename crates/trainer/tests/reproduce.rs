@@ -26,7 +26,7 @@ fn table(runs: &str, name: &str) -> Value {
 /// All pages but those that take the same paths through the program as others.
 #[test]
 fn every_kind_of_protocol_goes_through() {
-    for name in ["cifar-80sec", "fig1", "recipe", "overlap", "lrn", "ensemble", "pretrain"] {
+    for name in ["cifar-80sec", "fig1", "recipe", "descendants", "lrn", "ensemble", "pretrain"] {
         let scratch = Scratch::new(&format!("rehearse-{name}"));
         let runs = scratch.path("runs");
         let (stdout, _) = expect(0, &rehearse(name, &runs));

@@ -199,6 +199,24 @@ impl Pool {
                 .for_each(|(index, (a, b))| work(index, a, b));
         });
     }
+
+    /// [`chunks`](Self::chunks) over three slices at once, each with its own chunk size.
+    pub fn chunks3<A: Send, B: Send, C: Send>(
+        &self,
+        (a, a_size): (&mut [A], usize),
+        (b, b_size): (&mut [B], usize),
+        (c, c_size): (&mut [C], usize),
+        work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync + Send,
+    ) {
+        self.install(|| {
+            a.par_chunks_mut(a_size.max(1))
+                .zip(b.par_chunks_mut(b_size.max(1)))
+                .zip(c.par_chunks_mut(c_size.max(1)))
+                .with_max_len(1)
+                .enumerate()
+                .for_each(|(index, ((a, b), c))| work(index, a, b, c));
+        });
+    }
 }
 
 fn no_room(needed: usize, free: usize) -> Error {

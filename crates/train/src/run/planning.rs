@@ -1,7 +1,7 @@
 //! A job's network, laid out for one device or for one of several.
 
 use super::Job;
-use crate::recipe::{Mean, Recipe};
+use crate::recipe::{Mean, Optimizer, Recipe};
 use crate::replicas::Cut;
 use crate::step::Plan;
 use crate::{Error, Result, towers};
@@ -16,8 +16,10 @@ impl Job {
     /// [`Error::Network`], or [`Error::Recipe`] if the images are smaller than the crops or the
     /// augmentation is out of range.
     pub fn plan(&self, target: Target) -> Result<Plan> {
-        match self.recipe.shards {
-            1 => Plan::new(&self.spec, self.recipe.batch, Mode::Train, self.input()?, target),
+        let Recipe { batch, optimizer, shards, .. } = self.recipe;
+        match (shards, optimizer) {
+            (1, Optimizer::Sgd) => Plan::new(&self.spec, batch, Mode::Train, self.input()?, target),
+            (1, Optimizer::Adam) => Plan::with_adam(&self.spec, batch, self.input()?, target),
             _ => self.plan_replica((0, 1), target),
         }
     }
@@ -43,6 +45,7 @@ impl Job {
     }
 
     fn cut(&self, of: (usize, usize)) -> Result<Cut> {
+        self.recipe.check_shared()?;
         let Recipe { batch, shards, wire, .. } = self.recipe;
         Ok(Cut { wire, ..Cut::new(batch, shards, of)? })
     }
@@ -52,6 +55,7 @@ impl Job {
     /// # Errors
     /// As [`plan`](Self::plan), and [`Error::Recipe`] if the recipe has micro-shards.
     pub fn plan_towers(&self, towers: &Towers, targets: &[Target]) -> Result<Vec<Plan>> {
+        self.recipe.check_shared()?;
         if self.recipe.shards != 1 {
             let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
             return Err(Error::Recipe(told.to_string()));

@@ -2,9 +2,9 @@
 
 use super::accord::Meeting;
 use super::shards::{Layout, Replica};
-use super::{Recorded, Step};
+use super::{Adam, Recorded, Step};
 use crate::Result;
-use crate::recipe::Mean;
+use crate::recipe::{Mean, Optimizer};
 use crate::replicas::Cut;
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::hybrid::{self, Head};
@@ -24,6 +24,8 @@ pub struct Plan {
     pub(super) loss: Option<softmax_loss::Geometry>,
     /// What of each parameter is updated here.
     segments: Vec<sgd::Segment>,
+    /// If that is how it learns.
+    pub(super) adam: Option<Adam>,
     /// The linear layers, where their units are shared: then the network ends below them.
     pub(super) head: Option<Head>,
     /// Of a replica, or of one device that makes one micro-shard after the other.
@@ -60,7 +62,7 @@ pub struct Memory {
 /// What of the work is a plan's.
 enum Part {
     /// All, or a tower's.
-    Whole,
+    Whole(Optimizer),
     /// Some images.
     Replica(Cut),
     /// Some images, and some units.
@@ -80,7 +82,21 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, mode, input, target, Part::Whole)
+        Plan::lay_out(spec, images, mode, input, target, Part::Whole(Optimizer::Sgd))
+    }
+
+    /// As [`new`](Self::new), to train with Adam.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_adam(
+        spec: &Spec,
+        images: usize,
+        input: (Mean, [usize; 2]),
+        target: Target,
+    ) -> Result<Plan> {
+        let part = Part::Whole(Optimizer::Adam);
+        Plan::lay_out(spec, images, Mode::Train, input, target, part)
     }
 
     /// As [`new`](Self::new), to train on a cut of batches of `batch` images.
@@ -149,7 +165,7 @@ impl Plan {
         };
         let whole = |planner: &mut _| Network::plan(spec, images, mode, planner, target);
         let (network, head, cut) = match part {
-            Part::Whole => (whole(&mut planner)?, None, None),
+            Part::Whole(_) => (whole(&mut planner)?, None, None),
             Part::Replica(cut) => (whole(&mut planner)?, None, Some(cut)),
             Part::Hybrid(cut) => {
                 let Cut { shards, rank, world, .. } = cut;
@@ -167,10 +183,15 @@ impl Plan {
         });
         let ranks = head.as_ref().map(|head| head.shares().world).filter(|&world| world > 1);
         let meeting = towers.or(ranks).map(|ranks| Meeting::plan(ranks, &mut planner));
+        let adam = match part {
+            Part::Whole(Optimizer::Adam) => Some(Adam::plan(&network, &mut planner)),
+            _ => None,
+        };
         let whole = || entries.iter().map(|e| sgd::Segment { start: e.start, len: e.len() });
         let segments = layout.as_ref().map(|layout| layout.segments(&network));
         Ok(Plan {
             segments: segments.unwrap_or_else(|| whole().collect()),
+            adam,
             layout,
             meeting,
             preprocess: preprocess::Geometry { images, height, width, mean: mean_form },
@@ -193,8 +214,25 @@ impl Plan {
         self.layout.iter().flat_map(Layout::messages)
     }
 
-    pub(super) fn segments(&self) -> &[sgd::Segment] {
+    pub(crate) fn segments(&self) -> &[sgd::Segment] {
         &self.segments
+    }
+
+    /// The network.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The norm of a parameter's last update, if Adam made it.
+    pub(crate) fn adams_update_norm(
+        &self,
+        device: &Device,
+        idx: usize,
+        room: &mut [f32],
+    ) -> Result<Option<f64>> {
+        let norm =
+            |adam: &Adam| adam.update_norm(device, self.table, &self.network.parameters, idx, room);
+        self.adam.as_ref().map(norm).transpose()
     }
 
     /// What will be learned.
@@ -205,7 +243,8 @@ impl Plan {
     /// What it will take of the device's memory.
     pub fn memory(&self) -> Memory {
         let parameters = &self.network.parameters;
-        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities];
+        let second = self.adam.as_ref().map(|adam| adam.second);
+        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities, second];
         let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
         Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
     }
@@ -255,6 +294,9 @@ impl Plan {
     /// Gradients to new parameters.
     pub(super) fn update(&self, device: &mut Device) -> tensor::Result<()> {
         let parameters = &self.network.parameters;
+        if let Some(adam) = &self.adam {
+            return adam.update(device, self.table, parameters);
+        }
         let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
             unreachable!("a network planned for training has gradients");
         };

@@ -141,7 +141,7 @@ impl Step {
         self.plan.update(&mut self.device)?;
         self.share_out(self.plan.network.parameters.values)?;
         if let Some(look) = look {
-            look.after_update(&self.device, &self.plan.network, self.plan.segments())?;
+            look.after_update(&self.device, &self.plan)?;
             self.sum_norms(look)?;
         }
         self.tally_of_all()

@@ -1,0 +1,47 @@
+//! On the CPU: one pass, cut into runs.
+
+use super::{BETA_2, EPSILON, Moments};
+use crate::sgd::Segment;
+use crate::simd::vectorized;
+use tensor::{Cpu, Result, Slot};
+
+/// Floats of a run: dw, w, m and s of it are 1 MB.
+const RUN: usize = 1 << 16;
+
+pub(super) fn step(
+    cpu: &mut Cpu,
+    segments: &[Segment],
+    [table, corrections]: [Slot; 2],
+    dw: Slot,
+    w: Slot,
+    Moments { first, second }: Moments,
+) -> Result<()> {
+    let ([table, corrections, dw, w, m, s], pool) =
+        cpu.floats_with_pool([table, corrections, dw, w, first, second]);
+    let (lift, root) = (1.0 / corrections[0], corrections[1].sqrt());
+    let (kept, taken) = (BETA_2 as f32, (1.0 - BETA_2) as f32);
+    for (segment, row) in segments.iter().zip(table.chunks_exact(3)) {
+        let &[rate, beta, decay] = row else { unreachable!("three numbers a segment") };
+        if rate == 0.0 {
+            continue;
+        }
+        let range = segment.start..segment.start + segment.len;
+        let (dw, pace) = (&dw[range.clone()], rate * lift);
+        let (m, s) = (&mut m[range.clone()], &mut s[range.clone()]);
+        pool.chunks3((&mut w[range], RUN), (m, RUN), (s, RUN), |idx, w, m, s| {
+            let dw = &dw[idx * RUN..][..w.len()];
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (((w, m), s), dw) in w.iter_mut().zip(m).zip(s).zip(dw) {
+                        let g = dw + decay * *w;
+                        *m = beta * *m + (1.0 - beta) * g;
+                        *s = kept * *s + taken * (g * g);
+                        *w -= pace * *m / (s.sqrt() / root + EPSILON);
+                    }
+                },
+            );
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! On a card: a launch for each segment, four parameters a thread. What changes is read there.
+
+use super::{BETA_2, EPSILON, Moments};
+use crate::sgd::Segment;
+use tensor::{Argument, Cuda, Grid, Image, Result, Shape, Slot};
+
+static IMAGE: Image = Image { op: "adam", bytes: include_bytes!("adam.fatbin") };
+
+pub(super) fn step(
+    cuda: &mut Cuda,
+    segments: &[Segment],
+    [table, corrections]: [Slot; 2],
+    dw: Slot,
+    w: Slot,
+    Moments { first, second }: Moments,
+) -> Result<()> {
+    let constants = [BETA_2 as f32, (1.0 - BETA_2) as f32, EPSILON];
+    let corrections = cuda.address(corrections);
+    let segments = segments.iter().enumerate();
+    for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
+        let rule = cuda.address(table.part(3 * idx, Shape::from([3])));
+        let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
+        let [dw, w, m, s] = cuda.addresses([dw, w, first, second].map(part));
+        let n = segment.len as u64;
+        let grid = Grid::over(segment.len.div_ceil(4));
+        let arguments = [&constants as &dyn Argument, &rule, &corrections, &dw, &w, &m, &s, &n];
+        // SAFETY: adam_step's parameters in their order; each part holds n floats, the rule three,
+        // the corrections two.
+        unsafe { cuda.launch(&IMAGE, "adam_step", grid, &arguments)? };
+    }
+    Ok(())
+}

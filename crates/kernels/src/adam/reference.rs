@@ -1,0 +1,25 @@
+//! The update in f64: its specification.
+
+use super::{BETA_2, EPSILON};
+use ndarray::ArrayViewMut1;
+
+/// One parameter at step `t`, counted from 1; nothing if the rate is zero. `moments` are m and s.
+pub fn step(
+    [rate, beta_1, decay]: [f64; 3],
+    t: i32,
+    dw: &[f64],
+    mut w: ArrayViewMut1<f64>,
+    [mut m, mut s]: [ArrayViewMut1<f64>; 2],
+) {
+    if rate == 0.0 {
+        return;
+    }
+    for idx in 0..dw.len() {
+        let g = dw[idx] + decay * w[idx];
+        m[idx] = beta_1 * m[idx] + (1.0 - beta_1) * g;
+        s[idx] = BETA_2 * s[idx] + (1.0 - BETA_2) * g * g;
+        let first = m[idx] / (1.0 - beta_1.powi(t));
+        let second = s[idx] / (1.0 - BETA_2.powi(t));
+        w[idx] -= rate * first / (second.sqrt() + f64::from(EPSILON));
+    }
+}

@@ -1,0 +1,133 @@
+use super::*;
+use ndarray::{Array1, s};
+use proptest::prelude::*;
+use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
+
+/// w, m and s after one step, number `t`.
+fn run(
+    device: &mut Device,
+    segments: &[Segment],
+    table: &[[f32; 3]],
+    t: u64,
+    [dw, w, m, s]: [&Array1<f32>; 4],
+) -> [Vec<f32>; 3] {
+    let mut slots = Slots::new();
+    let divisors = slots.floats([2], corrections(f64::from(table[0][1]), t).to_vec());
+    let table = slots.floats([table.len(), 3], table.concat());
+    let [dw, w, first, second] = [dw, w, m, s].map(|block| slots.array(block));
+    slots.load(device);
+    step(device, segments, [table, divisors], dw, w, Moments { first, second }).unwrap();
+    [w, first, second].map(|slot| device.download(slot).unwrap())
+}
+
+/// Five steps of four weights as `torch.optim.Adam` 2.15 takes them in f64: rate 0.01, betas 0.9
+/// and 0.999, weight_decay 0.1. Then its `exp_avg` and `exp_avg_sq`.
+#[test]
+fn five_steps_are_pytorchs() {
+    const GRADIENTS: [[f32; 4]; 5] = [
+        [0.1, -0.2, 0.3, 0.0],
+        [1.0, -1.0, 0.5, -0.5],
+        [-0.1, 0.2, -0.3, 0.4],
+        [0.01, -0.02, 0.03, 0.04],
+        [2.0, 0.0, -2.0, 1e-3],
+    ];
+    const WEIGHTS: [[f64; 4]; 5] = [
+        [0.490_000_000_667, -1.240_000_000_308, 1.990_000_000_200, 0.0],
+        [0.481_685_462_916, -1.230_990_841_517, 1.980_049_580_852, 0.007_441_368_025],
+        [0.475_578_231_093, -1.224_460_925_072, 1.973_164_902_994, 0.007_932_566_541],
+        [0.470_267_792_077, -1.218_449_601_321, 1.966_232_911_711, 0.007_964_605_037],
+        [0.463_359_335_542, -1.212_834_991_609, 1.968_519_957_530, 0.007_976_402_705],
+    ];
+    const FIRST: [f64; 4] =
+        [2.919_981_342_551e-1, -1.220_385_201_574e-1, -8.437_868_514_959e-2, -1.386_857_697_506e-4];
+    const SECOND: [f64; 4] =
+        [5.315_822_586_324e-3, 1.405_811_516_222e-3, 4.050_309_022_266e-3, 4.111_912_347_701e-4];
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 4 }];
+        let zeros = Array1::zeros(4);
+        let mut blocks = [Array1::from(vec![0.5, -1.25, 2.0, 0.0]), zeros.clone(), zeros];
+        for (t, (gradient, expected)) in (1..).zip(GRADIENTS.iter().zip(&WEIGHTS)) {
+            let [w, m, s] = &blocks;
+            let dw = Array1::from(gradient.to_vec());
+            let after = run(device, &segments, &[[0.01, 0.9, 0.1]], t, [&dw, w, m, s]);
+            close(&after[0], expected, 1e-6);
+            blocks = after.map(Array1::from);
+        }
+        close(&blocks[1], &FIRST, 1e-6);
+        close(&blocks[2], &SECOND, 1e-6);
+    });
+}
+
+#[test]
+fn a_frozen_parameter_keeps_its_moments() {
+    let [dw, w, m, s] = [1, 2, 3, 4].map(|seed| random_array(seed, 8).mapv(f32::abs));
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 4 }, Segment { start: 4, len: 4 }];
+        let table = [[0.0, 0.9, 0.1], [0.1, 0.9, 0.1]];
+        let after = run(device, &segments, &table, 3, [&dw, &w, &m, &s]);
+        for (after, before) in after.iter().zip([&w, &m, &s]) {
+            assert_eq!(after[..4], before.to_vec()[..4]);
+            assert!(after[4..].iter().zip(before.iter().skip(4)).all(|(new, old)| new != old));
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn equals_the_reference(
+        lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),
+        t in 1u64..5000,
+        seed in 0u64..100,
+    ) {
+        let mut end = 0;
+        let segments: Vec<Segment> = lens
+            .iter()
+            .map(|&(len, gap)| {
+                let start = end + gap;
+                end = start + len;
+                Segment { start, len }
+            })
+            .collect();
+        let [dw, w, m, s] = [0, 1, 2, 3].map(|i| random_array(seed + i, end));
+        let s = s.mapv(f32::abs);
+        let table: Vec<[f32; 3]> =
+            (0..segments.len()).map(|i| [0.01 * (i + 1) as f32, 0.9, 0.1 * i as f32]).collect();
+        let [mut expected_w, mut expected_m, mut expected_s] = [&w, &m, &s].map(wide);
+        let wide_dw = wide(&dw).to_vec();
+        for (segment, row) in segments.iter().zip(&table) {
+            let (range, row) = (segment.start..segment.start + segment.len, row.map(f64::from));
+            let part = s![range.clone()];
+            let moments = [expected_m.slice_mut(part), expected_s.slice_mut(part)];
+            let dw = &wide_dw[range];
+            reference::step(row, t as i32, dw, expected_w.slice_mut(part), moments);
+        }
+        each_device(|device| {
+            let [new_w, new_m, new_s] = run(device, &segments, &table, t, [&dw, &w, &m, &s]);
+            close(&new_w, &expected_w, 1e-5);
+            close(&new_m, &expected_m, 1e-5);
+            close(&new_s, &expected_s, 1e-5);
+        });
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let [dw, w, m, s] = [1, 2, 3, 4].map(|seed| random_array(seed, 200_000).mapv(f32::abs));
+    same_bits_for_threads(|threads| {
+        let segments = [Segment { start: 3, len: 199_990 }];
+        let table = [[0.1, 0.9, 0.01]];
+        run(&mut Device::cpu(threads), &segments, &table, 7, [&dw, &w, &m, &s]).concat()
+    });
+}
+
+#[test]
+fn nothing_hides_a_nan() {
+    let [dw, w, s] = [1, 2, 3].map(|seed| random_array(seed, 2).mapv(f32::abs));
+    let m = Array1::from_elem(2, f32::NAN);
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 2 }];
+        let [w, ..] = run(device, &segments, &[[0.1, 0.9, 0.0]], 1, [&dw, &w, &m, &s]);
+        assert!(w.iter().all(|w| w.is_nan()));
+    });
+}
