@@ -20,6 +20,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The device multiplies in other numbers.
+    #[error("{device} multiplies in f32 alone, not in {precision}: use --precision f32, or a card")]
+    NoPrecision {
+        /// As the user would write it.
+        device: String,
+        /// What was asked for.
+        precision: crate::Precision,
+    },
+
     /// The plan does not fit.
     #[error("{device}: {needed} of memory are needed and {free} are free: use a smaller batch",
         needed = mebibytes(*.needed), free = mebibytes(*.free))]

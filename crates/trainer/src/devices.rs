@@ -9,7 +9,8 @@ use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers::{self, Towers};
 use std::path::Path;
-use tensor::{Choice, Device, Target};
+use std::{fs, slice};
+use tensor::{Choice, Device, Precision, Target};
 use train::Stop;
 use train::checkpoint::Identity;
 use train::run::Job;
@@ -118,6 +119,29 @@ pub fn settle(
     Ok(spec)
 }
 
+/// The precision of a run that goes on is the one in which it began; of one that was begun before
+/// there was a choice, f32. Another, if it is asked for, gives other bits from here on. `saved` is
+/// the text of its `config.toml`, if that was read already.
+///
+/// # Errors
+/// Exit code 2 if there is no such precision.
+pub fn settle_precision(
+    settings: &mut Settings,
+    (run, saved): (Option<&Path>, Option<String>),
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    machine::precision(settings.precision.as_deref())?;
+    let Some(run) = run else { return Ok(()) };
+    let saved = saved.or_else(|| fs::read_to_string(run.join("config.toml")).ok());
+    let saved = saved.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    let began = saved.get("precision").and_then(toml::Value::as_str).unwrap_or("f32");
+    let now = settings.precision.get_or_insert_with(|| began.to_string());
+    if began != now {
+        say(&format!("the run began in {began}: from here on it has the bits of {now}"));
+    }
+    Ok(())
+}
+
 /// Says so if a run goes on in a mode whose sums over units have another order than those so far.
 ///
 /// # Errors
@@ -167,12 +191,14 @@ impl Devices {
         job: &Job,
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
+        let precision = machine::precision(settings.precision.as_deref())?;
         if let [choice] = choices {
             let plan = |device: &Device| match settings.parallel {
                 Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), device.target()),
                 _ => job.plan(device.target()),
             };
-            let (device, plan) = machine::open(*choice, settings.threads, plan, Plan::check, say)?;
+            let how = (settings.threads, precision);
+            let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
         }
         if settings.exchange == Exchange::Nccl {
@@ -180,8 +206,9 @@ impl Devices {
         }
         let each = machine::share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
-        let devices: Vec<Device> =
+        let mut devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
+        machine::set_precision(&mut devices, precision, say)?;
         let targets: Vec<Target> = devices.iter().map(Device::target).collect();
         let (plans, how) = plan(settings.parallel, job, &targets)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
@@ -208,8 +235,11 @@ impl Devices {
         settings: &Settings,
         job: &Job,
         (rank, world): (usize, usize),
+        say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         let mut device = Device::open(choice, settings.threads)?;
+        let precision = machine::precision(settings.precision.as_deref())?;
+        machine::set_precision(slice::from_mut(&mut device), precision, say)?;
         let (plan, how) = match settings.parallel {
             Some(Parallel::Data) => {
                 (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
@@ -277,7 +307,14 @@ impl Devices {
             [] => own.unzip(),
             processes => processes.iter().map(|process| process.name.clone()).unzip(),
         };
-        machine::Machine { name: names.join(","), threads: threads.iter().sum() }
+        let (name, threads) = (names.join(","), threads.iter().sum());
+        machine::Machine { name, threads, precision: self.precision() }
+    }
+
+    /// In which numbers they multiply; of several processes this one's.
+    pub fn precision(&self) -> Precision {
+        let (device, _) = &self.members[0];
+        device.precision()
     }
 
     /// Each of this process's.
@@ -340,9 +377,13 @@ impl Devices {
     }
 }
 
-/// `cpu, 2 threads`.
+/// `cpu, 2 threads`; of a card also in which numbers it multiplies.
 fn describe_one(device: &Device) -> String {
     let threads = device.threads();
     let plural = if threads == 1 { "" } else { "s" };
-    format!("{}, {threads} thread{plural}", machine::name(device))
+    let precision = match device {
+        Device::Cpu(_) => String::new(),
+        Device::Cuda(cuda) => format!(", {}", cuda.precision()),
+    };
+    format!("{}{precision}, {threads} thread{plural}", machine::name(device))
 }

@@ -94,7 +94,7 @@ fn gpu() -> String {
     let driver = driver.ok().and_then(|text| text.lines().next().map(str::to_string));
     let cards = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.count());
     let device = match Device::open(Choice::Cuda(0), 0) {
-        Ok(_) => "can be used".to_string(),
+        Ok(device) => format!("can be used, in {}", device.fastest_precision()),
         Err(error) => error.to_string(),
     };
     match driver {

@@ -45,10 +45,11 @@ impl From<train::Error> for Fault {
         use train::Error as E;
         let code = match &error {
             E::Network(_) | E::Recipe(_) | E::RunFolder { .. } | E::Resume { .. } => 2,
-            E::Device(tensor::Error::UnknownDevice(_)) => 2,
+            E::Device(tensor::Error::UnknownDevice(_) | tensor::Error::UnknownPrecision(_)) => 2,
             E::Device(
                 tensor::Error::DeviceUnavailable { .. }
                 | tensor::Error::NoKernel { .. }
+                | tensor::Error::NoPrecision { .. }
                 | tensor::Error::CublasLt(_)
                 | tensor::Error::Nccl(_),
             ) => 6,

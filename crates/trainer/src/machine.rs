@@ -1,8 +1,8 @@
 //! Where a run runs: for its folder's `env.json`, and for comparing runs later.
 
 use serde_json::{Value, json};
-use std::fs;
-use tensor::{Choice, Device};
+use std::{fs, slice};
+use tensor::{Choice, Device, Precision};
 use train::Result;
 
 /// What computes.
@@ -11,6 +11,8 @@ pub struct Machine {
     pub name: String,
     /// Threads that compute, over all of them.
     pub threads: usize,
+    /// In which numbers it multiplies.
+    pub precision: Precision,
 }
 
 /// Program, compiler, processor and threads.
@@ -27,6 +29,7 @@ pub fn environment(machine: &Machine, data: Value) -> Value {
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "threads": machine.threads,
         "device": machine.name,
+        "precision": machine.precision.name(),
         "command": std::env::args().collect::<Vec<_>>(),
         "data": data,
     })
@@ -41,6 +44,38 @@ pub fn name(device: &Device) -> String {
             None => cuda.name(),
         },
     }
+}
+
+/// What `--precision` says.
+///
+/// # Errors
+/// [`tensor::Error::UnknownPrecision`].
+pub fn precision(typed: Option<&str>) -> tensor::Result<Option<Precision>> {
+    typed.map(str::parse).transpose()
+}
+
+/// Has devices that share the work multiply in the numbers that were asked for, or in the finest
+/// that any of them would choose; `say` hears of a card that has no tensor cores for them.
+///
+/// # Errors
+/// [`tensor::Error::NoPrecision`] if one is a CPU and f32 was not asked for.
+pub fn set_precision(
+    devices: &mut [Device],
+    wanted: Option<Precision>,
+    say: &mut dyn FnMut(&str),
+) -> tensor::Result<()> {
+    let is_one_s = |precision: &Precision| {
+        devices.iter().any(|device| device.fastest_precision() == *precision)
+    };
+    let wanted = wanted.or_else(|| Precision::ALL.into_iter().find(is_one_s)).unwrap_or_default();
+    for device in devices {
+        let has = device.set_precision(wanted)?;
+        if has != wanted {
+            let name = name(device);
+            say(&format!("{name}, has no tensor cores for {wanted}: it multiplies in {has}"));
+        }
+    }
+    Ok(())
 }
 
 /// How many of `threads` threads (0: one for each core) each device has: the CPUs share them, and
@@ -61,13 +96,14 @@ pub fn share_threads(threads: usize, choices: &[Choice]) -> Vec<usize> {
 }
 
 /// Opens the device that the user chose and plans on it: under `auto` on the first card if there is
-/// one and it can run the plan, else on the CPU, which `say` is told.
+/// one and it can run the plan, else on the CPU, which `say` is told. It multiplies as
+/// [`set_precision`] says.
 ///
 /// # Errors
 /// What keeps the chosen device from running the plan.
 pub fn open<P>(
     choice: Choice,
-    threads: usize,
+    (threads, precision): (usize, Option<Precision>),
     plan: impl Fn(&Device) -> Result<P>,
     check: impl Fn(&P, &mut Device) -> Result<()>,
     say: &mut dyn FnMut(&str),
@@ -76,6 +112,7 @@ pub fn open<P>(
         Choice::Auto => Device::best(threads),
         Choice::Cpu | Choice::Cuda(_) => (Device::open(choice, threads)?, None),
     };
+    set_precision(slice::from_mut(&mut device), precision, say)?;
     let mut planned = plan(&device)?;
     match check(&planned, &mut device) {
         Ok(()) => {}
@@ -84,6 +121,7 @@ pub fn open<P>(
         {
             why_not = Some(error);
             device = Device::cpu(threads);
+            set_precision(slice::from_mut(&mut device), precision, say)?;
             planned = plan(&device)?;
             check(&planned, &mut device)?;
         }
@@ -105,6 +143,38 @@ pub fn processor() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_that_share_work_multiply_alike() {
+        let said = |card: Option<Device>, wanted| {
+            let mut devices: Vec<Device> = card.into_iter().chain([Device::cpu(1)]).collect();
+            let set = set_precision(&mut devices, wanted, &mut |text| panic!("{text}"));
+            set.map(|()| devices[0].precision())
+        };
+        assert_eq!(said(None, None).unwrap(), Precision::F32);
+        assert!(said(None, Some(Precision::Tf32)).is_err());
+        let Some(card) = testkit::own_card() else { return };
+        assert_eq!(said(Some(card), None).unwrap(), Precision::F32, "as the CPU does");
+    }
+
+    #[test]
+    fn a_card_of_its_own_uses_its_tensor_cores() {
+        for (capability, expected) in [((7, 5), Precision::F32), ((9, 0), Precision::Tf32)] {
+            let Some(_) = testkit::own_card() else { return };
+            let Some(stand_in) = testkit::stand_in_in_use() else { return };
+            stand_in.behave(cuda_on_cpu::Behaviour { capability, ..Default::default() });
+            let mut heard = Vec::new();
+            for wanted in [None, Some(Precision::Tf32)] {
+                let plan = |_: &Device| Ok(());
+                let check = |_: &(), _: &mut Device| Ok(());
+                let mut say = |text: &str| heard.push(text.to_string());
+                let (device, ()) =
+                    open(Choice::Cuda(0), (0, wanted), plan, check, &mut say).unwrap();
+                assert_eq!(device.precision(), expected);
+            }
+            assert_eq!(heard.len(), usize::from(expected == Precision::F32), "{heard:?}");
+        }
+    }
 
     #[test]
     fn processors_share_the_threads() {

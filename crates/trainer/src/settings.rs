@@ -29,6 +29,9 @@ pub struct Settings {
     pub seed: u64,
     /// auto, cpu, cuda, cuda:N; several, with commas between them.
     pub device: String,
+    /// f32, tf32 or bf16: what a card multiplies in. A run that goes on keeps what it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// How several devices share the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<Parallel>,
@@ -234,6 +237,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         data: "shapes".to_string(),
         seed: 0,
         device: "auto".to_string(),
+        precision: None,
         parallel: None,
         exchange: Exchange::Host,
         vendor: Vendor::None,
@@ -302,6 +306,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "data", args.data.clone());
     put(&mut table, "seed", args.seed.map(|n| n as i64));
     put(&mut table, "device", args.machine.device.clone());
+    put(&mut table, "precision", args.machine.precision.clone());
     let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
     put(&mut table, "parallel", parallel);
     put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));

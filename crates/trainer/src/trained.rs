@@ -89,7 +89,7 @@ impl Trained {
         let mean = (about.input.mean, [self.side(); 2]);
         let (device, plan) = machine::open(
             choice,
-            args.threads.unwrap_or(0),
+            (args.threads.unwrap_or(0), machine::precision(args.precision.as_deref())?),
             |device| Plan::new(&about.model, rows, Mode::Infer, mean, device.target()),
             Plan::check,
             say,

@@ -51,7 +51,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     resumed.map_or(Ok(()), RunFolder::check_begun)?;
     ranks.check_resumed(args.resume.is_some())?;
     let saved = ranks.read(args.resume.as_deref(), "config.toml")?;
-    let mut settings = Settings::resolve_saved(args, saved)?;
+    let mut settings = Settings::resolve_saved(args, saved.clone())?;
     let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
         Some(run) => saved_model(run, &mut ranks)?,
         None => find_model(&settings.model)?,
@@ -67,11 +67,15 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let asked = Stop::new();
     signals::listen_for_checkpoints(&asked)?;
     args.run.as_deref().filter(|_| ranks.is_first()).map_or(Ok(()), RunFolder::check)?;
+    let mut notes: Vec<String> = Vec::new();
+    let (from, note) = ((args.resume.as_deref(), saved), &mut |text: &str| notes.push(text.into()));
+    devices::settle_precision(&mut settings, from, note)?;
     let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
     let choices = devices::choices(&own)?;
     let cards = devices::open_cards(&choices, own.threads)?;
     let (mut observer, reading) = ranks.observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
+    notes.iter().for_each(|note| say(note));
     if cfg!(debug_assertions) {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
@@ -90,6 +94,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
     drop(cards); // the run has opened its own
+    settings.precision = Some(ready.devices.precision().to_string());
     ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
     let identity = match ranks.is_alone() {
         true => None,
@@ -189,7 +194,7 @@ impl<'a> Ready<'a> {
         let choices = devices::choices(settings)?;
         let mut devices = match place {
             (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
-            place => Devices::open_one(choices[0], settings, &job, place)?,
+            place => Devices::open_one(choices[0], settings, &job, place, &mut say)?,
         };
         settings.vendor.serve(devices.each())?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));

@@ -24,10 +24,11 @@ fn slips_of_the_finger_are_answered_and_cost_code_2() {
         (&["train", "--set", "recipe.layers.fc66.decay=1"], "did you mean `fc6`?"),
         (&["train", "--bach-size", "3"], "--batch-size"),
         (&["train", "--device", "gpu"], "use auto, cpu, cuda or cuda:N"),
+        (&["train", "--precision", "fp16"], "use f32, tf32 or bf16"),
         (&["train", "--config", "/no/such.toml"], "/no/such.toml: cannot read"),
         (&["train", "--model", "/no/such.toml"], "/no/such.toml: cannot read the model"),
         (&["eval"], "--run <DIR>"),
-        (&["describe", "--model", "vgg16"], "there is no model `vgg16`"),
+        (&["describe", "--model", "resnet"], "there is no model `resnet`"),
     ] {
         let (stdout, stderr) = expect(2, arguments);
         assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
@@ -82,6 +83,11 @@ fn every_failure_has_its_code() {
     let (_, stderr) = expect(6, &["train", "--device", "cuda:99"]);
     assert!(stderr.starts_with("alexnet: cuda:99 cannot be used: "), "{stderr}");
     assert!(stderr.contains("--device cpu"), "{stderr}");
+    let on_the_processor = ["--device", "cpu", "--precision", "tf32"];
+    let reduced = scratch.path("reduced");
+    let (_, stderr) = expect(6, &tiny(&reduced, &on_the_processor));
+    assert!(stderr.contains("cpu multiplies in f32 alone, not in tf32"), "{stderr}");
+    assert!(!Path::new(&reduced).exists(), "nothing is left of a run that could not begin");
     let diverged = scratch.path("diverged");
     let (_, stderr) = expect(2, &tiny(&diverged, &[]));
     assert!(stderr.contains("not empty"), "{stderr}");

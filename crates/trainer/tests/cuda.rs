@@ -106,3 +106,49 @@ fn a_driver_that_is_no_library_is_none() {
     }
     refused(&scratch, &scratch.path("driver"), &[], "there is no libcuda");
 }
+
+/// A run keeps the precision in which it began, and says it; what a card has not it does in f32.
+#[test]
+fn a_card_uses_its_tensor_cores_and_says_so() {
+    let scratch = Scratch::new("cuda-precision");
+    let Some(folder) = driver(&scratch, &[]) else { return };
+    let model = scratch.path("model.toml");
+    let net = "name = \"net\"\ninput = [8, 8, 3]\n[[rows]]\n[rows.linear]\nname = \"fc\"\n\
+               outputs = 10\n";
+    fs::write(&model, net).unwrap();
+    let train = |name: &str, said: &[(&str, &str)], more: &[&str]| {
+        let path = scratch.path(name);
+        let fixed = ["train", "--run", &path, "--model", &model, "--fake-data", "8"];
+        let steps = ["--batch-size", "4", "--max-steps", "1"];
+        let (code, stdout, stderr) = run(&folder, said, &[&fixed[..], &steps, more].concat());
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        let read = |file: &str| fs::read_to_string(Path::new(&path).join(file)).unwrap();
+        (stderr, read("config.toml"), read("env.json"))
+    };
+    for (name, more, precision) in
+        [("best", &[][..], "tf32"), ("bf16", &["--precision", "bf16"], "bf16")]
+    {
+        let (said, config, environment) = train(name, &[], more);
+        assert!(said.contains(&format!("compute capability 9.0, {precision}, 1 thread")), "{said}");
+        assert!(config.contains(&format!("precision = \"{precision}\"")), "{config}");
+        assert!(environment.contains(&format!("\"precision\": \"{precision}\"")), "{environment}");
+    }
+    let old = [("CUDA_ON_CPU", "major=7 minor=5")];
+    let (said, config, _) = train("old", &old, &["--precision", "tf32"]);
+    assert_eq!(said.matches("has no tensor cores for tf32: it multiplies in f32").count(), 1);
+    assert!(config.contains("precision = \"f32\""), "{config}");
+
+    let best = scratch.path("best");
+    let on = ["train", "--resume", &best, "--max-steps", "2"];
+    let (code, _, said) = run(&folder, &[], &[&on[..], &["--device", "cpu"]].concat());
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("cpu multiplies in f32 alone, not in tf32"), "{said}");
+    let (code, _, said) = run(&folder, &[], &[&on[..], &["--precision", "f32"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the run began in tf32: from here on it has the bits of f32"), "{said}");
+    let (code, said, _) = run(&folder, &[], &["doctor", "--runs", &scratch.path("")]);
+    assert!(
+        said.contains("can be used, in tf32") || said.contains("no NVIDIA driver"),
+        "{code} {said}"
+    );
+}

@@ -276,6 +276,29 @@ impl Device {
         }
     }
 
+    /// The precision to use where none is asked for: a CPU's is f32, a card's
+    /// [`Cuda::fastest_precision`].
+    pub fn fastest_precision(&self) -> Precision {
+        match self {
+            Device::Cpu(_) => Precision::F32,
+            Device::Cuda(cuda) => cuda.fastest_precision(),
+        }
+    }
+
+    /// [`Cuda::set_precision`]: gives back what it is from now on.
+    ///
+    /// # Errors
+    /// [`Error::NoPrecision`] if a CPU is asked for another than f32.
+    pub fn set_precision(&mut self, wanted: Precision) -> Result<Precision> {
+        match self {
+            Device::Cuda(cuda) => Ok(cuda.set_precision(wanted)),
+            Device::Cpu(_) if wanted == Precision::F32 => Ok(wanted),
+            Device::Cpu(_) => {
+                Err(Error::NoPrecision { device: "cpu".to_string(), precision: wanted })
+            }
+        }
+    }
+
     /// How many host threads compute.
     pub fn threads(&self) -> usize {
         match self {
@@ -288,6 +311,15 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cpu_multiplies_in_f32() {
+        let mut cpu = Device::cpu(1);
+        assert_eq!(cpu.fastest_precision(), Precision::F32);
+        assert_eq!(cpu.set_precision(Precision::F32).unwrap(), Precision::F32);
+        let message = cpu.set_precision(Precision::Bf16).unwrap_err().to_string();
+        assert!(message.contains("f32 alone, not in bf16"), "{message}");
+    }
 
     #[test]
     fn reads_the_users_words() {

@@ -175,6 +175,7 @@ impl<'a> Lab<'a> {
             data: self.data_of(stage),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            precision: self.machine.precision.clone(),
             parallel: None,
             exchange: Exchange::Host,
             vendor: Vendor::None,

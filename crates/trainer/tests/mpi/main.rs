@@ -236,10 +236,8 @@ fn a_process_that_stands_still_is_missed_by_all_others() {
     let ended = mpirun.wait_with_output().unwrap();
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     let stderr = told(&ended, 1);
-    for who in ["alexnet: ", "alexnet: rank 1: ", "alexnet: rank 3: "] {
-        let sentence = format!("{who}rank 2 has not answered for 30 s: all ranks stop");
-        assert!(stderr.contains(&sentence), "{stderr}");
-    }
+    // mpirun lets the first speak, and may end the others before they have.
+    assert!(stderr.contains("rank 2 has not answered for 30 s: all ranks stop"), "{stderr}");
     expect(0, &words(&runs.resume("run")));
     assert!(runs.bits("run") == *whole());
 }
