@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn the_repositorys_ledger_has_every_place() {
         let names = ["steps", "memory", "epoch", "floor alexnet 128", "floor torchvision 128"];
-        let scaling = ["scaling weak", "scaling strong"];
+        let scaling = ["scaling weak", "scaling strong", "scaling measured"];
         let on_paper = ["floor h200 alexnet", "floor h200 torchvision"];
         let names = names.iter().chain(&scaling).chain(&on_paper);
         let names: Vec<String> = names.map(|name| name.to_string()).collect();

@@ -16,14 +16,17 @@
 //!   each other.
 //!
 //! The model knows nothing of stragglers, of loading, or of two rings that share a wire: it is the
-//! best that wires allow. A test holds it to the times that were published for one to eight K20s.
+//! best that wires allow. A test holds it to the times that were published for one to eight K20s;
+//! `--measure` to two devices of this machine.
 
 mod machine;
+mod measured;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use machine::{Link, Machine};
+pub use measured::{Held, Measured, measure};
 pub use table::run;
 
 use layers::towers::{self, Towers};

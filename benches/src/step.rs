@@ -2,7 +2,7 @@
 
 use crate::noise;
 use data::Batch;
-use layers::{Mode, Spec};
+use layers::{Mode, Spec, SpecError};
 use tensor::Device;
 use train::metrics::Tally;
 use train::recipe::{Mean, Recipe};
@@ -38,7 +38,6 @@ impl Step {
         images: usize,
     ) -> train::Result<Step> {
         let [height, width, _] = spec.input;
-        let classes = spec.classes()?;
         let mean = (Mean::Color, [height, width]);
         let plan = Plan::new(spec, images, mode, mean, device.target())?;
         plan.check(&mut device)?;
@@ -46,16 +45,7 @@ impl Step {
         step.initialize(recipe, 0)?;
         step.set_input(&[127.5; 3], recipe.input.scale)?;
         step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
-        let batch = Batch {
-            pixels: noise(images * height * width * 3),
-            views: vec![[0; 3]; images],
-            tints: vec![[1.0, 0.0, 0.0, 0.0]; images],
-            labels: (0..images).map(|image| (image % classes) as u32).collect(),
-            samples: (0..images as u32).collect(),
-            images,
-            epoch: 0,
-            position: 0,
-        };
+        let batch = noise_batch(spec, images)?;
         Ok(Step { step, batch, mode, number: 0 })
     }
 
@@ -100,4 +90,19 @@ impl Step {
         let Step { step, batch, mode, number } = self;
         step.enter(|step| work(Step { step, batch, mode, number }))
     }
+}
+
+/// Images of noise, labels in turn.
+pub(crate) fn noise_batch(spec: &Spec, images: usize) -> Result<Batch, SpecError> {
+    let ([height, width, _], classes) = (spec.input, spec.classes()?);
+    Ok(Batch {
+        pixels: noise(images * height * width * 3),
+        views: vec![[0; 3]; images],
+        tints: vec![[1.0, 0.0, 0.0, 0.0]; images],
+        labels: (0..images).map(|image| (image % classes) as u32).collect(),
+        samples: (0..images as u32).collect(),
+        images,
+        epoch: 0,
+        position: 0,
+    })
 }

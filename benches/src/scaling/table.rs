@@ -1,9 +1,10 @@
 //! `cargo xtask bench --scaling`: the model's answers for 1 to 512 H200s.
 
-use super::{Machine, Mode, Network};
+use super::{Machine, Measured, Mode, Network, measure};
 use crate::ledger::{Ledger, Table};
-use crate::machine::today;
+use crate::machine::{self, today};
 use clap::Parser;
+use layers::Spec;
 
 /// Computes what steps would cost on many H200s, by an alpha-beta model.
 #[derive(Debug, Parser)]
@@ -15,6 +16,15 @@ struct Cli {
     /// Built-in model
     #[arg(long, default_value = "alexnet-source", value_name = "NAME")]
     model: String,
+    /// Hold the model to two devices of a thread each on this machine
+    #[arg(long)]
+    measure: bool,
+    /// Images of a device, with --measure
+    #[arg(long, default_value_t = 32, requires = "measure", value_name = "N")]
+    images: usize,
+    /// Steps of each mode, with --measure
+    #[arg(long, default_value_t = 7, requires = "measure", value_name = "N")]
+    steps: usize,
     /// Put the tables into BENCHMARKS.md, too
     #[arg(long)]
     write: bool,
@@ -31,6 +41,9 @@ const STRONG: f64 = 4096.0;
 pub fn run() -> Result<(), String> {
     let cli = Cli::parse();
     let spec = models::find(&cli.model).map_err(|error| error.to_string())?;
+    if cli.measure {
+        return hold(&cli, &spec);
+    }
     let network = Network::new(&spec).map_err(|error| error.to_string())?;
     let command = match cli.model.as_str() {
         "alexnet-source" => "cargo xtask bench --scaling".to_string(),
@@ -44,6 +57,52 @@ pub fn run() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The model beside what two devices of this machine took.
+fn hold(cli: &Cli, spec: &Spec) -> Result<(), String> {
+    let Cli { model, images, steps, .. } = cli;
+    let recipe = train::recipes::find(model).unwrap_or_else(train::recipes::paper);
+    let measured = measure(spec, &recipe, *images, *steps).map_err(|error| error.to_string())?;
+    let Measured { machine, alone, .. } = measured;
+    println!(
+        "a device: {:.0} GFLOP/s, {:.1} GB/s, {:.2} of that floor in a step of {images} images \
+         ({:.1} ms)\na message: {:.1} us and {:.2} GB/s each way\n",
+        machine.flops * 1e-9,
+        machine.bytes * 1e-9,
+        machine.reached,
+        alone * 1e3,
+        machine.inside.alpha * 1e6,
+        machine.inside.beta * 1e-9,
+    );
+    let table = held(model, *images, &measured);
+    println!("{}", table.render());
+    if cli.write {
+        let command = format!(
+            "cargo xtask bench --scaling --measure --model {model} --images {images} --steps {steps}"
+        );
+        let run = format!("{}, {}: `{command}`", today(), machine::Machine::here(2).describe());
+        Ledger::of_the_repository().write("scaling measured", &table, &run)?;
+    }
+    Ok(())
+}
+
+fn held(model: &str, images: usize, measured: &Measured) -> Table {
+    let mut table = Table::new(
+        &["model", "images a device", "mode"],
+        &["computed ms", "measured ms", "measured/computed"],
+    );
+    for held in &measured.held {
+        table.push([
+            model.to_string(),
+            images.to_string(),
+            held.mode.name().to_string(),
+            format!("{:.1}", held.said * 1e3),
+            format!("{:.1}", held.took * 1e3),
+            format!("{:.2}", held.took / held.said),
+        ]);
+    }
+    table
 }
 
 /// As many images for each device, and as many for all.

@@ -1,0 +1,210 @@
+//! `cargo xtask bench --scaling --measure`: the model held to this machine, whose two devices are a
+//! thread each of one process.
+//!
+//! What the model is told is measured first: multiply-adds and bytes a second; a message of one
+//! float and a long one between two ranks, both ways at once; and a step of each device while the
+//! other makes one that is none of its business, so that what they take from each other without a
+//! word, caches and bandwidth, is in it. From that it says how long steps take in which the two
+//! share the work. Then those are measured.
+
+use super::{Link, Machine, Mode, Network};
+use crate::step::noise_batch;
+use crate::{Step, median, peaks};
+use comm::{Comm, Local};
+use layers::Spec;
+use layers::towers;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+use tensor::{DType, Device, Planner, Shape};
+use train::recipe::{Mean, Recipe};
+use train::replicas::Cut;
+use train::schedule::State;
+use train::step::Plan;
+use train::team::Team;
+
+/// A mode's step: as the model says, and as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// How the work was divided.
+    pub mode: Mode,
+    /// Seconds that the model says.
+    pub said: f64,
+    /// Seconds that a step took: the median.
+    pub took: f64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What the model was told of this machine.
+    pub machine: Machine,
+    /// Seconds of a step without others' images.
+    pub alone: f64,
+    /// The modes that the network allows.
+    pub held: Vec<Held>,
+}
+
+const DEVICES: usize = 2;
+/// A message that is all bandwidth: 16 MiB.
+const LONG: usize = 1 << 22;
+
+/// Measures steps of so many images a device.
+///
+/// # Errors
+/// If the network does not fit together, or into memory; if it diverges.
+pub fn measure(
+    spec: &Spec,
+    recipe: &Recipe,
+    images: usize,
+    steps: usize,
+) -> train::Result<Measured> {
+    let peaks = peaks::measure(DEVICES);
+    let alpha = exchange(1, 2000)?;
+    let inside = Link { alpha, beta: (4 * LONG) as f64 / (exchange(LONG, 20)? - alpha) };
+    let told = Machine {
+        flops: peaks.flops / DEVICES as f64,
+        bytes: peaks.bytes / DEVICES as f64,
+        reached: 1.0,
+        per_host: DEVICES,
+        inside,
+        between: inside,
+    };
+    let network = Network::new(spec)?;
+    let alone = side_by_side(spec, recipe, images, steps);
+    let floor = network.step(&told, Mode::Data, 1, images as f64).expect("one device can do it");
+    let machine = Machine { reached: floor / alone, ..told };
+
+    let mut held = Vec::new();
+    for mode in Mode::ALL {
+        let Some(said) = network.step(&machine, mode, DEVICES, images as f64) else { continue };
+        let took = together(spec, recipe, mode, images, steps)?;
+        held.push(Held { mode, said, took });
+    }
+    Ok(Measured { machine, alone, held })
+}
+
+/// Seconds of a message each way, at once.
+fn exchange(floats: usize, rounds: usize) -> comm::Result<f64> {
+    let side = |mut comm: Local| {
+        let mut planner = Planner::new();
+        let [out, into] = [(); 2].map(|()| planner.claim(DType::F32, Shape::from([floats])));
+        let (mut device, other) = (Device::cpu(1), 1 - comm.rank());
+        device.reserve(planner.total())?;
+        device.upload(out, &vec![1.0f32; floats])?;
+        let mut once = || {
+            let began = Instant::now();
+            let sent = comm.send(&mut device, out, other)?;
+            let received = comm.recv(&mut device, into, other)?;
+            comm.wait(&mut device, received)?;
+            comm.wait(&mut device, sent)?;
+            Ok(began.elapsed().as_secs_f64())
+        };
+        (0..rounds).map(|_| once()).collect::<comm::Result<Vec<f64>>>().map(median)
+    };
+    thread::scope(|scope| {
+        let ranks = Local::world(DEVICES, Local::PATIENCE).into_iter();
+        let threads: Vec<_> = ranks.map(|comm| scope.spawn(move || side(comm))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).next_back()
+    })
+    .expect("two sides")
+}
+
+/// Seconds of a step of one device, while the other makes one of its own.
+fn side_by_side(spec: &Spec, recipe: &Recipe, images: usize, steps: usize) -> f64 {
+    let barrier = &Barrier::new(DEVICES);
+    let side = || {
+        Step::plan(spec, recipe, layers::Mode::Train, images, 1).enter(|mut step| {
+            let mut once = || {
+                barrier.wait();
+                let began = Instant::now();
+                step.run();
+                began.elapsed().as_secs_f64()
+            };
+            once();
+            median((0..steps).map(|_| once()).collect())
+        })
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..DEVICES).map(|_| scope.spawn(side)).collect();
+        let times = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+        times.sum::<f64>() / DEVICES as f64
+    })
+}
+
+/// Seconds of a step of both.
+fn together(
+    spec: &Spec,
+    recipe: &Recipe,
+    mode: Mode,
+    images: usize,
+    steps: usize,
+) -> train::Result<f64> {
+    let mut team = team(spec, mode, DEVICES * images)?;
+    team.initialize(recipe, 0)?;
+    team.set_input(&[127.5; 3], recipe.input.scale)?;
+    team.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
+    let mut batch = noise_batch(spec, DEVICES * images)?;
+    let mut times = Vec::new();
+    for step in 0..=steps {
+        let began = Instant::now();
+        team.train(&mut batch, step as u64 + 1)?;
+        times.push(began.elapsed().as_secs_f64());
+    }
+    Ok(median(times.split_off(1)))
+}
+
+/// A device of a thread for each rank.
+fn team(spec: &Spec, mode: Mode, batch: usize) -> train::Result<Team> {
+    let devices: Vec<Device> = (0..DEVICES).map(|_| Device::cpu(1)).collect();
+    let targets: Vec<_> = devices.iter().map(Device::target).collect();
+    let input = (Mean::Color, [spec.input[0], spec.input[1]]);
+    let cut = |rank| Cut::new(batch, DEVICES, (rank, DEVICES));
+    let plans = |of: fn(&Spec, usize, Cut, _, _) -> train::Result<Plan>| {
+        let each = targets.iter().enumerate();
+        each.map(|(rank, &target)| of(spec, batch, cut(rank)?, input, target))
+            .collect::<train::Result<Vec<Plan>>>()
+    };
+    match mode {
+        Mode::Data => {
+            let steps = train::replicas::open(plans(Plan::of_replica)?, devices, Local::PATIENCE)?;
+            Ok(Team::of_replicas(steps, Local::PATIENCE))
+        }
+        Mode::Towers => {
+            let towers = towers::split(spec, DEVICES)?;
+            let plans = train::towers::plan(&towers, batch, layers::Mode::Train, input, &targets)?;
+            let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
+            Team::of_parts(spec, steps, Local::PATIENCE)
+        }
+        Mode::Hybrid => {
+            let steps = train::replicas::open(plans(Plan::of_hybrid)?, devices, Local::PATIENCE)?;
+            Team::of_parts(spec, steps, Local::PATIENCE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use layers::window;
+
+    /// What is timed is a step of the network in question, however it is divided: it learns.
+    #[test]
+    fn every_mode_makes_steps() {
+        let spec = Spec::image("small", 9, 9, 3)
+            .conv("conv1", 32, window(3).pad(1))
+            .relu()
+            .conv("conv2", 32, window(3).pad(1).groups(2))
+            .relu()
+            .pool(window(3).stride(2))
+            .linear("fc3", 16)
+            .linear("fc4", 4);
+        let recipe = train::recipes::cifar_19pct();
+        for mode in Mode::ALL {
+            let seconds = together(&spec, &recipe, mode, 4, 2).unwrap();
+            assert!(seconds > 0.0 && seconds < 5.0, "{mode:?}: {seconds} s");
+        }
+        assert!(side_by_side(&spec, &recipe, 4, 2) > 0.0);
+        assert!(exchange(1, 5).unwrap() < exchange(LONG, 3).unwrap());
+    }
+}
