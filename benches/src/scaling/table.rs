@@ -78,10 +78,9 @@ fn hold(cli: &Cli, spec: &Spec) -> Result<(), String> {
     let table = held(model, *images, &measured);
     println!("{}", table.render());
     if cli.write {
-        let command = format!(
-            "cargo xtask bench --scaling --measure --model {model} --images {images} --steps {steps}"
-        );
-        let run = format!("{}, {}: `{command}`", today(), machine::Machine::here(2).describe());
+        let how = format!("--model {model} --images {images} --steps {steps}");
+        let here = machine::Machine::here(2).describe();
+        let run = format!("{}, {here}: `cargo xtask bench --scaling --measure {how}`", today());
         Ledger::of_the_repository().write("scaling measured", &table, &run)?;
     }
     Ok(())
