@@ -124,6 +124,29 @@ fn test_programs_that_pass_fail_and_hang_are_told_apart() {
     assert!(said.contains("out of time") && said.contains("| tests | Unfinished |"), "{said}");
 }
 
+/// Every section that needs a card, in little: with a network that has every kind of row, in every
+/// precision.
+#[test]
+fn sections_pass_in_every_precision() {
+    let scratch = Scratch::new("sections");
+    let Some(folder) = driver(&scratch) else { return };
+    let sections = ["--small", "--only", "curves,replay,repeats,times"];
+    let (code, said, heard) = gpu_check(&scratch, &folder, &sections);
+    assert_eq!(code, 0, "{said}\n{heard}");
+    for precision in ["f32", "tf32", "bf16"] {
+        let curves = format!("tiny, 2 images, {precision}: the losses agree");
+        let repeats = format!("* tiny, 2 images, {precision}: 3 of 3 repeats, equal bits");
+        let replay = format!("* tiny, 2 images, {precision}: equal bits in 3 losses");
+        let times = format!("### tiny, 2 images, {precision}");
+        for line in [curves, repeats, replay, times] {
+            assert!(said.contains(&line), "{line}\n{said}");
+        }
+    }
+    assert!(said.contains("conv_forward_small_tf32") && said.contains("linear_forward_small_bf16"));
+    let timed = fs::read_to_string(scratch.0.join("report.json")).unwrap();
+    assert_eq!(timed.matches("\"precision\"").count(), 3, "{timed}");
+}
+
 /// Two cards that the stand-in for NCCL joins; without it, the sentence that says so.
 #[test]
 fn collectives_are_checked_among_all_cards() {

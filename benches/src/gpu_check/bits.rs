@@ -6,6 +6,7 @@ use crate::card::{self, TINY};
 use crate::cli::Cli;
 use benches::Step;
 use layers::Mode;
+use tensor::Precision;
 
 /// How often the same step is made.
 const REPEATS: usize = 100;
@@ -18,13 +19,16 @@ pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     };
     let mut verdict = Verdict::Passed;
     for (model, images) in units {
-        budget.say(&format!("repeats: {model}, {images} images, {repeats} times"));
-        let (done, differing) = repeat(model, images, repeats, budget)?;
-        let word = if differing == 0 { "equal" } else { "DIFFERING" };
-        print!("* {model}, {images} images: {done} of {repeats} repeats, {word} bits in loss and ");
-        println!("gradients ({differing} differ)");
-        let all = if done == repeats { Verdict::Passed } else { Verdict::Unfinished };
-        verdict = verdict.and(all).and(Verdict::of(differing == 0));
+        for precision in card::precisions()? {
+            let what = format!("{model}, {images} images, {precision}");
+            budget.say(&format!("repeats: {what}, {repeats} times"));
+            let (done, differing) = repeat(model, images, precision, repeats, budget)?;
+            let word = if differing == 0 { "equal" } else { "DIFFERING" };
+            print!("* {what}: {done} of {repeats} repeats, {word} bits in loss and gradients ");
+            println!("({differing} differ)");
+            let all = if done == repeats { Verdict::Passed } else { Verdict::Unfinished };
+            verdict = verdict.and(all).and(Verdict::of(differing == 0));
+        }
     }
     Ok(verdict)
 }
@@ -32,13 +36,15 @@ pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 fn repeat(
     model: &str,
     images: usize,
+    precision: Precision,
     repeats: usize,
     budget: &Budget,
 ) -> Result<(usize, usize), String> {
     let (spec, mut recipe) = card::find(model)?;
     // Weights that stay: every step then has the same gradients to compute.
     (recipe.rate, recipe.momentum, recipe.decay) = (0.0, 0.0, 0.0);
-    let step = Step::on(card::open()?, &spec, &recipe, Mode::Train, images);
+    let device = card::open_in(precision)?.expect("a precision that it has");
+    let step = Step::on(device, &spec, &recipe, Mode::Train, images);
     let mut step = step.map_err(|error| format!("{model}: {error}"))?;
     let gradients = step.inner().network().parameters.gradients.expect("planned to train");
     let mut first: Option<(u64, Vec<f32>)> = None;
@@ -73,13 +79,16 @@ pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
-        budget.say(&format!("replay: {model}, {images} images, {steps} steps"));
-        let recorded = train(model, images, steps, false)?;
-        let eager = train(model, images, steps, true)?;
-        let equal = recorded.0 == eager.0 && same_bits(&recorded.1, &eager.1);
-        let word = if equal { "equal" } else { "DIFFERING" };
-        println!("* {model}, {images} images: {word} bits in {steps} losses and in all weights");
-        verdict = verdict.and(Verdict::of(equal));
+        for precision in card::precisions()? {
+            let what = format!("{model}, {images} images, {precision}");
+            budget.say(&format!("replay: {what}, {steps} steps"));
+            let recorded = train(model, images, precision, (steps, false))?;
+            let eager = train(model, images, precision, (steps, true))?;
+            let equal = recorded.0 == eager.0 && same_bits(&recorded.1, &eager.1);
+            let word = if equal { "equal" } else { "DIFFERING" };
+            println!("* {what}: {word} bits in {steps} losses and in all weights");
+            verdict = verdict.and(Verdict::of(equal));
+        }
     }
     Ok(verdict)
 }
@@ -87,11 +96,11 @@ pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 fn train(
     model: &str,
     images: usize,
-    steps: u64,
-    eager: bool,
+    precision: Precision,
+    (steps, eager): (u64, bool),
 ) -> Result<(Vec<u64>, Vec<f32>), String> {
     let (spec, recipe) = card::find(model)?;
-    let mut device = card::open()?;
+    let mut device = card::open_in(precision)?.expect("a precision that it has");
     card::cuda(&mut device).eager(eager);
     let work = || -> train::Result<_> {
         let mut step = Step::on(device, &spec, &recipe, Mode::Train, images)?;

@@ -1,7 +1,7 @@
 //! The card, its limits, and networks on it.
 
 use layers::{Spec, window};
-use tensor::{Choice, Cuda, DType, Device, Planner, Recording, Shape};
+use tensor::{Choice, Cuda, DType, Device, Planner, Precision, Recording, Shape};
 use train::recipe::Recipe;
 use train::recipes;
 
@@ -33,6 +33,19 @@ pub struct Limits {
 /// The first card, or why there is none.
 pub fn open() -> Result<Device, String> {
     Device::open(Choice::Cuda(0), 0).map_err(|error| error.to_string())
+}
+
+/// The first card, multiplying in these numbers; `None` if it has none of them.
+pub fn open_in(precision: Precision) -> Result<Option<Device>, String> {
+    let mut device = open()?;
+    let has = device.set_precision(precision).map_err(|error| error.to_string())?;
+    Ok((has == precision).then_some(device))
+}
+
+/// The precisions that the first card has.
+pub fn precisions() -> Result<Vec<Precision>, String> {
+    let has = |precision| Ok(open_in(precision)?.map(|_| precision));
+    Precision::ALL.into_iter().filter_map(|precision| has(precision).transpose()).collect()
 }
 
 /// The card that a device is.

@@ -9,10 +9,10 @@ use benches::{Part, Rows, Step, median, milliseconds};
 use layers::Mode;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use tensor::{Lap, Recording};
+use tensor::{Lap, Precision, Recording};
 
-/// Seconds that a model and batch size should have: less is not begun.
-const LEAST_S: f64 = 6.0;
+/// Seconds that a model and batch size should have, in all precisions: less is not begun.
+const LEAST_S: f64 = 15.0;
 
 /// A training step that was timed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     println!(
         "The card copies {:.0} GB/s (y = s x over {} MiB, measured); its f32 multiply-adds are \
          taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations \
-         at that rate, every operand read or written once.\n",
+         at that rate, every operand read or written once; what tensor cores do may be below it.\n",
         bytes / 1e9,
         over as f64 / f64::from(1 << 20),
         flops / 1e12
@@ -48,11 +48,13 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             continue;
         }
         budget.say(&format!("times: {model}, {batch} images"));
-        match unit(cli, &limits, &model, batch) {
-            Ok(one) => timed.push(one),
-            Err(message) => {
-                println!("{model}, {batch} images: FAILED: {message}\n");
-                verdict = Verdict::Failed;
+        for precision in card::precisions()? {
+            match unit(cli, &limits, (&model, batch), precision) {
+                Ok(one) => timed.push(one),
+                Err(message) => {
+                    println!("{model}, {batch} images, {precision}: FAILED: {message}\n");
+                    verdict = Verdict::Failed;
+                }
             }
         }
         let text = serde_json::to_string_pretty(&timed).expect("plain data") + "\n";
@@ -62,11 +64,17 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-fn unit(cli: &Cli, limits: &Limits, model: &str, batch: usize) -> Result<Timed, String> {
+fn unit(
+    cli: &Cli,
+    limits: &Limits,
+    (model, batch): (&str, usize),
+    precision: Precision,
+) -> Result<Timed, String> {
+    let open = || Ok::<_, String>(card::open_in(precision)?.expect("a precision that it has"));
     let rounds = if cli.small { 2 } else { 20 };
     let (spec, recipe) = card::find(model)?;
     let said = |error: tensor::Error| error.to_string();
-    let mut rows = Rows::on(card::open()?, &spec, &recipe, batch).map_err(said)?;
+    let mut rows = Rows::on(open()?, &spec, &recipe, batch).map_err(said)?;
     let mut recording = Recording::default();
     let mut times = Vec::new();
     for round in 0..rounds + 3 {
@@ -84,7 +92,7 @@ fn unit(cli: &Cli, limits: &Limits, model: &str, batch: usize) -> Result<Timed, 
     let profile = Profile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(said)?;
     drop(rows);
 
-    let step = Step::on(card::open()?, &spec, &recipe, Mode::Train, batch);
+    let step = Step::on(open()?, &spec, &recipe, Mode::Train, batch);
     let mut step = step.map_err(|error| error.to_string())?;
     let steps = |step: &mut Step, range: std::ops::Range<u64>| {
         let learned: train::Result<Vec<_>> = range.map(|number| step.learn(number)).collect();
@@ -100,7 +108,7 @@ fn unit(cli: &Cli, limits: &Limits, model: &str, batch: usize) -> Result<Timed, 
     done?;
 
     let (table, floor) = profile.parts(limits);
-    println!("### {model}, {batch} images, f32\n");
+    println!("### {model}, {batch} images, {precision}\n");
     println!(
         "A step on the card {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); \
          with its images from the host and its loss back to it {whole_ms:.3} ms, {:.0} images/s.\n",
@@ -109,7 +117,7 @@ fn unit(cli: &Cli, limits: &Limits, model: &str, batch: usize) -> Result<Timed, 
         batch as f64 / whole_ms * 1e3
     );
     println!("{}\n{}", table.render(), profile.kernels().render());
-    Ok(Timed { model: model.to_string(), batch, precision: "f32".to_string(), ms })
+    Ok(Timed { model: model.to_string(), batch, precision: precision.to_string(), ms })
 }
 
 /// Every launch of some steps.
