@@ -149,7 +149,8 @@ fn an_old_card_multiplies_in_f32_and_another_precision_is_recorded_anew() {
         stand_in.behave(Behaviour { capability, ..Behaviour::default() });
         open().unwrap()
     };
-    for (capability, fastest) in [((7, 5), Precision::F32), ((8, 0), Precision::Tf32)] {
+    let (f32, tf32) = (Precision::F32, Precision::Tf32);
+    for (capability, fastest) in [((7, 5), f32), ((8, 0), tf32), ((11, 0), f32), ((12, 0), tf32)] {
         let mut device = card(capability);
         let Device::Cuda(cuda) = &mut device else { unreachable!("a card was opened") };
         assert_eq!((cuda.precision(), cuda.fastest_precision()), (Precision::F32, fastest));

@@ -113,7 +113,12 @@ impl Cuda {
     /// The finest that its tensor cores have, if it has such: [`Precision::Tf32`] since compute
     /// capability 8.0.
     pub fn fastest_precision(&self) -> Precision {
-        if self.card.capability >= TENSOR_CORES { Precision::Tf32 } else { Precision::F32 }
+        if self.has_tensor_cores() { Precision::Tf32 } else { Precision::F32 }
+    }
+
+    /// Cards of 11.x have no code of their own among our kernels, and get that of 7.5.
+    fn has_tensor_cores(&self) -> bool {
+        self.card.capability >= TENSOR_CORES && self.card.capability.0 != 11
     }
 
     /// In which numbers it multiplies. A card that was opened does so in f32.
@@ -125,8 +130,7 @@ impl Cuda {
     /// (before compute capability 8.0). Gives back what it is. What was recorded before is recorded
     /// anew.
     pub fn set_precision(&mut self, wanted: Precision) -> Precision {
-        let has_it = self.card.capability >= TENSOR_CORES;
-        let precision = if has_it { wanted } else { Precision::F32 };
+        let precision = if self.has_tensor_cores() { wanted } else { Precision::F32 };
         if precision != self.precision {
             self.precision = precision;
             self.reservation = number_of_reservation();
