@@ -1,12 +1,12 @@
-//! What a card multiplies in tf32 and bf16: every product on every operand that was rounded, and
-//! off by no more than that allows.
+//! What devices multiply in tf32 and bf16: every product on every operand that was rounded, and off
+//! by no more than that allows.
 
 use kernels::{conv, linear};
 use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Precision};
-use testkit::{Slots, each_card, random_array, wide};
+use testkit::{Slots, each_card, each_cpu, random_array, wide};
 
 /// f32's errors are each op's own tests' to bound.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
@@ -67,8 +67,18 @@ fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
     }
 }
 
-/// Runs on a card in each of these precisions that it has.
-fn on_cards(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precision)) {
+/// Runs on each device in each of these precisions that it has. A CPU without AMX emulates it.
+fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precision)) {
+    each_cpu(|device| {
+        for &precision in precisions.iter().filter(|&&precision| precision != Precision::Tf32) {
+            let Device::Cpu(cpu) = &mut *device else { unreachable!("a CPU") };
+            match precision {
+                Precision::Bf16 => cpu.emulate_bf16(),
+                _ => cpu.set_precision(precision).unwrap(),
+            }
+            test(device, precision);
+        }
+    });
     each_card(|device| {
         for &precision in precisions {
             let Device::Cuda(cuda) = &mut *device else { unreachable!("a card") };
@@ -233,27 +243,68 @@ proptest! {
         prop_assume!(images * inputs * outputs < 131 * 131 * 20);
         let g = linear::Geometry { images, inputs, outputs, relu: false };
         let case = Linear::random(g, seed);
-        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
     }
 
     #[test]
     fn convolutions_are_off_by_no_more_than_rounding(g in convolution()) {
         let case = Conv::random(g);
-        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
     }
 }
 
-/// k in slices, tiles of 128 x 128 in each of the three passes, and NaN.
+/// k in slices or blocks, tiles of 128 x 128 in each of the three passes, and NaN.
 #[test]
 fn large_products_and_slices() {
     for (images, inputs, outputs) in [(66, 70, 67), (2, 515, 66), (520, 5, 6)] {
         let g = linear::Geometry { images, inputs, outputs, relu: false };
         let mut case = Linear::random(g, 4);
-        on_cards(&REDUCED, |device, precision| check(&case, precision, device));
+        on_devices(&REDUCED, |device, precision| check(&case, precision, device));
         case.x.fill(f32::NAN);
-        on_cards(&REDUCED, |device, precision| {
+        on_devices(&REDUCED, |device, precision| {
             let [y, _, dw, _] = case.run(device);
             assert!(y.iter().chain(&dw).all(|value| value.is_nan()), "{precision}");
+        });
+    }
+}
+
+/// Layers as AlexNet has them, little: a few channels far apart, groups of channels that are no
+/// whole tiles, and more images than are convolved at once; on processors alone, as their stand-in
+/// for a card would take its time.
+#[test]
+fn layers_as_alexnets() {
+    let conv1 = conv::Geometry {
+        images: 3,
+        height: 47,
+        width: 47,
+        channels: 3,
+        filters: 40,
+        window: (11, 11),
+        stride: 4,
+        pad: conv::Pad { bottom: 3, right: 3, ..conv::Pad::none() },
+        groups: 1,
+        relu: false,
+        algorithm: conv::Algorithm::Fastest,
+    };
+    let conv2 = conv::Geometry {
+        images: 2,
+        height: 9,
+        width: 9,
+        channels: 96,
+        filters: 72,
+        window: (5, 5),
+        stride: 1,
+        pad: conv::Pad::same(2),
+        groups: 2,
+        ..conv1
+    };
+    let many = conv::Geometry { images: 35, height: 5, width: 4, window: (3, 3), ..conv2 };
+    for g in [conv1, conv2, many] {
+        let case = Conv::random(g);
+        each_cpu(|device| {
+            let Device::Cpu(cpu) = &mut *device else { unreachable!("a CPU") };
+            cpu.emulate_bf16();
+            check(&case, Precision::Bf16, device);
         });
     }
 }
@@ -276,7 +327,7 @@ fn operands_are_really_rounded() {
         algorithm: conv::Algorithm::Fastest,
     };
     let cases: [&dyn Case; 2] = [&Linear::random(g, 9), &Conv::random(window)];
-    on_cards(&Precision::ALL, |device, precision| {
+    on_devices(&Precision::ALL, |device, precision| {
         for case in cases {
             let (exact, sizes) = (case.reference(&|x| x, false), case.reference(&f64::abs, true));
             let actual = case.run(device);

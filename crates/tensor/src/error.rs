@@ -21,12 +21,14 @@ pub enum Error {
     },
 
     /// The device multiplies in other numbers.
-    #[error("{device} multiplies in f32 alone, not in {precision}: use --precision f32, or a card")]
+    #[error("{device} cannot multiply in {precision}: {reason}; use --precision f32, or a card")]
     NoPrecision {
         /// As the user would write it.
         device: String,
         /// What was asked for.
         precision: crate::Precision,
+        /// What is missing.
+        reason: String,
     },
 
     /// The plan does not fit.

@@ -12,7 +12,7 @@
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
 //! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
 //! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for
-//! * [`Precision`]: in which numbers a card multiplies
+//! * [`Precision`]: in which numbers a device multiplies; [`amx`]: whether a CPU can in bf16
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
@@ -43,6 +43,7 @@ mod slot;
 
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
+    amx,
 };
 pub use device::{cublaslt, nccl};
 pub use dtype::{DType, Element};

@@ -1,10 +1,10 @@
-//! In which numbers a card multiplies.
+//! In which numbers a device multiplies.
 
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// The numbers to which a card rounds the operands of convolutions and fully connected layers.
+/// The numbers to which a device rounds the operands of convolutions and fully connected layers.
 /// Their sums, and all that is stored, are f32, and so is everything else that is computed.
 ///
 /// A sum of products is then off by at most `2 u + u^2` of the sum of their sizes, where u is
@@ -14,11 +14,11 @@ pub enum Precision {
     /// They stay as they are: 23 bits after the point.
     #[default]
     F32,
-    /// 10 bits after the point and f32's range, on tensor cores: to the nearest, of two the one
-    /// farther from zero.
+    /// 10 bits after the point and f32's range, on tensor cores alone: to the nearest, of two the
+    /// one farther from zero.
     Tf32,
-    /// 7 bits after the point and f32's range, on tensor cores: to the nearest, of two the even
-    /// one.
+    /// 7 bits after the point and f32's range, on tensor cores, or on a CPU's AMX, to which numbers
+    /// below f32's smallest normal one are zero: to the nearest, of two the even one.
     Bf16,
 }
 

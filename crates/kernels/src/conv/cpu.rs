@@ -3,6 +3,7 @@
 //! Forward and the input's gradient are the same [`direct`] convolution, the latter over dy with
 //! turned filters; the filters' gradient sums over the [`pixels`] of the batch.
 
+pub(super) mod bf16;
 mod direct;
 mod few_channels;
 mod pixels;

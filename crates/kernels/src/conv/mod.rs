@@ -16,7 +16,9 @@ pub mod reference;
 mod tests;
 
 use crate::gemm::Isa;
-use tensor::{DType, Device, Result, Shape, Slot, Target};
+use crate::gemm::amx::Engine;
+use cpu::bf16;
+use tensor::{DType, Device, Precision, Result, Shape, Slot, Target};
 
 /// Zeros around an image, on each side separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,8 @@ impl Pad {
     }
 }
 
-/// How a convolution is computed; where it can be had in more than one way.
+/// How a convolution is computed; where it can be had in more than one way: on a CPU in f32. In
+/// bf16, and on a card, it is direct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// Each pass in the form that takes less time, judged by the geometry alone: few images or
@@ -145,6 +148,7 @@ impl Geometry {
         self.check();
         match target {
             Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
+            Target::CpuBf16 { threads } => bf16::scratch(self, threads),
             Target::Cuda => cuda::scratch(self),
         }
     }
@@ -155,6 +159,7 @@ impl Geometry {
         self.check();
         match target {
             Target::Cpu { .. } => cpu::kept(Isa::best(), self),
+            Target::CpuBf16 { .. } => bf16::kept(self),
             Target::Cuda => 0,
         }
     }
@@ -205,8 +210,12 @@ pub fn forward(
     expect(g, &[("b", b, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
+            let precision = cpu.precision();
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
-            cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch);
+            match precision {
+                Precision::Bf16 => bf16::forward(Engine::best(), pool, g, (x, w, b), y, scratch),
+                _ => cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch),
+            }
             Ok(())
         }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
@@ -226,8 +235,12 @@ pub fn keep(device: &mut Device, g: &Geometry, w: Slot, kept: Slot, scratch: Slo
     expect(g, &[("w", w, g.filter_shape()), ("the kept filters", kept, shape)]);
     match device {
         Device::Cpu(cpu) => {
+            let precision = cpu.precision();
             let ([w, kept, scratch], pool) = cpu.floats_with_pool([w, kept, scratch]);
-            cpu::keep(Isa::best(), pool, g, w, kept, scratch);
+            match precision {
+                Precision::Bf16 => bf16::keep(pool, g, w, kept),
+                _ => cpu::keep(Isa::best(), pool, g, w, kept, scratch),
+            }
             Ok(())
         }
         Device::Cuda(_) => Ok(()), // it reads w as it is
@@ -258,8 +271,12 @@ pub fn forward_kept(
     };
     expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     expect(g, &[("the kept filters", kept, shapes[0]), ("b", b, shapes[1])]);
+    let precision = cpu.precision();
     let ([x, kept, b, y, scratch], pool) = cpu.floats_with_pool([x, kept, b, y, scratch]);
-    cpu::forward_kept(Isa::best(), pool, g, x, kept, b, y, scratch);
+    match precision {
+        Precision::Bf16 => bf16::forward_kept(Engine::best(), pool, g, (x, kept, b), y, scratch),
+        _ => cpu::forward_kept(Isa::best(), pool, g, x, kept, b, y, scratch),
+    }
     Ok(())
 }
 
@@ -282,8 +299,14 @@ pub fn backward_input(
     expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
+            let precision = cpu.precision();
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
-            cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch);
+            match precision {
+                Precision::Bf16 => {
+                    bf16::backward_input(Engine::best(), pool, g, (dy, w), dx, scratch);
+                }
+                _ => cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch),
+            }
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx, scratch]),
@@ -311,8 +334,15 @@ pub fn backward_filter(
     expect(g, &[("db", db, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
+            let precision = cpu.precision();
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
-            cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch);
+            match precision {
+                Precision::Bf16 => {
+                    let (read, written) = ((&*x, &*dy), (dw, db));
+                    bf16::backward_filter(Engine::best(), pool, g, read, written, scratch);
+                }
+                _ => cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch),
+            }
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db, scratch]),

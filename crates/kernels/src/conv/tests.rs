@@ -1,5 +1,6 @@
-use super::{Algorithm, Geometry, Pad, cpu, reference};
+use super::{Algorithm, Geometry, Pad, bf16, cpu, reference};
 use crate::gemm::Isa;
+use crate::gemm::amx::Engine;
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -43,6 +44,26 @@ impl Operands {
         let (mut dw, mut db) = (room(w.len()), room(b.len()));
         cpu::backward_filter(isa, &pool, g, x, dy, &mut dw, &mut db, &mut scratch());
         [y, dx, dw, db]
+    }
+
+    /// The same in bf16, and y with filters that were kept.
+    fn run_in_bf16(&self, engine: Engine, threads: usize) -> [Vec<f32>; 5] {
+        let (g, pool) = (&self.g, Pool::new(threads));
+        let scratch = || vec![f32::NAN; bf16::scratch(g, threads)];
+        let room = |like: usize| vec![f32::NAN; like];
+        let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
+        let (b, dy) = (self.b.as_slice().unwrap(), self.dy.as_slice().unwrap());
+        let (mut y, mut again) = (room(dy.len()), room(dy.len()));
+        bf16::forward(engine, &pool, g, (x, w, b), &mut y, &mut scratch());
+        let mut kept = room(bf16::kept(g));
+        bf16::keep(&pool, g, w, &mut kept);
+        bf16::forward_kept(engine, &pool, g, (x, &mut kept, b), &mut again, &mut scratch());
+        let mut dx = room(x.len());
+        bf16::backward_input(engine, &pool, g, (dy, w), &mut dx, &mut scratch());
+        let (mut dw, mut db) = (room(w.len()), room(b.len()));
+        let written = (&mut dw[..], &mut db[..]);
+        bf16::backward_filter(engine, &pool, g, (x, dy), written, &mut scratch());
+        [y, again, dx, dw, db]
     }
 
     /// The same on a device.
@@ -162,6 +183,19 @@ proptest! {
             bits_equal(&kept, &operands.run_kept(Isa::Portable, 1), &format!("{isa:?}"));
             if g.algorithm != Algorithm::Fastest {
                 bits_equal(&kept, &expected[0], "the form that was asked for");
+            }
+        }
+    }
+
+    /// In bf16: AMX, where it is, and its twin; any threads; filters fresh or kept.
+    #[test]
+    fn bits_in_bf16_depend_on_neither_threads_nor_hardware(g in geometry(), images in 1usize..20) {
+        let operands = Operands::random(Geometry { images, ..g });
+        let expected = operands.run_in_bf16(Engine::best(), 1);
+        bits_equal(&expected[0], &expected[1], "kept");
+        for (engine, threads) in [(Engine::best(), 3), (Engine::Twin, 2)] {
+            for (actual, expected) in operands.run_in_bf16(engine, threads).iter().zip(&expected) {
+                bits_equal(actual, expected, &format!("{engine:?}, {threads} threads"));
             }
         }
     }

@@ -19,6 +19,7 @@
 //! on the tile's shape, nor on where k is cut and C stored in between, nor on threads, nor on the
 //! instruction set.
 
+pub(crate) mod amx;
 pub(crate) mod cuda;
 mod pack;
 #[cfg(target_arch = "x86_64")]

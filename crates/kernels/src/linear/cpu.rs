@@ -6,9 +6,10 @@
 //! that stay in their second-level cache. For dw, x and dy are packed, and dw is written once, in
 //! place.
 
-use super::{Geometry, few_images};
+use super::{Geometry, bf16, few_images};
+use crate::gemm::amx::Engine;
 use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
-use tensor::{Cpu, Pool, Result, Slot};
+use tensor::{Cpu, Pool, Precision, Result, Slot};
 
 /// k of a block: four panels of it fit the second-level cache with room to spare.
 const DEPTH: usize = 512;
@@ -33,7 +34,7 @@ pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
 }
 
 /// How many blocks of `size` cover `total`, and block `idx`: its start and length.
-fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
+pub(super) fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
     (idx * size, size.min(total - idx * size))
 }
 
@@ -76,10 +77,12 @@ pub(super) fn forward(
     y: Slot,
     scratch: Slot,
 ) -> Result<()> {
+    let precision = cpu.precision();
     let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
-    match few_images::suits(g) {
-        true => few_images::forward(pool, g, (x, w, b), y),
-        false => forward_with(Isa::best(), pool, g, (x, w, b), y, scratch),
+    match (precision, few_images::suits(g)) {
+        (Precision::Bf16, _) => bf16::forward(Engine::best(), pool, g, (x, w, b), y, scratch),
+        (_, true) => few_images::forward(pool, g, (x, w, b), y),
+        (_, false) => forward_with(Isa::best(), pool, g, (x, w, b), y, scratch),
     }
     Ok(())
 }
@@ -155,8 +158,12 @@ pub(super) fn backward_input(
     dx: Slot,
     scratch: Slot,
 ) -> Result<()> {
+    let precision = cpu.precision();
     let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
-    backward_input_with(Isa::best(), pool, g, (dy, w), dx, scratch);
+    match precision {
+        Precision::Bf16 => bf16::backward_input(Engine::best(), pool, g, (dy, w), dx, scratch),
+        _ => backward_input_with(Isa::best(), pool, g, (dy, w), dx, scratch),
+    }
     Ok(())
 }
 
@@ -210,8 +217,12 @@ pub(super) fn backward_weights(
     db: Slot,
     scratch: Slot,
 ) -> Result<()> {
+    let precision = cpu.precision();
     let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
-    backward_weights_with(Isa::best(), pool, g, (x, dy), dw, scratch);
+    match precision {
+        Precision::Bf16 => bf16::backward_weights(Engine::best(), pool, g, (x, dy), dw, scratch),
+        _ => backward_weights_with(Isa::best(), pool, g, (x, dy), dw, scratch),
+    }
     sum_rows(pool, dy, db);
     Ok(())
 }

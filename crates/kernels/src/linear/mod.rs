@@ -9,9 +9,10 @@
 //! The floor is memory: w is read once for forward and once for dx, dw written once; fc6 of AlexNet
 //! is 151 MB each time, against 128 images x 37.7 million multiply-accumulates.
 //!
-//! On a CPU a few images (eight at most) go forward another way than many, with other roundings:
-//! the bits of an image's output can depend on how many images there are.
+//! On a CPU in f32 a few images (eight at most) go forward another way than many, with other
+//! roundings: the bits of an image's output can depend on how many images there are.
 
+mod bf16;
 mod cpu;
 mod cuda;
 mod few_images;
@@ -41,6 +42,7 @@ impl Geometry {
     pub fn scratch(&self, target: Target) -> usize {
         match target {
             Target::Cpu { threads } => cpu::scratch(self, threads),
+            Target::CpuBf16 { threads } => bf16::scratch(self, threads),
             Target::Cuda => cuda::scratch(self),
         }
     }

@@ -1,5 +1,6 @@
 use super::few_images::{self, Unit};
-use super::{Geometry, backward_input, backward_weights, cpu, forward, reference};
+use super::{Geometry, backward_input, backward_weights, bf16, cpu, forward, reference};
+use crate::gemm::amx::Engine;
 use crate::gemm::{Isa, Shared};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
@@ -177,6 +178,33 @@ fn bits_depend_on_neither_threads_nor_instructions() {
     let best = on(Isa::best());
     for isa in Isa::available() {
         assert!(on(isa) == best, "{isa:?}");
+    }
+}
+
+/// In bf16: AMX, where it is, and its twin; any threads.
+#[test]
+fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
+    for (images, inputs, outputs) in [(33, 1030, 300), (1, 40, 130), (40, 7, 1)] {
+        let g = Geometry { images, inputs, outputs, relu: true };
+        let x: Array2<f32> = random_array(3, (g.images, g.inputs));
+        let w: Array2<f32> = random_array(4, (g.outputs, g.inputs));
+        let b: Array1<f32> = random_array(5, g.outputs);
+        let dy: Array2<f32> = random_array(6, (g.images, g.outputs));
+        let [x, w, dy] = [&x, &w, &dy].map(|array| array.as_slice().unwrap());
+        let b = b.as_slice().unwrap();
+        let on = |engine: Engine, threads: usize| {
+            let pool = Pool::new(threads);
+            let mut scratch = vec![f32::NAN; g.scratch(Target::CpuBf16 { threads })];
+            let mut y = vec![f32::NAN; g.images * g.outputs];
+            let mut dx = vec![f32::NAN; g.images * g.inputs];
+            let mut dw = vec![f32::NAN; g.outputs * g.inputs];
+            bf16::forward(engine, &pool, &g, (x, w, b), &mut y, &mut scratch);
+            bf16::backward_input(engine, &pool, &g, (dy, w), &mut dx, &mut scratch);
+            bf16::backward_weights(engine, &pool, &g, (x, dy), &mut dw, &mut scratch);
+            [y, dx, dw].concat()
+        };
+        same_bits_for_threads(|threads| on(Engine::best(), threads));
+        bits_equal(&on(Engine::best(), 2), &on(Engine::Twin, 2), "the twin");
     }
 }
 

@@ -115,7 +115,9 @@ impl Geometry {
     /// Floats of scratch memory that any of the three passes needs on such a device.
     pub fn scratch(&self, target: Target) -> usize {
         match target {
-            Target::Cpu { threads } => cpu::scratch(Isa::best(), self, threads),
+            Target::Cpu { threads } | Target::CpuBf16 { threads } => {
+                cpu::scratch(Isa::best(), self, threads)
+            }
             Target::Cuda => 0,
         }
     }

@@ -1,8 +1,11 @@
 //! The host's processor: one block of memory and a pool of threads.
 
+mod amx;
 mod huge_pages;
 
-use crate::{Element, Error, Planner, Result, Slot};
+pub use amx::amx;
+
+use crate::{Element, Error, Planner, Precision, Result, Slot};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 pub struct Cpu {
     memory: Vec<Line>,
     pool: Pool,
+    precision: Precision,
 }
 
 /// A cache line: what memory is allocated in, so that slots start on one.
@@ -22,7 +26,35 @@ struct Line([u8; Planner::ALIGN]);
 impl Cpu {
     /// A processor with `threads` threads (0: one for each core) and no memory yet.
     pub fn new(threads: usize) -> Cpu {
-        Cpu { memory: Vec::new(), pool: Pool::new(threads) }
+        Cpu { memory: Vec::new(), pool: Pool::new(threads), precision: Precision::F32 }
+    }
+
+    /// In which numbers convolutions and fully connected layers multiply; f32 at first.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Multiplies in f32 or, with AMX, in bf16. Before the plan: the ops' scratch memory depends on
+    /// it ([`Target`](crate::Target)).
+    ///
+    /// # Errors
+    /// [`Error::NoPrecision`] for tf32, and for bf16 where there is no AMX.
+    pub fn set_precision(&mut self, wanted: Precision) -> Result<()> {
+        let refused = |reason: &str| {
+            let (device, reason) = ("cpu".to_string(), reason.to_string());
+            Err(Error::NoPrecision { device, precision: wanted, reason })
+        };
+        match (wanted, amx()) {
+            (Precision::Tf32, _) => return refused("processors multiply in f32 and bf16"),
+            (Precision::Bf16, Err(why)) => return refused(why),
+            (Precision::F32 | Precision::Bf16, _) => self.precision = wanted,
+        }
+        Ok(())
+    }
+
+    /// Multiplies in bf16, also without AMX: to the same bits, hundreds of times slower. For tests.
+    pub fn emulate_bf16(&mut self) {
+        self.precision = Precision::Bf16;
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {

@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-pub use cpu::{Cpu, Lent, Pool};
+pub use cpu::{Cpu, Lent, Pool, amx};
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
 pub use cuda::{cublaslt, nccl};
 
@@ -24,8 +24,13 @@ pub enum Device {
 /// in depends on how it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The host's processor.
+    /// The host's processor, in f32.
     Cpu {
+        /// How many of its threads compute.
+        threads: usize,
+    },
+    /// The host's processor, in bf16.
+    CpuBf16 {
         /// How many of its threads compute.
         threads: usize,
     },
@@ -263,15 +268,21 @@ impl Device {
     /// What to plan for.
     pub fn target(&self) -> Target {
         match self {
-            Device::Cpu(_) => Target::Cpu { threads: self.threads() },
+            Device::Cpu(cpu) => {
+                let threads = self.threads();
+                match cpu.precision() {
+                    Precision::Bf16 => Target::CpuBf16 { threads },
+                    Precision::F32 | Precision::Tf32 => Target::Cpu { threads },
+                }
+            }
             Device::Cuda(_) => Target::Cuda,
         }
     }
 
-    /// In which numbers convolutions and fully connected layers multiply: a CPU in f32.
+    /// In which numbers convolutions and fully connected layers multiply.
     pub fn precision(&self) -> Precision {
         match self {
-            Device::Cpu(_) => Precision::F32,
+            Device::Cpu(cpu) => cpu.precision(),
             Device::Cuda(cuda) => cuda.precision(),
         }
     }
@@ -285,17 +296,14 @@ impl Device {
         }
     }
 
-    /// [`Cuda::set_precision`]: gives back what it is from now on.
+    /// [`Cuda::set_precision`] or [`Cpu::set_precision`]: gives back what it is from now on.
     ///
     /// # Errors
-    /// [`Error::NoPrecision`] if a CPU is asked for another than f32.
+    /// [`Error::NoPrecision`] if a CPU is asked for what it has not.
     pub fn set_precision(&mut self, wanted: Precision) -> Result<Precision> {
         match self {
             Device::Cuda(cuda) => Ok(cuda.set_precision(wanted)),
-            Device::Cpu(_) if wanted == Precision::F32 => Ok(wanted),
-            Device::Cpu(_) => {
-                Err(Error::NoPrecision { device: "cpu".to_string(), precision: wanted })
-            }
+            Device::Cpu(cpu) => cpu.set_precision(wanted).map(|()| wanted),
         }
     }
 
@@ -313,12 +321,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_multiplies_in_f32() {
+    fn a_cpu_multiplies_in_f32_and_with_amx_in_bf16() {
         let mut cpu = Device::cpu(1);
-        assert_eq!(cpu.fastest_precision(), Precision::F32);
+        assert_eq!((cpu.fastest_precision(), cpu.precision()), (Precision::F32, Precision::F32));
+        let message = cpu.set_precision(Precision::Tf32).unwrap_err().to_string();
+        let refused = "cpu cannot multiply in tf32: processors multiply in f32 and bf16; use";
+        assert!(message.contains(refused), "{message}");
+        match amx() {
+            Ok(()) => {
+                assert_eq!(cpu.set_precision(Precision::Bf16).unwrap(), Precision::Bf16);
+                assert_eq!(cpu.target(), Target::CpuBf16 { threads: 1 });
+            }
+            Err(why) => {
+                let message = cpu.set_precision(Precision::Bf16).unwrap_err().to_string();
+                assert!(message.contains(why) && message.contains("--precision f32"), "{message}");
+            }
+        }
         assert_eq!(cpu.set_precision(Precision::F32).unwrap(), Precision::F32);
-        let message = cpu.set_precision(Precision::Bf16).unwrap_err().to_string();
-        assert!(message.contains("f32 alone, not in bf16"), "{message}");
+        assert_eq!(cpu.target(), Target::Cpu { threads: 1 });
     }
 
     #[test]

@@ -171,7 +171,7 @@ struct Chunks {
 }
 
 /// What falls to `idx` when `total` is shared among `parts`.
-fn share(total: usize, idx: usize, parts: usize) -> Range<usize> {
+pub(super) fn share(total: usize, idx: usize, parts: usize) -> Range<usize> {
     idx * total / parts..(idx + 1) * total / parts
 }
 

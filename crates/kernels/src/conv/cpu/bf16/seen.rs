@@ -1,0 +1,145 @@
+//! What outputs see of an image, in bf16, and in which order they are gone through.
+
+use crate::gemm::amx::pack::{self, Runs};
+use crate::gemm::amx::{Bf16, DEPTH, TILE};
+use std::ops::Range;
+
+/// A part of an image with zeros around: `[group][row][column][channel]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Height, width and channels of the image.
+    pub source: [usize; 3],
+    pub groups: usize,
+    /// Zeros above and to the left; where negative, so much of the image is left out.
+    pub pad: [isize; 2],
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Seen {
+    pub fn group_channels(&self) -> usize {
+        self.source[2] / self.groups
+    }
+
+    /// Numbers of a row of a group.
+    pub fn line(&self) -> usize {
+        self.columns * self.group_channels()
+    }
+
+    pub fn group_len(&self) -> usize {
+        self.rows * self.line()
+    }
+
+    pub fn len(&self) -> usize {
+        self.groups * self.group_len()
+    }
+
+    /// Numbers that tiles read beyond the last image, at most: pixels that complete a tile of 16,
+    /// `step` apart, and k that complete one of 32.
+    pub fn slack(&self, step: usize) -> usize {
+        TILE * step * self.group_channels() + DEPTH
+    }
+
+    /// An image, rounded.
+    pub fn copy(&self, image: &[f32], to: &mut [Bf16]) {
+        to.fill(0);
+        self.each_row(|from, at, runs| pack::runs(&image[from..], &mut to[at..], runs));
+    }
+
+    /// Two images, rounded, in pairs of a number of each.
+    pub fn copy_pair(&self, images: [&[f32]; 2], to: &mut [Bf16]) {
+        to.fill(0);
+        self.each_row(|from, at, runs| {
+            let runs = Runs { to: 2 * runs.to, ..runs };
+            pack::pairs(images.map(|image| &image[from..]), &mut to[2 * at..], runs);
+        });
+    }
+
+    /// Calls `copy(from, to, runs)` for each row of each group that lies in the image.
+    fn each_row(&self, mut copy: impl FnMut(usize, usize, Runs)) {
+        let [height, width, channels] = self.source;
+        let inside = |seen: usize, size: usize, pad: isize| -> Range<usize> {
+            let first = pad.clamp(0, seen as isize) as usize;
+            first..(size as isize + pad).clamp(first as isize, seen as isize) as usize
+        };
+        let rows = inside(self.rows, height, self.pad[0]);
+        let columns = inside(self.columns, width, self.pad[1]);
+        if columns.is_empty() {
+            return;
+        }
+        let own = self.group_channels();
+        let runs = match self.groups {
+            1 => Runs { count: 1, len: columns.len() * own, from: 0, to: 0 },
+            _ => Runs { count: columns.len(), len: own, from: channels, to: own },
+        };
+        let left = (columns.start as isize - self.pad[1]) as usize * channels;
+        for row in rows {
+            let from = (row as isize - self.pad[0]) as usize * width * channels + left;
+            for group in 0..self.groups {
+                let to = group * self.group_len() + row * self.line() + columns.start * own;
+                copy(from + group * own, to, runs);
+            }
+        }
+    }
+}
+
+/// Output pixels in lines of neighbours at one distance, for tiles of sixteen: each row is a line,
+/// or, where that takes fewer tiles, all are one, which goes through the columns beside the output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    pub count: usize,
+    /// Of a line.
+    pub positions: usize,
+    /// From one row of the output to the next in a line.
+    pitch: usize,
+    /// Columns of the output.
+    width: usize,
+}
+
+impl Lines {
+    /// Of `rows` x `width` pixels that see `seen` columns.
+    pub fn new(rows: usize, width: usize, step: usize, seen: usize) -> Lines {
+        let one = rows.saturating_sub(1) * seen + width;
+        let by_rows = Lines { count: rows, positions: width, pitch: usize::MAX, width };
+        match step == 1 && rows > 0 && one.div_ceil(TILE) < rows * width.div_ceil(TILE) {
+            true => Lines { count: 1, positions: one, pitch: seen, width },
+            false => by_rows,
+        }
+    }
+
+    /// Tiles of a line.
+    pub fn tiles(&self) -> usize {
+        self.positions.div_ceil(TILE)
+    }
+
+    /// Row and column of the pixel at a position, if there is one.
+    #[inline(always)]
+    pub fn pixel(&self, line: usize, position: usize) -> Option<[usize; 2]> {
+        // 32 bits divide faster.
+        let pitch = self.pitch.min(u32::MAX as usize) as u32;
+        let (row, column) = (position as u32 / pitch, position as u32 % pitch);
+        let inside = position < self.positions && (column as usize) < self.width;
+        inside.then_some([line + row as usize, column as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_through_each_pixel_once() {
+        for (rows, width, step, seen) in
+            [(13, 13, 1, 15), (7, 7, 1, 9), (32, 32, 1, 36), (55, 55, 4, 227), (1, 40, 1, 42)]
+        {
+            let lines = Lines::new(rows, width, step, seen);
+            let positions = (0..lines.count)
+                .flat_map(|line| (0..lines.tiles() * TILE).map(move |position| (line, position)));
+            let pixels: Vec<_> =
+                positions.filter_map(|(line, position)| lines.pixel(line, position)).collect();
+            let all = (0..rows).flat_map(|i| (0..width).map(move |j| [i, j]));
+            assert!(pixels.into_iter().eq(all), "{lines:?}");
+        }
+        assert_eq!(Lines::new(7, 7, 1, 9).tiles(), 4, "seven by rows");
+    }
+}

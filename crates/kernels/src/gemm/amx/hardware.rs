@@ -1,0 +1,181 @@
+//! The instructions themselves: in assembler, as the compiler has no tiles yet.
+
+use super::{Block, Start, Sums, TILE};
+use crate::gemm::Loop;
+use std::arch::asm;
+
+/// What `ldtilecfg` reads: palette 1, then each tile's bytes a row and rows.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// All eight tiles of 16 rows of 64 bytes.
+static CONFIGURATION: Configuration = {
+    let (mut row_bytes, mut rows, mut tile) = ([0; 16], [0; 16], 0);
+    while tile < 8 {
+        (row_bytes[tile], rows[tile]) = (64, TILE as u8);
+        tile += 1;
+    }
+    Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// # Safety
+/// There is AMX, and the system lets this process use it.
+pub(super) unsafe fn configure() {
+    // SAFETY: it reads the 64 bytes of the configuration; the caller promises the rest.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATION, options(readonly, nostack));
+    }
+}
+
+/// # Safety
+/// As [`configure`].
+pub(super) unsafe fn release() {
+    // SAFETY: it touches no memory; the caller promises the rest.
+    unsafe { asm!("tilerelease", options(nomem, nostack)) }
+}
+
+/// How far pointers move, in bytes, and how often: what the assembler reads beside its registers.
+#[repr(C)]
+struct Steps {
+    /// From the innermost loop to the outermost: count, then A's and B's way to the next round,
+    /// less what the loop inside it has moved.
+    loops: [[i64; 3]; 3],
+}
+
+impl Steps {
+    fn new([outer, middle, inner]: [Loop; 3]) -> Steps {
+        let bytes = |moved: usize| 2 * moved as i64;
+        let step = |l: Loop, inside: Option<Loop>| {
+            let [a, b] = inside.map_or([0, 0], |i| [i.count * i.a, i.count * i.b]);
+            [l.count as i64, bytes(l.a) - bytes(a), bytes(l.b) - bytes(b)]
+        };
+        Steps { loops: [step(inner, None), step(middle, Some(inner)), step(outer, Some(middle))] }
+    }
+}
+
+/// # Safety
+/// As [`Block::check`] has checked, no loop is empty, and the thread's tiles are configured.
+pub(super) unsafe fn multiply(block: &Block<'_>, sums: &mut Sums) {
+    // SAFETY: the caller's promise goes on.
+    unsafe {
+        match (block.a.second.is_some(), block.b.second.is_some()) {
+            (true, true) => run::<2, 2>(block, sums),
+            (true, false) => run::<2, 1>(block, sums),
+            (false, true) => run::<1, 2>(block, sums),
+            (false, false) => run::<1, 1>(block, sums),
+        }
+    }
+}
+
+/// `M` tiles down and `N` across, in registers 0 to 3.
+///
+/// # Safety
+/// As [`multiply`].
+unsafe fn run<const M: usize, const N: usize>(block: &Block<'_>, sums: &mut Sums) {
+    static ZEROS: [f32; 32] = [0.0; 32];
+    // A distance of zero reads the same row sixteen times.
+    let (start, start_row) = match block.start {
+        Start::Zero => (ZEROS.as_ptr(), 0),
+        Start::Row(row) => (row.as_ptr(), 0),
+        Start::Sum => (sums.as_ptr(), 128usize),
+    };
+    let steps = Steps::new(block.loops);
+    let at = |tiles: &super::Tiles<'_>, first: usize| tiles.numbers[first..].as_ptr();
+    // SAFETY: the start is a row or a block of C, and the sums are one: tiles are 64 bytes wide, 16
+    // rows of 128 bytes. All reads of A and B were checked. No other register or memory changes;
+    // the compiler keeps nothing in tiles.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{start} + {stride}]",
+            ".if {n} > 1",
+            "tileloadd tmm1, [{start} + {stride} + 64]",
+            ".endif",
+            ".if {m} > 1",
+            "shl {stride}, 4",
+            "add {start}, {stride}",
+            "shr {stride}, 4",
+            "tileloadd tmm2, [{start} + {stride}]",
+            ".if {n} > 1",
+            "tileloadd tmm3, [{start} + {stride} + 64]",
+            ".endif",
+            ".endif",
+            "mov {outer}, [{steps} + 48]",
+            "2:",
+            "mov {middle}, [{steps} + 24]",
+            "3:",
+            "mov {inner}, [{steps}]",
+            "4:",
+            "tileloadd tmm4, [{a0} + {a_row}]",
+            "tileloadd tmm6, [{b0} + {b_row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            ".if {n} > 1",
+            "tileloadd tmm7, [{b1} + {b_row}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            ".endif",
+            ".if {m} > 1",
+            "tileloadd tmm5, [{a1} + {a_row}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            ".if {n} > 1",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            ".endif",
+            ".endif",
+            "mov {stride}, [{steps} + 8]",
+            "add {a0}, {stride}",
+            "add {a1}, {stride}",
+            "mov {stride}, [{steps} + 16]",
+            "add {b0}, {stride}",
+            "add {b1}, {stride}",
+            "dec {inner}",
+            "jnz 4b",
+            "mov {stride}, [{steps} + 32]",
+            "add {a0}, {stride}",
+            "add {a1}, {stride}",
+            "mov {stride}, [{steps} + 40]",
+            "add {b0}, {stride}",
+            "add {b1}, {stride}",
+            "dec {middle}",
+            "jnz 3b",
+            "mov {stride}, [{steps} + 56]",
+            "add {a0}, {stride}",
+            "add {a1}, {stride}",
+            "mov {stride}, [{steps} + 64]",
+            "add {b0}, {stride}",
+            "add {b1}, {stride}",
+            "dec {outer}",
+            "jnz 2b",
+            "mov {stride:e}, 128",
+            "tilestored [{sums} + {stride}], tmm0",
+            ".if {n} > 1",
+            "tilestored [{sums} + {stride} + 64], tmm1",
+            ".endif",
+            ".if {m} > 1",
+            "tilestored [{sums} + {stride} + 2048], tmm2",
+            ".if {n} > 1",
+            "tilestored [{sums} + {stride} + 2112], tmm3",
+            ".endif",
+            ".endif",
+            m = const M,
+            n = const N,
+            start = inout(reg) start => _,
+            stride = inout(reg) start_row => _,
+            steps = in(reg) &raw const steps,
+            a0 = inout(reg) at(&block.a, block.a.first) => _,
+            a1 = inout(reg) at(&block.a, block.a.second.unwrap_or(block.a.first)) => _,
+            b0 = inout(reg) at(&block.b, block.b.first) => _,
+            b1 = inout(reg) at(&block.b, block.b.second.unwrap_or(block.b.first)) => _,
+            a_row = in(reg) 2 * block.a.row,
+            b_row = in(reg) 2 * block.b.row,
+            outer = out(reg) _,
+            middle = out(reg) _,
+            inner = out(reg) _,
+            sums = in(reg) sums.as_mut_ptr(),
+            options(nostack),
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Packing with AVX-512: a line of a tile, 32 numbers, is a register.
+
+use super::{Bf16, PACKED, Runs, Source, TILE};
+use std::arch::x86_64::*;
+
+/// The numbers of a register.
+const FLOATS: usize = 16;
+
+/// # Safety
+/// The processor has these instructions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn tiles<'a>(
+    source: Source,
+    packed: &mut [[Bf16; PACKED]],
+    run: impl Fn(usize, usize) -> &'a [f32],
+) {
+    for (tile, packed) in packed.iter_mut().enumerate() {
+        let mut lines = [_mm512_setzero_si512(); TILE];
+        for (idx, line) in lines.iter_mut().enumerate() {
+            *line = match source.along() {
+                true => {
+                    let run = run(tile, idx);
+                    round(load(run, 0), load(run, FLOATS))
+                }
+                false => interleave(load(run(tile, 2 * idx), 0), load(run(tile, 2 * idx + 1), 0)),
+            };
+        }
+        if source.turned() {
+            lines = transposed(lines);
+        }
+        for (line, to) in lines.into_iter().zip(packed.as_chunks_mut::<32>().0) {
+            // SAFETY: 32 numbers.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), line) };
+        }
+    }
+}
+
+/// # Safety
+/// As [`Runs::check`] has checked; the processor has these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn runs(x: &[f32], y: &mut [Bf16], runs: Runs) {
+    for idx in 0..runs.count {
+        let x = &x[idx * runs.from..][..runs.len];
+        let y = &mut y[idx * runs.to..][..runs.len];
+        for (x, y) in x.chunks(2 * FLOATS).zip(y.chunks_mut(2 * FLOATS)) {
+            store(round(load(x, 0), load(x, FLOATS)), y);
+        }
+    }
+}
+
+/// # Safety
+/// As [`runs`], for both arrays.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn pairs([a, b]: [&[f32]; 2], y: &mut [Bf16], runs: Runs) {
+    for idx in 0..runs.count {
+        let [a, b] = [a, b].map(|x| x[idx * runs.from..][..runs.len].chunks(FLOATS));
+        let y = y[idx * runs.to..][..2 * runs.len].chunks_mut(2 * FLOATS);
+        for ((a, b), y) in a.zip(b).zip(y) {
+            store(interleave(load(a, 0), load(b, 0)), y);
+        }
+    }
+}
+
+/// Numbers of a run from the `first` on, sixteen; zeros where it ends.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn load(run: &[f32], first: usize) -> __m512 {
+    let left = run.len().saturating_sub(first);
+    let from = run.as_ptr().wrapping_add(first);
+    // SAFETY: only what is left of the run is read.
+    unsafe {
+        match left >= FLOATS {
+            true => _mm512_loadu_ps(from),
+            false => _mm512_maskz_loadu_ps((1 << left) - 1, from),
+        }
+    }
+}
+
+/// Writes as many numbers as there is room for, of 32.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn store(line: __m512i, to: &mut [Bf16]) {
+    // SAFETY: only what there is of the slice is written.
+    unsafe {
+        match to.len() >= 2 * FLOATS {
+            true => _mm512_storeu_si512(to.as_mut_ptr().cast(), line),
+            false => {
+                _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), (1 << to.len()) - 1, line);
+            }
+        }
+    }
+}
+
+/// Both rounded, one behind the other.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn round(front: __m512, back: __m512) -> __m512i {
+    // SAFETY: 32 numbers of 16 bits either way.
+    unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(back, front)) }
+}
+
+/// Both rounded, by turns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn interleave(even: __m512, odd: __m512) -> __m512i {
+    static BY_TURNS: [u16; 32] = {
+        let (mut order, mut at) = ([0; 32], 0);
+        while at < 32 {
+            order[at] = (at / 2 + at % 2 * FLOATS) as u16;
+            at += 1;
+        }
+        order
+    };
+    // SAFETY: 64 bytes.
+    let order = unsafe { _mm512_loadu_si512(BY_TURNS.as_ptr().cast()) };
+    _mm512_permutexvar_epi16(order, round(even, odd))
+}
+
+/// 16 x 16 words turned over.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn transposed(lines: [__m512i; TILE]) -> [__m512i; TILE] {
+    let mut pairs = lines;
+    for i in 0..8 {
+        pairs[2 * i] = _mm512_unpacklo_epi32(lines[2 * i], lines[2 * i + 1]);
+        pairs[2 * i + 1] = _mm512_unpackhi_epi32(lines[2 * i], lines[2 * i + 1]);
+    }
+    // fours[4 i + c]: of lines 4 i to 4 i + 3 the words c, c + 4, c + 8, c + 12.
+    let mut fours = pairs;
+    for i in 0..4 {
+        for half in 0..2 {
+            let (low, high) = (pairs[4 * i + half], pairs[4 * i + 2 + half]);
+            fours[4 * i + 2 * half] = _mm512_unpacklo_epi64(low, high);
+            fours[4 * i + 2 * half + 1] = _mm512_unpackhi_epi64(low, high);
+        }
+    }
+    let mut turned = fours;
+    for c in 0..4 {
+        let [a, b, d, e] = [fours[c], fours[4 + c], fours[8 + c], fours[12 + c]];
+        let [ab_even, ab_odd] =
+            [_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xDD>(a, b)];
+        let [de_even, de_odd] =
+            [_mm512_shuffle_i32x4::<0x88>(d, e), _mm512_shuffle_i32x4::<0xDD>(d, e)];
+        turned[c] = _mm512_shuffle_i32x4::<0x88>(ab_even, de_even);
+        turned[8 + c] = _mm512_shuffle_i32x4::<0xDD>(ab_even, de_even);
+        turned[4 + c] = _mm512_shuffle_i32x4::<0x88>(ab_odd, de_odd);
+        turned[12 + c] = _mm512_shuffle_i32x4::<0xDD>(ab_odd, de_odd);
+    }
+    turned
+}
