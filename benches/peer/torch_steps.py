@@ -1,8 +1,8 @@
 """PyTorch's AlexNet, making steps when told to: `cargo xtask bench --peer torch` runs it.
 
 Arguments: model (alexnet, torchvision), mode (train, infer), form (eager, channels-last,
-compiled, compiled-channels-last), images a batch, threads (0: its own choice), and for a card
-`cuda` and a precision (f32, tf32, bf16). Prints a line once it is ready, and then
+compiled, compiled-channels-last), images a batch, threads (0: its own choice), device (cpu,
+cuda) and precision (f32, tf32, bf16: under torch.autocast). Prints a line once it is ready, and then
 answers each line of standard input with one line of JSON:
 
     steps N     makes N steps: their milliseconds, [ms, ...]
@@ -116,7 +116,7 @@ def quiet():
         os.close(nowhere)
 
 
-def profiled(net, x, y, sgd):
+def profiled(net, x, y, sgd, cast):
     # The loss is last: the first node of the backward pass is its own.
     names = [name for name, _ in net.named_children()] + ["sgd", "softmax_loss"]
     with quiet(), profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -124,11 +124,12 @@ def profiled(net, x, y, sgd):
         with record_function("row:sgd"):
             sgd.zero_grad(set_to_none=True)
         out = x
-        for name, module in net.named_children():
-            with record_function(f"row:{name}"):
-                out = module(out)
-        with record_function("row:softmax_loss"):
-            loss = F.cross_entropy(out, y)
+        with cast:
+            for name, module in net.named_children():
+                with record_function(f"row:{name}"):
+                    out = module(out)
+            with record_function("row:softmax_loss"):
+                loss = F.cross_entropy(out.float(), y)
         loss.backward()
         with record_function("row:sgd"):
             sgd.step()
@@ -143,8 +144,7 @@ def peak_memory():
 
 
 def main():
-    model, mode, form, images, threads, *card = sys.argv[1:]
-    device, precision = card or ("cpu", "f32")
+    model, mode, form, images, threads, device, precision = sys.argv[1:]
     on_card = device == "cuda"
     if int(threads):
         torch.set_num_threads(int(threads))
@@ -196,7 +196,7 @@ def main():
         if order == "steps":
             answer = [timed() for _ in range(int(count[0]))]
         elif order == "profile":
-            answer = profiled(net, x, y, sgd)
+            answer = profiled(net, x, y, sgd, cast)
         else:
             answer = peak_memory()
         print(json.dumps(answer), flush=True)

@@ -5,6 +5,7 @@ use benches::epoch::Loading;
 use benches::results::Work;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
+use tensor::Precision;
 
 /// Times ops and steps, against the machine's peaks and against PyTorch.
 #[derive(Debug, Parser)]
@@ -25,6 +26,10 @@ pub struct Cli {
     /// Threads that compute; 0: one for each core
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,
+    /// In which numbers convolutions and fully connected layers multiply, PyTorch's too: f32, or
+    /// bf16 on a processor with AMX
+    #[arg(long, default_value = "f32", value_name = "PRECISION", conflicts_with = "epoch")]
+    pub precision: Precision,
     /// Only measure the machine's peaks
     #[arg(long)]
     pub peaks: bool,
@@ -91,6 +96,7 @@ const AFTER: &str = "\
 Examples:
   cargo xtask bench                                       every row of alexnet and torchvision
   cargo xtask bench --model cifar-18pct --batch 64
+  cargo xtask bench --precision bf16                      the same on AMX
   cargo xtask bench --peaks                               multiply-adds and bytes a second
   cargo xtask bench --floor h200                          what a step takes there at least
   cargo xtask bench --save before.json                    ... and after a change:
@@ -244,6 +250,14 @@ impl Cli {
         }
     }
 
+    /// A mode in results: with the precision, if that is not f32.
+    pub fn mode_name(&self, mode: What) -> String {
+        match self.precision {
+            Precision::F32 => mode.name().to_string(),
+            precision => format!("{} {precision}", mode.name()),
+        }
+    }
+
     /// What will be measured.
     pub fn works(&self) -> Vec<Work> {
         let work = |model: &str, mode: &str, batch| Work {
@@ -257,8 +271,8 @@ impl Cli {
         let units = self.units();
         let models = self.model.iter();
         models
-            .flat_map(|model| units.iter().map(move |(mode, batch)| (model, mode.name(), *batch)))
-            .map(|(model, mode, batch)| work(model, mode, batch))
+            .flat_map(|model| units.iter().map(move |&(mode, batch)| (model, mode, batch)))
+            .map(|(model, mode, batch)| work(model, &self.mode_name(mode), batch))
             .collect()
     }
 }
@@ -317,6 +331,8 @@ mod tests {
         assert_eq!(cli("--form channels-last").forms(What::Train), [Form::ChannelsLast]);
         let works: Vec<String> = asked.works().iter().map(Work::to_string).collect();
         assert_eq!(works[..2], ["alexnet infer, batch 1", "alexnet infer, batch 64"]);
+        let reduced = cli("--precision bf16 --model alexnet").works();
+        assert_eq!(reduced[0].to_string(), "alexnet train bf16, batch 128");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use cli::{Card, Cli, TableName, What};
 use layers::{Mode, Spec};
 use report::Report;
 use std::process::ExitCode;
+use tensor::{Device, Precision};
 use train::recipe::Recipe;
 use train::recipes;
 
@@ -138,12 +139,23 @@ fn floors_on_paper(cli: &Cli, card: Card, report: &Report) -> Result<(), String>
     Ok(())
 }
 
-fn plan(cli: &Cli, (spec, recipe): &(Spec, Recipe), (mode, batch): (What, usize)) -> Step {
+/// The processor, in the precision that is asked for.
+fn device(cli: &Cli) -> Result<Device, String> {
+    let mut device = Device::cpu(cli.threads);
+    device.set_precision(cli.precision).map_err(|error| error.to_string())?;
+    Ok(device)
+}
+
+fn plan(
+    cli: &Cli,
+    (spec, recipe): &(Spec, Recipe),
+    (mode, batch): (What, usize),
+) -> Result<Step, String> {
     let mode = match mode {
         What::Train => Mode::Train,
         What::Infer => Mode::Infer,
     };
-    Step::plan(spec, recipe, mode, batch, cli.threads)
+    Step::on(device(cli)?, spec, recipe, mode, batch).map_err(|error| error.to_string())
 }
 
 fn work(model: &str, mode: &str, batch: usize) -> Work {
@@ -162,12 +174,14 @@ fn steps(cli: &Cli, report: &mut Report) -> Result<(), String> {
         for (mode, batch) in cli.units() {
             for form in cli.forms(mode) {
                 let size = (batch, cli.threads);
-                let mut peer = Peer::steps(&cli.python, name, mode.name(), form, size)?;
-                let (ours, theirs) = plan(cli, &found, (mode, batch))
+                let how = (form, cli.precision);
+                let mut peer = Peer::steps(&cli.python, name, mode.name(), how, size)?;
+                let (ours, theirs) = plan(cli, &found, (mode, batch))?
                     .enter(|mut step| turns::in_turn(&mut step, &mut peer, cli.rounds))?;
                 let (our_ms, its_ms) = (median(ours.clone()), median(theirs.clone()));
                 let rate = |ms: f64| format!("{:.1}", batch as f64 / ms * 1e3);
-                let names = [name.as_str(), mode.name(), &batch.to_string(), form.name()];
+                let (mode, batch_name) = (cli.mode_name(mode), batch.to_string());
+                let names = [name.as_str(), &mode, &batch_name, form.name()];
                 let mut row = names.map(String::from).to_vec();
                 row.extend([format!("{our_ms:.1}"), rate(our_ms), format!("{its_ms:.1}")]);
                 row.extend([rate(its_ms), format!("{:.2}", its_ms / our_ms)]);
@@ -175,7 +189,7 @@ fn steps(cli: &Cli, report: &mut Report) -> Result<(), String> {
                 table.push(row);
                 version = peer.version().to_string();
                 let what = format!("step beside {}", form.name());
-                report.rows.push(Measure::ms(&work(name, mode.name(), batch), what, ours, theirs));
+                report.rows.push(Measure::ms(&work(name, &mode, batch), what, ours, theirs));
             }
         }
     }
@@ -193,28 +207,33 @@ fn floors(cli: &Cli, report: &mut Report) -> Result<(), String> {
             if mode == What::Infer && cli.peer.is_some() {
                 continue; // whole steps of it stand in another table
             }
-            let work = work(name, mode.name(), batch);
+            let work = work(name, &cli.mode_name(mode), batch);
             let times =
-                plan(cli, &found, unit).enter(|mut step| turns::alone(&mut step, cli.rounds));
+                plan(cli, &found, unit)?.enter(|mut step| turns::alone(&mut step, cli.rounds));
             let ms = median(times.clone());
             report.rows.push(Measure::ms(&work, "step", times, Vec::new()));
             if mode == What::Train {
-                let form = cli.form();
-                let peer = cli
-                    .peer
-                    .map(|_| Peer::steps(&cli.python, name, "train", form, (batch, cli.threads)));
+                let (form, size) = (cli.form(), (batch, cli.threads));
+                let how = (form, cli.precision);
+                let peer = cli.peer.map(|_| Peer::steps(&cli.python, name, "train", how, size));
                 let mut peer = peer.transpose()?;
-                let rows = Rows::plan(&found.0, &found.1, batch, cli.threads);
+                let rows = Rows::on(device(cli)?, &found.0, &found.1, batch)
+                    .map_err(|error| error.to_string())?;
                 let floor = rows.enter(|rows| Floor::measure(rows, peer.as_mut(), cli.rounds))?;
                 report.rows.extend(floor.measures(&work));
                 let mut about = format!("{}, whole step {ms:.1} ms", peaks_line(&peaks));
+                let mut title = format!("floor {name} {batch}");
+                if cli.precision != Precision::F32 {
+                    about += &format!(" in {}; the peak and floors are f32's", cli.precision);
+                    title += &format!(" {}", cli.precision);
+                }
                 if let Some(peer) = peer {
                     let its = median(floor.peer_steps.clone());
                     let (version, form) = (peer.version(), form.name());
                     about += &format!(", PyTorch {version} {form}, its step {its:.1} ms");
                 }
                 println!("\n{name}, {batch} images");
-                report.tell(&format!("floor {name} {batch}"), &floor.table(&peaks), &about)?;
+                report.tell(&title, &floor.table(&peaks), &about)?;
             }
             let rate = batch as f64 / ms * 1e3;
             let mode = if mode == What::Train { "training" } else { "testing" };
@@ -233,18 +252,20 @@ fn memories(cli: &Cli, report: &mut Report) -> Result<(), String> {
     for name in &cli.model {
         for batch in cli.training_batches() {
             let size = (batch, cli.threads);
-            let ours = memory::ours(name, size)? as f64 / MIB;
-            let (theirs, about) = memory::theirs(&cli.python, name, form, size)?;
+            let how = (form, cli.precision);
+            let ours = memory::ours(name, cli.precision, size)? as f64 / MIB;
+            let (theirs, about) = memory::theirs(&cli.python, name, how, size)?;
             let theirs = theirs as f64 / MIB;
             version = about;
             let mut row =
                 [name.as_str(), &batch.to_string(), form.name()].map(String::from).to_vec();
+            let mode = cli.mode_name(What::Train);
             row.extend([format!("{ours:.0}"), format!("{theirs:.0}")]);
             row.push(format!("{:.2}", ours / theirs));
             table.push(row);
             report.rows.push(Measure {
                 unit: "MiB".into(),
-                ..Measure::ms(&work(name, "train", batch), "peak memory", vec![ours], vec![theirs])
+                ..Measure::ms(&work(name, &mode, batch), "peak memory", vec![ours], vec![theirs])
             });
         }
     }
@@ -253,7 +274,7 @@ fn memories(cli: &Cli, report: &mut Report) -> Result<(), String> {
 
 fn tell_peak_memory(cli: &Cli) -> Result<(), String> {
     let batch = cli.units()[0].1;
-    plan(cli, &find(&cli.model[0])?, (What::Train, batch)).enter(|mut step| {
+    plan(cli, &find(&cli.model[0])?, (What::Train, batch))?.enter(|mut step| {
         (0..memory::STEPS).for_each(|_| step.run());
     });
     println!("{}", machine::peak_memory()?);

@@ -3,6 +3,7 @@
 use crate::peer::{Form, Peer};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tensor::Precision;
 
 /// Steps before the question: by then everything has been used once.
 pub const STEPS: usize = 3;
@@ -12,10 +13,14 @@ pub const STEPS: usize = 3;
 ///
 /// # Errors
 /// If it fails, or the system does not tell.
-pub fn ours(model: &str, (batch, threads): (usize, usize)) -> Result<u64, String> {
+pub fn ours(
+    model: &str,
+    precision: Precision,
+    (batch, threads): (usize, usize),
+) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let done = Command::new(&program)
-        .args(["--peak-memory", "--model", model])
+        .args(["--peak-memory", "--model", model, "--precision", precision.name()])
         .args(["--batch", &batch.to_string(), "--threads", &threads.to_string()])
         .stderr(Stdio::inherit())
         .output()
@@ -34,10 +39,10 @@ pub fn ours(model: &str, (batch, threads): (usize, usize)) -> Result<u64, String
 pub fn theirs(
     python: &Path,
     model: &str,
-    form: Form,
+    how: (Form, Precision),
     size: (usize, usize),
 ) -> Result<(u64, String), String> {
-    let mut peer = Peer::steps(python, model, "train", form, size)?;
+    let mut peer = Peer::steps(python, model, "train", how, size)?;
     peer.run(STEPS - 1)?; // one has been made
     Ok((peer.peak_memory()?, peer.version().to_string()))
 }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use tensor::Precision;
 
 /// How PyTorch is asked to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,8 @@ impl Peer {
     pub const MODELS: [&str; 2] = ["alexnet", "torchvision"];
 
     /// PyTorch with a model and a batch of noise (`benches/peer/torch_steps.py`), once it has made
-    /// a first step. `mode` is `train` or `infer`; 0 threads: its own choice.
+    /// a first step. `mode` is `train` or `infer`; in bf16 it runs under `torch.autocast`; 0
+    /// threads: its own choice.
     ///
     /// # Errors
     /// If it cannot be started, has no torch, or cannot run this form.
@@ -83,11 +85,11 @@ impl Peer {
         python: &Path,
         model: &str,
         mode: &str,
-        form: Form,
+        (form, precision): (Form, Precision),
         (images, threads): (usize, usize),
     ) -> Result<Peer, String> {
         let (images, threads) = (images.to_string(), threads.to_string());
-        let args = [model, mode, form.name(), &images, &threads];
+        let args = [model, mode, form.name(), &images, &threads, "cpu", precision.name()];
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 

@@ -377,13 +377,13 @@ impl Devices {
     }
 }
 
-/// `cpu, 2 threads`; of a card also in which numbers it multiplies.
+/// `cpu, 2 threads`; of a card, or where they are not f32, also in which numbers it multiplies.
 fn describe_one(device: &Device) -> String {
     let threads = device.threads();
     let plural = if threads == 1 { "" } else { "s" };
-    let precision = match device {
-        Device::Cpu(_) => String::new(),
-        Device::Cuda(cuda) => format!(", {}", cuda.precision()),
+    let precision = match (device, device.precision()) {
+        (Device::Cpu(_), Precision::F32) => String::new(),
+        (_, precision) => format!(", {precision}"),
     };
     format!("{}{precision}, {threads} thread{plural}", machine::name(device))
 }

@@ -44,7 +44,9 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     say("program", Ok(format!("alexnet {version}{build}")));
     let device = Device::cpu(0);
     let name = machine::processor().unwrap_or_else(|| "unknown".to_string());
-    say("processor", Ok(format!("{name}, {} threads, {}", device.threads(), features())));
+    let bf16 = if tensor::amx().is_ok() { ", AMX for --precision bf16" } else { "" };
+    let features = format!("{}{bf16}", features());
+    say("processor", Ok(format!("{name}, {} threads, {features}", device.threads())));
     say("memory", memory());
     say("gpu", Ok(gpu()));
     say("disk", disk(&args.runs));

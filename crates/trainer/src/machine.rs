@@ -58,7 +58,7 @@ pub fn precision(typed: Option<&str>) -> tensor::Result<Option<Precision>> {
 /// that any of them would choose; `say` hears of a card that has no tensor cores for them.
 ///
 /// # Errors
-/// [`tensor::Error::NoPrecision`] if one is a CPU and f32 was not asked for.
+/// [`tensor::Error::NoPrecision`] if one is a CPU that cannot.
 pub fn set_precision(
     devices: &mut [Device],
     wanted: Option<Precision>,

@@ -86,7 +86,10 @@ fn every_failure_has_its_code() {
     let on_the_processor = ["--device", "cpu", "--precision", "tf32"];
     let reduced = scratch.path("reduced");
     let (_, stderr) = expect(6, &tiny(&reduced, &on_the_processor));
-    assert!(stderr.contains("cpu multiplies in f32 alone, not in tf32"), "{stderr}");
+    assert!(
+        stderr.contains("cpu cannot multiply in tf32: processors multiply in f32 and bf16"),
+        "{stderr}"
+    );
     assert!(!Path::new(&reduced).exists(), "nothing is left of a run that could not begin");
     let diverged = scratch.path("diverged");
     let (_, stderr) = expect(2, &tiny(&diverged, &[]));
