@@ -25,6 +25,7 @@
 
 mod compile;
 mod cublaslt;
+mod library;
 mod nccl;
 
 pub use compile::Sources;

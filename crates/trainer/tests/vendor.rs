@@ -3,10 +3,9 @@
 
 mod program;
 
-use cuda_on_cpu::{CublasLt, Sources};
-use program::{Scratch, alexnet};
+use cuda_on_cpu::CublasLt;
+use program::{Scratch, alexnet, with_libraries};
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
@@ -20,27 +19,8 @@ rows = [
 ]
 "#;
 
-/// A folder with a model and the libraries; `None`, said loudly, without g++.
 fn prepared(name: &str) -> Option<Scratch> {
-    let scratch = Scratch::new(name);
-    fs::write(scratch.0.join("net.toml"), MODEL).unwrap();
-    let libraries = Sources::of_the_project().and_then(|it| it.build());
-    let libraries = libraries.and_then(|driver| Ok((driver, CublasLt::without(&[])?)));
-    let (driver, cublaslt) = match libraries {
-        Ok(libraries) => libraries,
-        Err(why) => {
-            assert!(why.contains("g++ did not start"), "{why}");
-            eprintln!("SKIPPED: {why}");
-            return None;
-        }
-    };
-    for (folder, library, name) in
-        [("driver", driver, "libcuda.so"), ("cublaslt", cublaslt, "libcublasLt.so.13")]
-    {
-        fs::create_dir_all(scratch.path(folder)).unwrap();
-        symlink(library, Path::new(&scratch.path(folder)).join(name)).unwrap();
-    }
-    Some(scratch)
+    with_libraries(name, MODEL, || Ok([("cublaslt", "libcublasLt.so.13", CublasLt::without(&[])?)]))
 }
 
 /// The program, which finds the libraries of these folders.
