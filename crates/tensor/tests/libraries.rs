@@ -1,9 +1,10 @@
-//! Finding NCCL and cuBLASLt: what is said of one that is missing, too old or something else.
+//! Finding NCCL, cuBLASLt and cuDNN: what is said of one that is missing, too old or something else.
 
-use cuda_on_cpu::{CublasLtBehaviour, NcclBehaviour};
+use cuda_on_cpu::{CublasLtBehaviour, CudnnBehaviour, NcclBehaviour};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensor::cublaslt::CublasLt;
+use tensor::cudnn::Cudnn;
 use tensor::nccl::{Id, Nccl};
 
 /// A library as tests look at it.
@@ -20,7 +21,7 @@ struct Kind {
     needs: [&'static str; 3],
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     Kind {
         name: "NCCL",
         file: "libnccl.so.2",
@@ -36,6 +37,14 @@ const KINDS: [Kind; 2] = [
         open: |path| Ok(CublasLt::open(path)?.version()),
         without: cuda_on_cpu::CublasLt::without,
         needs: ["cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic", "cublasLtGetVersion"],
+    },
+    Kind {
+        name: "cuDNN",
+        file: "libcudnn.so.9",
+        least: "9",
+        open: |path| Ok(Cudnn::open(path)?.version()),
+        without: cuda_on_cpu::Cudnn::without,
+        needs: ["cudnnConvolutionForward", "cudnnSetConvolutionMathType", "cudnnGetVersion"],
     },
 ];
 
@@ -102,7 +111,7 @@ fn told_when_too_old(
 
 #[test]
 fn a_library_that_is_too_old_is_told() {
-    let [nccl, cublaslt] = &KINDS;
+    let [nccl, cublaslt, cudnn] = &KINDS;
     if without(nccl, &[]).is_none() {
         return;
     }
@@ -121,6 +130,14 @@ fn a_library_that_is_too_old_is_told() {
         stand_in.behave(CublasLtBehaviour { version, ..usual });
     };
     told_when_too_old(cublaslt, stand_in.path(), behave, &[(111_103, "11.11.3")], "13.1.0");
+
+    let stand_in = cuda_on_cpu::Cudnn::load().unwrap();
+    let behave = |version: Option<u32>| {
+        let usual = CudnnBehaviour::default();
+        let version = version.map_or(usual.version, u64::from);
+        stand_in.behave(CudnnBehaviour { version, ..usual });
+    };
+    told_when_too_old(cudnn, stand_in.path(), behave, &[(8_904, "8.9.4")], "9.19.0");
 }
 
 #[test]
