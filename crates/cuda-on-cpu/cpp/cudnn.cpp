@@ -22,13 +22,30 @@ constexpr int Nhwc = 1, Float = 0, CrossCorrelation = 1, Tf32 = 0, Fma = 3, Dete
 constexpr size_t Workspace = 4096, Alignment = 16;
 using Work = std::function<int()>;
 
+template <typename F>
+F find_in_driver(const char* name) {
+  void* library = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
+  return reinterpret_cast<F>(library ? dlsym(library, name) : nullptr);
+}
+template <typename F>
+F driver(const char* name) {
+  auto found = find_in_driver<F>(name);
+  if (!found) abort();  // without the stand-in for libcuda there are no streams
+  return found;
+}
+/// The value of NAME=VALUE in CUDA_ON_CPU, for programs that are told nothing else.
+uint64_t told(const char* name, uint64_t otherwise) {
+  auto driver = find_in_driver<uint64_t (*)(const char*, uint64_t)>("cuda_on_cpu_told");
+  return driver ? driver(name, otherwise) : otherwise;
+}
+
 // What a test asks for; it holds for the thread that asks.
 struct Behaviour {
   uint64_t version;
   uint64_t failing_call;  // counted from one; zero: never
   uint64_t knows_no_way;
 };
-thread_local Behaviour behaviour = {91900, 0, 0};
+thread_local Behaviour behaviour = {told("cudnn_version", 91900), told("cudnn_failing_call", 0), 0};
 thread_local uint64_t calls_made, convolutions_made;
 thread_local int64_t alive;
 
@@ -54,13 +71,6 @@ struct Found {
   int determinism, math, reserved[3];
 };
 
-template <typename F>
-F driver(const char* name) {
-  void* library = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
-  void* found = library ? dlsym(library, name) : nullptr;
-  if (!found) abort();  // without the stand-in for libcuda there are no streams
-  return reinterpret_cast<F>(found);
-}
 bool owned(const void* at, size_t bytes) {
   static auto owns = driver<int (*)(uint64_t, size_t)>("cuda_on_cpu_owns");
   return owns(uint64_t(at), bytes);

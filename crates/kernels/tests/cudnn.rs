@@ -171,8 +171,9 @@ fn is_even(g: &Geometry) -> bool {
 fn all_passes_equal_the_reference() {
     let Some((device, stand_in)) = card() else { return };
     let device = RefCell::new(device);
-    let any = (geometry(), select(&Precision::ALL[..]), 0u64..1000);
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(96));
+    use Precision::{Bf16, F32, Tf32};
+    let any = (geometry(), select(vec![F32, Tf32, F32, Tf32, Bf16]), 0u64..1000);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
     let checked = runner.run(&any, |(g, precision, seed)| {
         let operands = Operands::random(&g, seed).coarse();
         let layer = Layer::new(g, &operands);
@@ -181,7 +182,7 @@ fn all_passes_equal_the_reference() {
         layer.slots.load(device);
         let before = stand_in.counts().convolutions;
         let made = layer.run(device).unwrap();
-        let ours = precision == Precision::Bf16 || !is_even(&g);
+        let ours = precision == Bf16 || !is_even(&g);
         // Each pass is tried, and then done, unless an earlier case was like it.
         let convolutions = stand_in.counts().convolutions - before;
         let expected = if ours { 0..=0 } else { 3..=6 };
