@@ -6,8 +6,8 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 /// A library that was built from `cpp/STEM.cpp`, and stays loaded for as long as the process lives.
-/// It needs the stand-in for libcuda, which must be loaded before it is used. `B` is what it is told
-/// of how to behave.
+/// It needs the stand-in for libcuda, which must be loaded before it is used. `B` is what it is
+/// told of how to behave.
 #[derive(Debug)]
 pub(crate) struct Loaded<B> {
     path: PathBuf,

@@ -1,4 +1,5 @@
-//! Finding NCCL, cuBLASLt and cuDNN: what is said of one that is missing, too old or something else.
+//! Finding NCCL, cuBLASLt and cuDNN: what is said of one that is missing, too old or something
+//! else.
 
 use cuda_on_cpu::{CublasLtBehaviour, CudnnBehaviour, NcclBehaviour};
 use std::fs;
