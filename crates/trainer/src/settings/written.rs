@@ -1,0 +1,161 @@
+//! What was written, weakest first (a file, each `--set`, the flags), how one is laid over another,
+//! and an error told of the place that made it.
+
+use crate::cli::TrainArgs;
+use crate::fault::{Fault, Result};
+use layers::nearest;
+use std::fs;
+use toml::{Table, Value};
+
+/// A layer of settings and where it was written, for messages.
+pub(super) struct Layer {
+    pub(super) origin: Origin,
+    pub(super) table: Table,
+}
+
+pub(super) enum Origin {
+    File { name: String, text: String },
+    Set(String),
+    Flags,
+}
+
+/// Weakest first: the file, each `--set`, the flags.
+pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
+    if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
+        let name = path.display().to_string();
+        let text = saved.map_or_else(|| fs::read_to_string(path), Ok);
+        let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
+        let table = text.parse::<Table>();
+        let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;
+        layers.push(Layer { origin: Origin::File { name, text }, table });
+    }
+    for assignment in &args.set {
+        let table = parse_assignment(assignment)?;
+        layers.push(Layer { origin: Origin::Set(assignment.clone()), table });
+    }
+    layers.push(Layer { origin: Origin::Flags, table: flags(args) });
+    Ok(layers)
+}
+
+/// `recipe.layers."conv*".decay=0.1`: a key and a value as TOML has them; a bare word is a string.
+fn parse_assignment(assignment: &str) -> Result<Table> {
+    let (key, value) = assignment.split_once('=').ok_or_else(|| {
+        Fault::usage(format!("--set {assignment}: write KEY=VALUE, say --set recipe.rate=0.02"))
+    })?;
+    let as_written = format!("{key} = {value}").parse::<Table>();
+    let quoted = || format!("{key} = {}", Value::from(value.trim())).parse::<Table>();
+    as_written.or_else(|_| quoted()).map_err(|_| {
+        Fault::usage(format!("--set {assignment}: `{key}` is not the name of a setting"))
+    })
+}
+
+fn flags(args: &TrainArgs) -> Table {
+    fn put<T: Into<Value>>(table: &mut Table, key: &str, value: Option<T>) {
+        if let Some(value) = value {
+            table.insert(key.to_string(), value.into());
+        }
+    }
+    let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let (mut table, mut recipe, mut checkpoints) = (Table::new(), Table::new(), Table::new());
+    put(&mut checkpoints, "keep", args.keep);
+    put(&mut checkpoints, "every", args.every.map(|n| n as i64));
+    put(&mut recipe, "base", args.recipe.clone());
+    put(&mut recipe, "epochs", args.epochs);
+    put(&mut recipe, "batch", args.batch_size.map(whole));
+    put(&mut recipe, "shards", args.micro_shards.map(whole));
+    put(&mut recipe, "wire", args.wire.clone());
+    put(&mut recipe, "rate", args.lr);
+    put(&mut table, "model", args.model.clone());
+    put(&mut table, "data", args.data.clone());
+    put(&mut table, "seed", args.seed.map(|n| n as i64));
+    put(&mut table, "device", args.machine.device.clone());
+    put(&mut table, "precision", args.machine.precision.clone());
+    let parallel = args.parallel.and_then(|parallel| Value::try_from(parallel).ok());
+    put(&mut table, "parallel", parallel);
+    put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
+    put(&mut table, "vendor", args.vendor.and_then(|whose| Value::try_from(whose).ok()));
+    put(&mut table, "threads", args.machine.threads.map(whole));
+    put(&mut table, "workers", args.machine.workers.map(whole));
+    put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));
+    put(&mut table, "overfit", args.overfit.map(whole));
+    put(&mut table, "hold_out", args.hold_out.map(whole));
+    put(&mut table, "fake_data", args.fake_data.map(whole));
+    if !args.freeze.is_empty() {
+        let still = Value::Table(Table::from_iter([("rate".to_string(), Value::from(0.0))]));
+        let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
+        recipe.insert("layers".to_string(), Value::Table(layers.collect()));
+    }
+    let mut init = Table::new();
+    put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
+    let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
+    put(&mut init, "layers", layers);
+    if !init.is_empty() {
+        table.insert("init".to_string(), Value::Table(init));
+    }
+    for (name, part) in [("checkpoints", checkpoints), ("recipe", recipe)] {
+        if !part.is_empty() {
+            table.insert(name.to_string(), Value::Table(part));
+        }
+    }
+    table
+}
+
+/// The strongest layer's word on a text setting.
+pub(super) fn last_text(layers: &[Layer], path: &[&str]) -> Option<String> {
+    let (last, tables) = path.split_last()?;
+    layers.iter().rev().find_map(|layer| {
+        let table = tables.iter().try_fold(&layer.table, |table, key| table.get(*key)?.as_table());
+        Some(table?.get(*last)?.as_str()?.to_string())
+    })
+}
+
+/// Lays `over` over `under`, table by table. A table of another `kind` replaces the whole.
+pub(super) fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) if same_kind(old, &new) => merge(old, new),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+fn same_kind(old: &Table, new: &Table) -> bool {
+    new.get("kind").is_none_or(|kind| old.get("kind") == Some(kind))
+}
+
+/// An error of the reader, with its place and the nearest name.
+pub(super) fn explain(error: &str, origin: &Origin) -> Fault {
+    let first_line = error.lines().next().unwrap_or(error).trim_end();
+    let quoted: Vec<&str> = first_line.split('`').skip(1).step_by(2).collect();
+    let typed = quoted.first().copied().unwrap_or_default();
+    let unknown =
+        first_line.starts_with("unknown field") || first_line.starts_with("unknown variant");
+    let what = if unknown {
+        let noun = if first_line.starts_with("unknown field") { "setting" } else { "value" };
+        let known = &quoted[1..];
+        let hint = match nearest(typed, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        format!("there is no {noun} `{typed}`; {hint}")
+    } else {
+        first_line.to_string()
+    };
+    let inside = error.lines().find_map(|line| line.trim().strip_prefix("in "));
+    let inside = inside.map_or_else(String::new, |place| format!(" in {place}"));
+    Fault::usage(match origin {
+        Origin::File { name, text } => format!("{name}{}: {what}{inside}", line_of(text, typed)),
+        Origin::Set(assignment) => format!("--set {assignment}: {what}"),
+        Origin::Flags => format!("{what}{inside}"),
+    })
+}
+
+/// `:3`, the line on which a word stands first, or nothing.
+fn line_of(text: &str, word: &str) -> String {
+    let idx = (!word.is_empty()).then(|| text.lines().position(|line| line.contains(word)));
+    idx.flatten().map_or_else(String::new, |idx| format!(":{}", idx + 1))
+}
