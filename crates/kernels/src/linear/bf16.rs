@@ -183,11 +183,15 @@ pub(super) fn backward_input(
         for k in 0..outputs.div_ceil(BLOCK) {
             let (k_first, depth) = block(outputs, BLOCK, k);
             let tiles = depth.div_ceil(DEPTH);
-            let panels = own.packed.chunks_exact_mut(tiles * PACKED).take(columns.div_ceil(TILE));
-            for (idx, panel) in panels.enumerate() {
-                let (column, count) = block(columns, TILE, idx);
-                let w = &w[k_first * inputs + first + column..];
-                pack::panel(Source::AcrossB, w, inputs, (count, depth), panel);
+            // Tile by tile along w's rows, as they lie in memory.
+            for tile in 0..tiles {
+                let (row, depth) = block(depth, DEPTH, tile);
+                for idx in 0..columns.div_ceil(TILE) {
+                    let (column, count) = block(columns, TILE, idx);
+                    let w = &w[(k_first + row) * inputs + first + column..];
+                    let packed = &mut own.packed[(idx * tiles + tile) * PACKED..][..PACKED];
+                    pack::panel(Source::AcrossB, w, inputs, (count, depth), packed);
+                }
             }
             let w = Panels::new(own.packed, columns, depth);
             for m in 0..images.div_ceil(SIDE) {
@@ -236,6 +240,7 @@ pub(super) fn backward_weights(
                 unsafe { write(&sums, from, (outputs, first + columns), &dw, inputs) };
             }
         }
+        pack::fence();
     });
 }
 
@@ -255,9 +260,9 @@ unsafe fn write(
         let at = m * row + n;
         // SAFETY: the caller's promise goes on.
         let c = unsafe { c.part(at..at + columns) };
-        match columns == SIDE {
-            true => c.copy_from_slice(sums), // of a length that the compiler knows
-            false => c.copy_from_slice(&sums[..columns]),
+        match c.as_mut_array::<SIDE>() {
+            Some(c) => pack::copy_past_caches(sums, c),
+            None => c.copy_from_slice(&sums[..columns]),
         }
     }
 }

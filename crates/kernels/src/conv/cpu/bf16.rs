@@ -19,7 +19,7 @@ use super::direct::{self, Direct};
 use super::{Phase, as_direct, phases};
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{
-    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles, numbers,
+    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, TILE, Tiles, numbers,
 };
 use crate::gemm::{Loop, Shared};
 use crate::simd;
@@ -101,16 +101,16 @@ pub(in super::super) fn backward_input(
         plan.pack(pool, filters, |columns, down, tiles| {
             let (group, first) = (columns.start / channels, columns.start % channels);
             let kh = tap[0] + g.stride * (taps_down - 1 - down);
-            pack::tiles(Source::AcrossB, tiles, |tile, idx| {
-                let (across, f) =
-                    ((tile * DEPTH + idx) / of_group, (tile * DEPTH + idx) % of_group);
+            let run = |k: usize| {
+                let (across, f) = (k / of_group, k % of_group);
                 if across >= taps_across {
-                    return &[];
+                    return &[][..];
                 }
                 let kw = tap[1] + g.stride * (taps_across - 1 - across);
                 let filter = (group * of_group + f) * g.window.0 + kh;
                 &w[(filter * g.window.1 + kw) * channels + first..][..columns.len()]
-            });
+            };
+            pack::tiles(Source::AcrossB, tiles, |tile| move |idx| run(tile * DEPTH + idx));
         });
         plan.run(engine, pool, (dy, numbers(filters), None), dx, work);
     }
@@ -301,49 +301,51 @@ impl Work<'_> {
         let pixel = direct.step * seen.group_channels();
         let lines = Lines::new(rows.len(), direct.out[1], direct.step, seen.columns);
         let mut sums = [0.0; SIDE * SIDE];
-        for line in 0..lines.count {
-            let from =
-                idx * seen.len() + group * seen.group_len() + line * direct.step * seen.line();
-            for position in (0..lines.positions).step_by(SIDE) {
-                let first = from + position * pixel;
-                let second = (position + TILE < lines.positions).then(|| first + TILE * pixel);
-                let a = Tiles { numbers: own, first, second, row: pixel };
-                ready.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, &mut sums);
-                let at = direct.target.first
-                    + image * direct.target.image
-                    + rows.start * direct.target.row
-                    + channel;
-                self.write(&sums, &lines, (line, position), at, columns);
+        let image_at = idx * seen.len() + group * seen.group_len();
+        let at = |tile: usize| {
+            let (line, position) = lines.start(tile);
+            image_at + line * direct.step * seen.line() + position * pixel
+        };
+        let target = direct.target.first
+            + image * direct.target.image
+            + rows.start * direct.target.row
+            + channel;
+        for tile in (0..lines.tiles()).step_by(2) {
+            let second = (tile + 1 < lines.tiles()).then(|| at(tile + 1));
+            let a = Tiles { numbers: own, first: at(tile), second, row: pixel };
+            ready.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, &mut sums);
+            for (half, tile) in (tile..lines.tiles()).take(2).enumerate() {
+                let sums = &sums[half * TILE * SIDE..][..TILE * SIDE];
+                self.write(sums, lines.pixels(tile), target, columns);
             }
         }
     }
 
-    /// Writes a block's rows, rectified if that is asked for, to where their pixels lie.
-    fn write(
-        &self,
-        sums: &Sums,
-        lines: &Lines,
-        (line, position): (usize, usize),
-        at: usize,
-        columns: usize,
-    ) {
-        let Direct { target, relu, .. } = self.plan.direct;
+    /// Writes a tile's rows, rectified if that is asked for, to where their pixels lie.
+    fn write(&self, sums: &[f32], pixels: [Option<[usize; 2]>; TILE], at: usize, columns: usize) {
+        let &Direct { target, relu, .. } = self.plan.direct;
         simd::vectorized(
             #[inline(always)]
             || {
-                for (idx, sums) in sums.as_chunks::<SIDE>().0.iter().enumerate() {
-                    let Some([i, j]) = lines.pixel(line, position + idx) else { continue };
+                for (pixel, sums) in pixels.into_iter().zip(sums.as_chunks::<SIDE>().0) {
+                    let Some([i, j]) = pixel else { continue };
                     let at = at + i * target.row + j * target.column;
                     // SAFETY: a chunk has its own images and rows of the output, or its own pairs
-                    // of panels: channels; and here each block its own pixels.
+                    // of panels: channels; and here each tile its own pixels.
                     let y = unsafe { self.target.part(at..at + columns) };
-                    let rectified = sums.map(|y| if *relu && y <= 0.0 { 0.0 } else { y });
                     match y.as_mut_array::<SIDE>() {
-                        Some(y) => *y = rectified,
-                        None => y.copy_from_slice(&rectified[..columns]),
+                        Some(y) => rectify(y, sums, relu),
+                        None => rectify(y, sums, relu),
                     }
                 }
             },
         );
+    }
+}
+
+#[inline(always)]
+fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
+    for (y, &sum) in y.iter_mut().zip(sums) {
+        *y = if relu && sum <= 0.0 { 0.0 } else { sum };
     }
 }

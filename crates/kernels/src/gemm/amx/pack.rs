@@ -4,7 +4,7 @@
 //! instruction that rounds and a store a line. One that is turned over takes 64 shuffles more,
 //! the time of four of the tile's products.
 
-use super::{Bf16, DEPTH, PACKED, TILE};
+use super::{Bf16, DEPTH, PACKED, SIDE, TILE};
 
 #[cfg(target_arch = "x86_64")]
 #[path = "pack_avx512.rs"]
@@ -35,22 +35,22 @@ impl Source {
     }
 }
 
-/// Packs one tile after another. `run(tile, idx)` is a run of k (16 of them, up to 32 long) or a
+/// Packs one tile after another. `runs(tile)(idx)` is a run of k (16 of them, up to 32 long) or a
 /// run at one k (32 of them, up to 16 long); what a shorter one, or an empty one, lacks is zero.
 #[inline(always)]
-pub(crate) fn tiles<'a>(
+pub(crate) fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
     source: Source,
     packed: &mut [Bf16],
-    run: impl Fn(usize, usize) -> &'a [f32],
+    runs: impl Fn(usize) -> Run,
 ) {
     let (packed, rest) = packed.as_chunks_mut::<PACKED>();
     assert!(rest.is_empty(), "a piece of a tile");
     #[cfg(target_arch = "x86_64")]
     if tensor::amx().is_ok() {
         // SAFETY: whoever has AMX has these instructions.
-        return unsafe { avx512::tiles(source, packed, run) };
+        return unsafe { avx512::tiles(source, packed, runs) };
     }
-    portable::tiles(source, packed, run);
+    portable::tiles(source, packed, runs);
 }
 
 /// A panel: tiles of one row of tiles, k after k. `n` rows of A or columns of B (16 at most) and
@@ -64,13 +64,13 @@ pub(crate) fn panel(
 ) {
     let run = |first: usize, len: usize| &matrix[first..first + len];
     match source.along() {
-        true => tiles(source, packed, |tile, idx| match idx < n {
-            true => run(idx * step + tile * DEPTH, DEPTH.min(depth - tile * DEPTH)),
-            false => &[],
+        true => tiles(source, packed, |tile| {
+            let (first, len) = (tile * DEPTH, DEPTH.min(depth - tile * DEPTH));
+            move |idx| if idx < n { run(idx * step + first, len) } else { &[] }
         }),
-        false => tiles(source, packed, |tile, idx| match tile * DEPTH + idx < depth {
-            true => run((tile * DEPTH + idx) * step, n),
-            false => &[],
+        false => tiles(source, packed, |tile| {
+            let first = tile * DEPTH;
+            move |idx| if first + idx < depth { run((first + idx) * step, n) } else { &[] }
         }),
     }
 }
@@ -125,26 +125,46 @@ pub(crate) fn pairs([a, b]: [&[f32]; 2], y: &mut [Bf16], runs: Runs) {
     }
 }
 
+/// Copies to where nobody will read soon, past the caches, if that lies on whole lines of them:
+/// else a line would be read before it is written. [`fence`] comes after the last.
+pub(crate) fn copy_past_caches(from: &[f32; SIDE], to: &mut [f32; SIDE]) {
+    #[cfg(target_arch = "x86_64")]
+    if tensor::amx().is_ok() && to.as_ptr().cast::<u8>().addr().is_multiple_of(64) {
+        // SAFETY: whoever has AMX has these instructions; whole lines.
+        return unsafe { avx512::copy_past_caches(from, to) };
+    }
+    *to = *from;
+}
+
+/// Makes what was copied past the caches visible to other threads.
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// The same without AVX-512, to the same bits.
 pub(super) mod portable {
     use super::{Bf16, DEPTH, PACKED, Source, TILE};
 
-    pub fn tiles<'a>(
+    pub fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
         source: Source,
         packed: &mut [[Bf16; PACKED]],
-        run: impl Fn(usize, usize) -> &'a [f32],
+        runs: impl Fn(usize) -> Run,
     ) {
-        let number = |tile: usize, idx: usize, at: usize| {
-            run(tile, idx).get(at).map_or(0, |&number| round(number))
-        };
         for (tile, packed) in packed.iter_mut().enumerate() {
+            let run = runs(tile);
+            let number =
+                |idx: usize, at: usize| run(idx).get(at).map_or(0, |&number| round(number));
             for (at, packed) in packed.iter_mut().enumerate() {
                 // Row and k in A, or a pair of k, column and which of the pair in B.
                 let (line, word, odd) = (at / DEPTH, at % DEPTH / 2, at % 2);
                 let (line, word) = if source.turned() { (word, line) } else { (line, word) };
                 *packed = match source.along() {
-                    true => number(tile, line, 2 * word + odd),
-                    false => number(tile, 2 * line + odd, word),
+                    true => number(line, 2 * word + odd),
+                    false => number(2 * line + odd, word),
                 };
             }
         }

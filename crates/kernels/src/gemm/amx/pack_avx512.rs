@@ -1,6 +1,6 @@
 //! Packing with AVX-512: a line of a tile, 32 numbers, is a register.
 
-use super::{Bf16, PACKED, Runs, Source, TILE};
+use super::{Bf16, PACKED, Runs, SIDE, Source, TILE};
 use std::arch::x86_64::*;
 
 /// The numbers of a register.
@@ -10,20 +10,21 @@ const FLOATS: usize = 16;
 /// The processor has these instructions.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn tiles<'a>(
+pub(super) unsafe fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
     source: Source,
     packed: &mut [[Bf16; PACKED]],
-    run: impl Fn(usize, usize) -> &'a [f32],
+    runs: impl Fn(usize) -> Run,
 ) {
     for (tile, packed) in packed.iter_mut().enumerate() {
+        let run = runs(tile);
         let mut lines = [_mm512_setzero_si512(); TILE];
         for (idx, line) in lines.iter_mut().enumerate() {
             *line = match source.along() {
                 true => {
-                    let run = run(tile, idx);
+                    let run = run(idx);
                     round(load(run, 0), load(run, FLOATS))
                 }
-                false => interleave(load(run(tile, 2 * idx), 0), load(run(tile, 2 * idx + 1), 0)),
+                false => interleave(load(run(2 * idx), 0), load(run(2 * idx + 1), 0)),
             };
         }
         if source.turned() {
@@ -59,6 +60,17 @@ pub(super) unsafe fn pairs([a, b]: [&[f32]; 2], y: &mut [Bf16], runs: Runs) {
         for ((a, b), y) in a.zip(b).zip(y) {
             store(interleave(load(a, 0), load(b, 0)), y);
         }
+    }
+}
+
+/// # Safety
+/// `to` begins a cache line; the processor has these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn copy_past_caches(from: &[f32; SIDE], to: &mut [f32; SIDE]) {
+    // SAFETY: two registers either way, and the lines are whole.
+    unsafe {
+        _mm512_stream_ps(to.as_mut_ptr(), load(from, 0));
+        _mm512_stream_ps(to.as_mut_ptr().add(FLOATS), load(from, FLOATS));
     }
 }
 

@@ -163,15 +163,21 @@ fn packing_is_the_same_with_and_without_avx512() {
     let sources = [Source::RowsOfA, Source::ColumnsOfB, Source::AcrossA, Source::AcrossB];
     for source in sources {
         for len in 0..=32 {
-            let run = |tile: usize, idx: usize| {
-                let most =
-                    if matches!(source, Source::RowsOfA | Source::ColumnsOfB) { 32 } else { 16 };
-                &matrix[40 * idx + tile..][..if idx == 3 { 1 } else { most.min(len) }]
+            let matrix = &matrix;
+            let runs = |tile: usize| {
+                move |idx: usize| {
+                    let most = if matches!(source, Source::RowsOfA | Source::ColumnsOfB) {
+                        32
+                    } else {
+                        16
+                    };
+                    &matrix[40 * idx + tile..][..if idx == 3 { 1 } else { most.min(len) }]
+                }
             };
             let mut fast = [0xFFFF; 2 * PACKED];
-            pack::tiles(source, &mut fast, run);
+            pack::tiles(source, &mut fast, runs);
             let mut plain = [[0xFFFF; PACKED]; 2];
-            pack::portable::tiles(source, &mut plain, run);
+            pack::portable::tiles(source, &mut plain, runs);
             assert!(fast == *plain.as_flattened(), "{source:?}, runs of {len}");
         }
     }

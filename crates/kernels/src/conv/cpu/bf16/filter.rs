@@ -81,7 +81,7 @@ impl Plan {
 
     /// Numbers of a panel of two images of dy.
     fn panel_len(&self) -> usize {
-        self.lines.count * self.lines.tiles() * PACKED
+        self.lines.tiles() * PACKED
     }
 
     fn dy_len(&self) -> usize {
@@ -187,7 +187,7 @@ impl Plan {
         bias: &mut [f32],
     ) {
         let g = &self.g;
-        let (pixels, tiles) = (g.out_height() * g.out_width(), self.lines.tiles());
+        let pixels = g.out_height() * g.out_width();
         let bias = &mut bias[2 * first * g.filters..g.images * g.filters];
         pool.chunks2((packed, self.dy_len()), (bias, 2 * g.filters), |idx, packed, bias| {
             let pair = 2 * (first + idx);
@@ -195,11 +195,11 @@ impl Plan {
                 let filter = idx % self.panels() * TILE;
                 let count = TILE.min(self.filters() - filter);
                 let filter = idx / self.panels() * self.filters() + filter;
-                pack::tiles(Source::AcrossA, panel, |tile, k| {
-                    let image = pair + k % 2;
-                    match self.lines.pixel(tile / tiles, tile % tiles * TILE + k / 2) {
-                        Some([i, j]) if image < g.images => {
-                            let pixel = image * pixels + i * g.out_width() + j;
+                pack::tiles(Source::AcrossA, panel, |tile| {
+                    let places = self.lines.pixels(tile);
+                    move |k| match places[k / 2] {
+                        Some([i, j]) if pair + k % 2 < g.images => {
+                            let pixel = (pair + k % 2) * pixels + i * g.out_width() + j;
                             &dy[pixel * g.filters + filter..][..count]
                         }
                         _ => &[],
@@ -278,7 +278,7 @@ impl Work<'_> {
         let (group, kh) = (group_and_row / plan.g.window.0, group_and_row % plan.g.window.0);
         let (seen, lines, stride) = (&plan.seen, &plan.lines, plan.g.stride);
         let pixel = 2 * stride * seen.group_channels();
-        let (panel, line) = (plan.panel_len(), lines.tiles() * PACKED);
+        let (panel, line) = (plan.panel_len(), lines.of_line() * PACKED);
         for pair in (0..self.count).step_by(plan.visit) {
             let loops = [
                 Loop {
@@ -287,7 +287,7 @@ impl Work<'_> {
                     b: plan.x_len(),
                 },
                 Loop { count: lines.count, a: line, b: 2 * stride * seen.line() },
-                Loop { count: lines.tiles(), a: PACKED, b: TILE * pixel },
+                Loop { count: lines.of_line(), a: PACKED, b: TILE * pixel },
             ];
             let x = pair * plan.x_len() + 2 * (group * seen.group_len() + kh * seen.line());
             for (idx, sums) in sums.iter_mut().enumerate() {

@@ -108,18 +108,34 @@ impl Lines {
     }
 
     /// Tiles of a line.
-    pub fn tiles(&self) -> usize {
+    pub fn of_line(&self) -> usize {
         self.positions.div_ceil(TILE)
     }
 
-    /// Row and column of the pixel at a position, if there is one.
+    /// Tiles of all lines.
+    pub fn tiles(&self) -> usize {
+        self.count * self.of_line()
+    }
+
+    /// The line of a tile, and the position at which it begins.
+    pub fn start(&self, tile: usize) -> (usize, usize) {
+        (tile / self.of_line(), tile % self.of_line() * TILE)
+    }
+
+    /// Row and column of the pixel at each of a tile's positions, where there is one.
     #[inline(always)]
-    pub fn pixel(&self, line: usize, position: usize) -> Option<[usize; 2]> {
-        // 32 bits divide faster.
-        let pitch = self.pitch.min(u32::MAX as usize) as u32;
-        let (row, column) = (position as u32 / pitch, position as u32 % pitch);
-        let inside = position < self.positions && (column as usize) < self.width;
-        inside.then_some([line + row as usize, column as usize])
+    pub fn pixels(&self, tile: usize) -> [Option<[usize; 2]>; TILE] {
+        let (line, first) = self.start(tile);
+        let (mut row, mut column) = (line + first / self.pitch, first % self.pitch);
+        let mut pixels = [None; TILE];
+        for (_, pixel) in (first..self.positions).zip(&mut pixels) {
+            if column == self.pitch {
+                (row, column) = (row + 1, 0);
+            }
+            *pixel = (column < self.width).then_some([row, column]);
+            column += 1;
+        }
+        pixels
     }
 }
 
@@ -133,12 +149,9 @@ mod tests {
             [(13, 13, 1, 15), (7, 7, 1, 9), (32, 32, 1, 36), (55, 55, 4, 227), (1, 40, 1, 42)]
         {
             let lines = Lines::new(rows, width, step, seen);
-            let positions = (0..lines.count)
-                .flat_map(|line| (0..lines.tiles() * TILE).map(move |position| (line, position)));
-            let pixels: Vec<_> =
-                positions.filter_map(|(line, position)| lines.pixel(line, position)).collect();
+            let pixels = (0..lines.tiles()).flat_map(|tile| lines.pixels(tile)).flatten();
             let all = (0..rows).flat_map(|i| (0..width).map(move |j| [i, j]));
-            assert!(pixels.into_iter().eq(all), "{lines:?}");
+            assert!(pixels.eq(all), "{lines:?}");
         }
         assert_eq!(Lines::new(7, 7, 1, 9).tiles(), 4, "seven by rows");
     }
