@@ -3,7 +3,7 @@
 use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
 use crate::progress::Reading;
-use data::{Fake, Options, Source, Statistics, Subset};
+use data::{Fake, Options, Patience, Source, Stalled, Statistics, Subset};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -31,7 +31,10 @@ impl Images {
     /// Exit code 3, with the path and what to do.
     pub fn open(name: &str, side: usize, threads: usize, reading: &Reading) -> Result<Images> {
         let options = Options { threads, ..Options::with_side(side) };
-        let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
+        let mut watch =
+            |(done, of), stalled: Option<&Stalled>| reading.watch("images read", of)(done, stalled);
+        let set = data::open_watched(name, &options, Patience::default(), &mut watch)?;
+        let set = set.expect("nobody stops it");
         let (train, test, notes) = (set.train, set.test, set.notes);
         let (name, statistics) = (name.to_string(), set.statistics);
         Ok(Images { train, test, notes, name, statistics, measured: None })
@@ -85,8 +88,7 @@ impl Images {
         }
         let measured = self.measured.as_ref().unwrap_or(&self.train);
         let count = measured.len().min(Self::STATISTICS);
-        let progress = |done| reading.say("images measured for their mean", done, count);
-        Ok(Statistics::of(&**measured, threads, Some(count), &progress)?)
+        reading.measure("images measured for their mean", measured, threads, count)
     }
 
     /// The folder, or `shapes`.

@@ -136,7 +136,7 @@ impl Ranks {
     pub fn observer(&self, kind: ProgressKind) -> (Box<dyn Observer>, Reading) {
         match self.rank() {
             0 => (progress::observer(kind), Reading::new(kind)),
-            rank => (Box::new(Mate(rank)), Reading::new(ProgressKind::None)),
+            rank => (Box::new(Mate(rank)), Reading::of_rank(rank)),
         }
     }
 
