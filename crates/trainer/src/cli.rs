@@ -190,7 +190,7 @@ pub struct TrainArgs {
     pub hold_out: Option<usize>,
     /// Begin with what another run learned: its folder (while it has no weights, its newest
     /// checkpoint is taken), or a file of weights. A last layer for another number of classes
-    /// starts anew
+    /// starts anew. From its first checkpoint on the new run needs nothing of the other
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
     /// Of these layers only; * stands for any run of letters

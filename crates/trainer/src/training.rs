@@ -12,7 +12,7 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
-use crate::settings::{Settings, did_you_mean};
+use crate::settings::{Inherited, Settings, did_you_mean};
 use crate::signals;
 use layers::Spec;
 use std::path::Path;
@@ -91,8 +91,10 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let mut say = |text: &str| observer.note(text);
     let spec = devices::settle(spec, &own, devices, is_resumed, &mut say)?;
     resumed.map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
+    resumed.filter(|_| checkpoint.is_some()).map_or(Ok(()), |run| check_init(run, &settings))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
-    let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
+    let part = (ranks.place(), checkpoint.is_some());
+    let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
     drop(cards); // the run has opened its own
     settings.precision = Some(ready.devices.precision().to_string());
     ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
@@ -198,17 +200,41 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     }
 }
 
+/// What a run began with is behind it: it need not be there any more, and cannot be another.
+///
+/// # Errors
+/// Exit code 2 if another is asked for, 4 if the run's settings cannot be read.
+fn check_init(run: &Path, settings: &Settings) -> Result<()> {
+    let mut began = Settings::read(&run.join("config.toml"))?.init;
+    settle_init(&mut began);
+    if began == settings.init {
+        return Ok(());
+    }
+    let began = began.map_or("weights that were drawn".to_string(), |init| {
+        format!("those of {}", init.from.display())
+    });
+    Err(Fault::usage(format!(
+        "--init: {} has begun, with {began}, and goes on with what it has learned since: leave \
+         --init out, or start a new run",
+        run.display()
+    )))
+}
+
+fn settle_init(init: &mut Option<Inherited>) {
+    if let Some(init) = init
+        && let Ok(path) = std::fs::canonicalize(&init.from)
+    {
+        init.from = path;
+    }
+}
+
 /// Fills in what depends on several settings, so that the saved configuration is complete.
 fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
     if let Ok(path) = std::fs::canonicalize(&settings.data) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
     }
-    if let Some(init) = &mut settings.init
-        && let Ok(path) = std::fs::canonicalize(&init.from)
-    {
-        init.from = path;
-    }
+    settle_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
     // By heart: the same few images again and again, as they are, at one rate, in steps enough for

@@ -225,11 +225,13 @@ impl<'a> Lab<'a> {
             return Ok(true);
         }
         let images = self.images(settings, spec)?;
+        let reopened = begun.then(|| reopen(path, &mut |text| observer.note(text)));
+        let reopened = reopened.transpose()?;
+        let goes_on = reopened.as_ref().is_some_and(|(_, from)| from.is_some());
         let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
-        let ready = Ready::new(settings, spec.clone(), &images, watchers, (0, 1))?;
-        let place = match begun {
-            true => {
-                let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
+        let ready = Ready::new(settings, spec.clone(), &images, watchers, ((0, 1), goes_on))?;
+        let place = match reopened {
+            Some((folder, from)) => {
                 let from = match from {
                     None => None,
                     Some(from) => match ready.job.check(&from, false, observer, self.stop)? {
@@ -239,7 +241,7 @@ impl<'a> Lab<'a> {
                 };
                 Place::Reopened(folder, from)
             }
-            false => Place::New(RunFolder::create(path)?, None),
+            None => Place::New(RunFolder::create(path)?, None),
         };
         let (outcome, _) = ready.go(place, observer, self.stop)?;
         Ok(outcome.stopped.is_none())

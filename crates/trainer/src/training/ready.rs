@@ -43,7 +43,7 @@ pub enum Place {
 
 impl<'a> Ready<'a> {
     /// Plans what settings ask for, for one process or for this one of several, and says what it
-    /// is.
+    /// is. Of a run that `goes_on` from a checkpoint, what it began with is not read.
     ///
     /// # Errors
     /// Exit codes 1, 2, 3, 4 and 6.
@@ -52,7 +52,7 @@ impl<'a> Ready<'a> {
         spec: Spec,
         images: &'a Images,
         (reading, observer): (&Reading, &mut dyn Observer),
-        place: (usize, usize),
+        (place, goes_on): ((usize, usize), bool),
     ) -> Result<Ready<'a>> {
         let mut say = |text: &str| observer.note(text);
         images.notes.iter().for_each(|note| say(note));
@@ -62,7 +62,8 @@ impl<'a> Ready<'a> {
             say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
         }
         let spec = spec.with_classes(classes)?;
-        let job = job(settings, spec, images, (reading, &mut say))?;
+        let init = if goes_on { None } else { inherited(settings, &mut say)? };
+        let job = Job { init, ..job(settings, spec, images, reading)? };
         // Before anything is written.
         let choices = devices::choices(settings)?;
         let mut devices = match place {
@@ -78,8 +79,9 @@ impl<'a> Ready<'a> {
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
         say(&format!("data    {}", images.describe()));
-        let ready =
-            Ready { job, settings, images, devices, config: settings.to_toml(), seat: None };
+        let precision = Some(devices.precision().to_string());
+        let config = Settings { precision, ..settings.clone() }.to_toml();
+        let ready = Ready { job, settings, images, devices, config, seat: None };
         if place == (0, 1) {
             ready.describe_devices(&mut say);
         }
@@ -153,12 +155,7 @@ fn describe_run(
     Ok(())
 }
 
-fn job(
-    settings: &Settings,
-    spec: Spec,
-    images: &Images,
-    (reading, say): (&Reading, &mut dyn FnMut(&str)),
-) -> Result<Job> {
+fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> Result<Job> {
     Ok(Job {
         spec,
         recipe: settings.recipe.clone(),
@@ -167,7 +164,7 @@ fn job(
         validation: images.test.clone(),
         statistics: images.statistics(settings.workers, reading)?,
         workers: settings.workers,
-        init: inherited(settings, say)?,
+        init: None,
         max_steps: settings.max_steps,
         validate_every: validate_every(settings, images.train.len()),
         checkpoints: settings.checkpoints,
