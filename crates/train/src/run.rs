@@ -4,6 +4,8 @@ mod planning;
 mod saving;
 mod training;
 
+pub use planning::Blueprint;
+
 use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};
 use crate::folder::{RunFolder, State, Status};
 use crate::init::Init;

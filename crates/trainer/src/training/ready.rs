@@ -67,8 +67,8 @@ impl<'a> Ready<'a> {
         // Before anything is written.
         let choices = devices::choices(settings)?;
         let mut devices = match place {
-            (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
-            place => Devices::open_one(choices[0], settings, &job, place, &mut say)?,
+            (0, 1) => Devices::open(&choices, settings, &job.blueprint(), &mut say)?,
+            place => Devices::open_one(choices[0], settings, &job.blueprint(), place, &mut say)?,
         };
         settings.vendor.serve(devices.each())?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
