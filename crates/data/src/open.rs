@@ -77,8 +77,8 @@ pub type WatchOfMany<'a> = dyn FnMut((usize, usize), Option<&Stalled>) -> bool +
 type Reader<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Option<Memory>> + 'a;
 
 /// [`open`], which reads into memory by threads of their own. While they are waited for, `watch`
-/// hears some times a second how many of how many images have been read, and of one that takes long,
-/// and says whether to go on; if it says `false`, there is `None`.
+/// hears some times a second how many of how many images have been read, and of one that takes
+/// long, and says whether to go on; if it says `false`, there is `None`.
 ///
 /// # Errors
 /// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.
@@ -177,9 +177,9 @@ fn check_folder(path: &Path) -> Result<()> {
 }
 
 impl Dataset {
-    /// Reads small sets into memory by `read`, which is told what was read before and how many there
-    /// are in all, and makes sure of large ones that they can be read at all. `None` if `read` was
-    /// stopped.
+    /// Reads small sets into memory by `read`, which is told what was read before and how many
+    /// there are in all, and makes sure of large ones that they can be read at all. `None` if
+    /// `read` was stopped.
     fn settle(
         &mut self,
         path: &Path,

@@ -54,8 +54,8 @@ impl Statistics {
 
     /// [`of`](Self::of), measured by threads of their own. While they are waited for, `watch` hears
     /// some times a second how many images have been measured, and of one that takes long, and says
-    /// whether to go on; if it says `false`, there is `None`. Reads that never come back leave their
-    /// threads behind.
+    /// whether to go on; if it says `false`, there is `None`. Reads that never come back leave
+    /// their threads behind.
     ///
     /// # Errors
     /// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.

@@ -1,5 +1,5 @@
-//! Reading before the first batch, under a watch: a disk that does not answer is told of, need not be
-//! waited for, and is an error in the end.
+//! Reading before the first batch, under a watch: a disk that does not answer is told of, need not
+//! be waited for, and is an error in the end.
 
 use crate::loader::{AtHand, Told};
 use crate::parallel::thread_count;
@@ -22,8 +22,8 @@ pub(crate) fn hands(threads: usize) -> Arc<[AtHand]> {
 }
 
 /// Has `work` done by a thread of its own and `threads` (0: one for each core) that it may start,
-/// each of which says by its hand what it reads. While it is waited for, `watch` is asked; if it says `false`, there is `None`. A read that never comes back
-/// leaves its thread behind.
+/// each of which says by its hand what it reads. While it is waited for, `watch` is asked; if it
+/// says `false`, there is `None`. A read that never comes back leaves its thread behind.
 ///
 /// # Errors
 /// [`Error::Stalled`] if an image takes longer than the patience's limit.

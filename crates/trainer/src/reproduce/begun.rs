@@ -54,8 +54,8 @@ pub(super) fn settle(run: &Path, settings: &mut Settings, spec: &Spec) -> Result
     Ok(())
 }
 
-/// Whether a run is held to the images that are named now: wherever they lie, they are those that it
-/// was made with. `now` is asked only if the run says which those were.
+/// Whether the images that are named now are those that a run was made with, wherever they lie.
+/// `now` is asked only if the run says which those were.
 ///
 /// # Errors
 /// Exit code 2 if they are others; what `now` ends with. `None` if `now` was stopped.
