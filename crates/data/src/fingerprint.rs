@@ -24,7 +24,7 @@ pub fn fingerprint(source: &dyn Source) -> String {
 /// is `None`. A read that never comes back leaves its thread behind.
 ///
 /// # Errors
-/// [`Error::Stalled`] if an image takes longer than the patience's limit.
+/// [`Error::Stalled`](crate::Error::Stalled) if an image takes longer than the patience's limit.
 pub fn fingerprint_watched(
     source: &Arc<dyn Source>,
     patience: Patience,
