@@ -1,4 +1,5 @@
-//! NVIDIA's libraries beside our own kernels: whether they come to the same, and how long both take.
+//! NVIDIA's libraries beside our own kernels: whether they come to the same, and how long both
+//! take.
 
 use crate::Verdict;
 use crate::budget::Budget;
