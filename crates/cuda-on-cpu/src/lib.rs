@@ -21,14 +21,17 @@
 //! `target/cuda-on-cpu`.
 //!
 //! Cards exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
-//! processes of one host. [`CublasLt`] is one for cuBLASLt.
+//! processes of one host. [`CublasLt`] and [`Cudnn`] are some for cuBLASLt and cuDNN.
 
 mod compile;
 mod cublaslt;
+mod cudnn;
+mod library;
 mod nccl;
 
 pub use compile::Sources;
 pub use cublaslt::{CublasLt, CublasLtBehaviour, CublasLtCounts, NoWay};
+pub use cudnn::{Cudnn, CudnnBehaviour, CudnnCounts, NoConvolution};
 pub use nccl::{Nccl, NcclBehaviour};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

@@ -56,6 +56,10 @@ pub enum Error {
     #[error("cuBLASLt cannot be used: {0} (--vendor none needs no library)")]
     CublasLt(String),
 
+    /// The library that convolves is missing, too old, or fails.
+    #[error("cuDNN cannot be used: {0} (--vendor none needs no library)")]
+    Cudnn(String),
+
     /// A card that this one waits for does not do its part.
     #[error("another rank's card has not answered for {seconds} s: all ranks stop")]
     Unanswered {

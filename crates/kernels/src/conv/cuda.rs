@@ -1,8 +1,14 @@
 //! On a card: three products whose operands are read where they lie, a product for each group.
+//!
+//! Where cuDNN is in use and can do it the product is its own, and the kernel that adds slices up
+//! does the rest: bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own
+//! ReLU makes of it; and a bias's gradient is the sum over pixels, each of them a slice, or several
+//! one after the other.
 
 use super::Geometry;
 use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
-use tensor::{Address, Argument, Cuda, Image, Result, Slot};
+use tensor::cudnn::{Convolution, Pass};
+use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
 static SUM: Sum = Sum { image: &IMAGE, kernel: "conv_sum" };
@@ -51,7 +57,47 @@ pub(super) fn scratch(g: &Geometry) -> usize {
     let forward = forward_cut(g).scratch(&[g.out_shape().len()]);
     let input = input_cut(g).scratch(&[g.in_shape().len()]);
     let filter = filter_cut(g).scratch(&[g.filter_shape().len(), g.filters]);
-    forward.max(input).max(filter)
+    forward.max(input).max(filter).max(pixels_of_a_slice(g) * g.filters)
+}
+
+/// As cuDNN has it, which pads both sides alike: where as many windows fit that way, what lies
+/// below and to the right is the same zeros.
+fn convolution(g: &Geometry) -> Option<Convolution> {
+    let convolution = Convolution {
+        images: g.images,
+        image: [g.height, g.width],
+        channels: g.channels,
+        filters: g.filters,
+        window: [g.window.0, g.window.1],
+        stride: g.stride,
+        pad: [g.pad.top, g.pad.left],
+        groups: g.groups,
+    };
+    let same = convolution.outputs() == Some([g.out_height(), g.out_width()]);
+    same.then_some(convolution)
+}
+
+/// A pass through cuDNN, of x, w and y or their gradients; false if it is not in use or cannot.
+fn convolve(cuda: &mut Cuda, pass: Pass, g: &Geometry, slots: [Slot; 3]) -> Result<bool> {
+    match convolution(g) {
+        Some(convolution) => cuda.convolve(pass, &convolution, slots),
+        None => Ok(false),
+    }
+}
+
+/// The sum over the pixels of dy: over slices of several first, and then over those of one, so that
+/// many threads have something to do.
+fn sum_pixels(cuda: &mut Cuda, g: &Geometry, dy: Slot, db: Slot, scratch: Slot) -> Result<()> {
+    let (all, few) = (g.out_shape().len() / g.filters, pixels_of_a_slice(g));
+    let slice = scratch.part(0, Shape::from([few * g.filters]));
+    SUM.add(cuda, (dy, all / few), (None, false), slice)?;
+    SUM.add(cuda, (slice, few), (None, false), db)
+}
+
+/// A divisor of all output pixels, about as large as what it divides them into.
+fn pixels_of_a_slice(g: &Geometry) -> usize {
+    let all = g.out_shape().len() / g.filters;
+    (1..=all.isqrt()).rev().find(|few| all.is_multiple_of(*few)).unwrap_or(1)
 }
 
 /// The kernels' `Geometry`.
@@ -81,6 +127,9 @@ fn cut_of(cut: &Cut, wide: [u32; 2]) -> [u32; 4] {
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
     let [x, w, b, y, scratch] = slots;
+    if convolve(cuda, Pass::Forward, g, [x, w, y])? {
+        return SUM.add(cuda, (y, 1), (Some(b), g.relu), y);
+    }
     let cut = forward_cut(g);
     let [target] = cut.targets([y], scratch);
     // Bias and ReLU come after the last sum.
@@ -99,6 +148,9 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let [dy, w, dx, scratch] = slots;
+    if convolve(cuda, Pass::Input, g, [dx, w, dy])? {
+        return Ok(());
+    }
     let cut = input_cut(g);
     let [target] = cut.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
@@ -112,6 +164,9 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
     let [x, dy, dw, db, scratch] = slots;
+    if convolve(cuda, Pass::Filter, g, [x, dw, dy])? {
+        return sum_pixels(cuda, g, dy, db, scratch);
+    }
     let cut = filter_cut(g);
     let [dw_target, db_target] = cut.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];

@@ -9,19 +9,19 @@
 //!
 //! The same library on the same card finds the same way, and only such are allowed as add parts of
 //! a sum up in an order that is theirs; so a run repeats its bits there, and has others elsewhere.
-//! Convolutions are not its business: those would be cuDNN's, which this project does not use.
+//! Convolutions are not its business: those are [cuDNN's](super::cudnn).
 
 mod library;
 
 pub use library::CublasLt;
 
 use super::driver::{Memory, failed};
+use super::library::{Handle, Raw, SUCCESS, Status};
 use super::{Cuda, State, number_of_reservation};
 use crate::{Precision, Result, Slot};
 use library::{
     Algorithm, COMPUTE_BF16, COMPUTE_F32, COMPUTE_TF32, DESC_TRANSPOSE, Found, NOT_SUPPORTED,
-    PREFER_ALIGNMENT, PREFER_REDUCTION, PREFER_WORKSPACE, R_32F, REDUCE_IN_WORKSPACE, Raw, SUCCESS,
-    Status, TRANSPOSED,
+    PREFER_ALIGNMENT, PREFER_REDUCTION, PREFER_WORKSPACE, R_32F, REDUCE_IN_WORKSPACE, TRANSPOSED,
 };
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -72,24 +72,7 @@ struct Way {
     workspace: usize,
 }
 
-/// Something of cuBLASLt's that is destroyed in the end.
-#[derive(Debug)]
-struct Handle {
-    raw: Raw,
-    destroy: unsafe extern "C" fn(Raw) -> Status,
-}
-
 type Descriptor = Handle;
-
-// SAFETY: handles and descriptors belong to no thread, and are used by one at a time.
-unsafe impl Send for Handle {}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: created once, destroyed once. What fails now comes too late.
-        let _ = unsafe { (self.destroy)(self.raw) };
-    }
-}
 
 /// A workspace begins at a multiple of this.
 const WORKSPACE_ALIGNMENT: usize = 256;
@@ -338,9 +321,7 @@ fn created(
     destroy: unsafe extern "C" fn(Raw) -> Status,
     create: impl FnOnce(*mut Raw) -> Status,
 ) -> Result<Handle> {
-    let mut raw = ptr::null_mut();
-    library.check(create(&mut raw), what)?;
-    Ok(Handle { raw, destroy })
+    Handle::new(destroy, create).map_err(|status| library.failed(status, what))
 }
 
 /// The part of so many bytes at an address where a workspace can lie, and its bytes.

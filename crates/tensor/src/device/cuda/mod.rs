@@ -7,6 +7,7 @@
 
 mod ahead;
 pub mod cublaslt;
+pub mod cudnn;
 mod driver;
 mod event;
 mod graph;
@@ -43,6 +44,7 @@ pub struct Cuda {
     reservation: u64,
     // Fields are dropped in this order: the context last.
     cublaslt: Option<cublaslt::Engine>,
+    cudnn: Option<cudnn::Engine>,
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
@@ -94,6 +96,7 @@ impl Cuda {
             profile: None,
             reservation: 0,
             cublaslt: None,
+            cudnn: None,
             kernels,
             staging: None,
             ahead: None,
