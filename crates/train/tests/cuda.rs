@@ -126,6 +126,17 @@ fn steps_of_alexnet_64_equal_the_cpus() {
     close(&spec, (1, 1), &[Precision::Tf32, Precision::Bf16], own_card);
 }
 
+/// The same of a processor that multiplies in bf16.
+#[test]
+fn steps_with_amx_are_near_those_in_f32() {
+    if let Err(why) = tensor::amx() {
+        return eprintln!("SKIPPED: {why}");
+    }
+    let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    close(&spec, (2, 1), &[Precision::Bf16], || Some(Device::cpu(2)));
+    close(&every_row(15, 4), (5, 1), &[Precision::Bf16], || Some(Device::cpu(2)));
+}
+
 /// A card that convolves through the stand-in for cuDNN; nothing where a real one is in use, whose
 /// streams that does not know.
 fn card_with_cudnn() -> Option<Device> {

@@ -99,6 +99,33 @@ fn every_failure_has_its_code() {
     }
 }
 
+/// A run in bf16 that stops and goes on, on other threads, comes to the bits of one that does not.
+/// Without AMX it is refused.
+#[test]
+fn bf16_is_for_processors_with_amx() {
+    let scratch = Scratch::new("bf16");
+    let [whole, parts] = ["whole", "parts"].map(|name| scratch.path(name));
+    let bf16 = ["--device", "cpu", "--precision", "bf16", "--progress", "none"];
+    let run =
+        |code, run: &str, more: &[&str]| expect(code, &tiny(run, &[&bf16[..], more].concat())).1;
+    if let Err(why) = tensor::amx() {
+        eprintln!("SKIPPED: {why}");
+        let stderr = run(6, &whole, &["--max-steps", "1"]);
+        assert!(stderr.contains(&format!("cpu cannot multiply in bf16: {why}")), "{stderr}");
+        assert!(stderr.contains("use --precision f32"), "{stderr}");
+        return;
+    }
+    run(0, &whole, &["--max-steps", "4", "--threads", "2"]);
+    run(0, &parts, &["--max-steps", "2", "--threads", "1"]);
+    let on = ["train", "--resume", &parts, "--max-steps", "4", "--threads", "3"];
+    let (_, stderr) = expect(0, &on);
+    assert!(stderr.contains("cpu, bf16, 3 threads"), "{stderr}");
+    let read = |run: &str, file: &str| fs::read(Path::new(run).join(file)).unwrap();
+    assert!(read(&whole, "weights.safetensors") == read(&parts, "weights.safetensors"));
+    let config = String::from_utf8(read(&parts, "config.toml")).unwrap();
+    assert!(config.contains("precision = \"bf16\""), "{config}");
+}
+
 #[test]
 fn a_run_leaves_all_that_is_promised_and_its_test_can_be_repeated() {
     let scratch = Scratch::new("run");
