@@ -1,7 +1,9 @@
-//! On a card: three products whose operands are read where they lie, a product for each group.
+//! On a card: three products whose operands are read where they lie, a product for each group. They
+//! are made in the cut that is chosen for them ([`tensor::tune`]).
 
 use super::Geometry;
 use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
+use tensor::tune::{Way, Work};
 use tensor::{Address, Argument, Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
@@ -79,9 +81,40 @@ fn cut_of(cut: &Cut, wide: [u32; 2]) -> [u32; 4] {
     [cut.slice() as u32, cut.tiles_across() as u32, wide[0], wide[1]]
 }
 
+/// What the three passes share of work that can be done in several ways.
+fn work<'a, const N: usize>(
+    pass: &'static str,
+    g: &Geometry,
+    text: &'a dyn Fn() -> String,
+    (slots, reads): ([Slot; N], usize),
+    cut: &Cut,
+) -> Work<'a, N> {
+    Work { pass, sizes: geometry(g), text, slots, reads, rule: cut.way() }
+}
+
+fn text(g: &Geometry) -> String {
+    let Geometry { images, height, width, channels, filters, window: (rows, columns), .. } = g;
+    let Geometry { stride, pad, groups, .. } = g;
+    let (out_height, out_width) = (g.out_height(), g.out_width());
+    format!(
+        "{images} x {height} x {width} x {channels} to {out_height} x {out_width} x {filters}, \
+         window {rows} x {columns}, stride {stride}, padding {} {}, groups {groups}",
+        pad.top, pad.left
+    )
+}
+
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let (cut, text, [_, _, _, y, scratch]) = (forward_cut(g), || text(g), slots);
+    let work = work("conv_forward", g, &text, (slots, 3), &cut);
+    let others = |_: &mut Cuda| Ok(cut.ways(&[y.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+}
+
+/// As [`forward`] in this way; false if there is no such.
+fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    let cut = forward_cut(g);
+    let cut = forward_cut(g).in_way(way, &[y.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [target] = cut.targets([y], scratch);
     // Bias and ReLU come after the last sum.
     let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
@@ -94,12 +127,21 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
-    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)
+    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)?;
+    Ok(true)
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let (cut, text, [_, _, dx, scratch]) = (input_cut(g), || text(g), slots);
+    let work = work("conv_backward_input", g, &text, (slots, 2), &cut);
+    let others = |_: &mut Cuda| Ok(cut.ways(&[dx.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+}
+
+fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    let cut = input_cut(g);
+    let cut = input_cut(g).in_way(way, &[dx.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [target] = cut.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
@@ -107,12 +149,21 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&geometry, &parts, &dy, &w, &to])? };
-    SUM.launch(cuda, &cut, target, (None, false), dx)
+    SUM.launch(cuda, &cut, target, (None, false), dx)?;
+    Ok(true)
 }
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let (cut, text, [_, _, dw, db, scratch]) = (filter_cut(g), || text(g), slots);
+    let work = work("conv_backward_filter", g, &text, (slots, 2), &cut);
+    let others = |_: &mut Cuda| Ok(cut.ways(&[dw.len(), db.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
+}
+
+fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    let cut = filter_cut(g);
+    let cut = filter_cut(g).in_way(way, &[dw.len(), db.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [dw_target, db_target] = cut.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
@@ -122,7 +173,8 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
     // SAFETY: as above, for both targets.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
     SUM.launch(cuda, &cut, dw_target, (None, false), dw)?;
-    SUM.launch(cuda, &cut, db_target, (None, false), db)
+    SUM.launch(cuda, &cut, db_target, (None, false), db)?;
+    Ok(true)
 }
 
 /// Runs of floats in x and in w: a group's channels, and all of them.
