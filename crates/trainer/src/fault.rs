@@ -51,6 +51,7 @@ impl From<train::Error> for Fault {
                 | tensor::Error::NoKernel { .. }
                 | tensor::Error::NoPrecision { .. }
                 | tensor::Error::CublasLt(_)
+                | tensor::Error::NoWay { .. }
                 | tensor::Error::Nccl(_),
             ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,

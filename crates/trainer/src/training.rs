@@ -11,6 +11,8 @@ use crate::images::Images;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
+use crate::tuning::{self, Tuned};
+use crate::vendor::Vendor;
 use crate::{machine, signals};
 use layers::Spec;
 use settling::{check_layer_names, settle, validate_every};
@@ -94,6 +96,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
     drop(cards); // the run has opened its own
+    ready.tune(&mut ranks, resumed, &mut *observer)?;
     settings.precision = Some(ready.devices.precision().to_string());
     ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
     let identity = match ranks.is_alone() {
@@ -155,6 +158,8 @@ pub struct Ready<'a> {
     devices: Devices,
     /// The run's `config.toml`.
     config: String,
+    /// The run's `choices.toml`, if it has one.
+    tuned: Option<Tuned>,
     /// Where this is one of several processes: its way to the others.
     seat: Option<Seat>,
 }
@@ -205,8 +210,15 @@ impl<'a> Ready<'a> {
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
         say(&format!("data    {}", images.describe()));
-        let ready =
-            Ready { job, settings, images, devices, config: settings.to_toml(), seat: None };
+        let ready = Ready {
+            job,
+            settings,
+            images,
+            devices,
+            config: settings.to_toml(),
+            tuned: None,
+            seat: None,
+        };
         if place == (0, 1) {
             ready.describe_devices(&mut say);
         }
@@ -217,6 +229,24 @@ impl<'a> Ready<'a> {
         say(&format!("device  {}", self.devices.describe()));
         let memory = self.devices.memory(self.job.recipe.batch);
         memory.iter().for_each(|line| say(&format!("memory  {line}")));
+    }
+
+    /// Chooses the ways in which its cards will work, if they are to be tuned.
+    ///
+    /// # Errors
+    /// Exit codes 1, 4 and 6.
+    fn tune(
+        &mut self,
+        ranks: &mut Ranks,
+        run: Option<&Path>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        if self.settings.vendor == Vendor::Tune {
+            let sources = tuning::Sources { run, deterministic: self.settings.deterministic };
+            let mut say = |text: &str| observer.note(text);
+            self.tuned = Some(tuning::settle(&mut self.devices, ranks, sources, &mut say)?);
+        }
+        Ok(())
     }
 
     /// Meets the other processes, and says where all of them compute; gives the job's identity.
@@ -245,12 +275,15 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, images, devices, config, seat, .. } = self;
+        let Ready { job, images, devices, config, tuned, seat, .. } = self;
         let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
         let environment = machine::environment(&devices.machine(), images.summary());
         describe_run(folder, &config, &job, environment)?;
+        if let Some(tuned) = tuned {
+            folder.write(tuning::FILE, tuned.to_toml().as_bytes())?;
+        }
         let open = || devices.team(&job.spec, seat);
         let outcome = match place {
             Place::New(mut folder, None) => job.run_with(open, &mut folder, observer, stop)?,

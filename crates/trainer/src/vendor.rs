@@ -15,6 +15,9 @@ pub enum Vendor {
     None,
     /// NVIDIA's cuBLASLt, which must be installed: other bits with another version or card
     Cublaslt,
+    /// Whichever was fastest on this card when each shape was timed, of this program's kernels, cut
+    /// in several ways, and of NVIDIA's libraries that are installed; kept with the run
+    Tune,
 }
 
 impl Vendor {
@@ -23,7 +26,7 @@ impl Vendor {
         *self == Vendor::None
     }
 
-    /// Has these devices use it.
+    /// Has these devices use it, or offers them what there is to be tuned.
     ///
     /// # Errors
     /// Exit code 2 if one is no card, 6 if the library is not there.
@@ -33,12 +36,18 @@ impl Vendor {
         }
         for device in devices {
             let Device::Cuda(cuda) = device else {
-                return Err(Fault::usage(
-                    "--vendor cublaslt multiplies on cards, and a device of this run is none: use \
+                let typed = self.to_possible_value().expect("none is hidden");
+                return Err(Fault::usage(format!(
+                    "--vendor {} multiplies on cards, and a device of this run is none: use \
                      --device cuda or --vendor none",
-                ));
+                    typed.get_name()
+                )));
             };
-            cuda.use_cublaslt(CublasLt::find()?)?;
+            match self {
+                Vendor::None => {}
+                Vendor::Cublaslt => cuda.use_cublaslt(CublasLt::find()?)?,
+                Vendor::Tune => CublasLt::find().map_or(Ok(()), |it| cuda.offer_cublaslt(it))?,
+            }
         }
         Ok(())
     }
