@@ -63,9 +63,9 @@ F driver(const char* name) {
   return reinterpret_cast<F>(found);
 }
 /// What a test has said, or else the environment.
-uint64_t told(uint64_t said, const char* name, int otherwise) {
-  static auto told = driver<int (*)(const char*, int)>("cuda_on_cpu_told");
-  return said ? said : uint64_t(told(name, otherwise));
+uint64_t told(uint64_t said, const char* name, uint64_t otherwise) {
+  static auto told = driver<uint64_t (*)(const char*, uint64_t)>("cuda_on_cpu_told");
+  return said ? said : told(name, otherwise);
 }
 bool owned(const void* at, size_t bytes) {
   static auto owns = driver<int (*)(uint64_t, size_t)>("cuda_on_cpu_owns");

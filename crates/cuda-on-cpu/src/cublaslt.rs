@@ -1,7 +1,7 @@
 //! A stand-in for cuBLASLt.
 
 use crate::compile;
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use crate::library::Loaded;
 use std::path::{Path, PathBuf};
 
 /// How it behaves to the calling thread.
@@ -57,6 +57,7 @@ pub struct CublasLtCounts {
 }
 
 /// As cublaslt.cpp has it.
+#[derive(Debug)]
 #[repr(C)]
 struct RawBehaviour {
     version: u64,
@@ -70,12 +71,10 @@ struct RawBehaviour {
 /// A library that was built, and stays loaded for as long as the process lives. It needs the
 /// stand-in for libcuda, which must be loaded before it is used.
 #[derive(Debug)]
-pub struct CublasLt {
-    path: PathBuf,
-    behave: unsafe extern "C" fn(*const RawBehaviour),
-    counts: unsafe extern "C" fn(*mut u64),
-    _library: Library,
-}
+pub struct CublasLt(Loaded<RawBehaviour>);
+
+/// What the system knows it by.
+const NAME: &str = "libcublasLt.so.13";
 
 impl CublasLt {
     /// Builds and loads it.
@@ -83,17 +82,7 @@ impl CublasLt {
     /// # Errors
     /// Why there is none: no g++.
     pub fn load() -> Result<CublasLt, String> {
-        let path = CublasLt::without(&[])?;
-        let broken = |error: libloading::Error| format!("{}: {error}", path.display());
-        // SAFETY: the library is ours, and loading it does nothing.
-        let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
-        let library = library.map_err(broken)?;
-        // SAFETY: the functions are cublaslt.cpp's, with these very signatures.
-        let (behave, counts) = unsafe {
-            let behave = *library.get(c"cublaslt_on_cpu_behave").map_err(broken)?;
-            (behave, *library.get(c"cublaslt_on_cpu_counts").map_err(broken)?)
-        };
-        Ok(CublasLt { path, behave, counts, _library: library })
+        Loaded::open("cublaslt", NAME).map(CublasLt)
     }
 
     /// Where there is one that lacks some functions.
@@ -101,12 +90,12 @@ impl CublasLt {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn without(functions: &[&str]) -> Result<PathBuf, String> {
-        compile::library("cublaslt", "libcublasLt.so.13", functions)
+        compile::library("cublaslt", NAME, functions)
     }
 
     /// Its file, `libcublasLt.so.13`, alone in its folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// From now on, and to this thread, it behaves so. Counting starts again.
@@ -123,16 +112,12 @@ impl CublasLt {
             failing_way: behaviour.failing_way.map_or(0, |way| way + 1),
             wrong_way: behaviour.wrong_way.map_or(0, |way| way + 1),
         };
-        // SAFETY: cublaslt.cpp copies the record during the call.
-        unsafe { (self.behave)(&raw) }
+        self.0.behave(&raw);
     }
 
     /// What this thread has asked for.
     pub fn counts(&self) -> CublasLtCounts {
-        let mut counts = [0; 3];
-        // SAFETY: cublaslt.cpp writes three numbers.
-        unsafe { (self.counts)(counts.as_mut_ptr()) };
-        let [calls, products, alive] = counts;
+        let [calls, products, alive] = self.0.counts();
         CublasLtCounts { calls, products, alive }
     }
 }

@@ -21,14 +21,17 @@
 //! `target/cuda-on-cpu`.
 //!
 //! Cards exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
-//! processes of one host. [`CublasLt`] is one for cuBLASLt.
+//! processes of one host. [`CublasLt`] and [`Cudnn`] are some for cuBLASLt and cuDNN.
 
 mod compile;
 mod cublaslt;
+mod cudnn;
+mod library;
 mod nccl;
 
 pub use compile::Sources;
 pub use cublaslt::{CublasLt, CublasLtBehaviour, CublasLtCounts, NoWay};
+pub use cudnn::{Cudnn, CudnnBehaviour, CudnnCounts, NoConvolution};
 pub use nccl::{Nccl, NcclBehaviour};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
@@ -200,8 +203,8 @@ impl StandIn {
 
     /// From now on, and to this thread, events tell a time that work moves on: `words` are
     /// `NAME=N`, microseconds of a kernel, or `NAME/S=N`, of one whose grid has S blocks along y;
-    /// any other takes `each=N`, or one. The stand-in for cuBLASLt calls its ways `cublaslt0` and
-    /// so on. Without words they tell what time it is. To programs `clock=1 ...` in `CUDA_ON_CPU`
+    /// any other takes `each=N`, or one. The stand-ins for libraries call their ways `cublaslt0`,
+    /// `cudnn1` and so on. Without words they tell what time it is. To programs `clock=1 ...` in `CUDA_ON_CPU`
     /// says the same.
     pub fn pace(&self, words: &CStr) {
         // SAFETY: driver.cpp copies the text during the call.

@@ -1,7 +1,7 @@
 //! A stand-in for NCCL, whose ranks are threads or processes of one host.
 
 use crate::compile;
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use crate::library::Loaded;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ impl Default for NcclBehaviour {
 }
 
 /// As nccl.cpp has it.
+#[derive(Debug)]
 #[repr(C)]
 struct RawBehaviour {
     version: c_int,
@@ -34,12 +35,10 @@ struct RawBehaviour {
 /// A library that was built, and stays loaded for as long as the process lives. It needs the
 /// stand-in for libcuda, which must be loaded before it is used.
 #[derive(Debug)]
-pub struct Nccl {
-    path: PathBuf,
-    behave: unsafe extern "C" fn(*const RawBehaviour),
-    counts: unsafe extern "C" fn(*mut u64),
-    _library: Library,
-}
+pub struct Nccl(Loaded<RawBehaviour>);
+
+/// What the system knows it by.
+const NAME: &str = "libnccl.so.2";
 
 impl Nccl {
     /// Builds and loads it.
@@ -47,17 +46,7 @@ impl Nccl {
     /// # Errors
     /// Why there is none: no g++.
     pub fn load() -> Result<Nccl, String> {
-        let path = Nccl::without(&[])?;
-        let broken = |error: libloading::Error| format!("{}: {error}", path.display());
-        // SAFETY: the library is ours, and loading it does nothing.
-        let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
-        let library = library.map_err(broken)?;
-        // SAFETY: the functions are nccl.cpp's, with these very signatures.
-        let (behave, counts) = unsafe {
-            let behave = *library.get(c"nccl_on_cpu_behave").map_err(broken)?;
-            (behave, *library.get(c"nccl_on_cpu_counts").map_err(broken)?)
-        };
-        Ok(Nccl { path, behave, counts, _library: library })
+        Loaded::open("nccl", NAME).map(Nccl)
     }
 
     /// Where there is one that lacks some functions.
@@ -65,12 +54,12 @@ impl Nccl {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn without(functions: &[&str]) -> Result<PathBuf, String> {
-        compile::library("nccl", "libnccl.so.2", functions)
+        compile::library("nccl", NAME, functions)
     }
 
     /// Its file, `libnccl.so.2`, alone in its folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// From now on, and to this thread, it behaves so. Counting starts again.
@@ -80,16 +69,12 @@ impl Nccl {
             failing_call: behaviour.failing_call.unwrap_or(0),
             failing_look: behaviour.failing_look.unwrap_or(0),
         };
-        // SAFETY: nccl.cpp copies the record during the call.
-        unsafe { (self.behave)(&raw) }
+        self.0.behave(&raw);
     }
 
     /// Calls that begin or end something, and questions how things stand, by this thread since
     /// [`behave`](Self::behave).
     pub fn counts(&self) -> [u64; 2] {
-        let mut counts = [0; 2];
-        // SAFETY: nccl.cpp writes two numbers.
-        unsafe { (self.counts)(counts.as_mut_ptr()) };
-        counts
+        self.0.counts()
     }
 }

@@ -56,8 +56,12 @@ pub enum Error {
     #[error("cuBLASLt cannot be used: {0} (--vendor none needs no library)")]
     CublasLt(String),
 
+    /// The library that convolves is missing, too old, or fails.
+    #[error("cuDNN cannot be used: {0} (--vendor none needs no library)")]
+    Cudnn(String),
+
     /// There is no such way to do anything.
-    #[error("there is no way `{0}` to do work: ways are own/TILE/SLICES and cublaslt/N")]
+    #[error("there is no way `{0}` to do work: ways are own/TILE/SLICES, cublaslt/N and cudnn/N")]
     UnknownWay(String),
 
     /// Work cannot be done here in the way that was chosen for it.

@@ -8,6 +8,8 @@ use data::Batch;
 use fixtures::{every_row, scaled};
 use layers::{Mode, Spec};
 use random::{Purpose, Stream};
+use std::sync::OnceLock;
+use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
 use testkit::{own_card, stand_in_in_use};
 use train::recipe::{Input, Mean, Recipe};
@@ -78,9 +80,15 @@ fn tolerances(precision: Precision) -> [f64; 3] {
     }
 }
 
-/// Asserts that what was learned is the same, but for what rounding may change.
-fn close(spec: &Spec, images: usize, steps: u64, precisions: &[Precision]) {
-    let Some(_) = own_card() else { return };
+/// Asserts that what was learned on such a card is what the CPU learns, but for what rounding may
+/// change.
+fn close(
+    spec: &Spec,
+    (images, steps): (usize, u64),
+    precisions: &[Precision],
+    card: fn() -> Option<Device>,
+) {
+    let Some(_) = card() else { return };
     let begun = train(spec, images, 0, Device::cpu(2)).unwrap();
     let cpu = train(spec, images, steps, Device::cpu(2)).unwrap();
     let distance = |a: &[f32], b: &[f32]| {
@@ -88,7 +96,7 @@ fn close(spec: &Spec, images: usize, steps: u64, precisions: &[Precision]) {
     };
     let learned = distance(&cpu.parameters, &begun.parameters);
     for &precision in precisions {
-        let mut card = own_card().unwrap();
+        let mut card = card().unwrap();
         if card.set_precision(precision).unwrap() != precision {
             continue; // an old card
         }
@@ -108,14 +116,40 @@ fn close(spec: &Spec, images: usize, steps: u64, precisions: &[Precision]) {
 
 #[test]
 fn steps_of_every_row_equal_the_cpus() {
-    close(&every_row(15, 4), 5, 6, &[Precision::F32]);
+    close(&every_row(15, 4), (5, 6), &[Precision::F32], own_card);
 }
 
 #[test]
 fn steps_of_alexnet_64_equal_the_cpus() {
     let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
-    close(&spec, 1, 2, &[Precision::F32]);
-    close(&spec, 1, 1, &[Precision::Tf32, Precision::Bf16]);
+    close(&spec, (1, 2), &[Precision::F32], own_card);
+    close(&spec, (1, 1), &[Precision::Tf32, Precision::Bf16], own_card);
+}
+
+/// A card that convolves through the stand-in for cuDNN; nothing where a real one is in use, whose
+/// streams that does not know.
+fn card_with_cudnn() -> Option<Device> {
+    static LIBRARY: OnceLock<&'static Cudnn> = OnceLock::new();
+    let mut card = own_card()?;
+    stand_in_in_use()?;
+    let open = || Cudnn::open(cuda_on_cpu::Cudnn::load().unwrap().path()).unwrap();
+    let Device::Cuda(cuda) = &mut card else { unreachable!("a card") };
+    cuda.use_cudnn(LIBRARY.get_or_init(open)).unwrap();
+    Some(card)
+}
+
+#[test]
+fn steps_through_cudnn_equal_the_cpus_and_are_replayed() {
+    let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
+    close(&spec, (1, 1), &[Precision::Tf32], card_with_cudnn);
+    let spec = every_row(15, 4);
+    close(&spec, (5, 3), &[Precision::F32], card_with_cudnn);
+    let Some(mut card) = card_with_cudnn() else { return };
+    let Device::Cuda(cuda) = &mut card else { unreachable!("a card") };
+    cuda.eager(true);
+    let eager = train(&spec, 5, 3, card).unwrap();
+    assert_eq!(train(&spec, 5, 3, card_with_cudnn().unwrap()).unwrap(), eager);
+    assert!(train(&spec, 5, 3, own_card().unwrap()).unwrap() != eager, "others' sums");
 }
 
 /// With copies as late as they may be, and as early.

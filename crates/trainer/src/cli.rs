@@ -214,7 +214,7 @@ pub struct TrainArgs {
     /// By which way the devices of --device exchange [default: host]
     #[arg(long, value_enum, value_name = "WAY")]
     pub exchange: Option<Exchange>,
-    /// Whose matrix products the fully connected layers use on a card [default: none]
+    /// Whose libraries a card's convolutions and fully connected layers use [default: none]
     #[arg(long, value_enum, value_name = "LIBRARY")]
     pub vendor: Option<Vendor>,
     /// Let no clock decide a run's bits: with --vendor tune, work in the ways that the run has or in

@@ -51,6 +51,7 @@ impl From<train::Error> for Fault {
                 | tensor::Error::NoKernel { .. }
                 | tensor::Error::NoPrecision { .. }
                 | tensor::Error::CublasLt(_)
+                | tensor::Error::Cudnn(_)
                 | tensor::Error::NoWay { .. }
                 | tensor::Error::Nccl(_),
             ) => 6,

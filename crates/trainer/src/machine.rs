@@ -35,15 +35,17 @@ pub fn environment(machine: &Machine, data: Value) -> Value {
     })
 }
 
-/// `cpu`, or the card; and whose library multiplies on it, if one does.
+/// `cpu`, or the card; and whose libraries multiply on it, if some do.
 pub fn name(device: &Device) -> String {
-    match device {
-        Device::Cpu(_) => "cpu".to_string(),
-        Device::Cuda(cuda) => match cuda.cublaslt() {
-            Some(library) => format!("{}, cuBLASLt {}", cuda.name(), library.version()),
-            None => cuda.name(),
-        },
+    let Device::Cuda(cuda) = device else { return "cpu".to_string() };
+    let mut name = cuda.name();
+    if let Some(library) = cuda.cublaslt() {
+        name += &format!(", cuBLASLt {}", library.version());
     }
+    if let Some(library) = cuda.cudnn() {
+        name += &format!(", cuDNN {}", library.version());
+    }
+    name
 }
 
 /// What `--precision` says.

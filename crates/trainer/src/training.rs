@@ -201,7 +201,7 @@ impl<'a> Ready<'a> {
             (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
             place => Devices::open_one(choices[0], settings, &job, place, &mut say)?,
         };
-        settings.vendor.serve(devices.each())?;
+        settings.vendor.serve(devices.each(), &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {

@@ -15,6 +15,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tensor::cublaslt::CublasLt;
+use tensor::cudnn::Cudnn;
 use tensor::tune::{Choices, Met, Way, Why};
 use tensor::{Cuda, Device};
 
@@ -24,7 +26,7 @@ pub const FILE: &str = "choices.toml";
 const HEAD: &str = "\
 # In which way a card does the work that it can do in several. A way decides the last bits.
 # own/T/S: this program's kernels, in tiles of T x T, with sums over k cut into S slices.
-# cublaslt/N: cuBLASLt's way N; 0 is the one that it holds for the best.
+# cublaslt/N: cuBLASLt's way N; 0 is the one that it holds for the best. cudnn/N: cuDNN's algorithm N.
 # `tried` has what was timed, the rule's way first.
 
 ";
@@ -173,9 +175,10 @@ impl Tuned {
         let mut here = Tuned::default();
         for (device, _) in devices.members() {
             let cuda = card(device);
-            let version = |library: &tensor::cublaslt::CublasLt| library.version();
-            let cublaslt = cuda.cublaslt().map(version);
-            here.libraries = cublaslt.map_or("none".to_string(), |it| format!("cuBLASLt {it}"));
+            let cublaslt = cuda.cublaslt().map(|library| format!("cuBLASLt {}", library.version()));
+            let cudnn = cuda.cudnn().map(|library| format!("cuDNN {}", library.version()));
+            let libraries: Vec<String> = cublaslt.into_iter().chain(cudnn).collect();
+            here.libraries = libraries.join(", ");
             here.driver = cuda.driver();
             cards.push(cuda.model());
         }
@@ -191,6 +194,10 @@ impl Tuned {
         let tuned: Tuned = toml::from_str(text)
             .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_string())?;
         tuned.choices().and(Ok(tuned))
+    }
+
+    fn named_libraries(&self) -> &str {
+        if self.libraries.is_empty() { "no library" } else { &self.libraries }
     }
 
     /// As a file.
@@ -222,15 +229,18 @@ impl Tuned {
             Err(error) => return Err(refused(error.to_string())),
         };
         let own = Tuned::read(&text).map_err(refused)?;
-        let is_cublaslt = |way: &Way| matches!(way, Way::Cublaslt(_));
-        if own.choices().map_err(refused)?.values().any(is_cublaslt)
-            && let Err(why) = tensor::cublaslt::CublasLt::find()
-        {
-            let message = format!("{}: {why}; {TUNE_ANEW}", path.display());
-            return Err(Fault { code: 6, message });
+        for way in own.choices().map_err(refused)?.values() {
+            let there = match way {
+                Way::Own { .. } => Ok(()),
+                Way::Cublaslt(_) => CublasLt::find().map(|_| ()),
+                Way::Cudnn(_) => Cudnn::find().map(|_| ()),
+            };
+            let missing =
+                |why| Fault { code: 6, message: format!("{}: {why}; {TUNE_ANEW}", path.display()) };
+            there.map_err(missing)?;
         }
         let [found, here] = [&own, self]
-            .map(|it| format!("{}, driver {}, libraries: {}", it.card, it.driver, it.libraries));
+            .map(|it| format!("{}, driver {}, with {}", it.card, it.driver, it.named_libraries()));
         if found != here {
             say(&format!(
                 "the run's choices were made on {found}, and this is {here}: they are kept, and \

@@ -1,20 +1,26 @@
-//! Who makes the products of a card's fully connected layers.
+//! Whose libraries make the products of a card's convolutions and fully connected layers.
 
 use crate::fault::{Fault, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tensor::Device;
 use tensor::cublaslt::CublasLt;
+use tensor::cudnn::Cudnn;
+use tensor::{Device, Precision};
 
-/// Whose library a card's fully connected layers use.
+/// Whose libraries a card uses. Those of NVIDIA must be installed, and give other bits with another
+/// version or card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vendor {
     /// Nobody's: this program's own kernels, whose sums are in an order that shapes fix
     #[default]
     None,
-    /// NVIDIA's cuBLASLt, which must be installed: other bits with another version or card
+    /// NVIDIA's cuBLASLt, for fully connected layers
     Cublaslt,
+    /// NVIDIA's cuDNN, for convolutions, in f32 and tf32
+    Cudnn,
+    /// Both of NVIDIA's
+    Nvidia,
     /// Whichever was fastest on this card when each shape was timed, of this program's kernels, cut
     /// in several ways, and of NVIDIA's libraries that are installed; kept with the run
     Tune,
@@ -26,28 +32,48 @@ impl Vendor {
         *self == Vendor::None
     }
 
-    /// Has these devices use it, or offers them what there is to be tuned.
+    /// As it is typed.
+    fn typed(self) -> String {
+        let value = self.to_possible_value().expect("no value is hidden");
+        format!("--vendor {}", value.get_name())
+    }
+
+    /// Has these devices use it, or offers them what there is to be tuned; `say` hears of what it
+    /// does not do.
     ///
     /// # Errors
-    /// Exit code 2 if one is no card, 6 if the library is not there.
-    pub fn serve<'a>(self, devices: impl Iterator<Item = &'a mut Device>) -> Result<()> {
+    /// Exit code 2 if one is no card, 6 if a library is not there.
+    pub fn serve<'a>(
+        self,
+        devices: impl Iterator<Item = &'a mut Device>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         if self.is_none() {
             return Ok(());
         }
+        let mut rounds = false;
         for device in devices {
             let Device::Cuda(cuda) = device else {
-                let typed = self.to_possible_value().expect("none is hidden");
                 return Err(Fault::usage(format!(
-                    "--vendor {} multiplies on cards, and a device of this run is none: use \
-                     --device cuda or --vendor none",
-                    typed.get_name()
+                    "{} multiplies on cards, and a device of this run is none: use --device cuda \
+                     or --vendor none",
+                    self.typed()
                 )));
             };
-            match self {
-                Vendor::None => {}
-                Vendor::Cublaslt => cuda.use_cublaslt(CublasLt::find()?)?,
-                Vendor::Tune => CublasLt::find().map_or(Ok(()), |it| cuda.offer_cublaslt(it))?,
+            if matches!(self, Vendor::Cublaslt | Vendor::Nvidia) {
+                cuda.use_cublaslt(CublasLt::find()?)?;
             }
+            if matches!(self, Vendor::Cudnn | Vendor::Nvidia) {
+                cuda.use_cudnn(Cudnn::find()?)?;
+                rounds |= cuda.precision() == Precision::Bf16;
+            }
+            if self == Vendor::Tune {
+                CublasLt::find().map_or(Ok(()), |library| cuda.offer_cublaslt(library))?;
+                Cudnn::find().map_or(Ok(()), |library| cuda.offer_cudnn(library))?;
+            }
+        }
+        if rounds {
+            say("cuDNN does not multiply floats in bf16: convolutions are this program's own");
         }
         Ok(())
     }

@@ -3,11 +3,10 @@
 
 mod program;
 
-use cuda_on_cpu::{Nccl, Sources};
-use program::{Scratch, alexnet, last_line};
+use cuda_on_cpu::Nccl;
+use program::{Scratch, alexnet, last_line, with_libraries};
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -21,27 +20,8 @@ rows = [
 ]
 "#;
 
-/// A folder with a model and the libraries; `None`, said loudly, without g++.
 fn prepared(name: &str) -> Option<Scratch> {
-    let scratch = Scratch::new(name);
-    fs::write(scratch.0.join("net.toml"), MODEL).unwrap();
-    let libraries = Sources::of_the_project().and_then(|it| it.build());
-    let libraries = libraries.and_then(|driver| Ok((driver, Nccl::without(&[])?)));
-    let (driver, nccl) = match libraries {
-        Ok(libraries) => libraries,
-        Err(why) => {
-            assert!(why.contains("g++ did not start"), "{why}");
-            eprintln!("SKIPPED: {why}");
-            return None;
-        }
-    };
-    for (folder, library, name) in
-        [("driver", driver, "libcuda.so"), ("nccl", nccl, "libnccl.so.2")]
-    {
-        fs::create_dir_all(scratch.path(folder)).unwrap();
-        symlink(library, Path::new(&scratch.path(folder)).join(name)).unwrap();
-    }
-    Some(scratch)
+    with_libraries(name, MODEL, || Ok([("nccl", "libnccl.so.2", Nccl::without(&[])?)]))
 }
 
 /// The program, which finds the libraries of these folders; two steps of two micro-shards.

@@ -3,11 +3,10 @@
 
 mod program;
 
-use cuda_on_cpu::{CublasLt, Nccl, Sources};
-use program::{Scratch, alexnet};
+use cuda_on_cpu::{CublasLt, Cudnn, Nccl};
+use program::{Scratch, alexnet, with_libraries};
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -27,30 +26,14 @@ const CUBLASLT: &str = "clock=1 each=10 linear_forward_small=500 cublaslt0=100 c
      cublaslt_ways=3";
 const OWN: &str = "clock=1 each=1 cublaslt0=99 cublaslt1=99 cublaslt2=99 cublaslt_ways=3";
 
-/// A folder with a model and the libraries; `None`, said loudly, without g++.
 fn prepared(name: &str) -> Option<Scratch> {
-    let scratch = Scratch::new(name);
-    fs::write(scratch.0.join("net.toml"), MODEL).unwrap();
-    let libraries = Sources::of_the_project().and_then(|it| it.build());
-    let libraries =
-        libraries.and_then(|driver| Ok((driver, CublasLt::without(&[])?, Nccl::without(&[])?)));
-    let (driver, cublaslt, nccl) = match libraries {
-        Ok(libraries) => libraries,
-        Err(why) => {
-            assert!(why.contains("g++ did not start"), "{why}");
-            eprintln!("SKIPPED: {why}");
-            return None;
-        }
-    };
-    for (folder, library, name) in [
-        ("driver", driver, "libcuda.so"),
-        ("cublaslt", cublaslt, "libcublasLt.so.13"),
-        ("nccl", nccl, "libnccl.so.2"),
-    ] {
-        fs::create_dir_all(scratch.path(folder)).unwrap();
-        symlink(library, Path::new(&scratch.path(folder)).join(name)).unwrap();
-    }
-    Some(scratch)
+    with_libraries(name, MODEL, || {
+        Ok([
+            ("cublaslt", "libcublasLt.so.13", CublasLt::without(&[])?),
+            ("cudnn", "libcudnn.so.9", Cudnn::without(&[])?),
+            ("nccl", "libnccl.so.2", Nccl::without(&[])?),
+        ])
+    })
 }
 
 /// Where runs are, and what is around them.
@@ -268,6 +251,31 @@ fn choices_that_cannot_be_followed_are_one_sentence_with_a_remedy() {
     let begin = ["--model", &model, "--device", "cpu", "--vendor", "tune"];
     let told = bench.expect(2, CUBLASLT, &[&begin[..], &SMALL].concat());
     assert!(told.contains("--vendor tune multiplies on cards"), "{told}");
+}
+
+#[test]
+fn convolutions_may_be_cudnns() {
+    let Some(mut bench) = Bench::new("convolutions") else { return };
+    let conv = "{ conv = { name = \"conv1\", filters = 8, window = 3, pad = 1 } },\n  { linear";
+    fs::write(bench.scratch.0.join("net.toml"), MODEL.replacen("{ linear", conv, 1)).unwrap();
+    bench.folders = &["driver", "cudnn"];
+    let clock = "clock=1 each=10 conv_forward_small=99 cudnn1=20";
+    bench.begin(clock, "whole", &TUNE);
+    bench.begin(clock, "run", &TUNE_TWO);
+    let choices = bench.choices("run");
+    assert!(choices.contains("libraries = \"cuDNN 9.19.0\""), "{choices}");
+    let chosen = "padding 1 1, groups 1, f32, room 44\"]\nway = \"cudnn/1\"";
+    assert!(choices.contains("[work.\"conv_forward 4 x 8 x 8 x 3 to 8 x 8 x 8, window 3 x 3, "));
+    assert_eq!(choices.matches("way = \"cudnn/1\"").count(), 1, "{choices}");
+    assert!(choices.contains(chosen), "{choices}");
+    bench.cache = "another cache";
+    bench.go_on(0, OWN, "run", &FOUR);
+    assert!(bench.weights("run") == bench.weights("whole"));
+    if tensor::cudnn::Cudnn::find().is_err() {
+        bench.folders = &["driver"];
+        let told = bench.go_on(6, OWN, "run", &["--max-steps", "6"]);
+        assert!(told.contains("choices.toml: cuDNN cannot be used: "), "{told}");
+    }
 }
 
 /// Two cards of a process, or of two, work in the ways that the first of them found.

@@ -75,7 +75,7 @@ impl Cut {
         let cuts = [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
         let cuts = cuts.map(|(span, slices)| Cut { span, slices, ..self });
         let sensible = cuts.filter(|cut| {
-            let is_small = cut.rows.max(cut.columns) <= 64;
+            let is_small = cut.rows.min(cut.columns) <= 64;
             let is_long = cut.depth / cut.slices >= LEAST_TUNED_SLICE;
             (cut.span == 64 || !is_small)
                 && (cut.slices == 1 || is_long && cut.blocks() <= MOST_TUNED_BLOCKS)

@@ -5,6 +5,7 @@ pub mod server;
 
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,6 +29,31 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A folder with `net.toml` and libraries, each in a folder of its own: the stand-in for the driver
+/// in `driver`, and others by folder, name and file; `None`, said loudly, without g++.
+pub fn with_libraries<const N: usize>(
+    name: &str,
+    model: &str,
+    others: impl FnOnce() -> Result<[(&'static str, &'static str, PathBuf); N], String>,
+) -> Option<Scratch> {
+    let scratch = Scratch::new(name);
+    fs::write(scratch.0.join("net.toml"), model).unwrap();
+    let driver = cuda_on_cpu::Sources::of_the_project().and_then(|it| it.build());
+    let (driver, others) = match driver.and_then(|driver| Ok((driver, others()?))) {
+        Ok(libraries) => libraries,
+        Err(why) => {
+            assert!(why.contains("g++ did not start"), "{why}");
+            eprintln!("SKIPPED: {why}");
+            return None;
+        }
+    };
+    for (folder, name, library) in [("driver", "libcuda.so", driver)].into_iter().chain(others) {
+        fs::create_dir_all(scratch.path(folder)).unwrap();
+        symlink(library, scratch.0.join(folder).join(name)).unwrap();
+    }
+    Some(scratch)
 }
 
 /// The program, about to be started.

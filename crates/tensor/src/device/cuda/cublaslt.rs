@@ -10,7 +10,7 @@
 //!
 //! The same library on the same card finds the same way, and only such are allowed as add parts of
 //! a sum up in an order that is theirs; so a run repeats its bits there, and has others elsewhere.
-//! Convolutions are not its business: those would be cuDNN's, which this project does not use.
+//! Convolutions are not its business: those are [cuDNN's](super::cudnn).
 
 mod engine;
 mod library;

@@ -1,7 +1,47 @@
 //! Libraries that are found when the program runs.
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use std::ffi::{CStr, OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ptr;
+
+/// A handle or a descriptor as a library has it.
+pub(super) type Raw = *mut c_void;
+/// What every call gives back; it may be a value that a later version has added.
+pub(super) type Status = c_int;
+
+/// What all of them call success.
+pub(super) const SUCCESS: Status = 0;
+
+/// Something of a library's that is destroyed in the end.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub raw: Raw,
+    destroy: unsafe extern "C" fn(Raw) -> Status,
+}
+
+// SAFETY: handles and descriptors belong to no thread, and are used by one at a time.
+unsafe impl Send for Handle {}
+
+impl Handle {
+    /// What `create` writes, or what it reports.
+    pub fn new(
+        destroy: unsafe extern "C" fn(Raw) -> Status,
+        create: impl FnOnce(*mut Raw) -> Status,
+    ) -> Result<Handle, Status> {
+        let mut raw = ptr::null_mut();
+        match create(&mut raw) {
+            SUCCESS => Ok(Handle { raw, destroy }),
+            status => Err(status),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: created once, destroyed once. What fails now comes too late.
+        let _ = unsafe { (self.destroy)(self.raw) };
+    }
+}
 
 /// A record of a library's functions, as its header declares them, and `of`, which finds them or
 /// gives the name of one that the library lacks.

@@ -7,6 +7,7 @@
 
 mod ahead;
 pub mod cublaslt;
+pub mod cudnn;
 mod driver;
 mod event;
 mod graph;
@@ -44,6 +45,7 @@ pub struct Cuda {
     reservation: u64,
     // Fields are dropped in this order: the context last.
     cublaslt: Option<cublaslt::Engine>,
+    cudnn: Option<cudnn::Engine>,
     tuner: Option<tune::Tuner>,
     kernels: Kernels,
     staging: Option<Staging>,
@@ -96,6 +98,7 @@ impl Cuda {
             profile: None,
             reservation: 0,
             cublaslt: None,
+            cudnn: None,
             tuner: None,
             kernels,
             staging: None,

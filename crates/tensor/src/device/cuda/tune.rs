@@ -28,6 +28,8 @@ pub enum Way {
     /// With cuBLASLt, in the way that it names in this place, the one it holds for the best first:
     /// `cublaslt/0`.
     Cublaslt(usize),
+    /// With cuDNN, by the algorithm of this number, `cudnn/1`, or by the best that works, `cudnn`.
+    Cudnn(Option<usize>),
 }
 
 impl fmt::Display for Way {
@@ -35,6 +37,8 @@ impl fmt::Display for Way {
         match self {
             Way::Own { tile, slices } => write!(f, "own/{tile}/{slices}"),
             Way::Cublaslt(number) => write!(f, "cublaslt/{number}"),
+            Way::Cudnn(None) => write!(f, "cudnn"),
+            Way::Cudnn(Some(number)) => write!(f, "cudnn/{number}"),
         }
     }
 }
@@ -48,6 +52,8 @@ impl FromStr for Way {
         match (words[0], numbers.as_deref()) {
             ("own", Some(&[tile, slices])) if slices > 0 => Ok(Way::Own { tile, slices }),
             ("cublaslt", Some(&[number])) => Ok(Way::Cublaslt(number)),
+            ("cudnn", Some(&[])) => Ok(Way::Cudnn(None)),
+            ("cudnn", Some(&[number])) => Ok(Way::Cudnn(Some(number))),
             _ => Err(Error::UnknownWay(text.to_string())),
         }
     }
@@ -156,8 +162,12 @@ impl Cuda {
     ) -> Result<()> {
         let way = match self.tuner.take() {
             None => {
-                if self.prefers_cublaslt() && go(self, Way::Cublaslt(0), work.slots)? {
-                    return Ok(());
+                let cublaslt = self.prefers_cublaslt().then_some(Way::Cublaslt(0));
+                let cudnn = self.prefers_cudnn().then_some(Way::Cudnn(None));
+                for way in [cublaslt, cudnn].into_iter().flatten() {
+                    if go(self, way, work.slots)? {
+                        return Ok(());
+                    }
                 }
                 work.rule
             }
@@ -225,10 +235,14 @@ mod tests {
 
     #[test]
     fn a_way_is_read_as_it_is_written() {
-        for way in [Way::Own { tile: 128, slices: 3 }, Way::Cublaslt(0), Way::Cublaslt(7)] {
+        let cudnn = [None, Some(1)].map(Way::Cudnn);
+        let own = Way::Own { tile: 128, slices: 3 };
+        for way in cudnn.into_iter().chain([own, Way::Cublaslt(0), Way::Cublaslt(7)]) {
             assert_eq!(way.to_string().parse::<Way>().unwrap(), way);
         }
-        for wrong in ["", "own", "own/64", "own/64/0", "own/64/1/1", "cublaslt/x", "cudnn"] {
+        for wrong in
+            ["", "own", "own/64", "own/64/0", "own/64/1/1", "cublaslt/x", "cublaslt", "cudnn/1/2"]
+        {
             let told = wrong.parse::<Way>().unwrap_err().to_string();
             assert!(told.contains(&format!("`{wrong}`")), "{told}");
         }

@@ -4,8 +4,9 @@ use super::Product;
 use super::library::{
     Algorithm, COMPUTE_BF16, COMPUTE_F32, COMPUTE_TF32, CublasLt, DESC_TRANSPOSE, Found,
     NOT_SUPPORTED, PREFER_ALIGNMENT, PREFER_REDUCTION, PREFER_WORKSPACE, R_32F,
-    REDUCE_IN_WORKSPACE, Raw, SUCCESS, Status, TRANSPOSED,
+    REDUCE_IN_WORKSPACE, TRANSPOSED,
 };
+use crate::device::cuda::library::{Handle, Raw, SUCCESS, Status};
 use crate::{Precision, Result};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -57,24 +58,7 @@ pub struct Way {
     pub was_tried: bool,
 }
 
-/// Something of cuBLASLt's that is destroyed in the end.
-#[derive(Debug)]
-struct Handle {
-    raw: Raw,
-    destroy: unsafe extern "C" fn(Raw) -> Status,
-}
-
 type Descriptor = Handle;
-
-// SAFETY: handles and descriptors belong to no thread, and are used by one at a time.
-unsafe impl Send for Handle {}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: created once, destroyed once. What fails now comes too late.
-        let _ = unsafe { (self.destroy)(self.raw) };
-    }
-}
 
 impl Engine {
     /// One for the card whose context is bound.
@@ -233,7 +217,5 @@ fn created(
     destroy: unsafe extern "C" fn(Raw) -> Status,
     create: impl FnOnce(*mut Raw) -> Status,
 ) -> Result<Handle> {
-    let mut raw = ptr::null_mut();
-    library.check(create(&mut raw), what)?;
-    Ok(Handle { raw, destroy })
+    Handle::new(destroy, create).map_err(|status| library.failed(status, what))
 }

@@ -1,6 +1,6 @@
 //! The library: finding it, and its functions.
 
-use crate::device::cuda::library::{first_of, functions, load, text};
+use crate::device::cuda::library::{Raw, SUCCESS, Status, first_of, functions, load, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
@@ -23,12 +23,6 @@ pub struct CublasLt {
     _library: Library,
 }
 
-/// A handle or a descriptor as cuBLASLt has it.
-pub(super) type Raw = *mut c_void;
-/// What every call gives back; it may be a value that a later version has added.
-pub(super) type Status = c_int;
-
-pub(super) const SUCCESS: Status = 0;
 /// CUBLAS_STATUS_NOT_SUPPORTED: it has no way to do this.
 pub(super) const NOT_SUPPORTED: Status = 15;
 
@@ -140,15 +134,14 @@ impl CublasLt {
 
     /// `what`, if it did not end well, as an error.
     pub(super) fn check(&self, status: Status, what: &str) -> Result<()> {
-        if status == SUCCESS {
-            return Ok(());
-        }
+        if status == SUCCESS { Ok(()) } else { Err(self.failed(status, what)) }
+    }
+
+    /// That `what` has ended so.
+    pub(super) fn failed(&self, status: Status, what: &str) -> Error {
         // SAFETY: a constant text for any number.
         let name = text(unsafe { (self.functions.name_of)(status) });
-        Err(Error::Card {
-            what: format!("cuBLASLt's {what}"),
-            reason: format!("it reports {name}"),
-        })
+        Error::Card { what: format!("cuBLASLt's {what}"), reason: format!("it reports {name}") }
     }
 }
 

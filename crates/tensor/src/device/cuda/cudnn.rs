@@ -1,0 +1,400 @@
+//! Convolutions by cuDNN, where it is installed and asked for.
+//!
+//! It takes part only once a card is [told to use it](Cuda::use_cudnn). For each pass of a
+//! convolution it is asked once for its ways, the first time that the pass is met, which for a
+//! recorded step is the rehearsal before it. They come in the order in which it holds them for
+//! good. The first is taken that gives the same bits every time, makes each product of the formula
+//! (no transform, whose errors are larger), has room in the workspace, and works: it is tried on
+//! memory of its own, so that whatever the library loads or sets up is there before anything is
+//! recorded. From then on a pass is one call on the card's stream. All passes share a workspace of
+//! [`WORKSPACE`] bytes, as they come one after the other.
+//!
+//! The same library on the same card finds the same way; so a run repeats its bits there, and has
+//! others elsewhere. In bf16 it takes no part: its convolutions of floats multiply in f32 or tf32.
+
+mod convolution;
+mod library;
+
+pub use convolution::{Convolution, Pass};
+pub use library::Cudnn;
+
+use super::driver::{Memory, failed};
+use super::library::{Handle, Raw, Status};
+use super::{Cuda, State, number_of_reservation};
+use crate::{Precision, Result, Slot};
+use library::{
+    CROSS_CORRELATION, Convolve, FLOAT, FMA, Find, Found, NHWC, TF32, Workspace, is_unsupported,
+};
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// cuDNN for one card, with the ways it has found.
+#[derive(Debug)]
+pub(super) struct Engine {
+    library: &'static Cudnn,
+    /// It makes a pass only if that is chosen.
+    is_offered: bool,
+    ways: HashMap<Key, Option<Way>>,
+    handle: Handle,
+    workspace: Memory,
+}
+
+/// All that decides which way is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    pass: Pass,
+    convolution: Convolution,
+    precision: Precision,
+    /// The one to take; none: the best.
+    algorithm: Option<usize>,
+}
+
+/// A pass as cuDNN is to do it.
+#[derive(Debug)]
+struct Way {
+    pass: Pass,
+    /// x, w and y.
+    tensors: [Handle; 3],
+    convolution: Handle,
+    algorithm: c_int,
+    /// Bytes.
+    workspace: usize,
+}
+
+/// Bytes of an engine's workspace: what the ways of AlexNet's layers need by far.
+pub const WORKSPACE: usize = 64 << 20;
+/// What divides every operand's address; cuDNN is not asked about others.
+const ALIGNMENT: u64 = 16;
+/// More ways than any pass has.
+const WAYS: usize = 16;
+/// A tensor with as many elements, or more, is not cuDNN's to count.
+const MOST_ELEMENTS: usize = 1 << 31;
+
+impl Cuda {
+    /// From now on [`convolve`](Self::convolve) is cuDNN's. What was recorded before is recorded
+    /// anew.
+    ///
+    /// # Errors
+    /// [`Error::Cudnn`](crate::Error::Cudnn) if it cannot work with this card,
+    /// [`Error::Card`](crate::Error::Card) if there is no room for its workspace.
+    pub fn use_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
+        self.take_cudnn(library, false)
+    }
+
+    /// From now on its ways are among those that work can be done in, and it does what they are
+    /// [chosen](super::tune) for.
+    ///
+    /// # Errors
+    /// As [`use_cudnn`](Self::use_cudnn).
+    pub fn offer_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
+        self.take_cudnn(library, true)
+    }
+
+    fn take_cudnn(&mut self, library: &'static Cudnn, is_offered: bool) -> Result<()> {
+        assert!(self.state == State::Working, "while something is recorded");
+        self.synchronize()?; // the workspace that may go now
+        self.cudnn = None;
+        self.reservation = number_of_reservation();
+        let f = &library.functions;
+        let handle = created(library, "its start", f.destroy, |raw| {
+            // SAFETY: writes a handle for the card whose context is bound.
+            unsafe { (f.create)(raw) }
+        })?;
+        // SAFETY: both are alive, and the stream is for as long as the card.
+        let status = unsafe { (f.set_stream)(handle.raw, self.stream.raw.cast()) };
+        library.check(status, "the choice of a stream")?;
+        let workspace = Memory::new(&self.context, WORKSPACE);
+        let workspace = workspace.map_err(failed("memory for cuDNN's workspace"))?;
+        self.cudnn = Some(Engine { library, is_offered, ways: HashMap::new(), handle, workspace });
+        Ok(())
+    }
+
+    /// The library, if it is in use.
+    pub fn cudnn(&self) -> Option<&'static Cudnn> {
+        self.cudnn.as_ref().map(|engine| engine.library)
+    }
+
+    /// Whether convolutions are its own without being chosen.
+    pub(super) fn prefers_cudnn(&self) -> bool {
+        self.cudnn.as_ref().is_some_and(|engine| !engine.is_offered)
+    }
+
+    /// A pass of a convolution in the card's [precision](Self::precision), by the algorithm of this
+    /// number or the best that works: of x, w and y it overwrites the one that the pass makes.
+    /// False, and nothing done, if cuDNN is not in use or has no such way; always in bf16.
+    ///
+    /// # Errors
+    /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Card`](crate::Error::Card).
+    ///
+    /// # Panics
+    /// If a tensor is not of the convolution's size.
+    pub fn convolve(
+        &mut self,
+        pass: Pass,
+        convolution: &Convolution,
+        algorithm: Option<usize>,
+        [x, w, y]: [Slot; 3],
+    ) -> Result<bool> {
+        let Some(mut engine) = self.cudnn.take() else { return Ok(false) };
+        let key = Key { pass, convolution: *convolution, precision: self.precision, algorithm };
+        let done = self.convolve_with(&mut engine, &key, [x, w, y]);
+        self.cudnn = Some(engine);
+        done
+    }
+
+    /// The numbers of the algorithms that [`convolve`](Self::convolve) could go by, the best first
+    /// as cuDNN sees it.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn ways_to_convolve(
+        &self,
+        pass: Pass,
+        convolution: &Convolution,
+        slots: [Slot; 3],
+    ) -> Result<Vec<usize>> {
+        let Some(engine) = &self.cudnn else { return Ok(Vec::new()) };
+        let convolution = *convolution;
+        let key = Key { pass, convolution, precision: self.precision, algorithm: None };
+        if self.operands(&key, slots).is_none() {
+            return Ok(Vec::new());
+        }
+        self.context.bind()?;
+        let found = engine.find(&engine.describe(&key)?)?;
+        Ok(found.into_iter().filter_map(|algorithm| usize::try_from(algorithm).ok()).collect())
+    }
+
+    /// Where the operands lie, if they are such as cuDNN is asked about.
+    fn operands(&self, key: &Key, slots: [Slot; 3]) -> Option<[u64; 3]> {
+        let floats = key.convolution.floats();
+        for (slot, floats) in slots.iter().zip(floats) {
+            let expected = &key.convolution;
+            assert_eq!(slot.len(), floats, "a slot of {} for {expected:?}", slot.shape());
+        }
+        let addresses = slots.map(|slot| self.address_of::<f32>(slot));
+        let can_be = key.precision != Precision::Bf16
+            && floats.iter().all(|&floats| floats > 0 && floats < MOST_ELEMENTS)
+            && addresses.iter().all(|at| at.is_multiple_of(ALIGNMENT));
+        can_be.then_some(addresses)
+    }
+
+    fn convolve_with(&mut self, engine: &mut Engine, key: &Key, slots: [Slot; 3]) -> Result<bool> {
+        let Some(addresses) = self.operands(key, slots) else { return Ok(false) };
+        self.context.bind()?;
+        if !engine.ways.contains_key(key) {
+            assert!(self.state != State::Recording, "{key:?} was not rehearsed");
+            let way = self.find_way(engine, key)?;
+            engine.ways.insert(*key, way);
+        }
+        let Some(way) = &engine.ways[key] else { return Ok(false) };
+        if self.state == State::Rehearsing {
+            return Ok(true);
+        }
+        self.follow()?;
+        // SAFETY: the slots have the convolution's sizes.
+        let status = unsafe { engine.start(way, addresses) };
+        engine.library.check(status, key.pass.name())?;
+        self.launched(key.pass.name())?;
+        Ok(true)
+    }
+
+    /// The first way that will do and works, if there is one.
+    fn find_way(&self, engine: &Engine, key: &Key) -> Result<Option<Way>> {
+        let mut way = engine.describe(key)?;
+        let is_wanted =
+            |number: &c_int| key.algorithm.is_none_or(|it| usize::try_from(*number) == Ok(it));
+        for algorithm in engine.find(&way)?.into_iter().filter(is_wanted) {
+            way.algorithm = algorithm;
+            let Some(bytes) = engine.needs(&way)? else { continue };
+            way.workspace = bytes;
+            if bytes <= WORKSPACE && self.try_convolution(engine, &way, &key.convolution)? {
+                return Ok(Some(way));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes that way once, on memory that nobody needs; whether there is such a way, after all.
+    /// All operands lie in one place, since what comes out matters to nobody.
+    fn try_convolution(
+        &self,
+        engine: &Engine,
+        way: &Way,
+        convolution: &Convolution,
+    ) -> Result<bool> {
+        let bytes = size_of::<f32>() * convolution.floats().into_iter().max().unwrap_or(0);
+        let memory = Memory::new(&self.context, bytes);
+        let memory = memory.map_err(failed("memory to try a convolution of cuDNN's on"))?;
+        self.stream.fill(memory.base(), 0, bytes)?;
+        // SAFETY: the memory has room for each operand.
+        let status = unsafe { engine.start(way, [memory.base(); 3]) };
+        self.wait_for_others()?;
+        let done = self.stream.synchronize(way.pass.name()); // before the memory goes
+        if is_unsupported(status) {
+            return done.and(Ok(false));
+        }
+        engine.library.check(status, way.pass.name())?;
+        done.and(Ok(true))
+    }
+}
+
+impl Way {
+    /// Those of the tensors that are read, and the one that is written.
+    fn descriptors(&self) -> [Raw; 3] {
+        self.pass.order().map(|at| self.tensors[at].raw)
+    }
+}
+
+impl Engine {
+    fn functions(&self, pass: Pass) -> (Find, Workspace, Convolve) {
+        let f = &self.library.functions;
+        match pass {
+            Pass::Forward => (f.find_forward, f.workspace_forward, f.forward),
+            Pass::Input => (f.find_input, f.workspace_input, f.backward_input),
+            Pass::Filter => (f.find_filter, f.workspace_filter, f.backward_filter),
+        }
+    }
+
+    /// The pass in cuDNN's words; which way it goes is not decided yet.
+    fn describe(&self, key: &Key) -> Result<Way> {
+        let [x, w, y] = key.convolution.extents().map(|extents| extents.map(whole));
+        let tensors = [self.tensor(x)?, self.filter(w)?, self.tensor(y)?];
+        let convolution = self.convolution(key)?;
+        Ok(Way { pass: key.pass, tensors, convolution, algorithm: 0, workspace: 0 })
+    }
+
+    fn tensor(&self, [n, c, h, w]: [c_int; 4]) -> Result<Handle> {
+        let (library, f) = (self.library, &self.library.functions);
+        let tensor = created(library, "a tensor", f.destroy_tensor, |raw| {
+            // SAFETY: writes a descriptor.
+            unsafe { (f.create_tensor)(raw) }
+        })?;
+        // SAFETY: the descriptor is alive.
+        let status = unsafe { (f.set_tensor)(tensor.raw, NHWC, FLOAT, n, c, h, w) };
+        library.check(status, "a tensor").and(Ok(tensor))
+    }
+
+    fn filter(&self, [k, c, h, w]: [c_int; 4]) -> Result<Handle> {
+        let (library, f) = (self.library, &self.library.functions);
+        let filter = created(library, "a filter", f.destroy_filter, |raw| {
+            // SAFETY: writes a descriptor.
+            unsafe { (f.create_filter)(raw) }
+        })?;
+        // SAFETY: the descriptor is alive.
+        let status = unsafe { (f.set_filter)(filter.raw, FLOAT, NHWC, k, c, h, w) };
+        library.check(status, "a filter").and(Ok(filter))
+    }
+
+    fn convolution(&self, key: &Key) -> Result<Handle> {
+        let (library, f) = (self.library, &self.library.functions);
+        let convolution = created(library, "a convolution", f.destroy_convolution, |raw| {
+            // SAFETY: writes a descriptor.
+            unsafe { (f.create_convolution)(raw) }
+        })?;
+        let ([top, left], stride) = (key.convolution.pad.map(whole), whole(key.convolution.stride));
+        // SAFETY: the descriptor is alive; the windows have no holes.
+        let status = unsafe {
+            let (set, mode) = (f.set_convolution, CROSS_CORRELATION);
+            set(convolution.raw, top, left, stride, stride, 1, 1, mode, FLOAT)
+        };
+        library.check(status, "a convolution")?;
+        // SAFETY: as above.
+        let status = unsafe { (f.set_groups)(convolution.raw, whole(key.convolution.groups)) };
+        library.check(status, "the groups of a convolution")?;
+        let math = match key.precision {
+            Precision::F32 => FMA,
+            Precision::Tf32 => TF32,
+            Precision::Bf16 => unreachable!("not asked for"),
+        };
+        // SAFETY: as above.
+        let status = unsafe { (f.set_math)(convolution.raw, math) };
+        library.check(status, "the precision of a convolution").and(Ok(convolution))
+    }
+
+    /// The algorithms that will do, the best first as cuDNN sees it.
+    fn find(&self, way: &Way) -> Result<Vec<c_int>> {
+        let (find, _, _) = self.functions(way.pass);
+        let [first, second, made] = way.descriptors();
+        let (mut found, mut count) = ([Found::default(); WAYS], 0);
+        // SAFETY: all descriptors are alive; writes that many results at most and their number.
+        let status = unsafe {
+            let (handle, convolution) = (self.handle.raw, way.convolution.raw);
+            let (room, to) = (WAYS as c_int, found.as_mut_ptr());
+            find(handle, first, second, convolution, made, room, &mut count, to)
+        };
+        if is_unsupported(status) {
+            return Ok(Vec::new());
+        }
+        self.library.check(status, "the choice of a way to convolve")?;
+        let found = found[..usize::try_from(count).unwrap_or(0).min(WAYS)].iter();
+        let direct = way.pass.direct();
+        let will_do = |found: &&Found| found.repeats() && direct.contains(&found.algorithm);
+        Ok(found.filter(will_do).map(|found| found.algorithm).collect())
+    }
+
+    /// The bytes of workspace that the way needs, if there is such a way.
+    fn needs(&self, way: &Way) -> Result<Option<usize>> {
+        let (_, workspace, _) = self.functions(way.pass);
+        let [first, second, made] = way.descriptors();
+        let mut bytes = 0;
+        // SAFETY: all descriptors are alive; writes a number.
+        let status = unsafe {
+            let (handle, convolution) = (self.handle.raw, way.convolution.raw);
+            workspace(handle, first, second, convolution, made, way.algorithm, &mut bytes)
+        };
+        if is_unsupported(status) {
+            return Ok(None);
+        }
+        self.library.check(status, "the workspace of a convolution").and(Ok(Some(bytes)))
+    }
+
+    /// Has the card convolve; x, w and y lie at these addresses.
+    ///
+    /// # Safety
+    /// They have the sizes of the convolution that the way was found for.
+    unsafe fn start(&self, way: &Way, addresses: [u64; 3]) -> Status {
+        let (_, _, convolve) = self.functions(way.pass);
+        let (one, zero) = (1.0f32, 0.0f32);
+        let [one, zero] = [&one, &zero].map(|factor| ptr::from_ref(factor).cast::<c_void>());
+        let [first, second, made] = way.descriptors();
+        let [a, b, c] = way.pass.order().map(|at| addresses[at] as *mut c_void);
+        let workspace = self.workspace.base() as *mut c_void;
+        // SAFETY: the factors are read during the call; descriptors and the workspace, which is as
+        // large as any way's, are alive; the rest is the caller's.
+        unsafe {
+            convolve(
+                self.handle.raw,
+                one,
+                first,
+                a,
+                second,
+                b,
+                way.convolution.raw,
+                way.algorithm,
+                workspace,
+                way.workspace,
+                zero,
+                made,
+                c,
+            )
+        }
+    }
+}
+
+fn created(
+    library: &Cudnn,
+    what: &str,
+    destroy: unsafe extern "C" fn(Raw) -> Status,
+    create: impl FnOnce(*mut Raw) -> Status,
+) -> Result<Handle> {
+    Handle::new(destroy, create).map_err(|status| library.failed(status, what))
+}
+
+/// A number of a convolution whose tensors have fewer elements than [`MOST_ELEMENTS`].
+fn whole(number: usize) -> c_int {
+    c_int::try_from(number).expect("a convolution that its tensors tell the size of")
+}
