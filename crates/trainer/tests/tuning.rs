@@ -264,7 +264,7 @@ fn convolutions_may_be_cudnns() {
     bench.begin(clock, "run", &TUNE_TWO);
     let choices = bench.choices("run");
     assert!(choices.contains("libraries = \"cuDNN 9.19.0\""), "{choices}");
-    let chosen = "padding 1 1, groups 1, f32, room 44\"]\nway = \"cudnn/1\"";
+    let chosen = "padding 1 1, groups 1, f32, room 128\"]\nway = \"cudnn/1\"";
     assert!(choices.contains("[work.\"conv_forward 4 x 8 x 8 x 3 to 8 x 8 x 8, window 3 x 3, "));
     assert_eq!(choices.matches("way = \"cudnn/1\"").count(), 1, "{choices}");
     assert!(choices.contains(chosen), "{choices}");

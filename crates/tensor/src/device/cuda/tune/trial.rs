@@ -90,7 +90,7 @@ impl Cuda {
                 Ok(None) => candidates.push(Candidate { way, ms: Vec::new(), is_out: false }),
                 Ok(Some(reason)) => failed.push((way, reason)),
                 Err(error) if candidates.is_empty() => return Err(error), // the rule's own
-                Err(error) => failed.push((way, error.to_string())),
+                Err(error) => failed.push((way, reason(&error))),
             }
         }
         let events = (Event::timed(&self.context)?, Event::timed(&self.context)?);
@@ -105,7 +105,7 @@ impl Cuda {
                     Err(error) if at == 0 => return Err(error),
                     Err(error) => {
                         candidate.is_out = true;
-                        failed.push((candidate.way, error.to_string()));
+                        failed.push((candidate.way, reason(&error)));
                     }
                 }
             }
@@ -205,6 +205,13 @@ fn laid_out<const N: usize>(work: &Work<'_, N>) -> ([Slot; N], usize) {
         Slot::new(offset, DType::F32, slot.shape())
     });
     (slots, bytes)
+}
+
+fn reason(error: &Error) -> String {
+    match error {
+        Error::NoWay { .. } => "it is not there after all".to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// The rule's own way stays.
