@@ -204,8 +204,8 @@ impl StandIn {
     /// From now on, and to this thread, events tell a time that work moves on: `words` are
     /// `NAME=N`, microseconds of a kernel, or `NAME/S=N`, of one whose grid has S blocks along y;
     /// any other takes `each=N`, or one. The stand-ins for libraries call their ways `cublaslt0`,
-    /// `cudnn1` and so on. Without words they tell what time it is. To programs `clock=1 ...` in `CUDA_ON_CPU`
-    /// says the same.
+    /// `cudnn1` and so on. Without words they tell what time it is. To programs `clock=1 ...` in
+    /// `CUDA_ON_CPU` says the same.
     pub fn pace(&self, words: &CStr) {
         // SAFETY: driver.cpp copies the text during the call.
         unsafe { (self.pace)(words.as_ptr()) }

@@ -26,7 +26,8 @@ pub const FILE: &str = "choices.toml";
 const HEAD: &str = "\
 # In which way a card does the work that it can do in several. A way decides the last bits.
 # own/T/S: this program's kernels, in tiles of T x T, with sums over k cut into S slices.
-# cublaslt/N: cuBLASLt's way N; 0 is the one that it holds for the best. cudnn/N: cuDNN's algorithm N.
+# cublaslt/N: cuBLASLt's way N; 0 is the one that it holds for the best.
+# cudnn/N: cuDNN's algorithm N.
 # `tried` has what was timed, the rule's way first.
 
 ";

@@ -22,7 +22,8 @@ rows = [
 
 /// A clock by which cuBLASLt's second way is the fastest to go forward, and our own kernels to go
 /// back; and one by which ours always are.
-const CUBLASLT: &str = "clock=1 each=10 linear_forward_small=500 cublaslt0=100 cublaslt1=20 cublaslt2=300 \
+const CUBLASLT: &str = "\
+    clock=1 each=10 linear_forward_small=500 cublaslt0=100 cublaslt1=20 cublaslt2=300 \
      cublaslt_ways=3";
 const OWN: &str = "clock=1 each=1 cublaslt0=99 cublaslt1=99 cublaslt2=99 cublaslt_ways=3";
 

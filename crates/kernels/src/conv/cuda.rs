@@ -1,10 +1,10 @@
 //! On a card: three products whose operands are read where they lie, a product for each group.
 //!
-//! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or by
-//! cuDNN, if it can. Then the product is its own, and the kernel that adds slices up does the rest:
-//! bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own ReLU makes of
-//! it; and a bias's gradient is the sum over pixels, each of them a slice, or several one after the
-//! other.
+//! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
+//! by cuDNN, if it can. Then the product is its own, and the kernel that adds slices up does the
+//! rest: bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own ReLU
+//! makes of it; and a bias's gradient is the sum over pixels, each of them a slice, or several one
+//! after the other.
 
 use super::Geometry;
 use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};

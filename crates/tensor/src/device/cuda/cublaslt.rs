@@ -1,12 +1,12 @@
 //! Products of matrices by cuBLASLt, where it is installed and asked for.
 //!
-//! It takes part only once a card is [told to use it](Cuda::use_cublaslt). For each product it is
-//! asked once which of its ways it holds for the best, or where it is [offered](Cuda::offer_cublaslt)
-//! to be [chosen](super::tune) for several: the first time that the product is met, which for a
-//! recorded step is the rehearsal before it. The way that is gone is tried on memory of its own, so
-//! that whatever the library loads or sets up is there before anything is recorded. From then on a
-//! product is one call on the card's stream. Its workspace is a slot of the caller's: it takes no
-//! memory of its own.
+//! It takes part only once a card is [told to use it](Cuda::use_cublaslt), or it is
+//! [offered](Cuda::offer_cublaslt) to be [chosen](super::tune). For each product it is asked once
+//! which of its ways it holds for the best, one or several: the first time that the product is met,
+//! which for a recorded step is the rehearsal before it. The way that is gone is tried on memory of
+//! its own, so that whatever the library loads or sets up is there before anything is recorded.
+//! From then on a product is one call on the card's stream. Its workspace is a slot of the
+//! caller's: it takes no memory of its own.
 //!
 //! The same library on the same card finds the same way, and only such are allowed as add parts of
 //! a sum up in an order that is theirs; so a run repeats its bits there, and has others elsewhere.

@@ -38,8 +38,8 @@ pub struct Key {
     pub most: usize,
 }
 
-/// A product as cuBLASLt is to do it, and how it can. It thinks in columns: a matrix of rows is its transpose, so
-/// that it makes C's transpose, of B's and A's in this order.
+/// A product as cuBLASLt is to do it, and how it can. It thinks in columns: a matrix of rows is its
+/// transpose, so that it makes C's transpose, of B's and A's in this order.
 #[derive(Debug)]
 pub struct Ways {
     product: Descriptor,

@@ -1,10 +1,10 @@
 //! Which of several ways is fastest, and which do what they should.
 //!
 //! Operands lie in memory of their own, aligned as the work's are; what is read is random. Each way
-//! goes once untimed, so that whatever it loads or sets up is there; what it writes must be what the
-//! rule's way writes, but for rounding. Then all go in turn, so that a card that changes its clock
-//! does so to all of them, and a way's time is its median. Before each the card's L2 cache is
-//! overwritten, as a step's other work would do.
+//! goes once untimed, so that whatever it loads or sets up is there; what it writes must be what
+//! the rule's way writes, but for rounding. Then all go in turn, so that a card that changes its
+//! clock does so to all of them, and a way's time is its median. Before each the card's L2 cache
+//! is overwritten, as a step's other work would do.
 
 use super::{ALIGNMENT, Way, Why, Work};
 use crate::device::cuda::driver::{Event, Memory, failed};
