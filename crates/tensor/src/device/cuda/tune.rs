@@ -4,7 +4,7 @@
 //! kernels, cut as the sizes say. Tiles of another size, k in more or fewer slices and vendors'
 //! libraries are others, and which is fastest depends on the card. While a card is
 //! [tuned](Cuda::tune), whatever is rehearsed is done in all ways on memory of its own, and timed
-//! ([`trial`]). A way decides bits, as it decides the order of sums; so what was chosen comes out
+//! (`trial`). A way decides bits, as it decides the order of sums; so what was chosen comes out
 //! as [`Choices`], names to be written down, and whoever is given them times nothing.
 
 mod trial;
