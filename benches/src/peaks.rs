@@ -16,14 +16,16 @@ pub struct Peaks {
     pub bytes: f64,
 }
 
-/// Measures both on `threads` threads (0: one for each core), in about two seconds.
+/// Measures both on `threads` threads (0: one for each core), in about three seconds.
 pub fn measure(threads: usize) -> Peaks {
     Peaks { flops: flops(threads), bytes: bytes(threads) }
 }
 
 /// Sums that do not wait for each other: enough for two units of a latency of five.
 const CHAINS: usize = 12;
-const ROUNDS: usize = 4_000_000;
+/// So many that a tenth of a second goes by: a processor may run faster for a few milliseconds, and
+/// its system leave both threads on one core for as long.
+const ROUNDS: usize = 50_000_000;
 
 struct MultiplyAdds {
     start: f32,
@@ -59,6 +61,7 @@ fn flops(threads: usize) -> f64 {
     };
     let (lanes, _) = pulp::Arch::new().dispatch(MultiplyAdds { start: 0.5 });
     let operations = (2 * lanes * CHAINS * ROUNDS * pool.threads()) as f64;
+    once();
     operations / median((0..5).map(|_| once()).collect())
 }
 

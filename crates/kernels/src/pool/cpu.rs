@@ -2,6 +2,7 @@
 
 use super::{Geometry, Kind, Ties};
 use crate::simd::{CHUNK, vectorized};
+use std::array::from_ref;
 use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
@@ -257,15 +258,31 @@ pub(crate) fn to_greatest(
 /// dx = the sum of dy over the windows' [y, dy] where x equals y.
 #[inline(always)]
 fn from_windows<const N: usize>(windows: [[&[f32]; 2]; N], x: &[f32], dx: &mut [f32]) {
-    let n = dx.len();
-    assert!(windows.iter().all(|[y, dy]| y.len() == n && dy.len() == n) && x.len() == n);
-    for i in 0..n {
-        let mut sum = 0.0;
-        for window in &windows {
-            sum += if x[i] == window[0][i] { window[1][i] } else { 0.0 };
-        }
-        dx[i] = sum;
+    let chunked = windows.map(|pair| pair.map(|all| all.as_chunks::<LANES>().0));
+    let (wide, rest) = dx.as_chunks_mut::<LANES>();
+    let in_wide = wide.len() * LANES;
+    for (idx, (dx, x)) in wide.iter_mut().zip(x.as_chunks().0).enumerate() {
+        *dx = where_equal(chunked.map(|pair| pair.map(|all| &all[idx])), x);
     }
+    for (channel, (dx, x)) in (in_wide..).zip(rest.iter_mut().zip(&x[in_wide..])) {
+        [*dx] =
+            where_equal(windows.map(|pair| pair.map(|all| from_ref(&all[channel]))), from_ref(x));
+    }
+}
+
+/// The sum of dy over the windows' [y, dy] where x equals y, in `L` channels.
+#[inline(always)]
+fn where_equal<const N: usize, const L: usize>(
+    windows: [[&[f32; L]; 2]; N],
+    x: &[f32; L],
+) -> [f32; L] {
+    let mut sums = [0.0; L];
+    for [y, dy] in windows {
+        for lane in 0..L {
+            sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
+        }
+    }
+    sums
 }
 
 /// One row of dx: from every window that sees it, dy where no pixel before it in the window
