@@ -116,7 +116,8 @@ fn tune(devices: &mut Devices, sources: Sources<'_>, say: &mut dyn FnMut(&str)) 
     };
     let unknown = met.iter().filter(|met| met.why == Why::Rule).count();
     if unknown > 0 && !sources.deterministic {
-        say(&format!("tuning  {unknown} products on {}, each in several ways", tuned.card));
+        let (card, libraries) = (&tuned.card, tuned.named_libraries());
+        say(&format!("tuning  {unknown} products on {card}, with {libraries}"));
         met = rehearse(devices, &choices, true)?;
     }
     let timed = met.iter().filter(|met| matches!(met.why, Why::Timed { .. })).count();
@@ -133,6 +134,11 @@ fn tune(devices: &mut Devices, sources: Sources<'_>, say: &mut dyn FnMut(&str)) 
     });
     if let Some(cache) = cache.filter(|_| timed > 0) {
         cache.add(&tuned, say);
+    }
+    if is_own {
+        // What it has and does not do now it may do again; and it still was found where it was.
+        let work = known.work.into_iter().chain(tuned.work).collect();
+        tuned = Tuned { work, ..known };
     }
     Ok(tuned)
 }

@@ -68,8 +68,12 @@ impl Vendor {
                 rounds |= cuda.precision() == Precision::Bf16;
             }
             if self == Vendor::Tune {
-                CublasLt::find().map_or(Ok(()), |library| cuda.offer_cublaslt(library))?;
-                Cudnn::find().map_or(Ok(()), |library| cuda.offer_cudnn(library))?;
+                // One that is not installed is none of the ways, and neither is one that fails.
+                let cublaslt = CublasLt::find().map_or(Ok(()), |it| cuda.offer_cublaslt(it));
+                let cudnn = Cudnn::find().map_or(Ok(()), |it| cuda.offer_cudnn(it));
+                for why in [cublaslt, cudnn].into_iter().filter_map(tensor::Result::err) {
+                    say(&format!("tuning  {why}"));
+                }
             }
         }
         if rounds {

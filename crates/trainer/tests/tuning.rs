@@ -117,7 +117,8 @@ fn a_run_is_tuned_once_and_goes_on_in_its_ways() {
     assert!(!Path::new(&bench.scratch.path("cache")).exists(), "nothing is timed unasked");
     let told = bench.begin(CUBLASLT, "whole", &TUNE);
     let card = "a stand-in on the CPU, compute capability 9.0";
-    assert!(told.contains(&format!("tuning  5 products on {card}, ")), "{told}");
+    let tuning = format!("tuning  5 products on {card}, with cuBLASLt 13.1.0\n");
+    assert!(told.contains(&tuning), "{told}");
     assert!(told.contains("tuned   5 products: 3 own, 2 cublaslt in "), "{told}");
     assert!(bench.weights("whole") != bench.weights("plain"), "other bits, or this shows nothing");
     let choices = bench.choices("whole");
@@ -239,14 +240,20 @@ fn choices_that_cannot_be_followed_are_one_sentence_with_a_remedy() {
     let told = bench.go_on(0, CUBLASLT, "run", &["--max-steps", "3"]);
     let said = "the run's choices were made on a stand-in on the CPU, compute capability 8.6, ";
     assert!(told.contains(said), "{told}");
+    assert!(fs::read_to_string(&path).unwrap().contains("capability 8.6"), "where it was found");
+    // In other numbers other products, beside which it keeps what it has.
+    let told = bench.go_on(0, OWN, "run", &["--max-steps", "4", "--precision", "tf32"]);
+    assert!(told.contains("tuned   5 products: 5 own in "), "{told}");
+    let both = fs::read_to_string(&path).unwrap();
+    assert_eq!((both.matches(", f32, ").count(), both.matches(", tf32, ").count()), (5, 5));
     // Both remedies.
     fs::remove_file(&path).unwrap();
-    let told = bench.go_on(0, &fewer, "run", &FOUR);
+    let told = bench.go_on(0, &fewer, "run", &["--max-steps", "5", "--precision", "f32"]);
     assert!(told.contains("the run has no choices.toml: from here on"), "{told}");
     let cached = format!("{}: `cublaslt/1` is none of the ways", bench.cached().display());
     assert!(told.contains(&cached) && told.contains("3 own, 2 cublaslt in "), "{told}");
     bench.folders = &["driver"];
-    bench.go_on(0, CUBLASLT, "run", &["--max-steps", "5", "--vendor", "none"]);
+    bench.go_on(0, CUBLASLT, "run", &["--max-steps", "6", "--vendor", "none"]);
 
     let model = bench.scratch.path("net.toml");
     let begin = ["--model", &model, "--device", "cpu", "--vendor", "tune"];
@@ -260,6 +267,9 @@ fn convolutions_may_be_cudnns() {
     let conv = "{ conv = { name = \"conv1\", filters = 8, window = 3, pad = 1 } },\n  { linear";
     fs::write(bench.scratch.0.join("net.toml"), MODEL.replacen("{ linear", conv, 1)).unwrap();
     bench.folders = &["driver", "cudnn"];
+    let told = bench.begin("clock=1 cudnn_failing_call=1", "without", &TUNE_TWO);
+    assert!(told.contains("tuning  cuDNN cannot be used: "), "{told}");
+    assert!(told.contains(", with no library\n"), "{told}");
     let clock = "clock=1 each=10 conv_forward_small=99 cudnn1=20";
     bench.begin(clock, "whole", &TUNE);
     bench.begin(clock, "run", &TUNE_TWO);
