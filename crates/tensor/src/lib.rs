@@ -13,6 +13,7 @@
 //! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
 //! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for;
 //!   [`cudnn`]: convolutions by cuDNN
+//! * [`tune`]: in which way a card does what can be done in several
 //! * [`Precision`]: in which numbers a device multiplies; [`amx`]: whether a CPU can in bf16
 //! * [`Error`]: what can go wrong between the two
 //!
@@ -46,7 +47,7 @@ pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
     amx,
 };
-pub use device::{cublaslt, cudnn, nccl};
+pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;
