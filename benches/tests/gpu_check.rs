@@ -147,29 +147,74 @@ fn sections_pass_in_every_precision() {
     assert_eq!(timed.matches("\"precision\"").count(), 3, "{timed}");
 }
 
+/// The program, which finds the libraries of these folders; exit code and standard output.
+fn with_libraries(scratch: &Scratch, words: &[&str], folders: &str, told: &str) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-check"));
+    command.args(words).args(["--small", "--report"]).arg(scratch.0.join("report.md"));
+    command.env("LD_LIBRARY_PATH", folders).env("CUDA_ON_CPU", told);
+    let output = command.env_remove("ALEXNET_REQUIRE_CUDA").output().unwrap();
+    let code = output.status.code().unwrap_or(-1);
+    (code, String::from_utf8_lossy(&output.stdout).to_string())
+}
+
+/// Beside the stand-ins for cuBLASLt and cuDNN; without them, the sentences that say so.
+#[test]
+fn libraries_are_held_to_our_kernels() {
+    let scratch = Scratch::new("vendor");
+    let Some(folder) = driver(&scratch) else { return };
+    let libraries = [
+        folder.join("libcuda.so"),
+        cuda_on_cpu::CublasLt::without(&[]).unwrap(),
+        cuda_on_cpu::Cudnn::without(&[]).unwrap(),
+    ];
+    let folders = libraries.map(|library| library.parent().unwrap().display().to_string());
+    let run = |folders: &[String], told: &str| {
+        with_libraries(&scratch, &["--only", "vendor"], &folders.join(":"), told)
+    };
+    let (code, said) = run(&folders, "");
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "* cuBLASLt 13.1.0",
+        "* cuDNN 9.19.0",
+        "| conv | y | f32 | cudnnConvolutionForward |",
+        "| conv | dx | tf32 | cudnnConvolutionBackwardData |",
+        "| conv | dw, db | tf32 | cudnnConvolutionBackwardFilter |",
+        "| conv | y | bf16 | our kernel |",
+        "| fc | y | bf16 | cublasLtMatmul |",
+        "| vendor | Passed |",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    assert!(!said.contains("DISAGREE"), "{said}");
+    let (code, said) = run(&folders, "cudnn_failing_call=9");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("ended with CUDNN_STATUS_INTERNAL_ERROR"), "{said}");
+    if tensor::cudnn::Cudnn::find().is_err() {
+        let (code, said) = run(&folders[..2], "");
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("cuDNN cannot be used: "), "{said}");
+        assert!(said.contains("| fc | y | f32 | cublasLtMatmul |"), "{said}");
+    }
+}
+
 /// Two cards that the stand-in for NCCL joins; without it, the sentence that says so.
 #[test]
 fn collectives_are_checked_among_all_cards() {
     let scratch = Scratch::new("nccl");
     let Some(folder) = driver(&scratch) else { return };
-    let run = |folders: &str, cards: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-check"));
-        command.args(["--only", "nccl", "--small", "--report"]).arg(scratch.0.join("report.md"));
-        command.env("LD_LIBRARY_PATH", folders).env("CUDA_ON_CPU", cards);
-        let output = command.env_remove("ALEXNET_REQUIRE_CUDA").output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).to_string())
-    };
+    let run =
+        |folders: &str, cards: &str| with_libraries(&scratch, &["--only", "nccl"], folders, cards);
     let nccl = cuda_on_cpu::Nccl::without(&[]).unwrap();
     let both = format!("{}:{}", folder.display(), nccl.parent().unwrap().display());
     for (cards, last) in [("devices=1", "rank 0 of 1"), ("devices=3", "rank 2 of 3")] {
         let (code, said) = run(&both, cards);
-        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(code, 0, "{said}");
         assert!(said.contains("NCCL 2.28.9") && said.contains(last), "{said}");
         assert!(said.contains("as it should be") && said.contains("| nccl | Passed |"), "{said}");
     }
     if tensor::nccl::Nccl::find().is_err() {
         let (code, said) = run(&folder.display().to_string(), "devices=2");
-        assert_eq!(code, Some(3), "{said}");
+        assert_eq!(code, 3, "{said}");
         assert!(said.contains("NCCL cannot be used: "), "{said}");
     }
 }

@@ -54,6 +54,8 @@ pub enum Section {
     Repeats,
     /// Every collective through NCCL, among all cards there are
     Nccl,
+    /// cuBLASLt's and cuDNN's products against our kernels', and how long both take
+    Vendor,
     /// Steps, parts and kernels against their floors
     Times,
     /// PyTorch's steps on the same card
@@ -66,11 +68,12 @@ pub enum Section {
 
 impl Section {
     /// In the order in which they run: what is short and tells most first.
-    const ALL: [Section; 8] = [
+    const ALL: [Section; 9] = [
         Section::Curves,
         Section::Replay,
         Section::Repeats,
         Section::Nccl,
+        Section::Vendor,
         Section::Times,
         Section::Peer,
         Section::Tests,
@@ -84,6 +87,7 @@ impl Section {
             Section::Replay => "replay",
             Section::Repeats => "repeats",
             Section::Nccl => "nccl",
+            Section::Vendor => "vendor",
             Section::Times => "times",
             Section::Peer => "peer",
             Section::Tests => "tests",
@@ -98,6 +102,7 @@ impl Section {
             Section::Replay => "Recorded steps against steps done as they are asked for",
             Section::Repeats => "A hundred times the same step",
             Section::Nccl => "Every collective through NCCL, among all cards there are",
+            Section::Vendor => "cuBLASLt and cuDNN beside our kernels",
             Section::Times => "Steps, parts and kernels against their floors",
             Section::Peer => "PyTorch on the same card",
             Section::Tests => "The tests, with ALEXNET_REQUIRE_CUDA=1",
@@ -110,6 +115,7 @@ impl Section {
         Duration::from_secs(match self {
             Section::Curves | Section::Repeats => 75,
             Section::Replay | Section::Nccl => 40,
+            Section::Vendor => 60,
             Section::Times => 120,
             Section::Peer => 240,
             Section::Tests => 240,
@@ -176,7 +182,7 @@ mod tests {
         assert_eq!(wanted(&["--only", "curves", "--skip", "curves"]), []);
         assert!(!wanted(&[]).contains(&Section::Peer));
         assert!(wanted(&["--python", "python3"]).contains(&Section::Peer));
-        assert_eq!(wanted(&["--skip", "peer"]).len(), 7);
+        assert_eq!(wanted(&["--skip", "peer"]).len(), 8);
     }
 
     /// A section's process gets the words of the whole check, and its own after them.

@@ -14,6 +14,7 @@ mod exchange;
 mod peer;
 mod suites;
 mod times;
+mod vendor;
 
 use budget::{Budget, Ended};
 use clap::Parser;
@@ -91,6 +92,7 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
         Section::Repeats => bits::repeats(cli, &budget)?,
         Section::Replay => bits::replay(cli, &budget)?,
         Section::Nccl => exchange::run(cli)?,
+        Section::Vendor => vendor::run(cli, &budget)?,
         Section::Times => times::run(cli, &budget)?,
         Section::Peer => peer::run(cli, &budget)?,
         Section::Tests => suites::tests_on_card(cli, &budget)?,

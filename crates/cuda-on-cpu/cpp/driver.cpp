@@ -189,10 +189,6 @@ API cuda_on_cpu_enqueue(void* stream, Work* work) {
 // For the stand-ins for cuBLASLt and cuDNN: work that may be recorded, and whether it now is.
 API cuda_on_cpu_record(void* stream, Work* work) { return enqueue(stream, *work); }
 API cuda_on_cpu_recording() { return capturing; }
-extern "C" __attribute__((visibility("default"))) uint64_t cuda_on_cpu_told(const char* name,
-                                                                            uint64_t otherwise) {
-  return told(name, otherwise);
-}
 API cuda_on_cpu_owns(Address at, size_t bytes) { return on_device(at, bytes); }
 
 // Devices and contexts.

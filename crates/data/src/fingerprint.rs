@@ -1,12 +1,10 @@
 //! Whether a set of images is the one it was.
 
-use crate::loader::{AtHand, Told};
-use crate::{Error, Patience, ReadBuffer, Result, Source, Stalled};
+use crate::loader::AtHand;
+use crate::watch::watched;
+use crate::{Patience, ReadBuffer, Result, Source, Watch};
 use sha2::{Digest, Sha256};
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 
 /// How many images are looked at pixel by pixel.
 const LOOKED_AT: usize = 64;
@@ -26,41 +24,14 @@ pub fn fingerprint(source: &dyn Source) -> String {
 /// is `None`. A read that never comes back leaves its thread behind.
 ///
 /// # Errors
-/// [`Error::Stalled`] if an image takes longer than the patience's limit.
+/// [`Error::Stalled`](crate::Error::Stalled) if an image takes longer than the patience's limit.
 pub fn fingerprint_watched(
     source: &Arc<dyn Source>,
     patience: Patience,
-    watch: &mut dyn FnMut(Option<&Stalled>) -> bool,
+    watch: &mut Watch,
 ) -> Result<Option<String>> {
-    let Patience { notice, limit } = patience;
-    let at_hand = Arc::new(AtHand::new());
-    let (send, done) = channel();
-    let (own, hand) = (Arc::clone(source), Arc::clone(&at_hand));
-    let reader = std::thread::spawn(move || send.send(digest(&*own, &hand)));
-    let mut told = Told::default();
-    loop {
-        match done.recv_timeout(TICK) {
-            Ok(digest) => return Ok(Some(digest)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                resume_unwind(reader.join().expect_err("it sends before it ends"))
-            }
-        }
-        let image = at_hand.image();
-        let waited = at_hand.waited().unwrap_or_default();
-        if waited >= limit {
-            return Err(Error::Stalled { name: source.name(image), seconds: waited.as_secs() });
-        }
-        let due = told.is_due(image, waited, notice);
-        let stalled = due.then(|| Stalled { name: source.name(image), waited, limit });
-        if !watch(stalled.as_ref()) {
-            return Ok(None);
-        }
-    }
+    watched(source, 1, patience, watch, |source, hands| digest(source, &hands[0]))
 }
-
-/// How often whoever waits is asked whether to go on.
-const TICK: Duration = Duration::from_millis(50);
 
 fn digest(source: &dyn Source, at_hand: &AtHand) -> String {
     let mut hash = Sha256::new();
@@ -94,9 +65,7 @@ fn digest(source: &dyn Source, at_hand: &AtHand) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faulty::Faulty;
     use crate::{Fake, Shapes, Subset};
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn any_change_gives_another() {
@@ -110,44 +79,9 @@ mod tests {
         assert_ne!(one, fingerprint(&Fake::new(100, 32, 10)));
     }
 
-    /// Forty images, of which the eighth comes when the gate is opened.
-    fn gated() -> (Arc<dyn Source>, Arc<AtomicBool>) {
-        let open = Arc::new(AtomicBool::new(false));
-        let gate = Arc::clone(&open);
-        let mut source = Faulty::new(40, (6, 6));
-        source.on_read = Some(Box::new(move |index| {
-            while index == 7 && !gate.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }));
-        (Arc::new(source), open)
-    }
-
     #[test]
     fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
-        let (source, open) = gated();
-        let name = source.name(7);
-        let patience = Patience { notice: Duration::from_millis(100), ..Patience::default() };
-        // Told, and then it comes: the same digest as unwatched.
-        let mut heard = Vec::new();
-        let mut hear = |stalled: Option<&Stalled>| {
-            heard.extend(stalled.cloned());
-            open.fetch_or(stalled.is_some(), Ordering::SeqCst);
-            true
-        };
-        let found = fingerprint_watched(&source, patience, &mut hear).unwrap();
-        assert_eq!(found, Some(fingerprint(&*source)));
-        let [stalled] = &heard[..] else { panic!("{heard:?}") };
-        assert!(stalled.name == name && stalled.waited >= patience.notice, "{stalled:?}");
-
-        open.store(false, Ordering::SeqCst);
-        let found = fingerprint_watched(&source, patience, &mut |stalled| stalled.is_none());
-        assert_eq!(found.unwrap(), None);
-
-        let patience = Patience { limit: Duration::from_millis(150), ..patience };
-        let error = fingerprint_watched(&source, patience, &mut |_| true).unwrap_err();
-        assert!(matches!(&error, Error::Stalled { name: at, .. } if *at == name), "{error}");
-        open.store(true, Ordering::SeqCst); // lets the threads go
+        crate::watch::tests::check(fingerprint_watched, |source| fingerprint(&**source));
     }
 
     #[test]

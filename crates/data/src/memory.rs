@@ -1,7 +1,8 @@
 //! A source whose images have all been read.
 
-use crate::parallel;
-use crate::{Error, ReadBuffer, Result, Source};
+use crate::loader::AtHand;
+use crate::watch::{hands, watched};
+use crate::{Error, Patience, ReadBuffer, Result, Source, Stalled, parallel};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,17 +25,50 @@ impl Memory {
         threads: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Memory {
+        Memory::read(source, &hands(threads), progress)
+    }
+
+    /// [`read_all`](Self::read_all) by threads of their own. While they are waited for, `watch`
+    /// hears some times a second how many images have been read, and of one that takes long, and
+    /// says whether to go on; if it says `false`, there is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] if an image takes longer than the patience's limit.
+    pub(crate) fn read_watched(
+        source: &Arc<dyn Source>,
+        threads: usize,
+        patience: Patience,
+        watch: &mut dyn FnMut(usize, Option<&Stalled>) -> bool,
+    ) -> Result<Option<Memory>> {
+        let done = Arc::new(AtomicUsize::new(0));
+        let (counted, own) = (Arc::clone(&done), Arc::clone(source));
+        let mut watch = |stalled: Option<&Stalled>| watch(done.load(Ordering::Relaxed), stalled);
+        watched(source, threads, patience, &mut watch, move |_, hands| {
+            Memory::read(own, hands, &|done| {
+                counted.fetch_max(done, Ordering::Relaxed);
+            })
+        })
+    }
+
+    fn read(
+        source: Arc<dyn Source>,
+        hands: &[AtHand],
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Memory {
         let (height, width) = source.size();
         let image_bytes = height * width * 3;
         let mut pixels = vec![0; image_bytes * source.len()];
         let bad = Mutex::new(BTreeMap::new());
-        let done = AtomicUsize::new(0);
+        let (done, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
         parallel::for_each(
-            threads,
+            hands.len(),
             pixels.chunks_exact_mut(image_bytes).enumerate(),
-            ReadBuffer::default,
-            |buffer, (index, to)| {
-                match source.read(index, buffer) {
+            || (ReadBuffer::default(), parallel::next(hands, &taken)),
+            |(buffer, hand), (index, to)| {
+                hand.begin(index);
+                let read = source.read(index, buffer);
+                hand.end();
+                match read {
                     Ok(image) => to.copy_from_slice(image),
                     Err(error) => drop(bad.lock().expect("a map").insert(index, error)),
                 }
@@ -83,5 +117,23 @@ impl Source for Memory {
 
     fn remarks(&self) -> Vec<String> {
         self.source.remarks()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_told_and_need_not_be_waited_for() {
+        let read = |source: &Arc<dyn Source>| Memory::read_all(Arc::clone(source), 2, &|_| ());
+        crate::watch::tests::check(
+            |source, patience, watch| {
+                let mut watch = |_: usize, stalled: Option<&Stalled>| watch(stalled);
+                let read = Memory::read_watched(source, 2, patience, &mut watch)?;
+                Ok(read.map(|memory| memory.pixels))
+            },
+            |source| read(source).pixels,
+        );
     }
 }

@@ -3,7 +3,8 @@
 use crate::folder::{Folder, Split};
 use crate::shards::About;
 use crate::{
-    Cifar, Error, Idx, Memory, ReadBuffer, Result, Shapes, Shards, Source, Statistics, bad_limit,
+    Cifar, Error, Idx, Memory, Patience, ReadBuffer, Result, Shapes, Shards, Source, Stalled,
+    Statistics, bad_limit,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +61,43 @@ pub fn open(
     options: &Options,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset> {
+    let (mut set, memory_limit) = found(what, options)?;
+    let opened = set.settle(Path::new(what), memory_limit, &mut |source, before, images| {
+        let tell = |done: usize| progress(before + done, images);
+        Ok(Some(Memory::read_all(Arc::clone(source), options.threads, &tell)))
+    });
+    Ok(opened?.map(|()| set).expect("nobody stops it"))
+}
+
+/// Hears how many of how many images have been read, and of one that takes long; says whether to go
+/// on.
+pub type WatchOfMany<'a> = dyn FnMut((usize, usize), Option<&Stalled>) -> bool + 'a;
+
+/// Reads a part of a set into memory, of which so many images were read before, of so many in all.
+type Reader<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Option<Memory>> + 'a;
+
+/// [`open`], which reads into memory by threads of their own. While they are waited for, `watch`
+/// hears some times a second how many of how many images have been read, and of one that takes
+/// long, and says whether to go on; if it says `false`, there is `None`.
+///
+/// # Errors
+/// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.
+pub fn open_watched(
+    what: &str,
+    options: &Options,
+    patience: Patience,
+    watch: &mut WatchOfMany,
+) -> Result<Option<Dataset>> {
+    let (mut set, memory_limit) = found(what, options)?;
+    let opened = set.settle(Path::new(what), memory_limit, &mut |source, before, images| {
+        let mut watch = |done, stalled: Option<&Stalled>| watch((before + done, images), stalled);
+        Memory::read_watched(source, options.threads, patience, &mut watch)
+    });
+    Ok(opened?.map(|()| set))
+}
+
+/// What has this name, as it lies there; and how many bytes of it may be kept in memory.
+fn found(what: &str, options: &Options) -> Result<(Dataset, usize)> {
     let path = Path::new(what);
     let (mut notes, mut statistics) = (Vec::new(), None);
     let mut memory_limit = options.memory_limit;
@@ -96,9 +134,7 @@ pub fn open(
         notes = said;
         (Arc::new(train), Arc::new(test))
     };
-    let mut set = Dataset { name: what.to_owned(), train, test, notes, statistics };
-    set.settle(path, &Options { memory_limit, ..*options }, progress)?;
-    Ok(set)
+    Ok((Dataset { name: what.to_owned(), train, test, notes, statistics }, memory_limit))
 }
 
 /// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
@@ -141,23 +177,25 @@ fn check_folder(path: &Path) -> Result<()> {
 }
 
 impl Dataset {
-    /// Reads small sets into memory, and makes sure of large ones that they can be read at all.
+    /// Reads small sets into memory by `read`, which is told what was read before and how many
+    /// there are in all, and makes sure of large ones that they can be read at all. `None` if
+    /// `read` was stopped.
     fn settle(
         &mut self,
         path: &Path,
-        options: &Options,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<()> {
+        memory_limit: usize,
+        read: &mut Reader,
+    ) -> Result<Option<()>> {
         let images = self.train.len() + self.test.len();
-        let image_bytes = options.side * options.side * 3;
-        if images.saturating_mul(image_bytes) > options.memory_limit {
+        let (height, width) = self.train.size();
+        if images.saturating_mul(height * width * 3) > memory_limit {
             try_some(path, &*self.train)?;
-            return try_some(path, &*self.test);
+            try_some(path, &*self.test)?;
+            return Ok(Some(()));
         }
         let mut before = 0;
         for set in [&mut self.train, &mut self.test] {
-            let tell = |done: usize| progress(before + done, images);
-            let read = Memory::read_all(set.clone(), options.threads, &tell);
+            let Some(read) = read(set, before, images)? else { return Ok(None) };
             before += set.len();
             check_bad(path, &read)?;
             if let Some((_, first)) = read.bad().first_key_value() {
@@ -172,7 +210,7 @@ impl Dataset {
             }
             *set = Arc::new(read);
         }
-        Ok(())
+        Ok(Some(()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The number of threads that 0 stands for: one for each core.
 pub(crate) fn thread_count(threads: usize) -> usize {
@@ -35,4 +36,12 @@ pub(crate) fn for_each<T: Send, S: Send>(
         let threads: Vec<_> = (0..thread_count(threads)).map(|_| scope.spawn(life)).collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|p| resume_unwind(p))).collect()
     })
+}
+
+/// The one of `all` that no thread has had yet, for [`for_each`]'s `prepare`.
+///
+/// # Panics
+/// If there are more threads.
+pub(crate) fn next<'a, T>(all: &'a [T], taken: &AtomicUsize) -> &'a T {
+    &all[taken.fetch_add(1, Ordering::Relaxed)]
 }

@@ -1,9 +1,11 @@
 //! What must be known about a training set before training: its mean, and how its colours vary.
 
-use crate::{Error, ReadBuffer, Result, Source, parallel};
+use crate::loader::AtHand;
+use crate::watch::{hands, watched};
+use crate::{Error, Patience, ReadBuffer, Result, Source, Stalled, parallel};
 use augment::{ColorForm, ColorShift};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 mod eigen;
 
@@ -47,43 +49,81 @@ impl Statistics {
         sample: Option<usize>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Statistics> {
-        let (height, width) = source.size();
-        let count = sample.unwrap_or(usize::MAX).min(source.len());
-        let first_bad: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-        let done = AtomicUsize::new(0);
-        let parts = parallel::for_each(
-            threads,
-            0..count,
-            || (Sums::zero(height * width), ReadBuffer::default()),
-            |(sums, buffer), position| {
-                let index = (position as u64 * source.len() as u64 / count as u64) as usize;
-                match source.read(index, buffer) {
-                    Ok(image) => sums.add(image),
-                    Err(error) => {
-                        let mut first = first_bad.lock().expect("no panic");
-                        if first.as_ref().is_none_or(|&(earlier, _)| index < earlier) {
-                            *first = Some((index, error));
-                        }
-                    }
-                }
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                if done.is_multiple_of(256) || done == count {
-                    progress(done);
-                }
-            },
-        );
-        let mut total = Sums::zero(height * width);
-        parts.iter().for_each(|(part, _)| total.merge(part));
-        match first_bad.into_inner().expect("no panic") {
-            Some((_, error)) if total.images == 0 => Err(error),
-            _ => Ok(total.statistics()),
-        }
+        measure(source, &hands(threads), sample, progress)
+    }
+
+    /// [`of`](Self::of), measured by threads of their own. While they are waited for, `watch` hears
+    /// some times a second how many images have been measured, and of one that takes long, and says
+    /// whether to go on; if it says `false`, there is `None`. Reads that never come back leave
+    /// their threads behind.
+    ///
+    /// # Errors
+    /// As there; [`Error::Stalled`] if an image takes longer than the patience's limit.
+    pub fn of_watched(
+        source: &Arc<dyn Source>,
+        threads: usize,
+        sample: Option<usize>,
+        patience: Patience,
+        watch: &mut dyn FnMut(usize, Option<&Stalled>) -> bool,
+    ) -> Result<Option<Statistics>> {
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let mut watch = |stalled: Option<&Stalled>| watch(done.load(Ordering::Relaxed), stalled);
+        let measured = watched(source, threads, patience, &mut watch, move |source, hands| {
+            measure(source, hands, sample, &|done| {
+                counted.fetch_max(done, Ordering::Relaxed);
+            })
+        });
+        measured?.transpose()
     }
 
     /// The colour shift of a given strength along these components, in the source's form.
     pub fn color_shift(&self, noise: f32) -> ColorShift {
         let (variances, components) = (self.variances, self.components);
         ColorShift { form: ColorForm::Source, noise, variances, components }
+    }
+}
+
+/// The sums of a sample of images, by as many threads as there are hands.
+fn measure(
+    source: &dyn Source,
+    hands: &[AtHand],
+    sample: Option<usize>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Statistics> {
+    let (height, width) = source.size();
+    let count = sample.unwrap_or(usize::MAX).min(source.len());
+    let first_bad: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+    let (done, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let parts = parallel::for_each(
+        hands.len(),
+        0..count,
+        || (Sums::zero(height * width), ReadBuffer::default(), parallel::next(hands, &taken)),
+        |(sums, buffer, hand), position| {
+            let index = (position as u64 * source.len() as u64 / count as u64) as usize;
+            hand.begin(index);
+            let read = source.read(index, buffer);
+            hand.end();
+            match read {
+                Ok(image) => sums.add(image),
+                Err(error) => {
+                    let mut first = first_bad.lock().expect("no panic");
+                    if first.as_ref().is_none_or(|&(earlier, _)| index < earlier) {
+                        *first = Some((index, error));
+                    }
+                }
+            }
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if done.is_multiple_of(256) || done == count {
+                progress(done);
+            }
+        },
+    );
+    let mut total = Sums::zero(height * width);
+    parts.iter().for_each(|(part, ..)| total.merge(part));
+    match first_bad.into_inner().expect("no panic") {
+        Some((_, error)) if total.images == 0 => Err(error),
+        _ => Ok(total.statistics()),
     }
 }
 

@@ -64,8 +64,8 @@ fn is_one(shards: &usize) -> bool {
     *shards == 1
 }
 
-/// What gradients travel as, from device to device. Sums, weights and velocities are f32 in any
-/// case.
+/// What gradients travel as, from device to device. Sums, weights, velocities and what moves
+/// running statistics are f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wire {

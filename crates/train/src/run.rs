@@ -4,6 +4,8 @@ mod planning;
 mod saving;
 mod training;
 
+pub use planning::Blueprint;
+
 use crate::checkpoint::{Checkpoint, Difference, Identity, Policy};
 use crate::folder::{RunFolder, State, Status};
 use crate::init::Init;
@@ -39,7 +41,8 @@ pub struct Job {
     pub statistics: Statistics,
     /// Threads that decode; 0: one for each core.
     pub workers: usize,
-    /// Parameters that are taken over instead of drawn.
+    /// Parameters that are taken over instead of drawn, if the run begins; one that goes on needs
+    /// none.
     pub init: Option<Arc<Init>>,
     /// Stop after so many steps.
     pub max_steps: Option<u64>,
@@ -222,7 +225,9 @@ impl Job {
 
     /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
     /// have changed, and all that does not decide bits: threads, workers, logging. The learning
-    /// rate may if `new_rate` says that this is meant. `observer` hears of images that take long.
+    /// rate may if `new_rate` says that this is meant. A job without [`init`](Self::init) may go on
+    /// with a run that had one: its first step is behind it. `observer` hears of images that take
+    /// long.
     /// Gives this job's identity, or `None` if a stop was asked for while an image was waited for.
     ///
     /// # Errors
@@ -235,7 +240,10 @@ impl Job {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Option<Identity>> {
-        let Some(identity) = self.identity(observer, stop)? else { return Ok(None) };
+        let Some(mut identity) = self.identity(observer, stop)? else { return Ok(None) };
+        if self.init.is_none() {
+            identity.take_over("init", &checkpoint.identity);
+        }
         let may_change =
             |name: &str| name == "recipe.epochs" || (name == "recipe.rate" && new_rate);
         let differences = checkpoint.identity.differences(&identity, may_change);

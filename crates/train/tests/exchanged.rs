@@ -110,6 +110,28 @@ fn rounded_gradients_have_one_sum_on_any_number_of_devices() {
     }
 }
 
+/// Statistics are not gradients: their sums are those of a wire that rounds nothing.
+#[test]
+fn running_statistics_are_not_rounded() {
+    let plan = Plan::new(&spec(), IMAGES, Mode::Train, INPUT, Target::Cpu { threads: 1 }).unwrap();
+    let entries = &plan.parameters().entries;
+    let of = |learned: &Learned, wanted: bool| -> Vec<u32> {
+        let entries = entries.iter().filter(|entry| entry.role.is_statistic() == wanted);
+        entries.flat_map(|e| learned.parameters[e.start..][..e.len()].to_vec()).collect()
+    };
+    let after_one_step = |world, wire| {
+        let devices = (0..world).map(|_| Device::cpu(1)).collect();
+        replicas_on(devices, local(world), (wire, 1)).remove(0)
+    };
+    let exact = after_one_step(1, Wire::F32);
+    assert_eq!(of(&exact, true).len(), 16, "a mean and a variance of eight channels");
+    for world in [1, 2, 4, 8] {
+        let rounded = after_one_step(world, Wire::Bf16);
+        assert!(of(&rounded, true) == of(&exact, true), "{world} devices");
+        assert!(of(&rounded, false) != of(&exact, false), "{world} devices: gradients are rounded");
+    }
+}
+
 /// Gradients to their sums, new values back: each rank but one sends each number once.
 #[test]
 fn rounding_halves_the_bytes_of_gradients() {
@@ -122,7 +144,9 @@ fn rounding_halves_the_bytes_of_gradients() {
         // Beside gradients and values, tallies: each rank's to each other.
         let tallies = exact.bytes - 2 * numbers;
         assert!((1..2000).contains(&tallies), "{tallies}");
-        let odd = rounded.bytes - tallies - numbers - numbers / 2;
+        // A mean and a variance, each on a cache line of 16 numbers, are not halved.
+        let statistics = 2 * 16 * 2 * (world - 1) as u64;
+        let odd = rounded.bytes - tallies - numbers - numbers / 2 - statistics;
         assert!(odd < 2 * exact.messages, "{odd}: a word may be half full");
     }
 }

@@ -115,6 +115,32 @@ fn parameters_are_taken_over_with_or_without_their_velocities() {
 }
 
 #[test]
+fn a_run_that_goes_on_needs_nothing_of_what_it_began_with() {
+    let runs = Runs::new("without");
+    let (first, _) = runs.run("first", &job(10));
+    let init = Init::read(&first, None, true, &mut |_| ()).unwrap();
+    let begun = Job { init: Some(Arc::new(init)), ..job(10) };
+    let (whole, _) = runs.run("whole", &begun);
+    let (run, _) = runs.run("run", &Job { max_steps: Some(3), ..begun });
+    std::fs::remove_dir_all(&first).unwrap();
+
+    // Twice, as what it began with is still a part of what it is.
+    for steps in [5, 12] {
+        let again = Job { max_steps: Some(steps), ..job(10) };
+        let mut folder = RunFolder::open(&run).unwrap();
+        let (plan, from) = (again.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), newest(&run));
+        let identity = again.check(&from, false, &mut Silent, &Stop::new()).unwrap().unwrap();
+        assert_eq!(identity, from.identity);
+        let open = || Ok(plan.open(Device::cpu(1))?.into());
+        let stop = Stop::new();
+        let watchers = (&mut Silent as &mut dyn train::observe::Observer, &stop);
+        again.resume_with(open, &mut folder, watchers, Some((from, identity))).unwrap();
+    }
+    assert!(weights(&run) == weights(&whole));
+    assert_eq!(newest(&run).identity, newest(&whole).identity);
+}
+
+#[test]
 fn a_last_layer_of_other_classes_starts_anew_and_others_must_fit() {
     let runs = Runs::new("classes");
     let (first, _) = runs.run("first", &job(10));

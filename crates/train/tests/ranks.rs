@@ -60,16 +60,16 @@ fn open(job: &Job, how: How, comm: Local, stops: (&Stop, &Stop)) -> Result<Team>
     let (device, target) = (Device::cpu(threads), Target::Cpu { threads });
     let step = match how {
         How::Data => {
-            let plan = job.plan_replica((rank, world), target)?;
+            let plan = job.blueprint().plan_replica((rank, world), target)?;
             replicas::join(plan, device, Box::new(comm))?
         }
         How::Hybrid => {
-            let plan = job.plan_hybrid((rank, world), target)?;
+            let plan = job.blueprint().plan_hybrid((rank, world), target)?;
             replicas::join(plan, device, Box::new(comm))?
         }
         How::Towers => {
             let towers = towers::split(&job.spec, world)?;
-            let plan = job.plan_towers(&towers, &vec![target; world])?.remove(rank);
+            let plan = job.blueprint().plan_towers(&towers, &vec![target; world])?.remove(rank);
             train::towers::join(towers, plan, device, Box::new(comm))?
         }
     };
@@ -165,7 +165,7 @@ fn whoever_is_interrupted_all_stop_after_the_same_step_and_go_on_with_more_or_fe
 #[test]
 fn two_and_four_that_share_units_come_to_the_bits_of_one_process() {
     let (whole, run, job) = (Scratch::new("units-whole"), Scratch::new("units"), two_towers(4));
-    alone_with(&job, &whole.0, job.plan_hybrid((0, 1), TARGET).unwrap());
+    alone_with(&job, &whole.0, job.blueprint().plan_hybrid((0, 1), TARGET).unwrap());
     let ask = |rank, step| Some(Ask { rank, step, what: INTERRUPT });
     let stopped = well(go(&job, &run.0, (How::Hybrid, 4), ask(3, 17)));
     assert!(stopped.iter().all(|end| end.stopped == Some(2)), "{stopped:?}");

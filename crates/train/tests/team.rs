@@ -29,19 +29,21 @@ fn team(job: &Job, on: On) -> Result<Team> {
     match on {
         On::OneDevice => Ok(job.plan(Target::Cpu { threads: 1 })?.open(Device::cpu(1))?.into()),
         On::Replicas(world) => {
-            let plan =
-                |rank| job.plan_replica((rank, world), Target::Cpu { threads: 1 + rank % 2 });
+            let plan = |rank| {
+                job.blueprint().plan_replica((rank, world), Target::Cpu { threads: 1 + rank % 2 })
+            };
             let plans = (0..world).map(plan).collect::<Result<_>>()?;
             let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
             let patience = Duration::from_secs(20);
             Ok(Team::of_replicas(train::replicas::open(plans, devices, patience)?, patience))
         }
         On::Hybrid(1) => {
-            let plan = job.plan_hybrid((0, 1), Target::Cpu { threads: 2 })?;
+            let plan = job.blueprint().plan_hybrid((0, 1), Target::Cpu { threads: 2 })?;
             Ok(plan.open(Device::cpu(2))?.into())
         }
         On::Hybrid(world) => {
-            let plan = |rank| job.plan_hybrid((rank, world), Target::Cpu { threads: 1 });
+            let plan =
+                |rank| job.blueprint().plan_hybrid((rank, world), Target::Cpu { threads: 1 });
             let plans = (0..world).map(plan).collect::<Result<_>>()?;
             let devices = (0..world).map(|_| Device::cpu(1)).collect();
             let patience = Duration::from_secs(20);
@@ -50,7 +52,9 @@ fn team(job: &Job, on: On) -> Result<Team> {
         }
         On::Towers => {
             let towers = towers::split(&job.spec, 2).unwrap();
-            let plans = job.plan_towers(&towers, &[1, 2].map(|threads| Target::Cpu { threads }))?;
+            let plans = job
+                .blueprint()
+                .plan_towers(&towers, &[1, 2].map(|threads| Target::Cpu { threads }))?;
             let devices = vec![Device::cpu(1), Device::cpu(2)];
             let patience = Duration::from_secs(20);
             let steps = train::towers::open(towers, plans, devices, patience)?;
@@ -183,21 +187,32 @@ fn shards_learn_what_the_whole_batch_does() {
 
 #[test]
 fn what_cannot_be_cut_is_refused() {
-    let told =
-        |shards, world| match job(shards).plan_replica((0, world), Target::Cpu { threads: 1 }) {
-            Err(error) => error.to_string(),
-            Ok(_) => panic!("{shards} shards among {world}"),
-        };
+    let told = |shards, world| match job(shards)
+        .blueprint()
+        .plan_replica((0, world), Target::Cpu { threads: 1 })
+    {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{shards} shards among {world}"),
+    };
     assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
     assert!(told(16, 2).contains("--batch-size 16"));
     let towers = towers::split(&job(1).spec, 2).unwrap();
-    let error =
-        job(2).plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).unwrap_err().to_string();
+    let error = job(2)
+        .blueprint()
+        .plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("towers see whole batches"), "{error}");
     let mut adams = job(4);
     adams.recipe.optimizer = Optimizer::Adam;
-    let told = adams.plan_replica((0, 2), Target::Cpu { threads: 1 }).err().unwrap().to_string();
+    let told = adams
+        .blueprint()
+        .plan_replica((0, 2), Target::Cpu { threads: 1 })
+        .err()
+        .unwrap()
+        .to_string();
     assert!(told.contains("Adam trains on one device"), "{told}");
-    let told = adams.plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).err().unwrap();
+    let told =
+        adams.blueprint().plan_towers(&towers, &[Target::Cpu { threads: 1 }; 2]).err().unwrap();
     assert!(told.to_string().contains("Adam trains on one device"), "{told}");
 }

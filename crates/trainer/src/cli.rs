@@ -18,7 +18,7 @@ use crate::inspect::InspectArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::settings::{Exchange, Parallel};
 use crate::vendor::Vendor;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// At the foot of the program's own help page.
@@ -115,7 +115,8 @@ last checkpoint. `alexnet --help` lists all exit codes.";
 const DESCRIBE_EXAMPLES: &str = "\
 Examples:
   alexnet describe                              list models and recipes
-  alexnet describe --model alexnet              rows, shapes, parameters, multiply-accumulates
+  alexnet describe --model alexnet              rows, shapes, parameters, MACs, memory
+  alexnet describe --model alexnet --batch-size 256 --parallel data --device cuda:0,cuda:1
   alexnet describe --model alexnet > net.toml --toml
   alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
 
@@ -190,7 +191,7 @@ pub struct TrainArgs {
     pub hold_out: Option<usize>,
     /// Begin with what another run learned: its folder (while it has no weights, its newest
     /// checkpoint is taken), or a file of weights. A last layer for another number of classes
-    /// starts anew
+    /// starts anew. From its first checkpoint on the new run needs nothing of the other
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
     /// Of these layers only; * stands for any run of letters
@@ -236,33 +237,40 @@ pub struct TrainArgs {
 }
 
 /// `alexnet describe`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct DescribeArgs {
     /// A built-in name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
-    /// Show a recipe instead
-    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    /// Show a recipe; with --model, tell what training by it takes [default: the model's own]
+    #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// Batch for which memory is planned
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub batch_size: usize,
-    /// Show what crosses between devices, too
-    #[arg(long, value_name = "MODE", requires = "model")]
-    pub parallel: Option<ParallelArg>,
+    /// Images a step: memory is told of the run that `train` would begin with the same words
+    /// [default: the recipe's]
+    #[arg(long, value_name = "N", requires = "model")]
+    pub batch_size: Option<usize>,
+    /// As in `train`
+    #[arg(long, value_name = "N", requires = "model")]
+    pub micro_shards: Option<usize>,
+    /// As in `train`
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub config: Option<PathBuf>,
+    /// As in `train`
+    #[arg(long, value_name = "KEY=VALUE", requires = "model")]
+    pub set: Vec<String>,
+    /// As in `train`; a card need not be there [default: auto, and cpu,cpu with --parallel]
+    #[arg(long, value_name = "DEVICE", requires = "model")]
+    pub device: Option<String>,
+    /// Threads that compute; 0: one for each core [default: 0]
+    #[arg(long, value_name = "N", requires = "model")]
+    pub threads: Option<usize>,
+    /// Show what each device has, and what crosses between them
+    #[arg(long, value_enum, value_name = "MODE", requires = "model")]
+    pub parallel: Option<Parallel>,
     /// Print the model as TOML
     #[arg(long, requires = "model", conflicts_with = "parallel")]
     pub toml: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// How a network is spread over devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ParallelArg {
-    /// Two devices, each with one of the network's two towers, as in the paper
-    Towers,
-    /// Two devices, each with all convolutions and half of the linear layers' units
-    Hybrid,
 }

@@ -1,20 +1,23 @@
 //! `alexnet describe`: models and recipes as tables.
 
+mod data;
 mod hybrid;
+mod run;
 mod towers;
 
-use crate::cli::{DescribeArgs, ParallelArg};
+use crate::cli::DescribeArgs;
 use crate::fault::{Fault, Result};
-use crate::settings::find_recipe;
-use layers::{Mode, Spec};
+use crate::images::memory_parts;
+use crate::settings::{Parallel, find_recipe};
+use layers::Spec;
+use run::Run;
 use serde::Serialize;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 use tensor::Target;
-use train::recipe::{Mean, Recipe};
+use train::recipe::Recipe;
 use train::recipes;
-use train::step::{Memory, Plan};
 
 /// Runs the command.
 ///
@@ -27,25 +30,12 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
             print!("{}", toml::to_string(&page).expect("a recipe is a table"));
         }
         (None, None) => list(),
-        (Some(model), _) => {
-            let (spec, images) = (find_model(model)?, args.batch_size.max(1));
-            if args.toml {
-                print!("{}", spec.to_toml());
-            } else if args.json {
-                let mut page = as_json(&spec, images)?;
-                match args.parallel {
-                    Some(ParallelArg::Towers) => page["towers"] = towers::as_json(&spec, images)?,
-                    Some(ParallelArg::Hybrid) => page["hybrid"] = hybrid::as_json(&spec, images)?,
-                    None => {}
-                }
-                println!("{page}");
-            } else {
-                print!("{}", as_text(&spec, images)?);
-                match args.parallel {
-                    Some(ParallelArg::Towers) => print!("{}", towers::as_text(&spec, images)?),
-                    Some(ParallelArg::Hybrid) => print!("{}", hybrid::as_text(&spec, images)?),
-                    None => {}
-                }
+        (Some(model), _) if args.toml => print!("{}", find_model(model)?.to_toml()),
+        (Some(_), _) => {
+            let run = Run::of(args)?;
+            match args.json {
+                true => println!("{}", as_json(&run)?),
+                false => print!("{}", as_text(&run)?),
             }
         }
     }
@@ -99,21 +89,38 @@ fn list() {
     }
 }
 
-/// What training and testing take at a batch size, with the mean image of the input's size.
-fn memory(spec: &Spec, images: usize, mode: Mode) -> Result<Memory> {
-    Ok(Plan::new(spec, images, mode, mean_image(spec), this_cpu())?.memory())
+fn as_text(run: &Run) -> Result<String> {
+    let mut text = table(&run.spec)?;
+    let [train, test] = run.memory()?;
+    let Recipe { base, batch, shards, .. } = run.recipe();
+    let shards = if *shards > 1 { format!(" in {shards} micro-shards") } else { String::new() };
+    text += &format!(
+        "recipe {base}, memory on {} at batch {batch}{shards}: training {} ({}); testing {}\n",
+        device_name(run.target()),
+        mebibytes(train.total),
+        memory_parts(&train),
+        mebibytes(test.total),
+    );
+    text += &match run.shared() {
+        Some(Parallel::Towers) => towers::as_text(run)?,
+        Some(Parallel::Data) => data::as_text(run)?,
+        Some(Parallel::Hybrid) => hybrid::as_text(run)?,
+        None => String::new(),
+    };
+    Ok(text)
 }
 
-fn this_cpu() -> Target {
-    Target::Cpu { threads: std::thread::available_parallelism().map_or(1, usize::from) }
+/// `a processor with 2 threads`, or `a card`.
+fn device_name(target: Target) -> String {
+    match target {
+        Target::Cpu { threads: 1 } => "a processor with 1 thread".to_string(),
+        Target::Cpu { threads } => format!("a processor with {threads} threads"),
+        Target::Cuda => "a card".to_string(),
+    }
 }
 
-/// Of the input's size.
-fn mean_image(spec: &Spec) -> (Mean, [usize; 2]) {
-    (Mean::Image, [spec.input[0], spec.input[1]])
-}
-
-fn as_text(spec: &Spec, images: usize) -> Result<String> {
+/// A line a row.
+fn table(spec: &Spec) -> Result<String> {
     let rows = spec.describe()?;
     let width = |column: fn(&layers::RowInfo) -> usize| rows.iter().map(column).max().unwrap_or(0);
     let names = width(|row| row.name.len()).max("row".len());
@@ -152,15 +159,11 @@ fn as_text(spec: &Spec, images: usize) -> Result<String> {
         grouped(parameters),
         grouped(macs),
     );
-    let (train, infer) = (memory(spec, images, Mode::Train)?, memory(spec, images, Mode::Infer)?);
-    text += &format!("memory at batch {images}: training {}", mebibytes(train.total));
-    text += &format!(" (weights, gradients, velocities {},", mebibytes(train.parameters));
-    text += &format!(" activations {});", mebibytes(train.activations));
-    text += &format!(" testing {}\n", mebibytes(infer.total));
     Ok(text)
 }
 
-fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
+fn as_json(run: &Run) -> Result<serde_json::Value> {
+    let spec = &run.spec;
     let rows: Vec<_> = spec
         .describe()?
         .iter()
@@ -174,17 +177,27 @@ fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
             })
         })
         .collect();
-    let (train, infer) = (memory(spec, images, Mode::Train)?, memory(spec, images, Mode::Infer)?);
-    Ok(json!({
+    let [train, test] = run.memory()?;
+    let mut page = json!({
         "model": spec.name,
         "input": spec.input,
         "rows": rows,
         "parameters": spec.parameters()?,
         "macs": spec.macs()?,
-        "batch": images,
+        "recipe": run.recipe().base,
+        "batch": run.batch(),
+        "micro_shards": run.recipe().shards,
+        "device": device_name(run.target()),
         "train_bytes": train.total,
-        "infer_bytes": infer.total,
-    }))
+        "infer_bytes": test.total,
+    });
+    match run.shared() {
+        Some(Parallel::Towers) => page["towers"] = towers::as_json(run)?,
+        Some(Parallel::Data) => page["data"] = data::as_json(run)?,
+        Some(Parallel::Hybrid) => page["hybrid"] = hybrid::as_json(run)?,
+        None => {}
+    }
+    Ok(page)
 }
 
 /// 60965224 as `60,965,224`.
@@ -206,6 +219,17 @@ pub fn mebibytes(bytes: usize) -> String {
     if mebibytes < 10.0 { format!("{mebibytes:.1} MiB") } else { format!("{mebibytes:.0} MiB") }
 }
 
+/// What is told of the command's words.
+#[cfg(test)]
+fn typed(words: &str) -> Result<Run> {
+    use clap::Parser;
+    let words = ["alexnet", "describe", "--model"].into_iter().chain(words.split_whitespace());
+    match crate::cli::Cli::try_parse_from(words).unwrap().command {
+        crate::cli::Command::Describe(args) => Run::of(&args),
+        _ => unreachable!("that is the command"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,8 +243,40 @@ mod tests {
 
     #[test]
     fn the_papers_table_has_its_totals() {
-        let text = as_text(&models::find("alexnet").unwrap(), 128).unwrap();
+        let text = as_text(&typed("alexnet --device cpu").unwrap()).unwrap();
         assert!(text.contains("60,965,224") && text.contains("724,406,816"), "{text}");
         assert!(text.contains("55 x 55 x 96"), "{text}");
+        assert!(text.contains("recipe paper, memory on a processor with "), "{text}");
+        assert!(text.contains(" at batch 128: training "), "{text}");
+    }
+
+    #[test]
+    fn adam_keeps_both_of_its_moments_and_shards_their_sums() {
+        let bytes = |words: &str| {
+            let run = typed(&format!("alexnet-64 --device cpu --threads 2 {words}")).unwrap();
+            (run.memory().unwrap()[0], as_text(&run).unwrap())
+        };
+        let (sgd, text) = bytes("");
+        assert!(text.contains("weights, gradients, velocities "), "{text}");
+        let (adam, text) = bytes("--set recipe.optimizer=adam");
+        assert!(text.contains("weights, gradients, moments "), "{text}");
+        assert_eq!(3 * adam.parameters, 4 * sgd.parameters);
+        assert!(adam.total - sgd.total >= sgd.parameters / 3, "{adam:?} {sgd:?}");
+
+        let (eighths, text) = bytes("--micro-shards 8");
+        assert!(text.contains("in 8 micro-shards: training"), "{text}");
+        // Three sums of gradients wait for each other; of activations there is an eighth.
+        assert!(eighths.activations > sgd.parameters, "{eighths:?}");
+        assert!(eighths.activations - sgd.parameters < sgd.activations / 2, "{eighths:?} {sgd:?}");
+        let fault = typed("alexnet --parallel data --set recipe.optimizer=adam").unwrap();
+        let fault = as_text(&fault).unwrap_err();
+        assert!(fault.code == 2 && fault.message.contains("Adam trains on one"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_recipe_may_be_named_beside_a_model() {
+        let run = typed("cifar-19pct --recipe paper --batch-size 32").unwrap();
+        assert_eq!((run.recipe().base.as_str(), run.batch()), ("paper", 32));
+        assert_eq!(typed("cifar-19pct").unwrap().recipe().base, "cifar-19pct");
     }
 }

@@ -1,5 +1,9 @@
 //! The devices of a run: from what was typed to a team.
 
+mod planning;
+
+pub use planning::{plan_alone, plan_each};
+
 use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
@@ -7,13 +11,14 @@ use crate::ranks::{Member, Ranks};
 use crate::settings::{Exchange, Parallel, Settings};
 use comm::{Comm, Local, Nccl};
 use layers::Spec;
-use layers::towers::{self, Towers};
+use layers::towers;
+use planning::{How, plan};
 use std::path::Path;
 use std::{fs, slice};
 use tensor::{Choice, Device, Precision, Target};
 use train::Stop;
 use train::checkpoint::Identity;
-use train::run::Job;
+use train::run::Blueprint;
 use train::step::Plan;
 use train::team::Team;
 
@@ -28,17 +33,6 @@ pub struct Devices {
 
 /// One of several processes: its engine, what it was asked for, and what all were.
 pub type Seat = (Box<dyn Comm>, Stop, Stop);
-
-enum How {
-    Alone,
-    Towers(Towers),
-    Replicas,
-    Hybrid,
-    /// A part as those have; the others are in other processes.
-    OneOfTowers(Towers),
-    OneOfReplicas,
-    OneOfHybrid,
-}
 
 /// The paper's two cards.
 pub(crate) const TOWERS: usize = 2;
@@ -159,27 +153,6 @@ pub fn note_mode(run: &Path, settings: &Settings, say: &mut dyn FnMut(&str)) -> 
     Ok(())
 }
 
-/// Each device's plan.
-fn plan(parallel: Option<Parallel>, job: &Job, targets: &[Target]) -> Result<(Vec<Plan>, How)> {
-    let world = targets.len();
-    match parallel {
-        Some(Parallel::Data) => {
-            let each = targets.iter().enumerate();
-            let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
-            Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
-        }
-        Some(Parallel::Hybrid) => {
-            let each = targets.iter().enumerate();
-            let plans = each.map(|(rank, &target)| job.plan_hybrid((rank, world), target));
-            Ok((plans.collect::<train::Result<_>>()?, How::Hybrid))
-        }
-        Some(Parallel::Towers) | None => {
-            let towers = towers::split(&job.spec, world)?;
-            Ok((job.plan_towers(&towers, targets)?, How::Towers(towers)))
-        }
-    }
-}
-
 impl Devices {
     /// Opens the devices, plans on each and finds out whether it can do its part.
     ///
@@ -188,15 +161,12 @@ impl Devices {
     pub fn open(
         choices: &[Choice],
         settings: &Settings,
-        job: &Job,
+        job: &Blueprint,
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         let precision = machine::precision(settings.precision.as_deref())?;
         if let [choice] = choices {
-            let plan = |device: &Device| match settings.parallel {
-                Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), device.target()),
-                _ => job.plan(device.target()),
-            };
+            let plan = |device: &Device| plan_alone(settings.parallel, job, device.target());
             let how = (settings.threads, precision);
             let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], How::Alone));
@@ -233,7 +203,7 @@ impl Devices {
     pub fn open_one(
         choice: Choice,
         settings: &Settings,
-        job: &Job,
+        job: &Blueprint,
         (rank, world): (usize, usize),
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
@@ -248,7 +218,7 @@ impl Devices {
                 (job.plan_hybrid((rank, world), device.target())?, How::OneOfHybrid)
             }
             Some(Parallel::Towers) | None => {
-                let towers = towers::split(&job.spec, world)?;
+                let towers = towers::split(job.spec, world)?;
                 let mut plans = job.plan_towers(&towers, &vec![device.target(); world])?;
                 (plans.swap_remove(rank), How::OneOfTowers(towers))
             }

@@ -3,9 +3,11 @@
 use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
 use crate::progress::Reading;
-use data::{Fake, Options, Source, Statistics, Subset};
+use data::{Fake, Options, Patience, Source, Stalled, Statistics, Subset};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use train::Stop;
+use train::observe::Observer;
 
 /// What is learned from and what is tested on.
 pub struct Images {
@@ -19,6 +21,8 @@ pub struct Images {
     statistics: Option<Statistics>,
     /// What is measured for the statistics, if that is not what is learned from.
     measured: Option<Arc<dyn Source>>,
+    /// Digests of what is learned from and of what is tested on.
+    fingerprints: Option<[String; 2]>,
 }
 
 impl Images {
@@ -31,10 +35,23 @@ impl Images {
     /// Exit code 3, with the path and what to do.
     pub fn open(name: &str, side: usize, threads: usize, reading: &Reading) -> Result<Images> {
         let options = Options { threads, ..Options::with_side(side) };
-        let set = data::open(name, &options, &|done, of| reading.say("images read", done, of))?;
+        let mut watch =
+            |(done, of), stalled: Option<&Stalled>| reading.watch("images read", of)(done, stalled);
+        let set = data::open_watched(name, &options, Patience::default(), &mut watch)?;
+        let set = set.expect("nobody stops it");
         let (train, test, notes) = (set.train, set.test, set.notes);
         let (name, statistics) = (name.to_string(), set.statistics);
-        Ok(Images { train, test, notes, name, statistics, measured: None })
+        Ok(Images { statistics, ..Images::of(name, train, test, notes) })
+    }
+
+    fn of(
+        name: String,
+        train: Arc<dyn Source>,
+        test: Arc<dyn Source>,
+        notes: Vec<String>,
+    ) -> Images {
+        let (statistics, measured, fingerprints) = (None, None, None);
+        Images { train, test, notes, name, statistics, measured, fingerprints }
     }
 
     /// Some training and test images, generated.
@@ -44,8 +61,7 @@ impl Images {
     pub fn shapes(counts: (u32, u32), side: usize, threads: usize) -> Result<Images> {
         let options = Options { threads, shapes: counts, ..Options::with_side(side) };
         let set = data::open("shapes", &options, &|_, _| ())?;
-        let (train, test, name) = (set.train, set.test, "shapes".to_string());
-        Ok(Images { train, test, notes: Vec::new(), name, statistics: None, measured: None })
+        Ok(Images::of("shapes".to_string(), set.train, set.test, Vec::new()))
     }
 
     /// `count` random images of `classes` classes.
@@ -53,16 +69,14 @@ impl Images {
         let images: Arc<dyn Source> = Arc::new(Fake::new(count, side, classes));
         let test = Arc::new(Subset::spread(Arc::clone(&images), count.min(256)));
         let notes = vec!["random images: only the times mean anything".to_string()];
-        let name = "random".to_string();
-        Images { train: images, test, notes, name, statistics: None, measured: None }
+        Images::of("random".to_string(), images, test, notes)
     }
 
     /// The first `count` training images, to learn and to test on.
     pub fn overfit(self, count: usize) -> Images {
         let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
         let name = format!("{} of {}", few.len(), self.name);
-        let (train, test, notes) = (Arc::clone(&few), few, self.notes);
-        Images { train, test, notes, name, statistics: None, measured: None }
+        Images::of(name, Arc::clone(&few), few, self.notes)
     }
 
     /// Takes the last of every `nth` training image away from training, to test on. What is
@@ -71,7 +85,34 @@ impl Images {
         let whole = self.train;
         let (rest, held) = Subset::hold_out(Arc::clone(&whole), nth);
         let name = format!("{} less every {nth}th", self.name);
-        Images { train: Arc::new(rest), test: Arc::new(held), name, measured: Some(whole), ..self }
+        let (measured, statistics) = (Some(whole), self.statistics);
+        Images {
+            measured,
+            statistics,
+            ..Images::of(name, Arc::new(rest), Arc::new(held), self.notes)
+        }
+    }
+
+    /// Finds out what these images are known by, whatever they are called, which is then a part of
+    /// their [`summary`](Self::summary): digests of what is learned from and of what is tested on.
+    /// `None` if a stop was asked for while one was waited for.
+    ///
+    /// # Errors
+    /// Exit code 3 if a disk does not answer.
+    pub fn identify(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Option<&[String; 2]>> {
+        let mut of = |source| {
+            data::fingerprint_watched(source, Patience::default(), &mut |stalled| {
+                stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
+                stop.requested().is_none()
+            })
+        };
+        let Some(train) = of(&self.train)? else { return Ok(None) };
+        let Some(test) = of(&self.test)? else { return Ok(None) };
+        Ok(Some(self.fingerprints.insert([train, test])))
     }
 
     /// Mean image and colours of the training images: as they are stored with a prepared set, else
@@ -85,8 +126,7 @@ impl Images {
         }
         let measured = self.measured.as_ref().unwrap_or(&self.train);
         let count = measured.len().min(Self::STATISTICS);
-        let progress = |done| reading.say("images measured for their mean", done, count);
-        Ok(Statistics::of(&**measured, threads, Some(count), &progress)?)
+        reading.measure("images measured for their mean", measured, threads, count)
     }
 
     /// The folder, or `shapes`.
@@ -108,22 +148,28 @@ impl Images {
 
     /// The same for `env.json`.
     pub fn summary(&self) -> Value {
-        json!({
+        let mut summary = json!({
             "name": self.name,
             "train": self.train.len(),
             "test": self.test.len(),
             "size": self.train.size(),
             "classes": self.train.classes(),
-        })
+        });
+        if let Some(fingerprints) = &self.fingerprints {
+            summary["fingerprints"] = json!(fingerprints);
+        }
+        summary
     }
 }
 
 /// One line on memory.
 pub fn memory_line(memory: &train::step::Memory, batch: usize) -> String {
-    format!(
-        "{} at batch {batch} (weights, gradients, velocities {}, activations {})",
-        mebibytes(memory.total),
-        mebibytes(memory.parameters),
-        mebibytes(memory.activations),
-    )
+    format!("{} at batch {batch} ({})", mebibytes(memory.total), memory_parts(memory))
+}
+
+/// Where it goes.
+pub fn memory_parts(memory: &train::step::Memory) -> String {
+    let kept = if memory.adam { "moments" } else { "velocities" };
+    let [parameters, activations] = [memory.parameters, memory.activations].map(mebibytes);
+    format!("weights, gradients, {kept} {parameters}, activations {activations}")
 }

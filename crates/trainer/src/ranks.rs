@@ -14,7 +14,7 @@ pub use meeting::Member;
 use crate::cli::ProgressKind;
 use crate::fault::{Fault, Result};
 use crate::progress::{self, Reading};
-use crate::settings::{Parallel, Settings};
+use crate::settings::{Exchange, Parallel, Settings};
 use crate::signals;
 use comm::{Comm, Local, bytes};
 use launch::Joined;
@@ -136,7 +136,7 @@ impl Ranks {
     pub fn observer(&self, kind: ProgressKind) -> (Box<dyn Observer>, Reading) {
         match self.rank() {
             0 => (progress::observer(kind), Reading::new(kind)),
-            rank => (Box::new(Mate(rank)), Reading::new(ProgressKind::None)),
+            rank => (Box::new(Mate(rank)), Reading::of_rank(rank)),
         }
     }
 
@@ -197,6 +197,7 @@ impl Ranks {
                  hybrid"
             )));
         }
+        check_exchange(settings.exchange, *card)?;
         if settings.device.contains(',') {
             return Err(Fault::usage(format!(
                 "--device {}: each of {world} processes has one device; say --device auto, and \
@@ -280,6 +281,18 @@ impl Host {
     }
 }
 
+/// Processes exchange by the way on which they met: those with a card through NCCL, others through
+/// MPI.
+fn check_exchange(asked: Exchange, card: Option<usize>) -> Result<()> {
+    match (asked, card) {
+        (Exchange::Host, _) | (Exchange::Nccl, Some(_)) => Ok(()),
+        (Exchange::Nccl, None) => Err(Fault::usage(
+            "--exchange nccl: processes that mpirun starts exchange through MPI: say --exchange \
+             host, or start them with torchrun or srun, to exchange through NCCL",
+        )),
+    }
+}
+
 /// The card through which this process has joined the others.
 fn the_card(card: usize, typed: &str) -> Result<String> {
     let own = format!("cuda:{card}");
@@ -335,6 +348,20 @@ mod tests {
         let told = the_card(1, "cuda:0").unwrap_err();
         assert!(told.code == 2 && told.message.contains("exchanges through cuda:1"), "{told:?}");
         assert!(the_card(0, "cpu").is_err());
+    }
+
+    #[test]
+    fn processes_exchange_as_they_have_met() {
+        for (asked, card, is_fine) in [
+            (Exchange::Host, None, true),
+            (Exchange::Host, Some(0), true), // nobody asked for anything
+            (Exchange::Nccl, Some(1), true),
+            (Exchange::Nccl, None, false),
+        ] {
+            let checked = check_exchange(asked, card);
+            assert_eq!(checked.is_ok(), is_fine, "{checked:?}");
+        }
+        assert_eq!(check_exchange(Exchange::Nccl, None).unwrap_err().code, 2);
     }
 
     #[test]

@@ -1,28 +1,28 @@
 //! `alexnet train`: wiring.
 
+mod ready;
 mod telling;
 
+pub use ready::{Place, Ready};
+
 use crate::cli::TrainArgs;
-use crate::describe::{find_model, grouped, model_of};
-use crate::devices::{self, Devices, Seat};
+use crate::describe::{find_model, model_of};
+use crate::devices;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
-use crate::{machine, signals};
+use crate::signals;
 use layers::Spec;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
-use telling::{recipe_line, tell};
+use telling::tell;
 use train::Stop;
-use train::checkpoint::{self, Checkpoint, Identity};
+use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
-use train::init::Init;
 use train::observe::Observer;
 use train::recipes;
-use train::run::{Job, Outcome};
 use train::schedule::Schedule;
 
 /// Runs the command; the exit code of a run that was stopped is its signal's.
@@ -91,8 +91,10 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let mut say = |text: &str| observer.note(text);
     let spec = devices::settle(spec, &own, devices, is_resumed, &mut say)?;
     resumed.map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
+    resumed.filter(|_| checkpoint.is_some()).map_or(Ok(()), |run| check_init(run, &settings))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
-    let mut ready = Ready::new(&own, spec, &images, watchers, ranks.place())?;
+    let part = (ranks.place(), checkpoint.is_some());
+    let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
     drop(cards); // the run has opened its own
     settings.precision = Some(ready.devices.precision().to_string());
     ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
@@ -146,126 +148,6 @@ fn saved_model(run: &Path, ranks: &mut Ranks) -> Result<Spec> {
     }
 }
 
-/// A run that can be made: its job, planned on its device.
-pub struct Ready<'a> {
-    /// What is to be done.
-    pub job: Job,
-    settings: &'a Settings,
-    images: &'a Images,
-    devices: Devices,
-    /// The run's `config.toml`.
-    config: String,
-    /// Where this is one of several processes: its way to the others.
-    seat: Option<Seat>,
-}
-
-/// Where a run is written.
-pub enum Place {
-    /// A folder with nothing in it; and the job's identity, if it is known.
-    New(RunFolder, Option<Box<Identity>>),
-    /// That of a run which goes on, from its last checkpoint if it has one; and the job's identity,
-    /// which was checked against it.
-    Reopened(RunFolder, Option<Box<(Checkpoint, Identity)>>),
-}
-
-impl<'a> Ready<'a> {
-    /// Plans what settings ask for, for one process or for this one of several, and says what it
-    /// is.
-    ///
-    /// # Errors
-    /// Exit codes 1, 2, 3, 4 and 6.
-    pub fn new(
-        settings: &'a Settings,
-        spec: Spec,
-        images: &'a Images,
-        (reading, observer): (&Reading, &mut dyn Observer),
-        place: (usize, usize),
-    ) -> Result<Ready<'a>> {
-        let mut say = |text: &str| observer.note(text);
-        images.notes.iter().for_each(|note| say(note));
-        let classes = images.train.classes().len();
-        if spec.classes()? != classes {
-            let made = spec.classes()?;
-            say(&format!("{}: {made} classes made {classes}, as the data has", spec.name));
-        }
-        let spec = spec.with_classes(classes)?;
-        let job = job(settings, spec, images, (reading, &mut say))?;
-        // Before anything is written.
-        let choices = devices::choices(settings)?;
-        let mut devices = match place {
-            (0, 1) => Devices::open(&choices, settings, &job, &mut say)?,
-            place => Devices::open_one(choices[0], settings, &job, place, &mut say)?,
-        };
-        settings.vendor.serve(devices.each(), &mut say)?;
-        say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
-        say(&format!("recipe  {}", recipe_line(&job.recipe)));
-        if let Some(init) = &job.init {
-            let entries = train::team::entries_of(&job.spec)?;
-            let (taken, of) = (init.taken(&entries)?.len(), entries.len());
-            say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
-        }
-        say(&format!("data    {}", images.describe()));
-        let ready =
-            Ready { job, settings, images, devices, config: settings.to_toml(), seat: None };
-        if place == (0, 1) {
-            ready.describe_devices(&mut say);
-        }
-        Ok(ready)
-    }
-
-    fn describe_devices(&self, say: &mut dyn FnMut(&str)) {
-        say(&format!("device  {}", self.devices.describe()));
-        let memory = self.devices.memory(self.job.recipe.batch);
-        memory.iter().for_each(|line| say(&format!("memory  {line}")));
-    }
-
-    /// Meets the other processes, and says where all of them compute; gives the job's identity.
-    ///
-    /// # Errors
-    /// Exit code 2 if one of them is about to do something else.
-    fn meet(
-        &mut self,
-        ranks: &mut Ranks,
-        observer: &mut dyn Observer,
-        stop: &Stop,
-    ) -> Result<Option<Identity>> {
-        let Some(identity) = self.job.identity(observer, stop)? else { return Ok(None) };
-        self.devices.meet(ranks, (&identity, self.settings))?;
-        self.describe_devices(&mut |text| observer.note(text));
-        Ok(Some(identity))
-    }
-
-    /// Trains, and says where it left what it learned.
-    ///
-    /// # Errors
-    /// Exit codes 1, 3, 4, 5 and 7.
-    pub fn go(
-        self,
-        place: Place,
-        observer: &mut dyn Observer,
-        stop: &Stop,
-    ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, images, devices, config, seat, .. } = self;
-        let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
-        let path = folder.path().to_path_buf();
-        observer.note(&format!("run     {}", path.display()));
-        let environment = machine::environment(&devices.machine(), images.summary());
-        describe_run(folder, &config, &job, environment)?;
-        let open = || devices.team(&job.spec, seat);
-        let outcome = match place {
-            Place::New(mut folder, None) => job.run_with(open, &mut folder, observer, stop)?,
-            Place::New(mut folder, Some(identity)) => {
-                job.begin_with(open, &mut folder, (observer, stop), *identity)?
-            }
-            Place::Reopened(mut folder, from) => {
-                let from = from.map(|from| *from);
-                job.resume_with(open, &mut folder, (observer, stop), from)?
-            }
-        };
-        Ok((outcome, path))
-    }
-}
-
 /// The folder of a run that is resumed, locked, and its last checkpoint.
 ///
 /// # Errors
@@ -277,46 +159,6 @@ pub fn reopen(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(RunFolder, Optio
         say("there is no checkpoint yet: the run begins again from its first step");
     }
     Ok((folder, checkpoint))
-}
-
-/// What is known of a run before its first step.
-fn describe_run(
-    folder: &RunFolder,
-    config: &str,
-    job: &Job,
-    environment: serde_json::Value,
-) -> Result<()> {
-    folder.write("config.toml", config.as_bytes())?;
-    folder.write("model.toml", job.spec.to_toml().as_bytes())?;
-    let environment = serde_json::to_string_pretty(&environment).expect("plain data") + "\n";
-    folder.write("env.json", environment.as_bytes())?;
-    Ok(())
-}
-
-fn job(
-    settings: &Settings,
-    spec: Spec,
-    images: &Images,
-    (reading, say): (&Reading, &mut dyn FnMut(&str)),
-) -> Result<Job> {
-    Ok(Job {
-        spec,
-        recipe: settings.recipe.clone(),
-        seed: settings.seed,
-        train: images.train.clone(),
-        validation: images.test.clone(),
-        statistics: images.statistics(settings.workers, reading)?,
-        workers: settings.workers,
-        init: inherited(settings, say)?,
-        max_steps: settings.max_steps,
-        validate_every: validate_every(settings, images.train.len()),
-        checkpoints: settings.checkpoints,
-    })
-}
-
-fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Init>>> {
-    let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
-    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities, say)?)))
 }
 
 /// The images that settings name, at the size that the network's crops are taken from.
@@ -358,17 +200,41 @@ fn check_layer_names(spec: &Spec, settings: &Settings) -> Result<()> {
     }
 }
 
+/// What a run began with is behind it: it need not be there any more, and cannot be another.
+///
+/// # Errors
+/// Exit code 2 if another is asked for, 4 if the run's settings cannot be read.
+fn check_init(run: &Path, settings: &Settings) -> Result<()> {
+    let mut began = Settings::read(&run.join("config.toml"))?.init;
+    settle_init(&mut began);
+    if began == settings.init {
+        return Ok(());
+    }
+    let began = began.map_or("weights that were drawn".to_string(), |init| {
+        format!("those of {}", init.from.display())
+    });
+    Err(Fault::usage(format!(
+        "--init: {} has begun, with {began}, and goes on with what it has learned since: leave \
+         --init out, or start a new run",
+        run.display()
+    )))
+}
+
+fn settle_init(init: &mut Option<Inherited>) {
+    if let Some(init) = init
+        && let Ok(path) = std::fs::canonicalize(&init.from)
+    {
+        init.from = path;
+    }
+}
+
 /// Fills in what depends on several settings, so that the saved configuration is complete.
 fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
     if let Ok(path) = std::fs::canonicalize(&settings.data) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
     }
-    if let Some(init) = &mut settings.init
-        && let Ok(path) = std::fs::canonicalize(&init.from)
-    {
-        init.from = path;
-    }
+    settle_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));
     let Some(count) = settings.overfit.filter(|_| args.resume.is_none()) else { return };
     // By heart: the same few images again and again, as they are, at one rate, in steps enough for
@@ -385,11 +251,3 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
 
 /// Steps of a run by heart, unless --epochs or --max-steps say otherwise.
 const OVERFIT_STEPS: usize = 300;
-
-/// By heart an epoch may be one step: then every 25th is enough.
-fn validate_every(settings: &Settings, images: usize) -> u32 {
-    match settings.overfit {
-        Some(_) => 25_usize.div_ceil(images.div_ceil(settings.recipe.batch)) as u32,
-        None => 1,
-    }
-}

@@ -360,6 +360,37 @@ fn describe_counts_as_the_paper_does() {
     assert!(recipe.contains("weights = \"normal 0.03\""), "{recipe}");
 }
 
+/// What `describe` tells of memory is what a run with the same words says that it takes.
+#[test]
+fn described_memory_is_a_runs() {
+    let scratch = Scratch::new("described");
+    for (number, words) in [
+        "--batch-size 4",
+        "--batch-size 8 --micro-shards 4 --recipe source",
+        "--batch-size 4 --set recipe.optimizer=adam",
+        "--batch-size 8 --parallel hybrid --device cpu,cpu",
+        "--batch-size 8 --parallel data --device cpu,cpu",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let words: Vec<&str> = ["--model", "cifar-80sec", "--threads", "2"]
+            .into_iter()
+            .chain(words.split_whitespace())
+            .collect();
+        let (told, _) = expect(0, &[&["describe"][..], &words].concat());
+        let run = scratch.path(&number.to_string());
+        let more = ["--fake-data", "8", "--max-steps", "1", "--progress", "plain", "--run", &run];
+        let (_, said) = expect(0, &[&["train"][..], &words, &more].concat());
+        let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("memory")).collect();
+        assert!(!lines.is_empty(), "{said}");
+        for line in lines {
+            let total = line.trim_start_matches("memory").split(" at batch").next().unwrap().trim();
+            assert!(total.ends_with(" MiB") && told.contains(total), "{words:?}: {total}\n{told}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_finishes_the_step_and_keeps_the_weights() {

@@ -61,6 +61,19 @@ fn a_run_holds_images_out_and_another_begins_where_it_ended() {
     assert!(said.contains("init    4 of 4 parameters from"), "{said}");
     assert_eq!(tensor(&fourth, "fc2.weight"), after_one_step);
 
+    // A run that goes on needs nothing of what it began with, and cannot have begun with another.
+    let whole = scratch.path("whole");
+    go(0, train(&whole, &["--init", &fourth, "--max-steps", "4"]));
+    let resumed = scratch.path("resumed");
+    go(0, train(&resumed, &["--init", &fourth, "--max-steps", "2"]));
+    fs::rename(&fourth, scratch.path("elsewhere")).unwrap();
+    let go_on = ["train", "--resume", &resumed, "--max-steps", "4", "--progress", "plain"];
+    let (_, said) = expect(2, &[&go_on[..], &["--init", &second]].concat());
+    assert!(said.contains(&format!("{resumed} has begun, with those of ")), "{said}");
+    expect(0, &go_on);
+    assert_eq!(tensor(&resumed, "fc2.weight"), tensor(&whole, "fc2.weight"));
+    fs::rename(scratch.path("elsewhere"), &fourth).unwrap();
+
     let more = ["--init", &first, "--init-layers", "fc9"];
     let said = go(4, train(&scratch.path("c"), &more));
     assert!(said.contains("no layer that fits `fc9`"), "{said}");

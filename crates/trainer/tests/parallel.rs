@@ -3,31 +3,9 @@
 
 mod program;
 
-use program::{Scratch, expect, last_line, read_json};
+use program::{expect, last_line, read_json, two_towers};
 use std::fs;
 use std::path::Path;
-
-const MODEL: &str = r#"
-name = "two-towers"
-input = [16, 16, 3]
-rows = [
-  { conv = { name = "conv1", filters = 32, window = 5, pad = 2, stride = 2 } },
-  { relu = {} },
-  { lrn = { towers = 2 } },
-  { conv = { name = "conv2", filters = 32, window = 3, pad = 1, groups = 2 } },
-  { relu = {} },
-  { linear = { name = "fc3", outputs = 32 } },
-  { relu = {} },
-  { dropout = { drop = 0.5 } },
-  { linear = { name = "fc4", outputs = 10 } },
-]
-"#;
-
-fn scratch(name: &str) -> Scratch {
-    let scratch = Scratch::new(name);
-    fs::write(scratch.0.join("net.toml"), MODEL).unwrap();
-    scratch
-}
 
 /// A run of 50 steps, 13 an epoch.
 fn train<'a>(model: &'a str, run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -42,7 +20,7 @@ fn weights(run: &str) -> Vec<u8> {
 
 #[test]
 fn towers_come_to_the_bits_of_one_device_whoever_began() {
-    let scratch = scratch("towers");
+    let scratch = two_towers("towers");
     let model = scratch.path("net.toml");
     let towers = ["--parallel", "towers", "--device"];
     let run = |name: &str, device: &str, steps: &str| {
@@ -78,7 +56,7 @@ fn towers_come_to_the_bits_of_one_device_whoever_began() {
 
 #[test]
 fn what_cannot_be_shared_is_refused() {
-    let scratch = scratch("refused");
+    let scratch = two_towers("refused");
     let model = scratch.path("net.toml");
     let run = scratch.path("run");
     let told = |more: &[&str]| expect(2, &train(&model, &run, more)).1;
@@ -93,7 +71,7 @@ fn what_cannot_be_shared_is_refused() {
 
 #[test]
 fn shared_units_come_to_the_bits_of_one_device() {
-    let scratch = scratch("hybrid");
+    let scratch = two_towers("hybrid");
     let model = scratch.path("net.toml");
     let run = |name: &str, device: &str, steps: &str| {
         let path = scratch.path(name);
@@ -138,7 +116,7 @@ fn shared_units_come_to_the_bits_of_one_device() {
 
 #[test]
 fn replicas_come_to_the_bits_of_one_device() {
-    let scratch = scratch("data");
+    let scratch = two_towers("data");
     let model = scratch.path("net.toml");
     let run = |name: &str, device: &str, steps: &str| {
         let path = scratch.path(name);

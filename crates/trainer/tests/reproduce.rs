@@ -128,6 +128,44 @@ fn the_data_decide_the_classes_and_are_found_from_anywhere() {
     let moved = scratch.path("moved");
     fs::rename(&data, &moved).unwrap();
     assert_eq!(go(Path::new("/"), &moved), made);
+
+    // Neither what was measured nor what is done stands for other images, or another precision.
+    let other = scratch.path("other");
+    fs::rename(coloured(&scratch, &[]), &other).unwrap();
+    let image = first_image(&Path::new(&other).join("train"));
+    let renamed = image.with_file_name(format!("z-{}", image.file_name().unwrap().display()));
+    fs::rename(&image, renamed).unwrap();
+    let go = |more: &[&str]| {
+        let words = ["reproduce", "cifar-80sec", "--seeds", "1", "--runs", &runs, "--out", &out];
+        expect(2, &[&words[..], more].concat()).1
+    };
+    let refused = |said: &str| {
+        let sentence = format!(
+            "{}: this run was made with other images (those of {}) than {} has: name its own with \
+             --data",
+            run.display(),
+            whole.display(),
+            fs::canonicalize(&other).unwrap().display()
+        );
+        assert!(said.contains(&sentence), "{said}\n{sentence}");
+    };
+    refused(&go(&["--data", &other]));
+    fs::remove_file(run.join("measured.json")).unwrap();
+    refused(&go(&["--data", &other]));
+    let said = go(&["--data", &moved, "--precision", "tf32"]);
+    assert!(said.contains("this run multiplies in f32, not in tf32: leave --precision"), "{said}");
+    let said = go(&["--data", &moved, "--precision", "f31"]);
+    assert!(said.contains("f31"), "{said}");
+    // What was begun before env.json told of its images: its checkpoint does.
+    let env = fs::read_to_string(run.join("env.json")).unwrap();
+    fs::write(run.join("env.json"), env.replace("fingerprints", "unknown")).unwrap();
+    refused(&go(&["--data", &other]));
+}
+
+/// Any file below a folder.
+fn first_image(folder: &Path) -> std::path::PathBuf {
+    let entry = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if entry.is_dir() { first_image(&entry) } else { entry }
 }
 
 #[test]

@@ -42,6 +42,17 @@ fn a_folder_reads_alike_from_memory_and_from_disk() {
 }
 
 #[test]
+fn a_watch_changes_nothing() {
+    let folder = folder();
+    let (what, options) = (folder.path().to_str().unwrap(), Options::with_side(8));
+    let set = open_watched(what, &options, Patience::default(), &mut |_, _| true);
+    let (watched, plain) = (set.unwrap().unwrap(), opened(folder.path(), &options).unwrap());
+    for (a, b) in [(watched.train, plain.train), (watched.test, plain.test)] {
+        assert_eq!(crate::fingerprint(&*a), crate::fingerprint(&*b));
+    }
+}
+
+#[test]
 fn progress_reaches_the_end() {
     let furthest = std::sync::Mutex::new((0, 0));
     let options = Options::with_side(8);

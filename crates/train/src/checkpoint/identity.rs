@@ -47,6 +47,13 @@ impl Identity {
         }
     }
 
+    /// Takes an entry over from another, if it has it.
+    pub(crate) fn take_over(&mut self, name: &str, from: &Identity) {
+        if let Some(value) = from.get(name) {
+            self.insert(name, value);
+        }
+    }
+
     /// An entry.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

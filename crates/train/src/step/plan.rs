@@ -53,8 +53,10 @@ pub(super) struct Slots {
 pub struct Memory {
     /// All of it.
     pub total: usize,
-    /// Weights, and in training their gradients and velocities.
+    /// Weights, and in training their gradients and velocities, or both of Adam's moments.
     pub parameters: usize,
+    /// Whether that is Adam's.
+    pub adam: bool,
     /// Everything else: images, activations and their gradients, scratch.
     pub activations: usize,
 }
@@ -246,7 +248,8 @@ impl Plan {
         let second = self.adam.as_ref().map(|adam| adam.second);
         let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities, second];
         let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
-        Memory { total: self.bytes, parameters, activations: self.bytes - parameters }
+        let (total, activations) = (self.bytes, self.bytes - parameters);
+        Memory { total, parameters, adam: second.is_some(), activations }
     }
 
     /// Finds out whether `device` can run this plan: it has room, and a form of every op.

@@ -12,7 +12,8 @@ Examples:
   alexnet reproduce ensemble --rehearse                     every part of it, in seconds
 
 Whatever ended it, the same command goes on. Runs that are done are not made again; experiments that
-compare the same network and recipe share its runs.";
+compare the same network and recipe share its runs. A run is taken only if it was made with the
+images that are named, wherever they lie now, and in the precision that is asked for.";
 
 /// `alexnet reproduce`.
 #[derive(Debug, Args)]

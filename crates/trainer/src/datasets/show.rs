@@ -42,8 +42,8 @@ pub fn show(args: &ShowArgs) -> Result<()> {
     let options = Options { memory_limit: 0, ..Options::with_side(side) };
     let set = data::open(&settings.data, &options, &|_, _| ())?;
     let shifts = recipe.augment.color > 0.0;
-    let progress = |done| reading.say("images measured", done, STATISTICS.min(set.train.len()));
-    let colors = || Statistics::of(&*set.train, 0, Some(STATISTICS), &progress);
+    let count = STATISTICS.min(set.train.len());
+    let colors = || reading.measure("images measured", &set.train, 0, count);
     let colors = shifts.then(colors).transpose()?;
 
     let (rows, columns) = (args.rows as usize, args.columns as usize);

@@ -40,9 +40,7 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
             reading.say("headers read", done, of);
         })?,
     };
-    let count = set.train.len();
-    let progress = |done| reading.say("images measured", done, count);
-    let colors = Statistics::of(&*set.train, threads, None, &progress)?;
+    let colors = reading.measure("images measured", &set.train, threads, set.train.len())?;
     let counts = counts(&set);
     let heights = spread(sizes.iter().map(|size| size.0).collect());
     let widths = spread(sizes.iter().map(|size| size.1).collect());

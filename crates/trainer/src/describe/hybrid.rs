@@ -1,14 +1,11 @@
 //! `alexnet describe --parallel hybrid`: what two devices have, and what crosses between them.
 
-use super::towers::{devices_table, megabytes, traffic_table};
-use super::{mean_image, this_cpu};
-use crate::devices::TOWERS as DEVICES;
+use super::run::Run;
+use super::towers::{device_json, devices_table, megabytes, traffic_table};
 use crate::fault::Result;
+use layers::Row;
 use layers::hybrid::{Traffic, traffic};
-use layers::{Row, Spec};
 use serde_json::json;
-use train::replicas::Cut;
-use train::step::Plan;
 
 /// What is told of a network.
 struct Hybrid {
@@ -20,21 +17,17 @@ struct Hybrid {
 }
 
 impl Hybrid {
-    fn of(spec: &Spec, images: usize) -> Result<Hybrid> {
+    fn of(run: &Run) -> Result<Hybrid> {
+        let (spec, world) = (&run.spec, run.devices());
         let infos = spec.describe()?;
         let below = spec.rows.iter().take_while(|row| !matches!(row, Row::Linear(_))).count();
-        let (below, above) = infos.split_at(below);
-        let parameters = below.iter().map(|row| row.parameters).sum();
-        let traffic = traffic(spec, DEVICES)?;
-        let mut devices = Vec::new();
-        for rank in 0..DEVICES {
-            // Half of the images below, half of the units above.
-            let macs: usize = below.iter().chain(above).map(|row| row.macs / DEVICES).sum();
-            let cut = Cut::new(images, DEVICES, (rank, DEVICES))?;
-            let plan = Plan::of_hybrid(spec, images, cut, mean_image(spec), this_cpu())?;
-            devices.push([plan.parameters().count(), macs, plan.memory().total]);
-        }
-        Ok(Hybrid { devices, traffic, parameters })
+        let parameters = infos[..below].iter().map(|row| row.parameters).sum();
+        let traffic = traffic(spec, world)?;
+        // A part of the images below, a part of the units above.
+        let macs: usize = infos.iter().map(|row| row.macs / world).sum();
+        let device =
+            |plan: &train::step::Plan| [plan.parameters().count(), macs, plan.memory().total];
+        Ok(Hybrid { devices: run.plans()?.iter().map(device).collect(), traffic, parameters })
     }
 
     /// Bytes that cross forward; backward has as many.
@@ -44,21 +37,22 @@ impl Hybrid {
 
     /// Bytes of a step's gradients and new values of what all devices have.
     fn common(&self) -> usize {
-        2 * (DEVICES - 1) * 4 * self.parameters
+        2 * (self.devices.len() - 1) * 4 * self.parameters
     }
 }
 
-pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
-    let hybrid = Hybrid::of(spec, images)?;
+pub(super) fn as_text(run: &Run) -> Result<String> {
+    let (hybrid, images) = (Hybrid::of(run)?, run.batch());
+    let (world, shards) = (hybrid.devices.len(), run.recipe().shards);
     let mut text = format!(
-        "\non {DEVICES} devices: half of every batch below the first linear row, half of the units \
-         from there on, in {DEVICES} micro-shards\n\n"
+        "\non {world} devices: 1/{world} of every batch below the first linear row, 1/{world} of \
+         the units from there on, in {shards} micro-shards\n\n"
     );
     text += &devices_table(&hybrid.devices);
     let line = |row: &Traffic| {
         let (to, copies) = match &row.to {
-            Some(layer) => (layer.clone(), (DEVICES - 1).to_string()),
-            None => ("loss".to_string(), format!("{}/{DEVICES}", DEVICES - 1)),
+            Some(layer) => (layer.clone(), (world - 1).to_string()),
+            None => ("loss".to_string(), format!("{}/{world}", world - 1)),
         };
         ([row.from.clone(), to], row.floats, copies, [row.bytes(1), row.bytes(images)])
     };
@@ -66,20 +60,13 @@ pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
     let (forward, common) = (megabytes(hybrid.forward(images)), megabytes(hybrid.common()));
     text += &format!(
         "a step at batch {images}: {forward} forward, and as much backward; {common} of gradients \
-         and new values of what both have; no gradient of a linear layer's weights crosses\n"
+         and new values of what all have; no gradient of a linear layer's weights crosses\n"
     );
     Ok(text)
 }
 
-pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
-    let hybrid = Hybrid::of(spec, images)?;
-    let device = |&[parameters, macs, bytes]: &[usize; 3]| {
-        json!({
-            "parameters": parameters,
-            "macs": macs,
-            "train_bytes": bytes,
-        })
-    };
+pub(super) fn as_json(run: &Run) -> Result<serde_json::Value> {
+    let (hybrid, images) = (Hybrid::of(run)?, run.batch());
     let row = |row: &Traffic| {
         json!({
             "from": row.from,
@@ -90,7 +77,7 @@ pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
         })
     };
     Ok(json!({
-        "devices": hybrid.devices.iter().map(device).collect::<Vec<_>>(),
+        "devices": hybrid.devices.iter().map(device_json).collect::<Vec<_>>(),
         "traffic": hybrid.traffic.iter().map(row).collect::<Vec<_>>(),
         "forward_bytes": hybrid.forward(images),
         "backward_bytes": hybrid.forward(images),
@@ -100,12 +87,14 @@ pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::typed;
     use super::*;
 
     #[test]
     fn alexnet_exchanges_what_was_computed_by_hand() {
-        let spec = models::find("alexnet").unwrap();
-        let text = as_text(&spec, 128).unwrap();
+        let run = typed("alexnet --parallel hybrid").unwrap();
+        let text = as_text(&run).unwrap();
+        assert!(text.contains("1/2 of the units from there on, in 8 micro-shards"), "{text}");
         let words = |start: &str| {
             let found = text.lines().find(|line| line.starts_with(start));
             let found = found.unwrap_or_else(|| panic!("{start}: {text}"));
@@ -117,7 +106,7 @@ mod tests {
         // 2,334,080 weights and biases below fc6.
         assert!(text.contains("a step at batch 128: 9.2 MB forward, and as much"), "{text}");
         assert!(text.contains("18.7 MB of gradients and new values"), "{text}");
-        let json = as_json(&spec, 128).unwrap();
+        let json = as_json(&run).unwrap();
         assert_eq!(
             (&json["backward_bytes"], &json["common_bytes"]),
             (&9_168_896.into(), &18_672_640.into())
@@ -128,10 +117,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shared_is_refused() {
-        let flat = Spec::image("flat", 8, 8, 3).linear("fc1", 10);
-        let fault = as_text(&flat, 8).unwrap_err();
+        let model = std::env::temp_dir().join(format!("flat-{}.toml", std::process::id()));
+        let flat = layers::Spec::image("flat", 8, 8, 3).linear("fc1", 10);
+        std::fs::write(&model, flat.to_toml()).unwrap();
+        let told = |words: &str| as_text(&typed(&format!("{words} --parallel hybrid")).unwrap());
+        let fault = told(model.to_str().unwrap()).unwrap_err();
+        std::fs::remove_file(&model).unwrap();
         assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer below"), "{fault:?}");
-        let fault = as_text(&models::find("alexnet").unwrap(), 7).unwrap_err();
+        let fault = told("alexnet --batch-size 7").unwrap_err();
         assert!(fault.code == 2 && fault.message.contains("--batch-size 8"), "{fault:?}");
     }
 }

@@ -1,20 +1,24 @@
 //! `alexnet describe --parallel towers`: what two devices have, and what crosses between them.
 
-use super::{grouped, mebibytes, memory};
-use crate::devices::TOWERS;
+use super::run::Run;
+use super::{grouped, mebibytes};
 use crate::fault::Result;
-use layers::towers::{Traffic, split};
-use layers::{Mode, Spec};
+use layers::towers::{Towers, Traffic, split};
 use serde_json::json;
 
-pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
-    let towers = split(spec, TOWERS)?;
-    let mut text = format!("\nin {TOWERS} towers, each on a device of its own\n\n");
+/// Parameters, multiply-accumulates of an image and bytes of each device; and what crosses.
+fn told(run: &Run) -> Result<(Vec<[usize; 3]>, Towers)> {
+    let towers = split(&run.settled()?, run.devices())?;
     let mut devices = Vec::new();
-    for tower in &towers.specs {
-        let memory = memory(tower, images, Mode::Train)?.total;
-        devices.push([tower.parameters()?, tower.macs()?, memory]);
+    for (tower, plan) in towers.specs.iter().zip(run.plans()?) {
+        devices.push([tower.parameters()?, tower.macs()?, plan.memory().total]);
     }
+    Ok((devices, towers))
+}
+
+pub(super) fn as_text(run: &Run) -> Result<String> {
+    let ((devices, towers), images) = (told(run)?, run.batch());
+    let mut text = format!("\nin {} towers, each on a device of its own\n\n", devices.len());
     text += &devices_table(&devices);
     let line = |row: &Traffic| {
         let names = [row.from.clone(), row.to.clone()];
@@ -27,6 +31,10 @@ pub(super) fn as_text(spec: &Spec, images: usize) -> Result<String> {
         megabytes(towers.bytes(images))
     );
     Ok(text)
+}
+
+pub(super) fn device_json(&[parameters, macs, bytes]: &[usize; 3]) -> serde_json::Value {
+    json!({ "parameters": parameters, "macs": macs, "train_bytes": bytes })
 }
 
 /// A line a device: parameters, multiply-accumulates of an image, bytes.
@@ -60,16 +68,8 @@ pub(super) fn traffic_table(lines: &[Line]) -> String {
     text
 }
 
-pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
-    let towers = split(spec, TOWERS)?;
-    let mut devices = Vec::new();
-    for tower in &towers.specs {
-        devices.push(json!({
-            "parameters": tower.parameters()?,
-            "macs": tower.macs()?,
-            "train_bytes": memory(tower, images, Mode::Train)?.total,
-        }));
-    }
+pub(super) fn as_json(run: &Run) -> Result<serde_json::Value> {
+    let ((devices, towers), images) = (told(run)?, run.batch());
     let row = |row: &Traffic| {
         json!({
             "from": row.from,
@@ -81,7 +81,7 @@ pub(super) fn as_json(spec: &Spec, images: usize) -> Result<serde_json::Value> {
         })
     };
     Ok(json!({
-        "devices": devices,
+        "devices": devices.iter().map(device_json).collect::<Vec<_>>(),
         "traffic": towers.traffic.iter().map(row).collect::<Vec<_>>(),
         "forward_bytes": towers.bytes(images),
         "backward_bytes": towers.bytes(images),
@@ -94,11 +94,12 @@ pub(super) fn megabytes(bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::typed;
     use super::*;
 
     #[test]
     fn the_sources_towers_exchange_what_was_computed_by_hand() {
-        let text = as_text(&models::find("alexnet-source").unwrap(), 128).unwrap();
+        let text = as_text(&typed("alexnet-source --parallel towers").unwrap()).unwrap();
         let line = |start: &str| {
             let found = text.lines().find(|line| line.starts_with(start));
             found
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(line("pool2"), ["pool2", "conv3", "21,632", "2", "173,056", "22,151,168"]);
         assert_eq!(line("dropout7"), ["dropout7", "fc8", "2,048", "1", "8,192", "1,048,576"]);
         assert!(text.contains("a step at batch 128: 30.0 MB forward, and as much back"), "{text}");
-        let json = as_json(&models::find("alexnet-source").unwrap(), 128).unwrap();
+        let json = as_json(&typed("alexnet-source --parallel towers").unwrap()).unwrap();
         assert_eq!(json["backward_bytes"], 30_015_488);
         let sum: u64 = (0..2).map(|i| json["devices"][i]["parameters"].as_u64().unwrap()).sum();
         assert_eq!(sum, 60_965_224);
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_network_without_towers_is_refused() {
-        let sentence = |name| as_text(&models::find(name).unwrap(), 8).unwrap_err().message;
+        let run = |name: &str| typed(&format!("{name} --parallel towers")).unwrap();
+        let sentence = |name| as_text(&run(name)).unwrap_err().message;
         assert!(sentence("torchvision").contains("no row has groups = 2"));
         assert!(sentence("alexnet").contains("`lrn1`: its windows cross the edge between towers"));
     }

@@ -51,11 +51,16 @@ impl Observer for Json {
     }
 
     fn stalled(&mut self, stalled: &Stalled) {
-        let seconds = stalled.waited.as_secs_f64();
-        println!("{}", json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
+        say_stalled(stalled);
     }
 
     fn note(&mut self, text: &str) {
         println!("{}", json!({ "kind": "note", "text": text }));
     }
+}
+
+/// The line of an image that does not come.
+pub(super) fn say_stalled(stalled: &Stalled) {
+    let seconds = stalled.waited.as_secs_f64();
+    println!("{}", json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
 }

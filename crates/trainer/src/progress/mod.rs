@@ -5,8 +5,10 @@ mod json;
 mod lines;
 
 use crate::cli::ProgressKind;
+use crate::fault::Result;
+use data::{Patience, Source, Stalled, Statistics};
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use train::observe::{Observer, Silent};
 
@@ -23,15 +25,24 @@ pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {
 
 /// What is said while a data set is read, if that takes long.
 pub struct Reading {
+    kind: ProgressKind,
+    /// Which of several processes says it, if it is not the first.
+    rank: Option<usize>,
     rate: Option<Mutex<Rate>>,
 }
 
 impl Reading {
-    /// Says nothing for the first seconds, and nothing at all where progress is for programs.
+    /// Says nothing for the first seconds, and nothing at all where progress is for programs. Of an
+    /// image that does not come it says what an observer would.
     pub fn new(kind: ProgressKind) -> Reading {
         let shown = !matches!(kind, ProgressKind::None | ProgressKind::Json);
         let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
-        Reading { rate: shown.then(|| Mutex::new(rate())) }
+        Reading { kind, rank: None, rate: shown.then(|| Mutex::new(rate())) }
+    }
+
+    /// Of a process that is not the first: it says what it waits for, and nothing else.
+    pub fn of_rank(rank: usize) -> Reading {
+        Reading { kind: ProgressKind::Plain, rank: Some(rank), rate: None }
     }
 
     /// `done` of `of` are done; from any thread.
@@ -39,6 +50,42 @@ impl Reading {
         let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
         if rate.is_some_and(|mut rate| rate.due()) {
             eprintln!("{what}: {done} of {of}");
+        }
+    }
+
+    /// An image does not come.
+    fn stalled(&self, stalled: &Stalled) {
+        match (self.rank, self.kind) {
+            (Some(rank), _) => eprintln!("rank {rank}: {stalled}"),
+            (None, ProgressKind::Json) => json::say_stalled(stalled),
+            (None, ProgressKind::None) => {}
+            (None, _) => eprintln!("{stalled}"),
+        }
+    }
+
+    /// The statistics of `count` images of a source, as `what`.
+    ///
+    /// # Errors
+    /// Exit code 3 if none can be read, or one does not come.
+    pub fn measure(
+        &self,
+        what: &str,
+        source: &Arc<dyn Source>,
+        threads: usize,
+        count: usize,
+    ) -> Result<Statistics> {
+        let (patience, mut watch) = (Patience::default(), self.watch(what, count));
+        let measured = Statistics::of_watched(source, threads, Some(count), patience, &mut watch)?;
+        Ok(measured.expect("nobody stops it"))
+    }
+
+    /// Hears how many of `of` are done, and of an image that does not come; never stops whoever
+    /// reads.
+    pub fn watch(&self, what: &str, of: usize) -> impl FnMut(usize, Option<&Stalled>) -> bool {
+        move |done, stalled| {
+            self.say(what, done, of);
+            stalled.into_iter().for_each(|stalled| self.stalled(stalled));
+            true
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The runs of a protocol: ordinary runs in folders of their own, which go on if they were ended.
 
+use super::begun::{self, Fingerprints};
 use super::measured::{Measured, Tested, words};
 use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
@@ -9,10 +10,12 @@ use crate::settings::{Exchange, Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;
-use crate::{devices, output, testing};
+use crate::{devices, machine, output, testing};
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
@@ -22,7 +25,6 @@ use train::folder::RunFolder;
 use train::metrics::Score;
 use train::observe::Observer;
 use train::predictions::Predictions;
-use train::recipe::Recipe;
 
 /// Where and on what a protocol runs.
 pub struct Lab<'a> {
@@ -34,7 +36,12 @@ pub struct Lab<'a> {
     /// `None`: a rehearsal.
     data: Option<String>,
     larger: Option<String>,
+    /// What was found of images.
+    found: RefCell<HashMap<Named, Fingerprints>>,
 }
+
+/// Images as a stage names them: their folder, their side, and what is held out.
+type Named = (String, Option<usize>, Option<usize>);
 
 /// Images of a test at a time.
 const BATCH: usize = 128;
@@ -53,6 +60,7 @@ impl<'a> Lab<'a> {
     pub fn new(args: &'a ReproduceArgs, page: &'a Protocol, stop: &'a Stop) -> Result<Lab<'a>> {
         let device: Choice = args.machine.device.as_deref().unwrap_or("auto").parse()?;
         devices::open_cards(&[device], 0)?;
+        machine::precision(args.machine.precision.as_deref())?;
         let needs = |data| page.arms.iter().flat_map(|arm| &arm.stages).any(|s| s.data == data);
         for (data, given, flag) in
             [(Data::Own, &args.data, "--data"), (Data::Larger, &args.larger, "--larger")]
@@ -73,6 +81,7 @@ impl<'a> Lab<'a> {
             runs: args.runs.clone().unwrap_or_else(|| PathBuf::from(default)),
             data: args.data.as_deref().map(canonical),
             larger: args.larger.as_deref().map(canonical),
+            found: RefCell::default(),
         })
     }
 
@@ -107,7 +116,12 @@ impl<'a> Lab<'a> {
             if let Some(most) = most_epochs {
                 settings.recipe.epochs = settings.recipe.epochs.min(most);
             }
-            check(&folders[idx], &settings, &stage.spec)?;
+            begun::settle(&folders[idx], &mut settings, &stage.spec)?;
+            let named = (flag_of(stage), &settings.data[..]);
+            let now = || self.fingerprints(&settings, &stage.spec, observer);
+            if begun::check_images(&folders[idx], named, now)?.is_none() {
+                return Ok(None);
+            }
             if let Some(measured) = Measured::read(&folders[idx]) {
                 let measured = Measured { label: arm.label.clone(), ..measured };
                 return match measured.diverged {
@@ -212,6 +226,23 @@ impl<'a> Lab<'a> {
         })
     }
 
+    /// What these images are known by; `None` if a signal came before they were read.
+    fn fingerprints(
+        &self,
+        settings: &Settings,
+        spec: &Spec,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Fingerprints>> {
+        let key = (settings.data.clone(), settings.recipe.input.side, settings.hold_out);
+        if let Some(found) = self.found.borrow().get(&key) {
+            return Ok(Some(found.clone()));
+        }
+        let mut images = self.images(settings, spec)?;
+        let found = images.identify(observer, self.stop)?.cloned();
+        self.found.borrow_mut().extend(found.clone().map(|found| (key, found)));
+        Ok(found)
+    }
+
     /// Makes a run or goes on with it; false if a signal came before the end.
     fn stage(
         &self,
@@ -220,26 +251,28 @@ impl<'a> Lab<'a> {
         path: &Path,
         observer: &mut dyn Observer,
     ) -> Result<bool> {
-        let begun = path.join("run.json").exists();
-        if begun && is_finished(path) {
+        let has_begun = begun::has_begun(path);
+        if has_begun && is_finished(path) {
             return Ok(true);
         }
-        let images = self.images(settings, spec)?;
+        let mut images = self.images(settings, spec)?;
+        if images.identify(observer, self.stop)?.is_none() {
+            return Ok(false);
+        }
+        let reopened = has_begun.then(|| reopen(path, &mut |text| observer.note(text)));
+        let reopened = reopened.transpose()?;
+        let goes_on = reopened.as_ref().is_some_and(|(_, from)| from.is_some());
         let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
-        let ready = Ready::new(settings, spec.clone(), &images, watchers, (0, 1))?;
-        let place = match begun {
-            true => {
-                let (folder, from) = reopen(path, &mut |text| observer.note(text))?;
-                let from = match from {
-                    None => None,
-                    Some(from) => match ready.job.check(&from, false, observer, self.stop)? {
-                        None => return Ok(false),
-                        Some(identity) => Some(Box::new((from, identity))),
-                    },
-                };
-                Place::Reopened(folder, from)
+        let ready = Ready::new(settings, spec.clone(), &images, watchers, ((0, 1), goes_on))?;
+        let place = match reopened {
+            Some((folder, None)) => Place::Reopened(folder, None),
+            Some((folder, Some(from))) => {
+                match ready.job.check(&from, false, observer, self.stop)? {
+                    None => return Ok(false),
+                    Some(identity) => Place::Reopened(folder, Some(Box::new((from, identity)))),
+                }
             }
-            false => Place::New(RunFolder::create(path)?, None),
+            None => Place::New(RunFolder::create(path)?, None),
         };
         let (outcome, _) = ready.go(place, observer, self.stop)?;
         Ok(outcome.stopped.is_none())
@@ -322,6 +355,14 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// What names the images of a stage.
+fn flag_of(stage: &Stage) -> &'static str {
+    match stage.data {
+        Data::Own => "--data",
+        Data::Larger => "--larger",
+    }
+}
+
 fn before_seeds(arm: &Arm) -> String {
     format!("{}-", arm.name)
 }
@@ -340,38 +381,6 @@ fn is_finished(run: &Path) -> bool {
     let text = fs::read_to_string(run.join("run.json")).unwrap_or_default();
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
     status["status"] == "finished" && run.join(WEIGHTS).exists()
-}
-
-/// Whether a run that has begun is the one that is meant.
-///
-/// # Errors
-/// Exit code 2 if its folder is another's.
-fn check(run: &Path, settings: &Settings, spec: &Spec) -> Result<()> {
-    if !run.join("run.json").exists() {
-        return Ok(());
-    }
-    let was = Settings::read(&run.join("config.toml"))?;
-    let model = fs::read_to_string(run.join("model.toml")).ok();
-    let model = model.and_then(|text| Spec::from_toml(&text).ok());
-    let classes = model.as_ref().and_then(|model| model.classes().ok());
-    let spec = classes.and_then(|classes| spec.clone().with_classes(classes).ok());
-    // Of epochs there may be fewer: a rate that is not the fastest is given up.
-    let recipe = Recipe { epochs: was.recipe.epochs, ..settings.recipe.clone() };
-    let same = [
-        (model == spec, "network"),
-        (was.recipe == recipe, "recipe"),
-        (was.seed == settings.seed, "seed"),
-        (was.hold_out == settings.hold_out, "part of the images"),
-        (was.max_steps == settings.max_steps, "number of steps"),
-    ];
-    match same.iter().find(|(same, _)| !same) {
-        None => Ok(()),
-        Some((_, what)) => Err(Fault::usage(format!(
-            "{}: this run has another {what} than the protocol: move it away, or name another \
-             folder with --runs",
-            run.display()
-        ))),
-    }
 }
 
 fn views(view: View) -> ViewsArg {

@@ -189,7 +189,10 @@ fn machine(env: &Value) -> String {
     let text = format!("{cpu}, {} cores, {} threads", env["cores"], env["threads"]);
     match env["device"].as_str() {
         Some("cpu") | None => text,
-        Some(card) => format!("{card}; {text}"),
+        Some(card) => match env["precision"].as_str() {
+            None => format!("{card}; {text}"),
+            Some(precision) => format!("{card}, {precision}; {text}"),
+        },
     }
 }
 

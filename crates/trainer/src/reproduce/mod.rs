@@ -1,5 +1,6 @@
 //! `alexnet reproduce`: the runs of a protocol, one after another, and what they come to.
 
+mod begun;
 mod lab;
 mod measured;
 mod page;

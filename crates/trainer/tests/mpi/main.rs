@@ -7,7 +7,7 @@ mod hosts;
 mod program;
 
 use hosts::TwoHosts;
-use program::{Scratch, alexnet, expect, read_json};
+use program::{Scratch, alexnet, expect, read_json, two_towers};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -15,30 +15,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-const MODEL: &str = r#"
-name = "two-towers"
-input = [16, 16, 3]
-rows = [
-  { conv = { name = "conv1", filters = 32, window = 5, pad = 2, stride = 2 } },
-  { relu = {} },
-  { lrn = { towers = 2 } },
-  { conv = { name = "conv2", filters = 32, window = 3, pad = 1, groups = 2 } },
-  { relu = {} },
-  { linear = { name = "fc3", outputs = 32 } },
-  { relu = {} },
-  { dropout = { drop = 0.5 } },
-  { linear = { name = "fc4", outputs = 10 } },
-]
-"#;
-
 /// A model, and runs of it.
 struct Runs(Scratch);
 
 impl Runs {
     fn new(name: &str) -> Runs {
-        let scratch = Scratch::new(name);
-        fs::write(scratch.0.join("net.toml"), MODEL).unwrap();
-        Runs(scratch)
+        Runs(two_towers(name))
     }
 
     fn path(&self, name: &str) -> String {
@@ -149,6 +131,8 @@ fn who_would_train_something_else_is_named_before_the_first_step() {
     refused(2, &[], "2 processes: say how they share the work, with --parallel data, towers or");
     let devices = ["--parallel", "data", "--device", "cpu,cpu"];
     refused(2, &devices, "each of 2 processes has one device");
+    let nccl = ["--parallel", "data", "--exchange", "nccl"];
+    refused(2, &nccl, "--exchange nccl: processes that mpirun starts exchange through MPI");
     refused(3, &["--parallel", "data"], "3 ranks cannot share 8 micro-shards evenly");
     refused(3, &["--parallel", "towers"], "this network has not 3 towers");
 }

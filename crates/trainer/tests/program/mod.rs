@@ -82,6 +82,30 @@ pub fn read_json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// A network of two towers, to be shared in every way.
+const TWO_TOWERS: &str = r#"
+name = "two-towers"
+input = [16, 16, 3]
+rows = [
+  { conv = { name = "conv1", filters = 32, window = 5, pad = 2, stride = 2 } },
+  { relu = {} },
+  { lrn = { towers = 2 } },
+  { conv = { name = "conv2", filters = 32, window = 3, pad = 1, groups = 2 } },
+  { relu = {} },
+  { linear = { name = "fc3", outputs = 32 } },
+  { relu = {} },
+  { dropout = { drop = 0.5 } },
+  { linear = { name = "fc4", outputs = 10 } },
+]
+"#;
+
+/// A folder with that network in `net.toml`.
+pub fn two_towers(name: &str) -> Scratch {
+    let scratch = Scratch::new(name);
+    fs::write(scratch.0.join("net.toml"), TWO_TOWERS).unwrap();
+    scratch
+}
+
 /// A small network on 24 images of three colours, some steps; and the folder of the images.
 pub fn coloured(scratch: &Scratch, runs: &[&str]) -> String {
     let data = scratch.path("data");

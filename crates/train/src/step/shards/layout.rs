@@ -25,6 +25,8 @@ pub(in crate::step) struct Layout {
     pub(super) received: Slot,
     /// Rounded gradients on their way to others, as far as they are rounded.
     pub(super) sent: Slot,
+    /// Running statistics, of which nothing is rounded: where they lie in the blocks.
+    exact: Vec<Range<usize>>,
     /// From the last layers to the first, as their gradients are ready.
     pub(super) buckets: Vec<Bucket>,
     /// What a rank tells: the tallies of its shards and a word. And what all tell.
@@ -88,10 +90,12 @@ impl Layout {
         let levels = (cut.own().len()).ilog2() as usize;
         let partials = (0..levels).map(|_| floats(common)).collect();
         let mut buckets = buckets(network, common, cut);
+        let exact = statistics(network);
         let mut under_way = 0;
         for bucket in &mut buckets {
             bucket.place = under_way;
-            under_way += cut.wire.floats(bucket.most_exchanged());
+            let floats = |run: &Range<usize>| message(&exact, cut.wire, run);
+            under_way += bucket.exchanged().map(|run| floats(&run)).max().unwrap_or(0);
         }
         let sent = if cut.wire == Wire::F32 { 0 } else { under_way };
         let entries = network.parameters.entries.iter();
@@ -103,6 +107,7 @@ impl Layout {
             partials,
             received: floats(under_way),
             sent: floats(sent),
+            exact,
             buckets,
             own_tally: floats(4 * cut.own().len() + 1),
             tallies: floats(4 * cut.shards + cut.world),
@@ -110,6 +115,16 @@ impl Layout {
             norms: floats(NUMBERS * layers),
             all_norms: floats(NUMBERS * layers * cut.world),
         }
+    }
+
+    /// What of a run is rounded, and what is not.
+    pub(super) fn pieces(&self, run: &Range<usize>) -> impl Iterator<Item = Piece> {
+        pieces(&self.exact, self.cut.wire, run)
+    }
+
+    /// Floats of a run's message.
+    pub(super) fn message(&self, run: &Range<usize>) -> usize {
+        message(&self.exact, self.cut.wire, run)
     }
 
     /// Floats of the messages that are under way at once: gradients one way, values the other.
@@ -137,11 +152,60 @@ impl Layout {
 
 impl Bucket {
     /// Floats of which one message is at most.
-    pub(super) fn most_exchanged(&self) -> usize {
-        let halves =
-            self.runs.windows(2).map(|runs| runs[1].len().max(runs[0].len() - runs[1].len()));
-        halves.max().unwrap_or(0)
+    fn most_exchanged(&self) -> usize {
+        self.exchanged().map(|run| run.len()).max().unwrap_or(0)
     }
+
+    /// What is given away and what is kept, in each round.
+    fn exchanged(&self) -> impl Iterator<Item = Range<usize>> {
+        let rounds = 0..self.runs.len() - 1;
+        rounds.flat_map(|round| [self.given(round), self.runs[round + 1].clone()])
+    }
+
+    /// The half that is given away in a round.
+    pub(super) fn given(&self, round: usize) -> Range<usize> {
+        let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
+        match kept.start == before.start {
+            true => kept.end..before.end,
+            false => before.start..kept.start,
+        }
+    }
+}
+
+/// Gradients that lie together, all of which are rounded or none.
+pub(super) struct Piece {
+    /// Where they lie in the blocks.
+    pub(super) run: Range<usize>,
+    /// Where in a message they are.
+    pub(super) packed: Range<usize>,
+    /// As what.
+    pub(super) wire: Wire,
+}
+
+/// A run cut where statistics begin and end, if gradients are rounded.
+fn pieces(exact: &[Range<usize>], wire: Wire, run: &Range<usize>) -> impl Iterator<Item = Piece> {
+    let exact = if wire == Wire::F32 { &[] } else { exact };
+    let ends = exact.iter().flat_map(move |exact| [(exact.start, wire), (exact.end, Wire::F32)]);
+    let ends = ends.chain([(run.end, wire)]);
+    let (mut start, mut place, end) = (run.start, 0, run.end);
+    ends.filter_map(move |(to, wire)| {
+        let run = start..to.clamp(start, end);
+        let packed = place..place + wire.floats(run.len());
+        (start, place) = (run.end, packed.end);
+        (!run.is_empty()).then_some(Piece { run, packed, wire })
+    })
+}
+
+/// Floats of a run's message.
+fn message(exact: &[Range<usize>], wire: Wire, run: &Range<usize>) -> usize {
+    pieces(exact, wire, run).last().map_or(0, |piece| piece.packed.end)
+}
+
+/// Where running statistics lie, each with what follows it on its last cache line.
+fn statistics(network: &Network) -> Vec<Range<usize>> {
+    let entries = network.parameters.entries.iter();
+    let statistics = entries.filter(|entry| entry.role.is_statistic());
+    statistics.map(|entry| entry.start..entry.start + entry.len().next_multiple_of(LINE)).collect()
 }
 
 /// Runs of whole layers, from the last to the first, of the first `end` floats.

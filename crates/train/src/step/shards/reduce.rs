@@ -26,10 +26,10 @@ impl Step {
                 let all = Geometry::vector(gradients.len());
                 columns::copy(device, &all, gradients, partials[depth])?;
             }
-            _ => add(device, layout.cut.wire, gradients, partials[depth - 1])?,
+            _ => add(device, layout, [gradients, partials[depth - 1]], 0..layout.common)?,
         }
         for at in (depth + 1 - carries.max(1)..depth).rev() {
-            add(device, layout.cut.wire, partials[at], partials[at - 1])?;
+            add(device, layout, [partials[at], partials[at - 1]], 0..layout.common)?;
         }
         Ok(())
     }
@@ -46,8 +46,7 @@ impl Step {
             while let Some(bucket) = layout.buckets.get(ready).filter(|bucket| bucket.row == idx) {
                 let run = bucket.runs[0].clone();
                 for &partial in layout.partials.iter().rev() {
-                    let [x, y] = [partial, gradients].map(|slot| part(slot, run.clone()));
-                    add(device, layout.cut.wire, x, y)?;
+                    add(device, layout, [partial, gradients], run.clone())?;
                 }
                 start(layout, replica, device, gradients, (ready, 0))?;
                 ready += 1;
@@ -72,12 +71,16 @@ impl Step {
                 for handle in replica.started[number].take().into_iter().flatten() {
                     comm.wait(device, handle)?;
                 }
-                let kept = part(gradients, bucket.runs[round + 1].clone());
-                let wire = layout.cut.wire;
-                let came = bucket.on_its_way(layout.received, wire.floats(kept.len()));
-                match wire {
-                    Wire::F32 => add(device, wire, came, kept)?,
-                    Wire::Bf16 => bf16::add_packed(device, came, kept)?,
+                let kept = &bucket.runs[round + 1];
+                let came = bucket.on_its_way(layout.received, layout.message(kept));
+                for piece in layout.pieces(kept) {
+                    let [came, kept] = [part(came, piece.packed), part(gradients, piece.run)];
+                    match piece.wire {
+                        Wire::F32 => {
+                            columns::add(device, &Geometry::vector(kept.len()), came, kept)?;
+                        }
+                        Wire::Bf16 => bf16::add_packed(device, came, kept)?,
+                    }
                 }
             }
         }
@@ -123,15 +126,6 @@ impl super::layout::Bucket {
     fn on_its_way(&self, all: Slot, floats: usize) -> Slot {
         part(all, self.place..self.place + floats)
     }
-
-    /// The half that is given away in a round.
-    fn given(&self, round: usize) -> Range<usize> {
-        let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
-        match kept.start == before.start {
-            true => kept.end..before.end,
-            false => before.start..kept.start,
-        }
-    }
 }
 
 fn parts<'a>(plan: &'a Plan, replica: &'a mut Option<Replica>) -> (&'a Layout, &'a mut Replica) {
@@ -151,18 +145,25 @@ fn start(
     let (Some(comm), true) = (&mut replica.comm, round < layout.cut.rounds()) else {
         return Ok(());
     };
-    let (bucket, partner, wire) =
-        (&layout.buckets[number], layout.cut.partner(round), layout.cut.wire);
-    let given = part(gradients, bucket.given(round));
-    let sent = match wire {
-        Wire::F32 => given,
+    let (bucket, partner) = (&layout.buckets[number], layout.cut.partner(round));
+    let given = bucket.given(round);
+    let sent = match layout.cut.wire {
+        Wire::F32 => part(gradients, given),
         Wire::Bf16 => {
-            let packed = bucket.on_its_way(layout.sent, wire.floats(given.len()));
-            bf16::pack(device, given, packed)?;
-            packed
+            let message = bucket.on_its_way(layout.sent, layout.message(&given));
+            for piece in layout.pieces(&given) {
+                let [own, packed] = [part(gradients, piece.run), part(message, piece.packed)];
+                match piece.wire {
+                    Wire::F32 => {
+                        columns::copy(device, &Geometry::vector(own.len()), own, packed)?;
+                    }
+                    Wire::Bf16 => bf16::pack(device, own, packed)?,
+                }
+            }
+            message
         }
     };
-    let came = bucket.on_its_way(layout.received, wire.floats(bucket.runs[round + 1].len()));
+    let came = bucket.on_its_way(layout.received, layout.message(&bucket.runs[round + 1]));
     let send = comm.send(device, sent, partner)?;
     let receive = comm.recv(device, came, partner)?;
     replica.started[number] = Some([send, receive]);
@@ -173,11 +174,14 @@ fn part(slot: Slot, range: Range<usize>) -> Slot {
     slot.part(range.start, Shape::from([range.len()]))
 }
 
-/// `y += x`, of gradients as they would have travelled.
-fn add(device: &mut Device, wire: Wire, x: Slot, y: Slot) -> Result<()> {
-    match wire {
-        Wire::F32 => columns::add(device, &Geometry::vector(x.len()), x, y)?,
-        Wire::Bf16 => bf16::add_rounded(device, x, y)?,
+/// `y += x` in a run of both, of gradients as they would have travelled.
+fn add(device: &mut Device, layout: &Layout, blocks: [Slot; 2], run: Range<usize>) -> Result<()> {
+    for piece in layout.pieces(&run) {
+        let [x, y] = blocks.map(|block| part(block, piece.run.clone()));
+        match piece.wire {
+            Wire::F32 => columns::add(device, &Geometry::vector(x.len()), x, y)?,
+            Wire::Bf16 => bf16::add_rounded(device, x, y)?,
+        }
     }
     Ok(())
 }
