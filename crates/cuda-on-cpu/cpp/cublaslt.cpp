@@ -3,12 +3,14 @@
 // is overwritten, and operands must be aligned as was said. Work runs where the stand-in for
 // libcuda runs its streams, recorded ones too.
 #include <dlfcn.h>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace {
 using Status = int;
@@ -23,8 +25,10 @@ struct Behaviour {
   uint64_t version;
   uint64_t failing_call;  // counted from one; zero: never
   uint64_t knows_no_way;
+  uint64_t ways;  // that it finds if it is asked for as many
+  uint64_t failing_way, wrong_way;  // counted from one; zero: none
 };
-thread_local Behaviour behaviour = {130100, 0, 0};
+thread_local Behaviour behaviour = {130100, 0, 0, 0, 0, 0};
 thread_local uint64_t calls_made, products_made;
 thread_local int64_t alive;
 
@@ -39,7 +43,8 @@ struct Preference {
 struct Algorithm {
   int compute, transposed[2];
   uint32_t alignment[4];
-  uint64_t rows, columns, depth, workspace;
+  uint32_t number;
+  uint32_t rows, columns, depth, workspace;
 };
 static_assert(sizeof(Algorithm) <= 64);
 struct Found {
@@ -56,6 +61,11 @@ F driver(const char* name) {
   void* found = library ? dlsym(library, name) : nullptr;
   if (!found) abort();  // without the stand-in for libcuda there are no streams
   return reinterpret_cast<F>(found);
+}
+/// What a test has said, or else the environment.
+uint64_t told(uint64_t said, const char* name, uint64_t otherwise) {
+  static auto told = driver<uint64_t (*)(const char*, uint64_t)>("cuda_on_cpu_told");
+  return said ? said : told(name, otherwise);
 }
 bool owned(const void* at, size_t bytes) {
   static auto owns = driver<int (*)(uint64_t, size_t)>("cuda_on_cpu_owns");
@@ -90,7 +100,8 @@ bool fit(const Product& p, const Layout& a, const Layout& b, const Layout& c, Al
   auto rows = [](const Layout& m, bool t) { return t ? m.columns : m.rows; };
   it.compute = p.compute;
   for (int i = 0; i < 2; i++) it.transposed[i] = p.transposed[i];
-  it.rows = c.rows, it.columns = c.columns, it.depth = rows(a, !p.transposed[0]);
+  it.rows = uint32_t(c.rows), it.columns = uint32_t(c.columns);
+  it.depth = uint32_t(rows(a, !p.transposed[0]));
   bool strides = true;
   for (auto* m : {&a, &b, &c}) strides &= m->rows && m->columns && m->leading >= int64_t(m->rows);
   return strides && rows(a, p.transposed[0]) == c.rows && rows(b, p.transposed[1]) == it.depth &&
@@ -168,10 +179,13 @@ API Status cublasLtMatmulAlgoGetHeuristic(void*, const Product* product, const L
   if (wanted < 1 || c != d || !ordered || !fit(*product, *a, *b, *c, it)) return InvalidValue;
   memcpy(it.alignment, preference->alignment, sizeof it.alignment);
   it.workspace = preference->workspace < Workspace ? 0 : Workspace;
-  *found = {};
-  memcpy(found->algorithm, &it, sizeof it);
-  found->workspace = it.workspace, found->state = Ok;
-  return *count = 1, Ok;
+  *count = std::min(wanted, int(told(behaviour.ways, "cublaslt_ways", 1)));
+  for (it.number = 0; it.number < uint32_t(*count); it.number++) {
+    found[it.number] = {};
+    memcpy(found[it.number].algorithm, &it, sizeof it);
+    found[it.number].workspace = it.workspace, found[it.number].state = Ok;
+  }
+  return Ok;
 }
 
 API Status cublasLtMatmul(void* handle, const Product* product, const float* alpha, const float* a,
@@ -190,10 +204,14 @@ API Status cublasLtMatmul(void* handle, const Product* product, const float* alp
   right &= bytes >= it.workspace;
   if (it.workspace) right &= uint64_t(workspace) % 256 == 0 && owned(workspace, it.workspace);
   if (!right) return InvalidValue;
+  if (it.number + 1 == told(behaviour.failing_way, "cublaslt_failing_way", 0)) return NotSupported;
+  bool wrong = it.number + 1 == told(behaviour.wrong_way, "cublaslt_wrong_way", 0);
   products_made++;
   size_t lead[] = {size_t(as->leading), size_t(bs->leading), size_t(ds->leading)};
   Work work = [=, lead_a = lead[0], lead_b = lead[1], lead_d = lead[2]] {
     if (it.workspace) memset(workspace, 0xff, it.workspace);
+    static auto spend = driver<int (*)(const char*)>("cuda_on_cpu_spend");
+    spend(("cublaslt" + std::to_string(it.number)).c_str());
     for (size_t column = 0; column < it.columns; column++) {
       for (size_t row = 0; row < it.rows; row++) {
         double sum = 0;
@@ -201,8 +219,9 @@ API Status cublasLtMatmul(void* handle, const Product* product, const float* alp
           float left = it.transposed[0] ? a[row * lead_a + k] : a[k * lead_a + row];
           float right = it.transposed[1] ? b[k * lead_b + column] : b[column * lead_b + k];
           sum += double(rounded(it.compute, left)) * double(rounded(it.compute, right));
+          if (it.number) sum = float(sum);  // another way, other bits
         }
-        d[column * lead_d + row] = float(sum);
+        d[column * lead_d + row] = wrong ? float(-sum) : float(sum);
       }
     }
     return 0;

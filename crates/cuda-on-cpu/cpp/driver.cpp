@@ -37,12 +37,17 @@ struct Behaviour {
   int major, minor;  // of the cards' compute capability
 };
 
-/// The value of NAME=VALUE in CUDA_ON_CPU, for programs that are told nothing else.
+/// The value of NAME=VALUE among words with spaces between them.
+uint64_t word(const char* text, const std::string& name, uint64_t otherwise) {
+  for (const char* at = text; at && (at = strstr(at, name.c_str())); at++) {
+    const char* end = at + name.size();
+    if ((at == text || at[-1] == ' ') && *end == '=') return strtoull(end + 1, nullptr, 10);
+  }
+  return otherwise;
+}
+/// The same in CUDA_ON_CPU, for programs that are told nothing else.
 uint64_t told(const char* name, uint64_t otherwise) {
-  const char* text = getenv("CUDA_ON_CPU");
-  const char* found = text ? strstr(text, name) : nullptr;
-  return found && found[strlen(name)] == '=' ? strtoull(found + strlen(name) + 1, nullptr, 10)
-                                             : otherwise;
+  return word(getenv("CUDA_ON_CPU"), name, otherwise);
 }
 /// As the driver does, an empty CUDA_VISIBLE_DEVICES hides every card.
 uint64_t visible() {
@@ -59,6 +64,20 @@ thread_local Result broken;  // a kernel that failed takes its context with it
 thread_local char last_failure[640];
 thread_local int capturing;
 
+/// A clock that work moves on, as tests say: NAME=N microseconds for a kernel, NAME/S=N for one whose
+/// grid has S blocks along y; one that is not named takes `each`, or 1. Without a word events tell
+/// the time. CUDA_ON_CPU="clock=1 ..." says the same to programs.
+using Clock = std::chrono::steady_clock;
+thread_local std::string pace = told("clock", 0) ? getenv("CUDA_ON_CPU") : "";
+thread_local uint64_t microseconds;
+void spend(const std::string& name, unsigned slices) {
+  uint64_t plain = word(pace.c_str(), name, word(pace.c_str(), "each", 1));
+  microseconds += word(pace.c_str(), name + "/" + std::to_string(slices), plain);
+}
+Clock::time_point now() {
+  return pace.empty() ? Clock::now() : Clock::time_point(std::chrono::microseconds(microseconds));
+}
+
 struct Graph { std::vector<Work> work; };
 struct Stream {
   std::deque<Work> queue;
@@ -67,7 +86,7 @@ struct Stream {
 struct Event {
   Stream* stream = nullptr;
   uint64_t recorded = 0, reached = 0;
-  std::chrono::steady_clock::time_point when;
+  std::chrono::steady_clock::time_point when = {};
   bool captured = false;
 };
 struct Function { std::string name; int dynamic_shared = 48 * 1024; };
@@ -155,6 +174,7 @@ bool forget(std::map<Address, size_t>& from, Address at) {
 Result launch(const Function& f, dim3 grid, dim3 block, unsigned dynamic, void** arguments) {
   Schedule schedule = {behaviour.order, behaviour.seed};
   std::string failure = run_grid(f.name, grid, block, dynamic, arguments, schedule);
+  spend(f.name, grid.y);
   if (failure.empty()) return Ok;
   snprintf(last_failure, sizeof last_failure, "%s", failure.c_str());
   return LaunchFailed;
@@ -180,6 +200,9 @@ extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_lend(
     const uint64_t* addresses, const uint64_t* bytes, size_t n) {
   lend_only(addresses, bytes, n);
 }
+extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_pace(const char* words) {
+  pace = words;
+}
 
 // For the stand-in for NCCL: work of another kind, which is asked again as long as it says NotReady.
 API cuda_on_cpu_enqueue(void* stream, Work* work) {
@@ -188,6 +211,11 @@ API cuda_on_cpu_enqueue(void* stream, Work* work) {
 }
 // For the stand-ins for cuBLASLt and cuDNN: work that may be recorded, and whether it now is.
 API cuda_on_cpu_record(void* stream, Work* work) { return enqueue(stream, *work); }
+extern "C" __attribute__((visibility("default"))) uint64_t cuda_on_cpu_told(const char* name,
+                                                                            uint64_t otherwise) {
+  return told(name, otherwise);
+}
+API cuda_on_cpu_spend(const char* name) { return spend(name, 0), Ok; }
 API cuda_on_cpu_recording() { return capturing; }
 API cuda_on_cpu_owns(Address at, size_t bytes) { return on_device(at, bytes); }
 
@@ -320,7 +348,7 @@ API cuEventRecord(void* handle, void* stream) {
   event->captured = event->stream->capture != nullptr;
   uint64_t number = ++event->recorded;
   return enqueue(stream, [=] {
-    event->when = std::chrono::steady_clock::now();
+    event->when = now();
     return event->reached = number, Ok;
   });
 }

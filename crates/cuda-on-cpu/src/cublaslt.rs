@@ -14,6 +14,13 @@ pub struct CublasLtBehaviour {
     pub failing_call: Option<u64>,
     /// How it says that there is no way to make any product, if it does.
     pub knows_no_way: Option<NoWay>,
+    /// How many ways it finds, if it is asked for as many; each has other bits. `None`: one, or
+    /// what `cublaslt_ways=N` in `CUDA_ON_CPU` says.
+    pub ways: Option<u64>,
+    /// The way that cannot be gone, counted from nought; or `cublaslt_failing_way`, from one.
+    pub failing_way: Option<u64>,
+    /// The way that comes to something else; or `cublaslt_wrong_way`.
+    pub wrong_way: Option<u64>,
 }
 
 /// How a library says that it has no way to make a product.
@@ -27,7 +34,14 @@ pub enum NoWay {
 
 impl Default for CublasLtBehaviour {
     fn default() -> CublasLtBehaviour {
-        CublasLtBehaviour { version: 130_100, failing_call: None, knows_no_way: None }
+        CublasLtBehaviour {
+            version: 130_100,
+            failing_call: None,
+            knows_no_way: None,
+            ways: None,
+            failing_way: None,
+            wrong_way: None,
+        }
     }
 }
 
@@ -49,6 +63,9 @@ struct RawBehaviour {
     version: u64,
     failing_call: u64,
     knows_no_way: u64,
+    ways: u64,
+    failing_way: u64,
+    wrong_way: u64,
 }
 
 /// A library that was built, and stays loaded for as long as the process lives. It needs the
@@ -91,6 +108,9 @@ impl CublasLt {
                 Some(NoWay::Unsupported) => 1,
                 Some(NoWay::NoneFound) => 2,
             },
+            ways: behaviour.ways.unwrap_or(0),
+            failing_way: behaviour.failing_way.map_or(0, |way| way + 1),
+            wrong_way: behaviour.wrong_way.map_or(0, |way| way + 1),
         };
         self.0.behave(&raw);
     }

@@ -117,6 +117,7 @@ pub struct StandIn {
     last_failure: unsafe extern "C" fn() -> *const c_char,
     counts: unsafe extern "C" fn(*mut u64),
     lend: unsafe extern "C" fn(*const u64, *const u64, usize),
+    pace: unsafe extern "C" fn(*const c_char),
 }
 
 /// The stand-in with the project's own kernels. Only the first call builds and loads.
@@ -146,6 +147,7 @@ impl StandIn {
                 last_failure: *library.get(c"cuda_on_cpu_last_failure").map_err(broken)?,
                 counts: *library.get(c"cuda_on_cpu_counts").map_err(broken)?,
                 lend: *library.get(c"cuda_on_cpu_lend").map_err(broken)?,
+                pace: *library.get(c"cuda_on_cpu_pace").map_err(broken)?,
                 library,
             }
         };
@@ -197,6 +199,16 @@ impl StandIn {
             ranges.iter().map(|&(address, bytes)| (address, bytes as u64)).unzip();
         // SAFETY: two arrays of as many numbers as is said, read during the call.
         unsafe { (self.lend)(addresses.as_ptr(), bytes.as_ptr(), ranges.len()) }
+    }
+
+    /// From now on, and to this thread, events tell a time that work moves on: `words` are
+    /// `NAME=N`, microseconds of a kernel, or `NAME/S=N`, of one whose grid has S blocks along y;
+    /// any other takes `each=N`, or one. The stand-ins for libraries call their ways `cublaslt0`,
+    /// `cudnn1` and so on. Without words they tell what time it is. To programs `clock=1 ...` in
+    /// `CUDA_ON_CPU` says the same.
+    pub fn pace(&self, words: &CStr) {
+        // SAFETY: driver.cpp copies the text during the call.
+        unsafe { (self.pace)(words.as_ptr()) }
     }
 
     /// The library, for tests that call the driver's own functions.

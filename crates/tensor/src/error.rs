@@ -60,6 +60,21 @@ pub enum Error {
     #[error("cuDNN cannot be used: {0} (--vendor none needs no library)")]
     Cudnn(String),
 
+    /// There is no such way to do anything.
+    #[error("there is no way `{0}` to do work: ways are own/TILE/SLICES, cublaslt/N and cudnn/N")]
+    UnknownWay(String),
+
+    /// Work cannot be done here in the way that was chosen for it.
+    #[error(
+        "`{way}` is none of the ways to do {work} here: it was chosen for another card or library"
+    )]
+    NoWay {
+        /// As it is written down.
+        way: String,
+        /// What was to be done.
+        work: String,
+    },
+
     /// A card that this one waits for does not do its part.
     #[error("another rank's card has not answered for {seconds} s: all ranks stop")]
     Unanswered {

@@ -13,6 +13,7 @@
 //! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
 //! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for;
 //!   [`cudnn`]: convolutions by cuDNN
+//! * [`tune`]: in which way a card does what can be done in several
 //! * [`Precision`]: in which numbers a card multiplies
 //! * [`Error`]: what can go wrong between the two
 //!
@@ -45,7 +46,7 @@ mod slot;
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
 };
-pub use device::{cublaslt, cudnn, nccl};
+pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use planner::Planner;

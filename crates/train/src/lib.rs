@@ -17,6 +17,7 @@
 //! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
 //! * [`folder`], [`weights`]: what a run leaves behind
+//! * [`atomic`]: files that are the old one or the new one
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
 //! * [`init`]: parameters taken over from another run
 //! * [`look`], [`stuck`]: norms, dead units; a loss that stays at chance
@@ -55,7 +56,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod atomic;
+pub mod atomic;
 pub mod checkpoint;
 mod clock;
 mod disk;

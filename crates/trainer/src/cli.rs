@@ -218,6 +218,10 @@ pub struct TrainArgs {
     /// Whose libraries a card's convolutions and fully connected layers use [default: none]
     #[arg(long, value_enum, value_name = "LIBRARY")]
     pub vendor: Option<Vendor>,
+    /// Let no clock decide a run's bits: with --vendor tune, work in the ways that the run has or
+    /// in those that rules name, and neither time any nor ask the cache of times
+    #[arg(long)]
+    pub deterministic: bool,
     /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
     /// A part of the recipe, as it decides bits [default: f32]
     #[arg(long, value_name = "FORM")]

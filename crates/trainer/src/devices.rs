@@ -287,6 +287,11 @@ impl Devices {
         device.precision()
     }
 
+    /// Each of this process's, with what it is to do.
+    pub fn members(&mut self) -> impl Iterator<Item = (&mut Device, &Plan)> {
+        self.members.iter_mut().map(|(device, plan)| (device, &*plan))
+    }
+
     /// Each of this process's.
     pub fn each(&mut self) -> impl Iterator<Item = &mut Device> {
         self.members.iter_mut().map(|(device, _)| device)

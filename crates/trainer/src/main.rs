@@ -40,6 +40,7 @@ mod signals;
 mod testing;
 mod trained;
 mod training;
+mod tuning;
 mod vendor;
 
 use clap::Parser;

@@ -43,6 +43,9 @@ pub struct Settings {
     /// Whose products a card's fully connected layers use.
     #[serde(default, skip_serializing_if = "Vendor::is_none")]
     pub vendor: Vendor,
+    /// No clock decides bits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deterministic: bool,
     /// Threads that compute; 0: one for each core.
     pub threads: usize,
     /// Threads that decode; 0: as many as there are cores.
@@ -233,6 +236,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
         parallel: None,
         exchange: Exchange::Host,
         vendor: Vendor::None,
+        deterministic: false,
         threads: 0,
         workers: 0,
         max_steps: None,

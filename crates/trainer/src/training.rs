@@ -96,6 +96,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let part = (ranks.place(), checkpoint.is_some());
     let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
     drop(cards); // the run has opened its own
+    ready.tune(&mut ranks, resumed, &mut *observer)?;
     settings.precision = Some(ready.devices.precision().to_string());
     ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
     let identity = match ranks.is_alone() {

@@ -21,6 +21,9 @@ pub enum Vendor {
     Cudnn,
     /// Both of NVIDIA's
     Nvidia,
+    /// Whichever was fastest on this card when each shape was timed, of this program's kernels, cut
+    /// in several ways, and of NVIDIA's libraries that are installed; kept with the run
+    Tune,
 }
 
 impl Vendor {
@@ -35,7 +38,8 @@ impl Vendor {
         format!("--vendor {}", value.get_name())
     }
 
-    /// Has these devices use it; `say` hears of what it does not do.
+    /// Has these devices use it, or offers them what there is to be tuned; `say` hears of what it
+    /// does not do.
     ///
     /// # Errors
     /// Exit code 2 if one is no card, 6 if a library is not there.
@@ -62,6 +66,14 @@ impl Vendor {
             if matches!(self, Vendor::Cudnn | Vendor::Nvidia) {
                 cuda.use_cudnn(Cudnn::find()?)?;
                 rounds |= cuda.precision() == Precision::Bf16;
+            }
+            if self == Vendor::Tune {
+                // One that is not installed is none of the ways, and neither is one that fails.
+                let cublaslt = CublasLt::find().map_or(Ok(()), |it| cuda.offer_cublaslt(it));
+                let cudnn = Cudnn::find().map_or(Ok(()), |it| cuda.offer_cudnn(it));
+                for why in [cublaslt, cudnn].into_iter().filter_map(tensor::Result::err) {
+                    say(&format!("tuning  {why}"));
+                }
             }
         }
         if rounds {

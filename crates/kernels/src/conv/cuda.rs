@@ -1,13 +1,15 @@
 //! On a card: three products whose operands are read where they lie, a product for each group.
 //!
-//! Where cuDNN is in use and can do it the product is its own, and the kernel that adds slices up
-//! does the rest: bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own
-//! ReLU makes of it; and a bias's gradient is the sum over pixels, each of them a slice, or several
-//! one after the other.
+//! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
+//! by cuDNN, if it can. Then the product is its own, and the kernel that adds slices up does the
+//! rest: bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own ReLU
+//! makes of it; and a bias's gradient is the sum over pixels, each of them a slice, or several one
+//! after the other.
 
 use super::Geometry;
 use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
 use tensor::cudnn::{Convolution, Pass};
+use tensor::tune::{Way, Work};
 use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
@@ -77,12 +79,34 @@ fn convolution(g: &Geometry) -> Option<Convolution> {
     same.then_some(convolution)
 }
 
-/// A pass through cuDNN, of x, w and y or their gradients; false if it is not in use or cannot.
-fn convolve(cuda: &mut Cuda, pass: Pass, g: &Geometry, slots: [Slot; 3]) -> Result<bool> {
+/// A pass through cuDNN, of x, w and y or their gradients, by this algorithm or its best; false if
+/// it is not in use or cannot.
+fn convolve(
+    cuda: &mut Cuda,
+    pass: Pass,
+    g: &Geometry,
+    algorithm: Option<usize>,
+    slots: [Slot; 3],
+) -> Result<bool> {
     match convolution(g) {
-        Some(convolution) => cuda.convolve(pass, &convolution, slots),
+        Some(convolution) => cuda.convolve(pass, &convolution, algorithm, slots),
         None => Ok(false),
     }
+}
+
+/// Our own cuts of a product, and cuDNN's ways to make this pass of x, w and y.
+fn ways(
+    cuda: &mut Cuda,
+    (pass, g, slots): (Pass, &Geometry, [Slot; 3]),
+    cut: Cut,
+    (outputs, scratch): (&[usize], Slot),
+) -> Result<Vec<Way>> {
+    let mut ways = cut.ways(outputs, scratch);
+    if let Some(convolution) = convolution(g) {
+        let algorithms = cuda.ways_to_convolve(pass, &convolution, slots)?;
+        ways.extend(algorithms.into_iter().map(|algorithm| Way::Cudnn(Some(algorithm))));
+    }
+    Ok(ways)
 }
 
 /// The sum over the pixels of dy: over slices of several first, and then over those of one, so that
@@ -125,12 +149,48 @@ fn cut_of(cut: &Cut, wide: [u32; 2]) -> [u32; 4] {
     [cut.slice() as u32, cut.tiles_across() as u32, wide[0], wide[1]]
 }
 
+/// What the three passes share of work that can be done in several ways.
+fn work<'a, const N: usize>(
+    pass: &'static str,
+    g: &Geometry,
+    text: &'a dyn Fn() -> String,
+    (slots, reads): ([Slot; N], usize),
+    cut: &Cut,
+) -> Work<'a, N> {
+    Work { pass, sizes: geometry(g), text, slots, reads, rule: cut.way() }
+}
+
+fn text(g: &Geometry) -> String {
+    let Geometry { images, height, width, channels, filters, window: (rows, columns), .. } = g;
+    let Geometry { stride, pad, groups, .. } = g;
+    let (out_height, out_width) = (g.out_height(), g.out_width());
+    format!(
+        "{images} x {height} x {width} x {channels} to {out_height} x {out_width} x {filters}, \
+         window {rows} x {columns}, stride {stride}, padding {} {}, groups {groups}",
+        pad.top, pad.left
+    )
+}
+
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let (cut, text, [x, w, _, y, scratch]) = (forward_cut(g), || text(g), slots);
+    let work = work("conv_forward", g, &text, (slots, 3), &cut);
+    let pass = (Pass::Forward, g, [x, w, y]);
+    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[y.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+}
+
+/// As [`forward`] in this way; false if there is no such.
+fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    if convolve(cuda, Pass::Forward, g, [x, w, y])? {
-        return SUM.add(cuda, (y, 1), (Some(b), g.relu), y);
+    if let Way::Cudnn(algorithm) = way {
+        let made = convolve(cuda, Pass::Forward, g, algorithm, [x, w, y])?;
+        if made {
+            SUM.add(cuda, (y, 1), (Some(b), g.relu), y)?;
+        }
+        return Ok(made);
     }
-    let cut = forward_cut(g);
+    let cut = forward_cut(g).in_way(way, &[y.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [target] = cut.targets([y], scratch);
     // Bias and ReLU come after the last sum.
     let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
@@ -143,15 +203,25 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
-    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)
+    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)?;
+    Ok(true)
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
+    let (cut, text, [dy, w, dx, scratch]) = (input_cut(g), || text(g), slots);
+    let work = work("conv_backward_input", g, &text, (slots, 2), &cut);
+    let pass = (Pass::Input, g, [dx, w, dy]);
+    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[dx.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+}
+
+fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    if convolve(cuda, Pass::Input, g, [dx, w, dy])? {
-        return Ok(());
+    if let Way::Cudnn(algorithm) = way {
+        return convolve(cuda, Pass::Input, g, algorithm, [dx, w, dy]);
     }
-    let cut = input_cut(g);
+    let cut = input_cut(g).in_way(way, &[dx.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [target] = cut.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
@@ -159,15 +229,29 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&geometry, &parts, &dy, &w, &to])? };
-    SUM.launch(cuda, &cut, target, (None, false), dx)
+    SUM.launch(cuda, &cut, target, (None, false), dx)?;
+    Ok(true)
 }
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
+    let (cut, text, [x, dy, dw, db, scratch]) = (filter_cut(g), || text(g), slots);
+    let work = work("conv_backward_filter", g, &text, (slots, 2), &cut);
+    let pass = (Pass::Filter, g, [x, dw, dy]);
+    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[dw.len(), db.len()], scratch));
+    cuda.work(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
+}
+
+fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    if convolve(cuda, Pass::Filter, g, [x, dw, dy])? {
-        return sum_pixels(cuda, g, dy, db, scratch);
+    if let Way::Cudnn(algorithm) = way {
+        let made = convolve(cuda, Pass::Filter, g, algorithm, [x, dw, dy])?;
+        if made {
+            sum_pixels(cuda, g, dy, db, scratch)?;
+        }
+        return Ok(made);
     }
-    let cut = filter_cut(g);
+    let cut = filter_cut(g).in_way(way, &[dw.len(), db.len()], scratch);
+    let Some(cut) = cut else { return Ok(false) };
     let [dw_target, db_target] = cut.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
     let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
@@ -177,7 +261,8 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
     // SAFETY: as above, for both targets.
     unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
     SUM.launch(cuda, &cut, dw_target, (None, false), dw)?;
-    SUM.launch(cuda, &cut, db_target, (None, false), db)
+    SUM.launch(cuda, &cut, db_target, (None, false), db)?;
+    Ok(true)
 }
 
 /// Runs of floats in x and in w: a group's channels, and all of them.

@@ -1,6 +1,7 @@
 //! On a card: how a product is cut into blocks. The arithmetic is `cuh/product.cuh`.
-//! The cut is the same in every precision.
+//! The rule's cut is the same in every precision and on every card; others are ways to be tuned.
 
+use tensor::tune::Way;
 use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
 /// Blocks that fill a large card: two on each of an H100's 132 processors. A number, and not the
@@ -8,6 +9,11 @@ use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slo
 const ENOUGH_BLOCKS: usize = 264;
 /// A slice of k has at least this many.
 const LEAST_SLICE: usize = 256;
+/// Of cuts to be tuned: k of a slice at least, blocks at most if there are several slices, and in
+/// how many slices.
+const LEAST_TUNED_SLICE: usize = 128;
+const MOST_TUNED_BLOCKS: usize = 4 * ENOUGH_BLOCKS;
+const TUNED_SLICES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 /// k of a panel: a slice is a multiple of it.
 const DEPTH: usize = 16;
 
@@ -32,12 +38,50 @@ pub(crate) struct Cut {
 impl Cut {
     pub fn of([rows, columns, depth]: [usize; 3], products: usize) -> Cut {
         let span = if rows > 64 && columns > 64 { 128 } else { 64 };
-        let blocks = products * rows.div_ceil(span) * columns.div_ceil(span);
+        let whole = Cut { rows, columns, depth, products, span, slices: 1 };
         let most = depth / LEAST_SLICE;
-        let slices = (ENOUGH_BLOCKS / blocks.max(1)).min(most).max(1);
-        let cut = Cut { rows, columns, depth, products, span, slices };
-        // No slice is empty.
-        Cut { slices: depth.div_ceil(cut.slice()).max(1), ..cut }
+        whole.cut_into(span, (ENOUGH_BLOCKS / whole.blocks().max(1)).min(most).max(1))
+    }
+
+    /// The same product in such tiles and so many slices, or as many as are not empty.
+    fn cut_into(self, span: usize, slices: usize) -> Cut {
+        let cut = Cut { span, slices, ..self };
+        Cut { slices: self.depth.div_ceil(cut.slice()).max(1), ..cut }
+    }
+
+    fn blocks(&self) -> usize {
+        let tiles = self.rows.div_ceil(self.span) * self.columns.div_ceil(self.span);
+        self.products * tiles * self.slices
+    }
+
+    /// This cut's name among ways to do the same.
+    pub fn way(&self) -> Way {
+        Way::Own { tile: self.span, slices: self.slices }
+    }
+
+    /// The same product cut in this way, if that is one of our own for which there is as much
+    /// scratch memory. For its own way there must be.
+    pub fn in_way(self, way: Way, outputs: &[usize], scratch: Slot) -> Option<Cut> {
+        if way == self.way() {
+            return Some(self);
+        }
+        let Way::Own { tile: span @ (64 | 128), slices } = way else { return None };
+        let cut = self.cut_into(span, slices);
+        (cut.slices == slices && cut.scratch(outputs) <= scratch.len()).then_some(cut)
+    }
+
+    /// Cuts worth trying for which there is as much scratch memory.
+    pub fn ways(self, outputs: &[usize], scratch: Slot) -> Vec<Way> {
+        let cuts = [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
+        let cuts = cuts.map(|(span, slices)| Cut { span, slices, ..self });
+        let sensible = cuts.filter(|cut| {
+            let is_small = cut.rows.min(cut.columns) <= 64;
+            let is_long = cut.depth / cut.slices >= LEAST_TUNED_SLICE;
+            (cut.span == 64 || !is_small)
+                && (cut.slices == 1 || is_long && cut.blocks() <= MOST_TUNED_BLOCKS)
+        });
+        let there = |cut: &Cut| self.in_way(cut.way(), outputs, scratch).is_some();
+        sensible.filter(there).map(|cut| cut.way()).collect()
     }
 
     /// k of a slice; the last has fewer.

@@ -5,7 +5,7 @@ mod cuda;
 
 pub use cpu::{Cpu, Lent, Pool};
 pub use cuda::{Address, Argument, Cuda, Grid, Image, Lap, Recording};
-pub use cuda::{cublaslt, cudnn, nccl};
+pub use cuda::{cublaslt, cudnn, nccl, tune};
 
 use crate::{Element, Error, Precision, Result, Slot};
 use std::str::FromStr;

@@ -193,6 +193,7 @@ impl<'a> Lab<'a> {
             parallel: None,
             exchange: Exchange::Host,
             vendor: Vendor::None,
+            deterministic: false,
             threads: self.machine.threads.unwrap_or(0),
             workers: self.machine.workers.unwrap_or(0),
             max_steps: self.data.is_none().then_some(REHEARSED_STEPS),

@@ -76,6 +76,7 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut table, "parallel", parallel);
     put(&mut table, "exchange", args.exchange.and_then(|way| Value::try_from(way).ok()));
     put(&mut table, "vendor", args.vendor.and_then(|whose| Value::try_from(whose).ok()));
+    put(&mut table, "deterministic", args.deterministic.then_some(true));
     put(&mut table, "threads", args.machine.threads.map(whole));
     put(&mut table, "workers", args.machine.workers.map(whole));
     put(&mut table, "max_steps", args.max_steps.map(|n| n as i64));

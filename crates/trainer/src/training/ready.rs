@@ -9,8 +9,10 @@ use crate::machine;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
+use crate::tuning::{self, Tuned};
+use crate::vendor::Vendor;
 use layers::Spec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use train::Stop;
 use train::checkpoint::{Checkpoint, Identity};
@@ -28,6 +30,8 @@ pub struct Ready<'a> {
     pub(super) devices: Devices,
     /// The run's `config.toml`.
     pub(super) config: String,
+    /// The run's `choices.toml`, if it has one.
+    tuned: Option<Tuned>,
     /// Where this is one of several processes: its way to the others.
     pub(super) seat: Option<Seat>,
 }
@@ -81,7 +85,7 @@ impl<'a> Ready<'a> {
         say(&format!("data    {}", images.describe()));
         let precision = Some(devices.precision().to_string());
         let config = Settings { precision, ..settings.clone() }.to_toml();
-        let ready = Ready { job, settings, images, devices, config, seat: None };
+        let ready = Ready { job, settings, images, devices, config, tuned: None, seat: None };
         if place == (0, 1) {
             ready.describe_devices(&mut say);
         }
@@ -92,6 +96,24 @@ impl<'a> Ready<'a> {
         say(&format!("device  {}", self.devices.describe()));
         let memory = self.devices.memory(self.job.recipe.batch);
         memory.iter().for_each(|line| say(&format!("memory  {line}")));
+    }
+
+    /// Chooses the ways in which its cards will work, if they are to be tuned.
+    ///
+    /// # Errors
+    /// Exit codes 1, 4 and 6.
+    pub(super) fn tune(
+        &mut self,
+        ranks: &mut Ranks,
+        run: Option<&Path>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        if self.settings.vendor == Vendor::Tune {
+            let sources = tuning::Sources { run, deterministic: self.settings.deterministic };
+            let mut say = |text: &str| observer.note(text);
+            self.tuned = Some(tuning::settle(&mut self.devices, ranks, sources, &mut say)?);
+        }
+        Ok(())
     }
 
     /// Meets the other processes, and says where all of them compute; gives the job's identity.
@@ -120,12 +142,15 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, images, devices, config, seat, .. } = self;
+        let Ready { job, images, devices, config, tuned, seat, .. } = self;
         let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
         let environment = machine::environment(&devices.machine(), images.summary());
         describe_run(folder, &config, &job, environment)?;
+        if let Some(tuned) = tuned {
+            folder.write(tuning::FILE, tuned.to_toml().as_bytes())?;
+        }
         let open = || devices.team(&job.spec, seat);
         let outcome = match place {
             Place::New(mut folder, None) => job.run_with(open, &mut folder, observer, stop)?,

@@ -33,6 +33,8 @@ use std::ptr;
 #[derive(Debug)]
 pub(super) struct Engine {
     library: &'static Cudnn,
+    /// It makes a pass only if that is chosen.
+    is_offered: bool,
     ways: HashMap<Key, Option<Way>>,
     handle: Handle,
     workspace: Memory,
@@ -44,6 +46,8 @@ struct Key {
     pass: Pass,
     convolution: Convolution,
     precision: Precision,
+    /// The one to take; none: the best.
+    algorithm: Option<usize>,
 }
 
 /// A pass as cuDNN is to do it.
@@ -75,6 +79,19 @@ impl Cuda {
     /// [`Error::Cudnn`](crate::Error::Cudnn) if it cannot work with this card,
     /// [`Error::Card`](crate::Error::Card) if there is no room for its workspace.
     pub fn use_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
+        self.take_cudnn(library, false)
+    }
+
+    /// From now on its ways are among those that work can be done in, and it does what they are
+    /// [chosen](super::tune) for.
+    ///
+    /// # Errors
+    /// As [`use_cudnn`](Self::use_cudnn).
+    pub fn offer_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
+        self.take_cudnn(library, true)
+    }
+
+    fn take_cudnn(&mut self, library: &'static Cudnn, is_offered: bool) -> Result<()> {
         assert!(self.state == State::Working, "while something is recorded");
         self.synchronize()?; // the workspace that may go now
         self.cudnn = None;
@@ -89,7 +106,7 @@ impl Cuda {
         library.check(status, "the choice of a stream")?;
         let workspace = Memory::new(&self.context, WORKSPACE);
         let workspace = workspace.map_err(failed("memory for cuDNN's workspace"))?;
-        self.cudnn = Some(Engine { library, ways: HashMap::new(), handle, workspace });
+        self.cudnn = Some(Engine { library, is_offered, ways: HashMap::new(), handle, workspace });
         Ok(())
     }
 
@@ -98,9 +115,14 @@ impl Cuda {
         self.cudnn.as_ref().map(|engine| engine.library)
     }
 
-    /// A pass of a convolution in the card's [precision](Self::precision): of x, w and y it
-    /// overwrites the one that the pass makes. False, and nothing done, if cuDNN is not in use or
-    /// has no way to do it; always in bf16.
+    /// Whether convolutions are its own without being chosen.
+    pub(super) fn prefers_cudnn(&self) -> bool {
+        self.cudnn.as_ref().is_some_and(|engine| !engine.is_offered)
+    }
+
+    /// A pass of a convolution in the card's [precision](Self::precision), by the algorithm of this
+    /// number or the best that works: of x, w and y it overwrites the one that the pass makes.
+    /// False, and nothing done, if cuDNN is not in use or has no such way; always in bf16.
     ///
     /// # Errors
     /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Card`](crate::Error::Card).
@@ -111,55 +133,81 @@ impl Cuda {
         &mut self,
         pass: Pass,
         convolution: &Convolution,
+        algorithm: Option<usize>,
         [x, w, y]: [Slot; 3],
     ) -> Result<bool> {
         let Some(mut engine) = self.cudnn.take() else { return Ok(false) };
-        let done = self.convolve_with(&mut engine, pass, convolution, [x, w, y]);
+        let key = Key { pass, convolution: *convolution, precision: self.precision, algorithm };
+        let done = self.convolve_with(&mut engine, &key, [x, w, y]);
         self.cudnn = Some(engine);
         done
     }
 
-    fn convolve_with(
-        &mut self,
-        engine: &mut Engine,
+    /// The numbers of the algorithms that [`convolve`](Self::convolve) could go by, the best first
+    /// as cuDNN sees it.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn ways_to_convolve(
+        &self,
         pass: Pass,
         convolution: &Convolution,
         slots: [Slot; 3],
-    ) -> Result<bool> {
-        let floats = convolution.floats();
-        for (slot, floats) in slots.iter().zip(floats) {
-            assert_eq!(slot.len(), floats, "a slot of {} for {convolution:?}", slot.shape());
-        }
-        let addresses = slots.map(|slot| self.address_of::<f32>(slot));
-        if self.precision == Precision::Bf16
-            || floats.iter().any(|&floats| floats == 0 || floats >= MOST_ELEMENTS)
-            || addresses.iter().any(|at| !at.is_multiple_of(ALIGNMENT))
-        {
-            return Ok(false);
+    ) -> Result<Vec<usize>> {
+        let Some(engine) = &self.cudnn else { return Ok(Vec::new()) };
+        let convolution = *convolution;
+        let key = Key { pass, convolution, precision: self.precision, algorithm: None };
+        if self.operands(&key, slots).is_none() {
+            return Ok(Vec::new());
         }
         self.context.bind()?;
-        let key = Key { pass, convolution: *convolution, precision: self.precision };
-        if !engine.ways.contains_key(&key) {
-            assert!(self.state != State::Recording, "{key:?} was not rehearsed");
-            let way = self.find_way(engine, &key)?;
-            engine.ways.insert(key, way);
+        let found = engine.find(&engine.describe(&key)?)?;
+        Ok(found.into_iter().filter_map(|algorithm| usize::try_from(algorithm).ok()).collect())
+    }
+
+    /// Where the operands lie, if they are such as cuDNN is asked about.
+    fn operands(&self, key: &Key, slots: [Slot; 3]) -> Option<[u64; 3]> {
+        let floats = key.convolution.floats();
+        for (slot, floats) in slots.iter().zip(floats) {
+            let expected = &key.convolution;
+            assert_eq!(slot.len(), floats, "a slot of {} for {expected:?}", slot.shape());
         }
-        let Some(way) = &engine.ways[&key] else { return Ok(false) };
+        let addresses = slots.map(|slot| self.address_of::<f32>(slot));
+        let can_be = key.precision != Precision::Bf16
+            && floats.iter().all(|&floats| floats > 0 && floats < MOST_ELEMENTS)
+            && addresses.iter().all(|at| at.is_multiple_of(ALIGNMENT));
+        can_be.then_some(addresses)
+    }
+
+    fn convolve_with(&mut self, engine: &mut Engine, key: &Key, slots: [Slot; 3]) -> Result<bool> {
+        let Some(addresses) = self.operands(key, slots) else { return Ok(false) };
+        self.context.bind()?;
+        if !engine.ways.contains_key(key) {
+            assert!(self.state != State::Recording, "{key:?} was not rehearsed");
+            let way = self.find_way(engine, key)?;
+            engine.ways.insert(*key, way);
+        }
+        let Some(way) = &engine.ways[key] else { return Ok(false) };
         if self.state == State::Rehearsing {
             return Ok(true);
         }
         self.follow()?;
         // SAFETY: the slots have the convolution's sizes.
         let status = unsafe { engine.start(way, addresses) };
-        engine.library.check(status, pass.name())?;
-        self.launched(pass.name())?;
+        engine.library.check(status, key.pass.name())?;
+        self.launched(key.pass.name())?;
         Ok(true)
     }
 
     /// The first way that will do and works, if there is one.
     fn find_way(&self, engine: &Engine, key: &Key) -> Result<Option<Way>> {
         let mut way = engine.describe(key)?;
-        for algorithm in engine.find(&way)? {
+        let is_wanted =
+            |number: &c_int| key.algorithm.is_none_or(|it| usize::try_from(*number) == Ok(it));
+        for algorithm in engine.find(&way)?.into_iter().filter(is_wanted) {
             way.algorithm = algorithm;
             let Some(bytes) = engine.needs(&way)? else { continue };
             way.workspace = bytes;

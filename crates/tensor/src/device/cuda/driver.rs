@@ -70,6 +70,8 @@ pub(super) struct Card {
     pub number: usize,
     pub name: String,
     pub capability: (u32, u32),
+    /// Of the cache that all of it shares.
+    pub l2_bytes: usize,
     device: sys::CUdevice,
 }
 
@@ -99,6 +101,7 @@ pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
     use sys::CUdevice_attribute as A;
     let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? as u32;
     let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)? as u32;
+    let l2_bytes = attribute(A::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)? as usize;
     let name = result::device::get_name(device).map_err(sentence)?;
     if (major, minor) < LEAST_CAPABILITY {
         let (least_major, least_minor) = LEAST_CAPABILITY;
@@ -107,7 +110,7 @@ pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
              least that this program's kernels are built for"
         ));
     }
-    Ok(Card { number, name, capability: (major, minor), device })
+    Ok(Card { number, name, capability: (major, minor), l2_bytes, device })
 }
 
 fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
@@ -123,11 +126,22 @@ fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
     Ok(())
 }
 
-fn check_version() -> std::result::Result<(), String> {
+/// The version of CUDA that the driver is made for, as it counts; the function exists.
+pub(super) fn version() -> std::result::Result<i32, String> {
     let mut version = 0;
     // SAFETY: the function exists, and writes one number.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(sentence)?;
-    let [has, needs] = [version, LEAST_VERSION].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
+    Ok(version)
+}
+
+/// `13.0`.
+pub(super) fn dotted(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+fn check_version() -> std::result::Result<(), String> {
+    let version = version()?;
+    let [has, needs] = [version, LEAST_VERSION].map(dotted);
     match version >= LEAST_VERSION {
         true => Ok(()),
         false => Err(format!(
@@ -272,6 +286,12 @@ impl Stream {
         // SAFETY: callers give ranges of the memory that they own.
         unsafe { result::memset_d8_async(address, value, bytes, self.raw) }
             .map_err(failed("filling memory"))
+    }
+
+    /// Copies host memory to `to`, which may still be under way when this returns.
+    pub fn write(&self, to: u64, host: &[u8]) -> Result<()> {
+        // SAFETY: ordinary memory is read during the call; callers give ranges that they own.
+        unsafe { result::memcpy_htod_async(to, host, self.raw) }.map_err(failed("an upload"))
     }
 
     /// Copies what lies at `from` into host memory, after all that was asked for, and waits.

@@ -17,6 +17,7 @@ pub mod nccl;
 mod nvrtc;
 mod profile;
 mod staging;
+pub mod tune;
 
 pub use graph::Recording;
 pub use launch::{Address, Argument, Grid, Image};
@@ -45,6 +46,7 @@ pub struct Cuda {
     // Fields are dropped in this order: the context last.
     cublaslt: Option<cublaslt::Engine>,
     cudnn: Option<cudnn::Engine>,
+    tuner: Option<tune::Tuner>,
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
@@ -97,6 +99,7 @@ impl Cuda {
             reservation: 0,
             cublaslt: None,
             cudnn: None,
+            tuner: None,
             kernels,
             staging: None,
             ahead: None,
@@ -109,8 +112,18 @@ impl Cuda {
 
     /// `cuda:0: NVIDIA H200, compute capability 9.0`.
     pub fn name(&self) -> String {
-        let Card { number, name, capability: (major, minor), .. } = &self.card;
-        format!("cuda:{number}: {name}, compute capability {major}.{minor}")
+        format!("cuda:{}: {}", self.card.number, self.model())
+    }
+
+    /// The same of all cards that are alike: without the number.
+    pub fn model(&self) -> String {
+        let Card { name, capability: (major, minor), .. } = &self.card;
+        format!("{name}, compute capability {major}.{minor}")
+    }
+
+    /// The version of CUDA that its driver is made for: `13.0`.
+    pub fn driver(&self) -> String {
+        driver::version().map_or_else(|why| why, driver::dotted)
     }
 
     /// The finest that its tensor cores have, if it has such: [`Precision::Tf32`] since compute

@@ -1,0 +1,365 @@
+//! Ways that are tried and timed, on the stand-ins for a card and for cuBLASLt, by a clock that the
+//! tests set.
+
+use cuda_on_cpu::{Behaviour, CublasLtBehaviour, StandIn};
+use kernels::{conv, linear};
+use ndarray::{Array1, Array2, Array4};
+use std::ffi::CString;
+use tensor::cublaslt::CublasLt;
+use tensor::tune::{Choices, Met, Way, Why};
+use tensor::{Cuda, Device, Precision, Recording, Shape, Slot, Target};
+use testkit::{Slots, bits_equal, close, own_card, random_array, stand_in_in_use};
+
+const G: linear::Geometry = linear::Geometry { images: 8, inputs: 512, outputs: 32, relu: true };
+/// What G's forward pass is called, and its rule's way.
+const NAME: &str = "linear_forward 8 x 512 to 32, f32, room 512";
+const RULE: Way = Way::Own { tile: 64, slices: 2 };
+
+const C: conv::Geometry = conv::Geometry {
+    images: 2,
+    height: 9,
+    width: 9,
+    channels: 8,
+    filters: 6,
+    window: (3, 3),
+    stride: 2,
+    pad: conv::Pad { top: 1, left: 1, bottom: 1, right: 1 },
+    groups: 2,
+    relu: false,
+    algorithm: conv::Algorithm::Direct,
+};
+
+/// A card by whose clock work takes so long; nothing without a compiler, or on a real card.
+fn card(words: &str) -> Option<(Device, &'static StandIn)> {
+    let Some(stand_in) = stand_in_in_use() else {
+        eprintln!("SKIPPED: there is no stand-in for a card");
+        return None;
+    };
+    let device = own_card()?;
+    pace(stand_in, words);
+    Some((device, stand_in))
+}
+
+fn pace(stand_in: &StandIn, words: &str) {
+    stand_in.pace(&CString::new(words).unwrap());
+}
+
+fn cuda(device: &mut Device) -> &mut Cuda {
+    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    cuda
+}
+
+/// Has the stand-in for cuBLASLt among the ways.
+fn offer(device: &mut Device, behaviour: CublasLtBehaviour) {
+    let stand_in = cuda_on_cpu::CublasLt::load().unwrap();
+    stand_in.behave(behaviour);
+    cuda(device).offer_cublaslt(CublasLt::open(stand_in.path()).unwrap()).unwrap();
+}
+
+/// Operands of all passes of a layer: x, w, b, dy; y, dx, dw, db; scratch.
+struct Layer {
+    slots: Slots,
+    at: [Slot; 9],
+    is_conv: bool,
+}
+
+impl Layer {
+    fn linear(seed: u64) -> Layer {
+        let x: Array2<f32> = random_array(seed, (G.images, G.inputs));
+        let w: Array2<f32> = random_array(seed + 1, (G.outputs, G.inputs));
+        let b: Array1<f32> = random_array(seed + 2, G.outputs);
+        let dy: Array2<f32> = random_array(seed + 3, (G.images, G.outputs));
+        let mut slots = Slots::new();
+        let reads = [slots.array(&x), slots.array(&w), slots.array(&b), slots.array(&dy)];
+        Layer::with(slots, reads, G.scratch(Target::Cuda), false)
+    }
+
+    fn conv(seed: u64) -> Layer {
+        let x: Array4<f32> = random_array(seed, (2, 9, 9, 8));
+        let w: Array4<f32> = random_array(seed + 1, (6, 3, 3, 4));
+        let b: Array1<f32> = random_array(seed + 2, 6);
+        let dy: Array4<f32> = random_array(seed + 3, (2, 5, 5, 6));
+        let mut slots = Slots::new();
+        let reads = [slots.array(&x), slots.array(&w), slots.array(&b), slots.array(&dy)];
+        Layer::with(slots, reads, C.scratch(Target::Cuda), true)
+    }
+
+    fn with(mut slots: Slots, reads: [Slot; 4], scratch: usize, is_conv: bool) -> Layer {
+        let [x, w, b, dy] = reads;
+        let writes = [dy, x, w, b].map(|like| slots.room(like.shape()));
+        let [y, dx, dw, db] = writes;
+        let scratch = slots.room(Shape::from([scratch]));
+        Layer { slots, at: [x, w, b, dy, y, dx, dw, db, scratch], is_conv }
+    }
+
+    fn forward(&self, device: &mut Device) -> tensor::Result<()> {
+        let [x, w, b, _, y, .., scratch] = self.at;
+        match self.is_conv {
+            false => linear::forward(device, &G, x, w, b, y, scratch),
+            true => conv::forward(device, &C, x, w, b, y, scratch),
+        }
+    }
+
+    fn passes(&self, device: &mut Device) -> tensor::Result<()> {
+        self.forward(device)?;
+        let [x, w, _, dy, _, dx, dw, db, scratch] = self.at;
+        match self.is_conv {
+            false => {
+                linear::backward_input(device, &G, dy, w, dx, scratch)?;
+                linear::backward_weights(device, &G, x, dy, dw, db, scratch)
+            }
+            true => {
+                conv::backward_input(device, &C, dy, w, dx, scratch)?;
+                conv::backward_filter(device, &C, x, dy, dw, db, scratch)
+            }
+        }
+    }
+
+    fn results(&self, device: &Device) -> [Vec<f32>; 4] {
+        [4, 5, 6, 7].map(|at| device.download(self.at[at]).unwrap())
+    }
+
+    /// What a card without any choice makes.
+    fn by_rule(&self) -> [Vec<f32>; 4] {
+        let mut device = own_card().unwrap();
+        self.slots.load(&mut device);
+        self.passes(&mut device).unwrap();
+        self.results(&device)
+    }
+}
+
+/// Rehearses the forward pass of G's layer while it is tuned.
+fn tuned_forward(device: &mut Device) -> Met {
+    let layer = Layer::linear(5);
+    layer.slots.load(device);
+    cuda(device).tune(Choices::new(), true);
+    device.rehearse(|device| layer.forward(device)).unwrap();
+    let mut met = cuda(device).tuned();
+    assert_eq!(met.len(), 1);
+    met.remove(0)
+}
+
+/// Ways with their milliseconds, and those that were left out with the reason.
+type Tried<'a> = (&'a [(Way, f64)], &'a [(Way, String)]);
+
+fn tried(met: &Met) -> Tried<'_> {
+    match &met.why {
+        Why::Timed { tried, failed } => (tried, failed),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ms_of(met: &Met, wanted: &str) -> Option<f64> {
+    tried(met).0.iter().find(|(way, _)| way.to_string() == wanted).map(|(_, ms)| *ms)
+}
+
+/// One slice takes 3 us, two take 50 and their sum 10.
+const ONE_SLICE: &str = "each=10 linear_forward_small=50 linear_forward_small/1=3";
+
+#[test]
+fn the_fastest_cut_is_chosen_and_all_are_told() {
+    let Some((mut device, _)) = card(ONE_SLICE) else { return };
+    let met = tuned_forward(&mut device);
+    assert_eq!((met.name.as_str(), met.way), (NAME, Way::Own { tile: 64, slices: 1 }));
+    let (all, failed) = tried(&met);
+    assert_eq!(all[0].0, RULE, "the rule's comes first");
+    assert_eq!(failed, []);
+    let near = |ms: Option<f64>, expected: f64| (ms.unwrap() - expected).abs() < 1e-6;
+    assert!(near(ms_of(&met, "own/64/2"), 0.060), "{all:?}");
+    assert!(near(ms_of(&met, "own/64/1"), 0.003), "one slice has no sum: {all:?}");
+    assert_eq!(ms_of(&met, "own/64/4"), None, "for which there is no scratch memory");
+}
+
+/// What is closer than the clock is sure of is no reason to leave the rule.
+#[test]
+fn the_rule_stands_unless_another_way_is_clearly_faster() {
+    for (words, expected) in [
+        ("each=10 linear_forward_small=990 linear_forward_small/1=999", RULE),
+        (
+            "each=10 linear_forward_small=999 linear_forward_small/1=980",
+            Way::Own { tile: 64, slices: 1 },
+        ),
+    ] {
+        let Some((mut device, _)) = card(words) else { return };
+        assert_eq!(tuned_forward(&mut device).way, expected, "{words}");
+    }
+}
+
+#[test]
+fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
+    let words = "each=10 linear_forward_small=100 cublaslt0=1 cublaslt1=2 cublaslt2=3 cublaslt3=4";
+    let Some((mut device, _)) = card(words) else { return };
+    let behaviour = CublasLtBehaviour {
+        ways: Some(4),
+        failing_way: Some(0),
+        wrong_way: Some(1),
+        ..Default::default()
+    };
+    offer(&mut device, behaviour);
+    let met = tuned_forward(&mut device);
+    assert_eq!(met.way, Way::Cublaslt(2));
+    let ms = ms_of(&met, "cublaslt/2").unwrap();
+    assert!((ms - 0.013).abs() < 1e-6, "with its bias: {ms}");
+    let [(first, failed), (second, wrong)] = tried(&met).1 else { panic!("{met:?}") };
+    assert_eq!((*first, *second), (Way::Cublaslt(0), Way::Cublaslt(1)));
+    assert!(failed.contains("cuBLASLt's product") && failed.contains("NOT_SUPPORTED"), "{failed}");
+    assert!(wrong.starts_with("it makes ") && wrong.contains(" is right"), "{wrong}");
+    assert_eq!(ms_of(&met, "cublaslt/1"), None);
+}
+
+#[test]
+fn cudnns_ways_are_tried_and_those_that_are_not_there_are_left_out() {
+    let words = "each=10 conv_forward_small=50 conv_backward_filter_small=50 cudnn1=20";
+    let Some((mut device, _)) = card(words) else { return };
+    offer_cudnn(&mut device);
+    let layer = Layer::conv(7);
+    layer.slots.load(&mut device);
+    cuda(&mut device).tune(Choices::new(), true);
+    device.rehearse(|device| layer.passes(device)).unwrap();
+    let met = cuda(&mut device).tuned();
+    let [forward, input, filter] = &met[..] else { panic!("{met:?}") };
+    let own = Way::Own { tile: 64, slices: 1 };
+    let ways = [forward.way, input.way, filter.way];
+    // The filters' gradient has the biases' with it, two more kernels: 40.
+    assert_eq!(ways, [Way::Cudnn(Some(1)), own, Way::Cudnn(Some(1))], "{met:?}");
+    let left_out: Vec<String> = tried(forward).1.iter().map(|(way, _)| way.to_string()).collect();
+    assert_eq!(left_out, ["cudnn/2", "cudnn/0"], "one is too large, and one fails");
+    assert!(tried(forward).1.iter().all(|(_, why)| why == "it is not there after all"));
+    // In bf16 it takes no part.
+    cuda(&mut device).set_precision(Precision::Bf16);
+    cuda(&mut device).tune(Choices::new(), true);
+    device.rehearse(|device| layer.passes(device)).unwrap();
+    let met = cuda(&mut device).tuned();
+    assert!(met.iter().all(|met| tried(met).1.is_empty() && tried(met).0.len() == 1), "{met:?}");
+}
+
+fn offer_cudnn(device: &mut Device) {
+    let stand_in = cuda_on_cpu::Cudnn::load().unwrap();
+    stand_in.behave(cuda_on_cpu::CudnnBehaviour::default());
+    cuda(device).offer_cudnn(tensor::cudnn::Cudnn::open(stand_in.path()).unwrap()).unwrap();
+}
+
+/// In every way that is tried a pass comes to the reference's numbers; and to the same bits when
+/// the way is read from choices, replayed or not.
+#[test]
+fn what_was_chosen_has_the_same_bits_when_it_is_given() {
+    // So slow that nothing is tried more often than it must be.
+    let Some((mut device, stand_in)) = card("each=100000") else { return };
+    let behaviour = CublasLtBehaviour { ways: Some(3), ..Default::default() };
+    for layer in [Layer::linear(5), Layer::conv(7)] {
+        offer(&mut device, behaviour);
+        offer_cudnn(&mut device);
+        layer.slots.load(&mut device);
+        cuda(&mut device).tune(Choices::new(), true);
+        device.rehearse(|device| layer.passes(device)).unwrap();
+        let met = cuda(&mut device).tuned();
+        assert_eq!(met.len(), 3);
+        let expected = layer.by_rule();
+        let mut bits = Vec::new();
+        for at in 0..met.iter().map(|met| tried(met).0.len()).max().unwrap() {
+            let way = |met: &Met| tried(met).0[at % tried(met).0.len()].0;
+            let choices: Choices = met.iter().map(|met| (met.name.clone(), way(met))).collect();
+            let before = stand_in.counts()[1];
+            cuda(&mut device).tune(choices.clone(), true);
+            device.rehearse(|device| layer.passes(device)).unwrap();
+            assert_eq!(stand_in.counts()[1], before, "nothing is launched for what is given");
+            let again = cuda(&mut device).tuned();
+            assert!(again.iter().all(|met| met.why == Why::Given), "{again:?}");
+            layer.passes(&mut device).unwrap();
+            let eager = layer.results(&device);
+            for (made, expected) in eager.iter().zip(&expected) {
+                let most = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                close(made, expected, 1e-5 * f64::from(most));
+            }
+            layer.slots.load(&mut device);
+            let mut recording = Recording::default();
+            device.replay(&mut recording, |device| layer.passes(device)).unwrap();
+            let replayed = layer.results(&device);
+            replayed.iter().zip(&eager).for_each(|(a, b)| bits_equal(a, b, "a replay"));
+            bits.push(eager);
+        }
+        let differ = bits.iter().any(|other| other[0] != bits[0][0]);
+        assert!(differ, "ways decide bits, else this test compares nothing");
+    }
+}
+
+#[test]
+fn a_way_that_is_not_there_is_told() {
+    let Some((mut device, _)) = card("each=10") else { return };
+    let layer = Layer::linear(5);
+    layer.slots.load(&mut device);
+    for way in ["cublaslt/0", "own/64/4", "own/32/1", "own/64/1000"] {
+        let choices = Choices::from([(NAME.to_string(), way.parse().unwrap())]);
+        cuda(&mut device).tune(choices, false);
+        let told = device.rehearse(|device| layer.forward(device)).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("`{way}` is none of the ways to do {NAME}")), "{told}");
+    }
+}
+
+/// A clock decides nothing but in a rehearsal, and nothing once tuning is over.
+#[test]
+fn nothing_is_timed_while_work_is_done_or_recorded() {
+    let Some((mut device, stand_in)) = card(ONE_SLICE) else { return };
+    let layer = Layer::linear(5);
+    let expected = layer.by_rule();
+    layer.slots.load(&mut device);
+    let launches = |stand_in: &StandIn| stand_in.counts()[1];
+    cuda(&mut device).tune(Choices::new(), true);
+    let before = launches(stand_in);
+    layer.passes(&mut device).unwrap();
+    // A product and the sum of its slices; two products of one slice, and a bias's of one.
+    assert_eq!(launches(stand_in) - before, 4);
+    let met = cuda(&mut device).tuned();
+    assert!(met.iter().all(|met| met.why == Why::Rule), "{met:?}");
+    cuda(&mut device).tune(Choices::new(), true);
+    cuda(&mut device).tuned();
+    let mut recording = Recording::default();
+    device.replay(&mut recording, |device| layer.passes(device)).unwrap();
+    assert_eq!(launches(stand_in) - before, 9, "recorded, and one graph");
+    let made = layer.results(&device);
+    made.iter().zip(&expected).for_each(|(a, b)| bits_equal(a, b, "the rule's"));
+}
+
+/// What lies in the card's memory is what lay there before, and what was recorded is out of date.
+#[test]
+fn tuning_touches_no_slot_and_recordings_follow() {
+    let Some((mut device, stand_in)) = card(ONE_SLICE) else { return };
+    let layer = Layer::linear(5);
+    layer.slots.load(&mut device);
+    let mut recording = Recording::default();
+    device.replay(&mut recording, |device| layer.passes(device)).unwrap();
+    let all = |device: &Device| layer.at.map(|slot| device.download::<f32>(slot).unwrap());
+    let by_rule = all(&device);
+    tune(&mut device, &layer).unwrap();
+    for (after, before) in all(&device).iter().zip(&by_rule) {
+        bits_equal(after, before, "a slot");
+    }
+    device.replay(&mut recording, |device| layer.passes(device)).unwrap();
+    assert!(layer.results(&device)[0] != by_rule[4], "one slice, not two");
+
+    stand_in.behave(Behaviour { failing_allocation: Some(1), ..Behaviour::default() });
+    let told = tune(&mut device, &layer).unwrap_err().to_string();
+    assert!(told.starts_with("memory to try ways on failed"), "{told}");
+    stand_in.behave(Behaviour::default());
+    tune(&mut device, &layer).unwrap();
+}
+
+fn tune(device: &mut Device, layer: &Layer) -> tensor::Result<()> {
+    cuda(device).tune(Choices::new(), true);
+    let done = device.rehearse(|device| layer.passes(device));
+    cuda(device).tuned();
+    done
+}
+
+/// Each precision has choices of its own.
+#[test]
+fn names_tell_precisions_apart() {
+    let words = "each=10 linear_forward_small=50 linear_forward_small/1=20 \
+                 linear_forward_small_bf16=20 linear_forward_small_bf16/1=50";
+    let Some((mut device, _)) = card(words) else { return };
+    let f32 = tuned_forward(&mut device);
+    cuda(&mut device).set_precision(Precision::Bf16);
+    let bf16 = tuned_forward(&mut device);
+    assert_eq!([f32.way, bf16.way], [1, 2].map(|slices| Way::Own { tile: 64, slices }));
+    assert_eq!(bf16.name, NAME.replace("f32", "bf16"));
+}
