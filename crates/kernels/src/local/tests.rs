@@ -83,6 +83,8 @@ prop_compose! {
         (height, width) in (1usize..=6, 1usize..=6),
     ) -> Geometry {
         let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
+        // Many images or large products, but not both at once: the reference takes its time.
+        let images = if channels * filters > 256 { images.min(2) } else { images };
         Geometry {
             images,
             height: height.max(window.0.saturating_sub(pad.top + pad.bottom)),
