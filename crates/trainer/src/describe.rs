@@ -113,8 +113,12 @@ fn as_text(run: &Run) -> Result<String> {
 /// `a processor with 2 threads`, or `a card`.
 fn device_name(target: Target) -> String {
     match target {
-        Target::Cpu { threads: 1 } => "a processor with 1 thread".to_string(),
-        Target::Cpu { threads } => format!("a processor with {threads} threads"),
+        Target::Cpu { threads: 1 } | Target::CpuBf16 { threads: 1 } => {
+            "a processor with 1 thread".to_string()
+        }
+        Target::Cpu { threads } | Target::CpuBf16 { threads } => {
+            format!("a processor with {threads} threads")
+        }
         Target::Cuda => "a card".to_string(),
     }
 }

@@ -29,8 +29,6 @@ mod tile_avx512;
 mod tile_portable;
 
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod tests;
 
 pub(crate) use pack::{Shared, copy_rows, copy_strip, transpose_panel, untranspose_panel};

@@ -1,6 +1,6 @@
 use super::*;
 
-pub(super) fn numbers(len: usize, seed: usize) -> Vec<f32> {
+fn numbers(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
 }
 
