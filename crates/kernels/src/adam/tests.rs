@@ -73,7 +73,7 @@ fn a_frozen_parameter_keeps_its_moments() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn equals_the_reference(
         lens in prop::collection::vec((1usize..70, 0usize..5), 1..5),

@@ -166,7 +166,7 @@ fn the_reference_is_the_derivative() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn every_device_follows_the_reference(
         images in 2usize..6, pixels in 1usize..40, channels in 1usize..40, seed: u64,

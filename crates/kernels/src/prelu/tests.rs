@@ -68,7 +68,7 @@ fn the_reference_is_the_derivative() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn every_device_follows_the_reference(
         rows in 1usize..160, channels in 1usize..40, seed: u64,
