@@ -45,6 +45,13 @@ fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     ]
 }
 
+/// Sums of so many terms. Operands are of the order of one: an f32 sum of K terms is off by about
+/// sqrt(K) eps a term, however small the sum; so a one stands beside them all.
+fn close_sums(actual: &[f32], expected: &[f32], terms: usize) {
+    let with_one = |sums: &[f32]| [sums, &[1.0]].concat();
+    close(&with_one(actual), &with_one(expected), 8e-6 * (terms as f64).sqrt());
+}
+
 /// By hand: x = [1 2], w = [[3 4] [-5 6]], b = [1 -8] give w x + b = [12 -1].
 #[test]
 fn known_answers() {
@@ -81,12 +88,10 @@ proptest! {
         let expected = references(&g, seed);
         each_cpu(|device| {
             let actual = passes(device, &g, seed);
-            // Operands are of the order of one: an f32 sum of K terms is off by about sqrt(K) eps a
-            // term.
             for ((actual, expected), terms) in
                 actual.iter().zip(&expected).zip([inputs, outputs, images, images])
             {
-                close(actual, expected, 8e-6 * (terms as f64).sqrt());
+                close_sums(actual, expected, terms);
             }
         });
     }
@@ -112,7 +117,7 @@ proptest! {
         each_card(|device| {
             let results = passes(device, &g, seed).into_iter().zip(&expected);
             for ((actual, expected), terms) in results.zip([inputs, outputs, images, images]) {
-                close(&actual, expected, 8e-6 * (terms as f64).sqrt());
+                close_sums(&actual, expected, terms);
             }
         });
     }
