@@ -2,6 +2,7 @@
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::path::Path;
 use std::ptr;
 
 /// A handle or a descriptor as a library has it.
@@ -71,22 +72,54 @@ macro_rules! functions {
 }
 pub(super) use functions;
 
-/// The first of these names that the system finds a library for, and that name; or what it says of
-/// the first, which is said of a file that may be there.
-pub(super) fn first_of(names: &[&'static str]) -> Result<(Library, &'static str), String> {
-    let mut why = String::new();
-    for name in names {
-        match load(name.as_ref()) {
-            Ok(library) => return Ok((library, name)),
-            Err(error) if why.is_empty() => why = error,
-            Err(_) => {}
+/// A library as it is looked for.
+pub(super) struct Wanted {
+    /// What it may be called, the best first.
+    pub names: &'static [&'static str],
+    /// The least version that will do, as people write it.
+    pub least: &'static str,
+    /// Where one gets it: `NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13`.
+    pub from: &'static str,
+}
+
+impl Wanted {
+    /// What `of` makes of the first that the system finds, told its name; or what the system says
+    /// of the first name, which is said of a file that may be there, and what to do.
+    pub fn find<T>(
+        &self,
+        of: impl FnOnce(Library, &str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut why = String::new();
+        for name in self.names {
+            match load(name.as_ref()) {
+                Ok(library) => return of(library, name),
+                Err(error) if why.is_empty() => why = error,
+                Err(_) => {}
+            }
         }
+        let Wanted { names, from, .. } = self;
+        Err(format!(
+            "{why}; install it ({from} and the folder of its {} in LD_LIBRARY_PATH)",
+            names[0]
+        ))
     }
-    Err(why)
+
+    /// What `of` makes of the one in this file.
+    pub fn open<T>(
+        path: &Path,
+        of: impl FnOnce(Library, &str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        load(path.as_os_str()).and_then(|library| of(library, &path.to_string_lossy()))
+    }
+
+    /// That the one of this name is too old, as can be seen by this.
+    pub fn old(&self, name: &str, reason: String) -> String {
+        format!("{name} {reason}: update it to {} or newer", self.least)
+    }
 }
 
 /// The library of this name or in this file.
-pub(super) fn load(name: &OsStr) -> Result<Library, String> {
+fn load(name: &OsStr) -> Result<Library, String> {
     // SAFETY: the initialisers of the libraries asked for only set up their own state.
     unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -1,6 +1,6 @@
 //! The library: finding it, and its functions.
 
-use crate::device::cuda::library::{Raw, SUCCESS, Status, first_of, functions, load, text};
+use crate::device::cuda::library::{Raw, SUCCESS, Status, Wanted, functions, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
@@ -13,7 +13,11 @@ const LEAST: usize = 120_000;
 
 /// What it is called: with the version of CUDA that it is made for, the newest first, or as those
 /// who build with it call it.
-const NAMES: [&str; 3] = ["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"];
+const WANTED: Wanted = Wanted {
+    names: &["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"],
+    least: "12",
+    from: "NVIDIA's CUDA toolkit, or pip install nvidia-cublas",
+};
 
 /// cuBLASLt, found when the program runs.
 pub struct CublasLt {
@@ -91,17 +95,7 @@ impl CublasLt {
     /// [`Error::CublasLt`], with what to do: there is none, or it is too old.
     pub fn find() -> Result<&'static CublasLt> {
         static FOUND: OnceLock<std::result::Result<&'static CublasLt, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| {
-            let missing = |why: String| {
-                format!(
-                    "{why}; install it (NVIDIA's CUDA toolkit, or pip install nvidia-cublas and \
-                     the folder of its {} in LD_LIBRARY_PATH)",
-                    NAMES[0]
-                )
-            };
-            let found = first_of(&NAMES).map_err(missing);
-            found.and_then(|(library, name)| CublasLt::of(library, name))
-        });
+        let found = FOUND.get_or_init(|| WANTED.find(CublasLt::of));
         found.clone().map_err(Error::CublasLt)
     }
 
@@ -110,13 +104,11 @@ impl CublasLt {
     /// # Errors
     /// As [`find`](Self::find).
     pub fn open(path: &Path) -> Result<&'static CublasLt> {
-        let opened = load(path.as_os_str());
-        opened.and_then(|it| CublasLt::of(it, &path.to_string_lossy())).map_err(Error::CublasLt)
+        Wanted::open(path, CublasLt::of).map_err(Error::CublasLt)
     }
 
     fn of(library: Library, name: &str) -> std::result::Result<&'static CublasLt, String> {
-        let old =
-            |reason: String| format!("{name} {reason}: update it to {} or newer", LEAST / 10_000);
+        let old = |reason| WANTED.old(name, reason);
         let functions =
             Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
         // SAFETY: takes nothing.

@@ -1,6 +1,6 @@
 //! The library: finding it, and its functions.
 
-use crate::device::cuda::library::{Raw, SUCCESS, Status, first_of, functions, load, text};
+use crate::device::cuda::library::{Raw, SUCCESS, Status, Wanted, functions, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
@@ -12,7 +12,11 @@ use std::sync::OnceLock;
 const LEAST: usize = 90_000;
 
 /// What it is called. It loads the parts that it consists of from its own folder.
-const NAMES: [&str; 2] = ["libcudnn.so.9", "libcudnn.so"];
+const WANTED: Wanted = Wanted {
+    names: &["libcudnn.so.9", "libcudnn.so"],
+    least: "9",
+    from: "NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13",
+};
 
 /// cuDNN, found when the program runs.
 pub struct Cudnn {
@@ -136,17 +140,7 @@ impl Cudnn {
     /// [`Error::Cudnn`], with what to do: there is none, or it is too old.
     pub fn find() -> Result<&'static Cudnn> {
         static FOUND: OnceLock<std::result::Result<&'static Cudnn, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| {
-            let missing = |why: String| {
-                format!(
-                    "{why}; install it (NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13 and the \
-                     folder of its {} in LD_LIBRARY_PATH)",
-                    NAMES[0]
-                )
-            };
-            let found = first_of(&NAMES).map_err(missing);
-            found.and_then(|(library, name)| Cudnn::of(library, name))
-        });
+        let found = FOUND.get_or_init(|| WANTED.find(Cudnn::of));
         found.clone().map_err(Error::Cudnn)
     }
 
@@ -155,13 +149,11 @@ impl Cudnn {
     /// # Errors
     /// As [`find`](Self::find).
     pub fn open(path: &Path) -> Result<&'static Cudnn> {
-        let opened = load(path.as_os_str());
-        opened.and_then(|it| Cudnn::of(it, &path.to_string_lossy())).map_err(Error::Cudnn)
+        Wanted::open(path, Cudnn::of).map_err(Error::Cudnn)
     }
 
     fn of(library: Library, name: &str) -> std::result::Result<&'static Cudnn, String> {
-        let old =
-            |reason: String| format!("{name} {reason}: update it to {} or newer", LEAST / 10_000);
+        let old = |reason| WANTED.old(name, reason);
         let functions =
             Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
         // SAFETY: takes nothing.

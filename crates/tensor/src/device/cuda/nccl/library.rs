@@ -1,6 +1,6 @@
 //! The library: finding it, and its functions.
 
-use crate::device::cuda::library::{first_of, functions, load, text};
+use crate::device::cuda::library::{Wanted, functions, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
@@ -13,7 +13,11 @@ const LEAST: c_int = 21_800;
 
 /// What it is called: with the version of its interface, as it is installed, or as those who build
 /// with it call it.
-const NAMES: [&str; 2] = ["libnccl.so.2", "libnccl.so"];
+const WANTED: Wanted = Wanted {
+    names: &["libnccl.so.2", "libnccl.so"],
+    least: "2.18",
+    from: "NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13",
+};
 
 /// NCCL, found when the program runs.
 pub struct Nccl {
@@ -126,16 +130,7 @@ impl Nccl {
     /// [`Error::Nccl`], with what to do: there is none, or it is too old.
     pub fn find() -> Result<&'static Nccl> {
         static FOUND: OnceLock<std::result::Result<&'static Nccl, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| {
-            let missing = |why: String| {
-                format!(
-                    "{why}; install it (NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13 \
-                     and the folder of its {} in LD_LIBRARY_PATH)",
-                    NAMES[0]
-                )
-            };
-            first_of(&NAMES).map_err(missing).and_then(|(library, name)| Nccl::of(library, name))
-        });
+        let found = FOUND.get_or_init(|| WANTED.find(Nccl::of));
         found.clone().map_err(Error::Nccl)
     }
 
@@ -144,15 +139,11 @@ impl Nccl {
     /// # Errors
     /// As [`find`](Self::find).
     pub fn open(path: &Path) -> Result<&'static Nccl> {
-        let opened = load(path.as_os_str()).and_then(|it| Nccl::of(it, &path.to_string_lossy()));
-        opened.map_err(Error::Nccl)
+        Wanted::open(path, Nccl::of).map_err(Error::Nccl)
     }
 
     fn of(library: Library, name: &str) -> std::result::Result<&'static Nccl, String> {
-        let old = |reason: String| {
-            let [major, minor] = [LEAST / 10_000, LEAST % 10_000 / 100];
-            format!("{name} {reason}: update it to {major}.{minor} or newer")
-        };
+        let old = |reason| WANTED.old(name, reason);
         let functions =
             Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
         let mut version = 0;
