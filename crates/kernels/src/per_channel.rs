@@ -93,6 +93,33 @@ pub(crate) fn sums<const K: usize>(
     }
 }
 
+/// Columns that [`sum_columns`] adds up at once.
+pub(crate) const RUN: usize = 64;
+
+/// Adds up neighbouring columns, [`RUN`] at most, of a matrix of `width` columns, from the `first`
+/// on: in f64, from the first row to the last.
+pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [f32]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut exact = [0.0f64; RUN];
+            for row in rows.chunks_exact(width) {
+                let run = &row[first..first + sums.len()];
+                match run.as_array::<RUN>() {
+                    Some(run) => add_run(&mut exact, run),
+                    None => add_run(&mut exact, run),
+                }
+            }
+            sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
+        },
+    );
+}
+
+#[inline(always)]
+fn add_run(sums: &mut [f64], run: &[f32]) {
+    sums.iter_mut().zip(run).for_each(|(sum, &number)| *sum += f64::from(number));
+}
+
 #[inline(always)]
 fn add<const K: usize>(
     sums: &mut [[f64; STRIP]; K],

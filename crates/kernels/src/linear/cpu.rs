@@ -9,6 +9,7 @@
 use super::{Geometry, bf16, few_images};
 use crate::gemm::amx::Engine;
 use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
+use crate::per_channel::{RUN, sum_columns};
 use tensor::{Cpu, Pool, Precision, Result, Slot};
 
 /// k of a block: four panels of it fit the second-level cache with room to spare.
@@ -277,14 +278,6 @@ pub(super) fn backward_weights_with(
 
 /// `sums[o] = sum over n of rows[n][o]`, in f64, n ascending.
 pub(crate) fn sum_rows(pool: &Pool, rows: &[f32], sums: &mut [f32]) {
-    const RUN: usize = 64;
     let width = sums.len();
-    pool.chunks(sums, RUN, |idx, sums| {
-        let mut exact = [0.0f64; RUN];
-        for row in rows.chunks_exact(width) {
-            let run = &row[idx * RUN..idx * RUN + sums.len()];
-            exact.iter_mut().zip(run).for_each(|(sum, value)| *sum += f64::from(*value));
-        }
-        sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
-    });
+    pool.chunks(sums, RUN, |idx, sums| sum_columns(rows, width, idx * RUN, sums));
 }

@@ -20,7 +20,7 @@ use crate::gemm::amx::{
     Bf16, Block, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles, numbers,
 };
 use crate::gemm::{Loop, Shared};
-use crate::simd;
+use crate::per_channel::{RUN, sum_columns};
 use tensor::Pool;
 
 /// Numbers of x and dy that are packed at once, and pairs of images below which a block is not cut
@@ -230,29 +230,10 @@ impl Plan {
 
 /// Adds up an image of dy over its pixels, in f64.
 fn add_pixels(dy: &[f32], bias: &mut [f32]) {
-    const RUN: usize = 64;
     let filters = bias.len();
-    simd::vectorized(
-        #[inline(always)]
-        || {
-            for (idx, bias) in bias.chunks_mut(RUN).enumerate() {
-                let mut sums = [0.0f64; RUN];
-                for pixel in dy.chunks_exact(filters) {
-                    let run = &pixel[idx * RUN..][..bias.len()];
-                    match run.as_array::<RUN>() {
-                        Some(run) => add(&mut sums, run),
-                        None => add(&mut sums, run),
-                    }
-                }
-                bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn add(sums: &mut [f64], run: &[f32]) {
-    sums.iter_mut().zip(run).for_each(|(sum, &number)| *sum += f64::from(number));
+    for (idx, bias) in bias.chunks_mut(RUN).enumerate() {
+        sum_columns(dy, filters, idx * RUN, bias);
+    }
 }
 
 /// The products of one block of images.
