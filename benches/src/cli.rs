@@ -30,7 +30,7 @@ pub struct Cli {
     /// bf16 on a processor with AMX
     #[arg(long, default_value = "f32", value_name = "PRECISION", conflicts_with = "epoch")]
     pub precision: Precision,
-    /// Only measure the machine's peaks
+    /// Only measure the machine's peaks, and how near to them tiles come
     #[arg(long)]
     pub peaks: bool,
 

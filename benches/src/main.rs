@@ -46,6 +46,7 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     }
     if cli.peaks {
         println!("{}", peaks_line(&peaks::measure(cli.threads)));
+        println!("\n{}", peaks::tiles(cli.threads).render());
         return Ok(ExitCode::SUCCESS);
     }
     // Whatever can be refused is refused before minutes are spent.

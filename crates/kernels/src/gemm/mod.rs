@@ -27,6 +27,7 @@ mod tile_avx2;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx512;
 mod tile_portable;
+pub mod walk;
 
 #[cfg(test)]
 mod tests;
