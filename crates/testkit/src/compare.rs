@@ -32,6 +32,23 @@ impl<T: Copy + Into<f64>, D: Dimension> Values for Array<T, D> {
     }
 }
 
+/// As [`close`], with a one beside all values: for results whose terms are of the order of one, and
+/// may cancel.
+///
+/// # Panics
+/// As there.
+#[track_caller]
+pub fn close_beside_one<A: Values + ?Sized, E: Values + ?Sized>(
+    actual: &A,
+    expected: &E,
+    tolerance: f64,
+) {
+    let [mut actual, mut expected] = [actual.values(), expected.values()];
+    actual.push(1.0);
+    expected.push(1.0);
+    close(&actual, &expected, tolerance);
+}
+
 /// Asserts that every `actual` lies within `tolerance` of its `expected`, relative to the larger of
 /// that element's size and the root mean square of all of them. NaN is close to NaN only.
 ///

@@ -36,7 +36,7 @@ mod slots;
 
 pub use allocations::{CountingAllocator, allocations_during};
 pub use arrays::{distinct_array, random_array, wide};
-pub use compare::{Values, bits_equal, close};
+pub use compare::{Values, bits_equal, close, close_beside_one};
 pub use devices::{
     each_card, each_cpu, each_device, own_card, same_bits_for_threads, same_bits_on_cards,
     stand_in_in_use,

@@ -2,7 +2,9 @@ use super::*;
 use ndarray::{Array1, Array2, array, s};
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
+use testkit::{
+    Slots, close, close_beside_one, each_device, random_array, same_bits_for_threads, wide,
+};
 
 const EPSILON: f32 = 1e-5;
 const MOMENTUM: f32 = 0.1;
@@ -185,7 +187,8 @@ proptest! {
                 run(device, &case);
             close(&actual_y, &y, 1e-5);
             close(&actual_tested, &tested, 1e-5);
-            close(&actual_dx, &dx, 1e-3);
+            // Of two rows it is all cancelled.
+            close_beside_one(&actual_dx, &dx, 1e-4);
             close(&scale, &d_scale, 1e-4);
             close(&shift, &d_shift, 1e-6);
             // An update at rate 1, of shards with a share of one half each.

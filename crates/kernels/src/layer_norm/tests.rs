@@ -2,7 +2,9 @@ use super::*;
 use ndarray::{Array1, Array2, array};
 use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
-use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
+use testkit::{
+    Slots, close, close_beside_one, each_device, random_array, same_bits_for_threads, wide,
+};
 
 struct Case {
     epsilon: f32,
@@ -110,7 +112,8 @@ proptest! {
         each_device(|device| {
             let [actual_y, actual_dx, actual_scale, actual_shift] = run(device, &case);
             close(&actual_y, &y, 1e-5);
-            close(&actual_dx, &dx, 1e-4);
+            // Of two channels it is all cancelled.
+            close_beside_one(&actual_dx, &dx, 1e-4);
             close(&actual_scale, &d_scale, 1e-5);
             close(&actual_shift, &d_shift, 1e-6);
         });

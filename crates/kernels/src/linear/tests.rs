@@ -8,7 +8,7 @@ use proptest::sample::select;
 use pulp::{Scalar, WithSimd};
 use tensor::{DType, Device, Planner, Pool, Shape, Target};
 use testkit::{
-    Slots, bits_equal, close, each_card, each_cpu, each_device, random_array,
+    Slots, bits_equal, close, close_beside_one, each_card, each_cpu, each_device, random_array,
     same_bits_for_threads, same_bits_on_cards,
 };
 
@@ -46,10 +46,9 @@ fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
 }
 
 /// Sums of so many terms. Operands are of the order of one: an f32 sum of K terms is off by about
-/// sqrt(K) eps a term, however small the sum; so a one stands beside them all.
+/// sqrt(K) eps a term, however small the sum.
 fn close_sums(actual: &[f32], expected: &[f32], terms: usize) {
-    let with_one = |sums: &[f32]| [sums, &[1.0]].concat();
-    close(&with_one(actual), &with_one(expected), 8e-6 * (terms as f64).sqrt());
+    close_beside_one(actual, expected, 8e-6 * (terms as f64).sqrt());
 }
 
 /// By hand: x = [1 2], w = [[3 4] [-5 6]], b = [1 -8] give w x + b = [12 -1].
