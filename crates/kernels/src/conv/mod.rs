@@ -13,6 +13,7 @@ mod cuda;
 pub mod reference;
 
 #[cfg(test)]
+#[cfg(test)]
 mod tests;
 
 use crate::gemm::Isa;

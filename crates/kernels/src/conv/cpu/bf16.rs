@@ -6,10 +6,12 @@
 //! window's rows, and in each over its pixels and their channels, filled up to whole tiles.
 //!
 //! The floor: at AMX's peak a forward pass of AlexNet's five layers on 128 images is 25 ms of two
-//! cores. Tiles that hang over take a seventh more, in conv1, whose runs of 33 k are two tiles,
-//! twice. There is no Winograd's form here: transforming would take longer than it saves.
+//! cores. Tiles that hang over take a seventh more; in conv1, whose runs of 33 k are two tiles,
+//! twice, but for its [`braid`]s. There is no Winograd's form here: transforming would take longer
+//! than it saves.
 
 mod band;
+mod braid;
 mod filter;
 mod pieces;
 mod seen;
@@ -69,8 +71,13 @@ pub(in super::super) fn keep(pool: &Pool, g: &Geometry, w: &[f32], kept: &mut [f
     let plan = Plan::new(&direct);
     let (depth, run) = (direct.depth(), plan.run);
     plan.pack(pool, kept, |filters, down, tiles| {
-        let w = &w[filters.start * depth + down * run..];
-        pack::panel(Source::ColumnsOfB, w, depth, (filters.len(), run), tiles);
+        let first = filters.start * depth + down * run;
+        match plan.braid {
+            1 => pack::panel(Source::ColumnsOfB, &w[first..], depth, (filters.len(), run), tiles),
+            rows => {
+                braid::pack(g, rows, &w[first..], filters.len(), g.window.0 - down * rows, tiles)
+            }
+        }
     });
 }
 
@@ -122,7 +129,10 @@ pub(in super::super) fn backward_input(
 #[derive(Clone, Copy)]
 struct Plan<'a> {
     direct: &'a Direct,
-    /// k of a row of the window, and the tiles that it takes.
+    /// Rows of the window whose pixels lie side by side: as many as the stride, so that no row is
+    /// in two braids, if that takes fewer tiles; else one.
+    braid: usize,
+    /// k of so many rows of the window, and the tiles that it takes.
     run: usize,
     tiles: usize,
     /// Images in a chunk, and into how many parts panels and rows are cut.
@@ -134,8 +144,11 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn new(direct: &Direct) -> Plan<'_> {
         let run = direct.taps[1] * direct.source[2] / direct.groups;
-        let mut plan =
-            Plan { direct, run, tiles: run.div_ceil(DEPTH), images: 1, panels: 1, bands: 1 };
+        let tiles = |rows: usize| direct.taps[0].div_ceil(rows) * (rows * run).div_ceil(DEPTH);
+        let may = direct.groups == 1 && direct.source[2] <= braid::CHANNELS;
+        let braid = if may && tiles(direct.step) < tiles(1) { direct.step } else { 1 };
+        let (run, tiles) = (braid * run, (braid * run).div_ceil(DEPTH));
+        let mut plan = Plan { direct, braid, run, tiles, images: 1, panels: 1, bands: 1 };
         let image = plan.seen(0..direct.out[0]).len();
         plan.images = (CHUNK_NUMBERS / image.max(1)).min(direct.images / CHUNKS).max(1);
         // Few images: whichever leaves a chunk less to read.
@@ -155,9 +168,20 @@ impl Plan<'_> {
             groups,
             pad: [pad[0] - (rows.start * step) as isize, pad[1]],
             // With no taps something must be there to count pixels by.
-            rows: (rows.len().max(1) - 1) * step + taps[0].max(1),
-            columns: (out[1] - 1) * step + taps[1].max(1),
+            rows: (rows.len().max(1) - 1) * step + (self.braids() * self.braid).max(1),
+            // Lines of braids begin alike in lines of the cache.
+            columns: ((out[1] - 1) * step + taps[1].max(1)).next_multiple_of(if self.braid > 1 {
+                8
+            } else {
+                1
+            }),
+            braid: self.braid,
         }
+    }
+
+    /// Braids of the window's rows.
+    fn braids(&self) -> usize {
+        self.direct.taps[0].div_ceil(self.braid)
     }
 
     /// Channels of a group's output.
@@ -171,10 +195,10 @@ impl Plan<'_> {
     }
 
     fn panel_len(&self) -> usize {
-        self.direct.taps[0] * self.tiles * PACKED
+        self.braids() * self.tiles * PACKED
     }
 
-    /// Floats of packed filters `[group][panel][row of the window][tile]`.
+    /// Floats of packed filters `[group][panel][braid of the window's rows][tile]`.
     fn filters_len(&self) -> usize {
         self.direct.groups * self.columns().div_ceil(TILE) * self.panel_len() / 2
     }
@@ -182,7 +206,8 @@ impl Plan<'_> {
     /// Floats of the images of a chunk.
     fn own_len(&self) -> usize {
         let seen = self.seen(0..self.direct.out[0]);
-        (self.images * seen.len() + seen.slack(self.direct.step)).next_multiple_of(32) / 2
+        let numbers = self.images * seen.len() + seen.slack(self.direct.step);
+        (numbers + seen.spare()).next_multiple_of(32) / 2
     }
 
     fn work_len(&self, threads: usize) -> usize {
@@ -190,7 +215,7 @@ impl Plan<'_> {
     }
 
     /// Packs filters. `pack(columns, down, tiles)` fills the tiles of these output channels and a
-    /// row of the window.
+    /// braid of the window's rows.
     fn pack(
         &self,
         pool: &Pool,
@@ -258,9 +283,10 @@ impl Work<'_> {
     ) {
         let direct = self.plan.direct;
         let (seen, len) = (self.plan.seen(rows.clone()), direct.source.iter().product::<usize>());
+        let (own, spare) = own.split_at_mut(own.len() - seen.spare());
         if self.plan.tiles > 0 {
             for (own, image) in own.chunks_exact_mut(seen.len()).zip(images.clone()) {
-                seen.copy(&self.source[image * len..(image + 1) * len], own);
+                seen.copy(&self.source[image * len..(image + 1) * len], own, spare);
             }
             // What tiles read beyond the last image.
             own[images.len() * seen.len()..].fill(0);
@@ -297,16 +323,16 @@ impl Work<'_> {
         }
         let loops = [
             Loop::ONCE,
-            Loop { count: direct.taps[0], a: seen.line(), b: plan.tiles * PACKED },
+            Loop { count: plan.braids(), a: seen.line(), b: plan.tiles * PACKED },
             Loop { count: plan.tiles, a: DEPTH, b: PACKED },
         ];
-        let pixel = direct.step * seen.group_channels();
+        let pixel = direct.step * seen.pixel();
         let lines = Lines::new(rows.len(), direct.out[1], direct.step, seen.columns);
         let Aligned(sums) = &mut Aligned([0.0; SIDE * SIDE]);
         let image_at = idx * seen.len() + group * seen.group_len();
         let at = |tile: usize| {
             let (line, position) = lines.start(tile);
-            image_at + line * direct.step * seen.line() + position * pixel
+            image_at + line * direct.step / plan.braid * seen.line() + position * pixel
         };
         let target = direct.target.first
             + image * direct.target.image

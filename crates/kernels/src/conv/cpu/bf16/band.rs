@@ -52,6 +52,7 @@ impl Band {
             pad: [g.pad.top as isize - (rows.start * g.stride) as isize, g.pad.left as isize],
             rows: extent(rows.len(), g.window.0),
             columns: extent(g.out_width(), g.window.1),
+            braid: 1,
         };
         let lines = Lines::new(rows.len(), g.out_width(), g.stride, seen.columns);
         let run = g.window.1 * seen.group_channels();

@@ -1,10 +1,12 @@
 //! What outputs see of an image, in bf16, and in which order they are gone through.
 
+use super::braid;
 use crate::gemm::amx::pack::{self, Runs};
 use crate::gemm::amx::{Bf16, DEPTH, TILE};
 use std::ops::Range;
 
-/// A part of an image with zeros around: `[group][row][column][channel]`.
+/// A part of an image with zeros around: `[group][line][column][row of the line][channel]`, where
+/// a line is one row, or several in a braid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     /// Height, width and channels of the image.
@@ -14,6 +16,8 @@ pub(super) struct Seen {
     pub pad: [isize; 2],
     pub rows: usize,
     pub columns: usize,
+    /// Rows of a line; more than one only of whole lines, without groups.
+    pub braid: usize,
 }
 
 impl Seen {
@@ -21,13 +25,18 @@ impl Seen {
         self.source[2] / self.groups
     }
 
-    /// Numbers of a row of a group.
+    /// Numbers of a pixel of a line.
+    pub fn pixel(&self) -> usize {
+        self.braid * self.group_channels()
+    }
+
+    /// Numbers of a line of a group.
     pub fn line(&self) -> usize {
-        self.columns * self.group_channels()
+        self.columns * self.pixel()
     }
 
     pub fn group_len(&self) -> usize {
-        self.rows * self.line()
+        self.rows * self.columns * self.group_channels()
     }
 
     pub fn len(&self) -> usize {
@@ -37,13 +46,32 @@ impl Seen {
     /// Numbers that tiles read beyond the last image, at most: pixels that complete a tile of 16,
     /// `step` apart, and k that complete one of 32.
     pub fn slack(&self, step: usize) -> usize {
-        TILE * step * self.group_channels() + DEPTH
+        TILE * step * self.pixel() + DEPTH
+    }
+
+    /// Numbers that [`copy`](Self::copy) needs for itself.
+    pub fn spare(&self) -> usize {
+        if self.braid > 1 { self.source[1] * self.source[2] } else { 0 }
     }
 
     /// An image, rounded.
-    pub fn copy(&self, image: &[f32], to: &mut [Bf16]) {
+    pub fn copy(&self, image: &[f32], to: &mut [Bf16], spare: &mut [Bf16]) {
         to.fill(0);
-        self.each_row(|from, at, runs| pack::runs(&image[from..], &mut to[at..], runs));
+        if self.braid == 1 {
+            return self.each_row(|from, at, runs| pack::runs(&image[from..], &mut to[at..], runs));
+        }
+        self.each_row(|from, at, runs| {
+            let row = &mut spare[..runs.len];
+            pack::runs(&image[from..], row, runs);
+            let (to, step) = (&mut to[at..], self.pixel());
+            match self.source[2] {
+                1 => braid::spread::<1>(row, to, step),
+                2 => braid::spread::<2>(row, to, step),
+                3 => braid::spread::<3>(row, to, step),
+                4 => braid::spread::<4>(row, to, step),
+                channels => panic!("a braid of {channels} channels"),
+            }
+        });
     }
 
     /// Two images, rounded, in pairs of a number of each.
@@ -76,7 +104,8 @@ impl Seen {
         for row in rows {
             let from = (row as isize - self.pad[0]) as usize * width * channels + left;
             for group in 0..self.groups {
-                let to = group * self.group_len() + row * self.line() + columns.start * own;
+                let line = group * self.group_len() + row / self.braid * self.line();
+                let to = line + columns.start * self.pixel() + row % self.braid * own;
                 copy(from + group * own, to, runs);
             }
         }
