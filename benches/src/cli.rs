@@ -1,9 +1,14 @@
 //! What was typed, and what is meant.
 
+mod command;
+
+pub use command::command;
+
 use benches::Form;
 use benches::epoch::Loading;
 use benches::results::Work;
 use clap::{Parser, ValueEnum};
+use layers::Mode;
 use std::path::PathBuf;
 use tensor::Precision;
 
@@ -96,7 +101,8 @@ const AFTER: &str = "\
 Examples:
   cargo xtask bench                                       every row of alexnet and torchvision
   cargo xtask bench --model cifar-18pct --batch 64
-  cargo xtask bench --precision bf16                      the same on AMX
+  cargo xtask bench --mode infer --batch 1                one image forward, row by row
+  cargo xtask bench --precision bf16                      training steps on AMX
   cargo xtask bench --peaks                               multiply-adds and bytes a second
   cargo xtask bench --floor h200                          what a step takes there at least
   cargo xtask bench --save before.json                    ... and after a change:
@@ -130,6 +136,14 @@ impl What {
             What::Infer => "infer",
         }
     }
+
+    /// What a network is planned for.
+    pub fn plans(self) -> Mode {
+        match self {
+            What::Train => Mode::Train,
+            What::Infer => Mode::Infer,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,7 +160,7 @@ pub enum PeerKind {
 pub enum TableName {
     /// Whole steps
     Steps,
-    /// Every part of a training step
+    /// Every part of a step
     Floor,
     /// Peaks of training processes
     Memory,
@@ -196,6 +210,23 @@ impl Cli {
     /// Batches that a floor is counted at.
     pub fn floor_batches(&self) -> &[usize] {
         if self.batch.is_empty() { &[128, 1024] } else { &self.batch }
+    }
+
+    /// The steps that are taken apart; beside PyTorch those of training.
+    pub fn floor_units(&self) -> Vec<(What, usize)> {
+        let mut units = self.units();
+        units.retain(|unit| self.peer.is_none() || unit.0 == What::Train);
+        units
+    }
+
+    /// The name of a table of a step's parts.
+    pub fn floor_title(&self, model: &str, (mode, batch): (What, usize)) -> String {
+        let mode = if mode == What::Train { "" } else { " infer" };
+        let precision = match self.precision {
+            Precision::F32 => String::new(),
+            precision => format!(" {precision}"),
+        };
+        format!("floor {model}{mode} {batch}{precision}")
     }
 
     /// Batches of the training steps among them.
@@ -277,34 +308,6 @@ impl Cli {
     }
 }
 
-/// The command as anyone would type it: without what only names a place on this machine, or only
-/// says what becomes of the numbers.
-pub fn command(args: impl IntoIterator<Item = String>) -> String {
-    let mut command = "cargo xtask bench".to_string();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let (name, inline) = match arg.split_once('=') {
-            Some((name, _)) => (name, true),
-            None => (arg.as_str(), false),
-        };
-        let stand_in = match name {
-            "--write" => continue,
-            "--save" | "--baseline" | "--regression" => "",
-            "--python" => " --python VENV/bin/python",
-            "--data" => " --data DIR",
-            _ => {
-                command += &format!(" {arg}");
-                continue;
-            }
-        };
-        if !inline {
-            args.next();
-        }
-        command += stand_in;
-    }
-    command
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +339,16 @@ mod tests {
     }
 
     #[test]
+    fn every_table_of_parts_has_a_name_of_its_own() {
+        assert_eq!(cli("--peer torch").floor_units(), [(What::Train, 128)]);
+        let alone = cli("--mode train infer --batch 1");
+        let titles = alone.floor_units().into_iter().map(|unit| alone.floor_title("vgg11", unit));
+        assert_eq!(titles.collect::<Vec<_>>(), ["floor vgg11 1", "floor vgg11 infer 1"]);
+        let reduced = cli("--precision bf16").floor_title("alexnet", (What::Train, 128));
+        assert_eq!(reduced, "floor alexnet 128 bf16");
+    }
+
+    #[test]
     fn tables_are_chosen() {
         assert!(cli("").wants(TableName::Floor) && !cli("").wants(TableName::Steps));
         assert!(cli("--peer torch").wants(TableName::Memory));
@@ -355,16 +368,5 @@ mod tests {
         assert_eq!(percent("5%"), Ok(0.05));
         assert_eq!(percent("2.5"), Ok(0.025));
         assert!(percent("five").is_err() && percent("NaN").is_err() && percent("-1%").is_err());
-    }
-
-    #[test]
-    fn a_command_names_no_place_of_this_machine() {
-        let words = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
-                     --baseline y --rounds 3";
-        let command = command(words.split_whitespace().map(String::from));
-        assert_eq!(
-            command,
-            "cargo xtask bench --peer torch --python VENV/bin/python --data DIR --rounds 3"
-        );
     }
 }

@@ -13,7 +13,7 @@ use benches::results::{Measure, Results, Work};
 use benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
 use clap::Parser;
 use cli::{Card, Cli, TableName, What};
-use layers::{Mode, Spec};
+use layers::Spec;
 use report::Report;
 use std::process::ExitCode;
 use tensor::{Device, Precision};
@@ -152,11 +152,7 @@ fn plan(
     (spec, recipe): &(Spec, Recipe),
     (mode, batch): (What, usize),
 ) -> Result<Step, String> {
-    let mode = match mode {
-        What::Train => Mode::Train,
-        What::Infer => Mode::Infer,
-    };
-    Step::on(device(cli)?, spec, recipe, mode, batch).map_err(|error| error.to_string())
+    Step::on(device(cli)?, spec, recipe, mode.plans(), batch).map_err(|error| error.to_string())
 }
 
 fn work(model: &str, mode: &str, batch: usize) -> Work {
@@ -203,39 +199,32 @@ fn floors(cli: &Cli, report: &mut Report) -> Result<(), String> {
     println!("{}", peaks_line(&peaks));
     for name in &cli.model {
         let found = find(name)?;
-        for unit in cli.units() {
+        for unit in cli.floor_units() {
             let (mode, batch) = unit;
-            if mode == What::Infer && cli.peer.is_some() {
-                continue; // whole steps of it stand in another table
-            }
             let work = work(name, &cli.mode_name(mode), batch);
             let times =
                 plan(cli, &found, unit)?.enter(|mut step| turns::alone(&mut step, cli.rounds));
             let ms = median(times.clone());
             report.rows.push(Measure::ms(&work, "step", times, Vec::new()));
-            if mode == What::Train {
-                let (form, size) = (cli.form(), (batch, cli.threads));
-                let how = (form, cli.precision);
-                let peer = cli.peer.map(|_| Peer::steps(&cli.python, name, "train", how, size));
-                let mut peer = peer.transpose()?;
-                let rows = Rows::on(device(cli)?, &found.0, &found.1, batch)
-                    .map_err(|error| error.to_string())?;
-                let floor = rows.enter(|rows| Floor::measure(rows, peer.as_mut(), cli.rounds))?;
-                report.rows.extend(floor.measures(&work));
-                let mut about = format!("{}, whole step {ms:.1} ms", peaks_line(&peaks));
-                let mut title = format!("floor {name} {batch}");
-                if cli.precision != Precision::F32 {
-                    about += &format!(" in {}; the peak and floors are f32's", cli.precision);
-                    title += &format!(" {}", cli.precision);
-                }
-                if let Some(peer) = peer {
-                    let its = median(floor.peer_steps.clone());
-                    let (version, form) = (peer.version(), form.name());
-                    about += &format!(", PyTorch {version} {form}, its step {its:.1} ms");
-                }
-                println!("\n{name}, {batch} images");
-                report.tell(&title, &floor.table(&peaks), &about)?;
+            let (form, size) = (cli.form(), (batch, cli.threads));
+            let how = (form, cli.precision);
+            let peer = cli.peer.map(|_| Peer::steps(&cli.python, name, mode.name(), how, size));
+            let mut peer = peer.transpose()?;
+            let rows = Rows::on(device(cli)?, &found.0, &found.1, mode.plans(), batch)
+                .map_err(|error| error.to_string())?;
+            let floor = rows.enter(|rows| Floor::measure(rows, peer.as_mut(), cli.rounds))?;
+            report.rows.extend(floor.measures(&work));
+            let mut about = format!("{}, whole step {ms:.1} ms", peaks_line(&peaks));
+            if cli.precision != Precision::F32 {
+                about += &format!(" in {}; the peak and floors are f32's", cli.precision);
             }
+            if let Some(peer) = peer {
+                let its = median(floor.peer_steps.clone());
+                let (version, form) = (peer.version(), form.name());
+                about += &format!(", PyTorch {version} {form}, its step {its:.1} ms");
+            }
+            println!("\n{name}, {batch} images");
+            report.tell(&cli.floor_title(name, unit), &floor.table(&peaks), &about)?;
             let rate = batch as f64 / ms * 1e3;
             let mode = if mode == What::Train { "training" } else { "testing" };
             println!("{name}: {mode} step of {batch} images {ms:.1} ms, {rate:.1} images/s");

@@ -63,9 +63,10 @@ fn tables(cli: &Cli) -> Vec<String> {
         tables.push("steps".to_string());
     }
     if cli.wants(TableName::Floor) {
-        let floor = |(model, batch): (&String, usize)| format!("floor {model} {batch}");
-        let batches = |model| cli.training_batches().map(move |batch| (model, batch));
-        tables.extend(cli.model.iter().flat_map(batches).map(floor));
+        for model in &cli.model {
+            let units = cli.floor_units().into_iter();
+            tables.extend(units.map(|unit| cli.floor_title(model, unit)));
+        }
     }
     if cli.wants(TableName::Memory) {
         tables.push("memory".to_string());

@@ -1,4 +1,4 @@
-//! A training step taken apart: every row, forward and backward, and what stands around them.
+//! A step taken apart: every row, forward and backward, and what stands around them.
 
 use crate::noise;
 use kernels::{preprocess, sgd, softmax_loss};
@@ -48,7 +48,7 @@ enum Work {
     Update,
 }
 
-/// A network for training with noise for images, run part by part.
+/// A network with noise for images, run part by part.
 #[derive(Debug)]
 pub struct Rows {
     device: Device,
@@ -73,21 +73,23 @@ struct Slots {
     tints: Slot,
     mean: Slot,
     labels: Slot,
+    probabilities: Slot,
     tally: Slot,
     table: Slot,
 }
 
 impl Rows {
-    /// Plans `spec` for `images` images on `threads` threads (0: one for each core), with the
-    /// recipe's initial weights and rates.
+    /// Plans training steps of `images` images on `threads` threads (0: one for each core), with
+    /// the recipe's initial weights and rates.
     ///
     /// # Panics
     /// If the network does not fit together, or into memory.
     pub fn plan(spec: &Spec, recipe: &Recipe, images: usize, threads: usize) -> Rows {
-        Rows::on(Device::cpu(threads), spec, recipe, images).expect("a device with room")
+        let device = Device::cpu(threads);
+        Rows::on(device, spec, recipe, Mode::Train, images).expect("a device with room")
     }
 
-    /// Plans `spec` for `images` images on a device.
+    /// Plans steps of `images` images on a device, to train or to test.
     ///
     /// # Errors
     /// If the device lacks room or a form of an op, or fails.
@@ -98,6 +100,7 @@ impl Rows {
         mut device: Device,
         spec: &Spec,
         recipe: &Recipe,
+        mode: Mode,
         images: usize,
     ) -> tensor::Result<Rows> {
         let [height, width, _] = spec.input;
@@ -108,6 +111,7 @@ impl Rows {
         let mut floats = |shape| planner.claim(DType::F32, shape);
         let (tints, mean) = (floats(Shape::from([images, 4])), floats(Shape::from([3])));
         let tally = floats(softmax_loss::tally_shape(images));
+        let probabilities = floats(Shape::from([images, classes]));
         let rates = floats(Shape::from([2 * learned, 3]));
         let slots = Slots {
             pixels: planner.claim(DType::U8, Shape::from([images, height, width, 3])),
@@ -115,10 +119,11 @@ impl Rows {
             labels: planner.claim(DType::U32, Shape::from([images])),
             tints,
             mean,
+            probabilities,
             tally,
             table: rates,
         };
-        let network = Network::plan(spec, images, Mode::Train, &mut planner, device.target())
+        let network = Network::plan(spec, images, mode, &mut planner, device.target())
             .expect("a network that fits together");
         device.check_room(planner.total())?;
         let entries = &network.parameters.entries;
@@ -163,6 +168,7 @@ impl Rows {
             init.fill(0, ordinal, entry.fan_in, &mut values);
             device.upload(parameters.value(ordinal), &values)?;
         }
+        self.laid.network.prepare(device)?;
         let state = train::schedule::State::default();
         let setting = recipe.schedule.setting(&state, 1);
         let rates: Vec<[f32; 3]> =
@@ -222,17 +228,27 @@ impl Rows {
 impl Laid {
     fn run(&self, device: &mut Device, work: Work) -> tensor::Result<()> {
         let network = &self.network;
-        let Slots { pixels, views, tints, mean, labels, tally, table } = self.slots;
-        let d_output = network.d_output.expect("planned to train");
+        let Slots { pixels, views, tints, mean, labels, probabilities, tally, table } = self.slots;
         match work {
             Work::Preprocess => {
                 let x = network.input;
                 preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
             }
-            Work::Forward(idx) => network.rows()[idx].forward(device, Phase::Train),
+            Work::Forward(idx) => {
+                let trains = network.d_output.is_some();
+                let phase = if trains { Phase::Train } else { Phase::Infer };
+                network.rows()[idx].forward(device, phase)
+            }
             Work::Loss => {
-                let scores = network.output;
-                softmax_loss::forward_backward(device, &self.loss, scores, labels, d_output, tally)
+                let (loss, scores) = (&self.loss, network.output);
+                match network.d_output {
+                    Some(d) => {
+                        softmax_loss::forward_backward(device, loss, scores, labels, d, tally)
+                    }
+                    None => {
+                        softmax_loss::forward(device, loss, scores, labels, probabilities, tally)
+                    }
+                }
             }
             Work::Backward(idx) => network.rows()[idx].backward(device),
             Work::Update => {
@@ -285,6 +301,9 @@ fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: u
     }
     let scores = FLOAT * (images * classes) as f64;
     parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Work::Loss));
+    if network.d_output.is_none() {
+        return parts;
+    }
     let mut first = true;
     let mut backward = Vec::new();
     for (idx, row) in network.rows().iter().enumerate().filter(|(_, row)| row.goes_backward()) {
@@ -307,6 +326,7 @@ fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use layers::window;
 
     #[test]
     fn the_papers_step_takes_three_forward_passes_less_one_gradient() {
@@ -316,5 +336,19 @@ mod tests {
         let expected = 2.0 * 2.0 * (3.0 * 724_406_816.0 - 105_415_200.0);
         assert_eq!(total, expected);
         assert_eq!(parts.last().unwrap().bytes, 20.0 * 60_965_224.0);
+    }
+
+    #[test]
+    fn a_test_is_the_way_forward() {
+        let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
+        let recipe = train::recipes::paper();
+        let mut rows = Rows::on(Device::cpu(1), &spec, &recipe, Mode::Infer, 2).unwrap();
+        let names: Vec<&str> = rows.parts().iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(names, ["preprocess", "conv1", "fc2", "softmax_loss"]);
+        assert!(rows.parts().iter().all(|part| part.pass == Pass::Forward));
+        (0..rows.parts().len()).for_each(|part| rows.run(part));
+        let probabilities: Vec<f32> = rows.device.download(rows.laid.slots.probabilities).unwrap();
+        let sums = probabilities.chunks(10).map(|image| image.iter().sum::<f32>());
+        sums.for_each(|sum| assert!((sum - 1.0).abs() < 1e-5, "{probabilities:?}"));
     }
 }

@@ -74,7 +74,7 @@ fn unit(
     let rounds = if cli.small { 2 } else { 20 };
     let (spec, recipe) = card::find(model)?;
     let said = |error: tensor::Error| error.to_string();
-    let mut rows = Rows::on(open()?, &spec, &recipe, batch).map_err(said)?;
+    let mut rows = Rows::on(open()?, &spec, &recipe, Mode::Train, batch).map_err(said)?;
     let mut recording = Recording::default();
     let mut times = Vec::new();
     for round in 0..rounds + 3 {

@@ -93,26 +93,38 @@ pub(crate) fn sums<const K: usize>(
     }
 }
 
-/// Columns that [`sum_columns`] adds up at once.
+/// Columns that [`sum_columns`] adds up at once; and half of them, as some layers have.
 pub(crate) const RUN: usize = 64;
+const HALF: usize = RUN / 2;
 
 /// Adds up neighbouring columns, [`RUN`] at most, of a matrix of `width` columns, from the `first`
 /// on: in f64, from the first row to the last.
 pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [f32]) {
+    let rows = || rows.chunks_exact(width).map(|row| &row[first..]);
     vectorized(
         #[inline(always)]
-        || {
-            let mut exact = [0.0f64; RUN];
-            for row in rows.chunks_exact(width) {
-                let run = &row[first..first + sums.len()];
-                match run.as_array::<RUN>() {
-                    Some(run) => add_run(&mut exact, run),
-                    None => add_run(&mut exact, run),
+        || match sums.len() {
+            RUN => sum_fixed::<RUN>(rows(), sums),
+            HALF => sum_fixed::<HALF>(rows(), sums),
+            _ => {
+                let mut exact = [0.0f64; RUN];
+                for row in rows() {
+                    add_run(&mut exact, &row[..sums.len()]);
                 }
+                sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
             }
-            sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
         },
     );
+}
+
+/// So many columns that the compiler knows of: their sums stay in registers.
+#[inline(always)]
+fn sum_fixed<'a, const N: usize>(rows: impl Iterator<Item = &'a [f32]>, sums: &mut [f32]) {
+    let mut exact = [0.0f64; N];
+    for row in rows {
+        add_run(&mut exact, row.first_chunk::<N>().expect("a whole row"));
+    }
+    sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
 }
 
 #[inline(always)]

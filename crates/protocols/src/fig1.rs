@@ -9,27 +9,25 @@ use train::recipes;
 /// Rates that are tried, those expected to be good first: none is run longer than the fastest
 /// before it.
 const RELU_RATES: [f64; 4] = [0.002, 0.001, 0.004, 0.0005];
-const TANH_RATES: [f64; 4] = [0.002, 0.004, 0.001, 0.008];
+const TANH_RATES: [f64; 5] = [0.002, 0.004, 0.001, 0.008, 0.016];
 
 /// "A four-layer convolutional neural network with ReLUs reaches a 25% training error rate on
 /// CIFAR-10 six times faster than an equivalent network with tanh neurons."
 pub fn fig1() -> Protocol {
-    let arms = |group: &'static str, unit: fn(Spec) -> Spec, rates: [f64; 4], epochs| {
-        rates.map(|rate| {
-            let recipe = Recipe { rate, epochs, ..unregularised() };
-            let (name, label) = (format!("fig1-{group}-{rate}"), format!("{group}, rate {rate}"));
-            Arm { group, ..Arm::of(&name, &label, four_layers(group, unit), recipe) }
-        })
+    let arm = |group: &'static str, unit: fn(Spec) -> Spec, rate, epochs| {
+        let recipe = Recipe { rate, epochs, ..unregularised() };
+        let (name, label) = (format!("fig1-{group}-{rate}"), format!("{group}, rate {rate}"));
+        Arm { group, ..Arm::of(&name, &label, four_layers(group, unit), recipe) }
     };
-    let mut all = arms("ReLU", Spec::relu, RELU_RATES, 30).to_vec();
-    all.extend(arms("tanh", Spec::tanh, TANH_RATES, 100));
+    let relu = RELU_RATES.map(|rate| arm("ReLU", Spec::relu, rate, 30));
+    let tanh = TANH_RATES.map(|rate| arm("tanh", Spec::tanh, rate, 100));
     Protocol {
         name: "fig1",
         about: "Figure 1: a four-layer net with ReLUs and with tanh, epochs to 25 % training error",
         what: "The same four-layer net with either nonlinearity, without regularisation or \
-            augmentation. Each has the learning rate, of four, with which it is fastest; that one \
-            is run with three seeds. The training error is that of images as the net saw them, \
-            over the last quarter of an epoch.",
+            augmentation. Each has the learning rate, of those in the table, with which it is \
+            fastest; only that one is run with more seeds. The training error is that of images \
+            as the net saw them, over the last quarter of an epoch.",
         paper: "ReLUs reach 25 % training error six times faster (section 3.1, Figure 1)",
         asked: None,
         differs: "The paper does not say which net; this is cuda-convnet's 19 % net (three \
@@ -39,7 +37,7 @@ pub fn fig1() -> Protocol {
         measure: Measure::EpochsTo(0.25),
         views: &[View::Centre],
         seeds: 3,
-        arms: all,
+        arms: relu.into_iter().chain(tanh).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{Algorithm, Geometry, Pad, bf16, cpu, reference};
 use crate::gemm::Isa;
 use crate::gemm::amx::Engine;
+use crate::gemm::amx::pack::{self, Runs};
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -217,6 +218,48 @@ proptest! {
             for (actual, expected) in operands.run_in_bf16(engine, threads).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{engine:?}, {threads} threads"));
             }
+        }
+    }
+}
+
+/// A number as bf16 has it.
+fn rounded(x: f32) -> f32 {
+    let mut number = [0];
+    pack::runs(&[x], &mut number, Runs { count: 1, len: 1, from: 1, to: 1 });
+    f32::from_bits(u32::from(number[0]) << 16)
+}
+
+/// In bf16, operands as it has them: against the reference, and the bits. Images in several bands;
+/// several pairs of images at once, and a last one by itself; sums too large for pieces.
+#[test]
+fn bf16_equals_the_reference() {
+    let [conv1, source, conv2, _] = layers();
+    let bands = Geometry { filters: 24, images: 3, ..source };
+    let visits = Geometry {
+        images: 71,
+        height: 9,
+        width: 7,
+        channels: 3,
+        filters: 40,
+        relu: false,
+        ..conv2
+    };
+    let visits = Geometry { groups: 1, ..visits };
+    let blocks = Geometry { height: 9, width: 9, images: 3, ..conv2 };
+    for g in [Geometry { filters: 20, ..conv1 }, bands, visits, blocks] {
+        let mut operands = Operands::random(g);
+        operands.x.mapv_inplace(rounded);
+        operands.w.mapv_inplace(rounded);
+        operands.dy.mapv_inplace(rounded);
+        let actual = operands.run_in_bf16(Engine::best(), 2);
+        let [y, dx, dw, db] = operands.expected();
+        for (actual, expected) in actual.iter().zip([&y, &y, &dx, &dw, &db]) {
+            close(actual, expected, 2e-5);
+        }
+        // The twin takes its time.
+        let other = if g == visits { Engine::Twin } else { Engine::best() };
+        for (actual, again) in actual.iter().zip(&operands.run_in_bf16(other, 3)) {
+            bits_equal(actual, again, &format!("{other:?}, three threads"));
         }
     }
 }

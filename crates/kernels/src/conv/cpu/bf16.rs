@@ -9,7 +9,9 @@
 //! cores. Tiles that hang over take a seventh more, in conv1, whose runs of 33 k are two tiles,
 //! twice. There is no Winograd's form here: transforming would take longer than it saves.
 
+mod band;
 mod filter;
+mod pieces;
 mod seen;
 
 pub(in super::super) use filter::backward_filter;
@@ -19,7 +21,7 @@ use super::direct::{self, Direct};
 use super::{Phase, as_direct, phases};
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{
-    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, TILE, Tiles, numbers,
+    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles, numbers,
 };
 use crate::gemm::{Loop, Shared};
 use crate::simd;
@@ -39,7 +41,7 @@ pub(in super::super) fn scratch(g: &Geometry, threads: usize) -> usize {
         plan.filters_len() + plan.work_len(threads)
     };
     let input = phases(g).map(|phase| whole(phase.direct)).max().unwrap_or(0);
-    whole(as_direct(g)).max(input).max(filter::scratch(g))
+    whole(as_direct(g)).max(input).max(filter::scratch(g, threads))
 }
 
 /// Floats of the filters as [`forward_kept`] multiplies them.
@@ -300,7 +302,7 @@ impl Work<'_> {
         ];
         let pixel = direct.step * seen.group_channels();
         let lines = Lines::new(rows.len(), direct.out[1], direct.step, seen.columns);
-        let mut sums = [0.0; SIDE * SIDE];
+        let Aligned(sums) = &mut Aligned([0.0; SIDE * SIDE]);
         let image_at = idx * seen.len() + group * seen.group_len();
         let at = |tile: usize| {
             let (line, position) = lines.start(tile);
@@ -313,29 +315,35 @@ impl Work<'_> {
         for tile in (0..lines.tiles()).step_by(2) {
             let second = (tile + 1 < lines.tiles()).then(|| at(tile + 1));
             let a = Tiles { numbers: own, first: at(tile), second, row: pixel };
-            ready.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, &mut sums);
+            ready.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, sums);
             for (half, tile) in (tile..lines.tiles()).take(2).enumerate() {
                 let sums = &sums[half * TILE * SIDE..][..TILE * SIDE];
-                self.write(sums, lines.pixels(tile), target, columns);
+                self.write(sums, lines.runs(tile), target, columns);
             }
         }
     }
 
     /// Writes a tile's rows, rectified if that is asked for, to where their pixels lie.
-    fn write(&self, sums: &[f32], pixels: [Option<[usize; 2]>; TILE], at: usize, columns: usize) {
+    fn write(
+        &self,
+        sums: &[f32],
+        runs: impl Iterator<Item = (usize, [usize; 2], usize)>,
+        at: usize,
+        columns: usize,
+    ) {
         let &Direct { target, relu, .. } = self.plan.direct;
+        let sums = sums.as_chunks::<SIDE>().0;
         simd::vectorized(
             #[inline(always)]
             || {
-                for (pixel, sums) in pixels.into_iter().zip(sums.as_chunks::<SIDE>().0) {
-                    let Some([i, j]) = pixel else { continue };
+                for (position, [i, j], count) in runs {
                     let at = at + i * target.row + j * target.column;
-                    // SAFETY: a chunk has its own images and rows of the output, or its own pairs
-                    // of panels: channels; and here each tile its own pixels.
-                    let y = unsafe { self.target.part(at..at + columns) };
-                    match y.as_mut_array::<SIDE>() {
-                        Some(y) => rectify(y, sums, relu),
-                        None => rectify(y, sums, relu),
+                    for (n, sums) in sums[position..position + count].iter().enumerate() {
+                        let at = at + n * target.column;
+                        // SAFETY: a chunk has its own images and rows of the output, or its own
+                        // pairs of panels: channels; and here each tile its own pixels.
+                        let y = unsafe { self.target.part(at..at + columns) };
+                        rectify(y, sums, relu);
                     }
                 }
             },
@@ -343,9 +351,23 @@ impl Work<'_> {
     }
 }
 
+/// Sums on whole lines of the cache.
+#[repr(align(64))]
+struct Aligned(Sums);
+
+/// Of so many sums that the compiler knows of, each branch is vectors; one loop for both is not.
 #[inline(always)]
 fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
-    for (y, &sum) in y.iter_mut().zip(sums) {
-        *y = if relu && sum <= 0.0 { 0.0 } else { sum };
+    match (relu, y.as_mut_array::<SIDE>()) {
+        (false, Some(y)) => *y = *sums,
+        (true, Some(y)) => *y = sums.map(positive),
+        (false, None) => y.copy_from_slice(&sums[..y.len()]),
+        (true, None) => y.iter_mut().zip(sums).for_each(|(y, &sum)| *y = positive(sum)),
     }
+}
+
+/// NaN stays NaN.
+#[inline(always)]
+fn positive(sum: f32) -> f32 {
+    if sum <= 0.0 { 0.0 } else { sum }
 }

@@ -134,7 +134,7 @@ pub(super) fn backward_filter(
 }
 
 /// Adds the other pieces to the first.
-fn add_pieces(pool: &Pool, sums: &Shared<'_>, pieces: usize, len: usize) {
+pub(super) fn add_pieces(pool: &Pool, sums: &Shared<'_>, pieces: usize, len: usize) {
     const RUN: usize = 4096;
     pool.each(len.div_ceil(RUN), |run| {
         let run = run * RUN..((run + 1) * RUN).min(len);

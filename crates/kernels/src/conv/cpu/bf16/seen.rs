@@ -122,18 +122,34 @@ impl Lines {
         (tile / self.of_line(), tile % self.of_line() * TILE)
     }
 
+    /// The pixels at a tile's positions, neighbour by neighbour: at which position a run of them
+    /// begins, row and column of the first, and how many there are.
+    #[inline(always)]
+    pub fn runs(&self, tile: usize) -> impl Iterator<Item = (usize, [usize; 2], usize)> + use<> {
+        let (line, first) = self.start(tile);
+        let left = TILE.min(self.positions - first);
+        let (width, pitch) = (self.width, self.pitch);
+        let (mut position, mut row, mut column) = (0, line + first / pitch, first % pitch);
+        std::iter::from_fn(move || {
+            if column >= width {
+                position += pitch - column;
+                (row, column) = (row + 1, 0);
+            }
+            let count = (width - column).min(left.checked_sub(position)?);
+            let run = (position, [row, column], count);
+            position += count;
+            column += count;
+            (count > 0).then_some(run)
+        })
+    }
+
     /// Row and column of the pixel at each of a tile's positions, where there is one.
     #[inline(always)]
     pub fn pixels(&self, tile: usize) -> [Option<[usize; 2]>; TILE] {
-        let (line, first) = self.start(tile);
-        let (mut row, mut column) = (line + first / self.pitch, first % self.pitch);
         let mut pixels = [None; TILE];
-        for (_, pixel) in (first..self.positions).zip(&mut pixels) {
-            if column == self.pitch {
-                (row, column) = (row + 1, 0);
-            }
-            *pixel = (column < self.width).then_some([row, column]);
-            column += 1;
+        for (position, [row, column], count) in self.runs(tile) {
+            let pixels = pixels[position..position + count].iter_mut();
+            pixels.zip(column..).for_each(|(pixel, column)| *pixel = Some([row, column]));
         }
         pixels
     }

@@ -1,0 +1,45 @@
+//! What was typed, for whoever wants to measure the same.
+
+/// The command as anyone would type it: without what only names a place on this machine, or only
+/// says what becomes of the numbers.
+pub fn command(args: impl IntoIterator<Item = String>) -> String {
+    let mut command = "cargo xtask bench".to_string();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let (name, inline) = match arg.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (arg.as_str(), false),
+        };
+        let stand_in = match name {
+            "--write" => continue,
+            "--save" | "--baseline" | "--regression" => "",
+            "--python" => " --python VENV/bin/python",
+            "--data" => " --data DIR",
+            _ => {
+                command += &format!(" {arg}");
+                continue;
+            }
+        };
+        if !inline {
+            args.next();
+        }
+        command += stand_in;
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_names_no_place_of_this_machine() {
+        let words = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
+                     --baseline y --rounds 3";
+        let command = command(words.split_whitespace().map(String::from));
+        assert_eq!(
+            command,
+            "cargo xtask bench --peer torch --python VENV/bin/python --data DIR --rounds 3"
+        );
+    }
+}
