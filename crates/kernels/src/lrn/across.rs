@@ -10,6 +10,9 @@ const STRIP: usize = 256;
 /// Windows up to this size have their squares laid out in a strip.
 const MAX_SIZE: usize = 16;
 
+/// Channels whose sums stay in registers while a window's terms are added.
+const LANES: usize = 32;
+
 /// A strip of channels, and what windows at its ends reach on both sides.
 type Strip = [f32; STRIP + 2 * (MAX_SIZE - 1)];
 
@@ -133,12 +136,27 @@ pub(crate) fn window_sums(values: &[f32], size: usize, sums: &mut [f32]) {
         }
         return;
     }
-    sums.copy_from_slice(&values[..n]);
+    let (wide, rest) = sums.as_chunks_mut();
+    let in_wide = wide.len() * LANES;
+    for (idx, sums) in wide.iter_mut().enumerate() {
+        *sums = sums_from::<LANES>(&values[idx * LANES..], size);
+    }
+    for (idx, sum) in rest.iter_mut().enumerate() {
+        [*sum] = sums_from(&values[in_wide + idx..], size);
+    }
+}
+
+/// The first `N` sums, which stay in registers.
+#[inline(always)]
+fn sums_from<const N: usize>(values: &[f32], size: usize) -> [f32; N] {
+    let mut sums = [0.0; N];
+    sums.copy_from_slice(&values[..N]);
     for offset in 1..size {
-        for (sum, &value) in sums.iter_mut().zip(&values[offset..][..n]) {
+        for (sum, &value) in sums.iter_mut().zip(&values[offset..][..N]) {
             *sum += value;
         }
     }
+    sums
 }
 
 /// Windows of any size, summed one by one: nobody trains with these, but they are right.

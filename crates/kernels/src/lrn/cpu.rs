@@ -63,13 +63,11 @@ fn backward_by(
     });
 }
 
-/// Elements a task: whole towers of pixels, or a whole image where windows lie in the map.
+/// Elements a task: whole towers of pixels, or whole images where windows lie in the map.
 fn task(g: &Geometry) -> usize {
-    match g.region {
-        Region::AcrossChannels { towers } => {
-            let tower = (g.channels / towers).max(1);
-            (CHUNK / tower).max(1) * tower
-        }
+    let whole = match g.region {
+        Region::AcrossChannels { towers } => g.channels / towers,
         Region::WithinChannel => g.height * g.width * g.channels,
-    }
+    };
+    (CHUNK / whole.max(1)).max(1) * whole.max(1)
 }

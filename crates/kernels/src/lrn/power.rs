@@ -25,11 +25,20 @@ pub(crate) struct Any(pub(crate) f32);
 impl Power for ThreeQuarters {
     #[inline(always)]
     fn of(self, s: f32) -> (f32, f32) {
-        // Square roots and the division round as IEEE says, so every processor has the same bits; a
-        // vector unit does all three in the time that Newton's steps for s^-1/4 would take twice.
-        let root = s.sqrt();
-        let scale = 1.0 / (root * root.sqrt());
-        (scale, scale * root * scale)
+        // Sums and products alone: less time than two square roots and a division, which vector
+        // units make a few lanes at a time, and like those the same bits on every processor.
+        // A quarter of the bits, negated, is a quarter of the logarithm: q = s^-1/4 within 4 %.
+        let q = f32::from_bits(0x4f58_4000 - (s.to_bits() >> 2));
+        // s^-1/4 = q (1 - r)^-1/4 where r = 1 - s q^4, by two terms fitted to |r| < 0.128: 6e-5.
+        let square = q * q;
+        let r = 1.0 - s * (square * square);
+        let q = q + q * (r * (0.251_361_8 + 0.156_768_1 * r));
+        // One of Newton's steps for s^-3/4 and s^-1 makes that 4e-8. Where s is infinite r is too,
+        // and both powers are NaN, so that it is seen.
+        let square = q * q;
+        let (scale, inverse) = (q * square, square * square);
+        let r = 1.0 - s * inverse;
+        (scale + scale * (0.75 * r), inverse + inverse * r)
     }
 }
 
@@ -69,10 +78,10 @@ mod tests {
         for i in 0..2_000_000 {
             let s = f32::from_bits(0x0100_0000 + i * 1040);
             let [(a, a1), (b, b1), (c, c1)] = [ThreeQuarters.of(s), Half.of(s), One.of(s)];
-            assert!(error(a, s, -0.75) < 8.0 && error(b, s, -0.5) < 2.0, "{s}");
+            assert!(error(a, s, -0.75) < 5.0 && error(b, s, -0.5) < 2.0, "{s}");
             if s < 8e37 {
                 // The inverse of a greater s is no longer a normal number.
-                assert!(error(a1, s, -1.0) < 12.0 && error(b1, s, -1.0) < 2.0, "{s}^-1");
+                assert!(error(a1, s, -1.0) < 4.0 && error(b1, s, -1.0) < 2.0, "{s}^-1");
                 assert!(error(c, s, -1.0) < 2.0 && error(c1, s, -1.0) < 2.0, "{s}^-1");
             }
         }

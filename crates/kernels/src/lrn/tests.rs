@@ -128,13 +128,13 @@ proptest! {
     }
 }
 
-/// More channels than a strip holds, more pixels than a tile holds.
+/// More channels than a strip or a cell holds, more pixels than a tile holds.
 #[test]
 fn strips_and_tiles_join_without_a_seam() {
     let across =
         Geometry { images: 2, height: 2, width: 3, channels: 2 * 771, alpha: 0.1, ..PAPER };
     let across = Geometry { region: Region::AcrossChannels { towers: 2 }, ..across };
-    let within = Geometry { images: 1, height: 37, width: 66, channels: 17, size: 4, ..across };
+    let within = Geometry { images: 1, height: 18, width: 34, channels: 49, size: 4, ..across };
     let within = Geometry { region: Region::WithinChannel, ..within };
     for g in [across, Geometry { size: 16, ..across }, within, Geometry { size: 9, ..within }] {
         let [x, dy] = operands(&g, 5);

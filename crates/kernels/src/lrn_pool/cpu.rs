@@ -188,12 +188,13 @@ fn backward_row(
     buffers: &mut Buffers,
 ) {
     let channels = g.lrn.channels;
+    let mut seers = Seers::of_row(&g.pool, row);
     for (idx, x) in x.chunks_mut(buffers.pixels * channels).enumerate() {
         buffers.normalize(g, power, x);
         let normal = buffers.normal[..x.len()].chunks_exact(channels);
         let pixels = normal.zip(buffers.d_normal.chunks_exact_mut(channels));
         for (column, (normal, d_normal)) in (idx * buffers.pixels..).zip(pixels) {
-            let seers = Seers::of(&g.pool, (row, column));
+            seers.move_to(&g.pool, column);
             to_greatest(&g.pool, &seers, 0, normal, y, dy, d_normal);
         }
         buffers.finish(g, x);

@@ -1,4 +1,8 @@
-//! On the CPU: a task is a few rows of what is written, and vectors run along the channels.
+//! On the CPU: a task is a few rows of what is written, and vectors run along the channels. A strip
+//! of channels stays in registers while the pixels of a window pass, or the windows of a pixel.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads x, y and dy (an average's: dy
+//! alone) and writes dx.
 
 use super::{Geometry, Kind, Ties};
 use crate::simd::{CHUNK, vectorized};
@@ -21,10 +25,7 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<(
                 for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
                     let row = task * rows_a_task + idx;
                     let image = image(x, in_len, row / rows);
-                    match g.kind {
-                        Kind::Max { .. } => max_row(g, image, row % rows, y),
-                        Kind::Average => average_row(g, image, row % rows, y),
-                    }
+                    row_of_windows(g, image, row % rows, y);
                 }
             },
         );
@@ -62,8 +63,9 @@ pub(super) fn backward(
                             first_greatest(g, row % g.height, x, y, dy, dx)
                         }
                         Kind::Average => {
+                            let mut seers = Seers::of_row(g, row % g.height);
                             for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
-                                let seers = Seers::of(g, (row % g.height, column));
+                                seers.move_to(g, column);
                                 shares(g, &seers, 0, dy, dx);
                             }
                         }
@@ -111,73 +113,93 @@ fn pixel<'a>(map: &'a [f32], g: &Geometry, width: usize, at: (usize, usize)) -> 
     &map[(at.0 * width + at.1) * g.channels..][..g.channels]
 }
 
-/// Channels whose maxima stay in registers while the window passes.
+/// `N` channels of a pixel, from `first` on.
+#[inline(always)]
+fn lanes<'a, const N: usize>(
+    map: &'a [f32],
+    g: &Geometry,
+    width: usize,
+    at: (usize, usize),
+    first: usize,
+) -> &'a [f32; N] {
+    pixel(map, g, width, at)[first..].first_chunk().expect("as many channels")
+}
+
+/// Channels whose maxima or sums stay in registers while a window passes, or the windows pass.
 const LANES: usize = 32;
 
-/// One row of maxima.
+/// One row of maxima or means.
 #[inline(always)]
-fn max_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
+fn row_of_windows(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
     for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
         let (wide, rest) = y.as_chunks_mut::<LANES>();
         let in_wide = wide.len() * LANES;
         for (strip, y) in wide.iter_mut().enumerate() {
-            *y = greatest(g, x, (out_row, out_column), strip * LANES);
+            *y = reduced(g, x, (out_row, out_column), strip * LANES);
         }
         for (channel, y) in rest.iter_mut().enumerate() {
-            [*y] = greatest(g, x, (out_row, out_column), in_wide + channel);
+            [*y] = reduced(g, x, (out_row, out_column), in_wide + channel);
         }
     }
 }
 
-/// The maxima of a window in `N` channels from `first` on.
+/// What the window `out` is reduced to, in `N` channels from `first` on.
 #[inline(always)]
-fn greatest<const N: usize>(
+fn reduced<const N: usize>(g: &Geometry, x: &[f32], out: (usize, usize), first: usize) -> [f32; N] {
+    let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
+    let pixels = (seen.0.len() * seen.1.len()) as f32;
+    match g.kind {
+        Kind::Max { .. } => fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
+        Kind::Average => {
+            let mut mean = fold([0.0; N], g, x, seen, first, sum);
+            for mean in &mut mean {
+                *mean /= pixels;
+            }
+            mean
+        }
+    }
+}
+
+/// NaN takes the place and, as nothing is greater, keeps it.
+#[inline(always)]
+fn greater(y: f32, x: f32) -> f32 {
+    if x > y || x.is_nan() { x } else { y }
+}
+
+#[inline(always)]
+fn sum(a: f32, b: f32) -> f32 {
+    a + b
+}
+
+#[inline(always)]
+fn fold<const N: usize>(
+    mut folded: [f32; N],
     g: &Geometry,
     x: &[f32],
-    (out_row, out_column): (usize, usize),
+    (rows, columns): (Range<usize>, Range<usize>),
     first: usize,
+    step: impl Fn(f32, f32) -> f32,
 ) -> [f32; N] {
-    let mut greatest = [f32::NEG_INFINITY; N];
-    for row in g.seen(out_row, g.height) {
-        for column in g.seen(out_column, g.width) {
-            let x: &[f32; N] = pixel(x, g, g.width, (row, column))[first..]
-                .first_chunk()
-                .expect("as many channels");
-            for (y, &x) in greatest.iter_mut().zip(x) {
-                // NaN takes the place and, as nothing is greater, keeps it.
-                *y = if x > *y || x.is_nan() { x } else { *y };
+    for row in rows {
+        for column in columns.clone() {
+            let x: &[f32; N] = lanes(x, g, g.width, (row, column), first);
+            for (folded, &x) in folded.iter_mut().zip(x) {
+                *folded = step(*folded, x);
             }
         }
     }
-    greatest
-}
-
-/// One row of means.
-#[inline(always)]
-fn average_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
-    let rows = g.seen(out_row, g.height);
-    for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
-        let columns = g.seen(out_column, g.width);
-        y.fill(0.0);
-        for row in rows.clone() {
-            for column in columns.clone() {
-                for (y, &x) in y.iter_mut().zip(pixel(x, g, g.width, (row, column))) {
-                    *y += x;
-                }
-            }
-        }
-        let seen = (rows.len() * columns.len()) as f32;
-        y.iter_mut().for_each(|y| *y /= seen);
-    }
+    folded
 }
 
 /// One row of dx: from every window that sees a pixel, dy where the pixel equals the window's
 /// maximum.
 #[inline(always)]
 fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let mut seers = Seers::of_row(g, row);
     for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
         let x = pixel(x, g, g.width, (row, column));
-        to_greatest(g, &Seers::of(g, (row, column)), 0, x, y, dy, dx);
+        seers.move_to(g, column);
+        to_greatest(g, &seers, 0, x, y, dy, dx);
     }
 }
 
@@ -185,8 +207,9 @@ fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: 
 #[inline(always)]
 fn row_in_place(g: &Geometry, row: usize, relu: bool, y: &[f32], dy: &[f32], x: &mut [f32]) {
     let mut strip = [0.0; STRIP];
+    let mut seers = Seers::of_row(g, row);
     for (column, x) in x.chunks_exact_mut(g.channels).enumerate() {
-        let seers = Seers::of(g, (row, column));
+        seers.move_to(g, column);
         for (idx, x) in x.chunks_mut(STRIP).enumerate() {
             let dx = &mut strip[..x.len()];
             match g.kind {
@@ -200,7 +223,8 @@ fn row_in_place(g: &Geometry, row: usize, relu: bool, y: &[f32], dy: &[f32], x: 
     }
 }
 
-/// The windows that see a pixel.
+/// The windows that see a pixel. They are counted on from pixel to pixel of a row: divisions by the
+/// stride would take longer than a pixel of few channels.
 pub(crate) struct Seers {
     pub(crate) rows: Range<usize>,
     pub(crate) columns: Range<usize>,
@@ -209,10 +233,22 @@ pub(crate) struct Seers {
 }
 
 impl Seers {
+    /// Of a row of pixels, left of the first.
     #[inline(always)]
-    pub(crate) fn of(g: &Geometry, (row, column): (usize, usize)) -> Seers {
-        let (height, width) = (g.out_height(), g.out_width());
-        Seers { rows: g.seen_by(row, height), columns: g.seen_by(column, width), width }
+    pub(crate) fn of_row(g: &Geometry, row: usize) -> Seers {
+        Seers { rows: g.seen_by(row, g.out_height()), columns: 0..0, width: g.out_width() }
+    }
+
+    /// Goes right to the pixel in `column`.
+    #[inline(always)]
+    pub(crate) fn move_to(&mut self, g: &Geometry, column: usize) {
+        let (at, Range { start, end }) = (column + g.pad, &mut self.columns);
+        while *end < self.width && *end * g.stride <= at {
+            *end += 1;
+        }
+        while *start < *end && *start * g.stride + g.window <= at {
+            *start += 1;
+        }
     }
 }
 
@@ -228,58 +264,34 @@ pub(crate) fn to_greatest(
     dy: &[f32],
     dx: &mut [f32],
 ) {
-    let len = dx.len();
-    let window = |row: usize, column: usize| {
-        let start = ((seers.rows.start + row) * seers.width + seers.columns.start + column)
-            * g.channels
-            + first;
-        [&y[start..][..len], &dy[start..][..len]]
-    };
-    // The paper's windows overlap by a pixel: then four, two or one see it.
-    match (seers.rows.len(), seers.columns.len()) {
-        (1, 1) => from_windows([window(0, 0)], x, dx),
-        (1, 2) => from_windows([window(0, 0), window(0, 1)], x, dx),
-        (2, 1) => from_windows([window(0, 0), window(1, 0)], x, dx),
-        (2, 2) => {
-            from_windows([window(0, 0), window(0, 1), window(1, 0), window(1, 1)], x, dx);
-        }
-        (_, columns) => {
-            dx.fill(0.0);
-            for n in 0..seers.rows.len() * columns {
-                let [y, dy] = window(n / columns, n % columns);
-                for (((dx, &x), &y), &dy) in dx.iter_mut().zip(x).zip(y).zip(dy) {
-                    *dx += if x == y { dy } else { 0.0 };
-                }
-            }
-        }
-    }
-}
-
-/// dx = the sum of dy over the windows' [y, dy] where x equals y.
-#[inline(always)]
-fn from_windows<const N: usize>(windows: [[&[f32]; 2]; N], x: &[f32], dx: &mut [f32]) {
-    let chunked = windows.map(|pair| pair.map(|all| all.as_chunks::<LANES>().0));
     let (wide, rest) = dx.as_chunks_mut::<LANES>();
-    let in_wide = wide.len() * LANES;
-    for (idx, (dx, x)) in wide.iter_mut().zip(x.as_chunks().0).enumerate() {
-        *dx = where_equal(chunked.map(|pair| pair.map(|all| &all[idx])), x);
+    let (x_wide, x_rest) = x.as_chunks::<LANES>();
+    let in_wide = first + wide.len() * LANES;
+    for (strip, (dx, x)) in wide.iter_mut().zip(x_wide).enumerate() {
+        *dx = sum_of_greatest(g, seers, first + strip * LANES, x, y, dy);
     }
-    for (channel, (dx, x)) in (in_wide..).zip(rest.iter_mut().zip(&x[in_wide..])) {
-        [*dx] =
-            where_equal(windows.map(|pair| pair.map(|all| from_ref(&all[channel]))), from_ref(x));
+    for (channel, (dx, x)) in rest.iter_mut().zip(x_rest).enumerate() {
+        [*dx] = sum_of_greatest(g, seers, in_wide + channel, from_ref(x), y, dy);
     }
 }
 
-/// The sum of dy over the windows' [y, dy] where x equals y, in `L` channels.
 #[inline(always)]
-fn where_equal<const N: usize, const L: usize>(
-    windows: [[&[f32; L]; 2]; N],
-    x: &[f32; L],
-) -> [f32; L] {
-    let mut sums = [0.0; L];
-    for [y, dy] in windows {
-        for lane in 0..L {
-            sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
+fn sum_of_greatest<const N: usize>(
+    g: &Geometry,
+    seers: &Seers,
+    first: usize,
+    x: &[f32; N],
+    y: &[f32],
+    dy: &[f32],
+) -> [f32; N] {
+    let mut sums = [0.0; N];
+    for out_row in seers.rows.clone() {
+        for out_column in seers.columns.clone() {
+            let y: &[f32; N] = lanes(y, g, seers.width, (out_row, out_column), first);
+            let dy: &[f32; N] = lanes(dy, g, seers.width, (out_row, out_column), first);
+            for lane in 0..N {
+                sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
+            }
         }
     }
     sums
@@ -330,15 +342,33 @@ fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32;
 /// share of dy.
 #[inline(always)]
 fn shares(g: &Geometry, seers: &Seers, first: usize, dy: &[f32], dx: &mut [f32]) {
-    dx.fill(0.0);
+    let (wide, rest) = dx.as_chunks_mut::<LANES>();
+    let in_wide = first + wide.len() * LANES;
+    for (strip, dx) in wide.iter_mut().enumerate() {
+        *dx = sum_of_shares(g, seers, first + strip * LANES, dy);
+    }
+    for (channel, dx) in rest.iter_mut().enumerate() {
+        [*dx] = sum_of_shares(g, seers, in_wide + channel, dy);
+    }
+}
+
+#[inline(always)]
+fn sum_of_shares<const N: usize>(
+    g: &Geometry,
+    seers: &Seers,
+    first: usize,
+    dy: &[f32],
+) -> [f32; N] {
+    let mut sums = [0.0; N];
     for out_row in seers.rows.clone() {
         for out_column in seers.columns.clone() {
             let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
             let share = 1.0 / seen as f32;
-            let dy = &pixel(dy, g, seers.width, (out_row, out_column))[first..];
-            for (dx, &dy) in dx.iter_mut().zip(dy) {
-                *dx += dy * share;
+            let dy: &[f32; N] = lanes(dy, g, seers.width, (out_row, out_column), first);
+            for (sum, &dy) in sums.iter_mut().zip(dy) {
+                *sum += dy * share;
             }
         }
     }
+    sums
 }
