@@ -13,7 +13,6 @@ mod cuda;
 pub mod reference;
 
 #[cfg(test)]
-#[cfg(test)]
 mod tests;
 
 use crate::gemm::Isa;
