@@ -381,14 +381,21 @@ impl Work<'_> {
 #[repr(align(64))]
 struct Aligned(Sums);
 
-/// Of so many sums that the compiler knows of, each branch is vectors; one loop for both is not.
+/// Loops over so many sums as the compiler knows of become vectors; `map`'s array would be laid down
+/// on the stack.
 #[inline(always)]
 fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
-    match (relu, y.as_mut_array::<SIDE>()) {
-        (false, Some(y)) => *y = *sums,
-        (true, Some(y)) => *y = sums.map(positive),
-        (false, None) => y.copy_from_slice(&sums[..y.len()]),
-        (true, None) => y.iter_mut().zip(sums).for_each(|(y, &sum)| *y = positive(sum)),
+    let Some(whole) = y.as_mut_array::<SIDE>() else {
+        for (y, &sum) in y.iter_mut().zip(sums) {
+            *y = if relu { positive(sum) } else { sum };
+        }
+        return;
+    };
+    *whole = *sums;
+    if relu {
+        for y in whole {
+            *y = positive(*y);
+        }
     }
 }
 

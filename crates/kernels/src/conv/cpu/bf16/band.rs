@@ -128,21 +128,26 @@ impl Band {
         let (g, width) = (&self.g, self.g.out_width());
         let images = self.images(pair);
         let first = |image: usize| (image * g.out_height() + self.top) * width * g.filters;
-        for (idx, panel) in packed.chunks_exact_mut(self.panel_len()).enumerate() {
-            let filter = idx % self.panels() * TILE;
-            let count = TILE.min(self.filters() - filter);
-            let filter = idx / self.panels() * self.filters() + filter;
-            pack::tiles(Source::AcrossA, panel, |tile| {
-                let places = self.lines.pixels(tile);
-                let images = images.clone();
-                move |k| match places[k / 2] {
-                    Some([i, j]) if images.start + k % 2 < images.end => {
-                        let pixel = first(images.start + k % 2) + (i * width + j) * g.filters;
-                        &dy[pixel + filter..][..count]
+        // All channels of a pixel one after another: they lie together.
+        let [of_group, len] = [self.panels(), self.panel_len()];
+        for tile in 0..self.lines.tiles() {
+            let places = self.lines.pixels(tile);
+            for panel in 0..g.groups * of_group {
+                let filter = panel % of_group * TILE;
+                let count = TILE.min(self.filters() - filter);
+                let filter = panel / of_group * self.filters() + filter;
+                let to = &mut packed[panel * len + tile * PACKED..][..PACKED];
+                pack::tiles(Source::AcrossA, to, |_| {
+                    let images = images.clone();
+                    move |k| match places[k / 2] {
+                        Some([i, j]) if images.start + k % 2 < images.end => {
+                            let pixel = first(images.start + k % 2) + (i * width + j) * g.filters;
+                            &dy[pixel + filter..][..count]
+                        }
+                        _ => &[],
                     }
-                    _ => &[],
-                }
-            });
+                });
+            }
         }
         let len = self.rows * width * g.filters;
         for (image, bias) in images.zip(bias.chunks_exact_mut(g.filters)) {
