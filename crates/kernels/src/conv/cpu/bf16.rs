@@ -14,6 +14,7 @@ mod band;
 mod braid;
 mod filter;
 mod pieces;
+mod rectify;
 mod seen;
 
 pub(in super::super) use filter::backward_filter;
@@ -23,10 +24,11 @@ use super::direct::{self, Direct};
 use super::{Phase, as_direct, phases};
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{
-    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles, numbers,
+    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, TILE, Tiles, numbers,
 };
 use crate::gemm::{Loop, Shared};
 use crate::simd;
+use rectify::{Aligned, rectify};
 use seen::{Lines, Seen};
 use std::ops::Range;
 use tensor::Pool;
@@ -163,18 +165,15 @@ impl Plan<'_> {
     /// What rows of the output see.
     fn seen(&self, rows: Range<usize>) -> Seen {
         let Direct { source, groups, taps, step, pad, out, .. } = *self.direct;
+        // Lines of braids begin alike in lines of the cache.
+        let whole = if self.braid > 1 { 8 } else { 1 };
         Seen {
             source,
             groups,
             pad: [pad[0] - (rows.start * step) as isize, pad[1]],
             // With no taps something must be there to count pixels by.
             rows: (rows.len().max(1) - 1) * step + (self.braids() * self.braid).max(1),
-            // Lines of braids begin alike in lines of the cache.
-            columns: ((out[1] - 1) * step + taps[1].max(1)).next_multiple_of(if self.braid > 1 {
-                8
-            } else {
-                1
-            }),
+            columns: ((out[1] - 1) * step + taps[1].max(1)).next_multiple_of(whole),
             braid: self.braid,
         }
     }
@@ -375,32 +374,4 @@ impl Work<'_> {
             },
         );
     }
-}
-
-/// Sums on whole lines of the cache.
-#[repr(align(64))]
-struct Aligned(Sums);
-
-/// Loops over so many sums as the compiler knows of become vectors; `map`'s array would be laid down
-/// on the stack.
-#[inline(always)]
-fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
-    let Some(whole) = y.as_mut_array::<SIDE>() else {
-        for (y, &sum) in y.iter_mut().zip(sums) {
-            *y = if relu { positive(sum) } else { sum };
-        }
-        return;
-    };
-    *whole = *sums;
-    if relu {
-        for y in whole {
-            *y = positive(*y);
-        }
-    }
-}
-
-/// NaN stays NaN.
-#[inline(always)]
-fn positive(sum: f32) -> f32 {
-    if sum <= 0.0 { 0.0 } else { sum }
 }
