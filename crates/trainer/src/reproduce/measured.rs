@@ -42,6 +42,9 @@ pub struct Measured {
     pub data: String,
     /// What it ran on.
     pub machine: String,
+    /// In which numbers it multiplied; none: in a CPU's f32.
+    #[serde(default)]
+    pub precision: Option<String>,
     /// The program that made it.
     pub version: String,
 }
@@ -126,7 +129,8 @@ impl Measured {
             measured.add(&curves, page.measure, spec.classes()?);
             measured.parameters = spec.parameters()? as u64;
             let env: Value = serde_json::from_str(&read("env.json")?).unwrap_or_default();
-            measured.machine = machine(&env);
+            measured.precision = precision(&env);
+            measured.machine = machine(&env, measured.precision.as_deref());
             measured.data = data(&env);
         }
         Ok(measured)
@@ -184,15 +188,20 @@ fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
     if steps > 0.0 { sums.map(|sum| sum / steps) } else { last }
 }
 
-fn machine(env: &Value) -> String {
+fn precision(env: &Value) -> Option<String> {
+    let on_cpu = matches!(env["device"].as_str(), Some("cpu") | None);
+    let precision = env["precision"].as_str().filter(|name| !on_cpu || *name != "f32");
+    precision.map(String::from)
+}
+
+fn machine(env: &Value, precision: Option<&str>) -> String {
     let cpu = env["cpu"].as_str().unwrap_or("an unknown processor");
     let text = format!("{cpu}, {} cores, {} threads", env["cores"], env["threads"]);
-    match env["device"].as_str() {
-        Some("cpu") | None => text,
-        Some(card) => match env["precision"].as_str() {
-            None => format!("{card}; {text}"),
-            Some(precision) => format!("{card}, {precision}; {text}"),
-        },
+    match (env["device"].as_str(), precision) {
+        (Some("cpu") | None, None) => text,
+        (Some("cpu") | None, Some(precision)) => format!("{text}, {precision}"),
+        (Some(card), None) => format!("{card}; {text}"),
+        (Some(card), Some(precision)) => format!("{card}, {precision}; {text}"),
     }
 }
 
@@ -235,6 +244,25 @@ mod tests {
             train: steps.map(line).collect(),
             validation: (1..=epochs).map(validated).collect(),
         }
+    }
+
+    #[test]
+    fn a_machine_says_in_which_numbers_it_multiplied() {
+        let said = |device: &str, numbers: &str| {
+            let env = serde_json::json!({
+                "cpu": "a processor", "cores": 2, "threads": 1, "device": device,
+                "precision": numbers,
+            });
+            let precision = precision(&env);
+            (machine(&env, precision.as_deref()), precision)
+        };
+        assert_eq!(said("cpu", "f32"), ("a processor, 2 cores, 1 threads".into(), None));
+        let (machine, precision) = said("cpu", "bf16");
+        assert_eq!(machine, "a processor, 2 cores, 1 threads, bf16");
+        assert_eq!(precision.as_deref(), Some("bf16"));
+        let (machine, precision) = said("a card", "f32");
+        assert_eq!(machine, "a card, f32; a processor, 2 cores, 1 threads");
+        assert_eq!(precision.as_deref(), Some("f32"), "a card's own choice is another");
     }
 
     #[test]

@@ -167,11 +167,16 @@ mod tests {
             order.push((arm, seed));
             most.push(most_epochs);
             // ReLU: 6.25 epochs with the second rate; tanh: 30 with its last.
-            let reached = [Some(7.5), Some(6.25), None, None, None, None, None, Some(30.0)][arm];
+            let reached = match arm {
+                0 => Some(7.5),
+                1 => Some(6.25),
+                8 => Some(30.0),
+                _ => None,
+            };
             done.push(measured(&page.arms[arm].name, seed, reached));
         }
-        let first: Vec<_> = (0..8).map(|arm| (arm, 0)).collect();
-        assert_eq!((&order[..8], &order[8..]), (&first[..], &[(1, 1), (7, 1)][..]));
+        let first: Vec<_> = (0..9).map(|arm| (arm, 0)).collect();
+        assert_eq!((&order[..9], &order[9..]), (&first[..], &[(1, 1), (8, 1)][..]));
         assert_eq!(most[..4], [None, Some(8), Some(7), Some(7)]);
         assert!(most[4..].iter().all(Option::is_none));
     }

@@ -283,7 +283,7 @@ impl Said<'_> {
     }
 
     /// What makes these runs.
-    fn command(&self) -> String {
+    fn command(&self, runs: &[Measured]) -> String {
         let Protocol { name, arms, seeds, .. } = self.page;
         let mut stages = arms.iter().flat_map(|arm| &arm.stages);
         let data = match (self.is_rehearsal, stages.any(|stage| stage.data == Data::Larger)) {
@@ -295,13 +295,15 @@ impl Said<'_> {
             true => String::new(),
             false => format!(" --seeds {}", self.seeds),
         };
-        format!("cargo xtask reproduce {name} {data}{seeds}")
+        let precision = runs.first().and_then(|run| run.precision.as_ref());
+        let precision = precision.map_or(String::new(), |name| format!(" --precision {name}"));
+        format!("cargo xtask reproduce {name} {data}{seeds}{precision}")
     }
 
     /// Command, machine, data, and what is not there yet.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
-        let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command());
+        let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command(runs));
         if self.is_rehearsal {
             text += "* A rehearsal: a few steps a run on generated images, with a sixteenth of the \
                      filters. What comes out means nothing.\n";

@@ -44,16 +44,20 @@ fn what_was_asked_is_said_to_be_reached_or_missed() {
 
 #[test]
 fn the_command_is_the_one_that_makes_these_runs() {
-    let command = |name: &str, seeds: Option<u64>, is_rehearsal| {
+    let command_of = |name: &str, seeds: Option<u64>, is_rehearsal, runs: &[Measured]| {
         let page = protocols::find(name).unwrap();
         let seeds = seeds.unwrap_or(page.seeds);
-        Said { page: &page, seeds, is_rehearsal, note: None, together: None }.command()
+        Said { page: &page, seeds, is_rehearsal, note: None, together: None }.command(runs)
     };
+    let command = |name: &str, seeds, is_rehearsal| command_of(name, seeds, is_rehearsal, &[]);
     let begin = "cargo xtask reproduce";
     assert_eq!(command("overlap", None, false), format!("{begin} overlap --data DIR"));
     let larger = format!("{begin} pretrain --data DIR --larger DIR --seeds 9");
     assert_eq!(command("pretrain", Some(9), false), larger);
     assert_eq!(command("pretrain", None, true), format!("{begin} pretrain --rehearse"));
+    let reduced = Measured { precision: Some("bf16".into()), ..run("cifar-80sec", 0, 0.26) };
+    let said = command_of("overlap", None, false, &[reduced]);
+    assert_eq!(said, format!("{begin} overlap --data DIR --precision bf16"));
 }
 
 #[test]
