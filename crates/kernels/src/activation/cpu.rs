@@ -1,4 +1,7 @@
 //! On the CPU: vectors over any run of elements.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads one of them and dy and writes
+//! dx.
 
 use super::Activation;
 use crate::simd::{CHUNK, exp, exp_m1, vectorized};

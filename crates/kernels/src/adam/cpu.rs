@@ -1,4 +1,7 @@
 //! On the CPU: one pass, cut into runs.
+//!
+//! The floor is memory: 28 bytes a parameter, as dw, w and both moments are read and all but dw
+//! written.
 
 use super::{BETA_2, EPSILON, Moments};
 use crate::sgd::Segment;

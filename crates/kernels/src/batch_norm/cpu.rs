@@ -1,4 +1,7 @@
 //! On the CPU: sums channel by channel, then one pass along the rows.
+//!
+//! The floor is memory: forward reads x twice and writes y, backward reads x and dy twice and
+//! writes dx.
 
 use super::{Backward, Geometry, Vectors};
 use crate::per_channel::sums;

@@ -1,4 +1,6 @@
 //! On the CPU: runs of floats, a word's halves by shifts.
+//!
+//! The floor is memory: four bytes a number on one side and two on the other.
 
 use crate::simd::{CHUNK, vectorized};
 use tensor::{Cpu, Result, Slot};

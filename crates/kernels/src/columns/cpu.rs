@@ -1,4 +1,6 @@
 //! On the CPU: a few rows at a time, or runs of floats where all columns are meant.
+//!
+//! The floor is memory: every number is read and written once.
 
 use super::{Geometry, Place};
 use crate::simd::{CHUNK, vectorized};

@@ -2,6 +2,8 @@
 //!
 //! Forward and the input's gradient are the same [`direct`] convolution, the latter over dy with
 //! turned filters; the filters' gradient sums over the [`pixels`] of the batch.
+//!
+//! The floor of each way stands in its file.
 
 pub(super) mod bf16;
 mod direct;

@@ -1,4 +1,6 @@
 //! Memory that threads share, and bringing B into panels.
+//!
+//! The floor is memory: B is read and written once.
 
 use crate::simd;
 use std::marker::PhantomData;

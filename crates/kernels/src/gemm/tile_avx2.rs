@@ -1,4 +1,6 @@
 //! The tile with AVX2.
+//!
+//! The floor is [`gemm`](super)'s, at half as many floats a register and half as many registers.
 
 use super::{Layout, Start, Tile};
 use std::arch::x86_64::*;

@@ -1,4 +1,6 @@
 //! The tile with AVX-512.
+//!
+//! The floor is [`gemm`](super)'s.
 
 use super::{Layout, Start, Tile};
 use std::arch::asm;

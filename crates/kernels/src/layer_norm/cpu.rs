@@ -1,4 +1,6 @@
 //! On the CPU: rows one by one, each in the cache while it is read again.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::{Backward, Geometry};
 use crate::per_channel::sums;

@@ -7,6 +7,9 @@
 //! * forward: y^T = w x^T; w's rows are A as they lie, x is turned over into B
 //! * dx = dy w: w's rows are pairs of k in B
 //! * dw = dy^T x: both are packed before, and dw is written in place
+//!
+//! The floor: w read, or dw written, once from memory, or all products at AMX's peak, whichever is
+//! longer.
 
 use super::Geometry;
 use super::cpu::block;

@@ -5,6 +5,9 @@
 //! rows are w's rows, read where they lie. For dx, w is B: threads copy a block of it into panels
 //! that stay in their second-level cache. For dw, x and dy are packed, and dw is written once, in
 //! place.
+//!
+//! The floor: w read, or dw written, once from memory, or two operations a multiplication at the
+//! peak of the multiply-adds, whichever is longer.
 
 use super::{Geometry, bf16, few_images};
 use crate::gemm::amx::Engine;

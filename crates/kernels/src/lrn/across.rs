@@ -1,5 +1,7 @@
 //! Windows over neighbouring channels. In memory the towers of all pixels follow each other, so an
 //! operand is simply a sequence of towers.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::power::Power;
 use super::{Geometry, Region};

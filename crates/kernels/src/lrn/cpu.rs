@@ -1,4 +1,6 @@
 //! On the CPU: cut into tasks, with beta known where the loops are compiled.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::power::{Any, Half, One, Power, ThreeQuarters};
 use super::{Geometry, Region, across, within};

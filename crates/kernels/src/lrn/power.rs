@@ -1,4 +1,7 @@
 //! s^-beta and s^-1, for the common beta without a call.
+//!
+//! The floor: one chain of some twenty sums and products, half of which wait for each other;
+//! vectors of it overlap.
 
 /// A beta, known where loops are compiled.
 pub(crate) trait Power: Copy + Sync + Send {

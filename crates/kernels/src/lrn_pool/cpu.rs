@@ -1,6 +1,8 @@
 //! On the CPU: a few pixels of a row at a time, whose squares, powers and terms stay in the first
 //! cache. Each step of the arithmetic goes over all these pixels before the next begins, so that
 //! sums over neighbouring channels never wait for squares that were stored just now.
+//!
+//! The floor is memory: forward reads x and writes y, backward reads x, y and dy and writes dx.
 
 use super::Geometry;
 use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};

@@ -1,4 +1,6 @@
 //! On the CPU: sixteen pixels at a time, 48 numbers, so that three channels fill whole vectors.
+//!
+//! The floor is memory: a byte a number is read and four are written.
 
 use super::{CHANNELS, Geometry, Mean};
 use crate::simd::vectorized;

@@ -1,4 +1,6 @@
 //! On the CPU: one pass, cut into runs.
+//!
+//! The floor is memory: 20 bytes a parameter, as dw, w and v are read and w and v written.
 
 use super::Segment;
 use crate::simd::vectorized;

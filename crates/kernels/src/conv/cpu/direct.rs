@@ -4,6 +4,9 @@
 //! so they are rows of A at a regular distance, and k runs over the window's rows, its pixels and
 //! their channels. Rows of the window that fall outside the image are left out; columns that do are
 //! zeros in a copy of the image, made in scratch memory by the thread that is about to read it.
+//!
+//! The floor: two operations a multiplication at the peak of the multiply-adds; what falls into
+//! the padding may be left out.
 
 use super::cut;
 use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile};

@@ -7,6 +7,9 @@
 //! own, which are added up in the order of the pieces. How many there are depends on the shape
 //! alone, and so do the bits. A band of dy's rows is packed by the thread that is about to read it
 //! and stays in its cache while all tiles pass over it.
+//!
+//! The floor: two operations a multiplication at the peak of the multiply-adds, or dy read once
+//! from memory.
 
 use super::cut;
 use super::pixels::{self, Span};

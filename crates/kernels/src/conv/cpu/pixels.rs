@@ -11,6 +11,9 @@
 //! channels wide as a tile has rows. Both then stay in the first-level cache while the taps of the
 //! window pass over them, and since strips keep an image's shape, products with the padding are
 //! simply left out. Images of [few channels](super::few_channels) go another way.
+//!
+//! The floor: two operations a multiplication at the peak of the multiply-adds; what falls into
+//! the padding may be left out.
 
 use super::cut;
 use crate::conv::Geometry;

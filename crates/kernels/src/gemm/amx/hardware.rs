@@ -1,4 +1,6 @@
 //! The instructions themselves: in assembler, as the compiler has no tiles yet.
+//!
+//! The floor is [`amx`](super)'s.
 
 use super::{Block, Start, Sums, TILE};
 use crate::gemm::Loop;

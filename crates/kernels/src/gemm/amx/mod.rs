@@ -12,8 +12,7 @@
 //!
 //! The floor: a step of 32 k is four products of 16 cycles and four loads of 1 KiB, and the
 //! processor reads that much from its second-level cache meanwhile: 8192 multiply-adds in 64
-//! cycles, sixteen times AVX-512's in f32. `cargo xtask bench --peaks`
-//! measures it.
+//! cycles, sixteen times AVX-512's in f32. `cargo xtask bench --peaks` measures it.
 //!
 //! An instruction adds up products of the even and of the odd k of its 32 by themselves, from zero,
 //! in order, then both, and that to C; each of these rounds. Numbers below the smallest normal one

@@ -1,4 +1,6 @@
 //! Packing with AVX-512: a line of a tile, 32 numbers, is a register.
+//!
+//! The floor is [`pack`](super)'s.
 
 use super::{Bf16, PACKED, Runs, SIDE, Source, TILE};
 use std::arch::x86_64::*;

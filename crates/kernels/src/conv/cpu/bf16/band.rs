@@ -3,6 +3,8 @@
 //! k runs over pixels, and its pairs are the same pixel of two images: so B is x where it lies, at
 //! any tap of the window, with its images two by two; and A is dy turned over, which is packed
 //! once for all taps.
+//!
+//! The floor is memory: x and dy are read once, and half as many bytes written into a cache.
 
 use super::seen::{Lines, Seen};
 use crate::conv::Geometry;

@@ -11,6 +11,9 @@
 //!
 //! Sums lie block by block of C, in memory of their own, while k goes by: a thread has some filters
 //! and a row of the window, and takes as many images at once as stay in its second-level cache.
+//!
+//! The floor: as many products as in the forward pass at AMX's peak, or x and dy read once from
+//! memory.
 
 use super::super::pixels::add_biases;
 use super::band::{Band, Packed};

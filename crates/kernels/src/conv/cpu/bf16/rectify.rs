@@ -1,4 +1,6 @@
 //! From a tile's sums to the output.
+//!
+//! The floor is memory: y is written once.
 
 use crate::gemm::amx::{SIDE, Sums};
 

@@ -1,4 +1,6 @@
 //! What outputs see of an image, in bf16, and in which order they are gone through.
+//!
+//! The floor is memory: x is read once, and half as many bytes written into a cache.
 
 use super::braid;
 use crate::gemm::amx::pack::{self, Runs};

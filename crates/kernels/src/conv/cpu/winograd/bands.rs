@@ -2,6 +2,8 @@
 //!
 //! Tiles read a few channels of many pixels at a time, which no prefetcher follows; a copy reads
 //! the image in order, and then lies in the second-level cache.
+//!
+//! The floor is memory: the image is read once.
 
 use super::tiles::Places;
 

@@ -7,6 +7,8 @@
 //! For each pair of points a product of matrices, channels x tiles by tiles x filters, goes on over
 //! all images; only at the end are the sums transformed to taps. A block of images at a time is
 //! transformed, dy straight into the register tile's panels.
+//!
+//! The floor is [`winograd`](super)'s, in products of points; transforming comes on top.
 
 use super::super::direct::Direct;
 use super::super::{cut, pixels};

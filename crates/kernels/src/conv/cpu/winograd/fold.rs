@@ -5,6 +5,8 @@
 //! conv1's window of 11 with stride 4 over three channels becomes one of 3 over 48: 432 products
 //! instead of 363, of which Winograd's form leaves (77 / 165)^2 = 22 %, a quarter of what there
 //! was. The image is folded as its bands are copied, which they are anyway.
+//!
+//! The floor is memory: the image is read once.
 
 use super::super::direct::{Direct, Target};
 use super::bands::{Band, SLACK};

@@ -1,5 +1,7 @@
 //! Images from images: the forward pass, and the input's gradient, which is the same convolution
 //! over dy with turned filters.
+//!
+//! The floor is [`winograd`](super)'s, in products of points; transforming comes on top.
 
 use super::super::cut;
 use super::super::direct::Direct;

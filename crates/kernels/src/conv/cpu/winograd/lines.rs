@@ -20,6 +20,8 @@
 //!
 //! The loops run over channels. They hold products and sums in a fixed order, none fused, so the
 //! bits are the same on every processor.
+//!
+//! The floor: a vector of each input is loaded once and one of each value stored once.
 
 use pulp::Simd;
 

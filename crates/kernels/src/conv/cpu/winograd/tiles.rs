@@ -1,4 +1,6 @@
 //! Transforms of tiles: one axis after the other, vector by vector over the channels.
+//!
+//! The floor: every number of a tile is loaded and stored once an axis, in the first-level cache.
 
 use super::lines::{Gather, Input, Line, MOST, Points, Spread, Transform, Values, with_transform};
 use crate::gemm::Shared;
