@@ -222,11 +222,7 @@ impl Cli {
     /// The name of a table of a step's parts.
     pub fn floor_title(&self, model: &str, (mode, batch): (What, usize)) -> String {
         let mode = if mode == What::Train { "" } else { " infer" };
-        let precision = match self.precision {
-            Precision::F32 => String::new(),
-            precision => format!(" {precision}"),
-        };
-        format!("floor {model}{mode} {batch}{precision}")
+        self.with_precision(format!("floor {model}{mode} {batch}"))
     }
 
     /// Batches of the training steps among them.
@@ -283,9 +279,13 @@ impl Cli {
 
     /// A mode in results: with the precision, if that is not f32.
     pub fn mode_name(&self, mode: What) -> String {
+        self.with_precision(mode.name().to_string())
+    }
+
+    fn with_precision(&self, name: String) -> String {
         match self.precision {
-            Precision::F32 => mode.name().to_string(),
-            precision => format!("{} {precision}", mode.name()),
+            Precision::F32 => name,
+            precision => format!("{name} {precision}"),
         }
     }
 

@@ -188,20 +188,23 @@ fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
     if steps > 0.0 { sums.map(|sum| sum / steps) } else { last }
 }
 
+/// The card it ran on, if it was one.
+fn card(env: &Value) -> Option<&str> {
+    env["device"].as_str().filter(|name| *name != "cpu")
+}
+
 fn precision(env: &Value) -> Option<String> {
-    let on_cpu = matches!(env["device"].as_str(), Some("cpu") | None);
-    let precision = env["precision"].as_str().filter(|name| !on_cpu || *name != "f32");
-    precision.map(String::from)
+    let own = |name: &&str| card(env).is_some() || *name != "f32";
+    env["precision"].as_str().filter(own).map(String::from)
 }
 
 fn machine(env: &Value, precision: Option<&str>) -> String {
     let cpu = env["cpu"].as_str().unwrap_or("an unknown processor");
     let text = format!("{cpu}, {} cores, {} threads", env["cores"], env["threads"]);
-    match (env["device"].as_str(), precision) {
-        (Some("cpu") | None, None) => text,
-        (Some("cpu") | None, Some(precision)) => format!("{text}, {precision}"),
-        (Some(card), None) => format!("{card}; {text}"),
-        (Some(card), Some(precision)) => format!("{card}, {precision}; {text}"),
+    let numbers = precision.map_or(String::new(), |name| format!(", {name}"));
+    match card(env) {
+        None => format!("{text}{numbers}"),
+        Some(card) => format!("{card}{numbers}; {text}"),
     }
 }
 

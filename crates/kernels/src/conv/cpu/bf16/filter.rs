@@ -16,6 +16,7 @@
 //! memory.
 
 use super::super::pixels::add_biases;
+use super::super::split;
 use super::band::{Band, Packed};
 use super::pieces;
 use crate::conv::Geometry;
@@ -86,10 +87,10 @@ pub(in super::super::super) fn backward_filter(
     let plan = Plan::new(g);
     let band = &plan.band;
     let [x_len, dy_len] = plan.packed_len();
-    let (sums, rest) = super::super::split(scratch, band.blocks() * SIDE * SIDE);
-    let (bias, rest) = super::super::split(rest, plan.bias_len());
-    let (packed_x, rest) = super::super::split(rest, x_len);
-    let (packed_dy, _) = super::super::split(rest, dy_len);
+    let (sums, rest) = split(scratch, band.blocks() * SIDE * SIDE);
+    let (bias, rest) = split(rest, plan.bias_len());
+    let (packed_x, rest) = split(rest, x_len);
+    let (packed_dy, _) = split(rest, dy_len);
     let pairs = g.images.div_ceil(2);
     for first in (0..pairs).step_by(plan.block) {
         let count = plan.block.min(pairs - first);
