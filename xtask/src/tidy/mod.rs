@@ -6,6 +6,7 @@
 mod arrows;
 mod code;
 mod cuda;
+mod links;
 mod ops;
 mod rooms;
 mod text;
@@ -37,7 +38,15 @@ impl fmt::Display for Finding {
 }
 
 fn check(tree: &Tree) -> Vec<Finding> {
-    let checks = [arrows::check, walls::check, rooms::check, ops::check, cuda::check, text::check];
+    let checks = [
+        arrows::check,
+        walls::check,
+        rooms::check,
+        ops::check,
+        cuda::check,
+        text::check,
+        links::check,
+    ];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(tree)).collect();
     findings.sort();
     findings.dedup();

@@ -1,12 +1,15 @@
 //! The repository's own text files.
 
 use super::code;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
 /// Every text file that is ours, by path from the root.
 pub struct Tree {
     pub files: Vec<File>,
+    /// All files, pictures and other bytes among them, and the folders they lie in.
+    pub paths: BTreeSet<String>,
 }
 
 /// A file and what of it is code.
@@ -19,7 +22,7 @@ pub struct File {
 }
 
 /// Folders of the root that are read, besides the files that lie in the root itself.
-const ROOMS: [&str; 5] = ["crates", "xtask", "benches", ".ci", ".cargo"];
+const ROOMS: [&str; 7] = ["crates", "xtask", "benches", "docs", "fuzz", ".ci", ".cargo"];
 const KINDS: [&str; 9] = ["rs", "toml", "md", "py", "json", "cu", "cuh", "lock", "sh"];
 
 impl Tree {
@@ -28,22 +31,23 @@ impl Tree {
     /// # Errors
     /// If a file cannot be read.
     pub fn read(root: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
-        visit(root, "", &mut files)?;
+        let mut tree = Tree { files: Vec::new(), paths: BTreeSet::new() };
+        tree.visit(root, "")?;
         for room in ROOMS {
             if root.join(room).is_dir() {
-                descend(root, room, &mut files)?;
+                tree.descend(root, room)?;
             }
         }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Tree { files })
+        tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(tree)
     }
 
     /// A tree of invented files.
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Self {
         let file = |&(path, text): &(&str, &str)| File::new(path.to_string(), text.to_string());
-        Tree { files: files.iter().map(file).collect() }
+        let paths = files.iter().map(|&(path, _)| path.to_string()).collect();
+        Tree { files: files.iter().map(file).collect(), paths }
     }
 
     /// The file at `path`.
@@ -61,6 +65,41 @@ impl Tree {
         let manifest = |file: &'_ File| file.path.ends_with("/Cargo.toml");
         let manifests = self.files.iter().filter(|file| manifest(file));
         manifests.filter_map(File::room).collect()
+    }
+
+    /// The files of one folder.
+    fn visit(&mut self, root: &Path, folder: &str) -> io::Result<()> {
+        for entry in fs::read_dir(root.join(folder))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !entry.file_type()?.is_file() || name == ".git" {
+                continue;
+            }
+            let kind = Path::new(&name).extension().map(|kind| kind.to_string_lossy().into_owned());
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) {
+                let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                self.files.push(File::new(path.clone(), text));
+            }
+            self.paths.insert(path);
+        }
+        Ok(())
+    }
+
+    /// The files of a folder and of those in it.
+    fn descend(&mut self, root: &Path, folder: &str) -> io::Result<()> {
+        self.paths.insert(folder.to_string());
+        self.visit(root, folder)?;
+        for entry in fs::read_dir(root.join(folder))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let built = ["target", "runs", "__pycache__"].contains(&name.as_str());
+            if entry.file_type()?.is_dir() && !built {
+                self.descend(root, &format!("{folder}/{name}"))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -104,36 +143,6 @@ pub fn has_word(line: &str, word: &str) -> bool {
         !line[..at].chars().next_back().is_some_and(inside)
             && !line[at + word.len()..].chars().next().is_some_and(inside)
     })
-}
-
-/// The files of one folder.
-fn visit(root: &Path, folder: &str, files: &mut Vec<File>) -> io::Result<()> {
-    for entry in fs::read_dir(root.join(folder))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = Path::new(&name).extension().map(|kind| kind.to_string_lossy().into_owned());
-        let ours = kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) && name != ".git";
-        if entry.file_type()?.is_file() && ours {
-            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
-            files.push(File::new(path, String::from_utf8_lossy(&text).into_owned()));
-        }
-    }
-    Ok(())
-}
-
-/// The files of a folder and of those in it.
-fn descend(root: &Path, folder: &str, files: &mut Vec<File>) -> io::Result<()> {
-    visit(root, folder, files)?;
-    for entry in fs::read_dir(root.join(folder))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let built = ["target", "runs", "__pycache__"].contains(&name.as_str());
-        if entry.file_type()?.is_dir() && !built {
-            descend(root, &format!("{folder}/{name}"), files)?;
-        }
-    }
-    Ok(())
 }
 
 fn named(path: &str, error: &io::Error) -> io::Error {
