@@ -166,6 +166,9 @@ impl Devices {
     ) -> Result<Devices> {
         let precision = machine::precision(settings.precision.as_deref())?;
         if let [choice] = choices {
+            if settings.exchange == Exchange::Nccl {
+                say("--exchange nccl: one device has nothing to exchange");
+            }
             let plan = |device: &Device| plan_alone(settings.parallel, job, device.target());
             let how = (settings.threads, precision);
             let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;

@@ -70,6 +70,15 @@ fn what_cannot_be_shared_is_refused() {
 }
 
 #[test]
+fn a_way_of_exchanging_is_said_to_have_no_effect_on_one_device() {
+    let scratch = two_towers("alone");
+    let (model, run) = (scratch.path("net.toml"), scratch.path("run"));
+    let more = ["--device", "cpu", "--exchange", "nccl", "--max-steps", "1"];
+    let (_, stderr) = expect(0, &train(&model, &run, &more));
+    assert!(stderr.contains("one device has nothing to exchange"), "{stderr}");
+}
+
+#[test]
 fn shared_units_come_to_the_bits_of_one_device() {
     let scratch = two_towers("hybrid");
     let model = scratch.path("net.toml");
