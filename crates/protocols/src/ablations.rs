@@ -1,7 +1,7 @@
 //! What each of the paper's ideas is worth, on a small machine.
 
 use crate::cifar::{eighty_seconds_arm, folded, thirteen_percent_arm};
-use crate::{Arm, Measure, Protocol, View};
+use crate::{Arm, JPEG, Measure, Protocol, View};
 use layers::{Lrn, Spec, Window, window};
 use models::{alexnet, cifar};
 use train::recipe::{Augment, Init, Input, Layer, Mean, Optimizer, Recipe};
@@ -32,10 +32,9 @@ pub fn lrn() -> Protocol {
             normalisations of its 11 % net.",
         paper: "13 % test error without and 11 % with normalisation (section 3.3)",
         asked: None,
-        differs: "The paper's claim is no clean ablation in the files that were published: the \
+        differs: &["The paper's claim is no clean ablation in the files that were published: the \
             11 % net also has twice the filters in local3, another decay in its last layer, and \
-            520 epochs in place of 160. Here nothing but the normalisation differs. Images may be \
-            CIFAR-10 compressed as JPEG files.",
+            520 epochs in place of 160. Here nothing but the normalisation differs.", JPEG],
         measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
         seeds: 3,
@@ -59,9 +58,9 @@ pub fn overlap() -> Protocol {
             2 x 2, both with stride 2. Maps have the same sizes.",
         paper: "overlap lowers ILSVRC-2010's top-1 error by 0.4 points, top-5 by 0.3 (section 3.4)",
         asked: None,
-        differs: "The paper measured this with AlexNet on ILSVRC-2010, where the source also \
+        differs: &["The paper measured this with AlexNet on ILSVRC-2010, where the source also \
             changed two paddings to keep the maps' sizes (net 147). A difference of 0.4 points is \
-            smaller than the spread of single runs.",
+            smaller than the spread of single runs."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -93,9 +92,9 @@ pub fn width() -> Protocol {
         paper: "a net with half the kernels in each convolution has 1.7 points more top-1 error, \
             1.2 top-5, than that on two GPUs (section 3.2)",
         asked: None,
-        differs: "The paper measured this with AlexNet on ILSVRC-2010, and kept the number of \
+        differs: &["The paper measured this with AlexNet on ILSVRC-2010, and kept the number of \
             parameters about equal. Initial weights are the same for all widths, so that wider \
-            layers begin with larger responses.",
+            layers begin with larger responses."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -135,7 +134,7 @@ pub fn dropout() -> Protocol {
         paper: "without dropout the network overfits substantially; dropout about doubles the \
             iterations to converge (section 4.2)",
         asked: None,
-        differs: "The paper has no number for it, and speaks of AlexNet's two layers of 4096.",
+        differs: &["The paper has no number for it, and speaks of AlexNet's two layers of 4096."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -162,8 +161,10 @@ pub fn colour() -> Protocol {
             colour shifts of strength 0.1 along the principal components of the images' colours.",
         paper: "colour shifts lower AlexNet's top-1 error by more than a point (section 4.1)",
         asked: None,
-        differs: "The paper measured this with AlexNet on ILSVRC. Images of 32 x 32 pixels and 40 \
+        differs: &[
+            "The paper measured this with AlexNet on ILSVRC. Images of 32 x 32 pixels and 40 \
             epochs leave less to overfit, so the gain need not carry over.",
+        ],
         measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
         seeds: 3,
@@ -192,10 +193,12 @@ pub fn recipe() -> Protocol {
             that with Adam at rate 0.0001 and without decay, as the ports that train have it.",
         paper: "ports find that the paper's settings do not train, and take Adam instead",
         asked: None,
-        differs: "The ports' own networks see 227 x 227 crops of ImageNet; here the same rows are \
+        differs: &[
+            "The ports' own networks see 227 x 227 crops of ImageNet; here the same rows are \
             narrower and see small images, and each layer's initial weights are scaled so that its \
             responses are those of N(0, 0.01) at the paper's width. Adam's rate is that of the \
             port that is read most; its other constants are those of its paper.",
+        ],
         measure: Measure::LeavesChance,
         views: &[View::Centre],
         seeds: 3,

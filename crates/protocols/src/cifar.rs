@@ -1,6 +1,6 @@
 //! cuda-convnet's own results on CIFAR-10.
 
-use crate::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use crate::{Arm, Data, JPEG, Measure, Protocol, Stage, Takes, View};
 use layers::Spec;
 use models::cifar;
 use train::recipe::Recipe;
@@ -16,9 +16,11 @@ pub fn eighty_seconds() -> Protocol {
             weights' rate a tenth in the last two.",
         paper: "26 % test error in 80 seconds on a card of 2011 (cuda-convnet's front page)",
         asked: Some(0.265),
-        differs: "The source gives no number of epochs; eight and two are those of Caffe's copy. \
-            Images come in a new order every epoch; the source kept theirs. The images here may \
-            be CIFAR-10 compressed as JPEG files, which costs a little.",
+        differs: &[
+            "The source gives no number of epochs; eight and two are those of Caffe's copy. \
+            Images come in a new order every epoch; the source kept theirs.",
+            JPEG,
+        ],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -40,8 +42,7 @@ pub fn eighteen_percent() -> Protocol {
             augmentation, ten with the weights' rate at a tenth, ten at a hundredth.",
         paper: "18 % test error in 20 minutes (cuda-convnet's front page)",
         asked: Some(0.185),
-        differs: "Images come in a new order every epoch; the source kept theirs. The images here \
-            may be CIFAR-10 compressed as JPEG files, which costs a little.",
+        differs: &["Images come in a new order every epoch; the source kept theirs.", JPEG],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -66,10 +67,12 @@ pub fn thirteen_percent() -> Protocol {
         paper: "13 % test error in 25 minutes (cuda-convnet's front page); 12.6 % in the log of \
             its Methodology page, averaged over views",
         asked: Some(0.135),
-        differs: "The source stopped each phase by hand, when the loss of its fifth batch had \
+        differs: &[
+            "The source stopped each phase by hand, when the loss of its fifth batch had \
             come down to that of training; the epochs are those of its log. The fifth that is \
-            held out is every fifth image and not its fifth file. The images here may be CIFAR-10 \
-            compressed as JPEG files, which costs a little.",
+            held out is every fifth image and not its fifth file.",
+            JPEG,
+        ],
         measure: Measure::TestError,
         views: &[View::Centre, View::Nine, View::Ten],
         seeds: 3,
@@ -91,9 +94,11 @@ pub fn eleven_percent() -> Protocol {
             Tested once, at the end, on the averaged probabilities of several views.",
         paper: "11 % test error in 75 minutes (cuda-convnet's front page)",
         asked: Some(0.12),
-        differs: "The source's numbers of epochs are said to be about so many. The fifth that is \
-            held out is every fifth image and not its fifth file. The images here may be CIFAR-10 \
-            compressed as JPEG files, which costs a little.",
+        differs: &[
+            "The source's numbers of epochs are said to be about so many. The fifth that is \
+            held out is every fifth image and not its fifth file.",
+            JPEG,
+        ],
         measure: Measure::TestError,
         views: &[View::Centre, View::Nine, View::Ten],
         seeds: 3,

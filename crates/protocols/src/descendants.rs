@@ -28,10 +28,12 @@ pub fn descendants() -> Protocol {
         paper: "nothing: these are of 2013 (leaky ReLU), 2015 (PReLU, batch normalisation) and \
             2016 (GELU, layer normalisation)",
         asked: None,
-        differs: "Rates, initial weights and decay are those that cuda-convnet found for its ReLUs \
+        differs: &[
+            "Rates, initial weights and decay are those that cuda-convnet found for its ReLUs \
             and are not tuned for any arm; a normalised net stands a larger rate than this. \
             Slopes, scales and shifts do not decay. Layer normalisation is over the channels of \
             each pixel.",
+        ],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,

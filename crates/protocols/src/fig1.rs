@@ -30,10 +30,10 @@ pub fn fig1() -> Protocol {
             as the net saw them, over the last quarter of an epoch.",
         paper: "ReLUs reach 25 % training error six times faster (section 3.1, Figure 1)",
         asked: None,
-        differs: "The paper does not say which net; this is cuda-convnet's 19 % net (three \
+        differs: &["The paper does not say which net; this is cuda-convnet's 19 % net (three \
             convolutions, one linear layer) without weight decay. Rates that were tried are not in \
             the paper either. A rate is given up once it has had as many epochs as the fastest one \
-            needed.",
+            needed."],
         measure: Measure::EpochsTo(0.25),
         views: &[View::Centre],
         seeds: 3,

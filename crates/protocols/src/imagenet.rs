@@ -20,9 +20,11 @@ pub fn ilsvrc2010() -> Protocol {
         paper: "37.5 % top-1 and 17.0 % top-5 error over ten views, 39.0 % and 18.3 % at the \
             centre (Table 1, section 4.1; the source's log has .374727, .169987, .390247, .182953)",
         asked: None,
-        differs: "The source's crops and mirrors were shared by 32 images at a time and its images \
+        differs: &[
+            "The source's crops and mirrors were shared by 32 images at a time and its images \
             kept their order; here both are drawn for each image. Whoever decodes and resizes the \
             photographs decides their pixels.",
+        ],
         measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
@@ -45,8 +47,8 @@ pub fn ilsvrc2012() -> Protocol {
         paper: "40.7 % top-1 and 18.2 % top-5 error over ten views (Table 2; the source's log has \
             .406640 and .182100)",
         asked: None,
-        differs: "As for ilsvrc2010: crops and order are drawn for each image. The validation \
-            images are looked at after every epoch, and decide nothing.",
+        differs: &["As for ilsvrc2010: crops and order are drawn for each image. The validation \
+            images are looked at after every epoch, and decide nothing."],
         measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
@@ -63,8 +65,10 @@ pub fn ensemble() -> Protocol {
             averaged.",
         paper: "38.1 % top-1 and 16.4 % top-5 error of five networks (Table 2)",
         asked: None,
-        differs: "The five of the paper were not one network with five seeds: which they were is \
+        differs: &[
+            "The five of the paper were not one network with five seeds: which they were is \
             not recorded, nor whether their weights in the average were searched.",
+        ],
         measure: Measure::Together,
         views: VIEWS,
         seeds: 5,
@@ -102,9 +106,11 @@ pub fn pretrain() -> Protocol {
         paper: "39.0 % top-1 and 16.6 % top-5 error over ten views (Table 2; the source's log has \
             .389900 and .166220)",
         asked: None,
-        differs: "How long the larger set was learned is not recorded; here it is 16 epochs with \
+        differs: &[
+            "How long the larger set was learned is not recorded; here it is 16 epochs with \
             the source's phases in proportion. The source raised the new layer's rate after 300 \
             batches; here it is high from the first.",
+        ],
         measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,

@@ -131,7 +131,7 @@ impl Said<'_> {
         };
         let _ = writeln!(text, "{}\n\n## Runs\n", wrapped(seen));
         text += &self.table(runs);
-        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(page.differs));
+        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(&page.differs.join(" ")));
         text += &self.how(runs);
         text
     }
