@@ -5,6 +5,7 @@
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
 //! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
+//! * [`Diagram`]: a network as its Figure 2 draws one
 //! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
@@ -21,6 +22,7 @@
 
 mod confusion;
 mod curves;
+mod diagram;
 pub mod figures;
 pub mod font;
 pub mod kernels;
@@ -36,6 +38,7 @@ pub mod sheet;
 
 pub use confusion::{Confusion, csv_field};
 pub use curves::{Curves, Drop, Learned, Validated};
+pub use diagram::{Diagram, Stage};
 pub use markup::percent;
 pub use page::{ClassRow, Model, ModelRow, Page, Run, STYLE, Tested};
 pub use progress::{Measure, curves_svg};

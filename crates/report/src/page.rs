@@ -4,7 +4,7 @@ use crate::curves::Curves;
 use crate::figures::{Guess, Neighbours};
 use crate::markup::{escape, percent};
 use crate::progress::{Measure, plot_of};
-use crate::{Confusion, sections};
+use crate::{Confusion, Diagram, sections};
 use augment::Image;
 use serde_json::Value;
 
@@ -55,6 +55,8 @@ pub struct Run {
 pub struct Model {
     /// What it is called.
     pub name: String,
+    /// Its picture.
+    pub diagram: Diagram,
     /// Its rows.
     pub rows: Vec<ModelRow>,
 }
@@ -114,11 +116,12 @@ impl Page {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n\
-             <style>\n{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
+             <style>\n{}{}{}{}</style>\n</head>\n<body>\n<header>\n<h1>{}</h1>\n",
             escape(&self.title),
             STYLE,
             include_str!("plot.css"),
             include_str!("matrix.css"),
+            include_str!("diagram.css"),
             escape(&self.title),
         );
         if self.runs.len() > 1 {

@@ -32,7 +32,7 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
         ("mistakes", "Worst mistakes", guesses(&run.mistakes, MISTAKES)),
         ("confusion", "Confusion", run.tested.as_ref().map(|tested| confusion(tested, number))),
         ("classes", "Errors by class", run.tested.as_ref().map(classes)),
-        ("model", "The model", run.model.as_ref().map(model)),
+        ("model", "The model", run.model.as_ref().map(|found| model(found, number))),
         ("settings", "Settings", Some(settings(run))),
     ];
     for (id, title, body) in parts {
@@ -227,12 +227,15 @@ fn classes(tested: &Tested) -> String {
     html + "</tbody></table></div>\n"
 }
 
-fn model(model: &Model) -> String {
+fn model(model: &Model, number: usize) -> String {
     let mut html = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The model's rows\">\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"The model's picture\">{}</div>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The model's rows\">\
          <table>\
          <caption>{}</caption><thead><tr><th>row</th><th>what</th><th class=\"n\">output</th>\
          <th class=\"n\">parameters</th><th class=\"n\">MACs an image</th></tr></thead><tbody>",
+        model.diagram.to_svg(&format!("diagram-{number}")),
         escape(&model.name)
     );
     let dash = |n: usize| if n == 0 { String::new() } else { grouped(n) };

@@ -2,7 +2,7 @@
 
 use augment::Image;
 use report::figures::{Guess, Neighbour, Neighbours};
-use report::{ClassRow, Confusion, Curves, Model, ModelRow, Page, Run, Tested};
+use report::{ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, Tested};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -30,6 +30,7 @@ fn full(name: &str) -> Run {
         curves: Curves::parse(METRICS),
         model: Some(Model {
             name: "net".into(),
+            diagram: Diagram { name: "net".into(), input: [8, 8, 3], ..Diagram::default() },
             rows: vec![ModelRow { name: "conv1".into(), parameters: 1234, ..ModelRow::default() }],
         }),
         config: Some("seed = 0 # </pre><script>alert(1)</script>".into()),

@@ -117,6 +117,7 @@ Examples:
   alexnet describe                              list models and recipes
   alexnet describe --model alexnet              rows, shapes, parameters, MACs, memory
   alexnet describe --model alexnet --batch-size 256 --parallel data --device cuda:0,cuda:1
+  alexnet describe --model alexnet --picture alexnet.svg    the paper's figure 2, of any network
   alexnet describe --model alexnet > net.toml --toml
   alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
 
@@ -271,8 +272,11 @@ pub struct DescribeArgs {
     /// Show what each device has, and what crosses between them
     #[arg(long, value_enum, value_name = "MODE", requires = "model")]
     pub parallel: Option<Parallel>,
+    /// Draw the network, as the paper's figure 2 is drawn (.svg)
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub picture: Option<PathBuf>,
     /// Print the model as TOML
-    #[arg(long, requires = "model", conflicts_with = "parallel")]
+    #[arg(long, requires = "model", conflicts_with_all = ["parallel", "picture"])]
     pub toml: bool,
     /// Print JSON
     #[arg(long)]

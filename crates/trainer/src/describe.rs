@@ -2,12 +2,14 @@
 
 mod data;
 mod hybrid;
+pub mod picture;
 mod run;
 mod towers;
 
 use crate::cli::DescribeArgs;
 use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
+use crate::output;
 use crate::settings::{Parallel, find_recipe};
 use layers::Spec;
 use run::Run;
@@ -22,7 +24,8 @@ use train::recipes;
 /// Runs the command.
 ///
 /// # Errors
-/// Exit code 2 for a model or recipe that does not exist or a network that does not fit together.
+/// Exit code 2 for a model or recipe that does not exist or a network that does not fit together, 7
+/// if its picture cannot be written.
 pub fn describe(args: &DescribeArgs) -> Result<()> {
     match (&args.model, &args.recipe) {
         (None, Some(recipe)) => {
@@ -33,6 +36,10 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
         (Some(model), _) if args.toml => print!("{}", find_model(model)?.to_toml()),
         (Some(_), _) => {
             let run = Run::of(args)?;
+            if let Some(path) = &args.picture {
+                output::ending(path, &["svg"])?;
+                output::write(path, picture::diagram(&run.spec)?.to_svg_file().as_bytes())?;
+            }
             match args.json {
                 true => println!("{}", as_json(&run)?),
                 false => print!("{}", as_text(&run)?),

@@ -1,6 +1,7 @@
 //! `alexnet report`: what can be shown of runs, collected for the page.
 
 use crate::cli::{ReportArgs, ViewsArg};
+use crate::describe::picture;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::neighbours::{Search, among, pictures};
@@ -101,7 +102,8 @@ fn model(spec: &Spec) -> Option<Model> {
         parameters: row.parameters,
         macs: row.macs,
     });
-    Some(Model { name: spec.name.clone(), rows: rows.collect() })
+    let diagram = picture::diagram(spec).ok()?;
+    Some(Model { name: spec.name.clone(), diagram, rows: rows.collect() })
 }
 
 /// Adds what the network can say. What is there stays if something fails on the way.

@@ -390,6 +390,24 @@ fn describe_counts_as_the_paper_does() {
     assert!(recipe.contains("weights = \"normal 0.03\""), "{recipe}");
 }
 
+#[test]
+fn describe_draws_any_network() {
+    let scratch = Scratch::new("drawn");
+    let (net, picture) = (scratch.path("net.toml"), scratch.path("net.svg"));
+    let (toml, _) = expect(0, &["describe", "--model", "cifar-19pct", "--toml"]);
+    fs::write(&net, toml).unwrap();
+    let (table, _) = expect(0, &["describe", "--model", &net, "--picture", &picture]);
+    assert!(table.contains("89,578"), "{table}");
+    let svg = fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("16 x 16 x 32"), "{svg}");
+    let other = scratch.path("net.png");
+    let (_, stderr) = expect(2, &["describe", "--model", &net, "--picture", &other]);
+    assert!(stderr.contains("net.png: end the name in .svg"), "{stderr}");
+    let nowhere = scratch.path("none/net.svg");
+    let (_, stderr) = expect(7, &["describe", "--model", &net, "--picture", &nowhere]);
+    assert!(stderr.contains("cannot write"), "{stderr}");
+}
+
 /// What `describe` tells of memory is what a run with the same words says that it takes.
 #[test]
 fn described_memory_is_a_runs() {
