@@ -2,11 +2,13 @@
 
     python benches/peer/cifar.py DIR --seed 0 1 2
     python benches/peer/cifar.py DIR --net cifar-18pct --precision bf16
+    python benches/peer/cifar.py DIR --net cifar-11pct --precision bf16 --state 11pct.pt
 
 DIR has train/CLASS/* and test/CLASS/*, images of 32 x 32. Prints the test error after each epoch,
 a line a seed, then their mean; for nets that learn from crops each is of the centre, and one more
 of ten views follows. In f32, or with convolutions that multiply in bf16; channels last, on
-processors PyTorch's fastest without compiling. Needs torch, numpy and Pillow.
+processors PyTorch's fastest without compiling. What was stopped goes on from --state. Needs torch,
+numpy and Pillow.
 """
 
 import argparse
@@ -157,7 +159,7 @@ def error(model, x, y, views):
     return wrong / len(y)
 
 
-def errors(name, seed, limit, train, test):
+def errors(name, seed, limit, state, train, test):
     """The test error after each epoch; of ten views, too, at the end."""
     torch.manual_seed(seed)
     model, sgd = net(name)
@@ -168,19 +170,33 @@ def errors(name, seed, limit, train, test):
     ten = [functools.partial(view, top=top, left=left, mirrored=mirrored)
            for top, left in corners for mirrored in (False, True)]
     centre = [ten[8]] if cropped else [lambda x: x]
-    for epochs, held_out, lowered in PHASES[name]:
+    state = state and state.with_suffix(f".{seed}{state.suffix}")
+    if state and state.exists():
+        saved = torch.load(state)
+        model.load_state_dict(saved["model"])
+        sgd.load_state_dict(saved["sgd"])
+        torch.set_rng_state(saved["draws"])
+        curve = saved["curve"]
+        print(*(f" {error:.4f}" for error in curve), sep="", end="", flush=True)
+    plan = [(held_out, epoch in lowered) for epochs, held_out, lowered in PHASES[name]
+            for epoch in range(epochs if limit is None else min(epochs, limit))]
+    for held_out, is_lowered in plan[len(curve):]:
         rows = torch.arange(len(x))
         rows = rows[rows % 5 != 4] if held_out else rows
-        for epoch in range(epochs if limit is None else min(epochs, limit)):
-            if epoch in lowered:
-                for group in sgd.param_groups[::2]:  # the weights' alone
-                    group["lr"] /= 10
-            for batch in rows[torch.randperm(len(rows))].split(128):
-                sgd.zero_grad(set_to_none=True)
-                F.cross_entropy(model(draw(x, batch)), y[batch]).backward()
-                sgd.step()
-            curve.append(error(model, *test, centre))
-            print(f" {curve[-1]:.4f}", end="", flush=True)
+        if is_lowered:
+            for group in sgd.param_groups[::2]:  # the weights' alone
+                group["lr"] /= 10
+        for batch in rows[torch.randperm(len(rows))].split(128):
+            sgd.zero_grad(set_to_none=True)
+            F.cross_entropy(model(draw(x, batch)), y[batch]).backward()
+            sgd.step()
+        curve.append(error(model, *test, centre))
+        print(f" {curve[-1]:.4f}", end="", flush=True)
+        if state:
+            draws, partial = torch.get_rng_state(), state.with_suffix(".part")
+            torch.save({"model": model.state_dict(), "sgd": sgd.state_dict(), "draws": draws,
+                        "curve": curve}, partial)
+            partial.replace(state)
     if cropped:
         curve.append(error(model, *test, ten))
         print(f"; ten views {curve[-1]:.4f}", end="")
@@ -195,6 +211,7 @@ def main():
     parser.add_argument("--net", choices=PHASES, default="cifar-19pct")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--epochs", type=int, help="of each phase at most")
+    parser.add_argument("--state", type=pathlib.Path, help="saved after each epoch, a file a seed")
     args = parser.parse_args()
     Conv.in_bf16 = args.precision == "bf16"
     x, y = read(args.dir / "train")
@@ -205,7 +222,7 @@ def main():
     curves = []
     for seed in args.seed:
         print(f"seed {seed}:", end="", flush=True)
-        curves.append(errors(args.net, seed, args.epochs, (x, y), (x_test, y_test)))
+        curves.append(errors(args.net, seed, args.epochs, args.state, (x, y), (x_test, y_test)))
     print("mean:  ", *(f"{error:.4f}" for error in np.mean(curves, 0)))
 
 
