@@ -126,7 +126,11 @@ impl Diagram {
     pub fn to_svg(&self, id: &str) -> String {
         let towers = self.towers.max(1);
         let input = Shape::of(self.input, false);
-        let shapes: Vec<Shape> = self.stages.iter().map(|stage| self.shape(stage)).collect();
+        let shapes = self.stages.iter().enumerate().map(|(idx, stage)| {
+            let [height, width, channels] = stage.size;
+            Shape::of([height, width, channels / self.towers_of(idx)], stage.window.is_none())
+        });
+        let shapes: Vec<Shape> = shapes.collect();
         let tallest = shapes.iter().map(Shape::tall).fold(0.0, f64::max);
         let floor = 24.0 + f64::max(input.tall(), (tallest + 26.0) * towers as f64);
         let notes = self.stages.iter().map(|stage| stage.notes.len()).max().unwrap_or(0);
@@ -143,7 +147,7 @@ impl Diagram {
         let texts = ["image".to_string(), format!("{high} x {wide} x {channels}")];
         x += label(&texts, input.width() + 8.0, (x, floor), &mut body);
         for (idx, (stage, shape)) in self.stages.iter().zip(shapes).enumerate() {
-            let of = if idx + 1 == self.stages.len() { 1 } else { towers };
+            let of = self.towers_of(idx);
             let texts = [stage.name.clone(), dims(stage, of)];
             let texts: Vec<String> = texts.into_iter().chain(stage.notes.clone()).collect();
             let mut columns = String::new();
@@ -175,15 +179,14 @@ impl Diagram {
         let [height, width, channels] = self.input;
         let mut text = format!("An image of {height} x {width} x {channels}");
         for (idx, stage) in self.stages.iter().enumerate() {
-            let of = if idx + 1 == self.stages.len() { 1 } else { self.towers.max(1) };
-            let _ = write!(text, "; {}: {}", stage.name, dims(stage, of));
+            let _ = write!(text, "; {}: {}", stage.name, dims(stage, self.towers_of(idx)));
         }
         text + "."
     }
 
-    fn shape(&self, stage: &Stage) -> Shape {
-        let [height, width, channels] = stage.size;
-        Shape::of([height, width, channels / self.towers.max(1)], stage.window.is_none())
+    /// The towers among which a stage is shared: the last is not.
+    fn towers_of(&self, stage: usize) -> usize {
+        if stage + 1 == self.stages.len() { 1 } else { self.towers.max(1) }
     }
 }
 
@@ -267,6 +270,7 @@ mod tests {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         assert!(!svg.contains("5 + 5"), "the classifier is one");
+        assert!(svg.contains(&format!("height=\"{:.1}\"", BAR * 10f64.log2())), "{svg}");
     }
 
     /// Numbers in the attributes of this name.
