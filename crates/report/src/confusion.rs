@@ -1,6 +1,6 @@
 //! Which classes are taken for which.
 
-use crate::markup::{escape, percent};
+use crate::markup::{escape, percent, standalone};
 use augment::Image;
 use std::fmt::Write;
 
@@ -87,9 +87,7 @@ impl Confusion {
 
     /// The matrix as an SVG file of its own.
     pub fn to_svg_file(&self) -> String {
-        let style =
-            concat!("<style>", include_str!("colors.css"), include_str!("matrix.css"), "</style>");
-        self.to_svg("confusion").replacen("</title>", &format!("</title>{style}"), 1) + "\n"
+        standalone(&self.to_svg("confusion"), "</title>", include_str!("matrix.css"))
     }
 
     fn cell(&self, (class, said): (usize, usize), (left, top): (f64, f64), svg: &mut String) {

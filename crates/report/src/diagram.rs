@@ -5,7 +5,7 @@
 //! units are a bar. A window lies on the map that it slides over, and what it becomes is where its
 //! lines meet.
 
-use crate::markup::escape;
+use crate::markup::{escape, standalone};
 use std::fmt::Write;
 
 /// A network to be drawn.
@@ -117,9 +117,7 @@ fn polygon(class: &str, points: &[(f64, f64)], svg: &mut String) {
 impl Diagram {
     /// The picture as an SVG file of its own.
     pub fn to_svg_file(&self) -> String {
-        let style =
-            concat!("<style>", include_str!("colors.css"), include_str!("diagram.css"), "</style>");
-        self.to_svg("diagram").replacen("</desc>", &format!("</desc>{style}"), 1) + "\n"
+        standalone(&self.to_svg("diagram"), "</desc>", include_str!("diagram.css"))
     }
 
     /// The picture as an SVG, to stand on a page; `id` tells it from others there.

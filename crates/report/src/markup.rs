@@ -18,6 +18,12 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// An SVG with a style of its own, to stand alone: `head` is the tag after which it may come.
+pub fn standalone(svg: &str, head: &str, style: &str) -> String {
+    let colors = include_str!("colors.css");
+    svg.replacen(head, &format!("{head}<style>{colors}{style}</style>"), 1) + "\n"
+}
+
 /// A share as a percentage: `38.62 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)

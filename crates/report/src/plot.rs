@@ -3,7 +3,7 @@
 //! Colours are the page's: classes `s1` to `s6` for runs, and `currentColor`-like variables for
 //! everything else, so that a plot follows the page from light to dark.
 
-use crate::markup::escape;
+use crate::markup::{escape, standalone};
 use std::fmt::Write;
 
 /// A plot: lines over a common axis of steps.
@@ -75,10 +75,8 @@ impl Plot {
 
 /// A plot as an SVG file of its own, dark ink on whatever lies beneath.
 pub fn to_svg_file(plot: &Plot) -> String {
-    let style =
-        concat!("<style>", include_str!("colors.css"), include_str!("plot.css"), "</style>");
     let svg = plot.to_svg("curves", 720.0, 300.0);
-    svg.replacen("</desc>", &format!("</desc>{style}"), 1) + "\n"
+    standalone(&svg, "</desc>", include_str!("plot.css"))
 }
 
 /// From steps and values to places.

@@ -1,6 +1,6 @@
 //! A network as the paper's Figure 2 draws one.
 
-use layers::{Pool, Row, RowInfo, Spec, SpecError};
+use layers::{Row, RowInfo, Spec, SpecError};
 use report::{Diagram, Stage};
 
 /// The network's layers with weights, each with what follows it. Where a layer has two groups the
@@ -20,13 +20,14 @@ pub fn diagram(spec: &Spec) -> Result<Diagram, SpecError> {
             Row::Local(local) => (Some(local.window), local.groups),
             Row::Linear(_) => (None, 1),
             _ => {
-                stages.last_mut().map_or(&mut early, |stage| &mut stage.notes).extend(note(row));
+                let notes = stages.last_mut().map_or(&mut early, |stage| &mut stage.notes);
+                notes.extend(note(row, &made.summary));
                 seen = side(made);
                 continue;
             }
         };
         let mut notes = std::mem::take(&mut early);
-        notes.extend(note(row));
+        notes.extend(note(row, &made.summary));
         stages.push(Stage {
             name: made.name.clone(),
             size: size(made),
@@ -39,7 +40,8 @@ pub fn diagram(spec: &Spec) -> Result<Diagram, SpecError> {
     Ok(Diagram { name: spec.name.clone(), input: spec.input, stages, towers })
 }
 
-/// Two, if some layer has two groups and all but the last can be shared by two.
+/// Two, if some layer has two groups and all but the last can be shared by two. What
+/// [`layers::towers::split`] asks besides, of normalisation, is no matter of the picture.
 fn towers(spec: &Spec, made: &[RowInfo]) -> usize {
     let has_two = spec.rows.iter().any(|row| match row {
         Row::Conv(conv) => conv.groups == 2,
@@ -62,8 +64,8 @@ fn side(made: &RowInfo) -> usize {
     size(made)[0]
 }
 
-/// What a row does, in a word or two.
-fn note(row: &Row) -> Option<String> {
+/// What a row does, in a word or two, where its summary says more.
+fn note(row: &Row, summary: &str) -> Option<String> {
     let windows = |side: usize, stride: usize| match stride {
         1 => format!("{side} x {side}"),
         stride => format!("{side} x {side}, stride {stride}"),
@@ -81,10 +83,7 @@ fn note(row: &Row) -> Option<String> {
         Row::Lrn(_) => "LRN".to_string(),
         Row::BatchNorm(_) => "batch norm".to_string(),
         Row::LayerNorm(_) => "layer norm".to_string(),
-        Row::Pool(Pool { average, window, stride, .. }) => {
-            let kind = if *average { "average" } else { "max" };
-            format!("{kind} of {}", windows(*window, *stride))
-        }
+        Row::Pool(_) => summary.to_string(),
         Row::Dropout(dropout) => format!("dropout {}", dropout.drop),
         Row::Linear(_) | Row::Exchange(_) | Row::LrnPool(_) => return None,
     })
