@@ -12,7 +12,6 @@ numpy and Pillow.
 """
 
 import argparse
-import functools
 import pathlib
 
 import numpy as np
@@ -29,6 +28,7 @@ PHASES = {
     "cifar-13pct": [(100, True, []), (60, False, [40, 50])],
     "cifar-11pct": [(350, True, []), (170, False, [150, 160])],
 }
+CROPPED = ("cifar-13pct", "cifar-11pct")
 CROP = 24
 
 
@@ -136,9 +136,16 @@ def net(name):
     return model, torch.optim.SGD(groups, momentum=0.9)
 
 
-def view(x, top, left, mirrored=False):
-    x = x[:, :, top : top + CROP, left : left + CROP]
-    return x.flip(3) if mirrored else x
+def view(top, left, mirrored=False):
+    def cut(x):
+        x = x[:, :, top : top + CROP, left : left + CROP]
+        return x.flip(3) if mirrored else x
+    return cut
+
+
+CENTRE = view(4, 4)
+TEN = [view(*corner, mirrored) for corner in [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
+       for mirrored in (False, True)]
 
 
 def crops(x, rows):
@@ -164,12 +171,9 @@ def errors(name, seed, limit, state, train, test):
     torch.manual_seed(seed)
     model, sgd = net(name)
     (x, y), curve = train, []
-    cropped = name in ("cifar-13pct", "cifar-11pct")
+    cropped = name in CROPPED
     draw = crops if cropped else lambda x, rows: x[rows]
-    corners = [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
-    ten = [functools.partial(view, top=top, left=left, mirrored=mirrored)
-           for top, left in corners for mirrored in (False, True)]
-    centre = [ten[8]] if cropped else [lambda x: x]
+    whole = CENTRE if cropped else lambda x: x
     state = state and state.with_suffix(f".{seed}{state.suffix}")
     if state and state.exists():
         saved = torch.load(state)
@@ -190,7 +194,7 @@ def errors(name, seed, limit, state, train, test):
             sgd.zero_grad(set_to_none=True)
             F.cross_entropy(model(draw(x, batch)), y[batch]).backward()
             sgd.step()
-        curve.append(error(model, *test, centre))
+        curve.append(error(model, *test, [whole]))
         print(f" {curve[-1]:.4f}", end="", flush=True)
         if state:
             draws, partial = torch.get_rng_state(), state.with_suffix(".part")
@@ -198,7 +202,7 @@ def errors(name, seed, limit, state, train, test):
                         "curve": curve}, partial)
             partial.replace(state)
     if cropped:
-        curve.append(error(model, *test, ten))
+        curve.append(error(model, *test, TEN))
         print(f"; ten views {curve[-1]:.4f}", end="")
     print(flush=True)
     return curve
