@@ -3,7 +3,9 @@
 //!
 //! * [`Protocol`]: an experiment; [`Arm`]: one of the things it compares; [`Stage`]: a run of an
 //!   arm
-//! * [`all`], [`find`]: the pages; [`thin`]: their networks, small enough to rehearse
+//! * [`all`], [`find`]: the pages
+//! * [`Form`]: the whole of a page, or its networks small enough to rehearse it, or to run one on
+//!   ImageNet in miniature
 //!
 //! ```
 //! let page = protocols::find("cifar-80sec").unwrap();
@@ -16,7 +18,8 @@ mod cifar;
 mod descendants;
 mod fig1;
 mod imagenet;
-pub mod thin;
+mod miniature;
+mod thin;
 
 use layers::Spec;
 use train::recipe::Recipe;
@@ -48,6 +51,25 @@ pub struct Protocol {
     pub seeds: u64,
     /// What is compared.
     pub arms: Vec<Arm>,
+}
+
+/// How much of an experiment is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As its page says.
+    #[default]
+    Whole,
+    /// In seconds: thin networks, small batches, two seeds at most. What comes out means nothing.
+    Rehearsal,
+    /// An experiment on ImageNet with its own recipe, on images of 32 x 32 pixels.
+    Miniature,
+}
+
+impl Form {
+    /// What is different from the whole, if anything is that counts.
+    pub fn differs(self) -> Option<&'static str> {
+        (self == Form::Miniature).then_some(miniature::DIFFERS)
+    }
 }
 
 /// What an experiment measures.
@@ -124,6 +146,17 @@ pub enum Takes {
     All,
     /// Weights; the last layer starts anew if it has other classes.
     Weights,
+}
+
+impl Protocol {
+    /// The experiment in a form; none if it has no miniature, being one of small images.
+    pub fn in_form(self, form: Form) -> Option<Protocol> {
+        match form {
+            Form::Whole => Some(self),
+            Form::Rehearsal => Some(thin::rehearsal(self)),
+            Form::Miniature => miniature::miniature(self),
+        }
+    }
 }
 
 impl Arm {

@@ -9,7 +9,7 @@ const TIMES: usize = 16;
 
 /// A protocol that takes seconds: thin networks, small batches, two seeds at most. What comes out
 /// means nothing.
-pub fn rehearsal(mut page: Protocol) -> Protocol {
+pub(crate) fn rehearsal(mut page: Protocol) -> Protocol {
     page.seeds = page.seeds.min(2);
     for stage in page.arms.iter_mut().flat_map(|arm| &mut arm.stages) {
         stage.spec = thin(stage.spec.clone());
@@ -23,18 +23,18 @@ fn thin(mut spec: Spec) -> Spec {
     let last = spec.rows.len().saturating_sub(1);
     for (at, row) in spec.rows.iter_mut().enumerate() {
         match row {
-            Row::Conv(conv) => conv.filters = fewer(conv.filters, conv.groups),
-            Row::Local(local) => local.filters = fewer(local.filters, local.groups),
-            Row::Linear(linear) if at != last => linear.outputs = fewer(linear.outputs, 1),
+            Row::Conv(conv) => conv.filters = fewer(conv.filters, TIMES, conv.groups),
+            Row::Local(local) => local.filters = fewer(local.filters, TIMES, local.groups),
+            Row::Linear(linear) if at != last => linear.outputs = fewer(linear.outputs, TIMES, 1),
             _ => {}
         }
     }
     spec
 }
 
-/// A sixteenth, a multiple of twice the groups so that the layer above can have as many.
-fn fewer(filters: usize, groups: usize) -> usize {
-    (filters / TIMES).max(2 * groups).next_multiple_of(2 * groups)
+/// So many times fewer, a multiple of twice the groups so that the layer above can have as many.
+pub(crate) fn fewer(filters: usize, times: usize, groups: usize) -> usize {
+    (filters / times).max(2 * groups).next_multiple_of(2 * groups)
 }
 
 #[cfg(test)]

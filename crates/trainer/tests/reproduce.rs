@@ -6,6 +6,7 @@ mod program;
 use program::{Scratch, alexnet, coloured, expect, read_json};
 use serde_json::Value;
 use std::fs;
+use std::io::BufRead;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -23,10 +24,15 @@ fn table(runs: &str, name: &str) -> Value {
     value
 }
 
-/// All pages but those that take the same paths through the program as others.
 #[test]
-fn every_kind_of_protocol_goes_through() {
-    for name in ["cifar-80sec", "fig1", "recipe", "descendants", "lrn", "ensemble", "pretrain"] {
+fn every_protocol_goes_through() {
+    let (stdout, _) = expect(0, &["reproduce"]);
+    let names: Vec<&str> = stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .collect();
+    assert_eq!((names.len(), names[0], names[15]), (16, "cifar-80sec", "pretrain"));
+    for name in names {
         let scratch = Scratch::new(&format!("rehearse-{name}"));
         let runs = scratch.path("runs");
         let (stdout, _) = expect(0, &rehearse(name, &runs));
@@ -65,6 +71,36 @@ fn an_average_is_of_the_runs_as_they_are(runs: &str, expected: &Value) {
     fs::remove_file(entries.iter().find(measured).unwrap().join("measured.json")).unwrap();
     expect(0, &rehearse("ensemble", runs));
     assert_eq!(table(runs, "ensemble"), *expected);
+}
+
+/// A protocol on ImageNet with its own recipe, on images of 32 x 32 pixels, until a signal comes.
+#[test]
+fn a_miniature_has_the_recipe_of_the_whole() {
+    let scratch = Scratch::new("miniature");
+    let data = coloured(&scratch, &[]);
+    let (runs, out) = (scratch.path("runs"), scratch.path("out"));
+    let mut child = alexnet(&["reproduce", "ilsvrc2012", "--miniature", "--data", &data])
+        .args(["--runs", &runs, "--out", &out, "--progress", "plain"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let mut seen = String::new();
+    for line in std::io::BufReader::new(stderr).lines() {
+        seen += &(line.unwrap() + "\n");
+        if seen.contains("epoch 1/91  validation") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen.contains("model   alexnet-source-miniature, "), "{seen}");
+    assert!(seen.contains("batch 128, rate 0.01 (6 phases)"), "{seen}");
+    assert!(seen.contains(" images of 32 x 32, 3 classes"), "{seen}");
+
+    let (_, stderr) = expect(2, &["reproduce", "lrn", "--miniature", "--data", &data]);
+    assert!(stderr.contains("--miniature: lrn's images are small as they are"), "{stderr}");
+    expect(2, &["reproduce", "ensemble", "--miniature", "--rehearse"]);
 }
 
 #[test]

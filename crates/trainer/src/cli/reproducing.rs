@@ -2,6 +2,7 @@
 
 use super::{MachineArgs, ProgressKind};
 use clap::Args;
+use protocols::Form;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
@@ -10,6 +11,7 @@ Examples:
   alexnet reproduce cifar-80sec --data cifar-10-batches-bin
   alexnet reproduce pretrain --data imagenet --larger imagenet-2011
   alexnet reproduce ensemble --rehearse                     every part of it, in seconds
+  alexnet reproduce ensemble --miniature --data cifar10     its recipe, on small images
 
 Whatever ended it, the same command goes on. Runs that are done are not made again; experiments that
 compare the same network and recipe share its runs. A run is taken only if it was made with the
@@ -40,6 +42,10 @@ pub struct ReproduceArgs {
     /// sixteenth of the filters
     #[arg(long, conflicts_with_all = ["data", "larger"])]
     pub rehearse: bool,
+    /// Run a protocol on ImageNet with images of 32 x 32 pixels: its recipe as it is, its networks
+    /// an eighth as large on a side, with a quarter of the filters
+    #[arg(long, conflicts_with = "rehearse")]
+    pub miniature: bool,
     /// A sentence for the results, say on what else the machine did meanwhile
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
@@ -49,4 +55,15 @@ pub struct ReproduceArgs {
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     pub progress: ProgressKind,
+}
+
+impl ReproduceArgs {
+    /// How much of the protocol is run.
+    pub fn form(&self) -> Form {
+        match (self.rehearse, self.miniature) {
+            (true, _) => Form::Rehearsal,
+            (false, true) => Form::Miniature,
+            (false, false) => Form::Whole,
+        }
+    }
 }

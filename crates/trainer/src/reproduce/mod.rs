@@ -12,7 +12,7 @@ use crate::settings::did_you_mean;
 use crate::{output, progress, ranks, signals};
 use lab::Lab;
 use measured::Measured;
-use protocols::{Arm, Measure, Protocol, thin};
+use protocols::{Arm, Measure, Protocol};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -33,7 +33,10 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
             "there is no protocol `{name}`{hint} (`alexnet reproduce` lists them)"
         ))
     })?;
-    let page = if args.rehearse { thin::rehearsal(page) } else { page };
+    let form = args.form();
+    let page = page.in_form(form).ok_or_else(|| {
+        Fault::usage(format!("--miniature: {name}'s images are small as they are: leave it out"))
+    })?;
     let seeds = args.seeds.unwrap_or(page.seeds);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
@@ -59,8 +62,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
             true => lab.together(&page.arms[0], seeds, &mut *observer)?,
             false => None,
         };
-        let (is_rehearsal, note) = (args.rehearse, args.note.as_deref());
-        let said = page::Said { page: &page, seeds, is_rehearsal, note, together };
+        let said = page::Said { page: &page, seeds, form, note: args.note.as_deref(), together };
         for (ending, text) in
             [("json", said.json(&done)), ("svg", said.svg(&done)), ("md", said.markdown(&done))]
         {
@@ -77,7 +79,8 @@ fn list() -> String {
     for page in protocols::all() {
         text += &format!("  {:<12} {}\n", page.name, page.about);
     }
-    text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds\n"
+    text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds, \
+            --miniature runs\none on ImageNet with small images\n"
 }
 
 /// Whether all runs are done and none diverged: a network that did is not asked with the others.

@@ -3,7 +3,7 @@
 use super::measured::{Measured, words};
 use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
-use protocols::{Data, Measure, Protocol};
+use protocols::{Data, Form, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
 use serde_json::json;
 use std::fmt::Write;
@@ -15,8 +15,8 @@ pub struct Said<'a> {
     pub page: &'a Protocol,
     /// Runs of each arm.
     pub seeds: u64,
-    /// Whether it went through in seconds, on generated images.
-    pub is_rehearsal: bool,
+    /// How much of it was run.
+    pub form: Form,
     /// The user's own sentence.
     pub note: Option<&'a str>,
     /// All seeds asked as one.
@@ -53,6 +53,7 @@ impl Said<'_> {
         });
         let value = json!({
             "protocol": self.page.name,
+            "miniature": self.form == Form::Miniature,
             "paper": self.page.paper,
             "asked": self.page.asked,
             "seeds": self.seeds,
@@ -86,7 +87,7 @@ impl Said<'_> {
         }
         let kind = if learned { "training error" } else { "error" };
         plot::to_svg_file(&Plot {
-            title: format!("{}: {kind} by epoch", self.page.name),
+            title: format!("{}{}: {kind} by epoch", self.page.name, self.here()),
             description: runs
                 .iter()
                 .map(|run| line(self.page, run) + ".")
@@ -115,7 +116,8 @@ impl Said<'_> {
         let page = self.page;
         let mut text = format!("# {}\n\n{}\n\n", page.name, wrapped(page.what));
         let _ = writeln!(text, "* **Paper:** {}", page.paper);
-        let _ = writeln!(text, "* **Here:** {}\n", self.headline(runs));
+        let here = self.here();
+        let _ = writeln!(text, "* **Here{here}:** {}\n", self.headline(runs));
         text += &self.summary(runs);
         let _ = writeln!(
             text,
@@ -131,9 +133,22 @@ impl Said<'_> {
         };
         let _ = writeln!(text, "{}\n\n## Runs\n", wrapped(seen));
         text += &self.table(runs);
-        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(&page.differs.join(" ")));
+        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(&self.differs()));
         text += &self.how(runs);
         text
+    }
+
+    /// What follows "here" where not the whole was run.
+    fn here(&self) -> &'static str {
+        match self.form {
+            Form::Miniature => ", in miniature",
+            Form::Whole | Form::Rehearsal => "",
+        }
+    }
+
+    fn differs(&self) -> String {
+        let own = self.form.differs().into_iter();
+        own.chain(self.page.differs.iter().copied()).collect::<Vec<_>>().join(" ")
     }
 
     /// One sentence that sets ours beside theirs.
@@ -286,25 +301,26 @@ impl Said<'_> {
     fn command(&self, runs: &[Measured]) -> String {
         let Protocol { name, arms, seeds, .. } = self.page;
         let mut stages = arms.iter().flat_map(|arm| &arm.stages);
-        let data = match (self.is_rehearsal, stages.any(|stage| stage.data == Data::Larger)) {
-            (true, _) => "--rehearse",
-            (false, true) => "--data DIR --larger DIR",
-            (false, false) => "--data DIR",
+        let data = match (self.form, stages.any(|stage| stage.data == Data::Larger)) {
+            (Form::Rehearsal, _) => "--rehearse",
+            (_, true) => "--data DIR --larger DIR",
+            (_, false) => "--data DIR",
         };
+        let form = if self.form == Form::Miniature { " --miniature" } else { "" };
         let seeds = match self.seeds == *seeds {
             true => String::new(),
             false => format!(" --seeds {}", self.seeds),
         };
         let precision = runs.first().and_then(|run| run.precision.as_ref());
         let precision = precision.map_or(String::new(), |name| format!(" --precision {name}"));
-        format!("cargo xtask reproduce {name} {data}{seeds}{precision}")
+        format!("cargo xtask reproduce {name}{form} {data}{seeds}{precision}")
     }
 
     /// Command, machine, data, and what is not there yet.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
         let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command(runs));
-        if self.is_rehearsal {
+        if self.form == Form::Rehearsal {
             text += "* A rehearsal: a few steps a run on generated images, with a sixteenth of the \
                      filters. What comes out means nothing.\n";
         }

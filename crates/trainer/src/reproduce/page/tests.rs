@@ -19,7 +19,7 @@ fn page(name: &str, runs: &[Measured]) -> String {
     let page = protocols::find(name).unwrap();
     let seeds = page.seeds;
     let note = Some("Alone.");
-    Said { page: &page, seeds, is_rehearsal: false, note, together: None }.markdown(runs)
+    Said { page: &page, seeds, form: Form::Whole, note, together: None }.markdown(runs)
 }
 
 #[test]
@@ -44,19 +44,21 @@ fn what_was_asked_is_said_to_be_reached_or_missed() {
 
 #[test]
 fn the_command_is_the_one_that_makes_these_runs() {
-    let command_of = |name: &str, seeds: Option<u64>, is_rehearsal, runs: &[Measured]| {
+    let command_of = |name: &str, seeds: Option<u64>, form, runs: &[Measured]| {
         let page = protocols::find(name).unwrap();
         let seeds = seeds.unwrap_or(page.seeds);
-        Said { page: &page, seeds, is_rehearsal, note: None, together: None }.command(runs)
+        Said { page: &page, seeds, form, note: None, together: None }.command(runs)
     };
-    let command = |name: &str, seeds, is_rehearsal| command_of(name, seeds, is_rehearsal, &[]);
+    let command = |name: &str, seeds, form| command_of(name, seeds, form, &[]);
     let begin = "cargo xtask reproduce";
-    assert_eq!(command("overlap", None, false), format!("{begin} overlap --data DIR"));
+    assert_eq!(command("overlap", None, Form::Whole), format!("{begin} overlap --data DIR"));
     let larger = format!("{begin} pretrain --data DIR --larger DIR --seeds 9");
-    assert_eq!(command("pretrain", Some(9), false), larger);
-    assert_eq!(command("pretrain", None, true), format!("{begin} pretrain --rehearse"));
+    assert_eq!(command("pretrain", Some(9), Form::Whole), larger);
+    assert_eq!(command("pretrain", None, Form::Rehearsal), format!("{begin} pretrain --rehearse"));
+    let small = format!("{begin} pretrain --miniature --data DIR --larger DIR");
+    assert_eq!(command("pretrain", None, Form::Miniature), small);
     let reduced = Measured { precision: Some("bf16".into()), ..run("cifar-80sec", 0, 0.26) };
-    let said = command_of("overlap", None, false, &[reduced]);
+    let said = command_of("overlap", None, Form::Whole, &[reduced]);
     assert_eq!(said, format!("{begin} overlap --data DIR --precision bf16"));
 }
 
