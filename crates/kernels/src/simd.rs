@@ -14,6 +14,29 @@ pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
 /// enough that two threads share a batch evenly. Fixed, so that bits do not depend on the threads.
 pub(crate) const CHUNK: usize = 1 << 15;
 
+/// What is done to channels side by side, so many at a time that they stay in registers.
+pub(crate) trait Strip {
+    /// Makes `N` channels, the `first` of them on.
+    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]);
+}
+
+/// Makes all channels of `y`, in strips of 32, then alone.
+#[inline(always)]
+pub(crate) fn in_strips(y: &mut [f32], strip: &impl Strip) {
+    let first = strips_of::<32>(0, y, strip);
+    strips_of::<1>(first, y, strip);
+}
+
+/// Makes as many whole strips as there are from `first` on, and tells the channel after them.
+#[inline(always)]
+fn strips_of<const N: usize>(first: usize, y: &mut [f32], strip: &impl Strip) -> usize {
+    let strips = y[first..].as_chunks_mut::<N>().0;
+    for (idx, y) in strips.iter_mut().enumerate() {
+        strip.make(first + idx * N, y);
+    }
+    first + strips.len() * N
+}
+
 /// e^x within 2 units in the last place, for x in [-87, 88] and clamped outside; NaN stays NaN.
 /// Only sums and products, so that loops over it become vectors and every processor computes the
 /// same bits (the system's own differs from one to the next).

@@ -8,7 +8,7 @@ use super::Geometry;
 use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};
 use crate::lrn::window_sums;
 use crate::pool::cpu::{Seers, to_greatest};
-use crate::simd::vectorized;
+use crate::simd::{Strip, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Pool, Result, Slot};
 
@@ -19,9 +19,6 @@ const ROOM: usize = Geometry::ROOM;
 /// Floats of normalised pixels that forward keeps: a row of the paper's maps, whose windows then
 /// take their maxima from the first two caches.
 const WIDE: usize = 8192;
-
-/// Channels whose maxima stay in registers while a window passes.
-const LANES: usize = 32;
 
 /// A batch of few images is cut into at least so many tasks.
 const TASKS: usize = 8;
@@ -131,34 +128,28 @@ fn forward_rows(
 /// y <- the greatest of y and of the pixels side by side; of these alone if the window `opens`.
 #[inline(always)]
 fn take_greatest(pixels: &[f32], opens: bool, y: &mut [f32]) {
-    let channels = y.len();
-    let (wide, rest) = y.as_chunks_mut::<LANES>();
-    let in_wide = wide.len() * LANES;
-    for (strip, y) in wide.iter_mut().enumerate() {
-        take_greatest_of(pixels, channels, strip * LANES, opens, y);
-    }
-    for (channel, y) in rest.iter_mut().enumerate() {
-        take_greatest_of(pixels, channels, in_wide + channel, opens, std::array::from_mut(y));
-    }
+    in_strips(y, &Greatest { pixels, channels: y.len(), opens });
 }
 
-#[inline(always)]
-fn take_greatest_of<const N: usize>(
-    pixels: &[f32],
+struct Greatest<'a> {
+    pixels: &'a [f32],
     channels: usize,
-    first: usize,
     opens: bool,
-    y: &mut [f32; N],
-) {
-    let mut greatest = if opens { [f32::NEG_INFINITY; N] } else { *y };
-    for pixel in pixels.chunks_exact(channels) {
-        let x: &[f32; N] = pixel[first..].first_chunk().expect("as many channels");
-        for (greatest, &x) in greatest.iter_mut().zip(x) {
-            // NaN takes the place and, as nothing is greater, keeps it.
-            *greatest = if x > *greatest || x.is_nan() { x } else { *greatest };
+}
+
+impl Strip for Greatest<'_> {
+    #[inline(always)]
+    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
+        let mut greatest = if self.opens { [f32::NEG_INFINITY; N] } else { *y };
+        for pixel in self.pixels.chunks_exact(self.channels) {
+            let x: &[f32; N] = pixel[first..].first_chunk().expect("as many channels");
+            for (greatest, &x) in greatest.iter_mut().zip(x) {
+                // NaN takes the place and, as nothing is greater, keeps it.
+                *greatest = if x > *greatest || x.is_nan() { x } else { *greatest };
+            }
         }
+        *y = greatest;
     }
-    *y = greatest;
 }
 
 fn backward_by(pool: &Pool, g: &Geometry, power: impl Power, y: &[f32], dy: &[f32], x: &mut [f32]) {

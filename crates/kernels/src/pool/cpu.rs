@@ -5,8 +5,7 @@
 //! alone) and writes dx.
 
 use super::{Geometry, Kind, Ties};
-use crate::simd::{CHUNK, vectorized};
-use std::array::from_ref;
+use crate::simd::{CHUNK, Strip, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
@@ -125,38 +124,31 @@ fn lanes<'a, const N: usize>(
     pixel(map, g, width, at)[first..].first_chunk().expect("as many channels")
 }
 
-/// Channels whose maxima or sums stay in registers while a window passes, or the windows pass.
-const LANES: usize = 32;
-
 /// One row of maxima or means.
 #[inline(always)]
 fn row_of_windows(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
     for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
-        let (wide, rest) = y.as_chunks_mut::<LANES>();
-        let in_wide = wide.len() * LANES;
-        for (strip, y) in wide.iter_mut().enumerate() {
-            *y = reduced(g, x, (out_row, out_column), strip * LANES);
-        }
-        for (channel, y) in rest.iter_mut().enumerate() {
-            [*y] = reduced(g, x, (out_row, out_column), in_wide + channel);
-        }
+        in_strips(y, &Reduced { g, x, out: (out_row, out_column) });
     }
 }
 
-/// What the window `out` is reduced to, in `N` channels from `first` on.
-#[inline(always)]
-fn reduced<const N: usize>(g: &Geometry, x: &[f32], out: (usize, usize), first: usize) -> [f32; N] {
-    let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
-    let pixels = (seen.0.len() * seen.1.len()) as f32;
-    match g.kind {
-        Kind::Max { .. } => fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
-        Kind::Average => {
-            let mut mean = fold([0.0; N], g, x, seen, first, sum);
-            for mean in &mut mean {
-                *mean /= pixels;
-            }
-            mean
-        }
+/// What the window `out` is reduced to.
+struct Reduced<'a> {
+    g: &'a Geometry,
+    x: &'a [f32],
+    out: (usize, usize),
+}
+
+impl Strip for Reduced<'_> {
+    #[inline(always)]
+    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
+        let Reduced { g, x, out } = *self;
+        let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
+        let pixels = (seen.0.len() * seen.1.len()) as f32;
+        *y = match g.kind {
+            Kind::Max { .. } => fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
+            Kind::Average => fold([0.0; N], g, x, seen, first, sum).map(|sum| sum / pixels),
+        };
     }
 }
 
@@ -264,37 +256,37 @@ pub(crate) fn to_greatest(
     dy: &[f32],
     dx: &mut [f32],
 ) {
-    let (wide, rest) = dx.as_chunks_mut::<LANES>();
-    let (x_wide, x_rest) = x.as_chunks::<LANES>();
-    let in_wide = first + wide.len() * LANES;
-    for (strip, (dx, x)) in wide.iter_mut().zip(x_wide).enumerate() {
-        *dx = sum_of_greatest(g, seers, first + strip * LANES, x, y, dy);
-    }
-    for (channel, (dx, x)) in rest.iter_mut().zip(x_rest).enumerate() {
-        [*dx] = sum_of_greatest(g, seers, in_wide + channel, from_ref(x), y, dy);
-    }
+    in_strips(dx, &OfGreatest { g, seers, before: first, x, y, dy });
 }
 
-#[inline(always)]
-fn sum_of_greatest<const N: usize>(
-    g: &Geometry,
-    seers: &Seers,
-    first: usize,
-    x: &[f32; N],
-    y: &[f32],
-    dy: &[f32],
-) -> [f32; N] {
-    let mut sums = [0.0; N];
-    for out_row in seers.rows.clone() {
-        for out_column in seers.columns.clone() {
-            let y: &[f32; N] = lanes(y, g, seers.width, (out_row, out_column), first);
-            let dy: &[f32; N] = lanes(dy, g, seers.width, (out_row, out_column), first);
-            for lane in 0..N {
-                sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
+struct OfGreatest<'a> {
+    g: &'a Geometry,
+    seers: &'a Seers,
+    /// Channels of the pixel before those of `x`.
+    before: usize,
+    x: &'a [f32],
+    y: &'a [f32],
+    dy: &'a [f32],
+}
+
+impl Strip for OfGreatest<'_> {
+    #[inline(always)]
+    fn make<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
+        let OfGreatest { g, seers, before, .. } = *self;
+        let x: &[f32; N] = self.x[first..].first_chunk().expect("as many channels");
+        let mut sums = [0.0; N];
+        for out_row in seers.rows.clone() {
+            for out_column in seers.columns.clone() {
+                let at = (out_row, out_column);
+                let y: &[f32; N] = lanes(self.y, g, seers.width, at, before + first);
+                let dy: &[f32; N] = lanes(self.dy, g, seers.width, at, before + first);
+                for lane in 0..N {
+                    sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
+                }
             }
         }
+        *dx = sums;
     }
-    sums
 }
 
 /// One row of dx: from every window that sees it, dy where no pixel before it in the window
@@ -342,33 +334,33 @@ fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32;
 /// share of dy.
 #[inline(always)]
 fn shares(g: &Geometry, seers: &Seers, first: usize, dy: &[f32], dx: &mut [f32]) {
-    let (wide, rest) = dx.as_chunks_mut::<LANES>();
-    let in_wide = first + wide.len() * LANES;
-    for (strip, dx) in wide.iter_mut().enumerate() {
-        *dx = sum_of_shares(g, seers, first + strip * LANES, dy);
-    }
-    for (channel, dx) in rest.iter_mut().enumerate() {
-        [*dx] = sum_of_shares(g, seers, in_wide + channel, dy);
-    }
+    in_strips(dx, &OfShares { g, seers, before: first, dy });
 }
 
-#[inline(always)]
-fn sum_of_shares<const N: usize>(
-    g: &Geometry,
-    seers: &Seers,
-    first: usize,
-    dy: &[f32],
-) -> [f32; N] {
-    let mut sums = [0.0; N];
-    for out_row in seers.rows.clone() {
-        for out_column in seers.columns.clone() {
-            let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
-            let share = 1.0 / seen as f32;
-            let dy: &[f32; N] = lanes(dy, g, seers.width, (out_row, out_column), first);
-            for (sum, &dy) in sums.iter_mut().zip(dy) {
-                *sum += dy * share;
+struct OfShares<'a> {
+    g: &'a Geometry,
+    seers: &'a Seers,
+    /// Channels of the pixel before those that are made.
+    before: usize,
+    dy: &'a [f32],
+}
+
+impl Strip for OfShares<'_> {
+    #[inline(always)]
+    fn make<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
+        let OfShares { g, seers, before, dy } = *self;
+        let mut sums = [0.0; N];
+        for out_row in seers.rows.clone() {
+            for out_column in seers.columns.clone() {
+                let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
+                let share = 1.0 / seen as f32;
+                let dy: &[f32; N] =
+                    lanes(dy, g, seers.width, (out_row, out_column), before + first);
+                for (sum, &dy) in sums.iter_mut().zip(dy) {
+                    *sum += dy * share;
+                }
             }
         }
+        *dx = sums;
     }
-    sums
 }
