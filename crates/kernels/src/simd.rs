@@ -20,11 +20,14 @@ pub(crate) trait Strip {
     fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]);
 }
 
-/// Makes all channels of `y`, in strips of 32, then alone.
+/// Makes all channels of `y`, in strips of 32, then of 8, then alone.
 #[inline(always)]
 pub(crate) fn in_strips(y: &mut [f32], strip: &impl Strip) {
     let first = strips_of::<32>(0, y, strip);
-    strips_of::<1>(first, y, strip);
+    if first < y.len() {
+        let first = strips_of::<8>(first, y, strip);
+        strips_of::<1>(first, y, strip);
+    }
 }
 
 /// Makes as many whole strips as there are from `first` on, and tells the channel after them.

@@ -145,10 +145,15 @@ impl Strip for Reduced<'_> {
         let Reduced { g, x, out } = *self;
         let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
         let pixels = (seen.0.len() * seen.1.len()) as f32;
-        *y = match g.kind {
-            Kind::Max { .. } => fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
-            Kind::Average => fold([0.0; N], g, x, seen, first, sum).map(|sum| sum / pixels),
-        };
+        match g.kind {
+            Kind::Max { .. } => *y = fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
+            Kind::Average => {
+                *y = fold([0.0; N], g, x, seen, first, sum);
+                for mean in y {
+                    *mean /= pixels;
+                }
+            }
+        }
     }
 }
 

@@ -190,15 +190,21 @@ proptest! {
     }
 }
 
-/// More channels than a strip holds.
+/// More channels than a strip holds, and strips of every width.
 #[test]
 fn strips_join_without_a_seam() {
-    let g = Geometry { height: 5, width: 5, channels: 601, kind: FIRST, ..PAPER };
-    let x = random_array(1, in_dim(&g)).mapv(f32::round);
-    let dy = random_array(2, out_dim(&g));
-    let y = reference::forward(&g, &wide(&x));
-    let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
-    each_device(|device| close(&run(device, &g, &x, &dy)[1], &dx, 1e-6));
+    for (channels, kind) in [(601, FIRST), (601, ALL), (41, ALL), (41, Kind::Average)] {
+        let g = Geometry { height: 5, width: 5, channels, kind, ..PAPER };
+        let x = random_array(1, in_dim(&g)).mapv(f32::round);
+        let dy = random_array(2, out_dim(&g));
+        let y = reference::forward(&g, &wide(&x));
+        let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
+        each_device(|device| {
+            let made = run(device, &g, &x, &dy);
+            close(&made[0], &y, 1e-6);
+            close(&made[1], &dx, 1e-6);
+        });
+    }
 }
 
 #[test]
