@@ -47,6 +47,9 @@ fn every_protocol_goes_through() {
         let tested = |run: &Value| run["tested"].as_array().unwrap().len();
         assert!(table["runs"].as_array().unwrap().iter().all(|run| tested(run) > 0), "{table}");
         assert_eq!(table["together"].is_null(), name != "ensemble");
+        let images = "48 training and 24 test images of 256 x 256 pixels, 10 classes";
+        let twice = format!("\n* Images: {images}; then {images}\n");
+        assert_eq!(text.contains(&twice), name == "pretrain", "{text}");
         if name == "ensemble" {
             an_average_is_of_the_runs_as_they_are(&runs, &table);
         }

@@ -3,7 +3,7 @@
 use crate::fault::{Fault, Result};
 use crate::output;
 use layers::Spec;
-use protocols::{Arm, Measure, Protocol, View};
+use protocols::{Arm, Data, Measure, Protocol, View};
 use report::Curves;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -117,7 +117,8 @@ impl Measured {
             version: env!("CARGO_PKG_VERSION").to_string(),
             ..Measured::default()
         };
-        for run in runs {
+        let mut larger = String::new();
+        for (run, stage) in runs.iter().zip(&arm.stages) {
             let read = |name: &str| {
                 let path = run.join(name);
                 let text = fs::read_to_string(&path);
@@ -131,7 +132,10 @@ impl Measured {
             let env: Value = serde_json::from_str(&read("env.json")?).unwrap_or_default();
             measured.precision = precision(&env);
             measured.machine = machine(&env, measured.precision.as_deref());
-            measured.data = data(&env);
+            measured.data = larger.clone() + &data(&env);
+            if stage.data == Data::Larger {
+                larger = format!("{}; then ", measured.data);
+            }
         }
         Ok(measured)
     }
