@@ -17,6 +17,7 @@ mod prelu;
 use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row};
 pub use exchange::Crossing;
+use kernels::activation::mask_by_relu;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
@@ -67,6 +68,27 @@ impl Wires {
     pub(crate) fn batch(&self) -> Slot {
         self.clock.part(3, Shape::from([2]))
     }
+
+    /// What a layer with a weight and a bias works on in training, dy after the ReLU behind it if
+    /// it `is_rectified` and nobody did that before.
+    fn weighted(&self, device: &mut Device, is_rectified: bool) -> Result<Weighted> {
+        let [(w, Some(dw)), (_, Some(db))] = self.parameters[..] else {
+            unreachable!("planned to train")
+        };
+        let dy = self.dy.expect("planned to train");
+        if is_rectified {
+            mask_by_relu(device, self.y, dy)?;
+        }
+        Ok(Weighted { w, dw, db, dy })
+    }
+}
+
+/// See [`Wires::weighted`].
+struct Weighted {
+    w: Slot,
+    dw: Slot,
+    db: Slot,
+    dy: Slot,
 }
 
 /// A row of a network for a fixed number of images.

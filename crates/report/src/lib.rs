@@ -39,6 +39,6 @@ pub mod sheet;
 pub use confusion::{Confusion, csv_field};
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
-pub use markup::percent;
+pub use markup::{grouped, percent};
 pub use page::{ClassRow, Model, ModelRow, Page, Run, STYLE, Tested};
 pub use progress::{Measure, curves_svg};

@@ -1,7 +1,7 @@
 //! What the page says of one run.
 
 use crate::figures::{Guess, Neighbours};
-use crate::markup::{escape, percent};
+use crate::markup::{escape, grouped, percent};
 use crate::page::{ClassRow, Model, Run, Tested};
 use crate::picture::{data_uri, thumbnail};
 use augment::Image;
@@ -281,17 +281,4 @@ fn settings(run: &Run) -> String {
         }
     }
     html
-}
-
-/// 60965224 as `60,965,224`.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -12,6 +12,7 @@ use crate::images::memory_parts;
 use crate::output;
 use crate::settings::{Parallel, find_recipe};
 use layers::Spec;
+pub use report::grouped;
 use run::Run;
 use serde::Serialize;
 use serde_json::json;
@@ -209,19 +210,6 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
         None => {}
     }
     Ok(page)
-}
-
-/// 60965224 as `60,965,224`.
-pub fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Bytes as `1234 MiB`.

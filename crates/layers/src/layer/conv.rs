@@ -1,9 +1,8 @@
 //! Convolution, with its ReLU if one follows.
 
-use super::{Layer, Phase, Wires, by_tower, weight_and_bias};
+use super::{Layer, Phase, Weighted, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
-use kernels::activation;
 use kernels::conv::{self, Algorithm, Geometry, Pad};
 use tensor::{Device, Result, Shape, Target};
 
@@ -107,14 +106,8 @@ impl Layer for Conv {
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
-        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = wires.dy.expect("planned to train");
-        if self.reads_output() {
-            activation::mask_by_relu(device, y, dy)?;
-        }
+        let Wires { x, backward_scratch: scratch, .. } = *wires;
+        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
         match (wires.dx, &self.tower) {
             (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),

@@ -1,9 +1,8 @@
 //! The fully connected layer, with its ReLU if one follows.
 
-use super::{Layer, Phase, Wires, by_tower, weight_and_bias};
+use super::{Layer, Phase, Weighted, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
-use kernels::activation;
 use kernels::linear::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
 
@@ -42,14 +41,8 @@ impl Layer for Linear {
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
-        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = wires.dy.expect("planned to train");
-        if self.reads_output() {
-            activation::mask_by_relu(device, y, dy)?;
-        }
+        let Wires { x, backward_scratch: scratch, .. } = *wires;
+        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
         linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
         match (wires.dx, &self.tower) {
             (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),

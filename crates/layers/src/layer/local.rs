@@ -1,10 +1,9 @@
 //! A locally connected layer, with its ReLU if one follows.
 
 use super::conv::check_windows;
-use super::{Layer, Phase, Wires, weight_and_bias};
+use super::{Layer, Phase, Weighted, Wires, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
-use kernels::activation;
 use kernels::conv::Pad;
 use kernels::local::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
@@ -52,14 +51,8 @@ impl Layer for Local {
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, y, backward_scratch: scratch, .. } = *wires;
-        let [(w, Some(dw)), (_, Some(db))] = wires.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = wires.dy.expect("planned to train");
-        if self.reads_output() {
-            activation::mask_by_relu(device, y, dy)?;
-        }
+        let Wires { x, backward_scratch: scratch, .. } = *wires;
+        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
         local::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
         match wires.dx {
             Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
