@@ -62,26 +62,56 @@ class Within(nn.Module):
         return x * (1 + 5e-5 * mean) ** -0.75
 
 
-class Across(nn.Module):
+class Across(torch.autograd.Function):
     """cuda-convnet's cmrnorm: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1), whose sums over
-    channels are a product with a band here; that takes a fifth of the time."""
+    channels are products with a band here, as PyTorch's own take nine times as long."""
 
-    def __init__(self, channels, size=9, alpha=1e-3):
-        super().__init__()
-        at = torch.arange(channels)
-        near = (at[:, None] - at).abs() <= size // 2
-        self.register_buffer("share", near * (alpha / size), persistent=False)
+    SIZE, ALPHA, BETA = 9, 1e-3, 0.75
 
-    def forward(self, x):
+    @staticmethod
+    def forward(ctx, x):
         pixels = x.permute(0, 2, 3, 1)
-        norm = (1 + (pixels * pixels) @ self.share).rsqrt()
-        return (pixels * norm * norm.sqrt()).permute(0, 3, 1, 2)
+        at = torch.arange(pixels.shape[3])
+        near = (at[:, None] - at).abs() <= Across.SIZE // 2
+        share = near * (Across.ALPHA / Across.SIZE)
+        inverse = (pixels * pixels).matmul(share).add_(1).reciprocal_()
+        scale = inverse.sqrt()
+        scale.mul_(scale.sqrt())
+        y = pixels * scale
+        ctx.save_for_backward(pixels, y, inverse, scale, share)
+        return y.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, y, inverse, scale, share = ctx.saved_tensors
+        dy = dy.permute(0, 2, 3, 1)
+        terms = (dy * y).mul_(inverse).matmul(share)
+        dx = (dy * scale).addcmul_(x, terms, value=-2 * Across.BETA)
+        return dx.permute(0, 3, 1, 2)
+
+
+class Taps(torch.autograd.Function):
+    """Of each pixel of 6 x 6 what a window of 3 x 3 around it sees: (36, images, 9 channels)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        padded = F.pad(x, (0, 0, 0, 0, 1, 1, 1, 1))
+        taps = [padded[y : y + 6, x : x + 6] for y in range(3) for x in range(3)]
+        return torch.cat(taps, 3).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx, dy):
+        taps = dy.unflatten(0, (6, 6)).chunk(9, 3)
+        dx = dy.new_zeros(8, 8, *taps[0].shape[2:])
+        for tap, part in enumerate(taps):
+            dx[tap // 3 :, tap % 3 :][:6, :6] += part
+        return dx[1:7, 1:7]
 
 
 class Local(nn.Module):
     """A 3 x 3 convolution of 6 x 6 pixels whose every pixel has weights and biases of its own.
 
-    Pixels first, (6, 6, images, channels): a product a pixel, and no gathering."""
+    Pixels first, (6, 6, images, channels): a product a pixel."""
 
     def __init__(self, channels, filters):
         super().__init__()
@@ -89,10 +119,16 @@ class Local(nn.Module):
         self.bias = nn.Parameter(torch.empty(36, 1, filters))
 
     def forward(self, x):
-        padded = F.pad(x, (0, 0, 0, 0, 1, 1, 1, 1))
-        taps = [padded[y : y + 6, x : x + 6] for y in range(3) for x in range(3)]
-        y = torch.baddbmm(self.bias, torch.cat(taps, 3).flatten(0, 1), self.weight)
-        return y.unflatten(0, (6, 6))
+        return torch.baddbmm(self.bias, Taps.apply(x), self.weight).unflatten(0, (6, 6))
+
+
+class Apply(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
 
 
 class Permute(nn.Module):
@@ -118,8 +154,8 @@ def three_maps(norm):
 def conv_local(first, second, filters):
     """The nets of crops: what follows each of the two convolutions, and local3's filters."""
     return nn.Sequential(
-        Conv(3, 64), nn.ReLU(), *first,
-        Conv(64, 64), nn.ReLU(), *second,
+        Conv(3, 64), *first,
+        Conv(64, 64), *second,
         Permute(2, 3, 0, 1), Local(64, filters), nn.ReLU(), Local(filters, 32), nn.ReLU(),
         Permute(2, 0, 1, 3), nn.Flatten(), nn.Linear(1152, 10),
     )
@@ -128,12 +164,15 @@ def conv_local(first, second, filters):
 def net(name):
     """The net, and SGD with its layers' weights before their biases."""
     pool = lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
-    across = lambda: Across(64)
+    relu = nn.ReLU
+    across = lambda: Apply(Across.apply)
     model = {
         "cifar-19pct": lambda: three_maps(nn.Identity),
         "cifar-18pct": lambda: three_maps(Within),
-        "cifar-13pct": lambda: conv_local([pool()], [pool()], 32),
-        "cifar-11pct": lambda: conv_local([pool(), across()], [across(), pool()], 64),
+        # A maximum of what is rectified is a rectified maximum, of fewer numbers.
+        "cifar-13pct": lambda: conv_local([pool(), relu()], [pool(), relu()], 32),
+        "cifar-11pct": lambda: conv_local(
+            [pool(), relu(), across()], [relu(), across(), pool()], 64),
     }[name]()
     stds, decays = {
         "cifar-19pct": ([1e-4, 0.01, 0.01, 0.01], [0.004, 0.004, 0.004, 3.0]),
@@ -149,7 +188,7 @@ def net(name):
         groups.append({"params": [layer.weight], "lr": 0.001, "weight_decay": decay})
         groups.append({"params": [layer.bias], "lr": 0.002, "weight_decay": 0.0})
     model = model.to(memory_format=torch.channels_last)
-    return model, torch.optim.SGD(groups, momentum=0.9)
+    return model, torch.optim.SGD(groups, momentum=0.9, fused=True)
 
 
 def view(top, left, mirrored=False):
