@@ -5,7 +5,7 @@ use crate::peaks::Peaks;
 use crate::peer::Peer;
 use crate::results::{Measure, Work};
 use crate::rows::{Part, Pass, Rows};
-use crate::{median, milliseconds};
+use crate::{median, milliseconds, percent};
 
 /// A step's parts with all their times.
 #[derive(Clone, Debug)]
@@ -111,10 +111,6 @@ impl Floor {
         table.push(sum);
         table
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
 }
 
 /// PyTorch's time and its ratio to ours; nothing where it has no such part.

@@ -64,6 +64,11 @@ pub fn milliseconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
+/// A share as a whole percentage: `38 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
 /// PyTorch's threads spin for a while after its last step; ours must not pay for that.
 pub(crate) fn rest() {
     std::thread::sleep(Duration::from_millis(300));

@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::card::{self, Limits};
 use crate::cli::Cli;
 use benches::ledger::Table;
-use benches::{Part, Rows, Step, median, milliseconds};
+use benches::{Part, Rows, Step, median, milliseconds, percent};
 use layers::Mode;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -202,10 +202,6 @@ impl Profile {
         }
         table
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod lines;
 use crate::cli::ProgressKind;
 use crate::fault::Result;
 use data::{Patience, Source, Stalled, Statistics};
+pub use report::percent;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -120,11 +121,6 @@ pub fn duration(seconds: f64) -> String {
         (0, _) => format!("{minutes} min {seconds:02} s"),
         _ => format!("{hours} h {minutes:02} min"),
     }
-}
-
-/// A share as a percentage: `38.62 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
 }
 
 #[cfg(test)]
