@@ -19,9 +19,30 @@ pub fn escape(text: &str) -> String {
 }
 
 /// An SVG with a style of its own, to stand alone: `head` is the tag after which it may come.
+///
+/// Browsers take their reader's choice of light or dark. Viewers that know neither that nor
+/// variables show it in light colors, as the style names them outright.
 pub fn standalone(svg: &str, head: &str, style: &str) -> String {
-    let colors = include_str!("colors.css");
-    svg.replacen(head, &format!("{head}<style>{colors}{style}</style>"), 1) + "\n"
+    const COLORS: &str = include_str!("colors.css");
+    // Two palettes, each between braces, and the classes that choose from them.
+    let mut parts = COLORS.split(":root {").skip(1).map(|part| part.split_once('}'));
+    let mut palette = || parts.next().flatten().expect("a palette");
+    let ((light, _), (dark, rest)) = (palette(), palette());
+    let (_, series) = rest.split_once('}').expect("the end of the dark palette");
+    let rules = format!("{series}{style}").replace("--c:", "color:");
+    let [light, dark] = [light, dark].map(|palette| named_outright(&rules, palette));
+    let dark = format!("@media (prefers-color-scheme: dark) {{{dark}}}");
+    let style = format!("<style>:root {{ color-scheme: light dark; }}{light}{dark}</style>");
+    let svg = svg.replace("var(--c)", "currentColor");
+    svg.replacen(head, &format!("{head}{style}"), 1) + "\n"
+}
+
+/// The rules with a palette's colors in place of its variables.
+fn named_outright(rules: &str, palette: &str) -> String {
+    let variables = palette.split(';').filter_map(|line| line.trim().split_once(": "));
+    variables.fold(rules.replace("var(--c)", "currentColor"), |rules, (name, color)| {
+        rules.replace(&format!("var({name})"), color)
+    })
 }
 
 /// A share as a percentage: `38.62 %`.
@@ -45,6 +66,22 @@ pub fn grouped(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_names_its_colors_light_and_dark() {
+        let style = ".line { stroke: var(--c); fill: var(--soft); }\n";
+        let svg =
+            standalone("<svg><title></title><text style=\"fill:var(--c)\"/>", "</title>", style);
+        assert!(svg.starts_with("<svg><title></title><style>:root { color-scheme: light dark; }"));
+        let (light, dark) = svg.split_once("@media (prefers-color-scheme: dark) {").unwrap();
+        for (rules, blue, soft) in [(light, "#1f5fa8", "#5b6270"), (dark, "#7db3f2", "#a2a9b5")] {
+            assert!(rules.contains(&format!(".s1 {{ color: {blue}; }}")), "{rules}");
+            let line = format!(".line {{ stroke: currentColor; fill: {soft}; }}");
+            assert!(rules.contains(&line), "{rules}");
+        }
+        assert!(dark.ends_with("}</style><text style=\"fill:currentColor\"/>\n"), "{dark}");
+        assert!(!svg.contains("--"), "{svg}");
+    }
 
     #[test]
     fn no_markup_and_no_control_character_is_left() {
