@@ -21,12 +21,15 @@ const SIDE: usize = 8;
 const FILTERS: usize = 4;
 const UNITS: usize = 8;
 
+/// The side of images from which on they are an ImageNet's.
+const LARGE: usize = 200;
+
 /// The page in miniature; none of a page whose images are small as they are.
 pub(crate) fn miniature(mut page: Protocol) -> Option<Protocol> {
     for arm in &mut page.arms {
         arm.name += "-miniature";
         for stage in &mut arm.stages {
-            if stage.spec.input[0] < 200 {
+            if stage.spec.input[0] < LARGE {
                 return None;
             }
             stage.recipe = as_strong(stage.recipe.clone(), &stage.spec);
