@@ -63,8 +63,8 @@ class Within(nn.Module):
 
 
 class Across(torch.autograd.Function):
-    """cuda-convnet's cmrnorm: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1), whose sums over
-    channels are products with a band here, as PyTorch's own take nine times as long."""
+    """cuda-convnet's cmrnorm: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1), with sums over
+    channels as products with a band, which PyTorch computes sooner than its own."""
 
     SIZE, ALPHA, BETA = 9, 1e-3, 0.75
 
@@ -164,15 +164,14 @@ def conv_local(first, second, filters):
 def net(name):
     """The net, and SGD with its layers' weights before their biases."""
     pool = lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
-    relu = nn.ReLU
     across = lambda: Apply(Across.apply)
     model = {
         "cifar-19pct": lambda: three_maps(nn.Identity),
         "cifar-18pct": lambda: three_maps(Within),
         # A maximum of what is rectified is a rectified maximum, of fewer numbers.
-        "cifar-13pct": lambda: conv_local([pool(), relu()], [pool(), relu()], 32),
+        "cifar-13pct": lambda: conv_local([pool(), nn.ReLU()], [pool(), nn.ReLU()], 32),
         "cifar-11pct": lambda: conv_local(
-            [pool(), relu(), across()], [relu(), across(), pool()], 64),
+            [pool(), nn.ReLU(), across()], [nn.ReLU(), across(), pool()], 64),
     }[name]()
     stds, decays = {
         "cifar-19pct": ([1e-4, 0.01, 0.01, 0.01], [0.004, 0.004, 0.004, 3.0]),

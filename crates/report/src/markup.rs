@@ -33,14 +33,14 @@ pub fn standalone(svg: &str, head: &str, style: &str) -> String {
     let [light, dark] = [light, dark].map(|palette| named_outright(&rules, palette));
     let dark = format!("@media (prefers-color-scheme: dark) {{{dark}}}");
     let style = format!("<style>:root {{ color-scheme: light dark; }}{light}{dark}</style>");
-    let svg = svg.replace("var(--c)", "currentColor");
-    svg.replacen(head, &format!("{head}{style}"), 1) + "\n"
+    let svg = svg.replacen(head, &format!("{head}{style}"), 1) + "\n";
+    svg.replace("var(--c)", "currentColor")
 }
 
 /// The rules with a palette's colors in place of its variables.
 fn named_outright(rules: &str, palette: &str) -> String {
     let variables = palette.split(';').filter_map(|line| line.trim().split_once(": "));
-    variables.fold(rules.replace("var(--c)", "currentColor"), |rules, (name, color)| {
+    variables.fold(rules.to_string(), |rules, (name, color)| {
         rules.replace(&format!("var({name})"), color)
     })
 }
