@@ -266,6 +266,9 @@ pub struct DescribeArgs {
     /// As in `train`; a card need not be there [default: auto, and cpu,cpu with --parallel]
     #[arg(long, value_name = "DEVICE", requires = "model")]
     pub device: Option<String>,
+    /// As in `train`; a processor that multiplies in bf16 need not be there, either
+    #[arg(long, value_name = "PRECISION", requires = "model")]
+    pub precision: Option<String>,
     /// Threads that compute; 0: one for each core [default: 0]
     #[arg(long, value_name = "N", requires = "model")]
     pub threads: Option<usize>,

@@ -25,8 +25,8 @@ use train::recipes;
 /// Runs the command.
 ///
 /// # Errors
-/// Exit code 2 for a model or recipe that does not exist or a network that does not fit together, 7
-/// if its picture cannot be written.
+/// Exit code 2 for a model or recipe that does not exist or a network that does not fit together, 6
+/// for a precision that no processor has, 7 if its picture cannot be written.
 pub fn describe(args: &DescribeArgs) -> Result<()> {
     match (&args.model, &args.recipe) {
         (None, Some(recipe)) => {
@@ -118,17 +118,15 @@ fn as_text(run: &Run) -> Result<String> {
     Ok(text)
 }
 
-/// `a processor with 2 threads`, or `a card`.
+/// `a processor with 2 threads`, `in bf16`, or `a card`.
 fn device_name(target: Target) -> String {
-    match target {
-        Target::Cpu { threads: 1 } | Target::CpuBf16 { threads: 1 } => {
-            "a processor with 1 thread".to_string()
-        }
-        Target::Cpu { threads } | Target::CpuBf16 { threads } => {
-            format!("a processor with {threads} threads")
-        }
-        Target::Cuda => "a card".to_string(),
-    }
+    let (threads, numbers) = match target {
+        Target::Cpu { threads } => (threads, ""),
+        Target::CpuBf16 { threads } => (threads, " in bf16"),
+        Target::Cuda => return "a card".to_string(),
+    };
+    let s = if threads == 1 { "" } else { "s" };
+    format!("a processor with {threads} thread{s}{numbers}")
 }
 
 /// A line a row.
@@ -270,6 +268,22 @@ mod tests {
         let fault = typed("alexnet --parallel data --set recipe.optimizer=adam").unwrap();
         let fault = as_text(&fault).unwrap_err();
         assert!(fault.code == 2 && fault.message.contains("Adam trains on one"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_processor_of_bf16_need_not_be_there() {
+        let memory = |words: &str| {
+            let run = typed(&format!("alexnet-64 --threads 2 {words}")).unwrap();
+            (run.memory().unwrap()[0].total, as_text(&run).unwrap())
+        };
+        let (f32, text) = memory("--device cpu");
+        assert!(text.contains("memory on a processor with 2 threads at batch"), "{text}");
+        let (bf16, text) = memory("--device cpu --precision bf16");
+        assert!(text.contains("a processor with 2 threads in bf16 at batch"), "{text}");
+        assert_ne!(f32, bf16, "its operands take memory of their own");
+        let fault = typed("alexnet --device cpu --precision tf32").err().unwrap();
+        assert!(fault.code == 6 && fault.message.contains("cannot multiply in tf32"), "{fault:?}");
+        assert!(typed("alexnet --device cuda --precision tf32").is_ok(), "cards may");
     }
 
     #[test]

@@ -412,6 +412,10 @@ fn describe_draws_any_network() {
 #[test]
 fn described_memory_is_a_runs() {
     let scratch = Scratch::new("described");
+    let bf16 = [
+        "--batch-size 4 --device cpu --precision bf16",
+        "--batch-size 8 --parallel data --device cpu,cpu --precision bf16",
+    ];
     for (number, words) in [
         "--batch-size 4",
         "--batch-size 8 --micro-shards 4 --recipe source",
@@ -420,6 +424,7 @@ fn described_memory_is_a_runs() {
         "--batch-size 8 --parallel data --device cpu,cpu",
     ]
     .into_iter()
+    .chain(bf16.into_iter().filter(|_| tensor::amx().is_ok()))
     .enumerate()
     {
         let words: Vec<&str> = ["--model", "cifar-80sec", "--threads", "2"]

@@ -4,10 +4,10 @@ use super::find_model;
 use crate::cli::{DescribeArgs, MachineArgs, TrainArgs};
 use crate::devices::{self, TOWERS, plan_alone, plan_each};
 use crate::fault::Result;
-use crate::machine::share_threads;
+use crate::machine::{self, share_threads};
 use crate::settings::{Parallel, Settings};
 use layers::{Mode, Spec};
-use tensor::{Choice, Device, Target};
+use tensor::{Choice, Device, Precision, Target};
 use train::recipe::Recipe;
 use train::run::Blueprint;
 use train::step::{Memory, Plan};
@@ -18,20 +18,27 @@ pub(super) struct Run {
     pub(super) spec: Spec,
     settings: Settings,
     choices: Vec<Choice>,
+    /// As it was typed: what a card would choose takes no other memory.
+    precision: Precision,
 }
 
 impl Run {
     /// What these words mean after `train`. Where devices share the work and none are named, two
-    /// processors do.
+    /// processors do; like cards, processors that multiply in bf16 need not be there.
     ///
     /// # Errors
-    /// Exit code 2, as there.
+    /// Exit codes 2 and 6, as there.
     pub(super) fn of(args: &DescribeArgs) -> Result<Run> {
         let devices = match (&args.device, args.parallel) {
             (None, Some(_)) => Some(["cpu"; TOWERS].join(",")),
             (device, _) => device.clone(),
         };
-        let machine = MachineArgs { device: devices, threads: args.threads, ..Default::default() };
+        let machine = MachineArgs {
+            device: devices,
+            precision: args.precision.clone(),
+            threads: args.threads,
+            workers: None,
+        };
         let settings = Settings::resolve(&TrainArgs {
             model: args.model.clone(),
             recipe: args.recipe.clone(),
@@ -44,7 +51,14 @@ impl Run {
             ..Default::default()
         })?;
         let (spec, choices) = (find_model(&settings.model)?, devices::choices(&settings)?);
-        Ok(Run { spec, settings, choices })
+        let precision = machine::precision(settings.precision.as_deref())?.unwrap_or_default();
+        let run = Run { spec, settings, choices, precision };
+        if precision == Precision::Tf32
+            && run.targets().iter().any(|&target| target != Target::Cuda)
+        {
+            Device::cpu(1).set_precision(precision)?;
+        }
+        Ok(run)
     }
 
     pub(super) fn recipe(&self) -> &Recipe {
@@ -78,11 +92,27 @@ impl Run {
 
     /// Where one device would make it alone.
     pub(super) fn target(&self) -> Target {
-        let threads = self.settings.threads;
-        match self.choices[0] {
+        self.target_of(self.choices[0], self.settings.threads)
+    }
+
+    /// Where each of several devices would.
+    fn targets(&self) -> Vec<Target> {
+        let threads = share_threads(self.settings.threads, &self.choices);
+        let each = self.choices.iter().zip(threads);
+        each.map(|(&choice, threads)| self.target_of(choice, threads)).collect()
+    }
+
+    fn target_of(&self, choice: Choice, threads: usize) -> Target {
+        let target = match choice {
             Choice::Auto => Device::best(threads).0.target(),
             Choice::Cpu => Device::cpu(threads).target(),
             Choice::Cuda(_) => Target::Cuda,
+        };
+        match target {
+            Target::Cpu { threads } if self.precision == Precision::Bf16 => {
+                Target::CpuBf16 { threads }
+            }
+            target => target,
         }
     }
 
@@ -104,12 +134,6 @@ impl Run {
     /// Exit code 2 if they cannot share the work so.
     pub(super) fn plans(&self) -> Result<Vec<Plan>> {
         let spec = self.settled()?;
-        let threads = share_threads(self.settings.threads, &self.choices);
-        let targets = self.choices.iter().zip(threads).map(|(choice, threads)| match choice {
-            Choice::Cuda(_) => Target::Cuda,
-            Choice::Cpu | Choice::Auto => Target::Cpu { threads },
-        });
-        let targets: Vec<Target> = targets.collect();
-        plan_each(self.settings.parallel, &self.blueprint(&spec), &targets)
+        plan_each(self.settings.parallel, &self.blueprint(&spec), &self.targets())
     }
 }
