@@ -127,7 +127,7 @@ impl Said<'_> {
         let seen = match page.measure {
             Measure::EpochsTo(_) => "The training error of each epoch, the fastest rate of each.",
             _ => {
-                "Dots: the error of the images that each epoch was validated on; thin: of those \
+                "Thick: the error of the images that each epoch was validated on; thin: of those \
                  that it learned from, as the network was when it saw them."
             }
         };
