@@ -1,6 +1,6 @@
 //! Lines over steps, as SVG.
 //!
-//! Colours are the page's: classes `s1` to `s6` for runs, and `currentColor`-like variables for
+//! Colours are the page's: classes `s1` to `s8` for runs, and `currentColor`-like variables for
 //! everything else, so that a plot follows the page from light to dark.
 
 use crate::markup::{escape, standalone};
@@ -53,6 +53,10 @@ pub enum Stroke {
 /// More points than this are averaged in groups.
 const MOST_POINTS: usize = 240;
 const MOST_MARKS: usize = 8;
+/// How many lines have colours of their own: the classes of colors.css.
+pub(crate) const COLORS: usize = 8;
+/// Names in a column of the legend: lower down there are curves.
+const COLUMN: usize = 4;
 
 impl Plot {
     /// The plot as an SVG of `width` x `height` units; `id` tells it from others on the page.
@@ -157,19 +161,26 @@ impl Frame {
         );
     }
 
-    /// The lines' names, one below the other, where curves that fall leave room.
+    /// The lines' names, where curves that fall leave room: one below the other, and columns from
+    /// the right.
     fn legend(&self, plot: &Plot, svg: &mut String) {
-        let named = plot.lines.iter().filter(|line| !line.label.is_empty());
-        for (number, line) in named.enumerate() {
-            let _ = write!(
-                svg,
-                "<text class=\"s{}\" style=\"fill:var(--c)\" x=\"{:.1}\" y=\"{:.1}\" \
-                 text-anchor=\"end\">{}</text>",
-                line.color % 6 + 1,
-                self.right,
-                self.top + 10.0 + 15.0 * number as f64,
-                escape(&line.label),
-            );
+        let named: Vec<&Line> = plot.lines.iter().filter(|line| !line.label.is_empty()).collect();
+        let columns = named.len().div_ceil(COLUMN);
+        let mut right = self.right;
+        for column in named.chunks(named.len().div_ceil(columns.max(1)).max(1)).rev() {
+            for (number, line) in column.iter().enumerate() {
+                let _ = write!(
+                    svg,
+                    "<text class=\"s{}\" style=\"fill:var(--c)\" x=\"{right:.1}\" y=\"{:.1}\" \
+                     text-anchor=\"end\">{}</text>",
+                    line.color % COLORS + 1,
+                    self.top + 10.0 + 15.0 * number as f64,
+                    escape(&line.label),
+                );
+            }
+            // Letters of 12 pixels are seldom wider than 7.
+            let longest = column.iter().map(|line| line.label.chars().count()).max().unwrap_or(0);
+            right -= 7.0 * longest as f64 + 16.0;
         }
     }
 
@@ -199,7 +210,7 @@ impl Frame {
         let place =
             |&(step, value): &(f64, f64)| format!("{:.1},{:.1}", self.x(step), self.y(value));
         let places: Vec<String> = points.iter().map(place).collect();
-        let color = line.color % 6 + 1;
+        let color = line.color % COLORS + 1;
         let class = match line.stroke {
             Stroke::Faint => "faint",
             Stroke::Plain => "plain",
@@ -288,6 +299,26 @@ mod tests {
         let plot = Plot { lines: vec![line], x_label: "epoch".into(), ..Plot::default() };
         let svg = plot.to_svg("p", 400.0, 200.0);
         assert!(svg.contains(">R &amp; B</text>") && svg.contains(">epoch<"), "{svg}");
+    }
+
+    #[test]
+    fn many_names_stand_in_columns_each_in_a_colour_of_its_own() {
+        let line = |color| Line { color, label: format!("net {color}"), ..Line::default() };
+        let lines: Vec<Line> = (0..7).map(line).collect();
+        let svg = Plot { lines, ..Plot::default() }.to_svg("p", 400.0, 200.0);
+        let place = |name: &str| {
+            let text =
+                svg.split("<text ").find(|text| text.contains(&format!(">{name}<"))).unwrap();
+            let at = |key: &str| text.split(key).nth(1).unwrap().split('"').next().unwrap();
+            (at("class=\""), at(" x=\""), at(" y=\""))
+        };
+        assert_eq!(place("net 0"), ("s1", "339.0", "36.0"));
+        assert_eq!(place("net 3"), ("s4", "339.0", "81.0"));
+        assert_eq!(place("net 4"), ("s5", "390.0", "36.0"));
+        assert_eq!(place("net 6"), ("s7", "390.0", "66.0"));
+        let style = include_str!("colors.css");
+        assert!((1..=COLORS).all(|n| style.contains(&format!(".s{n} {{"))), "{style}");
+        assert!(!style.contains(&format!(".s{} {{", COLORS + 1)), "{style}");
     }
 
     #[test]
