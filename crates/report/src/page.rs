@@ -3,7 +3,7 @@
 use crate::curves::Curves;
 use crate::figures::{Guess, Neighbours};
 use crate::markup::{escape, percent};
-use crate::plot::COLORS;
+use crate::plot::color_class;
 use crate::progress::{Measure, plot_of};
 use crate::{Confusion, Diagram, sections};
 use augment::Image;
@@ -191,7 +191,7 @@ impl Page {
         };
         if self.runs.len() > 1 {
             for (number, run) in self.runs.iter().enumerate() {
-                let line = swatch(&format!("s{}", number % COLORS + 1));
+                let line = swatch(&color_class(number));
                 html += &format!("<li>{line}{}</li>", escape(&run.name));
             }
         }

@@ -54,7 +54,7 @@ pub enum Stroke {
 const MOST_POINTS: usize = 240;
 const MOST_MARKS: usize = 8;
 /// How many lines have colours of their own: the classes of colors.css.
-pub(crate) const COLORS: usize = 8;
+const COLORS: usize = 8;
 /// Names in a column of the legend: lower down there are curves.
 const COLUMN: usize = 4;
 
@@ -165,15 +165,18 @@ impl Frame {
     /// the right.
     fn legend(&self, plot: &Plot, svg: &mut String) {
         let named: Vec<&Line> = plot.lines.iter().filter(|line| !line.label.is_empty()).collect();
+        if named.is_empty() {
+            return;
+        }
         let columns = named.len().div_ceil(COLUMN);
         let mut right = self.right;
-        for column in named.chunks(named.len().div_ceil(columns.max(1)).max(1)).rev() {
+        for column in named.chunks(named.len().div_ceil(columns)).rev() {
             for (number, line) in column.iter().enumerate() {
                 let _ = write!(
                     svg,
-                    "<text class=\"s{}\" style=\"fill:var(--c)\" x=\"{right:.1}\" y=\"{:.1}\" \
+                    "<text class=\"{}\" style=\"fill:var(--c)\" x=\"{right:.1}\" y=\"{:.1}\" \
                      text-anchor=\"end\">{}</text>",
-                    line.color % COLORS + 1,
+                    color_class(line.color),
                     self.top + 10.0 + 15.0 * number as f64,
                     escape(&line.label),
                 );
@@ -210,7 +213,7 @@ impl Frame {
         let place =
             |&(step, value): &(f64, f64)| format!("{:.1},{:.1}", self.x(step), self.y(value));
         let places: Vec<String> = points.iter().map(place).collect();
-        let color = line.color % COLORS + 1;
+        let color = color_class(line.color);
         let class = match line.stroke {
             Stroke::Faint => "faint",
             Stroke::Plain => "plain",
@@ -219,7 +222,7 @@ impl Frame {
         if places.len() > 1 {
             let _ = write!(
                 svg,
-                "<polyline class=\"line s{color} {class}\" points=\"{}\"/>",
+                "<polyline class=\"line {color} {class}\" points=\"{}\"/>",
                 places.join(" ")
             );
         }
@@ -228,11 +231,16 @@ impl Frame {
                 let (x, y) = (self.x(*step), self.y(*value));
                 let _ = write!(
                     svg,
-                    "<circle class=\"dot s{color}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>"
+                    "<circle class=\"dot {color}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>"
                 );
             }
         }
     }
+}
+
+/// The class of colors.css for the line or run of this number, from 0 on.
+pub(crate) fn color_class(number: usize) -> String {
+    format!("s{}", number % COLORS + 1)
 }
 
 /// Means of groups of neighbours, where there are too many points to see.

@@ -17,6 +17,7 @@ pub(super) struct Run {
     /// As it is written.
     pub(super) spec: Spec,
     settings: Settings,
+    /// None of them left to be found out.
     choices: Vec<Choice>,
     /// As it was typed: what a card would choose takes no other memory.
     precision: Precision,
@@ -50,15 +51,18 @@ impl Run {
             machine,
             ..Default::default()
         })?;
-        let (spec, choices) = (find_model(&settings.model)?, devices::choices(&settings)?);
+        let spec = find_model(&settings.model)?;
+        let found = |choice| match choice {
+            Choice::Auto if matches!(Device::best(1).0, Device::Cuda(_)) => Choice::Cuda(0),
+            Choice::Auto => Choice::Cpu,
+            named => named,
+        };
+        let choices: Vec<Choice> = devices::choices(&settings)?.into_iter().map(found).collect();
         let precision = machine::precision(settings.precision.as_deref())?.unwrap_or_default();
-        let run = Run { spec, settings, choices, precision };
-        if precision == Precision::Tf32
-            && run.targets().iter().any(|&target| target != Target::Cuda)
-        {
+        if precision == Precision::Tf32 && choices.contains(&Choice::Cpu) {
             Device::cpu(1).set_precision(precision)?;
         }
-        Ok(run)
+        Ok(Run { spec, settings, choices, precision })
     }
 
     pub(super) fn recipe(&self) -> &Recipe {
@@ -92,28 +96,17 @@ impl Run {
 
     /// Where one device would make it alone.
     pub(super) fn target(&self) -> Target {
-        self.target_of(self.choices[0], self.settings.threads)
+        self.targets(&self.choices[..1])[0]
     }
 
-    /// Where each of several devices would.
-    fn targets(&self) -> Vec<Target> {
-        let threads = share_threads(self.settings.threads, &self.choices);
-        let each = self.choices.iter().zip(threads);
-        each.map(|(&choice, threads)| self.target_of(choice, threads)).collect()
-    }
-
-    fn target_of(&self, choice: Choice, threads: usize) -> Target {
-        let target = match choice {
-            Choice::Auto => Device::best(threads).0.target(),
-            Choice::Cpu => Device::cpu(threads).target(),
-            Choice::Cuda(_) => Target::Cuda,
+    fn targets(&self, choices: &[Choice]) -> Vec<Target> {
+        let threads = share_threads(self.settings.threads, choices);
+        let target = |(choice, threads)| match (choice, self.precision) {
+            (&Choice::Cuda(_), _) => Target::Cuda,
+            (_, Precision::Bf16) => Target::CpuBf16 { threads },
+            _ => Target::Cpu { threads },
         };
-        match target {
-            Target::Cpu { threads } if self.precision == Precision::Bf16 => {
-                Target::CpuBf16 { threads }
-            }
-            target => target,
-        }
+        choices.iter().zip(threads).map(target).collect()
     }
 
     /// What it takes of one device in training, and in testing as many images at a time.
@@ -134,6 +127,7 @@ impl Run {
     /// Exit code 2 if they cannot share the work so.
     pub(super) fn plans(&self) -> Result<Vec<Plan>> {
         let spec = self.settled()?;
-        plan_each(self.settings.parallel, &self.blueprint(&spec), &self.targets())
+        let targets = self.targets(&self.choices);
+        plan_each(self.settings.parallel, &self.blueprint(&spec), &targets)
     }
 }
