@@ -130,7 +130,8 @@ proptest! {
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, 1e-6);
-            close(&actual_dx, &dx, 2e-6);
+            // As many windows as see a pixel, down and across, add to its gradient.
+            close(&actual_dx, &dx, 1e-6 * g.window.div_ceil(g.stride).max(2) as f64);
         });
     }
 
