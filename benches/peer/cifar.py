@@ -5,8 +5,8 @@
     python benches/peer/cifar.py DIR --net cifar-11pct --precision bf16 --state 11pct.pt
 
 DIR has train/CLASS/* and test/CLASS/*, images of 32 x 32. Prints the test error after each epoch,
-a line a seed, then their mean; for nets that learn from crops each is of the centre, and one more
-of ten views follows. In f32, or with convolutions that multiply in bf16; channels last, on
+or each --test-every, a line a seed, then their mean; for nets that learn from crops each is of the
+centre, and one more of ten views follows. In f32, or with convolutions that multiply in bf16; channels last, on
 processors PyTorch's fastest without compiling. What was stopped goes on from --state. Needs torch,
 numpy and Pillow.
 """
@@ -220,8 +220,8 @@ def error(model, x, y, views):
     return wrong / len(y)
 
 
-def errors(name, seed, limit, state, train, test):
-    """The test error after each epoch; of ten views, too, at the end."""
+def errors(name, seed, limit, every, state, train, test):
+    """The test error after each epoch that is tested, NaN after others; of ten views at the end."""
     torch.manual_seed(seed)
     model, sgd = net(name)
     (x, y), curve = train, []
@@ -248,7 +248,9 @@ def errors(name, seed, limit, state, train, test):
             sgd.zero_grad(set_to_none=True)
             F.cross_entropy(model(draw(x, batch)), y[batch]).backward()
             sgd.step()
-        curve.append(error(model, *test, [whole]))
+        done = len(curve) + 1
+        is_tested = done % every == 0 or done == len(plan)
+        curve.append(error(model, *test, [whole]) if is_tested else np.nan)
         print(f" {curve[-1]:.4f}", end="", flush=True)
         if state:
             draws, partial = torch.get_rng_state(), state.with_suffix(".part")
@@ -269,6 +271,7 @@ def main():
     parser.add_argument("--net", choices=PHASES, default="cifar-19pct")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--epochs", type=int, help="of each phase at most")
+    parser.add_argument("--test-every", type=int, default=1, metavar="EPOCHS")
     parser.add_argument("--state", type=pathlib.Path, help="saved after each epoch, a file a seed")
     args = parser.parse_args()
     Conv.in_bf16 = args.precision == "bf16"
@@ -280,7 +283,8 @@ def main():
     curves = []
     for seed in args.seed:
         print(f"seed {seed}:", end="", flush=True)
-        curves.append(errors(args.net, seed, args.epochs, args.state, (x, y), (x_test, y_test)))
+        curves.append(errors(args.net, seed, args.epochs, args.test_every, args.state,
+                             (x, y), (x_test, y_test)))
     print("mean:  ", *(f"{error:.4f}" for error in np.mean(curves, 0)))
 
 
