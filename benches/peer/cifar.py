@@ -6,9 +6,9 @@
 
 DIR has train/CLASS/* and test/CLASS/*, images of 32 x 32. Prints the test error after each epoch,
 or each --test-every, a line a seed, then their mean; for nets that learn from crops each is of the
-centre, and one more of ten views follows. In f32, or with convolutions that multiply in bf16; channels last, on
-processors PyTorch's fastest without compiling. What was stopped goes on from --state. Needs torch,
-numpy and Pillow.
+centre, and one more of ten views follows. In f32, or with convolutions that multiply in bf16;
+channels last, on processors PyTorch's fastest without compiling. What was stopped goes on from
+--state. Needs torch, numpy and Pillow.
 """
 
 import argparse
