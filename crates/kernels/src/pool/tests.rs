@@ -122,16 +122,16 @@ proptest! {
         seed in 0u64..1000,
         levels in 2u32..9,
     ) {
-        // Few levels make many ties.
+        // Few levels make many ties; sums of eighths are exact in any order.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
-        let dy = random_array(seed + 1, out_dim(&g));
+        let dy = random_array(seed + 1, out_dim(&g)).mapv(|dy| (dy * 8.0).round() / 8.0);
         let y = reference::forward(&g, &wide(&x));
         let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
+        let [of_y, of_dx] = if g.kind == Kind::Average { [1e-6, 2e-6] } else { [0.0; 2] };
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
-            close(&actual_y, &y, 1e-6);
-            // As many windows as see a pixel, down and across, add to its gradient.
-            close(&actual_dx, &dx, 1e-6 * g.window.div_ceil(g.stride).max(2) as f64);
+            close(&actual_y, &y, of_y);
+            close(&actual_dx, &dx, of_dx);
         });
     }
 
