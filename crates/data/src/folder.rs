@@ -1,19 +1,15 @@
 //! Folders of images, one for each class.
 
 use crate::decode::{read_file, read_square};
+use crate::formats::{NameKind, kind_of_name};
 use crate::jpeg::Extent;
 use crate::source::part_of;
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{Resizer, View};
 use random::Permutation;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Names that an image may end in; a file's content has the last word.
-const ENDINGS: [&str; 10] =
-    ["jpg", "jpeg", "jfif", "jpe", "png", "gif", "bmp", "webp", "tif", "tiff"];
 
 /// One image in this many is held out where a folder has no test images of its own.
 const HELD_OUT: usize = 10;
@@ -179,10 +175,7 @@ fn collect(folder: &Path, label: u32, files: &mut Vec<(u32, PathBuf)>) -> Result
 
 /// Whether a file's name ends as an image's may.
 pub(crate) fn may_be_image(path: &Path) -> bool {
-    match path.extension().and_then(OsStr::to_str) {
-        Some(ending) => ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)),
-        None => path.extension().is_none(),
-    }
+    kind_of_name(path) == NameKind::Image
 }
 
 /// What lies in a folder, in the order of names, without the hidden.

@@ -1,10 +1,11 @@
 //! What an image file's header says, without decoding a pixel.
 
 mod exif;
+mod headers;
+mod tiff;
 
+pub use crate::formats::Format;
 pub use exif::Exif;
-
-use std::fmt;
 
 /// What a header promises; whether the file keeps it, only decoding tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +22,6 @@ pub struct Facts {
     pub bits: u8,
     /// What the camera said about which way is up.
     pub exif: Exif,
-}
-
-/// A format that can be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Baseline, progressive or any other process.
-    Jpeg,
-    /// Interlaced or not.
-    Png,
 }
 
 /// How colours are stored.
@@ -49,36 +41,22 @@ pub enum Color {
     Cmyk,
 }
 
-impl Format {
-    /// The format that a file starts as.
-    pub fn of(bytes: &[u8]) -> Option<Format> {
-        match bytes {
-            [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
-            [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::Jpeg => "JPEG",
-            Format::Png => "PNG",
-        })
-    }
-}
-
-/// Reads a file's header: one step over each of its segments or chunks, whatever they say.
+/// Reads a file's header: one step over each of its segments, chunks or directory entries, whatever
+/// they say.
 ///
 /// # Errors
-/// If it is neither JPEG nor PNG, or ends before its header does.
+/// If it is of no format that can be decoded, or ends before its header does.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, String> {
-    match Format::of(bytes) {
-        Some(Format::Jpeg) => jpeg(bytes).ok_or_else(|| "no whole JPEG header".to_owned()),
-        Some(Format::Png) => png(bytes).ok_or_else(|| "no whole PNG header".to_owned()),
-        None => Err("neither JPEG nor PNG".to_owned()),
-    }
+    let format = Format::of(bytes).ok_or("of no format that can be decoded")?;
+    let facts = match format {
+        Format::Jpeg => jpeg(bytes),
+        Format::Png => png(bytes),
+        Format::Gif => headers::gif(bytes),
+        Format::Bmp => headers::bmp(bytes),
+        Format::WebP => headers::webp(bytes),
+        Format::Tiff => tiff::facts(bytes),
+    };
+    facts.ok_or_else(|| format!("no whole {format} header"))
 }
 
 /// A JPEG's segments up to the frame header.

@@ -4,7 +4,7 @@
 //! * [`Source`]: labelled images of one size, any of which can be read at any time
 //! * [`Shapes`]: images that are generated, for training without a download
 //! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
-//!   file to pixels
+//!   file to pixels; [`formats`]: which files are images
 //! * [`collection`]: labelled image files before they are a data set
 //! * [`ilsvrc`]: ImageNet's archives as they were downloaded
 //! * [`tar`]: where the files of an archive lie; nothing is unpacked
@@ -44,6 +44,7 @@ mod fake;
 mod faulty;
 mod fingerprint;
 mod folder;
+pub mod formats;
 #[doc(hidden)]
 pub mod fuzzing;
 mod idx;

@@ -257,6 +257,7 @@ fn failure(bytes: &[u8], facts: Option<&Facts>) -> Kind {
         None => return Kind::NotAnImage,
         Some(Format::Jpeg) => !decode::has_end_of_image(bytes),
         Some(Format::Png) => !png_chunks(bytes).any(|(name, _)| name == b"IEND"),
+        Some(_) => return Kind::NotAnImage,
     };
     if facts.is_some_and(|facts| !decode::is_usable(facts.height, facts.width)) {
         return Kind::UnusableSize;
@@ -268,10 +269,7 @@ fn failure(bytes: &[u8], facts: Option<&Facts>) -> Kind {
 fn remark(name: &str, facts: &Facts, smaller_than: usize, found: &mut Vec<(Kind, String)>) {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
     let ending = ending.unwrap_or_default().to_ascii_lowercase();
-    let fits = match facts.format {
-        Format::Jpeg => ["jpg", "jpeg", "jpe", "jfif", ""].contains(&&*ending),
-        Format::Png => ["png", ""].contains(&&*ending),
-    };
+    let fits = ending.is_empty() || facts.format.endings().contains(&&*ending);
     if !fits {
         found.push((Kind::WrongName, format!("a {} whose name ends in .{ending}", facts.format)));
     }

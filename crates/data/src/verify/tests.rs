@@ -30,7 +30,7 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
         ("a/cut.png", png[..png.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
         ("a/damaged.png", damaged, &[Kind::Damaged]),
         ("a/page.jpg", b"<html>404</html>".to_vec(), &[Kind::NotAnImage]),
-        ("a/moving.jpg", b"GIF89a......".to_vec(), &[Kind::NotAnImage]),
+        ("a/moving.jpg", b"GIF89a......".to_vec(), &[Kind::NotAnImage, Kind::WrongName]),
         ("b/huge.jpg", huge, &[Kind::UnusableSize]),
         (
             "b/strip.png",

@@ -1,0 +1,378 @@
+//! Which image formats there are: those that can be decoded, those that are only recognised, and
+//! how their names end.
+//!
+//! The first bytes of a file decide what it is ([`Format::of`], [`Unsupported::of`]); its name only
+//! says whether it is worth opening ([`ENDINGS`], [`kind_of_name`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A format that can be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Baseline, progressive or any other process.
+    Jpeg,
+    /// Interlaced or not.
+    Png,
+    /// Of an animation, the first frame.
+    Gif,
+    /// Windows' and OS/2's bitmaps.
+    Bmp,
+    /// Lossy or lossless; of an animation, the first frame.
+    WebP,
+    /// Of several pages, the first.
+    Tiff,
+}
+
+/// A format that is recognised and cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// AV1 images.
+    Avif,
+    /// What phones write: HEIC and HEIF.
+    Heic,
+    /// JPEG XL.
+    JpegXl,
+    /// JPEG 2000.
+    Jpeg2000,
+    /// A camera's raw data.
+    Raw,
+    /// Photoshop's documents.
+    Photoshop,
+    /// Icons of Windows.
+    Icon,
+    /// Netpbm's formats.
+    Netpbm,
+    /// Truevision's TGA.
+    Targa,
+    /// OpenEXR and Radiance's HDR.
+    HighRange,
+    /// Vector graphics.
+    Svg,
+}
+
+/// Names of image files that can be decoded end in one of these (in any case). This is the one list
+/// of them: folders, archives and shards all use it.
+pub const ENDINGS: [&str; 13] = [
+    "jpg", "jpeg", "jfif", "jpe", "jif", "png", "gif", "bmp", "dib", "webp", "tif", "tiff", "apng",
+];
+
+/// What the end of a file's name says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    /// An image that can be decoded, if its content is what the name says; or there is no ending.
+    Image,
+    /// An image that cannot be decoded.
+    Unsupported(Unsupported),
+    /// No image.
+    Other,
+}
+
+impl Format {
+    /// All.
+    pub const ALL: [Format; 6] =
+        [Format::Jpeg, Format::Png, Format::Gif, Format::Bmp, Format::WebP, Format::Tiff];
+
+    /// The format that a file starts as.
+    pub fn of(bytes: &[u8]) -> Option<Format> {
+        match bytes {
+            [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
+            [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::WebP),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Format::Tiff),
+            [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Some(Format::Tiff), // BigTIFF
+            // Two letters are few: the length of the second header must be one that exists, too.
+            [b'B', b'M', ..] => match bytes.get(14..18)? {
+                [12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0] => Some(Format::Bmp),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// How names of such files end.
+    pub fn endings(self) -> &'static [&'static str] {
+        match self {
+            Format::Jpeg => &["jpg", "jpeg", "jfif", "jpe", "jif"],
+            Format::Png => &["png", "apng"],
+            Format::Gif => &["gif"],
+            Format::Bmp => &["bmp", "dib"],
+            Format::WebP => &["webp"],
+            Format::Tiff => &["tif", "tiff"],
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+            Format::Gif => "GIF",
+            Format::Bmp => "BMP",
+            Format::WebP => "WebP",
+            Format::Tiff => "TIFF",
+        })
+    }
+}
+
+impl Unsupported {
+    /// The format that a file starts as.
+    pub fn of(bytes: &[u8]) -> Option<Unsupported> {
+        match bytes {
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => brand(bytes),
+            [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => {
+                Some(Unsupported::JpegXl)
+            }
+            [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] | [0xFF, 0x4F, 0xFF, 0x51, ..] => {
+                Some(Unsupported::Jpeg2000)
+            }
+            [b'8', b'B', b'P', b'S', ..] => Some(Unsupported::Photoshop),
+            [0, 0, 1 | 2, 0, 1..=64, 0, ..] => Some(Unsupported::Icon),
+            [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t', ..] => Some(Unsupported::Netpbm),
+            [0x76, 0x2F, 0x31, 0x01, ..] => Some(Unsupported::HighRange),
+            _ if bytes.starts_with(b"#?RADIANCE") => Some(Unsupported::HighRange),
+            _ if bytes.trim_ascii_start().starts_with(b"<svg") => Some(Unsupported::Svg),
+            _ => None,
+        }
+    }
+
+    /// The format that a file's name promises.
+    fn of_ending(ending: &str) -> Option<Unsupported> {
+        const RAW: [&str; 9] = ["dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef"];
+        Some(match ending {
+            "avif" | "avifs" => Unsupported::Avif,
+            "heic" | "heif" | "heics" | "heifs" | "hif" => Unsupported::Heic,
+            "jxl" => Unsupported::JpegXl,
+            "jp2" | "j2k" | "jpf" | "jpx" | "j2c" => Unsupported::Jpeg2000,
+            "psd" | "psb" => Unsupported::Photoshop,
+            "ico" | "cur" => Unsupported::Icon,
+            "pbm" | "pgm" | "ppm" | "pnm" | "pam" => Unsupported::Netpbm,
+            "tga" => Unsupported::Targa,
+            "exr" | "hdr" => Unsupported::HighRange,
+            "svg" | "svgz" => Unsupported::Svg,
+            _ if RAW.contains(&ending) => Unsupported::Raw,
+            _ => return None,
+        })
+    }
+
+    /// What to do about such a file.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Unsupported::Avif => "convert to JPEG or PNG, e.g. `magick in.avif out.jpg`",
+            Unsupported::Heic => "convert to JPEG or PNG, e.g. `magick in.heic out.jpg`",
+            Unsupported::JpegXl => "convert to JPEG or PNG, e.g. `djxl in.jxl out.jpg`",
+            _ => "convert to JPEG or PNG, e.g. with ImageMagick's `magick`",
+        }
+    }
+}
+
+/// The brands of an ISO media file (ISO/IEC 14496-12): the first box lists them.
+fn brand(bytes: &[u8]) -> Option<Unsupported> {
+    let len = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
+    let (major, rest) = bytes.get(8..)?.split_first_chunk::<4>()?;
+    let compatible = rest.get(4..len.saturating_sub(12).min(rest.len())).unwrap_or_default();
+    let of = |brand: &[u8; 4]| match brand {
+        b"avif" | b"avis" => Some(Unsupported::Avif),
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs" => {
+            Some(Unsupported::Heic)
+        }
+        b"jxl " => Some(Unsupported::JpegXl),
+        b"crx " => Some(Unsupported::Raw),
+        _ => None,
+    };
+    let others = compatible.as_chunks::<4>().0;
+    let found = of(major).or_else(|| others.iter().find_map(of));
+    // The general brands say nothing about the codec.
+    found.or_else(|| matches!(major, b"mif1" | b"msf1").then_some(Unsupported::Heic))
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unsupported::Avif => "AVIF",
+            Unsupported::Heic => "HEIC",
+            Unsupported::JpegXl => "JPEG XL",
+            Unsupported::Jpeg2000 => "JPEG 2000",
+            Unsupported::Raw => "camera raw",
+            Unsupported::Photoshop => "Photoshop",
+            Unsupported::Icon => "icon",
+            Unsupported::Netpbm => "Netpbm",
+            Unsupported::Targa => "TGA",
+            Unsupported::HighRange => "high dynamic range",
+            Unsupported::Svg => "SVG",
+        })
+    }
+}
+
+/// Whether a file name's ending (what follows its last dot) is that of an image that can be
+/// decoded, in any case.
+pub fn is_image_ending(ending: &str) -> bool {
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+/// What the end of a file's name says about it. A name without an ending may be an image's.
+pub fn kind_of_name(path: &Path) -> NameKind {
+    let Some(ending) = path.extension() else { return NameKind::Image };
+    let ending = ending.to_str().unwrap_or_default().to_ascii_lowercase();
+    match Unsupported::of_ending(&ending) {
+        _ if is_image_ending(&ending) => NameKind::Image,
+        Some(format) => NameKind::Unsupported(format),
+        None => NameKind::Other,
+    }
+}
+
+/// Files that were passed over because of their names: how many, and one of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    unsupported: BTreeMap<Unsupported, (usize, PathBuf)>,
+    other: Option<(usize, PathBuf)>,
+}
+
+impl Skipped {
+    /// Counts a file.
+    pub fn add(&mut self, path: &Path) {
+        let first = || (0, path.to_owned());
+        let (count, _) = match kind_of_name(path) {
+            NameKind::Unsupported(format) => self.unsupported.entry(format).or_insert_with(first),
+            NameKind::Image | NameKind::Other => self.other.get_or_insert_with(first),
+        };
+        *count += 1;
+    }
+
+    /// Adds the files that another count has.
+    pub fn merge(&mut self, other: Skipped) {
+        for (format, (count, path)) in other.unsupported {
+            self.unsupported.entry(format).or_insert((0, path)).0 += count;
+        }
+        if let Some((count, path)) = other.other {
+            self.other.get_or_insert((0, path)).0 += count;
+        }
+    }
+
+    /// How many files.
+    pub fn len(&self) -> usize {
+        let counts = self.unsupported.values().chain(&self.other);
+        counts.map(|(count, _)| count).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The formats that cannot be decoded: how many files of each, and the first of them.
+    pub fn unsupported(&self) -> impl Iterator<Item = (Unsupported, usize, &Path)> {
+        let files = self.unsupported.iter();
+        files.map(|(&format, (count, path))| (format, *count, path.as_path()))
+    }
+
+    /// A sentence for each kind, with an example and what to do.
+    pub fn notes(&self) -> Vec<String> {
+        let plural = |count: usize| if count == 1 { ("file", "was") } else { ("files", "were") };
+        let mut notes: Vec<String> = Vec::new();
+        for (format, count, path) in self.unsupported() {
+            let ((files, were), path) = (plural(count), path.display());
+            let remedy = format.remedy();
+            notes.push(format!(
+                "{count} {format} {files} {were} skipped, as {format} cannot be decoded, e.g. \
+                 {path}: {remedy}"
+            ));
+        }
+        if let Some((count, path)) = &self.other {
+            let ((files, were), path) = (plural(*count), path.display());
+            let that = if *count == 1 { "that is no image" } else { "that are no images" };
+            notes.push(format!("{count} {files} {that} {were} skipped, e.g. {path}"));
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_contents_of_formats_that_cannot_be_decoded() {
+        let ftyp = |brands: &[&[u8; 4]]| {
+            let len = (12 + 4 * brands.len()) as u32;
+            let (major, others) = brands.split_first().unwrap();
+            let others = others.iter().flat_map(|brand| **brand);
+            let head = [&len.to_be_bytes()[..], b"ftyp", &major[..], &[0; 4]].concat();
+            head.into_iter().chain(others).collect::<Vec<u8>>()
+        };
+        for (bytes, format) in [
+            (ftyp(&[b"avif", b"mif1"]), Some(Unsupported::Avif)),
+            (ftyp(&[b"avis"]), Some(Unsupported::Avif)),
+            (ftyp(&[b"mif1", b"miaf", b"avif"]), Some(Unsupported::Avif)),
+            (ftyp(&[b"heic", b"mif1"]), Some(Unsupported::Heic)),
+            (ftyp(&[b"heix"]), Some(Unsupported::Heic)),
+            (ftyp(&[b"mif1"]), Some(Unsupported::Heic)),
+            (ftyp(&[b"msf1", b"hevc"]), Some(Unsupported::Heic)),
+            (ftyp(&[b"isom", b"mp42"]), None), // a film
+            (ftyp(&[b"jxl "]), Some(Unsupported::JpegXl)),
+            (vec![0xFF, 0x0A, 1, 2], Some(Unsupported::JpegXl)),
+            (b"\0\0\0\x0CJXL \r\n\x87\n".to_vec(), Some(Unsupported::JpegXl)),
+            (b"\0\0\0\x0CjP  \r\n\x87\n".to_vec(), Some(Unsupported::Jpeg2000)),
+            (b"P6\n2 2\n255\n".to_vec(), Some(Unsupported::Netpbm)),
+            (b"<svg xmlns=".to_vec(), Some(Unsupported::Svg)),
+            (b"hello".to_vec(), None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(Unsupported::of(&bytes), format, "{bytes:?}");
+            let cut = |len: usize| Unsupported::of(&bytes[..len]); // may not panic
+            assert!((0..bytes.len()).map(cut).count() == bytes.len());
+        }
+        for (name, kind) in [
+            ("a.HEIC", NameKind::Unsupported(Unsupported::Heic)),
+            ("a.avif", NameKind::Unsupported(Unsupported::Avif)),
+            ("a.jxl", NameKind::Unsupported(Unsupported::JpegXl)),
+            ("a.CR2", NameKind::Unsupported(Unsupported::Raw)),
+            ("a.Webp", NameKind::Image),
+            ("n01440764_18", NameKind::Image),
+            ("a.txt", NameKind::Other),
+        ] {
+            assert_eq!(kind_of_name(Path::new(name)), kind, "{name}");
+        }
+        for format in Format::ALL {
+            assert!(format.endings().iter().all(|ending| is_image_ending(ending)), "{format}");
+        }
+        assert_eq!(Format::ALL.iter().map(|format| format.endings().len()).sum::<usize>(), 13);
+    }
+
+    #[test]
+    fn a_bitmap_is_not_known_by_two_letters_alone() {
+        let mut bitmap = [0; 54];
+        (bitmap[0], bitmap[1], bitmap[14]) = (b'B', b'M', 40);
+        assert_eq!(Format::of(&bitmap), Some(Format::Bmp));
+        assert_eq!(Format::of(b"BMW is no bitmap, but a text."), None);
+        assert_eq!(Format::of(b"BM"), None);
+    }
+
+    #[test]
+    fn skipped_files_are_counted_with_an_example() {
+        let mut skipped = Skipped::default();
+        assert!(skipped.is_empty() && skipped.notes().is_empty());
+        for name in ["cat/1.heic", "cat/2.heic", "cat/notes.txt", "dog/3.avif"] {
+            skipped.add(Path::new(name));
+        }
+        let mut more = Skipped::default();
+        ["x/4.heic", "x/a.csv"].iter().for_each(|name| more.add(Path::new(name)));
+        skipped.merge(more);
+        assert_eq!(skipped.len(), 6);
+        assert_eq!(
+            skipped.notes(),
+            [
+                "1 AVIF file was skipped, as AVIF cannot be decoded, e.g. dog/3.avif: convert to \
+                 JPEG or PNG, e.g. `magick in.avif out.jpg`",
+                "3 HEIC files were skipped, as HEIC cannot be decoded, e.g. cat/1.heic: convert \
+                 to JPEG or PNG, e.g. `magick in.heic out.jpg`",
+                "2 files that are no images were skipped, e.g. cat/notes.txt",
+            ]
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The first directory of a TIFF or BigTIFF file.
+
+use super::{Color, Exif, Facts, Format};
+
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
+const BITS: u16 = 258;
+const PHOTOMETRIC: u16 = 262;
+const ORIENTATION: u16 = 274;
+const SAMPLES: u16 = 277;
+const EXTRA_SAMPLES: u16 = 338;
+
+/// A file's numbers, in its byte order and size of offsets.
+struct File<'a> {
+    bytes: &'a [u8],
+    is_little: bool,
+    is_big: bool,
+}
+
+/// What the directory says.
+pub(super) fn facts(bytes: &[u8]) -> Option<Facts> {
+    let file = File::of(bytes)?;
+    let (mut height, mut width, mut bits, mut samples) = (None, None, 1, 1);
+    let (mut photometric, mut extra, mut exif) = (1, false, Exif::Absent);
+    file.entries(|tag, value| match tag {
+        WIDTH => width = value,
+        HEIGHT => height = value,
+        BITS => bits = value.unwrap_or(1),
+        SAMPLES => samples = value.unwrap_or(1),
+        PHOTOMETRIC => photometric = value.unwrap_or(1),
+        EXTRA_SAMPLES => extra = true,
+        ORIENTATION => {
+            exif = match value {
+                Some(value @ 1..=8) => Exif::Orientation(value as u8),
+                _ => Exif::Corrupt("its orientation is no number from 1 to 8"),
+            }
+        }
+        _ => (),
+    })?;
+    let color = match photometric {
+        0 | 1 if samples >= 2 => Color::GreyAlpha,
+        0 | 1 => Color::Grey,
+        3 => Color::Palette,
+        5 => Color::Cmyk,
+        _ if extra && samples >= 4 => Color::Rgba,
+        _ => Color::Rgb,
+    };
+    let side = |value: Option<u64>| usize::try_from(value?).ok();
+    let (height, width, bits) = (side(height)?, side(width)?, u8::try_from(bits).ok()?);
+    Some(Facts { format: Format::Tiff, height, width, color, bits, exif })
+}
+
+impl File<'_> {
+    fn of(bytes: &[u8]) -> Option<File<'_>> {
+        let (is_little, is_big) = match bytes {
+            [b'I', b'I', 42, 0, ..] => (true, false),
+            [b'M', b'M', 0, 42, ..] => (false, false),
+            [b'I', b'I', 43, 0, 8, 0, 0, 0, ..] => (true, true),
+            [b'M', b'M', 0, 43, 0, 8, 0, 0, ..] => (false, true),
+            _ => return None,
+        };
+        Some(File { bytes, is_little, is_big })
+    }
+
+    /// A number of `len` bytes.
+    fn number(&self, at: usize, len: usize) -> Option<u64> {
+        let bytes = self.bytes.get(at..at.checked_add(len)?)?.iter();
+        let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
+        Some(if self.is_little { bytes.rev().fold(0, add) } else { bytes.fold(0, add) })
+    }
+
+    /// Calls `each` with the tag and the first value of every entry of the first directory (65,535
+    /// at most); `None`: not a whole number. Values outside the file are `None`, too.
+    fn entries(&self, mut each: impl FnMut(u16, Option<u64>)) -> Option<()> {
+        let (offset, counts) = if self.is_big { (8, 8) } else { (4, 2) };
+        let start = usize::try_from(self.number(if self.is_big { 8 } else { 4 }, offset)?).ok()?;
+        let count = self.number(start, counts)?.min(u64::from(u16::MAX)) as usize;
+        let entry_len = 4 + 2 * offset;
+        for entry in 0..count {
+            let at = start.checked_add(counts + entry * entry_len)?;
+            let (tag, kind) = (self.number(at, 2)? as u16, self.number(at + 2, 2)?);
+            let values = self.number(at + 4, offset)?;
+            self.number(at + 4 + offset, offset)?; // the entry is whole
+            each(tag, self.first_value(kind, values, at + 4 + offset, offset));
+        }
+        Some(())
+    }
+
+    fn first_value(&self, kind: u64, count: u64, at: usize, offset: usize) -> Option<u64> {
+        let len = match kind {
+            1 => 1,
+            3 => 2,
+            4 => 4,
+            16 => 8,
+            _ => return None,
+        };
+        let fits = count.checked_mul(len as u64)? <= offset as u64;
+        let at = if fits { at } else { usize::try_from(self.number(at, offset)?).ok()? };
+        if count == 0 { None } else { self.number(at, len) }
+    }
+}
