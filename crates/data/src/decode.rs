@@ -12,6 +12,10 @@
 //! down to the last row they need, so that damage below goes unnoticed if the file still has its
 //! end; all else (whole images, `prepare`, `verify`, statistics) reads files to the end.
 
+mod reason;
+
+pub use reason::Reason;
+
 use crate::inspect::inspect;
 use crate::jpeg::{Extent, Jpeg};
 use crate::{Error, ReadBuffer, Result};
@@ -22,6 +26,10 @@ use std::path::Path;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Which decoder makes the pixels; prepared data sets record it. Raised whenever the pixels of some
+/// file change: 1 left JPEGs that are not plain to zune-jpeg.
+pub const DECODER_VERSION: u32 = 2;
 
 /// Sides and areas above which a header is not believed.
 const LARGEST_SIDE: usize = 16_384;
@@ -47,7 +55,7 @@ pub fn read_square<'a>(
 ///
 /// # Errors
 /// What is wrong with them, for [`Error::Image`].
-pub fn square(side: usize, buffer: &mut ReadBuffer) -> std::result::Result<(&[u8], bool), String> {
+pub fn square(side: usize, buffer: &mut ReadBuffer) -> std::result::Result<(&[u8], bool), Reason> {
     let square = |size| Resizer::square_reach(size, side, Rectangle::whole((side, side)));
     buffer.decode_part(square, Extent::Whole)?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
@@ -75,10 +83,11 @@ pub(crate) fn read_file(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
 
 /// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its
 /// height is resized.
-pub(crate) fn check_shape(image: &Image) -> std::result::Result<(), String> {
+pub(crate) fn check_shape(image: &Image) -> std::result::Result<(), Reason> {
     let (shorter, longer) = (image.height.min(image.width), image.height.max(image.width));
     if is_strip(image.height, image.width) {
-        return Err(format!("{longer} x {shorter} pixels is no usable shape"));
+        let text = format!("{longer} x {shorter} pixels is no usable shape");
+        return Err(Reason::UnusableSize(text));
     }
     Ok(())
 }
@@ -98,7 +107,7 @@ pub(crate) fn is_usable(height: usize, width: usize) -> bool {
 ///
 /// # Errors
 /// What is wrong with them, for [`Error::Image`].
-pub fn decode(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+pub fn decode(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
     decode_part(bytes, Rectangle::whole, Extent::Whole, &mut Jpeg::default(), into)
 }
 
@@ -110,9 +119,9 @@ pub(crate) fn decode_part(
     extent: Extent,
     jpeg: &mut Jpeg,
     into: &mut Image,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), Reason> {
     match bytes {
-        [] => Err("the file is empty".to_owned()),
+        [] => Err(Reason::Empty),
         [0xFF, 0xD8, 0xFF, ..] => {
             let part = |height, width| {
                 let is_plain = is_usable(height, width) && can_hold(bytes, height, width);
@@ -124,7 +133,10 @@ pub(crate) fn decode_part(
             }
         }
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, into),
-        _ => Err(format!("{}, and only JPEG and PNG can be read", guess(bytes))),
+        _ => {
+            let text = format!("{}, and only JPEG and PNG can be read", guess(bytes));
+            Err(Reason::NotAnImage(text))
+        }
     }
 }
 
@@ -133,26 +145,26 @@ fn can_hold(bytes: &[u8], height: usize, width: usize) -> bool {
 }
 
 /// Decodes a JPEG of whatever kind, or says what is wrong with it.
-pub(crate) fn decode_any_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
+pub(crate) fn decode_any_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
     // Strict: by default the decoder fills what a truncated file lacks with grey and says nothing.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(LARGEST_SIDE)
         .set_max_height(LARGEST_SIDE)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let broken = |error| format!("no whole JPEG ({error})");
+    let broken = |error| Reason::Damaged(format!("no whole JPEG ({error})"));
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
     let (width, height) = decoder.dimensions().expect("the header has been read");
     check_size(height, width)?;
     if !can_hold(bytes, height, width) {
         let len = bytes.len();
-        return Err(format!("no whole JPEG ({len} bytes cannot hold {width} x {height} pixels)"));
+        return Err(broken(format!("{len} bytes cannot hold {width} x {height} pixels")));
     }
     into.reshape(height, width);
     decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
     if !has_end_of_image(bytes) {
-        return Err("a truncated JPEG: it has no end".to_owned());
+        return Err(Reason::Damaged("a truncated JPEG: it has no end".to_owned()));
     }
     Ok(())
 }
@@ -176,8 +188,8 @@ pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))
 }
 
-fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String> {
-    let broken = |error: image::ImageError| format!("no whole PNG ({error})");
+fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
+    let broken = |error: image::ImageError| Reason::Damaged(format!("no whole PNG ({error})"));
     let facts = inspect(bytes)?;
     check_size(facts.height, facts.width)?; // before anything is reserved
     let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
@@ -192,9 +204,10 @@ fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), String>
     Ok(())
 }
 
-fn check_size(height: usize, width: usize) -> std::result::Result<(), String> {
+fn check_size(height: usize, width: usize) -> std::result::Result<(), Reason> {
     if height == 0 || width == 0 || height * width > LARGEST_AREA {
-        return Err(format!("{width} x {height} pixels is no usable size"));
+        let text = format!("{width} x {height} pixels is no usable size");
+        return Err(Reason::UnusableSize(text));
     }
     Ok(())
 }

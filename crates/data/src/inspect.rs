@@ -7,6 +7,8 @@ mod tiff;
 pub use crate::formats::Format;
 pub use exif::Exif;
 
+use crate::decode::Reason;
+
 /// What a header promises; whether the file keeps it, only decoding tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -46,8 +48,12 @@ pub enum Color {
 ///
 /// # Errors
 /// If it is of no format that can be decoded, or ends before its header does.
-pub fn inspect(bytes: &[u8]) -> Result<Facts, String> {
-    let format = Format::of(bytes).ok_or("of no format that can be decoded")?;
+pub fn inspect(bytes: &[u8]) -> Result<Facts, Reason> {
+    let of_none = || match bytes.is_empty() {
+        true => Reason::Empty,
+        false => Reason::NotAnImage("of no format that can be decoded".to_owned()),
+    };
+    let format = Format::of(bytes).ok_or_else(of_none)?;
     let facts = match format {
         Format::Jpeg => jpeg(bytes),
         Format::Png => png(bytes),
@@ -56,7 +62,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, String> {
         Format::WebP => headers::webp(bytes),
         Format::Tiff => tiff::facts(bytes),
     };
-    facts.ok_or_else(|| format!("no whole {format} header"))
+    facts.ok_or_else(|| Reason::Damaged(format!("no whole {format} header")))
 }
 
 /// A JPEG's segments up to the frame header.

@@ -1,7 +1,7 @@
 //! Where images come from.
 
 use crate::Result;
-use crate::decode;
+use crate::decode::{self, Reason};
 use crate::jpeg::{Extent, Jpeg};
 use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
@@ -118,7 +118,7 @@ pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize
 
 impl ReadBuffer {
     /// Decodes `file` into `decoded`, and makes sure that the image can be resized.
-    pub(crate) fn decode(&mut self) -> std::result::Result<(), String> {
+    pub(crate) fn decode(&mut self) -> std::result::Result<(), Reason> {
         self.decode_part(Rectangle::whole, Extent::Whole)
     }
 
@@ -128,7 +128,7 @@ impl ReadBuffer {
         &mut self,
         part: impl FnOnce((usize, usize)) -> Rectangle,
         extent: Extent,
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<(), Reason> {
         decode::decode_part(&self.file, part, extent, &mut self.jpeg, &mut self.decoded)?;
         decode::check_shape(&self.decoded)
     }

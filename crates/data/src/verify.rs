@@ -1,7 +1,7 @@
 //! Decodes every file and says what is wrong with it, or worth knowing.
 
 use crate::collection::{Collection, Item, Place};
-use crate::decode;
+use crate::decode::{self, Reason};
 use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks};
 use crate::{Error, ReadBuffer, Result, Source, parallel};
 use std::fs;
@@ -37,6 +37,8 @@ pub enum Kind {
     Unreadable,
     /// Neither JPEG nor PNG.
     NotAnImage,
+    /// A valid file of a kind that cannot be read; converted, it can.
+    Unsupported,
     /// It ends too early.
     Truncated,
     /// It cannot be decoded, or not without guessing.
@@ -63,9 +65,10 @@ pub enum Kind {
 
 impl Kind {
     /// All, in their order.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Unreadable,
         Kind::NotAnImage,
+        Kind::Unsupported,
         Kind::Truncated,
         Kind::Damaged,
         Kind::UnusableSize,
@@ -89,6 +92,7 @@ impl Kind {
         match self {
             Kind::Unreadable => "unreadable",
             Kind::NotAnImage => "not-an-image",
+            Kind::Unsupported => "unsupported",
             Kind::Truncated => "truncated",
             Kind::Damaged => "damaged",
             Kind::UnusableSize => "unusable-size",
@@ -238,11 +242,11 @@ fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kin
     let decoded = catch_unwind(AssertUnwindSafe(|| buffer.decode()));
     let decoded = decoded.unwrap_or_else(|_| {
         *buffer = ReadBuffer { file: std::mem::take(&mut buffer.file), ..ReadBuffer::default() };
-        Err("the decoder panicked; please report this".to_owned())
+        Err(Reason::Damaged("the decoder panicked; please report this".to_owned()))
     });
     let mut found = Vec::new();
     if let Err(reason) = decoded {
-        found.push((failure(&buffer.file, facts.as_ref().ok()), reason));
+        found.push((failure(&reason, &buffer.file, facts.as_ref().ok()), reason.into()));
     }
     if let Ok(facts) = facts {
         remark(name, &facts, smaller_than, &mut found);
@@ -251,7 +255,10 @@ fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kin
 }
 
 /// Why a file cannot be decoded.
-fn failure(bytes: &[u8], facts: Option<&Facts>) -> Kind {
+fn failure(reason: &Reason, bytes: &[u8], facts: Option<&Facts>) -> Kind {
+    if matches!(reason, Reason::Unsupported(_)) {
+        return Kind::Unsupported;
+    }
     let is_cut = match Format::of(bytes) {
         None if bytes.is_empty() => true,
         None => return Kind::NotAnImage,

@@ -52,7 +52,8 @@ impl Encoder {
             Keep::Centre => Resizer::square_reach(size, side, Rectangle::whole((side, side))),
             Keep::Whole => Rectangle::whole(size),
         };
-        self.buffer.decode_part(needed, Extent::Whole).map_err(bad)?;
+        let decoded = self.buffer.decode_part(needed, Extent::Whole);
+        decoded.map_err(|reason| bad(reason.into()))?;
         let ReadBuffer { decoded, image, resizer, .. } = &mut self.buffer;
         let (height, width) = match keep {
             Keep::Centre => (side, side),

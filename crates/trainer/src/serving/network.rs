@@ -179,7 +179,7 @@ impl Desk {
         let read = decode::square(side, &mut self.buffer);
         let read = read.map(|(pixels, _)| pixels.to_vec());
         self.buffer = ReadBuffer::default(); // a large image's memory is not kept
-        let square = read.map_err(no_image)?;
+        let square = read.map_err(|reason| no_image(reason.to_string()))?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
 
         let seen = self.trained.centre(&square, (side, side));
