@@ -1,10 +1,13 @@
-//! CIFAR-10 and CIFAR-100 in their binary forms.
+//! CIFAR-10 and CIFAR-100, each in its binary and in its Python version: the unpacked folder, the
+//! folder above it, or the `.tar.gz` as it was downloaded.
+
+mod files;
+mod python;
 
 use crate::error::grouped;
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::Image;
-use std::fs::File;
-use std::io::Read;
+use files::Files;
 use std::path::Path;
 
 /// Height and width of an image.
@@ -23,45 +26,71 @@ pub struct Cifar {
 }
 
 /// What the two sets differ in.
+#[derive(Debug)]
 struct Form {
     name: &'static str,
-    /// Each file and how many images it holds.
-    train: &'static [&'static str],
     train_images: usize,
-    test: &'static str,
-    /// Bytes before the pixels; the last of them is the label.
-    labels: usize,
-    /// Which file names the classes.
-    names: &'static str,
-    /// What they are called should it be missing, in the order of their labels.
     classes: &'static str,
+    /// Bytes before the pixels of a binary record; the last of them is the label.
+    labels: usize,
+    binary: Version,
+    python: Version,
+    /// The key of a Python file's labels, and that of the class names.
+    keys: [&'static str; 2],
+}
+
+/// The names of a version's files.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    name: &'static str,
+    /// The folder in its archive.
+    folder: &'static str,
+    archive: &'static str,
+    /// Each with as many images as the others.
+    train: &'static [&'static str],
+    test: &'static str,
+    /// Which file names the classes.
+    classes: &'static str,
+    /// No file is longer.
+    longest: u64,
 }
 
 const TEN: Form = Form {
     name: "CIFAR-10",
-    train: &[
-        "data_batch_1.bin",
-        "data_batch_2.bin",
-        "data_batch_3.bin",
-        "data_batch_4.bin",
-        "data_batch_5.bin",
-    ],
     train_images: 10_000,
-    test: "test_batch.bin",
+    classes: "airplane automobile bird cat deer dog frog horse ship truck",
     labels: 1,
-    names: "batches.meta.txt",
-    classes: "\
-        airplane automobile bird cat deer dog frog horse ship truck",
+    binary: Version {
+        name: "binary",
+        folder: "cifar-10-batches-bin",
+        archive: "cifar-10-binary.tar.gz",
+        train: &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ],
+        test: "test_batch.bin",
+        classes: "batches.meta.txt",
+        longest: 10_000 * 3073,
+    },
+    python: Version {
+        name: "Python",
+        folder: "cifar-10-batches-py",
+        archive: "cifar-10-python.tar.gz",
+        train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
+        test: "test_batch",
+        classes: "batches.meta",
+        longest: 64 << 20,
+    },
+    keys: ["labels", "label_names"],
 };
 
-/// A record starts with the coarse label and then has the fine one.
+/// A binary record starts with the coarse label and then has the fine one.
 const HUNDRED: Form = Form {
     name: "CIFAR-100",
-    train: &["train.bin"],
     train_images: 50_000,
-    test: "test.bin",
-    labels: 2,
-    names: "fine_label_names.txt",
     classes: "\
         apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus \
         butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach \
@@ -72,6 +101,26 @@ const HUNDRED: Form = Form {
         rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel \
         streetcar sunflower sweet_pepper table tank telephone television tiger tractor train \
         trout tulip turtle wardrobe whale willow_tree wolf woman worm",
+    labels: 2,
+    binary: Version {
+        name: "binary",
+        folder: "cifar-100-binary",
+        archive: "cifar-100-binary.tar.gz",
+        train: &["train.bin"],
+        test: "test.bin",
+        classes: "fine_label_names.txt",
+        longest: 50_000 * 3074,
+    },
+    python: Version {
+        name: "Python",
+        folder: "cifar-100-python",
+        archive: "cifar-100-python.tar.gz",
+        train: &["train"],
+        test: "test",
+        classes: "meta",
+        longest: 256 << 20,
+    },
+    keys: ["fine_labels", "fine_label_names"],
 };
 
 const TEST_IMAGES: usize = 10_000;
@@ -80,75 +129,84 @@ impl Cifar {
     /// Height and width of the images as they are stored.
     pub const SIDE: usize = SIDE;
 
-    /// Whether a folder looks like the binary form of CIFAR-10 or CIFAR-100.
-    pub fn is_at(root: &Path) -> bool {
-        Form::at(root).is_some()
+    /// Whether a folder or an archive looks like CIFAR-10 or CIFAR-100: a version's files, the
+    /// folder above them, or the archive in which they are published.
+    pub fn is_at(path: &Path) -> bool {
+        !matches!(files::find(path), Ok(None))
     }
 
     /// The 50,000 training and the 10,000 test images.
     ///
     /// # Errors
-    /// If a file is missing, is not exactly as long as its records, or has a label that there is
-    /// not.
-    pub fn open(root: &Path, side: usize) -> Result<(Cifar, Cifar)> {
-        let form = Form::at(root).unwrap_or(&TEN);
-        let classes = form.read_classes(root)?;
-        let set = |files: &[&str], count, name: &str| {
+    /// If a file is missing, does not hold exactly its images, or has a label that there is not;
+    /// if a folder holds both sets.
+    pub fn open(path: &Path, side: usize) -> Result<(Cifar, Cifar)> {
+        let mut files = files::find(path)?.unwrap_or_else(|| Files::none(path));
+        let (form, version) = (files.form, files.version);
+        let classes = form.read_classes(&mut files)?;
+        let mut set = |names: &[&str], count, name: &str| {
             let (mut images, mut labels) = (Vec::new(), Vec::new());
-            for file in files {
-                form.read_records(&root.join(file), count, &mut images, &mut labels)?;
+            for file in names {
+                form.read_images(&mut files, file, count, &mut images, &mut labels)?;
             }
             let name = format!("{} {name}", form.name);
             Ok(Cifar { classes: classes.clone(), images, labels, name, side })
         };
-        let train = set(form.train, form.train_images, "training")?;
-        Ok((train, set(&[form.test], TEST_IMAGES, "test")?))
+        let train = set(version.train, form.train_images, "training")?;
+        Ok((train, set(&[version.test], TEST_IMAGES, "test")?))
     }
 }
 
 impl Form {
-    /// The form that a folder has.
-    fn at(root: &Path) -> Option<&'static Form> {
-        [&TEN, &HUNDRED].into_iter().find(|form| {
-            let mut files = form.train.iter().chain([&form.test]);
-            files.any(|file| root.join(file).is_file())
-        })
-    }
-
-    fn read_classes(&self, root: &Path) -> Result<Vec<String>> {
-        let path = root.join(self.names);
-        if !path.exists() {
+    /// The names of the classes in the order of their labels.
+    fn read_classes(&self, files: &mut Files) -> Result<Vec<String>> {
+        let name = files.version.classes;
+        let Some(bytes) = files.read(name)? else {
             return Ok(self.class_names().map(str::to_owned).collect());
-        }
-        let bytes = read_at_most(&path, 1 << 20)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let classes: Vec<String> = names.map(String::from).collect();
+        };
+        let wrong = |problem: String| Error::layout(&files.path(name), problem, files.remedy());
+        let classes: Vec<String> = if files.version == &self.python {
+            python::class_names(&bytes, self.keys[1]).map_err(wrong)?
+        } else {
+            let text = String::from_utf8_lossy(&bytes);
+            let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            names.map(String::from).collect()
+        };
         if classes.len() != self.class_names().count() {
             let (found, wanted) = (classes.len(), self.class_names().count());
-            let problem = format!("{found} class names where {} has {wanted}", self.name);
-            return Err(Error::layout(&path, problem, self.remedy()));
+            return Err(wrong(format!("{found} class names where {} has {wanted}", self.name)));
         }
         Ok(classes)
     }
 
-    fn read_records(
+    /// Adds the images of a file, which are `count`.
+    fn read_images(
         &self,
-        path: &Path,
+        files: &mut Files,
+        name: &str,
         count: usize,
         images: &mut Vec<Image>,
         labels: &mut Vec<u8>,
     ) -> Result<()> {
-        let wrong = |problem: String| Error::layout(path, problem, self.remedy());
-        let record = self.labels + PIXELS;
-        let (len, wanted) = (file_len(path)?, (count * record) as u64);
+        let bytes = files.read_existing(name)?;
+        let wrong = |problem: String| Error::layout(&files.path(name), problem, files.remedy());
+        if files.version == &self.python {
+            return python::Batch::read(&bytes, self.keys[0], |batch| {
+                if batch.labels.len() != count {
+                    let (found, count) = (grouped(batch.labels.len()), grouped(count));
+                    return Err(format!("{found} images where there are {count}"));
+                }
+                let mut records = batch.records().enumerate();
+                records.try_for_each(|(number, (label, planes))| {
+                    self.add(number, label, planes, images, labels)
+                })
+            })
+            .map_err(wrong);
+        }
+        let (len, wanted) = (bytes.len(), count * (self.labels + PIXELS));
         if len != wanted {
             let count = grouped(count);
             return Err(wrong(format!("{len} bytes where {count} images take {wanted}")));
-        }
-        let bytes = read_at_most(path, wanted)?;
-        if bytes.len() as u64 != wanted {
-            return Err(wrong("the file changes while it is read".to_owned()));
         }
         self.parse(&bytes, images, labels).map_err(wrong)
     }
@@ -160,28 +218,38 @@ impl Form {
         images: &mut Vec<Image>,
         labels: &mut Vec<u8>,
     ) -> std::result::Result<(), String> {
-        let last = self.class_names().count() - 1;
         for (number, record) in bytes.chunks_exact(self.labels + PIXELS).enumerate() {
             let (label, planes) = (record[self.labels - 1], &record[self.labels..]);
-            if usize::from(label) > last {
-                return Err(format!("image {number} is of class {label}, and the last is {last}"));
-            }
-            let mut image = Image::filled(SIDE, SIDE, [0; 3]);
-            for (at, pixel) in image.pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-                *pixel = [0, 1, 2].map(|plane| planes[plane * SIDE * SIDE + at]);
-            }
-            images.push(image);
-            labels.push(label);
+            self.add(number, i64::from(label), planes, images, labels)?;
         }
+        Ok(())
+    }
+
+    /// Adds an image that is stored as a plane of each colour.
+    fn add(
+        &self,
+        number: usize,
+        label: i64,
+        planes: &[u8],
+        images: &mut Vec<Image>,
+        labels: &mut Vec<u8>,
+    ) -> std::result::Result<(), String> {
+        let last = self.class_names().count() - 1;
+        let Some(label) = u8::try_from(label).ok().filter(|&label| usize::from(label) <= last)
+        else {
+            return Err(format!("image {number} is of class {label}, and the last is {last}"));
+        };
+        let mut image = Image::filled(SIDE, SIDE, [0; 3]);
+        for (at, pixel) in image.pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            *pixel = [0, 1, 2].map(|plane| planes[plane * SIDE * SIDE + at]);
+        }
+        images.push(image);
+        labels.push(label);
         Ok(())
     }
 
     fn class_names(&self) -> impl Iterator<Item = &'static str> {
         self.classes.split_whitespace()
-    }
-
-    fn remedy(&self) -> String {
-        format!("download the binary version of {} again", self.name)
     }
 }
 
@@ -195,17 +263,18 @@ pub(crate) fn labels_of_records(bytes: &[u8]) -> [std::result::Result<Vec<u8>, S
     })
 }
 
-/// The length of a file, before it is read.
-fn file_len(path: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(path).map_err(|error| Error::io(path, &error))?.len())
-}
-
-fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| Error::io(path, &error))?;
-    Ok(bytes)
+/// What either form makes of a pickle. For fuzzing.
+pub(crate) fn labels_of_pickle(bytes: &[u8]) {
+    for form in [&TEN, &HUNDRED] {
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        let _ = python::Batch::read(bytes, form.keys[0], |batch| {
+            batch.records().enumerate().try_for_each(|(number, (label, planes))| {
+                form.add(number, label, planes, &mut images, &mut labels)
+            })
+        });
+        assert!(labels.iter().all(|&label| usize::from(label) < form.class_names().count()));
+        let _ = python::class_names(bytes, form.keys[1]);
+    }
 }
 
 impl Source for Cifar {

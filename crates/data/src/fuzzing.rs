@@ -37,6 +37,23 @@ pub fn cifar(bytes: &[u8]) {
     }
 }
 
+/// Reads a pickle of NumPy's arrays, and CIFAR's records from it.
+pub fn pickle(bytes: &[u8]) {
+    cifar::labels_of_pickle(bytes);
+    let limits = unpickle::Limits { values: 1 << 16, depth: 50 };
+    let Ok(pickle) = unpickle::load::<unpickle::numpy::Global>(bytes, &limits) else { return };
+    let root = pickle.root();
+    let inside = root.items().into_iter().flatten();
+    let pairs = root.pairs().into_iter().flatten().map(|(_, value)| value);
+    for value in std::iter::once(root).chain(inside).chain(pairs) {
+        if let Ok(array) = unpickle::numpy::array(value) {
+            assert_eq!(array.to_f64().len(), array.shape.iter().product::<usize>());
+            assert_eq!(array.bytes.len(), array.len() * array.item_bytes);
+            let _ = (array.to_i64(), array.as_u8());
+        }
+    }
+}
+
 /// Decodes an image and takes the centre square of 32 x 32 pixels.
 pub fn jpeg_to_square(bytes: &[u8]) {
     let (mut decoded, mut square) = (Image::default(), Image::default());

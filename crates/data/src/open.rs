@@ -46,8 +46,8 @@ impl Options {
     }
 }
 
-/// Opens `shapes`, a folder of images, a folder with the binary files of CIFAR-10, CIFAR-100 or
-/// MNIST, one that has been prepared, or one of tar files in webdataset's layout (see
+/// Opens `shapes`, a folder of images, CIFAR-10 or CIFAR-100 (see [`Cifar`]), a folder with MNIST's
+/// files, one that has been prepared, or one of tar files in webdataset's layout (see
 /// [`shards`](crate::shards)).
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
@@ -158,17 +158,14 @@ pub fn stored_side(what: &str) -> Result<Option<usize>> {
 fn check_folder(path: &Path) -> Result<()> {
     let expected = "`shapes` (generated images), a folder with `train/<class>/` and \
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
-                    `data_batch_1.bin`, CIFAR-100's `train.bin` or MNIST's \
+                    `data_batch_1.bin` or `data_batch_1`, CIFAR-100's `train.bin` or `train`, \
+                    one of their `.tar.gz` files, a folder with MNIST's \
                     `train-images-idx3-ubyte`, a prepared folder with `dataset.json`, or one with \
                     webdataset's tar files";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {
         "this is not a folder"
-    } else if path.join("data_batch_1").is_file()
-        || path.join("meta").is_file() && path.join("train").is_file()
-    {
-        "this is the Python version of CIFAR, and the binary version is the one that can be read"
     } else {
         return Ok(());
     };

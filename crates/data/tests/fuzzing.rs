@@ -167,6 +167,19 @@ fn cifar() {
 }
 
 #[test]
+fn pickle() {
+    let mut seeds = vec![include_bytes!("../fixtures/cifar-batch.pkl").to_vec()];
+    for protocol in 0..6 {
+        for name in ["plain", "arrays"] {
+            let path = format!("../unpickle/fixtures/{name}-{protocol}.pkl");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            seeds.push(fs::read(path).unwrap());
+        }
+    }
+    run("pickle", data::fuzzing::pickle, &seeds, 20_000);
+}
+
+#[test]
 fn lists() {
     let seeds: [&[u8]; 3] = [
         b"490\n361\n171\n1000\n",

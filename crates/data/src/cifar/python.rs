@@ -1,0 +1,72 @@
+//! The files of the Python version: pickles of dictionaries, written by Python 2.
+
+use super::PIXELS;
+use std::borrow::Cow;
+use unpickle::numpy::{Global, array};
+use unpickle::{Limits, Pickle, Value, load};
+
+/// CIFAR-100's training file names 50,000 images, each with two labels.
+const LIMITS: Limits = Limits { values: 1 << 19, depth: 16 };
+
+/// The images of a file.
+pub(super) struct Batch<'a> {
+    pub(super) labels: Vec<i64>,
+    planes: Cow<'a, [u8]>,
+}
+
+impl Batch<'_> {
+    /// Reads a pickle, and gives its images to `take`.
+    ///
+    /// # Errors
+    /// If it is no pickle of plain values and arrays, or has not as many labels as images.
+    pub(super) fn read<T>(
+        bytes: &[u8],
+        labels: &str,
+        take: impl FnOnce(&Batch) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let pickle = read(bytes)?;
+        let (data, labels) = (entry(&pickle, "data")?, entry(&pickle, labels)?);
+        let data = array(data).map_err(|error| format!("its `data`: {error}"))?;
+        let planes = data.as_u8().filter(|_| data.shape.len() == 2 && data.shape[1] == PIXELS);
+        let planes = planes.ok_or_else(|| {
+            let shape = &data.shape;
+            format!(
+                "its `data` has shape {shape:?}, and bytes of shape [images, {PIXELS}] are read"
+            )
+        })?;
+        let labels = integers(labels).ok_or("its labels are no list of integers")?;
+        if labels.len() != data.shape[0] {
+            return Err(format!("{} labels for {} images", labels.len(), data.shape[0]));
+        }
+        take(&Batch { labels, planes })
+    }
+
+    /// Each image's label, and its planes of red, green and blue.
+    pub(super) fn records(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        self.labels.iter().copied().zip(self.planes.chunks_exact(PIXELS))
+    }
+}
+
+/// The names of the classes.
+pub(super) fn class_names(bytes: &[u8], key: &str) -> Result<Vec<String>, String> {
+    let pickle = read(bytes)?;
+    let names = entry(&pickle, key)?.items().ok_or("its class names are no list")?;
+    let names: Option<Vec<String>> = names.map(|name| name.as_str().map(str::to_owned)).collect();
+    names.ok_or_else(|| "a class name that is no text".to_owned())
+}
+
+fn read(bytes: &[u8]) -> Result<Pickle<'_, Global>, String> {
+    load(bytes, &LIMITS).map_err(|error| error.to_string())
+}
+
+fn entry<'p>(pickle: &'p Pickle<'_, Global>, key: &str) -> Result<Value<'p, Global>, String> {
+    pickle.root().get(key).ok_or_else(|| format!("it has no `{key}`"))
+}
+
+/// A list of integers, or an array of them.
+fn integers(value: Value<'_, Global>) -> Option<Vec<i64>> {
+    if let Ok(array) = array(value) {
+        return array.to_i64().filter(|_| array.shape.len() == 1);
+    }
+    value.items()?.map(|item| item.as_int()).collect()
+}
