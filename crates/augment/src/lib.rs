@@ -27,6 +27,7 @@
 //! assert_eq!(crop[..3], [200, 100, 50]);
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod color_shift;
 mod image;

@@ -34,6 +34,7 @@
 //! # Ok::<(), data::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cifar;
 pub mod collection;

@@ -37,6 +37,7 @@
 //! assert!((middle - 0.5).abs() < 1e-6);
 //! # Ok::<(), tensor::Error>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;
 pub mod adam;

@@ -24,6 +24,7 @@
 //! # std::fs::remove_file(&path)?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod fault;
 

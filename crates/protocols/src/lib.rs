@@ -12,6 +12,7 @@
 //! assert_eq!((page.seeds, page.arms.len(), page.asked), (3, 1, Some(0.265)));
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod ablations;
 mod cifar;

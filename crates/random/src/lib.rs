@@ -25,6 +25,7 @@
 //! assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod permutation;
 pub mod philox;

@@ -19,6 +19,7 @@
 //! assert!(html.starts_with("<!doctype html>") && html.contains("first"));
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod confusion;
 mod curves;

@@ -34,6 +34,7 @@
 //! assert_eq!(device.download::<f32>(y)?, [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
 //! # Ok::<(), tensor::Error>(())
 //! ```
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod device;
 mod dtype;

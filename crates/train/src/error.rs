@@ -69,10 +69,14 @@ pub enum Error {
 
     /// The disk is full.
     #[error(
-        "{path}: no room: {needed} bytes are needed{free}; free some space, and the run goes on \
-         with --resume from what was saved last ({source})",
+        "{path}: no room: {needed} bytes are needed{free}; {remedy}, and the run goes on with \
+         --resume from what was saved last ({source})",
         path = path.display(),
-        free = free.map_or_else(String::new, |free| format!(" and {free} are free"))
+        free = free.map_or_else(String::new, |free| format!(" and {free} are free")),
+        remedy = match source.kind() {
+            io::ErrorKind::FileTooLarge => "raise the limit on the size of files (ulimit -f)",
+            _ => "free some space",
+        }
     )]
     NoRoom {
         /// What was being written.

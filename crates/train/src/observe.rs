@@ -30,6 +30,12 @@ pub trait Observer: Send {
     fn note(&mut self, text: &str) {
         let _ = text;
     }
+
+    /// What the run's own log should keep, once: that progress can no longer be shown, say. Asked
+    /// after every step.
+    fn take_warning(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// Watches nothing.

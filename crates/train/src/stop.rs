@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// The number of SIGHUP.
+const HANGUP: usize = 1;
+
 /// Flags that a signal handler raises.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     /// Zero means: go on.
     signal: Arc<AtomicUsize>,
+    /// Counts if no other signal does, in whichever order they come.
+    hung_up: Arc<AtomicBool>,
     checkpoint: Arc<AtomicBool>,
 }
 
@@ -17,7 +22,7 @@ impl Stop {
         Stop::default()
     }
 
-    /// Asks for a stop because of a signal (2: interrupt, 15: terminate).
+    /// Asks for a stop because of a signal (1: hang-up, 2: interrupt, 15: terminate).
     pub fn request(&self, signal: usize) {
         self.signal.store(signal, Ordering::SeqCst);
     }
@@ -25,7 +30,7 @@ impl Stop {
     /// The signal that asked for a stop, if one has.
     pub fn requested(&self) -> Option<usize> {
         match self.signal.load(Ordering::SeqCst) {
-            0 => None,
+            0 => self.hung_up.load(Ordering::SeqCst).then_some(HANGUP),
             signal => Some(signal),
         }
     }
@@ -33,6 +38,11 @@ impl Stop {
     /// The word that a signal handler writes the signal's number into.
     pub fn word(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.signal)
+    }
+
+    /// The flag that a signal handler raises when the terminal or the connection is gone.
+    pub fn hang_up_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.hung_up)
     }
 
     /// Asks for a checkpoint after the step in hand.
@@ -48,5 +58,20 @@ impl Stop {
     /// The flag that a signal handler raises to ask for a checkpoint.
     pub fn checkpoint_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hang_up_asks_for_a_stop_and_another_signal_counts_before_it() {
+        let stop = Stop::new();
+        assert_eq!(stop.requested(), None);
+        stop.hang_up_flag().store(true, Ordering::SeqCst);
+        assert_eq!(stop.requested(), Some(1));
+        stop.request(15);
+        assert_eq!(stop.requested(), Some(15));
     }
 }

@@ -34,9 +34,9 @@ Exit codes:
   0  done                           5  diverged: some number is no longer finite
   1  failure at run time            6  the device asked for cannot be used
   2  wrong usage or configuration   7  a file cannot be written, or the disk is full
-  3  the data cannot be used      130  stopped by an interrupt (Ctrl-C), checkpoint written
-  4  weights or checkpoints       143  stopped by a request to terminate, checkpoint written
-     cannot be read";
+  3  the data cannot be used      129  stopped by a hang-up (lost terminal), checkpoint written
+  4  weights or checkpoints       130  stopped by an interrupt (Ctrl-C), checkpoint written
+     cannot be read               143  stopped by a request to terminate, checkpoint written";
 
 /// AlexNet, trained and tested from one program.
 #[derive(Debug, Parser)]
@@ -109,8 +109,9 @@ Examples:
   torchrun --no-python --nproc-per-node 4 alexnet train --parallel data
 
 Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
-at once. SIGUSR1 writes a checkpoint and goes on. Whatever ended a run, --resume goes on from its
-last checkpoint. `alexnet --help` lists all exit codes.";
+at once. So does a hang-up (SIGHUP: 129), unless it was started with nohup. SIGUSR1 writes a
+checkpoint and goes on. Output that cannot be written ends no run. Whatever ended a run, --resume
+goes on from its last checkpoint. `alexnet --help` lists all exit codes.";
 
 const DESCRIBE_EXAMPLES: &str = "\
 Examples:

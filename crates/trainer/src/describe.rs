@@ -7,6 +7,7 @@ mod run;
 mod towers;
 
 use crate::cli::DescribeArgs;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
 use crate::output;
@@ -31,10 +32,10 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
     match (&args.model, &args.recipe) {
         (None, Some(recipe)) => {
             let page = Page { recipe: find_recipe(recipe)? };
-            print!("{}", toml::to_string(&page).expect("a recipe is a table"));
+            console::print(toml::to_string(&page).expect("a recipe is a table"))?;
         }
-        (None, None) => list(),
-        (Some(model), _) if args.toml => print!("{}", find_model(model)?.to_toml()),
+        (None, None) => console::print(list())?,
+        (Some(model), _) if args.toml => console::print(find_model(model)?.to_toml())?,
         (Some(_), _) => {
             let run = Run::of(args)?;
             if let Some(path) = &args.picture {
@@ -42,8 +43,8 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
                 output::write(path, picture::diagram(&run.spec)?.to_svg_file().as_bytes())?;
             }
             match args.json {
-                true => println!("{}", as_json(&run)?),
-                false => print!("{}", as_text(&run)?),
+                true => console::println(as_json(&run)?)?,
+                false => console::print(as_text(&run)?)?,
             }
         }
     }
@@ -86,15 +87,16 @@ pub fn model_of(text: &str, name: &str) -> Result<Spec> {
     Ok(spec)
 }
 
-fn list() {
-    println!("Models (alexnet describe --model NAME):");
+fn list() -> String {
+    let mut text = "Models (alexnet describe --model NAME):\n".to_string();
     for model in models::all() {
-        println!("  {:<15} {}", model.name, model.about);
+        text += &format!("  {:<15} {}\n", model.name, model.about);
     }
-    println!("\nRecipes (alexnet describe --recipe NAME):");
+    text += "\nRecipes (alexnet describe --recipe NAME):\n";
     for (name, about) in recipes::all() {
-        println!("  {name:<15} {about}");
+        text += &format!("  {name:<15} {about}\n");
     }
+    text
 }
 
 fn as_text(run: &Run) -> Result<String> {

@@ -1,5 +1,6 @@
 //! `alexnet doctor`: what this machine offers, and what would stand in a run's way.
 
+use crate::console;
 use crate::describe::mebibytes;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
@@ -29,7 +30,7 @@ pub struct DoctorArgs {
 /// Exit code 1 if something would stop a run.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
     let mut problems = 0;
-    let mut say = |what: &str, finding: std::result::Result<String, String>| {
+    let mut say = |what: &str, finding: std::result::Result<String, String>| -> Result<()> {
         let (mark, text) = match finding {
             Ok(text) => ("ok  ", text),
             Err(text) => {
@@ -37,23 +38,23 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
                 ("BAD ", text)
             }
         };
-        println!("{mark} {what:<10} {text}");
+        console::println(format_args!("{mark} {what:<10} {text}"))
     };
     let version = env!("CARGO_PKG_VERSION");
     let build = if cfg!(debug_assertions) { ", a debug build: many times slower" } else { "" };
-    say("program", Ok(format!("alexnet {version}{build}")));
+    say("program", Ok(format!("alexnet {version}{build}")))?;
     let device = Device::cpu(0);
     let name = machine::processor().unwrap_or_else(|| "unknown".to_string());
     let bf16 = if tensor::amx().is_ok() { ", AMX for --precision bf16" } else { "" };
     let features = format!("{}{bf16}", features());
-    say("processor", Ok(format!("{name}, {} threads, {features}", device.threads())));
-    say("memory", memory());
-    say("gpu", Ok(gpu()));
-    say("disk", disk(&args.runs));
+    say("processor", Ok(format!("{name}, {} threads, {features}", device.threads())))?;
+    say("memory", memory())?;
+    say("gpu", Ok(gpu()))?;
+    say("disk", disk(&args.runs))?;
     if let Some(name) = &args.data {
         let reading = Reading::new(crate::cli::ProgressKind::Auto);
         let opened = Images::open(name, 64, 0, &reading).map(|images| images.describe());
-        say("data", opened.map_err(|fault| fault.message));
+        say("data", opened.map_err(|fault| fault.message))?;
     }
     match problems {
         0 => Ok(()),

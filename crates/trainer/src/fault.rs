@@ -1,5 +1,6 @@
 //! Why the program ends, and with which exit code.
 
+use crate::console;
 use std::fmt::Display;
 
 /// A message for the user and the code that scripts see.
@@ -30,7 +31,7 @@ impl Fault {
 
     /// Says it, and gives its code.
     pub fn tell(self) -> u8 {
-        eprintln!("alexnet: {}", self.message.trim_end());
+        console::note(format_args!("alexnet: {}", self.message.trim_end()));
         self.code
     }
 

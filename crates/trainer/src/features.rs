@@ -3,6 +3,7 @@
 mod writer;
 
 use crate::cli::{FeaturesArgs, PartArg};
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::pictures::Pictures;
 use crate::progress::{self, Reading};
@@ -47,7 +48,10 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     }
     out.finish()?;
     let (images, path) = (source.len(), args.out.display());
-    println!("{path}: {images} images x {length} numbers, layer {name} ({})", shape_text(&shape));
+    console::println(format_args!(
+        "{path}: {images} images x {length} numbers, layer {name} ({})",
+        shape_text(&shape)
+    ))?;
     Ok(if failed { 3 } else { 0 })
 }
 
@@ -93,7 +97,7 @@ pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pic
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
         return Err(Fault { code: 3, message: first });
     }
-    bad.iter().for_each(|error| eprintln!("alexnet: {error}"));
+    bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
     Ok((Arc::new(pictures), !bad.is_empty()))
 }
 

@@ -1,5 +1,6 @@
 //! `alexnet inspect`: what a file or folder of this program holds, and whether it is intact.
 
+use crate::console;
 use crate::describe::grouped;
 use crate::fault::{Fault, Result};
 use crate::progress::{duration, percent};
@@ -41,12 +42,10 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
             ));
         }
     };
-    if args.json {
-        println!("{report}");
-    } else {
-        print(&report, 0);
+    match args.json {
+        true => console::println(report),
+        false => console::print(as_text(&report, 0)),
     }
-    Ok(())
 }
 
 fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Fault {
@@ -54,18 +53,17 @@ fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Fault {
 }
 
 /// Names and values, indented: `serde_json` keeps names in the order of the alphabet.
-fn print(report: &Value, depth: usize) {
+fn as_text(report: &Value, depth: usize) -> String {
+    let mut text = String::new();
     for (name, value) in report.as_object().into_iter().flatten() {
         let indent = 2 * depth;
-        match value {
-            Value::Object(_) => {
-                println!("{:indent$}{name}", "");
-                print(value, depth + 1);
-            }
-            Value::String(text) => println!("{:indent$}{name:<24} {text}", ""),
-            value => println!("{:indent$}{name:<24} {value}", ""),
-        }
+        text += &match value {
+            Value::Object(_) => format!("{:indent$}{name}\n{}", "", as_text(value, depth + 1)),
+            Value::String(text) => format!("{:indent$}{name:<24} {text}\n", ""),
+            value => format!("{:indent$}{name:<24} {value}\n", ""),
+        };
     }
+    text
 }
 
 /// Weights, or a checkpoint.

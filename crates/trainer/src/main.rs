@@ -11,11 +11,14 @@
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
+//! * [`console`]: all that is printed, and what becomes of a run when it cannot be
 //! * [`ranks`]: the processes of a run, where a launcher started several
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+mod console;
 mod datasets;
 mod describe;
 mod devices;
@@ -48,7 +51,11 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse(); // ends with code 2 by itself
+    signals::outlive_file_limits();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return ExitCode::from(console::answer(&answer)),
+    };
     let done = match &cli.command {
         Command::Train(args) => training::train(args),
         Command::Eval(args) => testing::eval(args),

@@ -1,13 +1,14 @@
 //! `alexnet completions` and `alexnet man`: the command line, told to shells and to `man`.
 
 use crate::cli::Cli;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::output;
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 /// `alexnet completions`.
@@ -33,12 +34,11 @@ const SECTIONS: [(&str, &str); 3] =
 /// Prints a script that completes the program's words.
 ///
 /// # Errors
-/// None: a reader that has seen enough (`| head`) is no failure.
+/// Exit code 7 if it cannot be written.
 pub fn completions(args: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "alexnet", &mut script);
-    let _ = io::stdout().write_all(&script);
-    Ok(())
+    console::print(String::from_utf8_lossy(&script))
 }
 
 /// Writes manual pages.
@@ -48,8 +48,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
 pub fn man(args: &ManArgs) -> Result<()> {
     let pages = pages();
     let Some(folder) = &args.out else {
-        let _ = io::stdout().write_all(&pages[0].1);
-        return Ok(());
+        return console::print(String::from_utf8_lossy(&pages[0].1));
     };
     std::fs::create_dir_all(folder).map_err(|error| Fault {
         code: 7,
@@ -58,7 +57,11 @@ pub fn man(args: &ManArgs) -> Result<()> {
     for (name, page) in &pages {
         output::write(&folder.join(name), page)?;
     }
-    println!("{} pages: man -l {}", pages.len(), folder.join(&pages[0].0).display());
+    console::println(format_args!(
+        "{} pages: man -l {}",
+        pages.len(),
+        folder.join(&pages[0].0).display()
+    ))?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `alexnet neighbours`: images that look alike to a network, as in the paper's Figure 4.
 
 use crate::cli::{MachineArgs, NeighboursArgs};
+use crate::console;
 use crate::fault::Result;
 use crate::features::{layer, named, walk};
 use crate::progress::{self, Reading};
@@ -47,13 +48,13 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     };
     for (query, nearest) in asked.iter().zip(&found) {
         let (name, class) = (queries.name(*query), (!files).then(|| class_of(&*queries, *query)));
-        tell(args, &name, class, nearest, &*among);
+        tell(args, &name, class, nearest, &*among)?;
     }
     let drawn = pictures(&trained, (&*queries, &asked), &*among, &found, !files)?;
     let drawn = draw_neighbours(&drawn);
     output::write(&args.out, &report::palette::png_of(&drawn, args.palette.map(usize::from)))?;
     if !args.output.json {
-        println!("written: {}", args.out.display());
+        console::println(format_args!("written: {}", args.out.display()))?;
     }
     Ok(if failed { 3 } else { 0 })
 }
@@ -73,21 +74,22 @@ fn tell(
     class: Option<&str>,
     nearest: &[Near],
     from: &dyn Source,
-) {
+) -> Result<()> {
     if args.output.json {
         let rows = nearest.iter().map(|near| {
             json!({ "image": near.sample, "name": from.name(near.sample),
                 "class": class_of(from, near.sample), "distance": near.distance })
         });
         let rows: Vec<_> = rows.collect();
-        println!("{}", json!({ "query": name, "class": class, "nearest": rows }));
-        return;
+        return console::println(json!({ "query": name, "class": class, "nearest": rows }));
     }
-    println!("{name}{}", class.map_or(String::new(), |class| format!(" ({class})")));
+    let mut text =
+        format!("{name}{}\n", class.map_or(String::new(), |class| format!(" ({class})")));
     for near in nearest {
         let (class, name) = (class_of(from, near.sample), from.name(near.sample));
-        println!("  {:>9.3}  {class}  {name}", near.distance);
+        text += &format!("  {:>9.3}  {class}  {name}\n", near.distance);
     }
+    console::print(text)
 }
 
 /// The name of an image's class.

@@ -1,6 +1,7 @@
 //! `alexnet predict`: what images show, with bars.
 
 use crate::cli::PredictArgs;
+use crate::console;
 use crate::fault::Result;
 use crate::features::named;
 use crate::trained::{Trained, plan_of};
@@ -8,7 +9,6 @@ use crate::{output, signals};
 use data::{Loader, Source};
 use report::figures::{Guess, draw_guesses};
 use serde_json::json;
-use std::io::{self, Write};
 use train::evaluate::evaluate_each;
 use train::observe::Silent;
 use train::predictions::{Predictions, top};
@@ -23,7 +23,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let trained = Trained::chosen(&args.using)?;
     let (pictures, failed) = named(&args.images, &trained)?;
     let plan = plan_of(args.views, args.using.batch_size.min(pictures.len()), trained.crop());
-    let step = trained.step(plan.rows, &args.using.machine, &mut |text| eprintln!("{text}"))?;
+    let step = trained.step(plan.rows, &args.using.machine, &mut |text| console::note(text))?;
     let stop = signals::listen()?;
     let mut loader = Loader::new(pictures.clone(), plan, 1, 0);
     let mut said = Predictions::new(trained.classes().len());
@@ -46,8 +46,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
             text += &bars(&name, &best);
         }
     }
-    // A reader that has seen enough (`| head`) is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
+    console::print(text)?;
     if let Some(path) = &args.out {
         let guesses: Result<Vec<Guess>> = (0..said.len())
             .map(|at| {

@@ -12,6 +12,7 @@ pub use launch::check_alone;
 pub use meeting::Member;
 
 use crate::cli::ProgressKind;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::progress::{self, Reading};
 use crate::settings::{Exchange, Parallel, Settings};
@@ -323,7 +324,11 @@ struct Mate(usize);
 
 impl Observer for Mate {
     fn stalled(&mut self, stalled: &data::Stalled) {
-        eprintln!("rank {}: {stalled}", self.0);
+        console::note(format_args!("rank {}: {stalled}", self.0));
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        console::take_trouble()
     }
 }
 

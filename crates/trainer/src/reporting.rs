@@ -1,6 +1,7 @@
 //! `alexnet report`: what can be shown of runs, collected for the page.
 
 use crate::cli::{ReportArgs, ViewsArg};
+use crate::console;
 use crate::describe::picture;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
@@ -54,9 +55,9 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     };
     let page = Page { title, runs };
     output::write(&args.out, page.to_html().as_bytes())?;
-    println!("written: {}", args.out.display());
+    console::println(format_args!("written: {}", args.out.display()))?;
     for missing in page.runs.iter().flat_map(|run| &run.missing) {
-        eprintln!("{missing}");
+        console::note(missing);
     }
     match &args.pictures {
         Some(folder) => write_pictures(folder, &page.runs, args.palette).map(|()| 0),
@@ -220,7 +221,7 @@ fn write_pictures(folder: &Path, runs: &[Run], palette: Option<u16>) -> Result<(
     let write = |name: &str, bytes: &[u8]| -> Result<()> {
         let path = folder.join(name);
         output::write(&path, bytes)?;
-        println!("written: {}", path.display());
+        console::println(format_args!("written: {}", path.display()))?;
         Ok(())
     };
     let png = |name: &str, image: &augment::Image| {

@@ -1,4 +1,8 @@
 //! Ctrl-C and its kin: the first asks, the second ends. SIGUSR1 asks for a checkpoint.
+//!
+//! SIGHUP asks, too: a terminal or a connection is gone. It never ends at once, since systems send
+//! it more than once, and after SIGTERM: a shell and the kernel each send one when a connection
+//! breaks. A program that was started to ignore it (`nohup`) ignores it.
 
 use crate::fault::{Fault, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,7 +17,8 @@ pub fn exit_code(signal: usize) -> u8 {
     128 + signal as u8
 }
 
-/// A flag that SIGINT and SIGTERM raise; the second of them ends the program at once.
+/// A flag that SIGINT, SIGTERM and SIGHUP raise; the second of the first two ends the program at
+/// once.
 ///
 /// # Errors
 /// If the system refuses a handler.
@@ -36,7 +41,37 @@ pub fn listen_with(stop: &Stop) -> Result<()> {
         flag::register(signal, Arc::clone(&again)).map_err(refused)?;
         flag::register_usize(signal, stop.word(), signal as usize).map_err(refused)?;
     }
+    #[cfg(unix)]
+    if !is_ignored(signal_hook::consts::SIGHUP) {
+        flag::register(signal_hook::consts::SIGHUP, stop.hang_up_flag()).map_err(refused)?;
+    }
     Ok(())
+}
+
+/// Whether the program was started with a signal ignored. Where there is no `/proc`, that is not
+/// known, and the answer is no.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores(&status, signal)
+}
+
+#[cfg(unix)]
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Has a file that would outgrow its limit (`ulimit -f`) end in an error, as on a full disk:
+/// unhandled, SIGXFSZ would end the program on the spot.
+pub fn outlive_file_limits() {
+    #[cfg(unix)]
+    {
+        let nobody_asks = Arc::new(AtomicBool::new(false));
+        // Refused, it is as it would be without.
+        let _ = flag::register(signal_hook::consts::signal::SIGXFSZ, nobody_asks);
+    }
 }
 
 /// Lets SIGUSR1 ask for checkpoints. Nobody listening, it would end the program: call this first.
@@ -88,4 +123,19 @@ pub fn listen_for_mpirun(_: &Stop) -> Result<()> {
 
 fn refused(error: std::io::Error) -> Fault {
     Fault::failure(format!("cannot listen for signals: {error}"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use signal_hook::consts::SIGHUP;
+
+    #[test]
+    fn what_a_program_ignores_is_read_from_its_status() {
+        let status = |mask: &str| format!("Name:\tx\nSigBlk:\t0001\nSigIgn:\t{mask}\nSigCgt:\t1\n");
+        assert!(ignores(&status("0000000000001001"), SIGHUP));
+        assert!(!ignores(&status("0000000000001000"), SIGHUP));
+        assert!(ignores(&status("0000000000004000"), SIGTERM));
+        assert!(!ignores("", SIGHUP));
+    }
 }

@@ -4,6 +4,7 @@ mod ensemble;
 mod told;
 
 use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
+use crate::console;
 use crate::fault::Result;
 use crate::images::Images;
 use crate::progress::{self, Reading, percent};
@@ -52,16 +53,20 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "views": views,
             "images_per_s": images_per_s,
             "seconds": seconds,
-            "weights": trained.path,
+            "weights": trained.path.to_string_lossy(),
             "per_class": told::per_class_json(&images, &predictions),
         });
-        println!("{line}");
+        console::println(line)?;
         return Ok(0);
     }
     let model = &trained.weights.about.model.name;
-    println!("{}: {model} on {}", trained.path.display(), images.describe());
-    println!("{}: {} ({images_per_s:.0} images/s)", plural(views, "view"), result(&score));
-    print!("{}", told::by_class(args, &images, &predictions));
+    console::println(format_args!("{}: {model} on {}", trained.path.display(), images.describe()))?;
+    console::println(format_args!(
+        "{}: {} ({images_per_s:.0} images/s)",
+        plural(views, "view"),
+        result(&score)
+    ))?;
+    console::print(told::by_class(args, &images, &predictions))?;
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! A trained network, from a run's folder or a file of weights, and the images of its run.
 
 use crate::cli::{MachineArgs, UsingArgs, ViewsArg};
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::machine;
@@ -49,7 +50,7 @@ impl Trained {
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
-        let (path, weights) = Weights::of_run(&run, &mut |text| eprintln!("{text}"))?;
+        let (path, weights) = Weights::of_run(&run, &mut |text| console::note(text))?;
         Ok(Trained { weights, path, config })
     }
 

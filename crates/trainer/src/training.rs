@@ -6,6 +6,7 @@ mod telling;
 pub use ready::{Place, Ready};
 
 use crate::cli::TrainArgs;
+use crate::console;
 use crate::describe::{find_model, model_of};
 use crate::devices;
 use crate::fault::{Fault, Result};
@@ -60,7 +61,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     settle(&mut settings, args, &spec);
     if args.print_config {
         if rank == 0 {
-            print!("{}", settings.to_toml());
+            console::print(settings.to_toml())?;
         }
         return Ok(0);
     }
@@ -127,10 +128,14 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     ready.seat = ranks.into_comm().map(|comm| (comm, asked, stop.clone()));
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
-    if rank == 0 {
-        tell(&outcome, &run, args.output.json);
+    let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };
+    match outcome.stopped {
+        None => told.map(|()| 0),
+        Some(signal) => {
+            told.unwrap_or_else(|fault| _ = fault.tell());
+            Ok(signals::exit_code(signal))
+        }
     }
-    Ok(outcome.stopped.map_or(0, signals::exit_code))
 }
 
 fn new_folder(named: Option<&Path>, spec: &Spec) -> Result<RunFolder> {

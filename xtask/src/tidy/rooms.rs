@@ -40,6 +40,16 @@ const ROOMS: &[Room] = &[
     },
 ];
 
+/// What prints past [`CONSOLE`], where a closed pipe or a full device would end a run.
+const PRINTS: [&str; 7] =
+    ["println!", "eprintln!", "print!", "eprint!", "dbg!", "stdout()", "stderr()"];
+
+/// The only file that prints.
+const CONSOLE: &str = "crates/trainer/src/console.rs";
+
+/// Crates of tests, which print what they skip.
+const TESTERS: [&str; 2] = ["testkit", "cuda-on-cpu"];
+
 /// Names that say nothing about what lies inside.
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
 
@@ -54,6 +64,19 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                         format!("{} does not name `{stranger}`: {}", room.name, room.reason);
                     findings.push(Finding::new(&file.path, line, sentence));
                 }
+            }
+        }
+    }
+    let quiet = tree.rust().filter(|file| {
+        let is_ours = file.path.starts_with("crates/") && file.path.contains("/src/");
+        let prints = file.room().is_some_and(|room| TESTERS.contains(&room));
+        is_ours && !file.is_test() && !prints && file.path != CONSOLE
+    });
+    for file in quiet {
+        for (line, code) in file.code_lines_without_tests() {
+            if let Some(print) = PRINTS.into_iter().find(|print| has_word(code, print)) {
+                let sentence = format!("`{print}` can end a run: print through {CONSOLE}");
+                findings.push(Finding::new(&file.path, line, sentence));
             }
         }
     }
@@ -90,6 +113,19 @@ mod tests {
             assert_eq!(findings(path, &in_tests), 0, "{path}");
             assert_eq!(findings(path, &format!("// {text}")), 0, "{path}");
         }
+    }
+
+    #[test]
+    fn whatever_prints_past_the_console_is_found() {
+        for text in ["println!(\"{x}\");\n", "eprint!(\"x\");\n", "let out = io::stdout();\n"] {
+            assert_eq!(findings("crates/trainer/src/doctor.rs", text), 1, "{text}");
+            assert_eq!(findings("crates/data/src/ring.rs", text), 1, "{text}");
+            for path in [CONSOLE, "crates/testkit/src/lib.rs", "crates/data/tests/leaks.rs"] {
+                assert_eq!(findings(path, text), 0, "{path}: {text}");
+            }
+            assert_eq!(findings("xtask/src/main.rs", text), 0, "{text}");
+        }
+        assert_eq!(findings("crates/trainer/src/doctor.rs", "console::print(x)?;\n"), 0);
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl<'a> Training<'a> {
                 self.bookkeeping += began.elapsed().as_secs_f64();
             }
         }
+        self.record_observers_warning()?;
         let began = Instant::now();
         self.finish()?;
         self.bookkeeping += began.elapsed().as_secs_f64();
@@ -183,6 +184,7 @@ impl<'a> Training<'a> {
             self.save_if_due()?;
             self.bookkeeping += began.elapsed().as_secs_f64();
             self.report(rate);
+            self.record_observers_warning()?;
         }
         Ok(())
     }
@@ -264,6 +266,11 @@ impl<'a> Training<'a> {
         let text = self.progress.stuck.see(loss, self.team.classes(), patience);
         let Some(text) = text else { return Ok(()) };
         self.observer.note(&format!("WARNING: {text}"));
+        self.folder.record(&Record::Warning { step: self.progress.step, text })
+    }
+
+    fn record_observers_warning(&mut self) -> Result<()> {
+        let Some(text) = self.observer.take_warning() else { return Ok(()) };
         self.folder.record(&Record::Warning { step: self.progress.step, text })
     }
 

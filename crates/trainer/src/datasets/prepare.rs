@@ -1,6 +1,7 @@
 //! `alexnet data prepare`: from downloads or folders to shards that training reads fast.
 
 use crate::cli::{KeepArg, PrepareArgs};
+use crate::console;
 use crate::describe::{grouped, mebibytes};
 use crate::fault::{Fault, Result};
 use crate::progress::{Reading, duration};
@@ -27,7 +28,7 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
     }
     let walked = |done, of| shown.bytes("archives walked through", done, of);
     let collection = Collection::open(&args.from, &walked)?;
-    collection.notes.iter().for_each(|note| eprintln!("{note}"));
+    collection.notes.iter().for_each(console::note);
     let options = PrepareOptions {
         side: args.side,
         keep: match args.keep {
@@ -51,9 +52,9 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
     let summary = prepare(&collection, &args.out, &options, &mut tell, &stopped)?;
     let seconds = shown.began.elapsed().as_secs_f64();
     if args.output.json {
-        println!("{}", as_json(&summary, &last, seconds, &args.out));
+        console::println(as_json(&summary, &last, seconds, &args.out))?;
     } else {
-        print!("{}", as_text(&summary, &last, seconds, &args.out));
+        console::print(as_text(&summary, &last, seconds, &args.out))?;
     }
     Ok(stop.requested().map_or(0, signals::exit_code))
 }
@@ -76,7 +77,7 @@ impl Shown {
                 code: 3,
                 message: format!("{error}, or take it as it is with --skip-md5"),
             })?;
-            eprintln!("{name}: MD5 as published");
+            console::note(format_args!("{name}: MD5 as published"));
         }
         Ok(())
     }
@@ -104,7 +105,7 @@ fn as_json(summary: &Summary, last: &Progress, seconds: f64, out: &Path) -> serd
         "bytes": last.bytes,
         "seconds": seconds,
         "fingerprint": summary.about.as_ref().map(|about| &about.fingerprint),
-        "out": out,
+        "out": out.to_string_lossy(),
     })
 }
 

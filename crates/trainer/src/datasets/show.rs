@@ -1,6 +1,7 @@
 //! `alexnet data show`: a sheet of what a network sees while it learns.
 
 use crate::cli::{ShowArgs, TrainArgs};
+use crate::console;
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
 use crate::progress::Reading;
@@ -64,7 +65,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         code: 7,
         message: format!("{}: cannot write: {error}", args.out.display()),
     })?;
-    println!(
+    console::println(format_args!(
         "{}: {} images of {height} x {width} as {} sees them with recipe {} ({} x {} pixels)",
         args.out.display(),
         seen.len(),
@@ -72,7 +73,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         recipe.base,
         sheet.height,
         sheet.width,
-    );
+    ))?;
     Ok(())
 }
 

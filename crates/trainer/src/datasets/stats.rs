@@ -1,6 +1,7 @@
 //! `alexnet data stats`: how many images of each class, how large, in which colours.
 
 use crate::cli::StatsArgs;
+use crate::console;
 use crate::describe::grouped;
 use crate::fault::Result;
 use crate::progress::Reading;
@@ -46,9 +47,9 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let widths = spread(sizes.iter().map(|size| size.1).collect());
     let numbers = Numbers { set, side, counts, heights, widths, colors };
     if args.output.json {
-        println!("{}", as_json(&numbers));
+        console::println(as_json(&numbers))?;
     } else {
-        print!("{}", as_text(&numbers));
+        console::print(as_text(&numbers))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `alexnet data verify`: every file decoded, and what is wrong with it.
 
 use crate::cli::VerifyArgs;
+use crate::console;
 use crate::describe::grouped;
 use crate::fault::{Fault, Result};
 use crate::progress::Reading;
@@ -39,9 +40,9 @@ pub fn verify(args: &VerifyArgs) -> Result<u8> {
         return Err(Fault { code: UNUSABLE, message });
     }
     if args.output.json {
-        println!("{}", as_json(&report));
+        console::println(as_json(&report))?;
     } else {
-        print!("{}", as_text(&report));
+        console::print(as_text(&report))?;
     }
     Ok(if report.unusable() == 0 { 0 } else { UNUSABLE })
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use clap::Parser;
+use std::io::Write;
 use std::process::{Command as Process, Stdio};
 
 /// Calls `each` with every command and its words: `["alexnet", "data", "verify"]`.

@@ -2,6 +2,7 @@
 
 use super::lines::{shortest, validated};
 use super::{Rate, duration, percent};
+use crate::console;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
@@ -50,7 +51,11 @@ impl Observer for Bar {
     }
 
     fn note(&mut self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| console::note(text));
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        console::take_trouble()
     }
 }
 

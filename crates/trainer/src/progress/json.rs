@@ -1,6 +1,7 @@
 //! JSON lines on stdout: for programs.
 
 use super::Rate;
+use crate::console;
 use data::Stalled;
 use serde_json::json;
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Observer for Json {
                 "data_wait": r.data_wait,
                 "eta_s": r.eta_s,
             });
-            println!("{line}");
+            console::progress(line);
         }
     }
 
@@ -47,7 +48,7 @@ impl Observer for Json {
             "images": r.score.images,
             "seconds": r.seconds,
         });
-        println!("{line}");
+        console::progress(line);
     }
 
     fn stalled(&mut self, stalled: &Stalled) {
@@ -55,12 +56,16 @@ impl Observer for Json {
     }
 
     fn note(&mut self, text: &str) {
-        println!("{}", json!({ "kind": "note", "text": text }));
+        console::progress(json!({ "kind": "note", "text": text }));
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        console::take_trouble()
     }
 }
 
 /// The line of an image that does not come.
 pub(super) fn say_stalled(stalled: &Stalled) {
     let seconds = stalled.waited.as_secs_f64();
-    println!("{}", json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
+    console::progress(json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
 }

@@ -1,6 +1,7 @@
 //! A line every few seconds: for files, pipes and batch systems.
 
 use super::{Rate, duration, percent};
+use crate::console;
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
 
@@ -20,7 +21,7 @@ impl Lines {
 impl Observer for Lines {
     fn step(&mut self, r: &StepReport) {
         if self.steps.due() || r.step == r.steps {
-            eprintln!(
+            console::note(format_args!(
                 "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  \
                  data {:.0} %  {} left",
                 r.epoch,
@@ -33,22 +34,26 @@ impl Observer for Lines {
                 r.images_per_s,
                 100.0 * r.data_wait,
                 duration(r.eta_s),
-            );
+            ));
         }
     }
 
     fn seen(&mut self, what: &str, done: u64, of: u64) {
         if self.tests.due() && self.tests.last.is_some() && done < of && done * 10 > of {
-            eprintln!("{what}  {done}/{of} images");
+            console::note(format_args!("{what}  {done}/{of} images"));
         }
     }
 
     fn validation(&mut self, r: &ValidationReport) {
-        eprintln!("{}", validated(r));
+        console::note(validated(r));
     }
 
     fn note(&mut self, text: &str) {
-        eprintln!("{text}");
+        console::note(text);
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        console::take_trouble()
     }
 }
 

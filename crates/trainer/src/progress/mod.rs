@@ -5,10 +5,10 @@ mod json;
 mod lines;
 
 use crate::cli::ProgressKind;
+use crate::console;
 use crate::fault::Result;
 use data::{Patience, Source, Stalled, Statistics};
 pub use report::percent;
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use train::observe::{Observer, Silent};
@@ -16,7 +16,7 @@ use train::observe::{Observer, Silent};
 /// Whoever shows progress as asked.
 pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {
     match kind {
-        ProgressKind::Auto if std::io::stderr().is_terminal() => Box::new(bar::Bar::new()),
+        ProgressKind::Auto if console::is_terminal() => Box::new(bar::Bar::new()),
         ProgressKind::Auto | ProgressKind::Plain => Box::new(lines::Lines::new()),
         ProgressKind::Bar => Box::new(bar::Bar::new()),
         ProgressKind::Json => Box::new(json::Json::new()),
@@ -50,17 +50,17 @@ impl Reading {
     pub fn say(&self, what: &str, done: usize, of: usize) {
         let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
         if rate.is_some_and(|mut rate| rate.due()) {
-            eprintln!("{what}: {done} of {of}");
+            console::note(format_args!("{what}: {done} of {of}"));
         }
     }
 
     /// An image does not come.
     fn stalled(&self, stalled: &Stalled) {
         match (self.rank, self.kind) {
-            (Some(rank), _) => eprintln!("rank {rank}: {stalled}"),
+            (Some(rank), _) => console::note(format_args!("rank {rank}: {stalled}")),
             (None, ProgressKind::Json) => json::say_stalled(stalled),
             (None, ProgressKind::None) => {}
-            (None, _) => eprintln!("{stalled}"),
+            (None, _) => console::note(stalled),
         }
     }
 

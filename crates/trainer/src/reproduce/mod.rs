@@ -7,6 +7,7 @@ mod page;
 mod spread;
 
 use crate::cli::ReproduceArgs;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::settings::did_you_mean;
 use crate::{output, progress, ranks, signals};
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 /// Every exit code that `alexnet --help` lists. A network that diverges is a result, not an error.
 pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
     let Some(name) = &args.name else {
-        print!("{}", list());
+        console::print(list())?;
         return Ok(0);
     };
     ranks::check_alone()?;
@@ -70,7 +71,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         }
     }
     drop(observer);
-    println!("written: {}", out.join(format!("{name}.md")).display());
+    console::println(format_args!("written: {}", out.join(format!("{name}.md")).display()))?;
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! The training images' vectors, made in the background; they can be searched before all are there.
 
 use crate::cli::{ProgressKind, ServeArgs};
+use crate::console;
 use crate::fault::Result;
 use crate::features::{layer, walk};
 use crate::images::Images;
@@ -127,7 +128,7 @@ pub fn start(
         });
         if let Err(fault) = made {
             let what = if among == 0 { "no images of its run" } else { "no neighbours" };
-            eprintln!("{what}: {}", fault.message);
+            console::note(format_args!("{what}: {}", fault.message));
             index.change(|shelf| shelf.state = State::Failed(fault.message));
         }
     });
@@ -180,7 +181,7 @@ fn make(
     })?;
     if whole {
         index.change(|shelf| shelf.state = State::Ready);
-        eprintln!("neighbours are found among {of} training images");
+        console::note(format_args!("neighbours are found among {of} training images"));
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod page;
 mod routes;
 
 use crate::cli::ServeArgs;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::signals;
 use crate::trained::{Trained, run_of};
@@ -51,7 +52,7 @@ struct App {
 /// Exit codes 1, 2, 4 and 6 as `alexnet --help` lists them.
 pub fn serve(args: &ServeArgs) -> Result<u8> {
     let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
-    let mut say = |text: &str| eprintln!("{text}");
+    let mut say = |text: &str| console::note(text);
     let step = trained.step(1, &args.machine, &mut say)?;
     let mut silent = |_: &str| {}; // where it computes has been said
     let batches = match args.among {
@@ -97,7 +98,7 @@ fn listen(named: Option<&str>) -> Result<TcpListener> {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(listener) => {
                 if port != PORT {
-                    eprintln!("port {PORT} is taken: listening on {port}");
+                    console::note(format_args!("port {PORT} is taken: listening on {port}"));
                 }
                 return Ok(listener);
             }
@@ -119,13 +120,13 @@ fn refused(error: &io::Error) -> Fault {
 fn tell(listener: &TcpListener, app: &App) -> Result<()> {
     let address = local(listener)?;
     if !address.ip().is_loopback() {
-        eprintln!(
+        console::note(format_args!(
             "warning: {address} can be reached from other machines, and whoever reaches it can use \
              this network and see its training images: there is no password"
-        );
+        ));
     }
-    println!("{} ({})", app.name, app.trained.weights.about.model.name);
-    println!("open http://{address}/ (Ctrl-C ends this)");
+    console::progress(format_args!("{} ({})", app.name, app.trained.weights.about.model.name));
+    console::progress(format_args!("open http://{address}/ (Ctrl-C ends this)"));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::result;
 use crate::cli::EvalArgs;
+use crate::console;
 use crate::fault::{Fault, Result};
 use crate::progress::{self, percent};
 use crate::signals;
@@ -66,7 +67,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     super::told::write_files(args, &images, &together)?;
     if args.output.json {
         let networks = all.iter().zip(&scores).zip(&weights).map(|((trained, score), weight)| {
-            json!({ "weights": trained.path, "weight": weight, "loss": score.loss,
+            json!({ "weights": trained.path.to_string_lossy(), "weight": weight, "loss": score.loss,
                 "top1_error": score.top1_error, "top5_error": score.top5_error })
         });
         let line = json!({
@@ -78,17 +79,24 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "networks": networks.collect::<Vec<_>>(),
             "per_class": super::told::per_class_json(&images, &together),
         });
-        println!("{line}");
+        console::println(line)?;
         return Ok(0);
     }
-    println!("{} networks on {}", all.len(), images.describe());
+    console::println(format_args!("{} networks on {}", all.len(), images.describe()))?;
     for ((trained, score), weight) in all.iter().zip(&scores).zip(&weights) {
-        println!("{}: weight {weight:.3}, {}", trained.path.display(), result(score));
+        console::println(format_args!(
+            "{}: weight {weight:.3}, {}",
+            trained.path.display(),
+            result(score)
+        ))?;
     }
-    println!("together: {}", result(&score));
+    console::println(format_args!("together: {}", result(&score)))?;
     if let Some(rest) = rest {
-        println!("of these, images that the search did not look at: {}", result(&rest));
+        console::println(format_args!(
+            "of these, images that the search did not look at: {}",
+            result(&rest)
+        ))?;
     }
-    print!("{}", super::told::by_class(args, &images, &together));
+    console::print(super::told::by_class(args, &images, &together))?;
     Ok(0)
 }

@@ -1,8 +1,10 @@
 //! What a run is, and what came of it, in words.
 
+use crate::console;
+use crate::fault::Result;
 use crate::progress::{duration, percent};
 use crate::trained::WEIGHTS;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use train::recipe::Recipe;
 use train::run::Outcome;
@@ -27,38 +29,51 @@ pub(super) fn recipe_line(recipe: &Recipe) -> String {
 }
 
 /// The result: for people, or for programs.
-pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) {
-    let validation = outcome.validation;
-    if as_json {
-        let line = json!({
-            "loss": validation.map(|score| score.loss),
-            "top1_error": validation.map(|score| score.top1_error),
-            "top5_error": validation.map(|score| score.top5_error),
-            "train_loss": outcome.train.loss,
-            "train_top1_error": outcome.train.top1_error,
-            "images_per_s": outcome.images_per_s,
-            "steps": outcome.steps,
-            "seconds": outcome.seconds,
-            "bookkeeping_s": outcome.bookkeeping_s,
-            "sent_bytes_per_step": outcome.exchanged.map(|sent| sent.bytes),
-            "stopped": outcome.stopped,
-            "run": run,
-        });
-        println!("{line}");
-        return;
+///
+/// # Errors
+/// Exit code 7 if it cannot be printed.
+pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
+    match as_json {
+        true => console::println(as_line(outcome, run)),
+        false => console::print(as_text(outcome, run)),
     }
+}
+
+fn as_line(outcome: &Outcome, run: &Path) -> Value {
+    let validation = outcome.validation;
+    json!({
+        "loss": validation.map(|score| score.loss),
+        "top1_error": validation.map(|score| score.top1_error),
+        "top5_error": validation.map(|score| score.top5_error),
+        "train_loss": outcome.train.loss,
+        "train_top1_error": outcome.train.top1_error,
+        "images_per_s": outcome.images_per_s,
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "bookkeeping_s": outcome.bookkeeping_s,
+        "sent_bytes_per_step": outcome.exchanged.map(|sent| sent.bytes),
+        "stopped": outcome.stopped,
+        "run": run.to_string_lossy(),
+    })
+}
+
+fn as_text(outcome: &Outcome, run: &Path) -> String {
     let how = if outcome.stopped.is_some() { "stopped" } else { "done" };
     let (steps, time) = (outcome.steps, duration(outcome.seconds));
     let sent = outcome.exchanged.map_or_else(String::new, |sent| {
         format!(", {:.1} MB sent a step", sent.bytes as f64 / 1e6)
     });
-    println!("{how}: {steps} steps in {time}, {:.0} images/s{sent}", outcome.images_per_s);
-    if let Some(score) = validation {
+    let rate = outcome.images_per_s;
+    let mut text = format!("{how}: {steps} steps in {time}, {rate:.0} images/s{sent}\n");
+    if let Some(score) = outcome.validation {
         let (top1, top5) = (percent(score.top1_error), percent(score.top5_error));
-        println!("last validation: loss {:.4}, top-1 error {top1}, top-5 error {top5}", score.loss);
+        let loss = score.loss;
+        text +=
+            &format!("last validation: loss {loss:.4}, top-1 error {top1}, top-5 error {top5}\n");
     }
     let weights = run.join(WEIGHTS);
     if weights.exists() {
-        println!("weights: {}", weights.display()); // none yet if it was stopped before a step
+        text += &format!("weights: {}\n", weights.display()); // none yet before the first step
     }
+    text
 }
