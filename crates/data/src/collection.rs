@@ -23,7 +23,7 @@ pub struct Collection {
     pub test: Vec<Item>,
     /// What the user should be told, once.
     pub notes: Vec<String>,
-    archives: Vec<(PathBuf, File)>,
+    archives: Vec<(PathBuf, Option<File>)>,
 }
 
 /// A class under all its names.
@@ -64,6 +64,9 @@ pub enum Place {
     },
 }
 
+/// So many archives are kept open; others are opened for each read, as a process may hold no more
+/// than a thousand files open unless told otherwise.
+const KEPT_OPEN: usize = 256;
 /// Image files longer than this are not read.
 const LONGEST_FILE: u64 = 256 << 20;
 
@@ -79,6 +82,7 @@ impl Collection {
     /// If it cannot be opened.
     pub fn add_archive(&mut self, path: &Path) -> Result<u32> {
         let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+        let file = (self.archives.len() < KEPT_OPEN).then_some(file);
         self.archives.push((path.to_owned(), file));
         Ok(self.archives.len() as u32 - 1)
     }
@@ -99,8 +103,12 @@ impl Collection {
             Place::Within { archive, offset, len } => {
                 let len = (*len).min(LONGEST_FILE + 1);
                 bytes.resize(len as usize, 0);
-                let (_, file) = &self.archives[*archive as usize];
-                file.read_exact_at(bytes, *offset).map_err(|error| failed(error.to_string()))?;
+                let (path, file) = &self.archives[*archive as usize];
+                let read = match file {
+                    Some(file) => file.read_exact_at(bytes, *offset),
+                    None => File::open(path).and_then(|file| file.read_exact_at(bytes, *offset)),
+                };
+                read.map_err(|error| failed(error.to_string()))?;
             }
         }
         if bytes.len() as u64 > LONGEST_FILE {

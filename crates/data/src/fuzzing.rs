@@ -6,6 +6,7 @@ use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
 use crate::{cifar, decode, idx, ilsvrc, mat};
 use augment::{Image, Rectangle, Resizer};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Walks through an archive, and through each member as if it were one.
@@ -138,8 +139,12 @@ pub fn dataset_json(bytes: &[u8]) {
 /// Looks for the samples of a tar file in webdataset's layout.
 pub fn webdataset(bytes: &[u8]) {
     let end = bytes.len() as u64;
-    for sample in webdataset::scan(bytes, Path::new("train-000000.tar")).unwrap_or_default() {
+    let scan = webdataset::scan(bytes, Path::new("train-000000.tar")).unwrap_or_default();
+    let mut images = HashSet::new();
+    for sample in &scan.samples {
         assert!(sample.image.offset + sample.image.len <= end, "an image outside its tar file");
         assert!(sample.label < webdataset::LARGEST_LABEL, "a label beyond all classes");
+        assert!(images.insert(&sample.image.name), "an image that is there twice");
     }
+    assert_eq!(scan.names.of(3).len(), 3);
 }

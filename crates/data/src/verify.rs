@@ -3,7 +3,7 @@
 use crate::collection::{Collection, Item, Place};
 use crate::decode::{self, Reason};
 use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks};
-use crate::{Error, ReadBuffer, Result, Source, parallel};
+use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -153,17 +153,21 @@ pub fn collection(
 /// Looks at every file below a folder: those that may be images by their names, as
 /// [`Folder`](crate::Folder) takes them, in the order of their paths.
 ///
-/// Hidden files and links to folders are passed over; folders that cannot be read, links that lead
+/// Of tar files in webdataset's layout every image is looked at, under names such as
+/// `train-0.tar/000.jpg`. Hidden files and links to folders are passed over; folders that cannot be read, links that lead
 /// nowhere, pipes and the like are findings.
 ///
 /// # Errors
-/// If the folder itself cannot be read.
+/// If the folder itself cannot be read, or its tar files cannot be trained on.
 pub fn folder(
     root: &Path,
     options: Options,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Report> {
     fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
+    if shards::is_webdataset(root) {
+        return Ok(collection(&shards::collection(root)?, options, progress));
+    }
     let (files, mut findings) = files_below(root);
     let count = files.train.len() + findings.len();
     let report = collection(&files, options, progress);
@@ -188,8 +192,8 @@ pub fn source(
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
 }
 
-/// The heights and widths that the headers of the files below a folder promise, in the order of
-/// their paths; files without a header are left out.
+/// The heights and widths that the headers of the files below a folder (or in its tar files, in
+/// webdataset's layout) promise, in the order of their paths; files without a header are left out.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -199,17 +203,21 @@ pub fn sizes(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<(usize, usize)>> {
     fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
-    let (files, _) = files_below(root);
-    let sizes = Mutex::new(vec![None; files.train.len()]);
+    let files = match shards::is_webdataset(root) {
+        true => shards::collection(root)?,
+        false => files_below(root).0,
+    };
+    let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
+    let sizes = Mutex::new(vec![None; items.len()]);
     let measure = |bytes: &mut Vec<u8>, index: usize| {
-        if files.read(&files.train[index], bytes).is_ok()
+        if files.read(items[index], bytes).is_ok()
             && let Ok(facts) = inspect(bytes)
         {
             sizes.lock().expect("no panic")[index] = Some((facts.height, facts.width));
         }
         Vec::new()
     };
-    in_order(files.train.len(), threads, progress, Vec::new, measure);
+    in_order(items.len(), threads, progress, Vec::new, measure);
     Ok(sizes.into_inner().expect("no panic").into_iter().flatten().collect())
 }
 

@@ -3,17 +3,18 @@
 use super::{Class, Collection, Item, Place};
 use crate::folder::{Folder, Split};
 use crate::ilsvrc::{Contest, tiny_imagenet};
-use crate::{Error, Result};
+use crate::{Error, Result, shards};
 use std::path::Path;
 
 const EXPECTED: &str = "a folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and \
     ILSVRC2012_devkit_t12.tar.gz; with ILSVRC2010_images_train.tar, ILSVRC2010_images_val.tar and \
     ILSVRC2010_devkit-1.0.tar.gz; with Tiny-ImageNet's train/<wnid>/images/ and \
-    val/val_annotations.txt; or with images in train/<class>/ and val/<class>/, or in <class>/";
+    val/val_annotations.txt; with webdataset's tar files; or with images in train/<class>/ and val/<class>/, or in <class>/";
 
 impl Collection {
-    /// Opens ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, or a folder
-    /// of images in folders named for their classes, whichever lies in the folder `path`.
+    /// Opens ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, tar files in
+    /// webdataset's layout, or a folder of images in folders named for their classes, whichever lies
+    /// in the folder `path`.
     ///
     /// Labels are the order of the classes' ids. The first note says what the folder was taken for.
     /// `progress` hears how many bytes of how many have been walked through; only archives take
@@ -44,6 +45,9 @@ impl Collection {
         }
         if tiny_imagenet::is_at(path) {
             return tiny_imagenet::open(path);
+        }
+        if shards::is_webdataset(path) {
+            return shards::collection(path);
         }
         let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, &error))?;
         if !entries.flatten().any(|entry| entry.path().is_dir()) {

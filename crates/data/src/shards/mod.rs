@@ -14,6 +14,7 @@
 //! [`Shards`] reads these, and tar files that others wrote in webdataset's layout.
 
 mod about;
+mod files;
 mod held_out;
 mod index;
 mod rows;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use about::{About, Form, Keep, Part};
 pub(crate) use about::{Parts, hex};
+pub(crate) use files::{collection, is_webdataset};
 pub use index::{Entry, Index};
 pub use source::Shards;
 pub(crate) use writer::{ShardWriter, write_durably, write_error};

@@ -105,20 +105,18 @@ impl Shards {
     /// by their numbers.
     ///
     /// # Errors
-    /// If a file cannot be read, is damaged, or holds an image without a label.
+    /// If a file cannot be read or is damaged, or what it holds is ambiguous.
     pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<Split> {
-        let [train, test] = webdataset::find(dir)?;
-        let first_test = train.len();
+        let survey = webdataset::survey(dir)?;
+        let (first_test, classes, mut notes) = (survey.train, survey.classes, survey.notes);
         let (mut files, mut parts) = (Vec::new(), [Vec::new(), Vec::new()]);
-        for (number, path) in train.into_iter().chain(test).enumerate() {
-            let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
-            let mut members = Vec::new();
-            let file = File::open(&path).map_err(|error| Error::io(&path, &error))?;
-            for sample in webdataset::scan(&file, &path)? {
+        for (number, tar) in survey.tars.into_iter().enumerate() {
+            let mut members = Vec::with_capacity(tar.samples.len());
+            for sample in tar.samples {
                 let entry = Entry {
                     number: members.len() as u64,
                     offset: sample.image.offset,
-                    len: image_len(&path, &sample.image.name, sample.image.len)?,
+                    len: sample.image.len as u32, // longer ones have been refused
                     label: sample.label,
                     height: 0,
                     width: 0,
@@ -128,20 +126,14 @@ impl Shards {
                 let placed = Placed { tar: number as u32, entry };
                 parts[usize::from(number >= first_test)].push(placed);
             }
-            files.push(Tar::open(path, name, Some(members), number, false)?.0);
+            files.push(Tar::open(tar.path, tar.name, Some(members), number, false)?.0);
         }
         let [train, test] = parts;
-        let labels = train.iter().chain(&test).map(|placed| placed.entry.label);
-        let classes = labels.max().map_or(0, |last| last as usize + 1);
-        if train.is_empty() || classes < 2 {
-            let problem = format!("{} training images of {classes} classes", train.len());
-            let remedy = "expected tar files with members such as `000.jpg` and `000.cls`";
-            return Err(Error::layout(dir, problem, remedy));
-        }
-        let (train, test, notes) = match test.is_empty() {
+        let (train, test, said) = match test.is_empty() {
             false => (train, test, Vec::new()),
-            true => hold_out(dir, train),
+            true => hold_out(dir, train, |image| image.entry.label),
         };
+        notes.extend(said);
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let (files, form): (Arc<[Tar]>, _) = (files.into(), Form::Jpeg { quality: 0 });
         let of = |images| Shards::of(classes.clone(), files.clone(), images, side, form, false);
@@ -280,14 +272,6 @@ fn check_shard(about: &About, path: &Path, len: u64, index: &Index) -> Result<()
         }
     }
     Ok(())
-}
-
-fn image_len(path: &Path, member: &str, len: u64) -> Result<u32> {
-    const LONGEST: u64 = 256 << 20;
-    match len <= LONGEST {
-        true => Ok(len as u32),
-        false => Err(Error::layout(path, format!("{member}: {len} bytes"), "this is no image")),
-    }
 }
 
 impl Source for Shards {

@@ -1,6 +1,6 @@
 use super::index::{Entry, Index};
 use super::rows::Crop;
-use super::webdataset::{Sample, find, scan};
+use super::webdataset::{Sample, scan, survey};
 use super::{ShardWriter, Shards};
 use crate::scratch_dir::{ScratchDir, encoded};
 use crate::tar::{Member, Members};
@@ -144,7 +144,7 @@ fn what_other_programs_write_is_understood() {
             member("7.cls", b'0', b"0"),
         ]),
     );
-    let samples = scan(&File::open(&path).unwrap(), &path).unwrap();
+    let samples = scan(&File::open(&path).unwrap(), &path).unwrap().samples;
     let found: Vec<_> = samples.iter().map(|s| (s.image.name.as_str(), s.label)).collect();
     assert_eq!(found, [("folder/000.jpg", 4), (long.as_str(), 5), ("7.png", 0)]);
     let Sample { image, .. } = &samples[1];
@@ -191,9 +191,9 @@ proptest! {
             }
         }
         let path = dir.write("t.tar", &bytes);
-        if let Ok(samples) = scan(&File::open(&path).unwrap(), &path) {
+        if let Ok(scan) = scan(&File::open(&path).unwrap(), &path) {
             let inside = |s: &Sample| s.image.offset + s.image.len <= bytes.len() as u64;
-            prop_assert!(samples.iter().all(inside));
+            prop_assert!(scan.samples.iter().all(inside));
         }
     }
 }
@@ -241,8 +241,8 @@ fn a_folder_of_webdatasets_tar_files_is_a_data_set() {
     }
     assert_eq!(far.train.name(13), "set-train-000001.tar/000013.png");
     assert!(Shards::is_at(dir.path()));
-    let [train, test] = find(dir.path()).unwrap();
-    assert_eq!((train.len(), test.len()), (2, 1));
+    let [train, test] = survey(dir.path()).unwrap().parts().map(<[_]>::len);
+    assert_eq!((train, test), (2, 1));
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub struct Members<'a, R: ReadAt + ?Sized> {
     end: u64,
     headers: u64,
     skipped: Skipped,
+    first_skipped: Option<String>,
     done: bool,
 }
 
@@ -95,7 +96,7 @@ impl<'a, R: ReadAt + ?Sized> Members<'a, R> {
     pub fn new(reader: &'a R, range: Range<u64>) -> Self {
         let skipped = Skipped::default();
         let (at, end) = (range.start, range.end);
-        Members { reader, at, end, headers: 0, skipped, done: false }
+        Members { reader, at, end, headers: 0, skipped, first_skipped: None, done: false }
     }
 
     /// The next plain file, or nothing at the archive's end.
@@ -114,6 +115,11 @@ impl<'a, R: ReadAt + ?Sized> Members<'a, R> {
     /// What has been passed over so far.
     pub fn skipped(&self) -> &Skipped {
         &self.skipped
+    }
+
+    /// The name of the first member that was passed over; its bytes may be anything.
+    pub fn first_skipped(&self) -> Option<&str> {
+        self.first_skipped.as_deref()
     }
 
     /// Where the next header is expected: how far the walk has come.
@@ -243,10 +249,12 @@ impl<'a, R: ReadAt + ?Sized> Members<'a, R> {
             Kind::Sparse => Some(Skip::Sparse),
             _ => Some(Skip::Unknown),
         };
-        match unusable.map_or_else(|| usable_name(name), Err) {
+        match unusable.map_or_else(|| usable_name(&name), Err) {
             Ok(name) => Ok(Some(Member { name, offset, len: size })),
             Err(reason) => {
                 self.skipped.add(reason);
+                let shown = || String::from_utf8_lossy(&name).chars().take(200).collect();
+                self.first_skipped.get_or_insert_with(shown);
                 Ok(None)
             }
         }
@@ -316,8 +324,8 @@ impl<R: ReadAt + ?Sized> Iterator for Members<'_, R> {
 }
 
 /// A name that can be shown, and that stays below the folder it is put in.
-fn usable_name(name: Vec<u8>) -> Result<String, Skip> {
-    let name = String::from_utf8(name).map_err(|_| Skip::Name)?;
+fn usable_name(name: &[u8]) -> Result<String, Skip> {
+    let name = std::str::from_utf8(name).map_err(|_| Skip::Name)?;
     let unprintable = name.is_empty() || name.chars().any(char::is_control);
     if unprintable || name.len() as u64 > LONGEST_NAME {
         return Err(Skip::Name);
@@ -325,7 +333,7 @@ fn usable_name(name: Vec<u8>) -> Result<String, Skip> {
     if name.starts_with('/') || name.split('/').any(|part| part == "..") {
         return Err(Skip::Outside);
     }
-    Ok(name)
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

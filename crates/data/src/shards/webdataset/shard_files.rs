@@ -1,0 +1,233 @@
+//! Which files of a folder are shards, and what for.
+
+use crate::tar::{Forward, Members};
+use crate::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// The shards of a folder and of the folders in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ShardFiles {
+    pub(super) train: Vec<PathBuf>,
+    pub(super) test: Vec<PathBuf>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A way of compressing tar files.
+pub(super) struct Compression {
+    endings: &'static [&'static str],
+    pub(super) magic: &'static [u8],
+    tool: &'static str,
+}
+
+pub(super) const COMPRESSIONS: [Compression; 4] = [
+    Compression { endings: &[".tar.gz", ".tgz"], magic: &[0x1F, 0x8B, 8], tool: "gunzip" },
+    Compression {
+        endings: &[".tar.zst", ".tzst"],
+        magic: &[0x28, 0xB5, 0x2F, 0xFD],
+        tool: "unzstd",
+    },
+    Compression { endings: &[".tar.bz2", ".tbz2", ".tbz"], magic: b"BZh", tool: "bunzip2" },
+    Compression { endings: &[".tar.xz", ".txz"], magic: b"\xFD7zXZ\0", tool: "unxz" },
+];
+
+/// That a shard is compressed, and how to unpack it.
+pub(super) fn compressed(path: &Path, how: &Compression) -> Error {
+    let problem = "a compressed tar file, of which no image can be read alone";
+    Error::layout(path, problem, format!("unpack it with `{}` first", how.tool))
+}
+
+/// What a word in a name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Train,
+    Val,
+    Test,
+}
+
+/// The tar files of a folder and of the folders in it: to train on and to test on, by whole words
+/// in their names or their folders' (`train`, `val`, `valid`, `validation`, `test`, in any case).
+/// The contest's own archives, which are named `ILSVRC...`, are tar files of another kind.
+///
+/// # Errors
+/// If a name says two things, or a shard is compressed.
+pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
+    let mut parts: [Vec<PathBuf>; 3] = Default::default();
+    let mut unnamed = Vec::new();
+    for path in candidates(dir)? {
+        if let Some(how) = compression(&path) {
+            return Err(compressed(&path, how));
+        }
+        match part_of(dir, &path)? {
+            Some(part) => parts[part as usize].push(path),
+            None => unnamed.push(path),
+        }
+    }
+    let [mut train, val, test] = parts;
+    let mut notes = Vec::new();
+    if let (false, Some(first)) = (train.is_empty(), unnamed.first()) {
+        notes.push(format!(
+            "{} tar files have neither `train` nor `val` in their names and are trained on, e.g. {}",
+            unnamed.len(),
+            first.display()
+        ));
+    }
+    train.extend(unnamed);
+    train.sort();
+    let test = match (val.is_empty(), test.first()) {
+        (false, Some(first)) => {
+            notes.push(format!(
+                "tested on the shards named `val`; {} named `test` are not used, e.g. {}",
+                test.len(),
+                first.display()
+            ));
+            val
+        }
+        (false, None) => val,
+        (true, _) => test,
+    };
+    Ok(ShardFiles { train, test, notes })
+}
+
+/// Whether there is any shard. Compressed files alone are shards if labels lie in them; folders
+/// that cannot be read have none.
+pub(in crate::shards) fn is_at(dir: &Path) -> bool {
+    let found = candidates(dir).unwrap_or_default();
+    found.iter().any(|path| compression(path).is_none() || has_labels(path))
+}
+
+/// Tar files, compressed or not, in the order of their paths.
+fn candidates(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in crate::folder::sorted(dir)? {
+        if !path.is_dir() {
+            found.push(path);
+        } else if !path.ends_with("__MACOSX") {
+            found.extend(crate::folder::sorted(&path)?);
+        }
+    }
+    found.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_tar = name.to_ascii_lowercase().ends_with(".tar") || compression(path).is_some();
+        is_tar && !name.starts_with("ILSVRC") && path.is_file()
+    });
+    Ok(found)
+}
+
+fn compression(path: &Path) -> Option<&'static Compression> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    COMPRESSIONS.iter().find(|known| known.endings.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// Whether one of the first members of a compressed file is a `.cls`.
+fn has_labels(path: &Path) -> bool {
+    const MEMBERS: usize = 8;
+    const BYTES: u64 = 64 << 20;
+    let Ok(file) = File::open(path) else { return false };
+    let stream = Forward::new(MultiGzDecoder::new(std::io::BufReader::new(file)), BYTES);
+    let members = Members::new(&stream, 0..u64::MAX).map_while(std::result::Result::ok);
+    members.take(MEMBERS).any(|member| member.name.to_ascii_lowercase().ends_with(".cls"))
+}
+
+/// What a shard's name says, or else the name of its folder.
+fn part_of(dir: &Path, path: &Path) -> Result<Option<Part>> {
+    let inside = path.strip_prefix(dir).unwrap_or(path);
+    let said = |name: Option<&std::ffi::OsStr>| {
+        let name = name.unwrap_or_default().to_string_lossy().into_owned();
+        let mut parts = words(&name);
+        parts.dedup();
+        parts
+    };
+    let (file, folder) = (said(path.file_name()), said(inside.parent().map(Path::as_os_str)));
+    match (&file[..], &folder[..]) {
+        ([], []) => Ok(None),
+        ([part], []) | ([], [part]) => Ok(Some(*part)),
+        ([a], [b]) if a == b => Ok(Some(*a)),
+        _ => {
+            let problem = "its name, with its folder's, says more than one of `train`, `val` and \
+                           `test`";
+            Err(Error::layout(path, problem, "rename it so that it says one"))
+        }
+    }
+}
+
+/// The parts that the whole words of a name say.
+fn words(name: &str) -> Vec<Part> {
+    let words = name.split(|letter: char| !letter.is_alphabetic()).map(str::to_lowercase);
+    let parts = words.filter_map(|word| match &*word {
+        "train" | "training" => Some(Part::Train),
+        "val" | "valid" | "validation" => Some(Part::Val),
+        "test" | "testing" => Some(Part::Test),
+        _ => None,
+    });
+    parts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch_dir::ScratchDir;
+
+    #[test]
+    fn only_whole_words_say_what_a_shard_is_for() {
+        for (name, parts) in [
+            ("train-1-latest.tar", &[Part::Train][..]),
+            ("imagenet1k-validation-00.tar", &[Part::Val]),
+            ("VAL0.TAR", &[Part::Val]),
+            ("Valid_set-3", &[Part::Val]),
+            ("test2017.tar", &[Part::Test]),
+            ("testing-{00}.tar", &[Part::Test]),
+            ("interval-contest-attested-retrain.tar", &[]),
+            ("train-val-0.tar", &[Part::Train, Part::Val]),
+        ] {
+            assert_eq!(words(name), parts, "{name}");
+        }
+    }
+
+    #[test]
+    fn shards_are_found_by_their_own_names_and_their_folders() {
+        let dir = ScratchDir::new();
+        for name in [
+            "train-1-latest.tar",
+            "Validation/shard-0.tar",
+            "TRAIN/shard-0.TAR",
+            "extra-interval.tar",
+            "test-0.tar",
+            "._train-1-latest.tar",
+            "__MACOSX/train-9.tar",
+            "ILSVRC2012_img_val.tar",
+        ] {
+            dir.write(name, b"");
+        }
+        let found = find(dir.path()).unwrap();
+        let inside = |paths: &[PathBuf]| -> Vec<String> {
+            let names = paths.iter().map(|path| path.strip_prefix(dir.path()).unwrap());
+            names.map(|name| name.display().to_string()).collect()
+        };
+        let train = ["TRAIN/shard-0.TAR", "extra-interval.tar", "train-1-latest.tar"];
+        assert_eq!(inside(&found.train), train);
+        assert_eq!(inside(&found.test), ["Validation/shard-0.tar"]);
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        assert!(found.notes[0].contains("1 tar files") && found.notes[0].contains("interval"));
+        assert!(found.notes[1].contains("1 named `test` are not used"), "{:?}", found.notes);
+
+        dir.write("train/val-0.tar", b"");
+        let said = find(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("train/val-0.tar") && said.contains("more than one"), "{said}");
+        assert!(is_at(dir.path()));
+    }
+
+    #[test]
+    fn a_compressed_shard_is_an_error_that_names_the_tool() {
+        for (name, tool) in
+            [("val-0.tar.gz", "gunzip"), ("val-0.TGZ", "gunzip"), ("val-0.tar.zst", "unzstd")]
+        {
+            let dir = ScratchDir::new();
+            dir.write("train-0.tar", b"");
+            dir.write(name, b"");
+            let said = find(dir.path()).unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains(tool), "{said}");
+        }
+    }
+}
