@@ -1,7 +1,9 @@
 //! Which classes are taken for which.
 
+mod raster;
+
+use crate::csv::CsvRow;
 use crate::markup::{escape, percent, standalone};
-use augment::Image;
 use std::fmt::Write;
 
 /// Counts of images by their class and by what they were taken for.
@@ -15,6 +17,8 @@ pub struct Confusion {
 
 /// Up to so many classes have names and numbers in the picture.
 const MOST_NAMED: usize = 30;
+/// Matrices of more classes are pictures of pixels: each of their cells would be some shapes.
+const MOST_SHAPES: usize = 100;
 const CELL: f64 = 34.0;
 
 impl Confusion {
@@ -49,9 +53,13 @@ impl Confusion {
         pairs.iter().map(named).collect()
     }
 
-    /// The matrix as SVG, names at its sides and counts in its cells; rows are the images' classes.
+    /// The matrix as SVG; rows are the images' classes. Up to 100 classes have their names at the
+    /// sides and counts in the cells; of more, a picture of pixels is embedded.
     pub fn to_svg(&self, id: &str) -> String {
         let n = self.classes.len();
+        if n > MOST_SHAPES {
+            return self.to_raster_svg(id);
+        }
         let longest = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let names = 7.0 * longest.min(18) as f64 + 12.0;
         let side = CELL * n as f64;
@@ -122,26 +130,6 @@ impl Confusion {
         svg.push_str("</g>");
     }
 
-    /// The matrix as pixels, one or more a cell: dark where many images of a class (a row) were
-    /// taken for a class (a column).
-    pub fn draw(&self) -> Image {
-        let n = self.classes.len();
-        let scale = (320 / n.max(1)).max(1);
-        let mut picture = Image::filled(n * scale, n * scale, [255; 3]);
-        for (class, said) in (0..n).flat_map(|class| (0..n).map(move |said| (class, said))) {
-            let depth = self.share(class, said).sqrt();
-            let ink = if class == said { [31.0, 95.0, 168.0] } else { [178.0, 58.0, 46.0] };
-            let color = ink.map(|ink: f64| (255.0 - (255.0 - ink) * depth).round() as u8);
-            crate::picture::fill(
-                &mut picture,
-                (class * scale, said * scale),
-                (scale, scale),
-                color,
-            );
-        }
-        picture
-    }
-
     /// The matrix as a table of text: a row a class, numbered columns.
     pub fn to_text(&self) -> String {
         let widest = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -163,21 +151,11 @@ impl Confusion {
 
     /// The matrix as comma-separated values with names in the first row and column.
     pub fn to_csv(&self) -> String {
-        let names: Vec<String> = self.classes.iter().map(|name| csv_field(name)).collect();
-        let mut text = format!("class,{}\n", names.join(","));
-        for (class, name) in names.iter().enumerate() {
-            let counts: Vec<String> = self.row(class).iter().map(u32::to_string).collect();
-            text += &format!("{name},{}\n", counts.join(","));
+        let mut text = CsvRow::new().text("class").texts(&self.classes).line();
+        for (class, name) in self.classes.iter().enumerate() {
+            text += &CsvRow::new().text(name).numbers(self.row(class)).line();
         }
         text
-    }
-}
-
-/// A text as a field of comma-separated values (RFC 4180).
-pub fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_string(),
     }
 }
 
@@ -213,5 +191,50 @@ mod tests {
         assert_eq!(picture.width, 318);
         assert_eq!(picture.pixel(300, 300), [255; 3]);
         assert!(picture.pixel(0, 0) < [80; 3], "mostly right");
+    }
+
+    /// Of 1,000 classes with 50 images each, as ILSVRC's validation set has: most are right, the
+    /// others are spread over some classes, or over all.
+    fn thousand(spread: usize) -> Confusion {
+        let n = 1000;
+        let mut counts = vec![0; n * n];
+        let mut state = 1u64;
+        for image in 0..50 * n {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (class, draw) = (image / 50, (state >> 33) as usize);
+            let said = if draw.is_multiple_of(5) { class } else { (class + draw % spread) % n };
+            counts[class * n + said] += 1;
+        }
+        Confusion { classes: (0..n).map(|class| format!("n{class:08}, <name>")).collect(), counts }
+    }
+
+    #[test]
+    fn a_matrix_of_a_thousand_classes_is_a_small_file() {
+        for (spread, most) in [(20, 600_000), (1000, 600_000)] {
+            let svg = thousand(spread).to_svg_file();
+            assert!(svg.len() < most, "{} bytes", svg.len());
+            assert!(svg.contains("data:image/png;base64,") && svg.contains("<style>"));
+            assert!(svg.contains("40 n00000040, &lt;name&gt;") && svg.contains("taken for"));
+        }
+        // Shapes up to a hundred classes, a picture beyond.
+        let of = |n: usize| Confusion {
+            classes: (0..n).map(|class| class.to_string()).collect(),
+            counts: vec![1; n * n],
+        };
+        assert!(!of(100).to_svg("c").contains("<image"));
+        assert!(of(101).to_svg("c").contains("<image"));
+    }
+
+    #[test]
+    fn a_picture_of_very_many_classes_stays_small() {
+        let n = 4100;
+        let mut counts = vec![0; n * n];
+        (0..n).for_each(|class| counts[class * n + class] = 1);
+        counts[4099] = 9;
+        let picture = Confusion { classes: vec![String::new(); n], counts }.draw();
+        assert_eq!((picture.height, picture.width), (1367, 1367)); // three classes a pixel
+        assert_eq!(picture.pixel(1366, 1366), [31, 95, 168]);
+        assert!(picture.pixel(0, 1366)[2] < 60, "nine of ten are taken for the last");
+        assert_eq!(picture.pixel(5, 9), [255; 3]);
     }
 }

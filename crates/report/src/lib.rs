@@ -6,7 +6,7 @@
 //! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`Diagram`]: a network as its Figure 2 draws one
-//! * [`Confusion`]: which classes are taken for which
+//! * [`Confusion`]: which classes are taken for which; [`CsvRow`]: tables for spreadsheets
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
 //!
@@ -22,6 +22,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod confusion;
+mod csv;
 mod curves;
 mod diagram;
 pub mod figures;
@@ -37,7 +38,8 @@ mod progress;
 mod sections;
 pub mod sheet;
 
-pub use confusion::{Confusion, csv_field};
+pub use confusion::Confusion;
+pub use csv::CsvRow;
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
 pub use markup::{grouped, percent};

@@ -3,7 +3,7 @@
 use crate::fault::Result;
 use crate::output::{self, Output};
 use data::Source;
-use report::csv_field;
+use report::CsvRow;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -50,8 +50,9 @@ impl<'a> Writer<'a> {
             Kind::Safetensors => file.write(&safetensors_header(images, length, labelled))?,
             Kind::Npy { .. } => file.write(&npy_header("<f4", &format!("{images}, {length}")))?,
             Kind::Csv { .. } => {
-                let numbers: Vec<String> = (0..length).map(|at| format!("f{at}")).collect();
-                file.write(format!("image,name,class,{}\n", numbers.join(",")).as_bytes())?;
+                let names = CsvRow::new().texts(["image", "name", "class"]);
+                let line = names.texts((0..length).map(|at| format!("f{at}"))).line();
+                file.write(line.as_bytes())?;
             }
         }
         // safetensors lays a tensor after the other: labels, being known, come first.
@@ -76,11 +77,9 @@ impl<'a> Writer<'a> {
         };
         if let Kind::Csv { labelled } = self.kind {
             let class = &self.source.classes()[self.source.label(sample) as usize];
-            let class = if labelled { csv_field(class) } else { String::new() };
-            let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
-            let name = csv_field(&self.source.name(sample));
-            let line = format!("{sample},{name},{class},{}\n", numbers.join(","));
-            return self.file.write(line.as_bytes());
+            let class = if labelled { class } else { "" };
+            let row = CsvRow::new().number(sample).text(&self.source.name(sample)).text(class);
+            return self.file.write(row.numbers(vector).line().as_bytes());
         }
         let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.file.write(&bytes)

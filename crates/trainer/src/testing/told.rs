@@ -7,7 +7,7 @@ use crate::output::{self, Output};
 use crate::progress::percent;
 use data::Source;
 use data::shards::About;
-use report::{Confusion, csv_field};
+use report::{Confusion, CsvRow};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use train::predictions::Predictions;
@@ -80,17 +80,17 @@ fn write_predictions(path: &Path, source: &dyn Source, said: &Predictions) -> Re
     let csv = output::ending(path, &["csv", "jsonl"])? == "csv";
     let mut file = Output::create(path)?;
     if csv {
-        let names: Vec<String> = classes.iter().map(|c| csv_field(&format!("p {c}"))).collect();
-        file.write(format!("image,name,class,predicted,{}\n", names.join(",")).as_bytes())?;
+        let names = CsvRow::new().texts(["image", "name", "class", "predicted"]);
+        let line = names.texts(classes.iter().map(|class| format!("p {class}"))).line();
+        file.write(line.as_bytes())?;
     }
     for at in 0..said.len() {
         let (sample, truth) = (said.samples[at], &classes[said.labels[at] as usize]);
         let (name, top) = (source.name(sample as usize), said.top(at, 5));
         let best = &classes[top[0].0 as usize];
         let line = if csv {
-            let fields = [&name, truth, best].map(|text| csv_field(text)).join(",");
-            let row: Vec<String> = said.row(at).iter().map(f32::to_string).collect();
-            format!("{sample},{fields},{}\n", row.join(","))
+            let row = CsvRow::new().number(sample).texts([&name, truth, best]);
+            row.numbers(said.row(at)).line()
         } else {
             let top: Vec<_> = top.iter().map(|(c, p)| (&classes[*c as usize], p)).collect();
             let line = json!({ "image": sample, "name": name, "class": truth, "predicted": best,
@@ -147,16 +147,9 @@ fn per_class_csv(images: &Images, said: &Predictions) -> String {
     let mut text = "class,images,top1_error,top5_error,loss,predicted,precision\n".to_string();
     for (name, class) in images.test.classes().iter().zip(said.by_class()) {
         let s = class.score;
-        text += &format!(
-            "{},{},{},{},{},{},{}\n",
-            csv_field(name),
-            s.images,
-            s.top1_error,
-            s.top5_error,
-            s.loss,
-            class.predicted,
-            class.precision
-        );
+        let row = CsvRow::new().text(name).number(s.images);
+        let row = row.numbers([s.top1_error, s.top5_error, s.loss]);
+        text += &row.number(class.predicted).number(class.precision).line();
     }
     text
 }

@@ -1,0 +1,114 @@
+//! Matrices of many classes: a picture of pixels, in an SVG with names at its sides.
+
+use super::Confusion;
+use crate::markup::escape;
+use crate::palette;
+use crate::picture::png_uri;
+use augment::Image;
+use std::fmt::Write;
+
+/// Colours of the picture: enough for the eye, and few enough bytes.
+const COLORS: usize = 32;
+/// Pixels a side at most; of more classes several share a pixel.
+const MOST_PIXELS: usize = 2000;
+/// Classes whose names stand at the sides.
+const TICKS: usize = 25;
+/// Pairs that are listed below.
+const PAIRS: usize = 10;
+/// Units of the picture's side, and of a line of text.
+const SIDE: f64 = 800.0;
+const LINE: f64 = 18.0;
+/// Letters of a name.
+const LETTERS: usize = 24;
+
+impl Confusion {
+    /// The matrix as pixels, one or more a cell: dark where many images of a class (a row) were
+    /// taken for a class (a column). Of more than 2,000 classes a pixel shows the darkest of
+    /// several cells.
+    pub fn draw(&self) -> Image {
+        let n = self.classes.len();
+        let (scale, shared) = ((320 / n.max(1)).max(1), n.div_ceil(MOST_PIXELS).max(1));
+        let side = n.div_ceil(shared) * scale;
+        let mut picture = Image::filled(side, side, [255; 3]);
+        let mut depths = vec![0.0; n.div_ceil(shared)];
+        for first in (0..n).step_by(shared) {
+            depths.fill(0.0f64);
+            for class in first..n.min(first + shared) {
+                let images: u32 = self.row(class).iter().sum();
+                for (said, &count) in self.row(class).iter().enumerate().filter(|cell| *cell.1 > 0)
+                {
+                    let depth = (f64::from(count) / f64::from(images)).sqrt();
+                    depths[said / shared] = depth.max(depths[said / shared]);
+                }
+            }
+            let row = first / shared;
+            for (column, &depth) in depths.iter().enumerate().filter(|cell| *cell.1 > 0.0) {
+                let ink = if row == column { [31.0, 95.0, 168.0] } else { [178.0, 58.0, 46.0] };
+                let color = ink.map(|ink: f64| (255.0 - (255.0 - ink) * depth).round() as u8);
+                let at = (row * scale, column * scale);
+                crate::picture::fill(&mut picture, at, (scale, scale), color);
+            }
+        }
+        picture
+    }
+
+    /// The matrix as SVG around a picture: names of some classes at the sides, and the pairs that
+    /// are most confused below.
+    pub(super) fn to_raster_svg(&self, id: &str) -> String {
+        let n = self.classes.len();
+        let pairs = self.worst_pairs(PAIRS);
+        let left = 7.0 * LETTERS as f64 + 40.0;
+        let top = 0.8 * left;
+        let width = left + SIDE + 8.0;
+        let height = top + SIDE + LINE * (pairs.len() as f64 + 2.5);
+        let mut svg = format!(
+            "<svg class=\"matrix\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
+             aria-labelledby=\"{id}-t\" style=\"max-width:{width:.0}px\" \
+             xmlns=\"http://www.w3.org/2000/svg\"><title id=\"{id}-t\">Confusion matrix of {n} \
+             classes: a row for each class, a column for what its images were taken for</title>\
+             <image x=\"{left:.1}\" y=\"{top:.1}\" width=\"{SIDE}\" height=\"{SIDE}\" \
+             style=\"image-rendering:pixelated\" href=\"{}\"/>",
+            png_uri(&palette::to_png(&self.draw(), COLORS)),
+        );
+        for tick in 0..TICKS.min(n) {
+            self.tick(tick * n / TICKS.min(n), (left, top), &mut svg);
+        }
+        let mut line = top + SIDE + 1.5 * LINE;
+        for (class, said, images) in pairs {
+            let [class, said] = [class, said].map(|name| escape(&shortened(name, 2 * LETTERS)));
+            let _ = write!(
+                svg,
+                "<text class=\"name\" x=\"{left:.1}\" y=\"{line:.1}\">{images} images of {class} \
+                 taken for {said}</text>"
+            );
+            line += LINE;
+        }
+        svg + "</svg>"
+    }
+
+    /// A class's name at both sides, with its number.
+    fn tick(&self, class: usize, (left, top): (f64, f64), svg: &mut String) {
+        let middle = SIDE * (class as f64 + 0.5) / self.classes.len() as f64;
+        let name = escape(&shortened(&self.classes[class], LETTERS));
+        let number = class.to_string();
+        let text = if name == number { name } else { format!("{number} {name}") };
+        let (x, y) = (left + middle, top + middle);
+        let _ = write!(
+            svg,
+            "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>\
+             <text class=\"name\" transform=\"translate({:.1} {:.1}) rotate(-50)\">{text}</text>",
+            left - 6.0,
+            y + 4.0,
+            x,
+            top - 6.0,
+        );
+    }
+}
+
+/// A text of so many letters at most.
+fn shortened(text: &str, letters: usize) -> String {
+    match text.chars().nth(letters) {
+        Some(_) => text.chars().take(letters - 1).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
