@@ -6,7 +6,8 @@
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
-//!   the verbs that use a network, as it lies in a run's folder ([`trained`])
+//!   the verbs that use a network, as it lies in a run's folder ([`trained`]);
+//!   [`unlabelled`]: image files without classes
 //! * [`serve`](crate::serving): the same in a browser
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
@@ -44,6 +45,7 @@ mod testing;
 mod trained;
 mod training;
 mod tuning;
+mod unlabelled;
 mod vendor;
 
 use clap::Parser;

@@ -2,7 +2,7 @@
 
 use data::decode::read_square;
 use data::{Error, ReadBuffer, Result, Source};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Images read from files; none has a class.
 pub struct Pictures {
@@ -27,11 +27,6 @@ impl Pictures {
             }
         }
         (Pictures { classes: classes.to_vec(), side, names, pixels }, bad)
-    }
-
-    /// The file of an image.
-    pub fn path(&self, index: usize) -> &Path {
-        &self.names[index]
     }
 }
 

@@ -1,17 +1,22 @@
 //! `alexnet predict`: what images show, with bars.
 
+mod rows;
+
 use crate::cli::PredictArgs;
-use crate::console;
-use crate::fault::Result;
-use crate::features::named;
+use crate::fault::{Fault, Result};
 use crate::trained::{Trained, plan_of};
-use crate::{output, signals};
+use crate::unlabelled::{Named, Unlabelled};
+use crate::{console, output, progress, signals};
 use data::{Loader, Source};
 use report::figures::{Guess, draw_guesses};
-use serde_json::json;
-use train::evaluate::evaluate_each;
-use train::observe::Silent;
-use train::predictions::{Predictions, top};
+use rows::{Best, Rows};
+use std::path::Path;
+use std::sync::Arc;
+use train::evaluate::{Tested, evaluate_each};
+use train::predictions::top;
+
+/// One picture shows so many images at most.
+const MOST_DRAWN: usize = 1000;
 
 /// Runs the command.
 ///
@@ -19,88 +24,84 @@ use train::predictions::{Predictions, top};
 /// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them; 3 also if some of several images could
 /// not be read, after the others.
 pub fn predict(args: &PredictArgs) -> Result<u8> {
-    args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &["png"]))?;
+    let form = args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &rows::ENDINGS))?;
     let trained = Trained::chosen(&args.using)?;
-    let (pictures, failed) = named(&args.images, &trained)?;
-    let plan = plan_of(args.views, args.using.batch_size.min(pictures.len()), trained.crop());
-    let step = trained.step(plan.rows, &args.using.machine, &mut |text| console::note(text))?;
+    let Named { files, others } = Named::by(&args.images)?;
+    if form == "png" && files.len() > MOST_DRAWN {
+        return Err(Fault::usage(format!(
+            "--out: a picture of {} images is too large (at most {MOST_DRAWN}): name a .csv or \
+             .jsonl file",
+            files.len()
+        )));
+    }
+    let source = Arc::new(Unlabelled::new(files, trained.side(), trained.classes()));
+    let (count, machine) = (source.len(), &args.using.machine);
+    let mut observer = progress::observer(args.progress);
+    if let Some(first) = others.first() {
+        let (count, first) = (others.len(), first.display());
+        observer
+            .note(&format!("{count} files whose names are no images' are left out, e.g. {first}"));
+    }
+    let plan = plan_of(args.views, args.using.batch_size.min(count), trained.crop());
+    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
-    let mut loader = Loader::new(pictures.clone(), plan, 1, 0);
-    let mut said = Predictions::new(trained.classes().len());
+    let workers = if count == 1 { 1 } else { machine.workers.unwrap_or(0) };
+    let mut loader = Loader::new(source.clone(), plan, workers, 0);
+    let mut rows = Rows::begin(args, form, trained.classes().len())?;
+    let mut written = Ok(());
     let done = step.enter(|mut step| {
-        let mut keep = |image: train::evaluate::Tested| said.push(image);
-        evaluate_each(&mut step, &mut loader, &stop, &mut Silent, &mut keep)
+        let mut keep = |image: Tested| {
+            let at = image.sample as usize;
+            if written.is_ok() && !source.bad().contains_key(&at) {
+                let row: Vec<f32> = image.probabilities.iter().map(|&p| p as f32).collect();
+                let best = named_top(trained.classes(), &row, args.top);
+                written = rows.push(Best { at, name: source.name(at), best });
+            }
+        };
+        evaluate_each(&mut step, &mut loader, &stop, &mut *observer, &mut keep)
     })?;
+    drop(observer);
+    written?;
     if done.is_none() {
         return Ok(signals::exit_code(stop.requested().expect("it ends early when asked to")));
     }
-    let mut text = String::new();
-    for at in 0..said.len() {
-        let name = pictures.path(at).display().to_string();
-        let best = named_top(trained.classes(), said.row(at), args.top);
-        if args.json {
-            let rows = best.iter().map(|(class, p)| json!({ "class": class, "probability": p }));
-            text += &json!({ "image": name, "top": rows.collect::<Vec<_>>() }).to_string();
-            text += "\n";
-        } else {
-            text += &bars(&name, &best);
-        }
+    let drawn = rows.finish(args.out.as_deref())?;
+    if let (Some(path), "png", false) = (&args.out, form, drawn.is_empty()) {
+        draw(path, &trained, &source, drawn)?;
     }
-    console::print(text)?;
-    if let Some(path) = &args.out {
-        let guesses: Result<Vec<Guess>> = (0..said.len())
-            .map(|at| {
-                let image = trained.seen(&*pictures, at)?;
-                let name = pictures.path(at).file_name().map(|name| name.to_string_lossy());
-                let name = name.unwrap_or_default().to_string();
-                let top = named_top(trained.classes(), said.row(at), args.top);
-                Ok(Guess { image, name, truth: None, top })
-            })
-            .collect();
-        output::write(path, &report::picture::to_png(&draw_guesses(&guesses?, 4)))?;
+    report_bad(&source)
+}
+
+/// Tells the files that could not be read; 3 if there are any, else 0.
+fn report_bad(source: &Unlabelled) -> Result<u8> {
+    let (bad, count) = (source.bad(), source.len());
+    if bad.is_empty() {
+        return Ok(0);
     }
-    Ok(if failed { 3 } else { 0 })
+    if let (Some((_, only)), true) = (bad.first_key_value(), count == 1) {
+        return Err(only.clone().into());
+    }
+    bad.values().for_each(|error| console::note(format_args!("alexnet: {error}")));
+    let message = format!("{} of {count} images could not be read", bad.len());
+    Err(Fault { code: 3, message })
+}
+
+/// Draws images with their bars.
+fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Best>) -> Result<()> {
+    let guesses: Result<Vec<Guess>> = rows
+        .into_iter()
+        .map(|Best { at, best, .. }| {
+            let image = trained.seen(source, at)?;
+            let name = source.path(at).file_name().map(|name| name.to_string_lossy());
+            let name = name.unwrap_or_default().to_string();
+            Ok(Guess { image, name, truth: None, top: best })
+        })
+        .collect();
+    output::write(path, &report::picture::to_png(&draw_guesses(&guesses?, 4)))
 }
 
 /// The most probable classes by name.
 pub fn named_top(classes: &[String], row: &[f32], count: usize) -> Vec<(String, f32)> {
     let best = top(row, count.max(1)).into_iter();
     best.map(|(class, p)| (classes[class as usize].clone(), p)).collect()
-}
-
-/// A bar is at most so many letters wide.
-const BAR: usize = 30;
-
-/// An image's classes, each with its probability as a number and as a bar.
-fn bars(name: &str, best: &[(String, f32)]) -> String {
-    let widest = best.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{name}\n");
-    for (class, probability) in best {
-        let bar = bar(f64::from(*probability));
-        let line = format!("  {class:widest$} {:>6.2} %  {bar}", 100.0 * probability);
-        text += line.trim_end();
-        text += "\n";
-    }
-    text
-}
-
-/// A share as a bar, to an eighth of a letter.
-fn bar(share: f64) -> String {
-    let eighths = (share.clamp(0.0, 1.0) * (8 * BAR) as f64).round() as usize;
-    let rest = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
-    format!("{}{rest}", "█".repeat(eighths / 8))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bars_are_as_long_as_their_probability() {
-        assert_eq!(bar(1.0).trim_end(), "█".repeat(BAR));
-        assert_eq!(bar(0.5).trim_end(), "█".repeat(BAR / 2));
-        assert_eq!(bar(0.0).trim_end(), "");
-        let text = bars("a.jpg", &[("cat".into(), 0.75), ("a dog".into(), 0.25)]);
-        assert!(text.starts_with("a.jpg\n  cat    75.00 %  █"), "{text}");
-    }
 }

@@ -117,15 +117,68 @@ fn predict_features_and_neighbours_work_on_files() {
 }
 
 #[test]
+fn predict_takes_folders_and_patterns_and_writes_tables() {
+    let scratch = Scratch::new("tables");
+    let data = coloured(&scratch, &["a"]);
+    let (run, photos) = (scratch.path("a"), scratch.0.join("photos"));
+    fs::create_dir_all(photos.join("deep")).unwrap();
+    for (from, to) in [
+        ("red/0.png", "img10.png"),
+        ("green/0.png", "img2.png"),
+        ("blue/0.png", "deep/-1+1.PNG"),
+        ("red/1.png", "deep/.hidden.png"),
+    ] {
+        fs::copy(format!("{data}/val/{from}"), photos.join(to)).unwrap();
+    }
+    fs::write(photos.join("notes.txt"), "no image").unwrap();
+    let folder = photos.display().to_string();
+    let (table, lines) = (scratch.path("p.csv"), scratch.path("p.jsonl"));
+    let asked = ["predict", &folder, "--run", &run, "--out", &table, "--top", "2"];
+    let (said, stderr) = expect(0, &[&asked[..], &["--batch-size", "2"]].concat());
+    assert_eq!(said, format!("written: {table} (3 images)\n"));
+    assert!(stderr.contains("1 files whose names are no images' are left out"), "{stderr}");
+    let text = fs::read_to_string(&table).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0], ["image", "class_1", "probability_1", "class_2", "probability_2"]);
+    let names: Vec<&str> = rows[1..].iter().map(|row| row[0].rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["-1+1.PNG", "img2.png", "img10.png"]); // in natural order
+    let best = |row: &Vec<&str>| row[2].parse::<f64>().unwrap() >= row[4].parse::<f64>().unwrap();
+    assert!(rows[1..].iter().all(best), "{text}");
+
+    // A file alone has the same answer; a pattern finds the same files; bad ones are counted.
+    let one = photos.join("img2.png").display().to_string();
+    let (json, _) = expect(0, &["predict", &one, "--run", &run, "--json", "--top", "2"]);
+    let alone = last_line(&json);
+    assert_eq!(alone["top"][0]["class"], rows[2][1]);
+    let alone = alone["top"][0]["probability"].as_f64().unwrap();
+    assert!((alone - rows[2][2].parse::<f64>().unwrap()).abs() < 1e-6, "{alone} {text}");
+    fs::write(photos.join("img3.png"), "no image").unwrap();
+    let pattern = format!("{folder}/img*.png");
+    let (_, stderr) = expect(3, &["predict", &pattern, "--run", &run, "--out", &lines]);
+    assert!(stderr.contains("img3.png: ") && stderr.contains("1 of 3 images could not be read"));
+    let read = fs::read_to_string(&lines).unwrap();
+    let read: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read.len(), 2);
+    assert!(read[0]["image"].as_str().unwrap().ends_with("img2.png"), "{read:?}");
+    assert_eq!(read[1]["top"].as_array().unwrap().len(), 3);
+
+    let (_, stderr) = expect(3, &["predict", &format!("{folder}/*.gif"), "--run", &run]);
+    assert!(stderr.contains("/*.gif: no image file there"), "{stderr}");
+    let (_, stderr) = expect(2, &["predict", &one, "--run", &run, "--out", "p.txt"]);
+    assert!(stderr.contains("p.txt: end the name in .csv or .jsonl or .png"), "{stderr}");
+}
+
+#[test]
 fn progress_says_what_is_going_on() {
     let scratch = Scratch::new("nouns");
-    coloured(&scratch, &["a"]);
+    let val = coloured(&scratch, &["a"]) + "/val";
     let (run, near, out) = (scratch.path("a"), scratch.path("n.png"), scratch.path("f.npy"));
     let few = ["--run", &run, "--batch-size", "4", "--progress", "plain"];
     for (command, said) in [
         (&["eval"][..], "test  4/12 images"),
         (&["neighbours", "--out", &near], "search  4/24 images"),
         (&["features", "--out", &out], "features  4/12 images"),
+        (&["predict", &val], "test  4/12 images"),
     ] {
         let (_, stderr) = expect(0, &[command, &few].concat());
         assert!(stderr.contains(said) && !stderr.contains("validation"), "{command:?}: {stderr}");

@@ -16,6 +16,8 @@ pub(super) const PREDICT_EXAMPLES: &str = "\
 Examples:
   alexnet predict cat.jpg                       by the newest run in runs/
   alexnet predict photos/*.jpg --run RUN --top 3 --views ten
+  alexnet predict photos --out predictions.csv  a whole folder, with a progress bar
+  alexnet predict 'photos/**/*.png' --out predictions.jsonl --top 1
   alexnet predict cat.jpg --json                a line of JSON an image";
 
 pub(super) const FEATURES_EXAMPLES: &str = "\
@@ -147,8 +149,9 @@ pub struct UsingArgs {
 /// `alexnet predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// Image files
-    #[arg(value_name = "IMG", required = true)]
+    /// Image files; folders, of which all image files at any depth are meant; or patterns such as
+    /// 'photos/**/*.jpg'. Those of a folder or a pattern come in natural order: img2 before img10
+    #[arg(value_name = "IMG|DIR|GLOB", required = true)]
     pub images: Vec<PathBuf>,
     /// Classes to name, the most probable first
     #[arg(long, value_name = "N", default_value = "5")]
@@ -159,9 +162,13 @@ pub struct PredictArgs {
     /// A line of JSON an image
     #[arg(long)]
     pub json: bool,
-    /// Also draw the images with their bars
-    #[arg(long, value_name = "FILE.png")]
+    /// Write a row an image to this file instead: .csv (columns image, class_1, probability_1,
+    /// class_2, ...) or .jsonl (as --json); or also draw the images with their bars: .png
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// How progress is shown (on stderr; json: on stdout)
+    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
     /// Which network.
     #[command(flatten)]
     pub using: UsingArgs,
