@@ -4,10 +4,14 @@
 //! command with exit code 7; a reader that has seen enough (`| head`) is no failure, and the
 //! command ends as it would have, with the rest of its output dropped.
 //!
+//! Control characters in it are made visible ([`escape`](crate::escape)), as names of files and
+//! classes may hold any.
+//!
 //! [`note`] and [`progress`] are for what is reported on the way. They never fail, so that a closed
 //! pipe, a lost terminal or a full disk behind a log ends no run: the first failure of each stream
 //! is kept for the run's own log ([`take_trouble`]).
 
+use crate::escape::{escape, is_control};
 use crate::fault::{Fault, Result};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -63,7 +67,13 @@ pub fn take_trouble() -> Option<String> {
 /// Prints what clap answers in place of a command: a help page, the version, or what is wrong with
 /// the arguments. Gives the exit code.
 pub fn answer(answer: &clap::Error) -> u8 {
-    let printed = answer.print().and_then(|()| io::stdout().flush());
+    // clap colours its answers, and repeats in them what was typed as it is.
+    let is_plain = std::env::args_os().all(|typed| !typed.to_string_lossy().contains(is_control));
+    let printed = match (is_plain, answer.use_stderr()) {
+        (true, _) => answer.print().and_then(|()| io::stdout().flush()),
+        (false, true) => write(&mut io::stderr().lock(), &answer.to_string()),
+        (false, false) => write(&mut io::stdout().lock(), &answer.to_string()),
+    };
     if answer.use_stderr() {
         return 2;
     }
@@ -114,6 +124,7 @@ const BUSY: Duration = Duration::from_millis(5);
 /// Writes all of a text. Every byte that this program prints passes here, help pages and progress
 /// bars excepted.
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
+    let text = escape(text);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match stream.write(rest) {

@@ -12,7 +12,8 @@
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
-//! * [`console`]: all that is printed, and what becomes of a run when it cannot be
+//! * [`console`]: all that is printed, and what becomes of a run when it cannot be;
+//!   [`escape`]: control characters as visible text
 //! * [`ranks`]: the processes of a run, where a launcher started several
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod datasets;
 mod describe;
 mod devices;
 mod doctor;
+mod escape;
 mod fault;
 mod features;
 mod images;

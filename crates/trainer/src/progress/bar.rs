@@ -10,6 +10,8 @@ use train::observe::{Observer, StepReport, ValidationReport};
 pub(super) struct Bar {
     bar: ProgressBar,
     redraws: Rate,
+    /// Whether the bar is that of training's steps.
+    is_training: bool,
 }
 
 impl Bar {
@@ -17,7 +19,7 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}");
         bar.set_style(style.expect("the template is right").progress_chars("=> "));
-        Bar { bar, redraws: Rate::new(Duration::from_millis(125)) }
+        Bar { bar, redraws: Rate::new(Duration::from_millis(125)), is_training: false }
     }
 }
 
@@ -26,6 +28,7 @@ impl Observer for Bar {
         if !self.redraws.due() && r.step < r.steps {
             return;
         }
+        self.is_training = true;
         self.bar.set_length(r.steps);
         self.bar.set_position(r.step);
         self.bar.set_prefix(format!("epoch {}/{}", r.epoch, r.epochs));
@@ -41,8 +44,16 @@ impl Observer for Bar {
     }
 
     fn seen(&mut self, what: &str, done: u64, of: u64) {
-        if self.redraws.due() {
+        if !self.redraws.due() && done < of {
+            return;
+        }
+        if self.is_training {
             self.bar.set_message(format!("{what} {done}/{of}"));
+        } else {
+            self.bar.set_length(of);
+            self.bar.set_position(done);
+            self.bar.set_prefix(what.to_string());
+            self.bar.set_message(format!("{done}/{of} images"));
         }
     }
 

@@ -1,0 +1,54 @@
+//! Control characters as visible text: names of files and classes come from strangers, and a
+//! terminal would obey them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The text with every control character but line breaks and tabs as `\u001b`, and so the
+/// characters that change the direction of what follows. In a string of JSON this is the same
+/// string.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match is_control(letter) {
+            true => {
+                let _ = write!(escaped, "\\u{:04x}", letter as u32);
+            }
+            false => escaped.push(letter),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal might obey a character: C0, DEL, C1, and Unicode's line separators and marks
+/// of direction. All are below U+10000.
+pub fn is_control(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' => true,
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => letter.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_is_left_and_json_stays_the_same() {
+        let name = "a\u{1b}[31mb\u{7f}\r\u{9b}2J\u{202e}gpj\u{2066}x\u{0}";
+        let shown = escape(name);
+        assert_eq!(shown, "a\\u001b[31mb\\u007f\\u000d\\u009b2J\\u202egpj\\u2066x\\u0000");
+        let json = serde_json::json!({ "class": name, "ä": "日本\tπ 😀" }).to_string();
+        let (shown, back) = (escape(&json), |text: &str| -> serde_json::Value {
+            serde_json::from_str(text).unwrap()
+        });
+        assert!(!shown.contains(is_control));
+        assert_eq!(back(&shown), back(&json));
+        assert!(matches!(escape("plain\ttext,\nÄ 日本 😀\n"), Cow::Borrowed(_)));
+    }
+}
