@@ -32,8 +32,13 @@ pub enum Error {
     },
 
     /// The plan does not fit.
-    #[error("{device}: {needed} of memory are needed and {free} are free: use a smaller batch",
-        needed = mebibytes(*.needed), free = mebibytes(*.free))]
+    #[error(
+        "{device}: {needed} of memory are needed and {free} are free{limit}: use a smaller batch",
+        needed = mebibytes(*.needed),
+        free = mebibytes(*.free),
+        limit = group.as_deref().map_or_else(String::new, |group| format!(
+            " (the limit of control group {})", group.display()))
+    )]
     OutOfMemory {
         /// As the user would write it.
         device: String,
@@ -41,6 +46,8 @@ pub enum Error {
         needed: usize,
         /// Bytes the device has left.
         free: usize,
+        /// The folder of the control group whose limit that is, if it is one's.
+        group: Option<std::path::PathBuf>,
     },
 
     /// An op has no form for this device.

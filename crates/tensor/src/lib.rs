@@ -15,6 +15,7 @@
 //!   [`cudnn`]: convolutions by cuDNN
 //! * [`tune`]: in which way a card does what can be done in several
 //! * [`Precision`]: in which numbers a device multiplies; [`amx`]: whether a CPU can in bf16
+//! * [`free_memory`]: what the process may still take, control groups' limits included
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
@@ -45,8 +46,8 @@ mod shape;
 mod slot;
 
 pub use device::{
-    Address, Argument, Choice, Cpu, Cuda, Device, Grid, Image, Lap, Lent, Pool, Recording, Target,
-    amx,
+    Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Pool,
+    Recording, Target, amx, free_memory,
 };
 pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{DType, Element};

@@ -78,17 +78,15 @@ fn features() -> &'static str {
 
 fn memory() -> std::result::Result<String, String> {
     const PAPER: usize = 3 << 30; // the paper's network at batch 128 takes about as much
-    let Ok(text) = fs::read_to_string("/proc/meminfo") else {
+    let Some(free) = tensor::free_memory() else {
         return Ok("the system does not tell".to_string());
     };
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    let Some(free) = kib.map(|kib| kib << 10) else {
-        return Ok("the system does not tell".to_string());
-    };
-    let enough = free >= PAPER;
+    let limit = free.group.map_or_else(String::new, |group| {
+        format!(", by the limit of control group {}", group.display())
+    });
+    let enough = free.bytes >= PAPER;
     let hint = if enough { "" } else { ": little for `--model alexnet`, use --batch-size" };
-    Ok(format!("{} available{hint}", mebibytes(free)))
+    Ok(format!("{} available{limit}{hint}", mebibytes(free.bytes)))
 }
 
 /// Whether there is a card and its driver.

@@ -2,8 +2,10 @@
 
 mod amx;
 mod huge_pages;
+mod memory;
 
 pub use amx::amx;
+pub use memory::{FreeMemory, free_memory};
 
 use crate::{Element, Error, Planner, Precision, Result, Slot};
 use bytemuck::{Pod, Zeroable};
@@ -62,16 +64,17 @@ impl Cpu {
         self.check_room(bytes)?;
         let lines = bytes.div_ceil(Planner::ALIGN);
         self.memory = bytemuck::allocation::try_zeroed_vec(lines)
-            .map_err(|()| no_room(bytes, available_bytes()))?;
+            .map_err(|()| no_room(bytes, free_memory()))?;
         huge_pages::advise(bytemuck::cast_slice_mut(&mut self.memory));
         Ok(())
     }
 
     pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
-        let free = available_bytes().saturating_add(self.bytes().len());
-        match bytes <= free {
+        let Some(mut free) = free_memory() else { return Ok(()) };
+        free.bytes = free.bytes.saturating_add(self.bytes().len());
+        match bytes <= free.bytes {
             true => Ok(()),
-            false => Err(no_room(bytes, free)),
+            false => Err(no_room(bytes, Some(free))),
         }
     }
 
@@ -251,20 +254,9 @@ impl Pool {
     }
 }
 
-fn no_room(needed: usize, free: usize) -> Error {
-    Error::OutOfMemory { device: "cpu".to_string(), needed, free }
-}
-
-/// Bytes of memory that can be taken without swapping: MemAvailable on Linux, no limit where it is
-/// unknown.
-fn available_bytes() -> usize {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    meminfo
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok()
-        })
-        .map_or(usize::MAX, |kibibytes: usize| kibibytes * 1024)
+fn no_room(needed: usize, free: Option<FreeMemory>) -> Error {
+    let (free, group) = free.map_or((0, None), |free| (free.bytes, free.group));
+    Error::OutOfMemory { device: "cpu".to_string(), needed, free, group }
 }
 
 #[cfg(test)]

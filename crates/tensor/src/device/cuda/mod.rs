@@ -183,7 +183,8 @@ impl Cuda {
 
     fn no_room(&self, needed: usize) -> Error {
         let device = format!("cuda:{}", self.card.number);
-        Error::OutOfMemory { device, needed, free: self.free_bytes().unwrap_or(0) }
+        let free = self.free_bytes().unwrap_or(0);
+        Error::OutOfMemory { device, needed, free, group: None }
     }
 
     pub(super) fn upload<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
