@@ -33,7 +33,7 @@ struct Behaviour {
   int devices, driver_version;
   uint64_t memory_bytes;
   uint64_t failing_allocation, failing_launch;
-  uint64_t early_copies;
+  uint64_t early_copies, late_reads;
   int major, minor;  // of the cards' compute capability
 };
 
@@ -57,7 +57,8 @@ uint64_t visible() {
 thread_local Behaviour behaviour = {
     Forward, 0, int(visible()), int(told("driver_version", 13000)),
     told("memory_bytes", uint64_t(8) << 30), told("failing_allocation", 0),
-    told("failing_launch", 0), told("early_copies", 0), int(told("major", 9)), int(told("minor", 0))};
+    told("failing_launch", 0), told("early_copies", 0), told("late_reads", 0),
+    int(told("major", 9)), int(told("minor", 0))};
 thread_local uint64_t allocations_made, launches_made;
 thread_local void* context;
 thread_local Result broken;  // a kernel that failed takes its context with it
@@ -300,7 +301,8 @@ API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* strea
     Result before = finish(s);
     return before ? before : copy(from);
   }
-  if (is_pinned(from, bytes)) return enqueue(stream, [=] { return copy(from); });
+  if (is_pinned(from, bytes) || behaviour.late_reads)
+    return enqueue(stream, [=] { return copy(from); });
   auto begin = static_cast<const char*>(from);  // pageable memory is read during the call
   auto kept = std::make_shared<std::vector<char>>(begin, begin + bytes);
   return enqueue(stream, [=] { return copy(kept->data()); });

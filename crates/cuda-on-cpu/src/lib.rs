@@ -75,6 +75,9 @@ pub struct Behaviour {
     /// A copy to the card runs as early as it may, not as late: what overtakes it that should not,
     /// shows.
     pub early_copies: bool,
+    /// Ordinary host memory is read when a copy runs, not during the call that asks for it: what is
+    /// changed or freed meanwhile shows.
+    pub late_reads: bool,
     /// The cards' compute capability.
     pub capability: (u32, u32),
 }
@@ -89,6 +92,7 @@ impl Default for Behaviour {
             failing_allocation: None,
             failing_launch: None,
             early_copies: false,
+            late_reads: false,
             capability: (9, 0),
         }
     }
@@ -105,6 +109,7 @@ struct RawBehaviour {
     failing_allocation: u64,
     failing_launch: u64,
     early_copies: u64,
+    late_reads: u64,
     major: c_int,
     minor: c_int,
 }
@@ -170,6 +175,7 @@ impl StandIn {
             failing_allocation: behaviour.failing_allocation.unwrap_or(0),
             failing_launch: behaviour.failing_launch.unwrap_or(0),
             early_copies: behaviour.early_copies.into(),
+            late_reads: behaviour.late_reads.into(),
             major: behaviour.capability.0 as c_int,
             minor: behaviour.capability.1 as c_int,
         };

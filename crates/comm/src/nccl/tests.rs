@@ -306,3 +306,42 @@ fn what_fails_while_nobody_watches_is_told_too() {
 fn a_cpu_cannot_join() {
     card(&mut Device::cpu(1));
 }
+
+/// What a safe function is asked for must not reach beyond its slots, whoever asks.
+#[test]
+fn work_that_does_not_fit_the_world_is_refused() {
+    let Some(stand_ins) = stand_ins() else { return };
+    let id = stand_ins.2.new_id().unwrap();
+    type Ask = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
+    let wrong: [(Ask, &str); 8] = [
+        (|group, [_, block, short]| group.reduce_scatter(short, block), "one block a rank"),
+        (|group, [_, block, short]| group.all_gather(block, short), "one block a rank"),
+        (|group, [whole, ..]| group.reduce_scatter(whole, whole.part(0, BLOCK.into())), "overlap"),
+        (|group, [whole, ..]| group.all_gather(whole.part(4, BLOCK.into()), whole), "overlap"),
+        (|group, [whole, ..]| group.broadcast(whole, 2), "rank 2 in a world of 2"),
+        (|group, [whole, ..]| group.send(whole, 2), "and rank 2"),
+        (|group, [whole, ..]| group.recv(whole, usize::MAX), "and rank 18446744073709551615"),
+        (|group, [whole, ..]| group.send(whole, 0), "rank 0 of 2 and rank 0"),
+    ];
+    on_cards(stand_ins, 2, |rank| {
+        let (mut device, slots) = card_with(rank, [&[1.0; 8], &[1.0; 4], &[1.0; 7]]);
+        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), PATIENCE);
+        let mut comm = comm.unwrap();
+        for (ask, told) in wrong.iter().filter(|_| rank == 0) {
+            let link = &mut comm.link;
+            let asked = std::panic::AssertUnwindSafe(|| {
+                let _ = link.start(card(&mut device), |group| ask(group, slots));
+            });
+            let panic = std::panic::catch_unwind(asked).unwrap_err();
+            let said = panic.downcast_ref::<String>().unwrap();
+            assert!(said.contains(told), "{told}: {said}");
+        }
+        // Nothing was started, and what fits still works.
+        let [whole, block, _] = slots;
+        let handle = comm.reduce_scatter(&mut device, whole, block).unwrap();
+        comm.wait(&mut device, handle).unwrap();
+        assert_eq!(device.download::<f32>(block).unwrap(), [2.0; 4]);
+    });
+}
+
+const BLOCK: [usize; 1] = [4];

@@ -45,14 +45,18 @@ impl Ahead {
     }
 
     /// Sends `bytes` to `to`, after the mark; without one, after all that `work` was asked for.
-    pub fn upload(&mut self, work: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Safety
+    /// As [`Staging::upload`].
+    pub unsafe fn upload(&mut self, work: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
         if !self.under_way.get() {
             if !self.marked.get() {
                 self.mark(work)?;
             }
             self.stream.wait(&self.mark)?;
         }
-        self.staging.upload(&self.stream, to, bytes)?;
+        // SAFETY: the caller's promise.
+        unsafe { self.staging.upload(&self.stream, to, bytes)? };
         self.arrived.record(&self.stream)?;
         self.under_way.set(true);
         Ok(())

@@ -186,7 +186,8 @@ impl Cuda {
         });
         let memory = Memory::new(&self.context, bytes + workspace);
         let memory = memory.map_err(failed("memory to try a product of cuBLASLt's on"))?;
-        self.stream.fill(memory.base(), 0, bytes)?;
+        // SAFETY: the memory has so many bytes, and is waited for below before it goes.
+        unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         let (addresses, at) = (offsets.map(|at| memory.base() + at), memory.base() + bytes as u64);
         // SAFETY: the memory holds the operands one after the other, and then the workspace.
         let started = unsafe { engine.multiply(way, addresses, at, self.stream.raw.cast()) };

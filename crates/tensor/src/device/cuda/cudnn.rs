@@ -229,7 +229,8 @@ impl Cuda {
         let bytes = size_of::<f32>() * convolution.floats().into_iter().max().unwrap_or(0);
         let memory = Memory::new(&self.context, bytes);
         let memory = memory.map_err(failed("memory to try a convolution of cuDNN's on"))?;
-        self.stream.fill(memory.base(), 0, bytes)?;
+        // SAFETY: the memory has so many bytes, and is waited for below before it goes.
+        unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         // SAFETY: the memory has room for each operand.
         let status = unsafe { engine.start(way, [memory.base(); 3]) };
         self.wait_for_others()?;

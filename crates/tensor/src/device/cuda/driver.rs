@@ -7,9 +7,9 @@ pub(super) use super::event::Event;
 use super::event::is_reached;
 use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
+use std::env;
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, OnceLock};
-use std::{env, ptr};
 
 /// The least driver that runs what was built with CUDA 13.0, and its branch.
 const LEAST_VERSION: i32 = 13_000;
@@ -279,27 +279,44 @@ impl Stream {
     }
 
     /// Sets `bytes` bytes at `address` to `value`.
-    pub fn fill(&self, address: u64, value: u8, bytes: usize) -> Result<()> {
+    ///
+    /// # Safety
+    /// They are the device's memory, and stay allocated until the stream is so far.
+    pub unsafe fn fill(&self, address: u64, value: u8, bytes: usize) -> Result<()> {
         if bytes == 0 {
             return Ok(());
         }
-        // SAFETY: callers give ranges of the memory that they own.
+        // SAFETY: the caller's promise.
         unsafe { result::memset_d8_async(address, value, bytes, self.raw) }
             .map_err(failed("filling memory"))
     }
 
-    /// Copies host memory to `to`, which may still be under way when this returns.
-    pub fn write(&self, to: u64, host: &[u8]) -> Result<()> {
-        // SAFETY: ordinary memory is read during the call; callers give ranges that they own.
-        unsafe { result::memcpy_htod_async(to, host, self.raw) }.map_err(failed("an upload"))
-    }
-
-    /// Copies what lies at `from` into host memory, after all that was asked for, and waits.
-    pub fn read(&self, from: u64, host: &mut [u8]) -> Result<()> {
+    /// Copies host memory to `to`, after all that was asked for, and waits: whether ordinary memory
+    /// is read during the call or later is the driver's choice, and differs between systems. What
+    /// need not be waited for goes through pinned memory ([`Staging`](super::staging::Staging)).
+    ///
+    /// # Safety
+    /// As many bytes from `to` on are the device's memory.
+    pub unsafe fn write(&self, to: u64, host: &[u8]) -> Result<()> {
         if host.is_empty() {
             return Ok(());
         }
-        // SAFETY: the host's memory is borrowed until the wait below is over.
+        // SAFETY: the caller's promise; the host's memory is borrowed until the wait is over.
+        let copy = unsafe { result::memcpy_htod_async(to, host, self.raw) };
+        let waited = self.synchronize("an upload");
+        copy.map_err(failed("an upload"))?;
+        waited
+    }
+
+    /// Copies what lies at `from` into host memory, after all that was asked for, and waits.
+    ///
+    /// # Safety
+    /// As many bytes from `from` on are the device's memory.
+    pub unsafe fn read(&self, from: u64, host: &mut [u8]) -> Result<()> {
+        if host.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise; the host's memory is borrowed until the wait is over.
         let copy = unsafe { result::memcpy_dtoh_async(host, from, self.raw) };
         let waited = self.synchronize("a kernel, or the download after it,");
         copy.map_err(failed("a download"))?;
@@ -348,36 +365,5 @@ impl Drop for Memory {
     }
 }
 
-/// Host memory that the card reads by itself.
-#[derive(Debug)]
-pub(super) struct Pinned {
-    base: *mut u8,
-    bytes: usize,
-    _context: Arc<Context>,
-}
-
-// SAFETY: plain memory with one owner.
-unsafe impl Send for Pinned {}
-
-impl Pinned {
-    pub fn new(context: &Arc<Context>, bytes: usize) -> Result<Pinned> {
-        // SAFETY: freed once, below. Write-combining: it is only ever filled from the front.
-        let base = unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_WRITECOMBINED) };
-        let base = base.map_err(failed("pinning host memory"))?.cast::<u8>();
-        // SAFETY: fresh memory of this size, made initialised bytes.
-        unsafe { ptr::write_bytes(base, 0, bytes) };
-        Ok(Pinned { base, bytes, _context: context.clone() })
-    }
-
-    pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: of this size and initialised; lent with `self`.
-        unsafe { std::slice::from_raw_parts_mut(self.base, self.bytes) }
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        // SAFETY: allocated once, freed once.
-        let _ = unsafe { result::free_host(self.base.cast()) };
-    }
-}
+#[cfg(test)]
+mod tests;

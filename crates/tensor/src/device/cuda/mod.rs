@@ -165,7 +165,8 @@ impl Cuda {
             self.ahead = Some(Ahead::new(&self.context)?);
         }
         let memory = Memory::new(&self.context, bytes).map_err(|_| self.no_room(bytes))?;
-        self.stream.fill(memory.base(), 0, bytes)?;
+        // SAFETY: all of the memory, which goes after the stream has come to its end.
+        unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         self.memory = Some(memory);
         Ok(())
     }
@@ -196,7 +197,8 @@ impl Cuda {
         if let Some(others) = &self.others {
             others.wait(|| staging.has_room(size_of_val(host)))?;
         }
-        staging.upload(&self.stream, to, bytemuck::cast_slice(host))
+        // SAFETY: the slot lies in the reserved memory and has as many elements.
+        unsafe { staging.upload(&self.stream, to, bytemuck::cast_slice(host)) }
     }
 
     pub(super) fn upload_ahead<T: Element>(&mut self, slot: Slot, host: &[T]) -> Result<()> {
@@ -205,7 +207,8 @@ impl Cuda {
         let to = self.address_of::<T>(slot);
         self.context.bind()?;
         let ahead = self.ahead.as_mut().expect("memory is reserved before an upload");
-        ahead.upload(&self.stream, to, bytemuck::cast_slice(host))
+        // SAFETY: the slot lies in the reserved memory and has as many elements.
+        unsafe { ahead.upload(&self.stream, to, bytemuck::cast_slice(host)) }
     }
 
     pub(super) fn mark_read(&mut self) -> Result<()> {
@@ -231,7 +234,8 @@ impl Cuda {
         let from = self.address_of::<T>(slot);
         self.join()?;
         self.wait_for_others()?;
-        self.stream.read(from, bytemuck::cast_slice_mut(host))
+        // SAFETY: the slot lies in the reserved memory and has as many elements.
+        unsafe { self.stream.read(from, bytemuck::cast_slice_mut(host)) }
     }
 
     pub(super) fn poison(&mut self, slot: Slot) -> Result<()> {
@@ -240,7 +244,8 @@ impl Cuda {
         }
         let address = self.address_of::<f32>(slot);
         self.join()?;
-        self.stream.fill(address, 0xFF, slot.range().len()) // four such bytes are a NaN
+        // SAFETY: a slot's bytes lie in the reserved memory. Four such bytes are a NaN.
+        unsafe { self.stream.fill(address, 0xFF, slot.range().len()) }
     }
 
     /// Waits until all that was asked for is done.

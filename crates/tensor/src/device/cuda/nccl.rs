@@ -6,15 +6,17 @@
 //! it may in truth wait for another, which may be gone. So a card that has joined others is never
 //! waited for without a limit: when patience ends NCCL is told to give up.
 
+mod group;
 mod library;
 
+pub use group::Group;
 pub use library::{Id, Nccl};
 
 use super::driver::{Context, Event, Memory, Stream};
 use super::{Cuda, State};
-use crate::{Error, Result, Slot};
-use library::{Config, FLOAT, IN_PROGRESS, Raw, SUCCESS, SUM, Status};
-use std::ffi::{c_int, c_void};
+use crate::{Error, Result};
+use library::{Config, IN_PROGRESS, Raw, SUCCESS, Status};
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +31,8 @@ pub struct Communicator {
     idle: Vec<Event>,
     /// A number that a barrier adds up.
     one: Memory,
+    rank: usize,
+    world: usize,
     shared: Arc<Shared>,
 }
 
@@ -80,7 +84,8 @@ impl Communicator {
         let (ready, stream) = (Event::new(context)?, Stream::new(context)?);
         let one = Memory::new(context, size_of::<f32>())
             .map_err(|error| super::driver::failed("memory for a barrier")(error))?;
-        stream.fill(one.base(), 0, one.bytes())?;
+        // SAFETY: all of the memory, which goes after the stream has come to its end.
+        unsafe { stream.fill(one.base(), 0, one.bytes())? };
         let mut raw: Raw = ptr::null_mut();
         let mut config = Config::nonblocking();
         // SAFETY: writes the communicator; the card whose context is bound is the one it joins.
@@ -94,7 +99,7 @@ impl Communicator {
         shared.settled(status, "joining the other cards").inspect_err(|_| shared.give_up())?;
         let shared = Arc::new(shared);
         cuda.others = Some(Arc::clone(&shared));
-        Ok(Communicator { ready, idle: Vec::new(), one, shared })
+        Ok(Communicator { ready, idle: Vec::new(), one, rank, world, shared })
     }
 
     /// From now on others are waited for so long, at most.
@@ -136,9 +141,8 @@ impl Communicator {
         // SAFETY: takes nothing; what it begins is ended just below, whatever happens between.
         let begun = unsafe { (shared.nccl.functions.group_start)() };
         shared.check(begun, "group")?;
-        let asked = work(&mut Group { cuda, shared, one, handle });
-        // SAFETY: takes nothing.
-        let ended = unsafe { (shared.nccl.functions.group_end)() };
+        let place = (self.rank, self.world);
+        let (asked, ended) = Group::ask(Group { cuda, shared, one, place, handle }, work);
         asked?;
         shared.settled(ended, "exchange")
     }
@@ -156,111 +160,6 @@ impl Communicator {
     /// Nobody will ask for this end any more.
     pub fn recycle(&mut self, ended: Ended) {
         self.idle.push(ended.0);
-    }
-}
-
-/// What starts together. Counts are floats.
-pub struct Group<'a> {
-    cuda: &'a Cuda,
-    shared: &'a Shared,
-    one: u64,
-    handle: MutexGuard<'a, Handle>,
-}
-
-impl Group<'_> {
-    /// `x` becomes the sum of all ranks' `x`, in an order that is NCCL's.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn all_reduce(&mut self, x: Slot) -> Result<()> {
-        self.sum_of_all(self.cuda.address_of::<f32>(x), x.len())
-    }
-
-    /// Ends when all ranks have started one.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn barrier(&mut self) -> Result<()> {
-        self.sum_of_all(self.one, 1)
-    }
-
-    fn sum_of_all(&mut self, x: u64, floats: usize) -> Result<()> {
-        let (f, raw, stream) = self.parts();
-        // SAFETY: reads and writes `floats` floats of a slot or of the barrier's memory, on a
-        // stream of the communicator's card.
-        let status = unsafe {
-            (f.all_reduce)(x as *const c_void, x as *mut c_void, floats, FLOAT, SUM, raw, stream)
-        };
-        self.shared.check(status, "all_reduce")
-    }
-
-    /// `block` becomes the sum of all ranks' blocks with this rank's number.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn reduce_scatter(&mut self, x: Slot, block: Slot) -> Result<()> {
-        let (from, to) = self.addresses(x, block);
-        let (f, raw, stream) = self.parts();
-        // SAFETY: `x` has a block a rank, which whoever made the work has checked.
-        let status = unsafe { (f.reduce_scatter)(from, to, block.len(), FLOAT, SUM, raw, stream) };
-        self.shared.check(status, "reduce_scatter")
-    }
-
-    /// `y` becomes all ranks' blocks.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn all_gather(&mut self, block: Slot, y: Slot) -> Result<()> {
-        let (from, to) = self.addresses(block, y);
-        let (f, raw, stream) = self.parts();
-        // SAFETY: `y` has a block a rank, which whoever made the work has checked.
-        let status = unsafe { (f.all_gather)(from, to, block.len(), FLOAT, raw, stream) };
-        self.shared.check(status, "all_gather")
-    }
-
-    /// `x` becomes that of `root`.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn broadcast(&mut self, x: Slot, root: usize) -> Result<()> {
-        let (from, to) = self.addresses(x, x);
-        let (f, raw, stream) = self.parts();
-        // SAFETY: reads or writes a slot in place.
-        let status = unsafe { (f.broadcast)(from, to, x.len(), FLOAT, root as c_int, raw, stream) };
-        self.shared.check(status, "broadcast")
-    }
-
-    /// Sends `x` to `to`.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn send(&mut self, x: Slot, to: usize) -> Result<()> {
-        let (from, _) = self.addresses(x, x);
-        let (f, raw, stream) = self.parts();
-        // SAFETY: reads a slot.
-        let status = unsafe { (f.send)(from, x.len(), FLOAT, to as c_int, raw, stream) };
-        self.shared.check(status, "send")
-    }
-
-    /// `x` becomes what `from` sends.
-    ///
-    /// # Errors
-    /// [`Error::Card`].
-    pub fn recv(&mut self, x: Slot, from: usize) -> Result<()> {
-        let (_, to) = self.addresses(x, x);
-        let (f, raw, stream) = self.parts();
-        // SAFETY: writes a slot.
-        let status = unsafe { (f.recv)(to, x.len(), FLOAT, from as c_int, raw, stream) };
-        self.shared.check(status, "recv")
-    }
-
-    fn addresses(&self, from: Slot, to: Slot) -> (*const c_void, *mut c_void) {
-        let [from, to] = [from, to].map(|slot| self.cuda.address_of::<f32>(slot));
-        (from as *const c_void, to as *mut c_void)
-    }
-
-    fn parts(&self) -> (&library::Functions, Raw, *mut c_void) {
-        (&self.shared.nccl.functions, self.handle.0, self.shared.stream.raw.cast())
     }
 }
 

@@ -4,9 +4,10 @@
 //! a ring of pinned pieces, and each piece is sent off while the next is being filled. The host
 //! waits only for a piece that it wants to fill again and that is still on its way.
 
-use super::driver::{Context, Event, Pinned, Stream, failed};
+use super::driver::{Context, Event, Stream, failed};
 use crate::Result;
-use cudarc::driver::result;
+use cudarc::driver::{result, sys};
+use std::ptr;
 use std::sync::Arc;
 
 const PIECE: usize = 1 << 20;
@@ -36,7 +37,11 @@ impl Staging {
     }
 
     /// Sends `bytes` to `to`; they may be overwritten as soon as this returns.
-    pub fn upload(&mut self, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Safety
+    /// As many bytes from `to` on are the device's memory, and stay allocated until the stream is
+    /// so far.
+    pub unsafe fn upload(&mut self, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
         for (idx, chunk) in bytes.chunks(PIECE).enumerate() {
             let piece = self.next;
             self.next = (piece + 1) % PIECES;
@@ -44,8 +49,8 @@ impl Staging {
             let staged = &mut self.memory.bytes()[piece * PIECE..][..chunk.len()];
             staged.copy_from_slice(chunk);
             let to = to + (idx * PIECE) as u64;
-            // SAFETY: the target lies inside a slot; the piece is not filled again before the event
-            // below says that it was sent.
+            // SAFETY: the target is the caller's promise; the piece is not filled again before the
+            // event below says that it was sent.
             unsafe { result::memcpy_htod_async(to, staged, stream.raw) }
                 .map_err(failed("an upload"))?;
             self.sent[piece].record(stream)?;
@@ -58,5 +63,39 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // What is on its way still reads the pinned memory.
         self.sent.iter().for_each(|sent| drop(sent.wait()));
+    }
+}
+
+/// Host memory that the card reads by itself.
+#[derive(Debug)]
+struct Pinned {
+    base: *mut u8,
+    bytes: usize,
+    _context: Arc<Context>,
+}
+
+// SAFETY: plain memory with one owner.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    fn new(context: &Arc<Context>, bytes: usize) -> Result<Pinned> {
+        // SAFETY: freed once, below. Write-combining: it is only ever filled from the front.
+        let base = unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_WRITECOMBINED) };
+        let base = base.map_err(failed("pinning host memory"))?.cast::<u8>();
+        // SAFETY: fresh memory of this size, made initialised bytes.
+        unsafe { ptr::write_bytes(base, 0, bytes) };
+        Ok(Pinned { base, bytes, _context: context.clone() })
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: of this size and initialised; lent with `self`.
+        unsafe { std::slice::from_raw_parts_mut(self.base, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: allocated once, freed once.
+        let _ = unsafe { result::free_host(self.base.cast()) };
     }
 }

@@ -128,7 +128,8 @@ impl Cuda {
         (at, bytes): (u64, usize),
         work: impl FnOnce(&mut Cuda) -> Result<()>,
     ) -> Result<f64> {
-        self.stream.fill(at, 0, bytes)?;
+        // SAFETY: memory of the trial's own, which is waited for before it goes.
+        unsafe { self.stream.fill(at, 0, bytes)? };
         begin.record(&self.stream)?;
         work(self)?;
         end.record(&self.stream)?;
@@ -189,10 +190,11 @@ impl Cuda {
                 let part = &numbers[..most.min(slot.len() - start)];
                 let shape = crate::Shape::from([part.len()]);
                 let at = self.address_of::<f32>(slot.part(start, shape));
-                self.stream.write(at, bytemuck::cast_slice(part))?;
+                // SAFETY: the part lies in a slot, and so in the reserved memory.
+                unsafe { self.stream.write(at, bytemuck::cast_slice(part))? };
             }
         }
-        self.stream.synchronize("an upload")
+        Ok(())
     }
 }
 
