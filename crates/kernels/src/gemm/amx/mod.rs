@@ -31,6 +31,7 @@ mod twin;
 mod tests;
 
 use super::Loop;
+use std::cell::Cell;
 
 /// A number's bits.
 pub(crate) type Bf16 = u16;
@@ -73,19 +74,30 @@ impl Engine {
     }
 
     /// Makes the calling thread ready to multiply, until it drops what this gives back.
+    ///
+    /// # Panics
+    /// If the thread is ready already: the first of two to be dropped would take the tiles away
+    /// from the other.
     pub fn ready(self) -> Ready {
+        assert!(!READY.get(), "a thread is made ready once at a time");
         #[cfg(target_arch = "x86_64")]
         if self == Engine::Amx {
             assert!(tensor::amx().is_ok(), "AMX where there is none");
             // SAFETY: the processor has AMX and the system lets us use it.
             unsafe { hardware::configure() };
         }
+        READY.set(true);
         Ready { engine: self, this_thread: std::marker::PhantomData }
     }
 }
 
-/// A thread that may multiply: with AMX, its tile registers are laid out. Not to be sent to another
-/// thread.
+thread_local! {
+    /// Whether this thread has a [`Ready`].
+    static READY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A thread that may multiply: with AMX, its tile registers are laid out. A thread has one at a
+/// time, and it cannot be sent to another.
 pub(crate) struct Ready {
     engine: Engine,
     this_thread: std::marker::PhantomData<*const ()>,
@@ -98,6 +110,7 @@ impl Drop for Ready {
             // SAFETY: as in `ready`. Without this every switch of threads would save the tiles.
             unsafe { hardware::release() };
         }
+        READY.set(false);
     }
 }
 

@@ -32,6 +32,21 @@ fn run(engine: Engine, block: &Block<'_>, before: &Sums) -> Sums {
     sums
 }
 
+#[test]
+fn a_thread_is_ready_again_when_it_has_dropped_what_made_it_ready() {
+    for _ in 0..2 {
+        let _ready = Engine::best().ready();
+        std::thread::spawn(|| drop(Engine::best().ready())).join().unwrap(); // threads are apart
+    }
+}
+
+#[test]
+#[should_panic(expected = "a thread is made ready once at a time")]
+fn a_thread_is_not_made_ready_twice() {
+    let _first = Engine::best().ready();
+    let _second = Engine::best().ready();
+}
+
 /// All loops, both or one tile either way, every start; and against plain sums in f64.
 #[test]
 fn blocks_are_sums_of_products() {
