@@ -108,7 +108,7 @@ extern "C" fn on_fault(
             return; // the copy goes on
         }
     }
-    pass_on(signal, info, context);
+    pass_on(signal, info, context, is_fault);
 }
 
 /// Puts a page of zeros over the one that has this address.
@@ -124,12 +124,20 @@ fn put_zeros(address: usize) -> bool {
 }
 
 /// Does what would have been done without us.
-fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+fn pass_on(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+    is_fault: bool,
+) {
     let Some(before) = BEFORE.get() else { return };
     let handler = before.sa_sigaction;
+    if handler == libc::SIG_IGN && !is_fault {
+        return; // somebody sent it; it is ignored as before, and the next fault is still ours
+    }
     if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
-        // A fault that is met again right after this, by the default action: the process ends. A
-        // signal that somebody sent is no fault, and is sent again.
+        // A fault is met again right after this and ends the process, which the system does even
+        // where SIGBUS is ignored. A signal that somebody sent is no fault, and is sent again.
         // SAFETY: `before` is what the system said; `raise` may be called by a handler.
         unsafe {
             libc::sigaction(signal, before, null_mut());

@@ -117,6 +117,49 @@ fn what_cannot_be_mapped_is_an_error() {
     assert!(Mapped::of(&File::open(std::env::temp_dir()).unwrap()).is_err());
 }
 
+/// In a process of its own, in which SIGBUS was ignored before: one that is sent changes nothing,
+/// so that a file cut short after it is still an error.
+#[test]
+fn a_signal_that_was_ignored_is_ignored_and_faults_are_still_errors() {
+    const CHILD: &str = "MAPPED_TEST_IGNORES";
+    if std::env::var_os(CHILD).is_some() {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(libc::SIGBUS, libc::SIG_IGN) };
+        let file = Scratch::new("ignored", &bytes(100_000));
+        let mapped = file.map();
+        // SAFETY: a signal to this process itself.
+        (0..3).for_each(|_| assert_eq!(unsafe { libc::raise(libc::SIGBUS) }, 0));
+        file.cut(0);
+        let all = Rows { first: 0, step: 1, len: 100_000 };
+        let error = mapped.copy_rows(all, &mut vec![0; 100_000]).unwrap_err();
+        assert!(error.to_string().contains("cut short"), "{error}");
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let name = "tests::a_signal_that_was_ignored_is_ignored_and_faults_are_still_errors";
+    child.args(["--exact", name]).env(CHILD, "1");
+    let ended = child.output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+/// In a process of its own, in which SIGBUS ends it: one that is sent does so, too.
+#[test]
+fn a_signal_that_is_sent_ends_the_process_as_before() {
+    const CHILD: &str = "MAPPED_TEST_IS_SENT";
+    if std::env::var_os(CHILD).is_some() {
+        let file = Scratch::new("sent", &bytes(5000));
+        let _mapped = file.map();
+        drop(file);
+        // SAFETY: a signal to this process itself.
+        unsafe { libc::raise(libc::SIGBUS) };
+        unreachable!("the signal was swallowed");
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "tests::a_signal_that_is_sent_ends_the_process_as_before"]);
+    let ended = child.env(CHILD, "1").output().unwrap().status;
+    assert_eq!(ended.signal(), Some(libc::SIGBUS), "{ended}");
+}
+
 /// In a process of its own: a fault in somebody else's mapping ends it, as it did before.
 #[test]
 fn a_fault_of_other_origin_is_passed_on() {
