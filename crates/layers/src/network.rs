@@ -246,6 +246,7 @@ type Named = (String, Box<dyn Layer>);
 
 /// Every row's layer, each on the output of the one before.
 fn build(spec: &Spec, images: usize) -> std::result::Result<Vec<Named>, SpecError> {
+    spec.check_images(images)?;
     let [height, width, channels] = spec.input;
     let mut shape = Shape::from([images, height, width, channels]);
     let mut layers = Vec::with_capacity(spec.rows.len());

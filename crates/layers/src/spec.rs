@@ -1,5 +1,6 @@
 //! A network as a list of rows, before anything is allocated.
 
+mod bounds;
 mod summary;
 
 use crate::layer::{self, Layer};
@@ -44,6 +45,14 @@ pub enum SpecError {
         network: String,
         /// The name.
         row: String,
+    },
+    /// Its images, or the number of its rows, are beyond what can be planned.
+    #[error("{network}: {reason}")]
+    Size {
+        /// The network.
+        network: String,
+        /// What is too large, and the bound.
+        reason: String,
     },
     /// No row has parameters, or the last one is not linear.
     #[error("{network} must end in a `linear` row, whose outputs are the class scores")]
@@ -235,6 +244,7 @@ impl Spec {
     /// # Errors
     /// If the rows do not fit together.
     pub fn describe(&self) -> Result<Vec<RowInfo>, SpecError> {
+        self.check_images(1)?;
         let mut output = Shape::from([1, self.input[0], self.input[1], self.input[2]]);
         let names = self.names();
         let mut table = Vec::new();
@@ -261,6 +271,16 @@ impl Spec {
         Ok(table)
     }
 
+    /// Whether its input, for so many images, and its number of rows are within bounds. That of
+    /// each row is found where the rows are described or planned.
+    ///
+    /// # Errors
+    /// [`SpecError::Size`] with the bound.
+    pub fn check_images(&self, images: usize) -> Result<(), SpecError> {
+        bounds::check_input(self.input, images, self.rows.len())
+            .map_err(|reason| SpecError::Size { network: self.name.clone(), reason })
+    }
+
     /// Parameters are stored by name, so no two layers may share one.
     fn check_names(&self) -> Result<(), SpecError> {
         let mut names = self.names();
@@ -281,6 +301,24 @@ impl Spec {
         Ok(self.describe()?.iter().map(|row| row.parameters).sum())
     }
 
+    /// The name and shape of every parameter, running statistics among them, in the order of the
+    /// rows.
+    ///
+    /// # Errors
+    /// If the rows do not fit together.
+    pub fn parameter_shapes(&self) -> Result<Vec<(String, Shape)>, SpecError> {
+        self.describe()?;
+        let mut output = Shape::from([1, self.input[0], self.input[1], self.input[2]]);
+        let mut shapes = Vec::new();
+        for (row, name) in self.rows.iter().zip(self.names()) {
+            let layer = self.layer(row, &name, output)?;
+            output = layer.output();
+            let own = layer.parameters().into_iter();
+            shapes.extend(own.map(|parameter| (parameter.name, parameter.shape)));
+        }
+        Ok(shapes)
+    }
+
     /// Multiply-accumulates of one image's forward pass.
     ///
     /// # Errors
@@ -296,7 +334,8 @@ impl Spec {
         name: &str,
         input: Shape,
     ) -> Result<Box<dyn Layer>, SpecError> {
-        layer::build(row, name, input).map_err(|reason| SpecError::Row {
+        let built = bounds::check_row(row, input).and_then(|()| layer::build(row, name, input));
+        built.map_err(|reason| SpecError::Row {
             network: self.name.clone(),
             row: name.to_string(),
             reason,

@@ -26,8 +26,13 @@ impl Planner {
     }
 
     /// A slot that overlaps no other live one.
+    ///
+    /// # Panics
+    /// If its bytes, or those of all slots, are more than 2^64.
     pub fn claim(&mut self, dtype: DType, shape: Shape) -> Slot {
-        let bytes = (shape.len() * dtype.size()).next_multiple_of(Self::ALIGN);
+        let bytes = shape.len().checked_mul(dtype.size());
+        let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(Self::ALIGN));
+        let bytes = bytes.unwrap_or_else(|| panic!("a slot of {shape} takes too many bytes"));
         if bytes == 0 {
             return Slot::new(0, dtype, shape); // nowhere in particular, so inside no other slot
         }
@@ -50,7 +55,7 @@ impl Planner {
             _ => self.total,
         };
         self.holes.remove(&start);
-        self.total = start + bytes;
+        self.total = start.checked_add(bytes).expect("all slots together take too many bytes");
         start
     }
 
@@ -136,6 +141,15 @@ mod tests {
         let a = floats(&mut planner, 10);
         planner.release(a);
         planner.release(a);
+    }
+
+    #[test]
+    #[should_panic(expected = "take too many bytes")]
+    fn bytes_do_not_wrap() {
+        let mut planner = Planner::new();
+        for _ in 0..5 {
+            floats(&mut planner, 1 << 60);
+        }
     }
 
     #[test]

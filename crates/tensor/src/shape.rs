@@ -20,8 +20,16 @@ impl Shape {
     }
 
     /// How many elements.
+    ///
+    /// # Panics
+    /// If there are more than 2^64: bounds on what is planned keep them far below.
     pub fn len(&self) -> usize {
-        self.dims().iter().product()
+        let product = |all: usize, &extent: &usize| all.checked_mul(extent);
+        match self.dims().iter().try_fold(1, product) {
+            Some(elements) => elements,
+            None if self.dims().contains(&0) => 0,
+            None => panic!("a shape of {self} has more elements than can be counted"),
+        }
     }
 
     /// True if some extent is zero.
@@ -75,5 +83,12 @@ mod tests {
         assert_eq!(conv1.to_string(), "55 x 55 x 96");
         assert_eq!(conv1.len(), 290_400);
         assert_eq!(Shape::from([]).len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "more elements than can be counted")]
+    fn elements_are_counted_or_refused() {
+        assert_eq!(Shape::from([1 << 60, 1 << 60, 0]).len(), 0);
+        let _ = Shape::from([1 << 48, 55, 55, 96]).len();
     }
 }

@@ -63,8 +63,9 @@ impl Slot {
     /// # Panics
     /// If the run does not lie inside.
     pub fn part(&self, start: usize, shape: Shape) -> Slot {
-        let end = start + shape.len();
-        assert!(end <= self.len(), "elements {start}..{end} of a slot of {}", self.len());
+        let end = start.checked_add(shape.len());
+        let fits = end.is_some_and(|end| end <= self.len());
+        assert!(fits, "{} elements from {start} on of a slot of {}", shape.len(), self.len());
         Slot { offset: self.offset + start * self.dtype.size(), shape, dtype: self.dtype }
     }
 

@@ -138,6 +138,7 @@ impl Plan {
         target: Target,
         part: Part,
     ) -> Result<Plan> {
+        spec.check_images(images)?;
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
         let classes = match spec.rows.last() {
