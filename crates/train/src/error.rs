@@ -58,6 +58,19 @@ pub enum Error {
         tensor: String,
     },
 
+    /// A file of weights holds numbers that are none.
+    #[error(
+        "{path}: {tensor} has a number that is not finite (NaN or infinity): its training \
+         diverged, or the file was changed; use weights or a checkpoint from before that",
+        path = path.display()
+    )]
+    NotFiniteWeights {
+        /// The file.
+        path: PathBuf,
+        /// `conv2.weight`, `input.mean`.
+        tensor: String,
+    },
+
     /// A file of the run cannot be written.
     #[error("{path}: cannot write: {source}", path = path.display())]
     Write {

@@ -1,5 +1,6 @@
 //! How a network is trained: one value, readable as a page and writable as TOML.
 
+pub mod ranges;
 mod variation;
 
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
@@ -332,17 +333,19 @@ fn letters(pattern: &str) -> (bool, usize) {
     (!pattern.contains('*'), pattern.chars().filter(|&letter| letter != '*').count())
 }
 
-/// Whether a name fits a pattern in which `*` stands for any run of letters.
+/// Whether a name fits a pattern in which `*` stands for any run of letters. Takes time in
+/// proportion to the product of their lengths, whatever the pattern.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            tail.char_indices()
-                .map(|(at, _)| at)
-                .chain([tail.len()])
-                .any(|at| fits(rest, &tail[at..]))
-        }),
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    // The leftmost place of each part leaves the most for those after it.
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
     }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! the classes and the input. A [checkpoint] is such a file with more in it, and can be read as
 //! one.
 
-use crate::recipe::Input;
+use crate::recipe::{Input, Mean};
 use crate::tensors::{Contents, Read, Tensor};
 use crate::{Error, Result, atomic, checkpoint};
 use layers::{Parameters, Spec};
@@ -21,6 +21,9 @@ pub(crate) const VELOCITY: &str = "velocity.";
 
 /// Before a parameter's name: its second moment, if Adam trains it.
 pub(crate) const SECOND_MOMENT: &str = "second_moment.";
+
+/// What is subtracted from an image.
+const MEAN: &str = "input.mean";
 
 /// A trained network outside any device.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,14 +95,8 @@ impl Weights {
         for (idx, entry) in parameters.entries.iter().enumerate() {
             let found = self.parameters.iter().find(|(name, _)| *name == entry.name);
             let refused = |reason| Error::Weights { path: path.into(), reason };
-            let (_, found) =
-                found.ok_or_else(|| refused(format!("there is no tensor `{}`", entry.name)))?;
-            if found.shape != entry.shape.dims() {
-                return Err(refused(format!(
-                    "`{}` is {:?}, and the network has {:?} there",
-                    entry.name, found.shape, entry.shape
-                )));
-            }
+            let found = check_shape(&entry.name, found.map(|(_, it)| it), entry.shape.dims());
+            let found = found.map_err(refused)?;
             device.upload(parameters.value(idx), &found.values)?;
         }
         Ok(())
@@ -115,11 +112,10 @@ impl Weights {
 
     fn to_bytes(&self) -> Vec<u8> {
         let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
-        let tensors =
-            [("input.mean", &self.mean)].into_iter().chain(named).map(|(name, tensor)| {
-                let Values { shape, values } = tensor;
-                Tensor { name: name.to_string(), shape, values }
-            });
+        let tensors = [(MEAN, &self.mean)].into_iter().chain(named).map(|(name, tensor)| {
+            let Values { shape, values } = tensor;
+            Tensor { name: name.to_string(), shape, values }
+        });
         let contents = Contents {
             metadata: BTreeMap::from([("alexnet", self.about.to_toml())]),
             tensors: tensors.collect(),
@@ -133,11 +129,24 @@ impl Weights {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Weights`] if it is missing, damaged, or not one of this program's.
+    /// [`Error::Weights`] if it is missing, damaged, not one of this program's, or contradicts
+    /// itself; [`Error::NotFiniteWeights`] naming the first tensor with a NaN or an infinity.
     pub fn read(path: &Path) -> Result<Weights> {
         let refused = |reason: String| Error::Weights { path: path.into(), reason };
         let bytes = fs::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
-        Weights::from_bytes(&bytes).map_err(refused)
+        let weights = Weights::from_bytes(&bytes).map_err(refused)?;
+        match weights.first_not_finite() {
+            None => Ok(weights),
+            Some(tensor) => Err(Error::NotFiniteWeights { path: path.into(), tensor }),
+        }
+    }
+
+    /// The name of the first tensor with a number that is not finite.
+    fn first_not_finite(&self) -> Option<String> {
+        let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
+        let mut tensors = [(MEAN, &self.mean)].into_iter().chain(named);
+        let spoilt = tensors.find(|(_, tensor)| tensor.values.iter().any(|x| !x.is_finite()));
+        spoilt.map(|(name, _)| name.to_string())
     }
 
     /// Reads what a run has learned so far: its file of weights, or while there is none its newest
@@ -174,20 +183,81 @@ impl Weights {
         Err(Error::Weights { path: run.into(), reason })
     }
 
+    /// Whether every parameter of the network is there, in its shape: before the network, which may
+    /// be a huge one, is given any memory.
+    fn check_shapes(&self) -> std::result::Result<(), String> {
+        let expected = self.about.model.parameter_shapes().map_err(|error| error.to_string())?;
+        for (name, shape) in expected {
+            let found = self.parameters.iter().find(|(own, _)| *own == name);
+            check_shape(&name, found.map(|(_, values)| values), shape.dims())?;
+        }
+        Ok(())
+    }
+
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Weights, String> {
         let read = Read::from_bytes(bytes)?;
         let about = About::from_metadata(&read.metadata)?;
         let mut tensors = read.tensors;
         // A checkpoint has these, too.
         tensors.retain(|name, _| [VELOCITY, SECOND_MOMENT].iter().all(|p| !name.starts_with(p)));
-        let mean = tensors.remove("input.mean").ok_or("there is no tensor `input.mean`")?;
+        let mean = tensors.remove(MEAN).ok_or("there is no tensor `input.mean`")?;
+        about.check(&mean)?;
         let mut parameters: Vec<_> = tensors.into_iter().collect();
         parameters.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Weights { about, mean, parameters })
+        let weights = Weights { about, mean, parameters };
+        weights.check_shapes()?;
+        Ok(weights)
+    }
+}
+
+/// The tensor called `name`, if it was found and has that shape.
+fn check_shape<'a>(
+    name: &str,
+    found: Option<&'a Values>,
+    shape: &[usize],
+) -> std::result::Result<&'a Values, String> {
+    match found {
+        None => Err(format!("there is no tensor `{name}`")),
+        Some(found) if found.shape == shape => Ok(found),
+        Some(found) => {
+            Err(format!("`{name}` is {:?}, and the network has {shape:?} there", found.shape))
+        }
     }
 }
 
 impl About {
+    /// Whether classes, network, image size and mean agree: a file from elsewhere may say anything.
+    fn check(&self, mean: &Values) -> std::result::Result<(), String> {
+        self.model.describe().map_err(|error| error.to_string())?;
+        let outputs = self.model.classes().map_err(|error| error.to_string())?;
+        if self.classes.len() != outputs {
+            let classes = self.classes.len();
+            return Err(format!(
+                "it names {classes} classes, and its network has {outputs} outputs"
+            ));
+        }
+        self.input.check().map_err(|problem| format!("its metadata says: {problem}"))?;
+        let [height, width, channels] = self.model.input;
+        let side = self.input.side.unwrap_or(height.max(width));
+        if channels != 3 || height > side || width > side {
+            return Err(format!(
+                "its network sees {height} x {width} x {channels}, which is no crop of images of \
+                 {side} x {side} x 3"
+            ));
+        }
+        let expected = match self.input.mean {
+            Mean::Color => vec![3],
+            Mean::Image => vec![side, side, 3],
+        };
+        match mean.shape == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "`{MEAN}` is {:?}, and images of side {side} need {expected:?}",
+                mean.shape
+            )),
+        }
+    }
+
     pub(crate) fn to_toml(&self) -> String {
         toml::to_string(self).expect("only strings, numbers and lists")
     }
@@ -215,7 +285,7 @@ mod tests {
     use crate::recipes;
 
     fn tiny() -> Weights {
-        let input = recipes::paper().input;
+        let input = Input { mean: Mean::Color, ..recipes::paper().input };
         let classes = vec!["cat".to_string(), "dog \"x\"".to_string()];
         let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
         let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };
@@ -234,6 +304,59 @@ mod tests {
         let bytes = tiny().to_bytes();
         assert_eq!(Weights::from_bytes(&bytes), Ok(tiny()));
         assert_eq!(bytes, tiny().to_bytes(), "equal networks give equal files");
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_named() {
+        let path = std::env::temp_dir().join(format!("alexnet-nan-{}", std::process::id()));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (place, name) in ["input.mean", "fc1.bias", "fc1.weight"].iter().enumerate() {
+                let mut weights = tiny();
+                let values = match place {
+                    0 => &mut weights.mean.values,
+                    at => &mut weights.parameters[at - 1].1.values,
+                };
+                *values.last_mut().unwrap() = bad;
+                weights.write(&path).unwrap();
+                let error = Weights::read(&path).unwrap_err();
+                let Error::NotFiniteWeights { tensor, .. } = &error else { panic!("{error}") };
+                assert_eq!(tensor, name);
+                assert!(error.to_string().contains("not finite"), "{error}");
+            }
+        }
+        tiny().write(&path).unwrap();
+        assert_eq!(Weights::read(&path).unwrap(), tiny());
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn metadata_that_contradicts_the_rest_is_refused() {
+        type Change = fn(&mut Weights);
+        let wrong: [(Change, &str); 9] = [
+            (|w| w.about.classes.push("cow".into()), "3 classes, and its network has 2 outputs"),
+            (|w| drop(w.about.classes.pop()), "1 classes, and its network has 2 outputs"),
+            (|w| w.about.input.side = Some(1_000_000_000), "input.side is 1000000000"),
+            (|w| w.about.input.side = Some(0), "input.side is 0"),
+            (|w| w.about.input.side = Some(3), "which is no crop of images of 3 x 3"),
+            (|w| w.about.input.scale = f64::NAN, "input.scale is NaN"),
+            (|w| w.about.input.mean = Mean::Image, "`input.mean` is [3]"),
+            (|w| w.about.model.input = [4, 4, 1], "which is no crop"),
+            (|w| w.about.model.rows.clear(), "must end in a `linear` row"),
+        ];
+        for (change, told) in wrong {
+            let mut weights = tiny();
+            change(&mut weights);
+            let error = Weights::from_bytes(&weights.to_bytes()).unwrap_err();
+            assert!(error.contains(told), "{told}: {error}");
+        }
+        // The images are of another size than the mean.
+        let mut weights = tiny();
+        weights.about.input = Input { mean: Mean::Image, side: Some(6), ..weights.about.input };
+        weights.mean = Values { shape: vec![4, 4, 3], values: vec![0.5; 48] };
+        let error = Weights::from_bytes(&weights.to_bytes()).unwrap_err();
+        assert!(error.contains("images of side 6 need [6, 6, 3]"), "{error}");
+        weights.about.input.side = Some(4);
+        assert_eq!(Weights::from_bytes(&weights.to_bytes()), Ok(weights));
     }
 
     #[test]

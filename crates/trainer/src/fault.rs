@@ -61,7 +61,7 @@ impl From<train::Error> for Fault {
             E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,
             E::Data(_) => 3,
             E::Weights { .. } | E::Checkpoint { .. } => 4,
-            E::Diverged { .. } | E::NotFinite { .. } => 5,
+            E::Diverged { .. } | E::NotFinite { .. } | E::NotFiniteWeights { .. } => 5,
         };
         Fault { code, message: error.to_string() }
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::disk::tests::Mortal;
 use crate::metrics::Score;
+use crate::recipe::{Input, Mean};
 use crate::recipes;
 use crate::tensors::CHECKSUM;
 use layers::{Role, Spec};
@@ -54,7 +55,7 @@ fn form() -> Form {
         about: About {
             format: 1,
             classes: vec!["a".into(), "b".into()],
-            input: recipes::paper().input,
+            input: Input { mean: Mean::Color, ..recipes::paper().input },
             model: Spec::image("tiny", 1, 1, 3).linear("fc1", 2),
         },
         identity,

@@ -12,9 +12,19 @@ fn patterns() {
         ("conv*", "fc6", false),
         ("*v*2", "conv12", true),
         ("*v*2", "conv21", false),
+        ("a*a", "a", false),
+        ("a*a", "aa", true),
+        ("*ab*b", "abab", true),
+        ("**1", "conv1", true),
     ] {
         assert_eq!(fits(pattern, name), expected, "{pattern} and {name}");
     }
+}
+
+#[test]
+fn a_pattern_of_many_stars_takes_no_time() {
+    let (pattern, name) = ("*a".repeat(40) + "*b", "a".repeat(200));
+    assert!(!fits(&pattern, &name) && fits(&pattern, &(name + "b")));
 }
 
 #[test]

@@ -1,0 +1,287 @@
+//! The valid range of every number in a recipe: one table.
+
+use super::{Init, Input, Recipe};
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+use std::fmt;
+
+/// The numbers that a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The least.
+    least: f64,
+    /// The greatest.
+    most: f64,
+    /// Whether the least, and the greatest, are excluded.
+    open: [bool; 2],
+}
+
+impl Range {
+    /// From `least` to `most`, both included.
+    pub const fn of(least: f64, most: f64) -> Range {
+        Range { least, most, open: [false; 2] }
+    }
+
+    const fn above(self) -> Range {
+        Range { open: [true, self.open[1]], ..self }
+    }
+
+    const fn below(self) -> Range {
+        Range { open: [self.open[0], true], ..self }
+    }
+
+    /// Whether a number lies in it; NaN lies in none.
+    pub fn contains(&self, value: f64) -> bool {
+        let [least, most] = self.open;
+        let above = if least { value > self.least } else { value >= self.least };
+        let below = if most { value < self.most } else { value <= self.most };
+        above && below
+    }
+
+    /// Whether `value` lies in it, or a sentence that names the setting and the range.
+    ///
+    /// # Errors
+    /// That sentence.
+    pub fn check(&self, name: &str, value: f64) -> std::result::Result<(), String> {
+        match self.contains(value) {
+            true => Ok(()),
+            false => Err(format!("{name} is {value}; it must be {self}")),
+        }
+    }
+}
+
+/// `at least 0 and below 1`
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [least, most] = self.open;
+        let number = |value: f64| match value {
+            value if value.abs() >= 1e9 => format!("{value:e}"),
+            value => value.to_string(),
+        };
+        let least = if least { "above" } else { "at least" };
+        let most = if most { "below" } else { "at most" };
+        write!(f, "{least} {} and {most} {}", number(self.least), number(self.most))
+    }
+}
+
+/// Images of a batch.
+pub const BATCH: Range = Range::of(1.0, 1_048_576.0);
+/// The side of the square that images are resized to.
+pub const SIDE: Range = Range::of(1.0, 16_384.0);
+const SHARDS: Range = Range::of(1.0, 65_536.0);
+const EPOCHS: Range = Range::of(1.0, u32::MAX as f64);
+const SHARE: Range = Range::of(0.0, 1.0);
+/// A rate of 1e20 ends a run at once, with a message; beyond 1e30 products of it are no f32.
+const RATE: Range = Range::of(0.0, 1e30);
+const FACTOR: Range = Range::of(0.0, 1e6);
+const DECAY: Range = Range::of(0.0, 1e3);
+const MOMENTUM: Range = Range::of(0.0, 1.0).below();
+const SCALE: Range = Range::of(0.0, 1e6).above();
+const COLOR: Range = Range::of(0.0, 100.0);
+const CONSTANT: Range = Range::of(-1e30, 1e30);
+
+/// The recipe's numbers, each with its name and its range.
+fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
+    let Recipe { bias, .. } = recipe;
+    let mut table = vec![
+        ("batch (--batch-size)".to_string(), recipe.batch as f64, BATCH),
+        ("shards (--micro-shards)".to_string(), recipe.shards as f64, SHARDS),
+        ("epochs (--epochs)".to_string(), f64::from(recipe.epochs), EPOCHS),
+        ("rate (--lr)".to_string(), recipe.rate, RATE),
+        ("momentum".to_string(), recipe.momentum, MOMENTUM),
+        ("decay".to_string(), recipe.decay, DECAY),
+        ("bias.rate".to_string(), bias.rate, FACTOR),
+        ("bias.decay".to_string(), bias.decay, FACTOR),
+        ("augment.color".to_string(), recipe.augment.color, COLOR),
+    ];
+    table.extend(recipe.until.map(|until| ("until".to_string(), until, SHARE)));
+    table.extend(of_input(&recipe.input));
+    table.extend(of_schedule(&recipe.schedule));
+    for (name, layer) in &recipe.layers {
+        let key = |field: &str| format!("layers.{name}.{field}");
+        table.extend(layer.rate.map(|rate| (key("rate"), rate, FACTOR)));
+        table.extend(layer.decay.map(|decay| (key("decay"), decay, DECAY)));
+        for (field, init) in [("weights", layer.weights), ("biases", layer.biases)] {
+            table.extend(match init {
+                Some(Init::Constant(value)) => Some((key(field), value, CONSTANT)),
+                Some(Init::Normal(std)) => Some((key(field), std, FACTOR)),
+                Some(Init::ScaledNormal(gain)) => Some((key(field), gain, FACTOR)),
+                Some(Init::FanInUniform) | None => None,
+            });
+        }
+    }
+    table
+}
+
+fn of_input(input: &Input) -> Vec<(String, f64, Range)> {
+    let mut table = vec![("input.scale".to_string(), input.scale, SCALE)];
+    table.extend(input.side.map(|side| ("input.side".to_string(), side as f64, SIDE)));
+    table
+}
+
+fn of_schedule(schedule: &Schedule) -> Vec<(String, f64, Range)> {
+    let key = |field: &str| format!("schedule.{field}");
+    match schedule {
+        Schedule::Constant {} => Vec::new(),
+        Schedule::Steps { factor, .. } => vec![(key("factor"), *factor, FACTOR)],
+        Schedule::Plateau { factor, threshold, .. } => {
+            vec![(key("factor"), *factor, FACTOR), (key("threshold"), *threshold, SHARE)]
+        }
+        Schedule::Phases { phases } => {
+            let of = |(idx, phase): (usize, &crate::schedule::Phase)| {
+                let place = format!("schedule.phases[{idx}]");
+                let own = (format!("{place}.rate"), phase.rate, FACTOR);
+                let layers = phase.layers.iter();
+                let layers = layers
+                    .map(|(name, factor)| (format!("{place}.layers.{name}"), *factor, FACTOR));
+                std::iter::once(own).chain(layers).collect::<Vec<_>>()
+            };
+            phases.iter().enumerate().flat_map(of).collect()
+        }
+    }
+}
+
+impl Recipe {
+    /// Whether every number lies in its range.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with the first setting that does not, its value and its range.
+    pub fn check(&self) -> Result<()> {
+        for (name, value, range) in numbers(self) {
+            range.check(&format!("recipe.{name}"), value).map_err(Error::Recipe)?;
+        }
+        self.augment.check().map_err(Error::Recipe)
+    }
+}
+
+impl Input {
+    /// Whether every number lies in its range.
+    ///
+    /// # Errors
+    /// A sentence with the first setting that does not.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        of_input(self).iter().try_for_each(|(name, value, range)| range.check(name, *value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Layer;
+    use crate::recipes;
+    use crate::schedule::Phase;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn built_in_recipes_are_in_range() {
+        for (name, _) in recipes::all() {
+            recipes::find(name).unwrap().check().unwrap();
+        }
+    }
+
+    /// Every line of the table, just outside its range on both sides and as NaN.
+    #[test]
+    fn every_number_out_of_range_is_named_with_its_range() {
+        let layers = |layer: Layer| BTreeMap::from([("conv1".to_string(), layer)]);
+        let init = |init| Layer { weights: Some(init), biases: Some(init), ..Layer::default() };
+        let phase = |rate, layer| Phase {
+            from: 1,
+            rate,
+            color: true,
+            layers: BTreeMap::from([("fc6".to_string(), layer)]),
+        };
+        type Set = fn(&mut Recipe, f64);
+        let floats: [(&str, Set, &[f64]); 11] = [
+            ("rate (--lr) is", |r, x| r.rate = x, &[-1e-9, 1e31]),
+            ("momentum is", |r, x| r.momentum = x, &[-0.1, 1.0, 2.0]),
+            ("decay is", |r, x| r.decay = x, &[-0.1, 1e4]),
+            ("bias.rate is", |r, x| r.bias.rate = x, &[-1.0, 1e7]),
+            ("bias.decay is", |r, x| r.bias.decay = x, &[-1.0, 1e7]),
+            ("augment.color is", |r, x| r.augment.color = x, &[-0.1, 101.0]),
+            ("until is", |r, x| r.until = Some(x), &[-0.1, 1.1]),
+            ("input.scale is", |r, x| r.input.scale = x, &[0.0, -1.0, 1e7]),
+            (
+                "schedule.factor is",
+                |r, factor| r.schedule = Schedule::Steps { after: vec![1], factor },
+                &[-0.1, 1e7],
+            ),
+            (
+                "schedule.factor is",
+                |r, factor| {
+                    r.schedule =
+                        Schedule::Plateau { factor, drops: 1, patience: 1, threshold: 0.0 };
+                },
+                &[-0.1, 1e7],
+            ),
+            (
+                "schedule.threshold is",
+                |r, threshold| {
+                    r.schedule =
+                        Schedule::Plateau { factor: 0.1, drops: 1, patience: 1, threshold };
+                },
+                &[-0.1, 1.5],
+            ),
+        ];
+        let check = |name: &str, recipe: &Recipe| {
+            let said = recipe.check().unwrap_err().to_string();
+            assert!(said.starts_with(&format!("recipe.{name}")), "{name}: {said}");
+            assert!(said.contains("; it must be a"), "{said}");
+        };
+        for (name, set, outside) in floats {
+            for &value in outside.iter().chain(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]) {
+                let mut recipe = recipes::paper();
+                set(&mut recipe, value);
+                check(name, &recipe);
+            }
+        }
+        for value in [-1.0, 1e7, f64::NAN, f64::INFINITY] {
+            let mut recipe = recipes::paper();
+            recipe.schedule = Schedule::Phases { phases: vec![phase(1.0, 1.0), phase(value, 1.0)] };
+            check("schedule.phases[1].rate is", &recipe);
+            recipe.schedule = Schedule::Phases { phases: vec![phase(1.0, value)] };
+            check("schedule.phases[0].layers.fc6 is", &recipe);
+            recipe = recipes::paper();
+            recipe.layers = layers(Layer { rate: Some(value), ..Layer::default() });
+            check("layers.conv1.rate is", &recipe);
+            recipe.layers = layers(Layer { decay: Some(value), ..Layer::default() });
+            check("layers.conv1.decay is", &recipe);
+            for start in [Init::Normal(value), Init::ScaledNormal(value)] {
+                recipe.layers = layers(init(start));
+                check("layers.conv1.weights is", &recipe);
+            }
+            let biases = Some(Init::Constant(value * 1e30));
+            recipe.layers = layers(Layer { biases, ..Layer::default() });
+            match value == -1.0 {
+                true => recipe.check().unwrap(),
+                false => check("layers.conv1.biases is", &recipe),
+            }
+        }
+    }
+
+    #[test]
+    fn every_count_out_of_range_is_named_with_its_range() {
+        type Set = fn(&mut Recipe, usize);
+        let counts: [(&str, Set, &[usize]); 4] = [
+            ("batch (--batch-size) is", |r, n| r.batch = n, &[0, 1 << 48, usize::MAX]),
+            ("shards (--micro-shards) is", |r, n| r.shards = n, &[0, 1 << 40]),
+            ("epochs (--epochs) is", |r, n| r.epochs = n as u32, &[0]),
+            ("input.side is", |r, n| r.input.side = Some(n), &[0, 16_385, 1_000_000_000]),
+        ];
+        for (name, set, outside) in counts {
+            for &value in outside {
+                let mut recipe = recipes::paper();
+                set(&mut recipe, value);
+                let said = recipe.check().unwrap_err().to_string();
+                assert!(said.starts_with(&format!("recipe.{name} {value}; it must be")), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_reads_as_it_is_meant() {
+        assert_eq!(MOMENTUM.to_string(), "at least 0 and below 1");
+        assert_eq!(SCALE.to_string(), "above 0 and at most 1000000");
+        assert_eq!(RATE.to_string(), "at least 0 and at most 1e30");
+        assert!(MOMENTUM.contains(0.0) && !MOMENTUM.contains(1.0) && !SCALE.contains(0.0));
+    }
+}
