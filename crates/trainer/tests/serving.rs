@@ -233,6 +233,91 @@ fn slow_and_broken_clients_keep_nobody_out() {
     assert_eq!(server.end("INT"), Some(130));
 }
 
+/// A form as curl sends it: each file's name and bytes.
+fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!(
+            "--b0undary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: image/png\r\n\r\n"
+        );
+        body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
+    }
+    body.extend(b"--b0undary--\r\n");
+    body
+}
+
+#[test]
+fn a_form_has_one_image_or_several() {
+    let run = run("serve-forms");
+    let server = Server::start(&[&run.path, "--among", "0"]);
+    let head = "Content-Type: multipart/form-data; boundary=b0undary\r\n";
+    let send = |body: &[u8]| server.send("POST", "/predict?top=2", head, body);
+    let alone = [&run.green, &run.red].map(|image| server.post("/predict?top=2", image).json());
+
+    let one = send(&form(&[("red.png", &run.red)]));
+    assert_eq!((one.status, one.json()), (200, alone[1].clone()));
+    let two = send(&form(&[("green.png", &run.green), ("/pictures/red.png", &run.red)]));
+    assert_eq!(two.status, 200, "{}", two.text());
+    let mut expected = alone.clone();
+    expected[0]["file"] = "green.png".into();
+    expected[1]["file"] = "red.png".into();
+    assert_eq!(two.json(), Value::from(expected.to_vec()));
+    let most = send(&form(&[("a.png", run.green.as_slice()); 32]));
+    assert_eq!(most.json().as_array().unwrap().len(), 32);
+
+    let refused = |body: &[u8], status: u16, told: &str| {
+        let answer = send(body);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.error().contains(told), "{told}: {}", answer.text());
+    };
+    refused(&form(&[("a.png", &run.green), ("b.png", b"hello")]), 422, "image 2 of the form, `b");
+    refused(&form(&[("a.png", run.green.as_slice()); 33]), 413, "more than 32 images");
+    refused(&form(&[]), 400, "there is no image");
+    refused(&form(&[("a.png", &run.green)])[..200], 400, "the form cannot be read");
+    let text = b"--b0undary\r\nContent-Disposition: form-data; name=\"top\"\r\n\r\n3\r\n\
+                 --b0undary--";
+    refused(text, 400, "`top` in the form is no file");
+    let large = form(&[("a.png", &vec![7; 33 << 20])]);
+    refused(&large, 413, "larger than 32 MiB");
+    let mixed = "Content-Type: multipart/mixed; boundary=b0undary\r\n";
+    let mixed = server.send("POST", "/predict", mixed, &form(&[("a.png", &run.green)]));
+    assert!(mixed.status == 415 && mixed.error().contains("multipart/form-data"), "{mixed:?}");
+
+    let health = server.get("/health");
+    assert_eq!((health.status, &health.json()["status"]), (200, &"ok".into()));
+    assert_eq!(server.get("/about").json()["limits"]["images"], 32);
+    assert_eq!(server.end("TERM"), Some(143));
+}
+
+#[test]
+fn many_that_say_nothing_keep_nobody_waiting() {
+    let run = run("serve-idle");
+    let server = Server::start(&[&run.path, "--among", "0"]);
+    let served = |what: &str| {
+        let began = Instant::now();
+        assert_eq!(server.get("/health").status, 200, "{what}");
+        assert_eq!(server.post("/predict", &run.red).status, 200, "{what}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{what}: {:?}", began.elapsed());
+    };
+    served("alone");
+    let idle: Vec<_> = (0..150).map(|_| server.connect()).collect();
+    served("150 that say nothing");
+    let begun = |text: &str| {
+        let mut stream = server.connect();
+        let _ = stream.write_all(text.as_bytes());
+        stream
+    };
+    let heads: Vec<_> = (0..150).map(|_| begun("POST /predict HTTP/1.1\r\nHo")).collect();
+    served("150 that stop in their heads");
+    let text = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc";
+    let bodies: Vec<_> = (0..150).map(|_| begun(text)).collect();
+    served("150 that stop in their images");
+    drop((idle, heads, bodies));
+    served("alone again");
+    assert_eq!(server.end("INT"), Some(130));
+}
+
 #[test]
 fn requests_at_the_same_time_do_not_meet() {
     let run = run("serve-many");

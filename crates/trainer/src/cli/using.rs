@@ -45,10 +45,13 @@ Examples:
   alexnet serve RUN --listen 127.0.0.1:9000
   curl --data-binary @cat.jpg http://127.0.0.1:8080/predict
   curl --data-binary @cat.jpg 'http://127.0.0.1:8080/predict?top=3&neighbours=6&maps=yes'
+  curl -F file=@cat.jpg -F file=@dog.png http://127.0.0.1:8080/predict
 
 The page and the programs ask the same server, which answers in JSON:
   GET  /about          the model, its input and classes, how far the neighbours are
-  POST /predict        the body: a JPEG or PNG file as it is, at most 32 MiB and 64 megapixels
+  GET  /health         {\"status\": \"ok\"}, for whoever watches over it
+  POST /predict        the body: a JPEG or PNG file as it is, at most 32 MiB and 64 megapixels; or
+                       a form with up to 32 files: of several the answer is a list
          top=N         so many classes with their probabilities [default: 5]
          neighbours=N  so many of the nearest training images [default: 0]
          maps=yes      what every convolution makes of it, as pictures
@@ -106,7 +109,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "FILE")]
     pub per_class: Option<PathBuf>,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "128")]
+    #[arg(long, value_name = "N", default_value = "128",
+        value_parser = crate::limits::batch)]
     pub batch_size: usize,
     /// Where to compute.
     #[command(flatten)]
@@ -139,7 +143,8 @@ pub struct UsingArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64",
+        value_parser = crate::limits::batch)]
     pub batch_size: usize,
     /// Where to compute.
     #[command(flatten)]
@@ -299,7 +304,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64",
+        value_parser = crate::limits::batch)]
     pub batch_size: usize,
     /// Where to compute.
     #[command(flatten)]

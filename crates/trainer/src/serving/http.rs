@@ -1,10 +1,11 @@
 //! Connections: how many, how long, from whom. One request each.
 
-use super::{App, routes};
+use super::clients::Clients;
+use super::{App, routes, upload};
 use crate::fault::{Fault, Result};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,16 +16,22 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// What a client may take up.
+/// What clients may take up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; others wait until one ends.
-    pub connections: usize,
+    /// Requests that are answered at a time; others wait until one is.
+    pub answering: usize,
+    /// Connections that wait for their client at a time: see [`Clients`].
+    pub waiting: usize,
     /// Bytes of an upload.
     pub bytes: usize,
+    /// Bytes of all uploads together.
+    pub all_bytes: usize,
+    /// Images of a request.
+    pub images: usize,
     /// Pixels of an image.
     pub pixels: usize,
     /// Until a request's head, and then its body, must have come.
@@ -33,14 +40,18 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        let patience = Duration::from_secs(30);
-        Limits { connections: 16, bytes: 32 << 20, pixels: 64_000_000, patience }
+        Limits {
+            answering: 16,
+            waiting: 64,
+            bytes: 32 << 20,
+            all_bytes: 512 << 20,
+            images: 32,
+            pixels: 64_000_000,
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
-/// An upload that is too large is still read, up to so many times its limit: a client that is cut
-/// off while it sends does not read why.
-const READ_ANYWAY: usize = 4;
 /// Beyond patience: for the network, whose queue is short, and for a client that reads slowly.
 const ANSWER: Duration = Duration::from_secs(120);
 /// Between looks at whether to end.
@@ -54,6 +65,52 @@ pub type Answer = Response<Full<Bytes>>;
 /// Why there is no better answer: a status and a sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal(pub StatusCode, pub String);
+
+/// What all connections share.
+struct Server {
+    app: Arc<App>,
+    clients: Clients,
+    /// A permit for each request that may be answered now.
+    answering: Semaphore,
+    /// A permit for each piece of memory that uploads may still take.
+    memory: Arc<Semaphore>,
+    loopback: bool,
+}
+
+/// The client of one connection.
+pub struct Client {
+    server: Arc<Server>,
+    number: u64,
+}
+
+impl Client {
+    pub fn limits(&self) -> &Limits {
+        &self.server.app.limits
+    }
+
+    /// It has sent a piece of its request.
+    pub fn heard(&self) {
+        self.server.clients.heard(self.number);
+    }
+
+    /// Memory for so many more [pieces](upload::PIECE) of an upload, if there is some.
+    pub fn memory(&self, pieces: usize) -> Option<OwnedSemaphorePermit> {
+        let pieces = u32::try_from(pieces).ok()?;
+        Arc::clone(&self.server.memory).try_acquire_many_owned(pieces).ok()
+    }
+
+    /// Its request has come whole: waits until it may be answered.
+    pub async fn turn(&self) -> SemaphorePermit<'_> {
+        self.server.clients.asked(self.number);
+        self.server.answering.acquire().await.expect("never closed")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.server.clients.remove(self.number);
+    }
+}
 
 /// Answers requests until `end` says what to end with.
 ///
@@ -69,11 +126,17 @@ pub fn run<T>(
     let runtime = runtime.enable_all().max_blocking_threads(2).build().map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let loopback = super::local(&listener)?.ip().is_loopback();
-    let connections = app.limits.connections;
+    let limits = app.limits;
+    let server = Arc::new(Server {
+        app,
+        clients: Clients::new(limits.waiting),
+        answering: Semaphore::new(limits.answering),
+        memory: Arc::new(Semaphore::new(limits.all_bytes / upload::PIECE)),
+        loopback,
+    });
     runtime.block_on(async {
         let listener = net::TcpListener::from_std(listener).map_err(failed)?;
-        let permits = Arc::new(Semaphore::new(connections));
-        let accepting = tokio::spawn(accept(listener, app, Arc::clone(&permits), loopback));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&server)));
         let with = loop {
             match end() {
                 Some(with) => break with,
@@ -81,48 +144,54 @@ pub fn run<T>(
             }
         };
         accepting.abort();
-        let _ = timeout(FAREWELL, permits.acquire_many(connections as u32)).await;
+        let owed = async {
+            while server.clients.some_are_owed_an_answer() {
+                tokio::time::sleep(TICK / 5).await;
+            }
+        };
+        let _ = timeout(FAREWELL, owed).await;
         Ok(with)
     })
 }
 
-async fn accept(
-    listener: net::TcpListener,
-    app: Arc<App>,
-    permits: Arc<Semaphore>,
-    loopback: bool,
-) {
-    loop {
-        let permit = Arc::clone(&permits).acquire_owned().await.expect("never closed");
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(TICK).await; // no more files may be open: some will close
-            continue;
+async fn accept(listener: net::TcpListener, server: Arc<Server>) {
+    for number in 0.. {
+        let stream = loop {
+            match listener.accept().await {
+                Ok((stream, _)) => break stream,
+                // No more files may be open: some will close.
+                Err(_) => tokio::time::sleep(TICK).await,
+            }
         };
-        let app = Arc::clone(&app);
-        tokio::spawn(async move {
-            let limits = app.limits;
-            let service = service_fn(|request| {
-                let app = Arc::clone(&app);
-                async move { Ok::<_, Infallible>(answer(&app, request, loopback).await) }
-            });
-            let connection = http1::Builder::new()
-                .keep_alive(false)
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.patience)
-                .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(stream), service);
-            // What went wrong on the way is the client's to know.
-            let _ = timeout(2 * limits.patience + ANSWER, connection).await;
-            drop(permit);
-        });
+        let client = Arc::new(Client { server: Arc::clone(&server), number });
+        let connection = tokio::spawn(connection(stream, client));
+        // It begins when this task waits: it is known before.
+        server.clients.add(number, connection.abort_handle());
     }
 }
 
-async fn answer(app: &App, request: Request<Incoming>, loopback: bool) -> Answer {
+async fn connection(stream: net::TcpStream, client: Arc<Client>) {
+    let patience = client.limits().patience;
+    let service = service_fn(|request| {
+        let client = Arc::clone(&client);
+        async move { Ok::<_, Infallible>(answer(&client, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // What went wrong on the way is the client's to know.
+    let _ = timeout(2 * patience + ANSWER, connection).await;
+}
+
+async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer {
+    client.heard();
     let head = request.method() == Method::HEAD;
-    let allowed = check(&request, loopback);
+    let allowed = check(&request, client.server.loopback);
     let answer = match allowed {
-        Ok(()) => routes::answer(app, request).await,
+        Ok(()) => routes::answer(&client.server.app, request, client).await,
         Err(refusal) => Err(refusal),
     };
     let mut answer = answer.unwrap_or_else(|Refusal(status, sentence)| {
@@ -136,6 +205,8 @@ async fn answer(app: &App, request: Request<Incoming>, loopback: bool) -> Answer
     if head {
         *answer.body_mut() = Full::default();
     }
+    client.server.clients.asked(client.number);
+    client.server.clients.answered(client.number);
     answer
 }
 
@@ -195,61 +266,6 @@ fn is_local(host: &str) -> bool {
     };
     let address = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     address || name.eq_ignore_ascii_case("localhost")
-}
-
-/// The whole body.
-///
-/// # Errors
-/// 413 if it is too large, 408 if it takes too long, 400 if it ends early or there is none.
-pub async fn upload(
-    request: Request<Incoming>,
-    limits: &Limits,
-) -> std::result::Result<Vec<u8>, Refusal> {
-    let most = limits.bytes;
-    let too_large = || {
-        let most = most >> 20;
-        Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the upload is larger than {most} MiB"))
-    };
-    let announced = length(request.headers());
-    let waits = request.headers().contains_key(header::EXPECT);
-    if announced.is_some_and(|len| len > READ_ANYWAY * most || len > most && waits) {
-        return Err(too_large());
-    }
-    let mut body = request.into_body();
-    let mut bytes = Vec::new();
-    let mut came = 0;
-    let reading = async {
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| {
-                let text = format!("the upload ended early, after {came} bytes");
-                Refusal(StatusCode::BAD_REQUEST, text)
-            })?;
-            let Ok(piece) = frame.into_data() else { continue };
-            came += piece.len();
-            match came {
-                came if came > READ_ANYWAY * most => return Err(too_large()),
-                came if came > most => bytes = Vec::new(),
-                _ => bytes.extend_from_slice(&piece),
-            }
-        }
-        Ok(())
-    };
-    timeout(limits.patience, reading).await.map_err(|_| {
-        let seconds = limits.patience.as_secs();
-        Refusal(StatusCode::REQUEST_TIMEOUT, format!("the upload took more than {seconds} s"))
-    })??;
-    match came {
-        0 => {
-            let text = "there is no image: the body of the request is to be a JPEG or PNG file";
-            Err(Refusal(StatusCode::BAD_REQUEST, text.into()))
-        }
-        came if came > most => Err(too_large()),
-        _ => Ok(bytes),
-    }
-}
-
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// An answer with a body of some type.

@@ -2,6 +2,8 @@
 //! programs.
 //!
 //! * [`http`]: connections, their limits, and who may ask
+//! * [`clients`]: who is connected, and who has to go
+//! * [`upload`]: what was sent: an image, or a form with some
 //! * [`routes`]: from a path to an answer
 //! * [`network`]: the one thread that has the network, and the queue before it
 //! * [`answer`]: what is said of an image
@@ -9,11 +11,13 @@
 //! * [`page`]: the page, its style and its script
 
 mod answer;
+mod clients;
 mod http;
 mod index;
 mod network;
 mod page;
 mod routes;
+mod upload;
 
 use crate::cli::ServeArgs;
 use crate::console;

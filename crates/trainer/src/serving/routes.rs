@@ -1,23 +1,27 @@
 //! From a path to an answer.
 
 use super::answer::{Wanted, short};
-use super::http::{Answer, Refusal, as_json, body, upload};
-use super::{App, page};
+use super::http::{Answer, Client, Refusal, as_json, body};
+use super::{App, page, upload};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a request.
 ///
 /// # Errors
 /// A status and a sentence.
-pub async fn answer(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+pub async fn answer(
+    app: &App,
+    request: Request<Incoming>,
+    client: &Client,
+) -> Result<Answer, Refusal> {
     let path = request.uri().path().to_string();
     if path == "/predict" {
         return match *request.method() {
-            Method::POST => predict(app, request).await,
+            Method::POST => predict(app, request, client).await,
             _ => Ok(wrong_method("POST")),
         };
     }
@@ -29,10 +33,16 @@ pub async fn answer(app: &App, request: Request<Incoming>) -> Result<Answer, Ref
         ("/page.css", _) => Ok(body("text/css; charset=utf-8", page::style())),
         ("/page.js", _) => Ok(body("text/javascript; charset=utf-8", page::SCRIPT)),
         ("/about", _) => Ok(about(app)),
-        (_, Some(number)) => test_image(app, number).await,
+        ("/health", _) => Ok(as_json(&json!({ "status": "ok" }))),
+        (_, Some(number)) => {
+            let _turn = client.turn().await;
+            test_image(app, number).await
+        }
         _ => Err(Refusal(
             StatusCode::NOT_FOUND,
-            format!("there is no {path} here, only /, /about, /predict and /test-images/N"),
+            format!(
+                "there is no {path} here, only /, /about, /health, /predict and /test-images/N"
+            ),
         )),
     }
 }
@@ -56,16 +66,43 @@ fn about(app: &App) -> Answer {
         "maps": app.maps,
         "neighbours": app.index.standing(),
         "test_images": app.index.images().map(|images| images.test.len()),
-        "limits": { "bytes": app.limits.bytes, "pixels": app.limits.pixels },
+        "limits": {
+            "bytes": app.limits.bytes,
+            "images": app.limits.images,
+            "pixels": app.limits.pixels,
+        },
     }))
 }
 
-async fn predict(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+/// Of one image an object; of several a list of them, each with its file's name.
+async fn predict(
+    app: &App,
+    request: Request<Incoming>,
+    client: &Client,
+) -> Result<Answer, Refusal> {
     let wanted = Wanted::read(request.uri().query().unwrap_or(""))
         .map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))?;
-    let bytes = upload(request, &app.limits).await?;
-    let said = app.queue.ask(bytes, wanted, app.limits.pixels).await?;
-    Ok(body("application/json", said))
+    let upload = upload::read(request, client).await?;
+    let _turn = client.turn().await;
+    let mut images = upload.images(app.limits.images).await?;
+    if images.len() == 1
+        && let Some(image) = images.pop()
+    {
+        let said = app.queue.ask(image.bytes, wanted, app.limits.pixels).await?;
+        return Ok(body("application/json", said));
+    }
+    let mut list = Vec::new();
+    for (at, image) in images.into_iter().enumerate() {
+        let name = image.name.unwrap_or_default();
+        let asked = app.queue.ask(image.bytes, wanted.clone(), app.limits.pixels).await;
+        let said = asked.map_err(|Refusal(status, why)| {
+            Refusal(status, format!("image {} of the form, `{name}`: {why}", at + 1))
+        })?;
+        let mut said: Value = serde_json::from_str(&said).expect("the network answers in JSON");
+        said["file"] = name.into();
+        list.push(said);
+    }
+    Ok(as_json(&Value::Array(list)))
 }
 
 async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
