@@ -158,7 +158,8 @@ pub struct TrainArgs {
     pub resume: Option<PathBuf>,
     /// Write a checkpoint after every so many steps too [default: after validations that are the
     /// best or a minute apart, and every ten minutes]
-    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "STEPS", 
+        value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub every: Option<u64>,
     /// Keep this many of the newest checkpoints, besides the best [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -167,7 +168,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
     /// Stop after so many steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub max_steps: Option<u64>,
     /// Images a step
     #[arg(long, value_name = "N")]
@@ -176,7 +178,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Names every random draw; the same seed gives the same bits [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Settings in TOML: any part of a run's config.toml
     #[arg(long, value_name = "FILE")]
@@ -271,7 +274,8 @@ pub struct DescribeArgs {
     #[arg(long, value_name = "PRECISION", requires = "model")]
     pub precision: Option<String>,
     /// Threads that compute; 0: one for each core [default: 0]
-    #[arg(long, value_name = "N", requires = "model")]
+    #[arg(long, value_name = "N", requires = "model",
+        value_parser = crate::limits::threads)]
     pub threads: Option<usize>,
     /// Show what each device has, and what crosses between them
     #[arg(long, value_enum, value_name = "MODE", requires = "model")]

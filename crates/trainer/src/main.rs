@@ -15,6 +15,7 @@
 //! * [`console`]: all that is printed, and what becomes of a run when it cannot be;
 //!   [`escape`]: control characters as visible text
 //! * [`ranks`]: the processes of a run, where a launcher started several
+//! * [`limits`]: what may be asked of a machine
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -30,6 +31,7 @@ mod fault;
 mod features;
 mod images;
 mod inspect;
+mod limits;
 mod machine;
 mod manual;
 mod neighbours;

@@ -5,6 +5,7 @@ mod written;
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
+use crate::limits;
 use crate::vendor::Vendor;
 use clap::ValueEnum;
 use layers::nearest;
@@ -178,22 +179,13 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
-        let recipe = &self.recipe;
-        let finite = |name: &str, value: f64, least: f64| match value.is_finite() && value >= least
-        {
-            true => Ok(()),
-            false => Err(Fault::usage(format!("{name} is {value}; it must be at least {least}"))),
-        };
-        finite("recipe.rate (--lr)", recipe.rate, 0.0)?;
-        finite("recipe.decay", recipe.decay, 0.0)?;
-        finite("recipe.momentum", recipe.momentum, 0.0)?;
-        recipe.augment.check().map_err(Fault::usage)?;
+        self.recipe.check()?;
+        limits::check("threads (--threads)", limits::THREADS, self.threads)?;
+        limits::check("workers (--workers)", limits::WORKERS, self.workers)?;
         let positive = |name: &str, value: Option<u64>| match value {
             Some(0) => Err(Fault::usage(format!("{name} is 0; it must be at least 1"))),
             _ => Ok(()),
         };
-        positive("recipe.batch (--batch-size)", Some(recipe.batch as u64))?;
-        positive("recipe.epochs (--epochs)", Some(u64::from(recipe.epochs)))?;
         positive("max_steps (--max-steps)", self.max_steps)?;
         positive("checkpoints.keep (--keep)", Some(self.checkpoints.keep as u64))?;
         positive("checkpoints.every (--every)", self.checkpoints.every)?;
@@ -203,7 +195,9 @@ impl Settings {
                 "hold_out (--hold-out) is {n}; it must be at least 2"
             )));
         }
-        positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))
+        positive("fake_data (--fake-data)", self.fake_data.map(|n| n as u64))?;
+        let fake = self.fake_data.unwrap_or(1);
+        limits::check("fake_data (--fake-data)", limits::FAKE_IMAGES, fake)
     }
 }
 

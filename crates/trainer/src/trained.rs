@@ -4,6 +4,7 @@ use crate::cli::{MachineArgs, UsingArgs, ViewsArg};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
+use crate::limits;
 use crate::machine;
 use crate::progress::Reading;
 use crate::settings::Settings;
@@ -86,6 +87,8 @@ impl Trained {
     /// Exit codes 1, 2, 4 and 6.
     pub fn step(&self, rows: usize, args: &MachineArgs, say: &mut dyn FnMut(&str)) -> Result<Step> {
         let choice: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
+        let warning = limits::too_many_threads(args.threads.unwrap_or(0));
+        warning.into_iter().for_each(|warning| say(&warning));
         let about = &self.weights.about;
         let mean = (about.input.mean, [self.side(); 2]);
         let (device, plan) = machine::open(

@@ -11,6 +11,7 @@ use crate::describe::{find_model, model_of};
 use crate::devices;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
+use crate::limits;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
@@ -80,6 +81,8 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     if cfg!(debug_assertions) {
         say("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
+
+    limits::too_many_threads(own.threads).into_iter().for_each(|warning| say(&warning));
 
     let (folder, found) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
     let checkpoint = match args.resume {

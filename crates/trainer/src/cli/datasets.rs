@@ -89,7 +89,7 @@ pub struct PrepareArgs {
     #[arg(long)]
     pub skip_md5: bool,
     /// Threads; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
     #[command(flatten)]
@@ -115,7 +115,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N")]
     pub smaller_than: Option<usize>,
     /// Threads; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
     #[command(flatten)]
@@ -132,7 +132,7 @@ pub struct StatsArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub side: Option<u32>,
     /// Threads; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
     #[command(flatten)]

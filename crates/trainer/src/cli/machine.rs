@@ -13,10 +13,10 @@ pub struct MachineArgs {
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<String>,
     /// Threads that compute; 0: one for each core [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::limits::threads)]
     pub threads: Option<usize>,
     /// Threads that decode images; 0: as many as there are cores [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
 }
 

@@ -74,6 +74,17 @@ fn wrong_words_are_answered_with_the_nearest() {
         ("recipe.augment.resized={area=[1, 0.5]}", "recipe.augment.resized.area is [1.0, 0.5]"),
         ("recipe.augment.jitter={hu=0.1}", "did you mean `hue`?"),
         ("recipe.rate=nan", "recipe.rate (--lr) is NaN"),
+        ("recipe.momentum=2", "recipe.momentum is 2; it must be at least 0 and below 1"),
+        ("recipe.input.scale=0", "recipe.input.scale is 0; it must be above 0"),
+        ("recipe.augment.color=nan", "recipe.augment.color is NaN; it must be at least 0"),
+        ("recipe.batch=281474976710656", "it must be at least 1 and at most 1048576"),
+        ("recipe.batch=-1", "invalid value: integer `-1`"),
+        ("recipe.epochs=0", "recipe.epochs (--epochs) is 0; it must be at least 1"),
+        ("recipe.input.side=1000000000", "it must be at least 1 and at most 16384"),
+        ("threads=1000000", "threads (--threads) is 1000000; it must be at least 0 and at most"),
+        ("workers=100000", "workers (--workers) is 100000; it must be at least 0 and at most"),
+        ("fake_data=1000000000000", "fake_data (--fake-data) is 1000000000000; it must be"),
+        ("checkpoints.keep=0", "checkpoints.keep (--keep) is 0; it must be at least 1"),
     ] {
         let message = message(&[assignment]);
         assert!(message.contains(expected), "{assignment}: {message}");

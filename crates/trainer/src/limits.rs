@@ -1,0 +1,105 @@
+//! What may be asked of a machine: threads, and images held at once.
+
+use crate::fault::{Fault, Result};
+use train::recipe::ranges::Range;
+
+/// Threads that compute. More than a few for each core only wait for each other: a thousand on two
+/// cores take twenty seconds for a step.
+pub const THREADS: Most = Most { least: 256, per_core: 4 };
+/// Threads that decode; they also wait for disks.
+pub const WORKERS: Most = Most { least: 1024, per_core: 16 };
+/// Images of `--fake-data`.
+pub const FAKE_IMAGES: Most = Most { least: 100_000_000, per_core: 0 };
+
+/// How many there may be: `least` on any machine, more if it has many cores.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    least: usize,
+    per_core: usize,
+}
+
+impl Most {
+    fn here(self) -> usize {
+        self.least.max(self.per_core * cores())
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether a setting asks for no more than that.
+///
+/// # Errors
+/// Exit code 2 with the valid range.
+pub fn check(name: &str, most: Most, value: usize) -> Result<()> {
+    Range::of(0.0, most.here() as f64).check(name, value as f64).map_err(Fault::usage)
+}
+
+/// For clap: the number after `--threads`.
+///
+/// # Errors
+/// A sentence with the valid range.
+pub fn threads(typed: &str) -> std::result::Result<usize, String> {
+    number(typed, THREADS)
+}
+
+/// For clap: the number after `--workers`.
+///
+/// # Errors
+/// A sentence with the valid range.
+pub fn workers(typed: &str) -> std::result::Result<usize, String> {
+    number(typed, WORKERS)
+}
+
+/// For clap: the number after `--batch-size` where a trained network is used.
+///
+/// # Errors
+/// A sentence with the valid range.
+pub fn batch(typed: &str) -> std::result::Result<usize, String> {
+    let number: usize = typed.parse().map_err(|error| format!("{error}"))?;
+    let range = train::recipe::ranges::BATCH;
+    match range.contains(number as f64) {
+        true => Ok(number),
+        false => Err(format!("it must be {range}")),
+    }
+}
+
+fn number(typed: &str, most: Most) -> std::result::Result<usize, String> {
+    let number: usize = typed.parse().map_err(|error| format!("{error}"))?;
+    match number <= most.here() {
+        true => Ok(number),
+        false => Err(format!("it must be at most {} here", most.here())),
+    }
+}
+
+/// What to say of more compute threads than help, if there are.
+pub fn too_many_threads(threads: usize) -> Option<String> {
+    let cores = cores();
+    (threads > 4 * cores).then(|| {
+        format!(
+            "WARNING: --threads {threads} on {cores} cores: threads that wait for each other make \
+             steps slower; --threads {cores} is the most that helps"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_threads_than_help_are_refused_or_told() {
+        assert_eq!((threads("0"), threads("3"), workers("16")), (Ok(0), Ok(3), Ok(16)));
+        for (typed, parse) in [("1000000", threads as fn(&str) -> _), ("100000", workers)] {
+            let said = parse(typed).unwrap_err();
+            assert!(said.starts_with("it must be at most"), "{said}");
+        }
+        for typed in ["-1", "many", "", "99999999999999999999"] {
+            assert!(threads(typed).is_err() && workers(typed).is_err(), "{typed}");
+        }
+        assert!(batch("0").is_err() && batch("281474976710656").is_err() && batch("128").is_ok());
+        assert_eq!(too_many_threads(4 * cores()), None);
+        assert!(too_many_threads(4 * cores() + 1).unwrap().contains("is the most that helps"));
+    }
+}
