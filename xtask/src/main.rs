@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod alexnet;
+mod audit;
 mod bench;
 mod cargo;
 mod fuzz;
@@ -27,6 +28,7 @@ cargo xtask <word> [arguments]
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
   test [--long]                everything that must hold: format, lints, docs, tidy, tests;
                                --long: and every resume point, a hundred kills, full disks
+  audit                        licences, sources and known faults of what this is built from
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let word = words.next().unwrap_or_default();
     let rest: Vec<_> = words.collect();
     match word.to_str() {
+        Some("audit") => audit::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
