@@ -18,6 +18,7 @@ fn number() -> impl Strategy<Value = u64> {
         11,
         16,
         224,
+        1000,
         1 << 12,
         (1 << 20) - 1,
         1 << 20,
@@ -154,6 +155,14 @@ fn each_bound_is_named_with_its_row() {
         (
             "conv = { name = \"conv1\", filters = 281474976710656, window = 11 }",
             "net, row `conv1`: filters is 281474976710656; it must be at most 1048576",
+        ),
+        (
+            "conv = { name = \"conv1\", filters = 4, window = 3, stride = 1025 }",
+            "net, row `conv1`: stride is 1025; it must be at most 1024", // was a walk of 2^40 steps
+        ),
+        (
+            "conv = { name = \"conv1\", filters = 4, window = 4097, pad = 4000 }",
+            "net, row `conv1`: window is 4097; it must be at most 4096",
         ),
         (
             "conv = { name = \"conv1\", filters = 4, window = 3, pad = 1000000 }",

@@ -11,6 +11,10 @@ use tensor::Shape;
 const ROWS: usize = 1024;
 /// An extent: pixels, channels, filters, units, windows, strides, padding, groups, towers.
 const EXTENT: usize = 1 << 20;
+/// The side of a convolution's window, and its stride: how it is computed is found by walking
+/// through the pixels of a window and of a stride.
+const WINDOW: usize = 4096;
+const STRIDE: usize = 1024;
 /// Elements of a row's input, with padding, or output for all images, and of its parameters.
 const ELEMENTS: u128 = 1 << 40;
 /// Products of a row for all images.
@@ -92,11 +96,10 @@ struct Windows {
 impl Windows {
     fn check(&self, input: Shape, is_local: bool) -> Result<(), String> {
         let &Windows { filters, window, stride, pad, groups } = self;
-        for (what, extent) in
-            [("filters", filters), ("window", window), ("stride", stride), ("groups", groups)]
-        {
-            check_extent(what, extent)?;
-        }
+        check_extent("filters", filters)?;
+        check_extent("groups", groups)?;
+        check_at_most("window", window, WINDOW)?;
+        check_at_most("stride", stride, STRIDE)?;
         let &[images, height, width, channels] = input.dims() else { return Ok(()) };
         let [top, bottom, left, right] = pad;
         let padded = [height + top + bottom, width + left + right];
@@ -149,8 +152,12 @@ fn check_pad(pad: Pad) -> Result<(), String> {
 }
 
 fn check_extent(what: &str, extent: usize) -> Result<(), String> {
-    match extent > EXTENT {
-        true => Err(format!("{what} is {extent}; it must be at most {EXTENT}")),
+    check_at_most(what, extent, EXTENT)
+}
+
+fn check_at_most(what: &str, value: usize, most: usize) -> Result<(), String> {
+    match value > most {
+        true => Err(format!("{what} is {value}; it must be at most {most}")),
         false => Ok(()),
     }
 }
