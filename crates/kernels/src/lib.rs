@@ -59,3 +59,5 @@ pub mod preprocess;
 pub mod sgd;
 mod simd;
 pub mod softmax_loss;
+#[cfg(test)]
+mod widths;

@@ -1,5 +1,7 @@
 //! Compiling elementwise loops for the processor that runs them, and functions fit for such loops.
 
+use tensor::Vectors;
+
 /// Runs `work` compiled for the widest vectors this processor has. The compiler never contracts a
 /// product and a sum by itself, so the bits are the same on every processor.
 ///
@@ -7,7 +9,18 @@
 /// function of its own is compiled for the oldest processor there is.
 #[inline(always)]
 pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
-    pulp::Arch::new().dispatch(work)
+    arch().dispatch(work)
+}
+
+/// The widest vectors that there are and that a test allows.
+#[inline(always)]
+pub(crate) fn arch() -> pulp::Arch {
+    match Vectors::limit() {
+        Vectors::Avx512 => pulp::Arch::new(),
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => pulp::x86::V3::try_new().map_or(pulp::Arch::Scalar, pulp::Arch::V3),
+        _ => pulp::Arch::Scalar,
+    }
 }
 
 /// Elements that one task of an elementwise op works on: long enough to start a thread for, short

@@ -47,7 +47,7 @@ mod slot;
 
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Pool,
-    Recording, Target, amx, free_memory,
+    Recording, Target, Vectors, amx, free_memory,
 };
 pub use device::{cublaslt, cudnn, nccl, tune};
 pub use dtype::{DType, Element};

@@ -13,7 +13,7 @@ mod cuda;
 pub mod reference;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::gemm::Isa;
 use crate::gemm::amx::Engine;

@@ -5,9 +5,22 @@ use crate::gemm::amx::pack::{self, Runs};
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
-use tensor::{Device, Pool, Target};
+use tensor::{Device, Pool, Shape, Target};
 use testkit::{Slots, bits_equal, close, each_card, gradient, random_array};
 use testkit::{same_bits_for_threads, same_bits_on_cards, wide};
+
+/// In bf16 by AMX's twin, for comparing widths of vectors.
+pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
+    let numbers = |seed, len: usize| Array1::from(crate::widths::numbers(seed, len));
+    let shaped = |seed, shape: Shape| {
+        let [a, b, c, d] = shape.dims().try_into().unwrap();
+        numbers(seed, shape.len()).into_shape_with_order((a, b, c, d)).unwrap()
+    };
+    let (x, w) = (shaped(1, g.in_shape()), shaped(2, g.filter_shape()));
+    let (b, dy) = (numbers(3, g.filters), shaped(4, g.out_shape()));
+    let [y, kept, dx, dw, db] = Operands { g: *g, x, w, b, dy }.run_in_bf16(Engine::Twin, 2);
+    [("y", y), ("kept y", kept), ("dx", dx), ("dw", dw), ("db", db)]
+}
 
 /// Random operands of a convolution.
 #[derive(Clone)]

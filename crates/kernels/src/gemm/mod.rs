@@ -35,6 +35,8 @@ mod tests;
 pub(crate) use pack::{Shared, copy_rows, copy_strip, transpose_panel, untranspose_panel};
 
 use std::sync::OnceLock;
+#[cfg(target_arch = "x86_64")]
+use tensor::Vectors;
 
 /// The instruction sets that have a tile of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,21 +53,22 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The best that this processor has.
+    /// The best that this processor has, and a test allows.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| Isa::available()[0])
     }
 
-    /// All that this processor has, the best first.
+    /// All that this processor has and a test allows, the best first.
     pub fn available() -> Vec<Isa> {
         let mut isas = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            let may_use = |vectors: Vectors| vectors <= Vectors::limit() && vectors.are_here();
+            if may_use(Vectors::Avx512) {
                 isas.push(Isa::Avx512);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if may_use(Vectors::Avx2) {
                 isas.push(Isa::Avx2);
             }
         }

@@ -11,6 +11,7 @@
 
 use super::Geometry;
 use crate::gemm::Shared;
+use crate::simd;
 use pulp::{Simd, WithSimd};
 use tensor::Pool;
 
@@ -40,7 +41,7 @@ pub(super) fn forward(
         let first = unit * UNIT;
         let rows = UNIT.min(g.outputs - first);
         let w = &w[first * g.inputs..(first + rows) * g.inputs];
-        pulp::Arch::new().dispatch(Unit { g, x, w, b, y, first });
+        simd::arch().dispatch(Unit { g, x, w, b, y, first });
     });
 }
 

@@ -18,7 +18,7 @@ mod cuda;
 mod few_images;
 pub mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use cpu::sum_rows;
 

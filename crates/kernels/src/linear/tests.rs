@@ -212,6 +212,20 @@ fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
     }
 }
 
+/// In bf16 by AMX's twin, for comparing widths of vectors.
+pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 3] {
+    let Geometry { images, inputs, outputs, .. } = *g;
+    let [x, w, dy] = [(1, images * inputs), (2, outputs * inputs), (4, images * outputs)]
+        .map(|(seed, len)| crate::widths::numbers(seed, len));
+    let (b, pool) = (crate::widths::numbers(3, outputs), Pool::new(2));
+    let mut scratch = vec![f32::NAN; g.scratch(Target::CpuBf16 { threads: 2 })];
+    let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|like| vec![f32::NAN; like.len()]);
+    bf16::forward(Engine::Twin, &pool, g, (&x, &w, &b), &mut y, &mut scratch);
+    bf16::backward_input(Engine::Twin, &pool, g, (&dy, &w), &mut dx, &mut scratch);
+    bf16::backward_weights(Engine::Twin, &pool, g, (&x, &dy), &mut dw, &mut scratch);
+    [("y", y), ("dx", dx), ("dw", dw)]
+}
+
 /// Few images go a way of their own: also to the same bits, whoever computes them and however many
 /// they are.
 #[test]

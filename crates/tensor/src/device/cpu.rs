@@ -3,9 +3,11 @@
 mod amx;
 mod huge_pages;
 mod memory;
+mod vectors;
 
 pub use amx::amx;
 pub use memory::{FreeMemory, free_memory};
+pub use vectors::Vectors;
 
 use crate::{Element, Error, Planner, Precision, Result, Slot};
 use bytemuck::{Pod, Zeroable};

@@ -23,6 +23,9 @@ fn find() -> Result<(), &'static str> {
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn find() -> Result<(), &'static str> {
+    if super::Vectors::limit() < super::Vectors::Avx512 {
+        return Err("vectors are kept narrower than AMX comes with");
+    }
     // Operands are rounded with AVX-512; every processor with AMX has it.
     let rounds = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")

@@ -4,6 +4,7 @@
 
 use super::lines::{Gather, Input, Line, MOST, Points, Spread, Transform, Values, with_transform};
 use crate::gemm::Shared;
+use crate::simd;
 use pulp::{Simd, WithSimd};
 
 /// Where a tile's elements come from.
@@ -31,7 +32,7 @@ pub(super) struct Tile<'a, F, T> {
 
 impl<F: Source, T: Target> Tile<'_, F, T> {
     pub fn run(self) {
-        pulp::Arch::new().dispatch(self);
+        simd::arch().dispatch(self);
     }
 }
 
