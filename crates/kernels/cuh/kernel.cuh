@@ -38,7 +38,8 @@ __device__ __forceinline__ float4 load4(const float* a, u64 i, u64 n) {
   if (i + 3 < n) v.w = a[i + 3];
   return v;
 }
-__device__ __forceinline__ void store4(float* a, u64 i, u64 n, float4 v) {
+/// As they are, whatever they stand for.
+__device__ __forceinline__ void copy4(float* a, u64 i, u64 n, float4 v) {
   if (i + 4 <= n && at_16_bytes(a)) {
     *reinterpret_cast<float4*>(a + i) = v;
     return;
@@ -47,4 +48,14 @@ __device__ __forceinline__ void store4(float* a, u64 i, u64 n, float4 v) {
   if (i + 1 < n) a[i + 1] = v.y;
   if (i + 2 < n) a[i + 2] = v.z;
   if (i + 3 < n) a[i + 3] = v.w;
+}
+
+/// x, or zero with its sign where x is denormal: what an op writes (lib.rs says why).
+__device__ __forceinline__ float flushed(float x) {
+  const unsigned bits = __float_as_uint(x);
+  return __uint_as_float(bits & 0x7f800000u ? bits : bits & 0x80000000u);
+}
+/// Results: flushed.
+__device__ __forceinline__ void store4(float* a, u64 i, u64 n, float4 v) {
+  copy4(a, i, n, make_float4(flushed(v.x), flushed(v.y), flushed(v.z), flushed(v.w)));
 }

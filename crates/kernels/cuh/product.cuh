@@ -123,7 +123,7 @@ struct Plain {
       store4(c + static_cast<u64>(m) * step, n, columns, finish(v, n));
   }
   __device__ __forceinline__ void store_row_sum(unsigned m, float sum) const {
-    if (m < rows) row_sums[m] = sum;
+    if (m < rows) row_sums[m] = flushed(sum);
   }
   __device__ __forceinline__ float4 finish(float4 v, unsigned n) const {
     if (bias) {

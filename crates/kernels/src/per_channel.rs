@@ -7,7 +7,7 @@
 //! depends on how many threads there are. On a card (cuh/per_channel.cuh) eight threads share the
 //! rows of a block, each every eighth.
 
-use crate::simd::vectorized;
+use crate::simd::{flushed, vectorized};
 use tensor::{Grid, Pool};
 
 /// Channels whose sums are in registers at once.
@@ -111,7 +111,7 @@ pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [
                 for row in rows() {
                     add_run(&mut exact, &row[..sums.len()]);
                 }
-                sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
+                sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = flushed(exact as f32));
             }
         },
     );
@@ -124,7 +124,7 @@ fn sum_fixed<'a, const N: usize>(rows: impl Iterator<Item = &'a [f32]>, sums: &m
     for row in rows {
         add_run(&mut exact, row.first_chunk::<N>().expect("a whole row"));
     }
-    sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
+    sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = flushed(exact as f32));
 }
 
 #[inline(always)]

@@ -23,6 +23,17 @@ pub(crate) fn arch() -> pulp::Arch {
     }
 }
 
+/// x, or zero with its sign where x is denormal: what an op writes
+/// ([`denormal`](crate::denormal)). By whole numbers: comparing denormal floats could itself be
+/// slow.
+#[inline(always)]
+pub(crate) fn flushed(x: f32) -> f32 {
+    const EXPONENT: u32 = 0x7F80_0000;
+    const SIGN: u32 = 0x8000_0000;
+    let bits = x.to_bits();
+    f32::from_bits(if bits & EXPONENT == 0 { bits & SIGN } else { bits })
+}
+
 /// Elements that one task of an elementwise op works on: long enough to start a thread for, short
 /// enough that two threads share a batch evenly. Fixed, so that bits do not depend on the threads.
 pub(crate) const CHUNK: usize = 1 << 15;

@@ -4,6 +4,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::recipe::fits;
 use crate::weights::{Values, Weights};
 use crate::{Error, Result};
+use kernels::denormal;
 use layers::{Parameter, Parameters};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -125,10 +126,11 @@ impl Init {
                 continue; // it is on another device
             };
             let own = share(&parameters.entries[idx]);
-            device.upload(parameters.value(idx), &self.values[name].values[own.clone()])?;
+            let values = &self.values[name].values[own.clone()];
+            denormal::upload(device, parameters.value(idx), values)?;
             if let (Some(slot), Some(from)) = (parameters.velocity(idx), self.velocities.get(name))
             {
-                device.upload(slot, &from.values[own])?;
+                denormal::upload(device, slot, &from.values[own])?;
             }
         }
         Ok(())

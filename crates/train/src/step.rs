@@ -13,14 +13,14 @@ pub use look::NoSuchLayer;
 pub use plan::{Memory, Plan};
 
 use crate::checkpoint::Checkpoint;
-use crate::init::Init;
 use crate::look::Look;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::towers::Link;
 use crate::weights::Weights;
-use crate::{Error, Result, finite, metrics::Tally};
+use crate::{Error, Result, finite, init::Init, metrics::Tally};
 use data::{Batch, IGNORED};
+use kernels::denormal::upload;
 use layers::{Network, Parameter, Role};
 use shards::Replica;
 use std::ops::Range;
@@ -68,7 +68,7 @@ impl Step {
             let (whole, own) = share(&self.link, &self.plan, entry);
             let mut values = vec![0.0; whole.len()];
             init.fill(seed, ordinal, entry.fan_in, &mut values);
-            self.device.upload(parameters.value(ordinal), &values[own])?;
+            upload(&mut self.device, parameters.value(ordinal), &values[own])?;
         }
         if let Some(velocities) = parameters.velocities {
             let zeros = vec![0.0f32; velocities.len()];
@@ -121,12 +121,12 @@ impl Step {
         for (idx, entry) in parameters.entries.iter().enumerate() {
             let (whole, own) = share(&self.link, &self.plan, entry);
             let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
-            self.device.upload(parameters.value(idx), &value[own.clone()])?;
+            upload(&mut self.device, parameters.value(idx), &value[own.clone()])?;
             let slot = parameters.velocity(idx).expect("a network planned for training");
-            self.device.upload(slot, &velocity[own])?;
+            upload(&mut self.device, slot, &velocity[own])?;
             if let Some(adam) = &self.plan.adam {
                 let second = checkpoint.second_moment(&entry.name, whole)?;
-                self.device.upload(adam.of(parameters, idx), second)?;
+                upload(&mut self.device, adam.of(parameters, idx), second)?;
             }
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Step {
     /// If the mean is not of the planned size.
     pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
         assert_eq!(mean.len(), self.plan.slots.mean.len(), "the mean is of another size");
-        self.device.upload(self.plan.slots.mean, mean)?;
+        upload(&mut self.device, self.plan.slots.mean, mean)?;
         self.scale = scale as f32;
         Ok(())
     }

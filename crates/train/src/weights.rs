@@ -9,6 +9,7 @@
 use crate::recipe::{Input, Mean};
 use crate::tensors::{Contents, Read, Tensor};
 use crate::{Error, Result, atomic, checkpoint};
+use kernels::denormal;
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -97,7 +98,7 @@ impl Weights {
             let refused = |reason| Error::Weights { path: path.into(), reason };
             let found = check_shape(&entry.name, found.map(|(_, it)| it), entry.shape.dims());
             let found = found.map_err(refused)?;
-            device.upload(parameters.value(idx), &found.values)?;
+            denormal::upload(device, parameters.value(idx), &found.values)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! dx.
 
 use super::Activation;
-use crate::simd::{CHUNK, exp, exp_m1, vectorized};
+use crate::simd::{CHUNK, exp, exp_m1, flushed, vectorized};
 use std::f32::consts::FRAC_1_SQRT_2;
 use tensor::{Cpu, Pool, Result, Slot};
 
@@ -48,7 +48,7 @@ pub(super) fn mask_by_relu(cpu: &mut Cpu, y: Slot, dy: Slot) -> Result<()> {
             #[inline(always)]
             || {
                 for (dy, &y) in dy.iter_mut().zip(y) {
-                    *dy = masked(y, *dy);
+                    *dy = flushed(masked(y, *dy));
                 }
             },
         );
@@ -130,7 +130,7 @@ fn map(pool: &Pool, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Se
             #[inline(always)]
             || {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = f(x);
+                    *y = flushed(f(x));
                 }
             },
         );
@@ -151,7 +151,7 @@ fn map2(
             #[inline(always)]
             || {
                 for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = f(a, b);
+                    *y = flushed(f(a, b));
                 }
             },
         );

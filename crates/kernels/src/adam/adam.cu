@@ -9,8 +9,8 @@ struct Constants {
 __device__ __forceinline__ void update(const Constants& k, float pace, float root, float beta,
                                        float decay, float dw, float& w, float& m, float& s) {
   const float g = dw + decay * w;
-  m = beta * m + (1.0f - beta) * g;
-  s = k.kept * s + k.taken * (g * g);
+  m = flushed(beta * m + (1.0f - beta) * g);
+  s = flushed(k.kept * s + k.taken * (g * g));
   w -= pace * m / (sqrtf(s) / root + k.epsilon);
 }
 

@@ -5,7 +5,7 @@
 
 use super::{BETA_2, EPSILON, Moments};
 use crate::sgd::Segment;
-use crate::simd::vectorized;
+use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 /// Floats of a run: dw, w, m and s of it are 1 MB.
@@ -38,9 +38,9 @@ pub(super) fn step(
                 || {
                     for (((w, m), s), dw) in w.iter_mut().zip(m).zip(s).zip(dw) {
                         let g = dw + decay * *w;
-                        *m = beta * *m + (1.0 - beta) * g;
-                        *s = kept * *s + taken * (g * g);
-                        *w -= pace * *m / (s.sqrt() / root + EPSILON);
+                        *m = flushed(beta * *m + (1.0 - beta) * g);
+                        *s = flushed(kept * *s + taken * (g * g));
+                        *w = flushed(*w - pace * *m / (s.sqrt() / root + EPSILON));
                     }
                 },
             );

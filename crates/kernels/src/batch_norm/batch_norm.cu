@@ -75,8 +75,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const u64 rows = counted(s, batch);
   const double n = rows > 0 ? static_cast<double>(rows) : 1.0;
   const double exact = sums[0] / n, spread = sums[1] / n - exact * exact;
-  mean[channel] = static_cast<float>(exact);
-  variance[channel] = static_cast<float>(spread < 0.0 ? 0.0 : spread);
+  mean[channel] = flushed(static_cast<float>(exact));
+  variance[channel] = flushed(static_cast<float>(spread < 0.0 ? 0.0 : spread));
 }
 KERNEL(batch_norm_statistics)
 
@@ -110,16 +110,16 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       rows > 0 ? 1.0 / sqrt(static_cast<double>(variance[c] + s.epsilon)) : 0.0;
   const double factor = static_cast<double>(scale[c]) * inverse;
   const double product = (sums[1] - static_cast<double>(mean[c]) * sums[0]) * inverse;
-  d_scale[c] = static_cast<float>(product);
-  d_shift[c] = static_cast<float>(sums[0]);
+  d_scale[c] = flushed(static_cast<float>(product));
+  d_shift[c] = flushed(static_cast<float>(sums[0]));
   coefficients[c] = static_cast<float>(factor);
   coefficients[s.channels + c] = static_cast<float>(-factor * inverse * product / n);
   coefficients[2 * s.channels + c] = static_cast<float>(-factor * sums[0] / n);
   coefficients[3 * s.channels + c] = mean[c];
   const float step = __uint_as_float(batch[1]) * momentum;
   const float unbiased = static_cast<float>(n / (n > 2.0 ? n - 1.0 : 1.0));
-  mean[c] = step * (running_mean[c] - mean[c]);
-  variance[c] = step * (running_variance[c] - variance[c] * unbiased);
+  mean[c] = flushed(step * (running_mean[c] - mean[c]));
+  variance[c] = flushed(step * (running_variance[c] - variance[c] * unbiased));
 }
 KERNEL(batch_norm_gradients)
 

@@ -5,7 +5,7 @@
 
 use super::{Backward, Geometry, Vectors};
 use crate::per_channel::sums;
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Pool, Result, Slot};
 
 pub(super) fn forward(
@@ -53,8 +53,8 @@ pub(super) fn forward_batch(
         |_, x, _| [f64::from(x), f64::from(x) * f64::from(x)],
         |c, [sum, squares]| {
             let exact = sum / n;
-            mean[c] = exact as f32;
-            variance[c] = (squares / n - exact * exact).max(0.0) as f32;
+            mean[c] = flushed(exact as f32);
+            variance[c] = flushed((squares / n - exact * exact).max(0.0) as f32);
             let deviation = (variance[c] + g.epsilon).sqrt();
             factor[c] = if rows == 0 { 0.0 } else { scale[c] / deviation };
         },
@@ -75,7 +75,7 @@ fn apply(pool: &Pool, x: &[f32], [mean, factor, shift]: [&[f32]; 3], y: &mut [f3
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     let vectors = mean.iter().zip(factor).zip(shift);
                     for ((y, &x), ((mean, factor), shift)) in y.iter_mut().zip(x).zip(vectors) {
-                        *y = (x - mean) * factor + shift;
+                        *y = flushed((x - mean) * factor + shift);
                     }
                 }
             },
@@ -128,14 +128,14 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
             };
             let (m, factor) = (f64::from(mean[c]), f64::from(scale[c]) * inverse);
             let product = (product - m * sum) * inverse;
-            (d_scale[c], d_shift[c]) = (product as f32, sum as f32);
+            (d_scale[c], d_shift[c]) = (flushed(product as f32), flushed(sum as f32));
             factors[c] = factor as f32;
             slopes[c] = (-factor * inverse * product / n) as f32;
             constants[c] = (-factor * sum / n) as f32;
             means[c] = mean[c];
             // From here on they are what moves the running ones.
-            mean[c] = step * (running_mean[c] - mean[c]);
-            variance[c] = step * (running_variance[c] - variance[c] * unbiased);
+            mean[c] = flushed(step * (running_mean[c] - mean[c]));
+            variance[c] = flushed(step * (running_variance[c] - variance[c] * unbiased));
         },
     );
     let Some(dx) = b.dx else { return Ok(()) };
@@ -160,13 +160,13 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
                     for (((dx, x), dy), (((factor, slope), constant), mean)) in
                         elements.zip(vectors)
                     {
-                        *dx = factor * dy + (slope * (x - mean) + constant);
+                        *dx = flushed(factor * dy + (slope * (x - mean) + constant));
                     }
                 }
                 let rows = dy[counting..].chunks_exact(channels);
                 for (dx, dy) in others.chunks_exact_mut(channels).zip(rows) {
                     for ((dx, dy), factor) in dx.iter_mut().zip(dy).zip(factors) {
-                        *dx = factor * dy;
+                        *dx = flushed(factor * dy);
                     }
                 }
             },

@@ -2,7 +2,7 @@
 //!
 //! The floor is memory: four bytes a number on one side and two on the other.
 
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 const HIGH: u32 = 0xFFFF_0000;
@@ -55,11 +55,11 @@ pub(super) fn add_packed(cpu: &mut Cpu, x: Slot, y: Slot) -> Result<()> {
                 let (pairs, last) = y.as_chunks_mut::<2>();
                 for ([a, b], x) in pairs.iter_mut().zip(x) {
                     let word = x.to_bits();
-                    *a = f32::from_bits(word << 16) + round(*a);
-                    *b = f32::from_bits(word & HIGH) + round(*b);
+                    *a = flushed(f32::from_bits(word << 16) + round(*a));
+                    *b = flushed(f32::from_bits(word & HIGH) + round(*b));
                 }
                 for (a, x) in last.iter_mut().zip(&x[pairs.len()..]) {
-                    *a = f32::from_bits(x.to_bits() << 16) + round(*a);
+                    *a = flushed(f32::from_bits(x.to_bits() << 16) + round(*a));
                 }
             },
         );
@@ -74,7 +74,7 @@ pub(super) fn add_rounded(cpu: &mut Cpu, x: Slot, y: Slot) -> Result<()> {
         let x = &x[idx * CHUNK..];
         vectorized(
             #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y = round(*x) + round(*y)),
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(round(*x) + round(*y))),
         );
     });
     Ok(())

@@ -11,8 +11,9 @@ pub fn round(x: f32) -> f32 {
     ((f64::from(x) / unit).round_ties_even() * unit) as f32
 }
 
-/// `r(x) + r(y)`.
+/// `r(x) + r(y)`, or zero with its sign where that is denormal.
 pub fn add(x: &[f32], y: &[f32]) -> Vec<f32> {
     let sum = |(&x, &y): (&f32, &f32)| (f64::from(round(x)) + f64::from(round(y))) as f32;
-    x.iter().zip(y).map(sum).collect()
+    let flushed = |x: f32| if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x };
+    x.iter().zip(y).map(sum).map(flushed).collect()
 }

@@ -18,8 +18,9 @@ __device__ __forceinline__ void columns(const float* x, float* y, u64 rows, u64 
   if (ADD) {
     const float4 old = load4(target, i, count);
     v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
+    return store4(target, i, count, v);
   }
-  store4(target, i, count, v);
+  copy4(target, i, count, v);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

@@ -3,7 +3,7 @@
 //! The floor is memory: every number is read and written once.
 
 use super::{Geometry, Place};
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 pub(super) fn copy(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
@@ -15,7 +15,7 @@ pub(super) fn add(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     each_row(cpu, g, x, y, |x, y| {
         vectorized(
             #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(*y + x)),
         );
     });
     Ok(())

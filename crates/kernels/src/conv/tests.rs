@@ -11,7 +11,7 @@ use testkit::{same_bits_for_threads, same_bits_on_cards, wide};
 
 /// In bf16 by AMX's twin, for comparing widths of vectors.
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
-    let numbers = |seed, len: usize| Array1::from(crate::widths::numbers(seed, len));
+    let numbers = |seed, len: usize| Array1::from(crate::tests::numbers(seed, len));
     let shaped = |seed, shape: Shape| {
         let [a, b, c, d] = shape.dims().try_into().unwrap();
         numbers(seed, shape.len()).into_shape_with_order((a, b, c, d)).unwrap()

@@ -3,7 +3,7 @@
 //! rounds of Philox take longer than that: some 80 instructions a vector of eight blocks.
 
 use super::Geometry;
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use random::{Purpose, philox};
 use tensor::{Cpu, Result, Slot};
 
@@ -22,7 +22,7 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
             let first = idx * CHUNK;
             for (unit, (y, x)) in (first..).zip(y.iter_mut().zip(&x[first..])) {
                 let kept = philox::unit(draws.word(g.number(unit))) >= drop;
-                *y = if kept { x * scale } else { 0.0 };
+                *y = if kept { flushed(x * scale) } else { 0.0 };
             }
         });
         return Ok(());
@@ -80,7 +80,7 @@ fn keep(words: &[u32; STRIP], drop: f32, scale: f32, x: &[f32], y: &mut [f32]) {
     for ((y, &x), &word) in y.iter_mut().zip(x).zip(words) {
         // Masked, since a branch that goes either way by chance is the slowest there is.
         let kept = if philox::unit(word) >= drop { u32::MAX } else { 0 };
-        *y = f32::from_bits((x * scale).to_bits() & kept);
+        *y = f32::from_bits(flushed(x * scale).to_bits() & kept);
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn scale(cpu: &mut Cpu, scale: f32, x: Slot, y: Slot) -> Result<()> {
         let x = &x[idx * CHUNK..][..y.len()];
         vectorized(
             #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y = scale * x),
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y = flushed(scale * x)),
         );
     });
     Ok(())

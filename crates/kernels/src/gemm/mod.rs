@@ -203,6 +203,9 @@ pub(crate) struct Tile<'a> {
     pub start: Start<'a>,
     /// C is max(sum, 0).
     pub relu: bool,
+    /// The sum ends here: what is denormal of C is flushed. A sum that goes on keeps it, so that
+    /// bits do not depend on where k is cut.
+    pub last: bool,
 }
 
 impl Tile<'_> {

@@ -2,7 +2,7 @@
 //!
 //! The floor is memory: B is read and written once.
 
-use crate::simd;
+use crate::simd::{self, flushed};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -124,7 +124,7 @@ pub(crate) fn transpose_panel(
 }
 
 /// The way back: `b[n][k] = panel[k][n]`, for the first `columns` of the panel's `width`; the runs
-/// of k lie one after another.
+/// of k lie one after another. As these are results, denormal ones are flushed.
 pub(crate) fn untranspose_panel(panel: &[f32], width: usize, columns: usize, b: &mut [f32]) {
     const BLOCK: usize = 16;
     let depth = panel.len() / width;
@@ -132,7 +132,9 @@ pub(crate) fn untranspose_panel(panel: &[f32], width: usize, columns: usize, b: 
         let block = &panel[first * width..(first + BLOCK).min(depth) * width];
         for n in 0..columns {
             let run = &mut b[n * depth + first..];
-            run.iter_mut().zip(block.chunks_exact(width)).for_each(|(b, packed)| *b = packed[n]);
+            run.iter_mut()
+                .zip(block.chunks_exact(width))
+                .for_each(|(b, packed)| *b = flushed(packed[n]));
         }
     }
 }

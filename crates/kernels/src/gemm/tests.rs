@@ -50,6 +50,7 @@ fn every_tile_equals_plain_loops() {
                         c_row: 35,
                         start,
                         relu: rows % 2 == 0,
+                        last: columns % 2 == 0,
                     };
                     let before = numbers(35 * rows + 2, 4);
                     let mut c = before.clone();
@@ -88,6 +89,7 @@ fn a_tile_reads_no_further_than_a() {
         c_row: 1,
         start: Start::Zero,
         relu: false,
+        last: true,
     };
     // SAFETY: nobody else has `c`.
     unsafe { Isa::best().tile(&tile, &Shared::new(&mut c)) };

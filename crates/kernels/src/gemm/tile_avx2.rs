@@ -208,6 +208,18 @@ unsafe fn finish<const R: usize, const V: usize>(
         if tile.relu {
             each_row!(r < R, { sums[r] = sums[r].map(rectify) });
         }
+        let [exponent, sign] = [0x7F80_0000, i32::MIN].map(|bits| _mm256_set1_epi32(bits));
+        let flush = |sum| {
+            let bits = _mm256_castps_si256(sum);
+            let in_exponent = _mm256_and_si256(bits, exponent);
+            let denormal = _mm256_cmpeq_epi32(in_exponent, _mm256_setzero_si256());
+            // All bits of a denormal number but its sign go.
+            let gone = _mm256_andnot_si256(sign, denormal);
+            _mm256_castsi256_ps(_mm256_andnot_si256(gone, bits))
+        };
+        if tile.last {
+            each_row!(r < R, { sums[r] = sums[r].map(flush) });
+        }
         each_row!(r < R, {
             let c = c.add(r * tile.c_row);
             for v in 0..V {

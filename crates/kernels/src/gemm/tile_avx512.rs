@@ -336,10 +336,15 @@ unsafe fn finish<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32, s
     unsafe {
         // The second operand is what comes out where it is NaN.
         let least = _mm512_set1_ps(if tile.relu { 0.0 } else { f32::NEG_INFINITY });
+        // Of a denormal number, whose exponent has no bit, the sign alone is kept.
+        let (exponent, sign) = (_mm512_set1_epi32(0x7F80_0000), _mm512_set1_epi32(i32::MIN));
+        let all = if tile.last { !0 } else { 0 };
         for (r, sums) in sums[..R].iter().enumerate() {
             let c = c.add(r * tile.c_row);
             for (v, &mask) in masks.iter().enumerate() {
-                let value = _mm512_max_ps(least, sums[v]);
+                let bits = _mm512_castps_si512(_mm512_max_ps(least, sums[v]));
+                let denormal = _mm512_mask_testn_epi32_mask(all, bits, exponent);
+                let value = _mm512_castsi512_ps(_mm512_mask_and_epi32(bits, denormal, bits, sign));
                 _mm512_mask_storeu_ps(c.wrapping_add(v * LANES), mask, value);
             }
         }

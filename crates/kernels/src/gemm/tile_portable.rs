@@ -3,6 +3,7 @@
 //! Where it runs no floor is known: it is as fast as the compiler makes it.
 
 use super::{Layout, Start, Tile};
+use crate::simd::flushed;
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
@@ -47,7 +48,8 @@ pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
         // SAFETY: the tile's elements lie in C and are ours.
         let c = unsafe { std::slice::from_raw_parts_mut(c.add(r * tile.c_row), tile.columns) };
         for (c, &sum) in c.iter_mut().zip(sums) {
-            *c = if tile.relu && sum < 0.0 { 0.0 } else { sum };
+            let sum = if tile.relu && sum < 0.0 { 0.0 } else { sum };
+            *c = if tile.last { flushed(sum) } else { sum };
         }
     }
 }

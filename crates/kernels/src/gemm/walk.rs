@@ -59,6 +59,7 @@ impl Walk {
                     c_row: columns,
                     start: Start::Zero,
                     relu: false,
+                    last: true,
                 };
                 // SAFETY: nobody else has `c`.
                 unsafe { isa.tile(&tile, &c) };

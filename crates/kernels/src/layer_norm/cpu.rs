@@ -4,7 +4,7 @@
 
 use super::{Backward, Geometry};
 use crate::per_channel::sums;
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 /// Sums that run side by side, so that they are vectors; their order is fixed.
@@ -30,7 +30,7 @@ pub(super) fn forward(
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     let [mean, inverse] = statistics(x, epsilon);
                     for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                        *y = (x - mean) * inverse * scale + shift;
+                        *y = flushed((x - mean) * inverse * scale + shift);
                     }
                 }
             },
@@ -71,7 +71,8 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
             [f64::from(h) * f64::from(dy), f64::from(dy)]
         },
         |channel, [scale, shift]| {
-            (d_scale[channel], d_shift[channel]) = (scale as f32, shift as f32);
+            d_scale[channel] = flushed(scale as f32);
+            d_shift[channel] = flushed(shift as f32);
         },
     );
     let Some(dx) = b.dx else { return Ok(()) };
@@ -99,7 +100,7 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
                     let (constant, slope) = ((along / n) as f32, (around / n) as f32);
                     for (dx, &x) in dx.iter_mut().zip(x) {
                         let h = (x - mean) * inverse;
-                        *dx = (*dx - constant - h * slope) * inverse;
+                        *dx = flushed((*dx - constant - h * slope) * inverse);
                     }
                 }
             },

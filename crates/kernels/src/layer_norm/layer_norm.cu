@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   float* out = y + row * channels;
   const float2 s = statistics(in, channels, epsilon);
   for (unsigned c = threadIdx.x % 32; c < channels; c += 32)
-    out[c] = (in[c] - s.x) * s.y * scale[c] + shift[c];
+    out[c] = flushed((in[c] - s.x) * s.y * scale[c] + shift[c]);
 }
 KERNEL(layer_norm_forward)
 
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const float slope = static_cast<float>(warp_sum(around) / n);
   for (unsigned c = threadIdx.x % 32; c < channels; c += 32) {
     const float h = (in[c] - s.x) * s.y;
-    dx[row * channels + c] = (d[c] * scale[c] - constant - h * slope) * s.y;
+    dx[row * channels + c] = flushed((d[c] * scale[c] - constant - h * slope) * s.y);
   }
 }
 KERNEL(layer_norm_backward)
@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (channel >= channels) return;
   double sums[2];
   total_sums(partials, blocks, channels, channel, sums);
-  d_scale[channel] = static_cast<float>(sums[0]);
-  d_shift[channel] = static_cast<float>(sums[1]);
+  d_scale[channel] = flushed(static_cast<float>(sums[0]));
+  d_shift[channel] = flushed(static_cast<float>(sums[1]));
 }
 KERNEL(layer_norm_gradients)

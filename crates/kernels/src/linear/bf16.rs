@@ -16,6 +16,7 @@ use super::cpu::block;
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles};
 use crate::gemm::{Loop, Shared};
+use crate::simd::flushed;
 use tensor::Pool;
 
 /// Rows of w that a thread multiplies at once in the forward pass.
@@ -158,7 +159,7 @@ pub(super) fn forward(
             let sums = sums.flat_map(|sums| sums[n % SIDE..].iter().step_by(SIDE));
             for ((y, sum), bias) in y.iter_mut().zip(sums).zip(&b[first..]) {
                 let value = sum + bias;
-                *y = if g.relu && value <= 0.0 { 0.0 } else { value };
+                *y = if g.relu && value <= 0.0 { 0.0 } else { flushed(value) };
             }
         }
     });

@@ -13,6 +13,7 @@ use super::{Geometry, bf16, few_images};
 use crate::gemm::amx::Engine;
 use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
 use crate::per_channel::{RUN, sum_columns};
+use crate::simd::flushed;
 use tensor::{Cpu, Pool, Precision, Result, Slot};
 
 /// k of a block: four panels of it fit the second-level cache with room to spare.
@@ -64,6 +65,7 @@ fn tile<'a>(
         c_row: 0,
         start,
         relu: false,
+        last: false,
     }
 }
 
@@ -135,7 +137,7 @@ pub(super) fn forward_with(
             let column = y_t[n..].iter().step_by(wide);
             for ((y, sum), bias) in y.iter_mut().zip(column).zip(bias) {
                 let value = sum + bias;
-                *y = if g.relu && value <= 0.0 { 0.0 } else { value };
+                *y = if g.relu && value <= 0.0 { 0.0 } else { flushed(value) };
             }
         }
     });
@@ -187,7 +189,8 @@ pub(super) fn backward_input_with(
         let own = thread * SPAN * SPAN_DEPTH..(thread + 1) * SPAN * SPAN_DEPTH;
         // SAFETY: each thread has a part of its own.
         let packed = unsafe { scratch.part(own) };
-        for k in 0..outputs.div_ceil(SPAN_DEPTH) {
+        let blocks = outputs.div_ceil(SPAN_DEPTH);
+        for k in 0..blocks {
             let (k_first, depth) = block(outputs, SPAN_DEPTH, k);
             let panels = packed.chunks_exact_mut(depth * width).take(span.div_ceil(width));
             for (idx, panel) in panels.enumerate() {
@@ -203,7 +206,8 @@ pub(super) fn backward_input_with(
                     let columns = width.min(span - idx * width);
                     let c = row * inputs + first + idx * width;
                     let tile = tile(isa, a, panel, depth, start(k));
-                    let tile = Tile { rows, columns, c, c_row: inputs, ..tile };
+                    let last = k + 1 == blocks;
+                    let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };
                     // SAFETY: units have different columns of dx.
                     unsafe { isa.tile(&tile, &dx) };
                 }
@@ -260,7 +264,8 @@ pub(super) fn backward_weights_with(
     let (x_panels, dy_tiles, dw) = (&*x_panels, &*dy_tiles, Shared::new(dw));
     pool.each(inputs.div_ceil(BAND), |unit| {
         let (first, band) = block(inputs, BAND, unit);
-        for n in 0..images.div_ceil(BAND_DEPTH) {
+        let blocks = images.div_ceil(BAND_DEPTH);
+        for n in 0..blocks {
             let (n_first, depth) = block(images, BAND_DEPTH, n);
             for (row, rows) in cut.iter() {
                 let a = (&dy_tiles[row * images + n_first * rows..], Layout::Columns(rows));
@@ -270,7 +275,8 @@ pub(super) fn backward_weights_with(
                     let panel = &x_panels[column * images + n_first * width..];
                     let tile = tile(isa, a, panel, depth, start(n));
                     let c = row * inputs + column;
-                    let tile = Tile { rows, columns, c, c_row: inputs, ..tile };
+                    let last = n + 1 == blocks;
+                    let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };
                     // SAFETY: units have different columns of dw.
                     unsafe { isa.tile(&tile, &dw) };
                 }

@@ -11,7 +11,7 @@
 
 use super::Geometry;
 use crate::gemm::Shared;
-use crate::simd;
+use crate::simd::{self, flushed};
 use pulp::{Simd, WithSimd};
 use tensor::Pool;
 
@@ -114,7 +114,7 @@ impl Unit<'_> {
             let y = unsafe { self.y.part(at..at + R) };
             for ((y, sum), bias) in y.iter_mut().zip(sums).zip(&self.b[first..]) {
                 let value = sum + bias;
-                *y = if relu && value <= 0.0 { 0.0 } else { value };
+                *y = if relu && value <= 0.0 { 0.0 } else { flushed(value) };
             }
         }
     }

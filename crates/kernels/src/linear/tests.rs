@@ -216,8 +216,8 @@ fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 3] {
     let Geometry { images, inputs, outputs, .. } = *g;
     let [x, w, dy] = [(1, images * inputs), (2, outputs * inputs), (4, images * outputs)]
-        .map(|(seed, len)| crate::widths::numbers(seed, len));
-    let (b, pool) = (crate::widths::numbers(3, outputs), Pool::new(2));
+        .map(|(seed, len)| crate::tests::numbers(seed, len));
+    let (b, pool) = (crate::tests::numbers(3, outputs), Pool::new(2));
     let mut scratch = vec![f32::NAN; g.scratch(Target::CpuBf16 { threads: 2 })];
     let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|like| vec![f32::NAN; like.len()]);
     bf16::forward(Engine::Twin, &pool, g, (&x, &w, &b), &mut y, &mut scratch);

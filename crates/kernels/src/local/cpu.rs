@@ -133,6 +133,7 @@ pub(super) fn forward(
                         c_row: s.y_image,
                         start: Start::Bias(&b[filter..filter + columns]),
                         relu: g.relu,
+                        last: true,
                     };
                     // SAFETY: units are different pixels of y.
                     unsafe { isa.tile(&tile, &y) };
@@ -161,7 +162,9 @@ pub(super) fn backward_input(
             for (c, columns) in panels(s.group_channels, width) {
                 let channel = group * s.group_channels + c;
                 let mut start = Start::Zero;
-                for (kh, kw, pixel) in windows_over(g, row, column) {
+                let mut windows = windows_over(g, row, column).peekable();
+                while let Some((kh, kw, pixel)) = windows.next() {
+                    let last = windows.peek().is_none();
                     let filter = pixel * g.filters + group * s.group_filters;
                     let tap = (kh * g.window.1 + kw) * s.group_channels + c;
                     copy_rows(&w[filter * s.filter + tap..], s.filter, columns, width, packed);
@@ -179,6 +182,7 @@ pub(super) fn backward_input(
                             c_row: s.x_image,
                             start,
                             relu: false,
+                            last,
                         };
                         // SAFETY: units are different pixels of dx.
                         unsafe { isa.tile(&tile, &dx) };
@@ -259,6 +263,7 @@ pub(super) fn backward_filter(
                             c_row: s.filter,
                             start: Start::Zero,
                             relu: false,
+                            last: true,
                         };
                         // SAFETY: as above.
                         unsafe { isa.tile(&tile, &dw) };

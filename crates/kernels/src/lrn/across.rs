@@ -5,6 +5,7 @@
 
 use super::power::Power;
 use super::{Geometry, Region};
+use crate::simd::flushed;
 
 /// Channels worked on at once: what fits into the first cache with its squares and terms.
 const STRIP: usize = 256;
@@ -36,7 +37,7 @@ pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32])
             window_sums(squares, g.size, sums);
             let (x, y) = (&x[start..][..n], &mut y[start..][..n]);
             for ((y, &x), &sum) in y.iter_mut().zip(x).zip(&*sums) {
-                *y = x * power.of(k + alpha * sum).0;
+                *y = flushed(x * power.of(k + alpha * sum).0);
             }
         }
     }
@@ -101,7 +102,7 @@ fn backward_strip(
     window_sums(terms, g.size, totals);
     let twice = 2.0 * alpha * g.beta;
     for ((dx, &x), &total) in dx.iter_mut().zip(&x[start..][..n]).zip(&*totals) {
-        *dx -= twice * x * total;
+        *dx = flushed(*dx - twice * x * total);
     }
 }
 
@@ -163,12 +164,12 @@ fn sums_from<const N: usize>(values: &[f32], size: usize) -> [f32; N] {
 
 /// Windows of any size, summed one by one: nobody trains with these, but they are right.
 mod wide {
-    use super::{Geometry, Power};
+    use super::{Geometry, Power, flushed};
 
     pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32], tower: usize) {
         for (x, y) in x.chunks_exact(tower).zip(y.chunks_exact_mut(tower)) {
             for i in 0..tower {
-                y[i] = x[i] * power.of(bracket(g, x, i)).0;
+                y[i] = flushed(x[i] * power.of(bracket(g, x, i)).0);
             }
         }
     }
@@ -191,7 +192,8 @@ mod wide {
                     let (scale, inverse) = power.of(bracket(g, x, j));
                     total += dy[j] * x[j] * scale * inverse;
                 }
-                dx[i] = dy[i] * power.of(bracket(g, x, i)).0 - twice * x[i] * total;
+                let scaled = dy[i] * power.of(bracket(g, x, i)).0;
+                dx[i] = flushed(scaled - twice * x[i] * total);
             }
         }
     }

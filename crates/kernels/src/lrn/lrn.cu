@@ -244,7 +244,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const At at = at_thread(m, number, image);
   float scale, inverse;
   powers_at(f, m, x + image, at, scale, inverse);
-  y[number] = x[number] * scale;
+  y[number] = flushed(x[number] * scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
@@ -263,7 +263,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
     total = __fadd_rn(total, term(scaled_there, inverse, x[j]));
     if (image + j == number) scaled = scaled_there;
   });
-  dx[number] = gradient(f, scaled, x[number - image], total);
+  dx[number] = flushed(gradient(f, scaled, x[number - image], total));
 }
 
 KERNEL(lrn_across_forward)

@@ -7,6 +7,7 @@
 
 use super::Geometry;
 use super::power::Power;
+use crate::simd::flushed;
 use std::ops::Range;
 
 /// Channels at a time: two cache lines, which memory brings together.
@@ -97,7 +98,7 @@ fn forward_tiles<const WHOLE: bool>(
                     let place = tile.place(row, column);
                     let mut pixel = tile.load(x, place);
                     for (pixel, &sum) in pixel.iter_mut().zip(&sums) {
-                        *pixel *= power.of(k + alpha * sum).0;
+                        *pixel = flushed(*pixel * power.of(k + alpha * sum).0);
                     }
                     tile.store(&pixel, place, y);
                 }
@@ -140,7 +141,7 @@ fn backward_tiles<const WHOLE: bool>(
                     let place = tile.place(row, column);
                     let (x, mut pixel) = (tile.load(x, place), tile.load(dx, place));
                     for ((dx, &x), &total) in pixel.iter_mut().zip(&x).zip(&totals) {
-                        *dx -= twice * x * total;
+                        *dx = flushed(*dx - twice * x * total);
                     }
                     tile.store(&pixel, place, dx);
                 }
@@ -287,7 +288,7 @@ fn add(total: &mut Cell, cell: &Cell) {
 
 /// Windows of any size, summed one by one: nobody trains with these, but they are right.
 mod wide {
-    use super::{Geometry, Power};
+    use super::{Geometry, Power, flushed};
     use std::ops::Range;
 
     pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
@@ -295,7 +296,8 @@ mod wide {
             g,
             #[inline(always)]
             |i, row, column| {
-                y[i] = x[i] * power.of(bracket(g, x, i % g.channels, row, column)).0;
+                let scale = power.of(bracket(g, x, i % g.channels, row, column)).0;
+                y[i] = flushed(x[i] * scale);
             },
         );
     }
@@ -317,7 +319,7 @@ mod wide {
                     }
                 }
                 let scale = power.of(bracket(g, x, channel, row, column)).0;
-                dx[i] = dy[i] * scale - twice * x[i] * total;
+                dx[i] = flushed(dy[i] * scale - twice * x[i] * total);
             },
         );
     }

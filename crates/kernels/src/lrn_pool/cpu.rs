@@ -8,7 +8,7 @@ use super::Geometry;
 use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};
 use crate::lrn::window_sums;
 use crate::pool::cpu::{Seers, to_greatest};
-use crate::simd::{Strip, in_strips, vectorized};
+use crate::simd::{Strip, flushed, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Pool, Result, Slot};
 
@@ -290,7 +290,7 @@ fn sum_squares(g: &Geometry, x: &[f32], squares: &mut [f32; ROOM], sums: &mut [f
 #[inline(always)]
 fn scale(power: impl Power, (k, alpha): (f32, f32), x: &[f32], normal: &mut [f32]) {
     for (normal, &x) in normal.iter_mut().zip(x) {
-        *normal = x * power.of(k + alpha * *normal).0;
+        *normal = flushed(x * power.of(k + alpha * *normal).0);
     }
 }
 
@@ -310,7 +310,7 @@ fn scale_by_powers(
         let powers = power.of(k + alpha * normal[i]);
         scale[i] = powers.0;
         inverse[i] = powers.1;
-        normal[i] = x[i] * powers.0;
+        normal[i] = flushed(x[i] * powers.0);
     }
 }
 
@@ -325,7 +325,7 @@ fn fill_terms(x: &[f32], scaled: &[f32], inverse: &[f32], terms: &mut [f32]) {
 #[inline(always)]
 fn subtract<const RELU: bool>(twice: f32, scaled: &[f32], totals: &[f32], x: &mut [f32]) {
     for ((x, &scaled), &total) in x.iter_mut().zip(scaled).zip(totals) {
-        let dx = scaled - twice * *x * total;
+        let dx = flushed(scaled - twice * *x * total);
         *x = if RELU && *x <= 0.0 { 0.0 } else { dx };
     }
 }

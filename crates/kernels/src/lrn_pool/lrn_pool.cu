@@ -27,7 +27,8 @@ __device__ __forceinline__ float4 normalized(const Formula& f, const Towers& tow
     own = load_group(towers, x, tower, group);
   }
   powers_of_sums(f, sums, scales, inverses);
-  return make_float4(own.x * scales[0], own.y * scales[1], own.z * scales[2], own.w * scales[3]);
+  return make_float4(flushed(own.x * scales[0]), flushed(own.y * scales[1]),
+                     flushed(own.z * scales[2]), flushed(own.w * scales[3]));
 }
 
 /// From the first to before the end.
@@ -154,11 +155,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
         const Four greatest = load(y + at, 0, 4 * group, towers.channels);
         const Four d = load(dy + at, 0, 4 * group, towers.channels);
         for (int k = 0; k < 4; k++)
-          if (v.at[k] * scales[k] == greatest.at[k]) scaled.at[k] += d.at[k];
+          if (flushed(v.at[k] * scales[k]) == greatest.at[k]) scaled.at[k] += d.at[k];
       }
     }
     for (int k = 0; k < 4; k++) {
-      scaled.at[k] *= scales[k];
+      scaled.at[k] = flushed(scaled.at[k]) * scales[k];
       sums[k] = term(scaled.at[k], inverses[k], v.at[k]);
     }
     terms[thread] = make_float4(sums[0], sums[1], sums[2], sums[3]);

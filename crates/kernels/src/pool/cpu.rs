@@ -5,7 +5,7 @@
 //! alone) and writes dx.
 
 use super::{Geometry, Kind, Ties};
-use crate::simd::{CHUNK, Strip, in_strips, vectorized};
+use crate::simd::{CHUNK, Strip, flushed, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
@@ -146,12 +146,13 @@ impl Strip for Reduced<'_> {
         let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
         let pixels = (seen.0.len() * seen.1.len()) as f32;
         match g.kind {
-            Kind::Max { .. } => *y = fold([f32::NEG_INFINITY; N], g, x, seen, first, greater),
+            Kind::Max { .. } => {
+                *y = fold([f32::NEG_INFINITY; N], g, x, seen, first, greater);
+                y.iter_mut().for_each(|y| *y = flushed(*y));
+            }
             Kind::Average => {
                 *y = fold([0.0; N], g, x, seen, first, sum);
-                for mean in y {
-                    *mean /= pixels;
-                }
+                y.iter_mut().for_each(|mean| *mean = flushed(*mean / pixels));
             }
         }
     }
@@ -291,6 +292,7 @@ impl Strip for OfGreatest<'_> {
             }
         }
         *dx = sums;
+        dx.iter_mut().for_each(|dx| *dx = flushed(*dx));
     }
 }
 
@@ -323,6 +325,7 @@ fn first_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx
             }
         }
     }
+    dx.iter_mut().for_each(|dx| *dx = flushed(*dx));
 }
 
 /// dx += dy where x is the maximum and the window is still open, which it then no longer is.
@@ -367,5 +370,6 @@ impl Strip for OfShares<'_> {
             }
         }
         *dx = sums;
+        dx.iter_mut().for_each(|dx| *dx = flushed(*dx));
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Geometry;
 use crate::per_channel::sums;
-use crate::simd::{CHUNK, vectorized};
+use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, a: Slot, y: Slot) -> Result<()> {
@@ -18,7 +18,7 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, a: Slot, y: Slot) ->
             || {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
-                        *y = if x <= 0.0 { a * x } else { x };
+                        *y = flushed(if x <= 0.0 { a * x } else { x });
                     }
                 }
             },
@@ -46,7 +46,7 @@ pub(super) fn backward_input(
                 let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
                 for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
                     for (((dx, &x), &dy), &a) in dx.iter_mut().zip(x).zip(dy).zip(a) {
-                        *dx = if x <= 0.0 { a * dy } else { dy };
+                        *dx = flushed(if x <= 0.0 { a * dy } else { dy });
                     }
                 }
             },
@@ -71,7 +71,7 @@ pub(super) fn backward_slopes(
         scratch,
         #[inline(always)]
         |_, x, dy| [if x > 0.0 { 0.0 } else { f64::from(x) * f64::from(dy) }],
-        |channel, [sum]| da[channel] = sum as f32,
+        |channel, [sum]| da[channel] = flushed(sum as f32),
     );
     Ok(())
 }

@@ -58,6 +58,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (channel >= channels) return;
   double sums[1];
   total_sums(partials, blocks, channels, channel, sums);
-  da[channel] = static_cast<float>(sums[0]);
+  da[channel] = flushed(static_cast<float>(sums[0]));
 }
 KERNEL(prelu_slopes)

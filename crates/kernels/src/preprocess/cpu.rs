@@ -3,7 +3,7 @@
 //! The floor is memory: a byte a number is read and four are written.
 
 use super::{CHANNELS, Geometry, Mean};
-use crate::simd::vectorized;
+use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 /// Numbers of sixteen pixels.
@@ -68,7 +68,7 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
             turn(&mut means[..len]);
         }
         for k in 0..len {
-            x[k] = (f32::from(bytes[k]) - means[k]) * gain + shift[k];
+            x[k] = flushed((f32::from(bytes[k]) - means[k]) * gain + shift[k]);
         }
     }
 }

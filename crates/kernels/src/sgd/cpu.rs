@@ -3,7 +3,7 @@
 //! The floor is memory: 20 bytes a parameter, as dw, w and v are read and w and v written.
 
 use super::Segment;
-use crate::simd::vectorized;
+use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 /// Floats of a run: dw, w and v of it are 768 KB.
@@ -31,8 +31,8 @@ pub(super) fn step(
                 #[inline(always)]
                 || {
                     for ((w, v), dw) in w.iter_mut().zip(v).zip(dw) {
-                        *v = momentum * *v - rate * (dw + decay * *w);
-                        *w += *v;
+                        *v = flushed(momentum * *v - rate * (dw + decay * *w));
+                        *w = flushed(*w + *v);
                     }
                 },
             );

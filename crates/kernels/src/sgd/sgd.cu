@@ -11,10 +11,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (rate == 0.0f) return;  // frozen: the velocity stays, too
   const float4 d = load4(dw, i, n);
   float4 value = load4(w, i, n), velocity = load4(v, i, n);
-  velocity.x = momentum * velocity.x - rate * (d.x + decay * value.x);
-  velocity.y = momentum * velocity.y - rate * (d.y + decay * value.y);
-  velocity.z = momentum * velocity.z - rate * (d.z + decay * value.z);
-  velocity.w = momentum * velocity.w - rate * (d.w + decay * value.w);
+  velocity.x = flushed(momentum * velocity.x - rate * (d.x + decay * value.x));
+  velocity.y = flushed(momentum * velocity.y - rate * (d.y + decay * value.y));
+  velocity.z = flushed(momentum * velocity.z - rate * (d.z + decay * value.z));
+  velocity.w = flushed(momentum * velocity.w - rate * (d.w + decay * value.w));
   value.x += velocity.x;
   value.y += velocity.y;
   value.z += velocity.z;

@@ -96,3 +96,18 @@ fn nothing_hides_a_nan() {
         assert!(w.iter().all(|w| w.is_nan()));
     });
 }
+
+/// A velocity that nothing drives ends at zero: rounding would keep it at the least number there
+/// is, which is not zero, for ever.
+#[test]
+fn a_velocity_that_vanishes_ends_at_zero() {
+    let one = |value: f32| Array1::from_elem(1, value);
+    each_device(|device| {
+        let segments = [Segment { start: 0, len: 1 }];
+        for sign in [1.0, -1.0] {
+            let blocks = [&one(0.0), &one(1.0), &one(sign * f32::MIN_POSITIVE)];
+            let [w, v] = run(device, &segments, &[[0.1, 0.9, 0.0]], blocks);
+            assert_eq!((w[0], v[0].to_bits()), (1.0, (0.0 * sign).to_bits()));
+        }
+    });
+}

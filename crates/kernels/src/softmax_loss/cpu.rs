@@ -3,7 +3,7 @@
 //! written, but the scores of a batch are small: one thread is enough.
 
 use super::{Geometry, IGNORED, Standing};
-use crate::simd::{exp, vectorized};
+use crate::simd::{exp, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
 /// Partial maxima and sums of a row.
@@ -26,9 +26,9 @@ pub(super) fn forward_backward(
         let scale = share / sum;
         vectorized(
             #[inline(always)]
-            || exps.iter_mut().for_each(|exp| *exp = (f64::from(*exp) * scale) as f32),
+            || exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) * scale) as f32)),
         );
-        exps[label] = own as f32;
+        exps[label] = flushed(own as f32);
     })
 }
 
@@ -43,7 +43,7 @@ pub(super) fn forward(
     rows(cpu, g, [logits, labels, probabilities, tally], |exps, _, sum| {
         vectorized(
             #[inline(always)]
-            || exps.iter_mut().for_each(|exp| *exp = (f64::from(*exp) / sum) as f32),
+            || exps.iter_mut().for_each(|exp| *exp = flushed((f64::from(*exp) / sum) as f32)),
         );
     })
 }

@@ -167,3 +167,16 @@ proptest! {
         });
     }
 }
+
+/// e^-87 is no denormal number, but its share of a sum, or of a batch, is: zero then.
+#[test]
+fn probabilities_are_not_denormal() {
+    let logits = ndarray::arr2(&[[0.0, -86.5, -87.0, -86.9, 0.0, -86.0]]);
+    each_device(|device| {
+        let [gradient, _, probabilities, _] = run(device, &logits, &[0]);
+        let denormal = |x: &&f32| **x != 0.0 && x.abs() < f32::MIN_POSITIVE;
+        assert_eq!(gradient.iter().chain(&probabilities).find(denormal), None);
+        assert_eq!((probabilities[2], probabilities[0]), (0.0, 0.5));
+        assert!(probabilities[5] > 0.0); // e^-86 / 2 = 2.2e-38
+    });
+}

@@ -321,6 +321,7 @@ impl Work<'_> {
                     c_row: direct.target.column,
                     start: self.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[channel..])),
                     relu: direct.relu,
+                    last: true,
                 };
                 // SAFETY: a chunk has its own images and rows of the output, and here each panel
                 // its own channels and each tile its own pixels.

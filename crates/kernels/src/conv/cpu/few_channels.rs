@@ -261,6 +261,7 @@ impl Work<'_> {
             c_row: width,
             start: if goes_on { Start::Sum } else { Start::Zero },
             relu: false,
+            last: false, // bands and pieces are added up before they are unpacked
         };
         // SAFETY: a piece has its own sums.
         unsafe { plan.isa.tile(&tile, &self.sums) };

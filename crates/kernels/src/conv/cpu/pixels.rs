@@ -18,7 +18,7 @@
 use super::cut;
 use crate::conv::Geometry;
 use crate::gemm::{Cut, Isa, Layout, Loop, Shared, Start, Tile};
-use crate::simd;
+use crate::simd::{self, flushed};
 use std::ops::Range;
 use tensor::Pool;
 
@@ -201,7 +201,7 @@ pub(super) fn add_biases(parts: &[f32], db: &mut [f32]) {
     let filters = db.len();
     for (f, db) in db.iter_mut().enumerate() {
         let parts = parts.chunks_exact(filters).map(|part| f64::from(part[f]));
-        *db = parts.sum::<f64>() as f32;
+        *db = flushed(parts.sum::<f64>() as f32);
     }
 }
 
@@ -333,6 +333,7 @@ impl Work<'_> {
             c_row: width,
             start: if goes_on { Start::Sum } else { Start::Zero },
             relu: false,
+            last: false, // bands and pieces are added up before they are unpacked
         };
         // SAFETY: a chunk has its own panel, row of the window and strips: its own rows of the
         // sums.

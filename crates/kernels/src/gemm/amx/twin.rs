@@ -1,7 +1,7 @@
 //! What AMX does, in plain Rust: Intel's description of `TDPBF16PS`, bit for bit.
 
 use super::{Bf16, Block, DEPTH, SIDE, Sums, TILE, Tiles, begin};
-use crate::simd;
+use crate::simd::{self, flushed};
 
 /// As [`Ready::multiply`](super::Ready::multiply), where no loop is empty.
 pub(super) fn multiply(block: &Block<'_>, sums: &mut Sums) {
@@ -50,23 +50,17 @@ fn tile((a, a_row): (&[Bf16], usize), (b, b_row): (&[Bf16], usize), c: &mut [f32
             for (odd, sums) in sums.iter_mut().enumerate() {
                 let a = wide(a[2 * pair + odd]);
                 for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = normal(a.mul_add(wide(b[2 * n + odd]), *sum));
+                    *sum = flushed(a.mul_add(wide(b[2 * n + odd]), *sum));
                 }
             }
         }
         for (n, c) in c.iter_mut().enumerate() {
-            *c = normal(normal(*c) + normal(sums[0][n] + sums[1][n]));
+            *c = flushed(flushed(*c) + flushed(sums[0][n] + sums[1][n]));
         }
     }
 }
 
 #[inline(always)]
 fn wide(number: Bf16) -> f32 {
-    normal(f32::from_bits(u32::from(number) << 16))
-}
-
-/// Zero, with its sign, for what is below the smallest normal number.
-#[inline(always)]
-fn normal(x: f32) -> f32 {
-    if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x }
+    flushed(f32::from_bits(u32::from(number) << 16))
 }

@@ -12,6 +12,7 @@ use crate::gemm::Loop;
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{Bf16, Block, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles};
 use crate::per_channel::{RUN, sum_columns};
+use crate::simd::flushed;
 use std::ops::Range;
 use tensor::Pool;
 
@@ -196,7 +197,8 @@ impl Band {
                 let row = (group * self.g.window.0 + kh) * self.down() + f / SIDE;
                 let blocks = &blocks[row * self.across()..][..self.across()];
                 for (block, dw) in blocks.iter().zip(dw.chunks_mut(SIDE)) {
-                    dw.copy_from_slice(&block[f % SIDE * SIDE..][..dw.len()]);
+                    let sums = &block[f % SIDE * SIDE..];
+                    dw.iter_mut().zip(sums).for_each(|(dw, &sum)| *dw = flushed(sum));
                 }
             }
         });

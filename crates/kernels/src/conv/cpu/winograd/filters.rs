@@ -190,6 +190,7 @@ impl Plan {
                 c_row: columns,
                 start,
                 relu: false,
+                last: false, // transformed before they are written
             };
             // SAFETY: each call has its own panel of sums.
             unsafe { self.isa.tile(&tile, &sums) };

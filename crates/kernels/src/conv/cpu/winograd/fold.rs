@@ -11,6 +11,7 @@
 use super::super::direct::{Direct, Target};
 use super::bands::{Band, SLACK};
 use crate::conv::Geometry;
+use crate::simd::flushed;
 use std::ops::Range;
 
 /// How an image is folded.
@@ -118,7 +119,7 @@ impl Fold {
     /// The way back, for the filters that `dw` has room for.
     pub(super) fn unpack(&self, panel: &[f32], width: usize, dw: &mut [f32]) {
         for (n, dw) in dw.chunks_exact_mut(self.depth()).enumerate() {
-            self.floats().for_each(|(at, place)| dw[at] = panel[place * width + n]);
+            self.floats().for_each(|(at, place)| dw[at] = flushed(panel[place * width + n]));
         }
     }
 }

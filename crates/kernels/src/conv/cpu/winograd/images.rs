@@ -215,6 +215,7 @@ impl Plan {
                 c_row: out_width,
                 start: Start::Zero,
                 relu: false,
+                last: false, // transformed before they are written
             };
             // SAFETY: planes are apart, and in one the panels' columns.
             unsafe { self.isa.tile(&tile, &products) };

@@ -111,6 +111,17 @@ fn load<S: Simd>(simd: S, floats: &[f32]) -> S::f32s {
     }
 }
 
+/// [`simd::flushed`] of each.
+#[inline(always)]
+fn flushed<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_u32s(0);
+    let [exponent, sign] = [0x7F80_0000, 0x8000_0000].map(|mask| simd.splat_u32s(mask));
+    let bits = simd.transmute_u32s_f32s(value);
+    let denormal = simd.equal_u32s(simd.and_u32s(bits, exponent), zero);
+    let bits = simd.select_u32s(denormal, simd.and_u32s(bits, sign), bits);
+    simd.transmute_f32s_u32s(bits)
+}
+
 /// The output: with the bias, and rectified if asked.
 pub(super) struct ToImage<'a> {
     pub floats: Shared<'a>,
@@ -133,6 +144,7 @@ impl Target for ToImage<'_> {
             // NaN is not less than zero, and stays.
             value = simd.select_f32s(simd.less_than_f32s(value, zero), zero, value);
         }
+        value = flushed(simd, value);
         // SAFETY: the maker of this target has these outputs to itself.
         let floats = unsafe { self.floats.part(place + channel..place + end) };
         match S::as_mut_simd_f32s(floats) {
