@@ -158,7 +158,7 @@ pub struct TrainArgs {
     pub resume: Option<PathBuf>,
     /// Write a checkpoint after every so many steps too [default: after validations that are the
     /// best or a minute apart, and every ten minutes]
-    #[arg(long, value_name = "STEPS", 
+    #[arg(long, value_name = "STEPS",
         value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub every: Option<u64>,
     /// Keep this many of the newest checkpoints, besides the best [default: 2]

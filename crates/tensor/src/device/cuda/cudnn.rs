@@ -218,8 +218,7 @@ impl Cuda {
         Ok(None)
     }
 
-    /// Goes that way once, on memory that nobody needs; whether there is such a way, after all.
-    /// All operands lie in one place, since what comes out matters to nobody.
+    /// Goes that way once, on spare memory that all operands share; whether there is such a way.
     fn try_convolution(
         &self,
         engine: &Engine,
