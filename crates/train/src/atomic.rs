@@ -2,7 +2,6 @@
 
 use crate::disk::{Disk, Real};
 use crate::{Error, Result};
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -68,16 +67,18 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// The files in a folder that a program which was killed had not finished.
-pub(crate) fn leftovers(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.as_os_str().to_string_lossy().ends_with(TEMPORARY)).collect()
+pub(crate) fn leftovers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_temporary = |path: &Path| path.as_os_str().to_string_lossy().ends_with(TEMPORARY);
+    let mut found = disk.list(folder)?;
+    found.retain(|path| is_temporary(path));
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::tests::Mortal;
+    use std::fs;
 
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("alexnet-{name}-{}", std::process::id()));
@@ -108,7 +109,7 @@ mod tests {
             let expected: &[u8] = if operations < 4 { b"old" } else { b"new" };
             assert_eq!(fs::read(&path).unwrap(), expected, "after {operations}");
             assert_eq!(done.is_ok(), operations >= 5);
-            let left = leftovers(&folder);
+            let left = leftovers(&Real, &folder).unwrap();
             assert_eq!(left.len(), usize::from((1..4).contains(&operations)));
             left.iter().for_each(|path| fs::remove_file(path).unwrap());
         }

@@ -10,14 +10,16 @@
 //! with a checkpoint's name is whole, or the one before it is.
 
 mod identity;
+mod lost;
 mod saver;
 mod store;
 
 pub use identity::{Difference, Identity};
 pub(crate) use saver::{Desk, Saver, What};
 pub(crate) use store::Store;
-pub use store::{list, load_newest};
+pub use store::{find_newest, list, load_newest};
 
+use crate::disk;
 use crate::progress::Progress;
 use crate::tensors::{Contents, Read, Tensor};
 use crate::weights::{About, SECOND_MOMENT, VELOCITY, Values};
@@ -25,7 +27,7 @@ use crate::{Error, Result};
 use layers::Parameter;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use tensor::Shape;
 
@@ -66,6 +68,22 @@ pub struct Checkpoint {
     pub(crate) second_moments: HashMap<String, Values>,
 }
 
+/// Why a file is no checkpoint that can be gone on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its bytes are not as they were written, or were never a checkpoint's.
+    Damaged(String),
+    /// Its checksum is right, and another version of this program wrote it.
+    Foreign(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Refusal::Damaged(reason) | Refusal::Foreign(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
 /// The second entry of metadata.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +103,8 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] if it is missing, damaged, or not one of this program's.
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
-        Checkpoint::from_bytes(&bytes, path).map_err(refused)
+        let bytes = disk::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        Checkpoint::from_bytes(&bytes, path).map_err(|refusal| refused(refusal.to_string()))
     }
 
     /// A checkpoint whose file another process has read, at `path`.
@@ -95,11 +113,22 @@ impl Checkpoint {
     /// As [`read`](Self::read): its checksum says whether all has come.
     pub fn from_file(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
         let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        Checkpoint::from_bytes(bytes, path).map_err(refused)
+        Checkpoint::from_bytes(bytes, path).map_err(|refusal| refused(refusal.to_string()))
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> std::result::Result<Checkpoint, String> {
-        let read = Read::from_bytes(bytes)?;
+    pub(crate) fn from_bytes(
+        bytes: &[u8],
+        path: &Path,
+    ) -> std::result::Result<Checkpoint, Refusal> {
+        let read = Read::from_bytes(bytes).map_err(Refusal::Damaged)?;
+        let is_as_written = read.checked;
+        Checkpoint::from_tensors(read, path).map_err(match is_as_written {
+            true => Refusal::Foreign,
+            false => Refusal::Damaged,
+        })
+    }
+
+    fn from_tensors(read: Read, path: &Path) -> std::result::Result<Checkpoint, String> {
         let about = About::from_metadata(&read.metadata)?;
         let metadata = read.metadata.get("checkpoint");
         let metadata = metadata.ok_or("these are weights, and no checkpoint")?;

@@ -2,11 +2,12 @@
 
 pub use crate::log::{LayerNumbers, Record};
 
+use crate::disk::{self, Disk, Kind, Real, make_folders, open_regular};
 use crate::log::Log;
 use crate::{Error, Result, atomic, clock, metrics::Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -37,7 +38,7 @@ pub struct RunFolder {
 #[derive(Debug)]
 struct Kept {
     log: Log,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 /// How a run stands.
@@ -74,6 +75,9 @@ pub struct Status {
     /// How often it has been resumed.
     #[serde(default)]
     pub resumed: u32,
+    /// The step of a checkpoint that has been written: not of the last, but if there is one at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<u64>,
 }
 
 impl Status {
@@ -88,6 +92,7 @@ impl Status {
             validation: None,
             error: None,
             resumed: 0,
+            saved: None,
         }
     }
 }
@@ -116,7 +121,8 @@ impl RunFolder {
     /// As [`check`](Self::check), and [`Error::Write`].
     pub fn create(path: &Path) -> Result<RunFolder> {
         Self::check(path)?;
-        fs::create_dir_all(path).map_err(|source| Error::Write { path: path.into(), source })?;
+        let made = make_folders(&Real, path);
+        made.map_err(|source| Error::Write { path: path.into(), source })?;
         Self::enter(path)
     }
 
@@ -135,9 +141,11 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if there is none.
     pub fn check_begun(path: &Path) -> Result<()> {
-        match path.join("run.json").exists() {
-            true => Ok(()),
-            false => refuse(
+        let status = path.join("run.json");
+        match disk::exists(&status) {
+            Ok(true) => Ok(()),
+            Err(error) => refuse(&status, &format!("cannot be read: {error}")),
+            Ok(false) => refuse(
                 path,
                 "no run has begun here (there is no run.json): name the folder of a run, or start \
                  one with --run",
@@ -153,12 +161,13 @@ impl RunFolder {
     /// Locks the folder and opens its logs.
     fn enter(path: &Path) -> Result<RunFolder> {
         let lock = lock(path)?;
-        for leftover in atomic::leftovers(path) {
-            let removed = fs::remove_file(&leftover);
+        let failed = |source| Error::Write { path: path.into(), source };
+        for leftover in atomic::leftovers(&Real, path).map_err(failed)? {
+            let removed = Real.remove(&leftover);
             removed.map_err(|source| Error::Write { path: leftover, source })?;
         }
         let as_they_are = Log::NAMES.map(|name| (name.to_string(), u64::MAX)).into();
-        let kept = Kept { log: Log::open(path, &as_they_are)?, _lock: lock };
+        let kept = Kept { log: Log::open(path, &as_they_are)?, _locks: lock };
         Ok(RunFolder { path: path.into(), kept: Some(kept) })
     }
 
@@ -167,9 +176,11 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunFolder`] if it is not empty or no folder.
     pub fn check(path: &Path) -> Result<()> {
-        let is_late =
-            |entries: fs::ReadDir| entries.flatten().any(|entry| !is_before_the_beginning(&entry));
-        match fs::read_dir(path).map(is_late) {
+        let found = Real.list(path).and_then(|found| {
+            let mut late = found.iter().map(|entry| is_before_the_beginning(entry).map(|is| !is));
+            late.find(|late| !matches!(late, Ok(false))).unwrap_or(Ok(false))
+        });
+        match found {
             Ok(true) => refuse(
                 path,
                 "the folder is not empty, and a run overwrites nothing: name another with \
@@ -177,6 +188,9 @@ impl RunFolder {
             ),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 refuse(path, "this is a file; --run names a folder")
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                refuse(path, &format!("cannot be read: {error}"))
             }
             _ => Ok(()),
         }
@@ -216,7 +230,7 @@ impl RunFolder {
             return Ok(Status::begun());
         }
         let path = self.path.join("run.json");
-        let text = fs::read_to_string(&path).map_err(|error| error.to_string());
+        let text = disk::read_to_string(&path).map_err(|error| error.to_string());
         let status = text.and_then(|text| {
             serde_json::from_str(&text).map_err(|error| format!("cannot be understood: {error}"))
         });
@@ -254,44 +268,62 @@ fn refuse<T>(path: &Path, reason: &str) -> Result<T> {
 }
 
 /// Whether a file is one of those that are written before a run has begun.
-fn is_before_the_beginning(entry: &fs::DirEntry) -> bool {
+fn is_before_the_beginning(path: &Path) -> std::io::Result<bool> {
     const EARLY: [&str; 4] = ["lock", "config.toml", "model.toml", "env.json"];
-    let name = entry.file_name();
-    let name = name.to_string_lossy();
-    if name == "metrics.jsonl" && entry.metadata().is_ok_and(|file| file.len() > 0) {
-        return false; // somebody's results, whatever became of the rest
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name == "metrics.jsonl" && Real.kind(path)? != Some(Kind::File(0)) {
+        return Ok(false); // somebody's results, whatever became of the rest
     }
     let early = EARLY.iter().chain(&Log::NAMES);
-    early.into_iter().any(|early| name == *early || name.starts_with(&format!("{early}.")))
-        || name.starts_with("run.json.")
+    let is_early =
+        early.into_iter().any(|early| name == *early || name.starts_with(&format!("{early}.")));
+    Ok(is_early || name.starts_with("run.json."))
 }
 
-/// Locks a folder for as long as the file is open, which no death of a process outlasts.
-fn lock(folder: &Path) -> Result<File> {
+/// Locks a folder for as long as the files are open, which no death of a process outlasts: the
+/// folder itself, and the file `lock`, which says who it is and is what older programs look at.
+/// Either alone would do; a file can be removed by hand, and some network file systems lock no
+/// folders.
+fn lock(folder: &Path) -> Result<Vec<File>> {
     let path = folder.join("lock");
     let failed = |source| Error::Write { path: folder.join("lock"), source };
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
-    let mut file = options.open(&path).map_err(failed)?;
+    let taken = || {
+        let who = disk::read_to_string(&path).unwrap_or_default();
+        let who = match who.trim() {
+            "" => String::new(),
+            who => format!(" ({who})"),
+        };
+        refuse(folder, &format!("another process trains here{who}: wait for it, or stop it"))
+    };
+    let mut locks = Vec::new();
+    if cfg!(unix) {
+        let whole = File::open(folder).map_err(failed)?;
+        match whole.try_lock() {
+            Ok(()) => locks.push(whole),
+            Err(TryLockError::WouldBlock) => return taken(),
+            Err(TryLockError::Error(_)) => {} // the file has to do
+        }
+    }
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut file = open_regular(options, &path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let who = fs::read_to_string(&path).unwrap_or_default();
-            let who = who.trim();
-            let reason = format!("another process trains here ({who}): wait for it, or stop it");
-            return refuse(folder, &reason);
-        }
+        Err(TryLockError::WouldBlock) => return taken(),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     file.set_len(0).map_err(failed)?;
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = disk::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     let who = format!("process {} {}", std::process::id(), host.trim());
     file.write_all(who.trim_end().as_bytes()).map_err(failed)?;
-    Ok(file)
+    locks.push(file);
+    Ok(locks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn temporary(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("alexnet-{name}-{}", std::process::id()));
@@ -333,6 +365,47 @@ mod tests {
         let folder = RunFolder::open(&path).unwrap();
         assert_eq!(folder.read_status().unwrap().resumed, 0);
         fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// The lock outlasts the removal of its file, and the file alone locks, too: older programs take
+    /// nothing else.
+    #[test]
+    fn a_lock_that_was_removed_by_hand_still_locks() {
+        let path = temporary("unlocked");
+        let folder = RunFolder::create(&path).unwrap();
+        folder.status(&Status::begun()).unwrap();
+        fs::remove_file(path.join("lock")).unwrap();
+        let error = RunFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("another process trains here: wait for it"), "{error}");
+        drop(folder);
+        drop(RunFolder::open(&path).unwrap());
+        let older = File::open(path.join("lock")).unwrap();
+        older.try_lock().unwrap();
+        let error = RunFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("another process trains here (process"), "{error}");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// Pipes in place of a run's files are refused, and nobody waits for them.
+    #[cfg(unix)]
+    #[test]
+    fn pipes_in_a_run_s_folder_are_refused() {
+        for name in ["lock", "metrics.jsonl", "metrics.csv", "run.json"] {
+            let path = temporary("pipes");
+            let folder = RunFolder::create(&path).unwrap();
+            folder.status(&Status::begun()).unwrap();
+            drop(folder);
+            fs::remove_file(path.join(name)).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(path.join(name)).status();
+            assert!(made.unwrap().success());
+            let error = match RunFolder::open(&path) {
+                Ok(folder) => folder.read_status().unwrap_err(),
+                Err(error) => error,
+            };
+            let error = error.to_string();
+            assert!(error.contains(name) && error.contains("no regular file"), "{error}");
+            fs::remove_dir_all(&path).unwrap();
+        }
     }
 
     #[test]

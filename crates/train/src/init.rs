@@ -40,7 +40,7 @@ impl Init {
         say: &mut dyn FnMut(&str),
     ) -> Result<Init> {
         if velocities {
-            let Some(checkpoint) = checkpoint::load_newest(from, &mut |_| ())? else {
+            let Some(checkpoint) = checkpoint::find_newest(from, &mut |_| ())? else {
                 let reason = "this run has no checkpoint, and velocities are nowhere else";
                 return Err(Error::Checkpoint { path: from.into(), reason: reason.to_string() });
             };

@@ -86,6 +86,6 @@ mod tensors;
 pub mod towers;
 pub mod weights;
 
-pub use disk::free_bytes;
+pub use disk::{exists, free_bytes, read, read_to_string};
 pub use error::{Error, Result};
 pub use stop::Stop;

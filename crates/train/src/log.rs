@@ -7,7 +7,7 @@
 mod csv;
 mod events;
 
-use crate::disk::Real;
+use crate::disk::{Disk, Real, Sink, open_regular};
 use crate::metrics::Score;
 use crate::{Error, Result, atomic};
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,8 @@ impl Log {
         let open = |name| Lines::open(folder, name, lengths.get(name).copied().unwrap_or(0));
         let [jsonl, csv, events] = Log::NAMES;
         let (jsonl, csv, events) = (open(jsonl)?, open(csv)?, open(events)?);
+        let failed = |source| Error::Write { path: folder.into(), source };
+        Real.sync_folder(folder).map_err(failed)?; // their names are durable before their lines
         let mut log = Log { jsonl, csv, events };
         if log.csv.bytes == 0 {
             log.csv.append(csv::HEADER.as_bytes())?;
@@ -151,9 +153,12 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub(crate) fn handles(&self) -> Result<Vec<File>> {
+    pub(crate) fn handles(&self) -> Result<Vec<Box<dyn Sink>>> {
         let files = [&self.jsonl, &self.csv, &self.events].into_iter();
-        let clone = |lines: &Lines| lines.file.try_clone().map_err(|e| lines.failed(e));
+        let clone = |lines: &Lines| {
+            let file = lines.file.try_clone().map_err(|error| lines.failed(error))?;
+            Ok(Box::new(file) as Box<dyn Sink>)
+        };
         files.map(clone).collect()
     }
 }
@@ -162,7 +167,9 @@ impl Lines {
     fn open(folder: &Path, name: &'static str, most: u64) -> Result<Lines> {
         let path = folder.join(name);
         let failed = |source| Error::Write { path: folder.join(name), source };
-        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let options = options.append(true).create(true);
+        let file = open_regular(options, &path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         if bytes > most {
             file.set_len(most).map_err(failed)?;

@@ -184,9 +184,9 @@ impl Job {
         watchers: (&mut dyn Observer, &Stop),
         (checkpoint, identity): (Option<Checkpoint>, Option<Identity>),
     ) -> Result<Outcome> {
+        let before = folder.read_status()?; // while it cannot be read, nothing is cut
         let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
         folder.cut_back(&lengths.unwrap_or_default())?;
-        let before = folder.read_status()?;
         let (started, resumed) = (before.started, before.resumed + 1);
         let status = Status { started, resumed, ..Status::begun() };
         self.go(open, folder, watchers, (status, checkpoint, identity))
@@ -203,6 +203,7 @@ impl Job {
             let progress = &checkpoint.progress;
             (status.step, status.epoch) = (progress.step, progress.epoch);
             status.validation = progress.validation.map(|(_, score)| score);
+            status.saved = Some(progress.step);
         }
         folder.status(&status)?;
         let identity = match identity {

@@ -8,12 +8,12 @@
 
 use crate::recipe::{Input, Mean};
 use crate::tensors::{Contents, Read, Tensor};
-use crate::{Error, Result, atomic, checkpoint};
+use crate::{Error, Result, atomic, checkpoint, disk};
 use kernels::denormal;
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use tensor::Device;
 
@@ -134,7 +134,7 @@ impl Weights {
     /// itself; [`Error::NotFiniteWeights`] naming the first tensor with a NaN or an infinity.
     pub fn read(path: &Path) -> Result<Weights> {
         let refused = |reason: String| Error::Weights { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let bytes = disk::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         let weights = Weights::from_bytes(&bytes).map_err(refused)?;
         match weights.first_not_finite() {
             None => Ok(weights),
@@ -157,10 +157,14 @@ impl Weights {
     /// [`Error::Weights`] naming the run if it has neither.
     pub fn of_run(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
         let path = run.join(Weights::FILE);
-        if path.exists() {
+        let failed = |error: io::Error| Error::Weights {
+            path: path.clone(),
+            reason: format!("cannot read: {error}"),
+        };
+        if disk::exists(&path).map_err(failed)? {
             return Ok((path.clone(), Weights::read(&path)?));
         }
-        let found = checkpoint::list(run);
+        let found = checkpoint::list(run)?;
         for (step, path) in &found {
             match Weights::read(path) {
                 Ok(weights) => {
@@ -327,7 +331,7 @@ mod tests {
         }
         tiny().write(&path).unwrap();
         assert_eq!(Weights::read(&path).unwrap(), tiny());
-        fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

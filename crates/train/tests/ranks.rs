@@ -203,7 +203,7 @@ fn towers_come_to_the_bits_of_one_process_and_look_at_the_whole_network() {
 #[test]
 fn any_rank_may_be_asked_for_a_checkpoint_and_the_first_ones_clock_counts() {
     let names = |run: &Scratch| {
-        let list = checkpoint::list(&run.0);
+        let list = checkpoint::list(&run.0).unwrap();
         list.into_iter().map(|(step, _)| step).collect::<Vec<_>>()
     };
     let keep = Policy { keep: 99, every: None };

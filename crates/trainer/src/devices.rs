@@ -8,13 +8,14 @@ use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
 use crate::ranks::{Member, Ranks};
+use crate::run_file;
 use crate::settings::{Exchange, Parallel, Settings};
 use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers;
 use planning::{How, plan};
 use std::path::Path;
-use std::{fs, slice};
+use std::slice;
 use tensor::{Choice, Device, Precision, Target};
 use train::Stop;
 use train::checkpoint::Identity;
@@ -118,7 +119,7 @@ pub fn settle(
 /// the text of its `config.toml`, if that was read already.
 ///
 /// # Errors
-/// Exit code 2 if there is no such precision.
+/// Exit codes 2 if there is no such precision, 4 if the run's settings cannot be read.
 pub fn settle_precision(
     settings: &mut Settings,
     (run, saved): (Option<&Path>, Option<String>),
@@ -126,7 +127,10 @@ pub fn settle_precision(
 ) -> Result<()> {
     machine::precision(settings.precision.as_deref())?;
     let Some(run) = run else { return Ok(()) };
-    let saved = saved.or_else(|| fs::read_to_string(run.join("config.toml")).ok());
+    let saved = match saved {
+        Some(saved) => Some(saved),
+        None => run_file::read(&run.join("config.toml"))?,
+    };
     let saved = saved.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
     let began = saved.get("precision").and_then(toml::Value::as_str).unwrap_or("f32");
     let now = settings.precision.get_or_insert_with(|| began.to_string());

@@ -4,10 +4,10 @@ use crate::console;
 use crate::describe::grouped;
 use crate::fault::{Fault, Result};
 use crate::progress::{duration, percent};
+use crate::run_file;
 use crate::trained::WEIGHTS;
 use clap::Args;
 use serde_json::{Value, json};
-use std::fs;
 use std::path::{Path, PathBuf};
 use train::checkpoint::{self, Checkpoint};
 use train::folder::Record;
@@ -117,29 +117,30 @@ fn tensors(path: &Path) -> Result<Value> {
 /// A run's folder: how it stands, and which of its checkpoints are intact.
 fn run(path: &Path) -> Result<Value> {
     let status = path.join("run.json");
-    let text = fs::read_to_string(&status).map_err(|_| {
+    let text = run_file::read(&status)?.ok_or_else(|| {
         unreadable(path, "there is no run.json in it: this is not the folder of a run")
     })?;
     let status: Value = serde_json::from_str(&text).map_err(|e| unreadable(&status, e))?;
     let mut checkpoints = json!({});
-    for (_, file) in checkpoint::list(path) {
+    let files = checkpoint::list(path)?;
+    for (_, file) in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().to_string();
-        checkpoints[name] = match Checkpoint::read(&file) {
+        checkpoints[name] = match Checkpoint::read(file) {
             Ok(read) => format!("intact, epoch {}", read.progress.epoch).into(),
             Err(error) => format!("DAMAGED: {error}").into(),
         };
     }
     let metrics = metrics(&path.join("metrics.jsonl"))?;
-    let weights = match path.join(WEIGHTS).exists() {
+    let weights = match run_file::exists(&path.join(WEIGHTS))? {
         true => WEIGHTS,
-        false if checkpoint::list(path).is_empty() => "none yet",
+        false if files.is_empty() => "none yet",
         false => "none yet: eval and its kin take the newest checkpoint",
     };
     Ok(json!({ "run": status, "weights": weights, "checkpoints": checkpoints, "metrics": metrics }))
 }
 
 fn metrics(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let text = train::read_to_string(path).map_err(|error| unreadable(path, error))?;
     let mut report = json!({ "lines": text.lines().count() });
     for (number, line) in text.lines().enumerate() {
         let record = serde_json::from_str::<Record>(line)

@@ -12,6 +12,7 @@
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
+//! * [`run_file`]: what is read from a run's folder
 //! * [`console`]: all that is printed, and what becomes of a run when it cannot be;
 //!   [`escape`]: control characters as visible text
 //! * [`ranks`]: the processes of a run, where a launcher started several
@@ -42,6 +43,7 @@ mod progress;
 mod ranks;
 mod reporting;
 mod reproduce;
+mod run_file;
 mod serving;
 mod settings;
 mod signals;

@@ -42,7 +42,10 @@ impl Output {
     /// # Errors
     /// Exit code 7.
     pub fn finish(mut self) -> Result<()> {
-        let written = self.file.flush().and_then(|()| fs::rename(&self.temporary, &self.path));
+        let written = self.file.flush().and_then(|()| {
+            self.file.get_ref().sync_all()?; // else a power failure could leave the name alone
+            fs::rename(&self.temporary, &self.path)
+        });
         self.done = written.is_ok();
         written.map_err(|error| fault(&self.path, &error))
     }

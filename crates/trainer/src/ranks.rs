@@ -15,6 +15,7 @@ use crate::cli::ProgressKind;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::progress::{self, Reading};
+use crate::run_file;
 use crate::settings::{Exchange, Parallel, Settings};
 use crate::signals;
 use comm::{Comm, Local, bytes};
@@ -150,7 +151,7 @@ impl Ranks {
         let path = run.join(name);
         let read = || {
             let failed = |error| Fault::usage(format!("{}: cannot read: {error}", path.display()));
-            fs::read(&path).map_err(failed)
+            train::read(&path).map_err(failed)
         };
         let text = self.share(read)?;
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
@@ -169,10 +170,7 @@ impl Ranks {
         }
         let read = || {
             let path = path.unwrap_or_default();
-            fs::read(&path).map_err(|error| Fault {
-                code: 4,
-                message: format!("{}: cannot read: {error}", path.display()),
-            })
+            train::read(&path).map_err(|error| run_file::unreadable(&path, error))
         };
         let bytes = self.share(read)?.unwrap_or_default();
         match found {

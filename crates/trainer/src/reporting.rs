@@ -9,13 +9,12 @@ use crate::neighbours::{Search, among, pictures};
 use crate::predicting::named_top;
 use crate::progress::{self, Reading};
 use crate::trained::{Trained, has_network, spread};
-use crate::{output, signals, testing};
+use crate::{output, run_file, signals, testing};
 use data::{Source, Subset};
 use layers::{Row, Spec};
 use report::figures::Guess;
 use report::kernels::Kernels;
 use report::{ClassRow, Confusion, Curves, Measure, Model, ModelRow, Page, Run, Tested};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use train::Stop;
@@ -67,19 +66,29 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
 
 /// What a run's folder tells without its network.
 fn read(path: &Path) -> Result<Run> {
-    let text = |name: &str| fs::read_to_string(path.join(name)).ok();
+    let mut missing = Vec::new();
+    let mut text = |name: &str| {
+        let read = run_file::read(&path.join(name));
+        read.unwrap_or_else(|fault| {
+            missing.push(format!("Not all could be read: {}.", fault.message));
+            None
+        })
+    };
     let (config, status, metrics) = (text("config.toml"), text("run.json"), text("metrics.jsonl"));
+    let (model_text, environment) = (text("model.toml"), text("env.json"));
     if config.is_none() && status.is_none() && metrics.is_none() {
+        if let Some(message) = missing.into_iter().next() {
+            return Err(Fault { code: 4, message });
+        }
         return Err(Fault::usage(format!(
             "{}: this is no run's folder: it has no config.toml, run.json or metrics.jsonl",
             path.display()
         )));
     }
-    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name =
         whole.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_string());
-    let mut missing = Vec::new();
-    let spec = text("model.toml").and_then(|text| Spec::from_toml(&text).ok());
+    let spec = model_text.and_then(|text| Spec::from_toml(&text).ok());
     if spec.is_none() {
         missing.push("There is no model.toml that can be read.".to_string());
     }
@@ -89,7 +98,7 @@ fn read(path: &Path) -> Result<Run> {
         curves: Curves::parse(&metrics.unwrap_or_default()),
         model: spec.as_ref().and_then(model),
         config,
-        environment: text("env.json"),
+        environment,
         missing,
         ..Run::default()
     })
@@ -115,7 +124,7 @@ fn use_network(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<()> {
-    if !has_network(path) {
+    if !has_network(path)? {
         run.missing.push(
             "There are no weights yet, so no kernels, predictions or neighbours: a run writes them \
              after its first validation."
@@ -214,7 +223,7 @@ fn kernels(trained: &Trained) -> Option<(augment::Image, String)> {
 
 /// The first run's pictures as files of their own.
 fn write_pictures(folder: &Path, runs: &[Run], palette: Option<u16>) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| Fault {
+    std::fs::create_dir_all(folder).map_err(|error| Fault {
         code: 7,
         message: format!("{}: cannot make the folder: {error}", folder.display()),
     })?;

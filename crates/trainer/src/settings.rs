@@ -10,7 +10,6 @@ use crate::vendor::Vendor;
 use clap::ValueEnum;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use train::checkpoint::Policy;
@@ -169,7 +168,7 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings> {
         let refused =
             |reason: String| Fault { code: 4, message: format!("{}: {reason}", path.display()) };
-        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let text = train::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         toml::from_str(&text).map_err(|error| refused(error.to_string()))
     }
 

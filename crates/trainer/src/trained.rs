@@ -7,6 +7,7 @@ use crate::images::Images;
 use crate::limits;
 use crate::machine;
 use crate::progress::Reading;
+use crate::run_file;
 use crate::settings::Settings;
 use augment::{Image, View};
 use data::{ReadBuffer, Source};
@@ -41,12 +42,14 @@ impl Trained {
             (Some(run), _) => run.to_path_buf(),
             (None, Some(weights)) => {
                 let config = run_of(weights).map(|run| run.join("config.toml"));
-                let config = config.filter(|path| path.exists());
-                let config = config.map(|path| Settings::read(&path)).transpose()?;
+                let config = match config {
+                    Some(path) if run_file::exists(&path)? => Some(Settings::read(&path)?),
+                    _ => None,
+                };
                 let (path, weights) = (weights.to_path_buf(), Weights::read(weights)?);
                 return Ok(Trained { weights, path, config });
             }
-            (None, None) => newest(Path::new("runs")).ok_or_else(|| {
+            (None, None) => newest(Path::new("runs"))?.ok_or_else(|| {
                 Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
             })?,
         };
@@ -181,15 +184,30 @@ pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> data::Pl
 }
 
 /// The run with a network whose name, which begins with a time, is the last.
-fn newest(runs: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(runs).ok()?;
-    let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    folders.filter(|run| !run.is_symlink() && has_network(run)).max()
+///
+/// # Errors
+/// Exit code 4 if a folder cannot be read.
+fn newest(runs: &Path) -> Result<Option<PathBuf>> {
+    if !run_file::exists(runs)? {
+        return Ok(None);
+    }
+    let failed = |error| run_file::unreadable(runs, error);
+    let mut newest = None;
+    for entry in std::fs::read_dir(runs).map_err(failed)? {
+        let run = entry.map_err(failed)?.path();
+        if newest.as_ref() < Some(&run) && !run.is_symlink() && has_network(&run)? {
+            newest = Some(run);
+        }
+    }
+    Ok(newest)
 }
 
 /// Whether a run has come so far that there is something to use.
-pub fn has_network(run: &Path) -> bool {
-    run.join(WEIGHTS).exists() || !checkpoint::list(run).is_empty()
+///
+/// # Errors
+/// Exit code 4 if its folder cannot be read.
+pub fn has_network(run: &Path) -> Result<bool> {
+    Ok(run_file::exists(&run.join(WEIGHTS))? || !checkpoint::list(run)?.is_empty())
 }
 
 /// The folder that is a run's, if a file of weights or a checkpoint lies in one.

@@ -227,7 +227,7 @@ impl Tuned {
             let message = format!("{}: {reason}; {TUNE_ANEW}", path.display());
             Fault { code: 4, message }
         };
-        let text = match fs::read_to_string(&path) {
+        let text = match train::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 say("the run has no choices.toml: from here on it may have other bits");

@@ -254,6 +254,45 @@ fn one_trainer_a_folder_and_no_other_run_under_its_name() {
     assert!(stderr.contains("is intact: the run cannot be resumed"), "{stderr}");
 }
 
+/// What hands do to a run's folder: nothing is begun again, nothing is waited for, and a second
+/// trainer stays out.
+#[test]
+fn a_folder_that_was_meddled_with_is_told_and_left() {
+    let scratch = scratch("meddled");
+    let run = scratch.path("run");
+    let mut child = start(&begin(&scratch, &run, "100000000", &["--every", "10"]));
+    wait_for_steps(&run, 30);
+    fs::remove_file(Path::new(&run).join("lock")).unwrap();
+    let (_, stderr) = expect(2, &words(&resume(&run, &[])));
+    assert!(stderr.contains("another process trains here"), "{stderr}");
+    send("INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    let step = latest(&run).unwrap();
+    let checkpoints = Path::new(&run).join("checkpoints");
+    let named = |step: u64| checkpoints.join(format!("step-{step:08}.safetensors"));
+    fs::copy(named(step), named(99_999_999)).unwrap();
+    let pipe = named(88_888_888);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let steps = (step + 3).to_string();
+    let more = ["--max-steps", &steps, "--progress", "plain"];
+    let (_, stderr) = expect(0, &words(&resume(&run, &more)));
+    assert!(stderr.contains("its name says step 99999999"), "{stderr}");
+    assert!(stderr.contains("step-88888888.safetensors: ignored"), "{stderr}");
+    assert!(stderr.contains(&format!("goes on after step {step}, ")), "{stderr}");
+    assert_eq!(latest(&run).unwrap().to_string(), steps);
+    let (stdout, _) = expect(0, &["inspect", &run]);
+    assert!(!stdout.contains("88888888") && !stdout.contains("DAMAGED"), "{stdout}");
+
+    let log = fs::read(Path::new(&run).join("metrics.jsonl")).unwrap();
+    fs::rename(&checkpoints, scratch.path("away")).unwrap();
+    let (_, stderr) = expect(4, &words(&resume(&run, &["--max-steps", "100000000"])));
+    assert!(stderr.contains("there is no checkpoint, although"), "{stderr}");
+    assert!(fs::read(Path::new(&run).join("metrics.jsonl")).unwrap() == log);
+    fs::rename(scratch.path("away"), &checkpoints).unwrap();
+    expect(0, &words(&resume(&run, &[])));
+}
+
 /// A script under the program's own small disk: a file system in memory, in a namespace of its own.
 fn on_a_small_disk(kib: u64, mount: &str, script: &str) -> Option<Output> {
     let script = format!(

@@ -153,12 +153,15 @@ fn check_shard(out_dir: &Path, part: &str, shard: usize) -> Result<()> {
 /// A folder that nobody has begun to prepare must not hold files: they might be anything.
 fn check_empty(out_dir: &Path) -> Result<()> {
     let mut entries = fs::read_dir(out_dir).map_err(|error| Error::io(out_dir, &error))?;
-    let strange = entries.find_map(|entry| {
-        let name = entry.ok()?.file_name().to_string_lossy().into_owned();
-        // Left by a run that was killed before it had begun.
-        (name != format!("{FILE}.tmp")).then_some(name)
+    let strange = entries.find_map(|entry| match entry {
+        Err(error) => Some(Err(Error::io(out_dir, &error))),
+        Ok(entry) => {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Left by a run that was killed before it had begun.
+            (name != format!("{FILE}.tmp")).then_some(Ok(name))
+        }
     });
-    match strange {
+    match strange.transpose()? {
         None => Ok(()),
         Some(name) => {
             let problem = format!("the folder is not empty: it holds `{name}`");

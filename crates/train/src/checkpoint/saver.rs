@@ -1,9 +1,8 @@
 //! A thread that writes checkpoints while training goes on.
 
 use super::{Form, Snapshot, Store};
-use crate::disk::Real;
+use crate::disk::Sink;
 use crate::{Error, Result, atomic};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -25,6 +24,9 @@ pub(crate) struct Saver {
     to: Option<Sender<(Box<Snapshot>, What)>>,
     back: Receiver<(Box<Snapshot>, Result<()>)>,
     idle: Option<Box<Snapshot>>,
+    /// What is being written, and the step of the last checkpoint that has been.
+    under_way: Option<What>,
+    saved: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,12 +35,12 @@ pub(crate) struct Desk {
     pub store: Store,
     pub form: Form,
     /// The logs, which must be on disk before a checkpoint that says how long they are.
-    pub logs: Vec<File>,
+    pub logs: Vec<Box<dyn Sink>>,
     pub weights: PathBuf,
 }
 
 impl Saver {
-    pub(crate) fn start(desk: Desk) -> Saver {
+    pub(crate) fn start(mut desk: Desk) -> Saver {
         let (to, jobs) = channel::<(Box<Snapshot>, What)>();
         let (done, back) = channel();
         let work = move || {
@@ -51,7 +53,8 @@ impl Saver {
         };
         let thread = std::thread::Builder::new().name("checkpoint".to_string()).spawn(work);
         let thread = thread.expect("a thread can be started");
-        Saver { to: Some(to), back, idle: Some(Box::default()), thread: Some(thread) }
+        let idle = Some(Box::default());
+        Saver { to: Some(to), back, idle, under_way: None, saved: None, thread: Some(thread) }
     }
 
     /// The snapshot to fill in, if it is not being written just now.
@@ -59,9 +62,8 @@ impl Saver {
     /// # Errors
     /// What went wrong with the last one.
     pub(crate) fn free(&mut self) -> Result<Option<&mut Snapshot>> {
-        if let Ok((snapshot, result)) = self.back.try_recv() {
-            self.idle = Some(snapshot);
-            result?;
+        if let Ok(back) = self.back.try_recv() {
+            self.take_back(back)?;
         }
         Ok(self.idle.as_deref_mut())
     }
@@ -74,9 +76,23 @@ impl Saver {
         if self.idle.is_some() {
             return Ok(());
         }
-        let (snapshot, result) = self.back.recv().expect("the thread ends after this one");
+        let back = self.back.recv().expect("the thread ends after this one");
+        self.take_back(back)
+    }
+
+    fn take_back(&mut self, (snapshot, result): (Box<Snapshot>, Result<()>)) -> Result<()> {
+        let step = snapshot.progress.step;
         self.idle = Some(snapshot);
-        result
+        result?;
+        if self.under_way.take() != Some(What::Weights) {
+            self.saved = Some(step);
+        }
+        Ok(())
+    }
+
+    /// The step of the last checkpoint that has been written and made durable.
+    pub(crate) fn saved(&self) -> Option<u64> {
+        self.saved
     }
 
     /// As [`wait`](Self::wait), for so long at most. Returns whether it has been written.
@@ -88,10 +104,7 @@ impl Saver {
             match self.back.recv_timeout(patience) {
                 Err(RecvTimeoutError::Timeout) => return Ok(false),
                 Err(RecvTimeoutError::Disconnected) => unreachable!("it ends after this one"),
-                Ok((snapshot, result)) => {
-                    self.idle = Some(snapshot);
-                    result?;
-                }
+                Ok(back) => self.take_back(back)?,
             }
         }
         Ok(true)
@@ -103,6 +116,7 @@ impl Saver {
     /// If it has not come [back](Self::free).
     pub(crate) fn send(&mut self, what: What) {
         let snapshot = self.idle.take().expect("a free snapshot");
+        self.under_way = Some(what);
         let to = self.to.as_ref().expect("open until the end");
         to.send((snapshot, what)).expect("the thread ends after this one");
     }
@@ -118,22 +132,22 @@ impl Drop for Saver {
 }
 
 impl Desk {
-    fn write(&self, snapshot: &Snapshot, what: What) -> Result<()> {
+    pub(super) fn write(&mut self, snapshot: &Snapshot, what: What) -> Result<()> {
         if let Some(tensor) = self.form.first_not_finite(snapshot) {
             let step = snapshot.progress.step;
             return Err(Error::NotFinite { step, tensor });
         }
         if what != What::Weights {
-            for log in &self.logs {
-                let path = &self.weights.with_file_name("metrics.jsonl");
-                log.sync_all().map_err(|source| Error::Write { path: path.clone(), source })?;
+            let path = &self.weights.with_file_name("metrics.jsonl");
+            for log in &mut self.logs {
+                log.sync().map_err(|source| Error::Write { path: path.clone(), source })?;
             }
             self.store.save(&self.form, snapshot)?;
         }
         if what != What::Checkpoint {
             let contents = self.form.weights(snapshot);
             let write = |file: &mut dyn std::io::Write| contents.write(file);
-            atomic::write_on(&Real, &self.weights, contents.bytes(), write)?;
+            atomic::write_on(&*self.store.disk, &self.weights, contents.bytes(), write)?;
         }
         Ok(())
     }

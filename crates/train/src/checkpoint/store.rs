@@ -1,27 +1,64 @@
-//! The folder of a run's checkpoints.
+//! The folder of a run's checkpoints: how they are written and found.
 
-use super::{Checkpoint, Form, Snapshot};
-use crate::disk::{Disk, Real};
+use super::lost::Trace;
+use super::{Checkpoint, Form, Refusal, Snapshot};
+use crate::disk::{self, Disk, Kind, Real};
 use crate::{Error, Result, atomic};
-use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Writes checkpoints and removes old ones.
 pub(crate) struct Store {
-    folder: PathBuf,
-    keep: usize,
-    disk: Box<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) keep: usize,
+    pub(super) disk: Box<dyn Disk>,
 }
 
-/// The checkpoints of a run, newest first, by their steps: nothing is said of whether they are
-/// intact.
-pub fn list(run: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(run.join(Store::FOLDER)).into_iter().flatten().flatten();
-    let mut found: Vec<(u64, PathBuf)> =
-        entries.filter_map(|entry| Some((step_of(&entry.path())?, entry.path()))).collect();
-    found.sort_by(|a, b| b.cmp(a));
-    found
+/// The checkpoints of a run, newest first, by the steps in their names: nothing is said of whether
+/// they are intact.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if the folder is there and cannot be read.
+pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let named = named_files(&Real, run)?.into_iter();
+    Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
+}
+
+/// Something with a checkpoint's name.
+struct Named {
+    step: u64,
+    path: PathBuf,
+    /// Whether it is a regular file.
+    is_file: bool,
+}
+
+/// What has a checkpoint's name, newest first. Only a folder that is not there is an empty one.
+fn named_files(disk: &dyn Disk, run: &Path) -> Result<Vec<Named>> {
+    let folder = run.join(Store::FOLDER);
+    let failed = |path: &Path, error: io::Error| unreadable(path, &error);
+    if disk.kind(&folder).map_err(|error| failed(&folder, error))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for path in disk.list(&folder).map_err(|error| failed(&folder, error))? {
+        let Some(step) = step_of(&path) else { continue };
+        match disk.kind(&path).map_err(|error| failed(&path, error))? {
+            None => {} // removed just now by the process that trains, or a link to nothing
+            Some(kind) => found.push(Named { step, path, is_file: matches!(kind, Kind::File(_)) }),
+        }
+    }
+    found.sort_by(|a, b| (b.step, &b.path).cmp(&(a.step, &a.path)));
+    Ok(found)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::Checkpoint {
+        path: path.into(),
+        reason: format!(
+            "cannot be read: {error}; nothing was changed. Try again when it can be read, or move \
+             it away"
+        ),
+    }
 }
 
 fn step_of(path: &Path) -> Option<u64> {
@@ -31,51 +68,128 @@ fn step_of(path: &Path) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// The newest checkpoint of a run that is intact; `None` if it has none at all. Damaged ones on the
-/// way there are named to `say` and put aside.
+/// The newest checkpoint of a run that is intact; `None` if it never had one. Damaged ones on the
+/// way there are named to `say` and put aside as `*.damaged`, and those whose name is another
+/// step's as `*.misnamed`. Call it for a run that this process has locked.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if there are checkpoints and none can be used.
+/// [`Error::Checkpoint`] if there are checkpoints and none can be used, if one cannot be read now
+/// or is of another version of this program (they stay as they are), or if something shows that the
+/// run had a checkpoint and there is none.
 pub fn load_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
-    let found = list(run);
-    let mut damaged = Vec::new();
-    for (_, path) in &found {
-        match Checkpoint::read(path) {
-            Ok(checkpoint) => {
-                for error in damaged {
-                    say(&format!("WARNING: {error}; put aside as *.damaged"));
-                }
-                let name = path.display();
-                let step = checkpoint.progress.step;
-                match found[0].1 == *path {
-                    true => say(&format!("goes on after step {step}, from {name}")),
-                    false => say(&format!(
-                        "WARNING: falls back to the checkpoint before, after step {step}: {name}"
-                    )),
-                }
-                // Their steps will be made again. Whoever cannot rename here cannot train either.
-                let newer = found.iter().take_while(|(_, other)| other != path);
-                newer.for_each(|(_, path)| _ = fs::rename(path, aside(path)));
-                return Ok(Some(checkpoint));
-            }
-            Err(error) => damaged.push(error),
+    load_newest_on(&Real, run, say)
+}
+
+pub(super) fn load_newest_on(
+    disk: &dyn Disk,
+    run: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<Checkpoint>> {
+    let Some((checkpoint, unfit)) = search(disk, run, say)? else { return Ok(None) };
+    // The steps of damaged ones will be made again.
+    for Unfit { path, aside, .. } in unfit {
+        let mut name = path.clone().into_os_string();
+        name.push(aside);
+        if let Err(error) = disk.rename(&path, Path::new(&name)) {
+            say(&format!("WARNING: {}: cannot be put aside as *{aside}: {error}", path.display()));
         }
     }
-    match damaged.into_iter().next() {
+    Ok(Some(checkpoint))
+}
+
+/// As [`load_newest`], of a run that another process may be training: nothing is renamed.
+///
+/// # Errors
+/// As there.
+pub fn find_newest(run: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
+    Ok(search(&Real, run, say)?.map(|(checkpoint, _)| checkpoint))
+}
+
+/// A file with a checkpoint's name that cannot be gone on from, whenever it is read.
+struct Unfit {
+    path: PathBuf,
+    reason: String,
+    /// What is added to its name.
+    aside: &'static str,
+}
+
+fn search(
+    disk: &dyn Disk,
+    run: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<Option<(Checkpoint, Vec<Unfit>)>> {
+    let mut unfit: Vec<Unfit> = Vec::new();
+    for Named { step, path, is_file } in named_files(disk, run)? {
+        if !is_file {
+            say(&format!("WARNING: {}: ignored, as this is no regular file", path.display()));
+            continue;
+        }
+        let bytes = match disk.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // removed just now
+            read => read.map_err(|error| unreadable(&path, &error))?,
+        };
+        let (reason, aside) = match Checkpoint::from_bytes(&bytes, &path) {
+            Ok(checkpoint) if checkpoint.progress.step == step => {
+                announce(&checkpoint, &unfit, say);
+                warn_if_older_than_latest(disk, run, step, say);
+                return Ok(Some((checkpoint, unfit)));
+            }
+            Ok(other) => {
+                let holds = other.progress.step;
+                (format!("its name says step {step}, and it holds step {holds}"), ".misnamed")
+            }
+            Err(Refusal::Damaged(reason)) => (reason, ".damaged"),
+            Err(Refusal::Foreign(reason)) => {
+                let remedy = "it is intact: go on with the version of this program that wrote it, \
+                              or move it away to go on from the one before";
+                return Err(Error::Checkpoint { path, reason: format!("{reason}; {remedy}") });
+            }
+        };
+        unfit.push(Unfit { path, reason, aside });
+    }
+    let folder = run.join(Store::FOLDER);
+    if let Some(first) = unfit.first() {
+        let (count, newest, reason) = (unfit.len(), first.path.display(), &first.reason);
+        let reason = format!(
+            "none of its {count} checkpoints is intact: the run cannot be resumed (the newest: \
+             {newest}: {reason})"
+        );
+        return Err(Error::Checkpoint { path: folder, reason });
+    }
+    match Trace::of(disk, run)? {
         None => Ok(None),
-        Some(first) => Err(Error::Checkpoint {
-            path: run.join(Store::FOLDER),
+        Some(Trace(trace)) => Err(Error::Checkpoint {
+            path: folder,
             reason: format!(
-                "none of its {} checkpoints is intact: the run cannot be resumed (the newest: \
-                 {first})",
-                found.len()
+                "there is no checkpoint, although {trace}: beginning again would lose what the \
+                 run has logged. Put its checkpoints back, or start a new run in another folder"
             ),
         }),
     }
 }
 
-fn aside(path: &Path) -> PathBuf {
-    path.with_extension("safetensors.damaged")
+fn announce(checkpoint: &Checkpoint, unfit: &[Unfit], say: &mut dyn FnMut(&str)) {
+    for Unfit { path, reason, aside } in unfit {
+        say(&format!("WARNING: {}: {reason}; put aside as *{aside}", path.display()));
+    }
+    let (step, name) = (checkpoint.progress.step, checkpoint.path.display());
+    say(&match unfit.iter().any(|unfit| unfit.aside == ".damaged") {
+        false => format!("goes on after step {step}, from {name}"),
+        true => {
+            format!("WARNING: falls back to the checkpoint before, after step {step}: {name}")
+        }
+    });
+}
+
+/// Says so if the newest checkpoint was removed; that `latest` cannot be read is no news.
+fn warn_if_older_than_latest(disk: &dyn Disk, run: &Path, step: u64, say: &mut dyn FnMut(&str)) {
+    let folder = run.join(Store::FOLDER);
+    let latest = disk.read(&folder.join("latest")).ok();
+    let latest = latest.and_then(|text| String::from_utf8(text).ok());
+    let latest = latest.and_then(|name| step_of(&folder.join(name.trim())));
+    if let Some(latest) = latest.filter(|&latest| latest > step) {
+        say(&format!("WARNING: the checkpoint after step {latest}, which was the last, is gone"));
+    }
 }
 
 impl Store {
@@ -91,14 +205,10 @@ impl Store {
 
     pub(crate) fn on(run: &Path, keep: usize, disk: Box<dyn Disk>) -> Result<Store> {
         let folder = run.join(Store::FOLDER);
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::Write { path: folder, source: error });
-            }
-            _ => {}
-        }
-        for path in atomic::leftovers(&folder) {
-            fs::remove_file(&path).map_err(|source| Error::Write { path, source })?;
+        let failed = |source| Error::Write { path: folder.clone(), source };
+        disk::make_folders(&*disk, &folder).map_err(failed)?;
+        for path in atomic::leftovers(&*disk, &folder).map_err(failed)? {
+            disk.remove(&path).map_err(|source| Error::Write { path, source })?;
         }
         Ok(Store { folder, keep: keep.max(1), disk })
     }
@@ -119,7 +229,7 @@ impl Store {
         if best == Some(step) {
             self.point("best", step)?;
         }
-        self.prune(best)
+        self.prune(step, best)
     }
 
     fn write(&self, path: &Path, form: &Form, snapshot: &Snapshot) -> Result<()> {
@@ -135,11 +245,13 @@ impl Store {
         atomic::write_on(&*self.disk, &path, to.len() as u64, |file| file.write_all(to.as_bytes()))
     }
 
-    /// Removes all but the newest, as many as are kept, and the best.
-    fn prune(&self, best: Option<u64>) -> Result<()> {
+    /// Removes all but the newest, as many as are kept, and the best. What has a later step's name
+    /// than the one just saved is not this run's, and neither counts nor is touched.
+    fn prune(&self, saved: u64, best: Option<u64>) -> Result<()> {
         let run = self.folder.parent().expect("a folder in a run's folder");
-        let old = list(run).into_iter().skip(self.keep);
-        for (_, path) in old.filter(|(step, _)| Some(*step) != best) {
+        let own = named_files(&*self.disk, run)?.into_iter();
+        let own = own.filter(|found| found.is_file && found.step <= saved);
+        for Named { path, .. } in own.skip(self.keep).filter(|found| Some(found.step) != best) {
             self.disk.remove(&path).map_err(|source| Error::Write { path, source })?;
         }
         Ok(())

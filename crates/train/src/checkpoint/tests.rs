@@ -1,12 +1,18 @@
 //! A small checkpoint, damaged, killed and starved in every way there is.
 
 use super::*;
-use crate::disk::tests::Mortal;
+use crate::atomic;
+use crate::disk::Disk;
+use crate::disk::tests::power::Volatile;
+use crate::disk::tests::{Ask, Mortal, Unreadable};
+use crate::folder::{State, Status};
 use crate::metrics::Score;
 use crate::recipe::{Input, Mean};
 use crate::recipes;
 use crate::tensors::CHECKSUM;
 use layers::{Role, Spec};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tensor::Shape;
@@ -88,7 +94,11 @@ fn bytes(step: u64) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
-    Checkpoint::from_bytes(bytes, Path::new("it"))
+    Checkpoint::from_bytes(bytes, Path::new("it")).map_err(|refusal| refusal.to_string())
+}
+
+fn list(run: &Path) -> Vec<(u64, PathBuf)> {
+    super::list(run).unwrap()
 }
 
 #[test]
@@ -186,6 +196,9 @@ fn a_damaged_one_is_told_and_the_one_before_is_taken() {
     let error = folder.load().0.unwrap_err().to_string();
     assert!(error.contains("none of its 1 checkpoints is intact"), "{error}");
     fs::remove_file(store.path(2)).unwrap();
+    let error = folder.load().0.unwrap_err().to_string();
+    assert!(error.contains("although `latest` names one"), "{error}");
+    fs::remove_file(folder.0.join("checkpoints/latest")).unwrap();
     assert_eq!(folder.step(), None);
 }
 
@@ -286,7 +299,254 @@ fn what_is_not_finite_is_not_written() {
     *saver.free().unwrap().unwrap() = snapshot(2);
     saver.free().unwrap().unwrap().velocities[17] = f32::NAN;
     saver.send(What::Checkpoint);
+    assert_eq!(saver.saved(), Some(1));
     let error = saver.wait().unwrap_err().to_string();
     assert!(error.contains("step 2: velocity.fc1.bias is not finite"), "{error}");
     assert_eq!(folder.step(), Some(1));
+}
+
+/// Three saves as a run makes them, on a disk that loses power after any operation: whatever of
+/// what was not synced is there, the run goes on from the last save that was acknowledged or a
+/// later one, and its log has the lines that were written before.
+#[test]
+fn a_power_failure_at_any_operation_loses_no_acknowledged_save() {
+    let (most, seed) =
+        if std::env::var_os("ALEXNET_LONG").is_some() { (10_000, 5) } else { (48, 7) };
+    let disk = Volatile::new();
+    three_saves(&disk);
+    let mut older = 0;
+    let states = disk.failures(most, seed, true, &mut |files, promised| {
+        let (after, mut said) = (Volatile::of(files.clone()), Vec::new());
+        let mut say = |text: &str| said.push(text.to_string());
+        let loaded = store::load_newest_on(&after, Path::new(RUN), &mut say);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{promised:?}: {error}"));
+        let step = loaded.as_ref().map(|checkpoint| checkpoint.progress.step);
+        older += u32::from(step < promised);
+        if let Some(checkpoint) = loaded {
+            let log = files.read(&Path::new(RUN).join("metrics.jsonl")).unwrap();
+            let written: Vec<u8> = (1..=checkpoint.progress.step).flat_map(line).collect();
+            assert_eq!(checkpoint.progress.logs["metrics.jsonl"], written.len() as u64);
+            assert!(log.starts_with(&written), "the log of step {step:?}");
+        }
+        assert!(said.iter().all(|said| !said.contains("WARNING")), "{said:?}");
+    });
+    println!("a power failure in {states} states: {older} times older than what was acknowledged");
+    assert!(states > 500 && older == 0);
+
+    // Without a single sync the same check finds what is lost.
+    let mut lost = 0;
+    disk.failures(most.min(200), seed, false, &mut |files, promised| {
+        let loaded = store::load_newest_on(&Volatile::of(files), Path::new(RUN), &mut |_| ());
+        let step = loaded.ok().flatten().map(|checkpoint| checkpoint.progress.step);
+        lost += u32::from(step < promised);
+    });
+    assert!(lost > 0);
+}
+
+const RUN: &str = "/runs/run";
+
+fn line(step: u64) -> Vec<u8> {
+    format!("a line of step {step}\n").into_bytes()
+}
+
+fn three_saves(disk: &Volatile) {
+    let run = Path::new(RUN);
+    disk::make_folders(disk, run).unwrap();
+    let log_path = run.join("metrics.jsonl");
+    let mut log = disk.create(&log_path).unwrap();
+    disk.sync_folder(run).unwrap();
+    let mut status = Status::begun();
+    let write_status = |status: &Status| {
+        let text = serde_json::to_vec(status).unwrap();
+        let path = run.join("run.json");
+        atomic::write_on(disk, &path, 0, |file| file.write_all(&text)).unwrap();
+    };
+    write_status(&status);
+    let mut desk = Desk {
+        store: Store::on(run, 1, Box::new(disk.clone())).unwrap(),
+        form: form(),
+        logs: vec![disk.again(&log_path)],
+        weights: run.join("weights.safetensors"),
+    };
+    let mut length = 0;
+    for step in 1..=3 {
+        log.write_all(&line(step)).unwrap();
+        length += line(step).len() as u64;
+        let mut snapshot = snapshot(step);
+        snapshot.progress.best = Some((step.min(2), 0.5));
+        snapshot.progress.logs = [("metrics.jsonl".to_string(), length)].into();
+        let what = if step == 2 { What::CheckpointAndWeights } else { What::Checkpoint };
+        desk.write(&snapshot, what).unwrap();
+        disk.promise(step);
+        status = Status { saved: Some(step), step, ..status };
+        write_status(&status);
+    }
+}
+
+/// A folder or a file that cannot be read at the moment is neither empty nor damaged: the run is
+/// refused, and nothing of it is changed.
+#[test]
+fn what_cannot_be_read_now_is_left_as_it_is() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 2).unwrap();
+    (1..=2).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+    let checkpoints = folder.0.join("checkpoints");
+    let names = || {
+        let entries = fs::read_dir(&checkpoints).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let refused = |what: Ask, path: PathBuf, error: ErrorKind| {
+        let disk = Unreadable { what, path: path.clone(), error };
+        let error = store::load_newest_on(&disk, &folder.0, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&path.display().to_string()), "{text}");
+        assert!(text.contains("cannot be read: ") && text.contains("othing was changed"), "{text}");
+    };
+    // EIO has no kind of its own.
+    for error in [ErrorKind::Other, ErrorKind::PermissionDenied, ErrorKind::TimedOut] {
+        refused(Ask::List, checkpoints.clone(), error);
+        refused(Ask::Kind, checkpoints.clone(), error);
+        refused(Ask::Kind, store.path(2), error);
+        refused(Ask::Read, store.path(2), error);
+    }
+    assert_eq!(names(), before);
+    assert_eq!(folder.step(), Some(2));
+
+    // While a save is made it is no reason to remove the wrong files, either.
+    let disk = Unreadable { what: Ask::List, path: checkpoints.clone(), error: ErrorKind::Other };
+    let blind = Store { folder: checkpoints.clone(), keep: 1, disk: Box::new(disk) };
+    assert!(blind.save(&form(), &snapshot(3)).is_err());
+    assert_eq!(folder.step(), Some(3));
+
+    // Without checkpoints, whether there were any is not guessed.
+    fs::remove_dir_all(&checkpoints).unwrap();
+    fs::write(folder.0.join("run.json"), serde_json::to_vec(&Status::begun()).unwrap()).unwrap();
+    assert_eq!(folder.step(), None);
+    for (what, name) in [
+        (Ask::Read, "run.json"),
+        (Ask::Kind, "run.json"),
+        (Ask::Kind, "metrics.jsonl"),
+        (Ask::Kind, "weights.safetensors"),
+        (Ask::Kind, "checkpoints/latest"),
+    ] {
+        refused(what, folder.0.join(name), ErrorKind::PermissionDenied);
+    }
+}
+
+/// A run whose checkpoints are gone does not begin again over its own logs.
+#[test]
+fn a_run_that_has_lost_its_checkpoints_is_refused() {
+    let traces: [(&str, &[u8], &str); 7] = [
+        ("checkpoints/latest", b"", "`latest` names one"),
+        ("checkpoints/best", b"", "`best` names one"),
+        ("weights.safetensors", b"", "there is weights.safetensors"),
+        ("run.json", br#""running","saved":7"#, "says that step 7 was saved"),
+        ("run.json", br#""interrupted""#, "says that step 5 was saved"),
+        ("run.json", br#""finished""#, "says that step 5 was saved"),
+        ("metrics.jsonl", b"{}\n", "metrics.jsonl has lines"),
+    ];
+    for (name, text, told) in traces {
+        let folder = Folder::new();
+        let text = match name {
+            "run.json" => [
+                br#"{"started":"","pid":1,"step":5,"epoch":1,"validation":null,"error":null,"status":"#,
+                text,
+                b"}",
+            ]
+            .concat(),
+            "metrics.jsonl" => text.to_vec(),
+            _ => {
+                fs::create_dir_all(folder.0.join("checkpoints")).unwrap();
+                text.to_vec()
+            }
+        };
+        fs::write(folder.0.join(name), &text).unwrap();
+        let error = folder.load().0.unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("Put its checkpoints back"), "{error}");
+        assert_eq!(fs::read(folder.0.join(name)).unwrap(), text);
+    }
+    // Killed before its first save, a run begins again: its folder is there, and empty.
+    let folder = Folder::new();
+    let status = Status { step: 5, ..Status::begun() };
+    assert_eq!(status.status, State::Running);
+    fs::write(folder.0.join("run.json"), serde_json::to_vec(&status).unwrap()).unwrap();
+    fs::create_dir(folder.0.join("checkpoints")).unwrap();
+    fs::write(folder.0.join("metrics.jsonl"), "{}\n").unwrap();
+    assert_eq!(folder.step(), None);
+    let failed = Status { status: State::Failed, ..status };
+    fs::write(folder.0.join("run.json"), serde_json::to_vec(&failed).unwrap()).unwrap();
+    assert_eq!(folder.step(), None);
+}
+
+/// A copy under a later name neither wins nor takes a place among those that are kept.
+#[test]
+fn a_checkpoint_under_another_steps_name_is_put_aside() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 1).unwrap();
+    store.save(&form(), &snapshot(1)).unwrap();
+    fs::copy(store.path(1), store.path(99_999_999)).unwrap();
+    store.save(&form(), &snapshot(2)).unwrap(); // the copy was made while the run trained
+    let steps: Vec<u64> = list(&folder.0).into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [99_999_999, 2]);
+    let (loaded, said) = folder.load();
+    assert_eq!(loaded.unwrap().unwrap().progress.step, 2);
+    assert!(said[0].contains("its name says step 99999999, and it holds step 1"), "{said:?}");
+    assert!(said[0].contains("put aside as *.misnamed"), "{said:?}");
+    assert!(said[1].starts_with("goes on after step 2"), "{said:?}");
+    assert!(folder.0.join("checkpoints/step-99999999.safetensors.misnamed").exists());
+    let (loaded, said) = folder.load();
+    assert_eq!((loaded.unwrap().unwrap().progress.step, said.len()), (2, 1));
+
+    // Alone it is named, and stays.
+    fs::rename(store.path(2), store.path(3)).unwrap();
+    let error = folder.load().0.unwrap_err().to_string();
+    assert!(error.contains("its name says step 3, and it holds step 2"), "{error}");
+    assert!(store.path(3).exists());
+}
+
+/// What another version of the program wrote is intact, and not put aside.
+#[test]
+fn a_checkpoint_of_another_version_stops_and_stays() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 2).unwrap();
+    store.save(&form(), &snapshot(1)).unwrap();
+    let (form, snapshot) = (form(), snapshot(2));
+    for metadata in [r#"{"format":2,"more":[]}"#, r#"{"format":1,"more":[]}"#] {
+        let mut newer = form.checkpoint(&snapshot);
+        newer.metadata.insert("checkpoint", metadata.to_string());
+        let mut bytes = Vec::new();
+        newer.write(&mut bytes).unwrap();
+        fs::write(store.path(2), bytes).unwrap();
+        let error = folder.load().0.unwrap_err().to_string();
+        assert!(error.contains("step-00000002") && error.contains("it is intact: "), "{error}");
+        assert!(store.path(2).exists());
+    }
+}
+
+/// A pipe with a checkpoint's name is not waited for.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_ignored() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, 2).unwrap();
+    store.save(&form(), &snapshot(1)).unwrap();
+    let pipe = store.path(7);
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::create_dir(store.path(8)).unwrap();
+    assert_eq!(list(&folder.0).len(), 1);
+    let (loaded, said) = folder.load();
+    assert_eq!(loaded.unwrap().unwrap().progress.step, 1);
+    for (said, step) in said.iter().zip([8, 7]) {
+        assert!(said.contains(&format!("step-{step:08}")), "{said}");
+        assert!(said.contains("no regular file"), "{said}");
+    }
+    store.save(&form(), &snapshot(2)).unwrap();
+    store.save(&form(), &snapshot(3)).unwrap();
+    let steps: Vec<u64> = list(&folder.0).into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, [3, 2]);
+    assert!(pipe.exists() && Checkpoint::read(&pipe).is_err());
 }

@@ -1,8 +1,11 @@
-//! A disk that dies after so many operations, or is full after so many bytes.
+//! A disk that dies after so many operations, or is full after so many bytes; one that cannot be
+//! read for a while; and, in [`power`], one whose power fails.
 
-use super::{Disk, Real, Sink};
+pub(crate) mod power;
+
+use super::{Disk, Kind, Real, Sink};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -82,6 +85,11 @@ impl Disk for Mortal {
         Ok(Box::new(File { disk: self.clone(), file: Real.create(path)? }))
     }
 
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.live()?;
+        Real.make_folder(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.live()?;
         Real.rename(from, to)
@@ -99,4 +107,121 @@ impl Disk for Mortal {
     fn free(&self, _: &Path) -> Option<u64> {
         self.told
     }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        Real.list(folder)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        Real.kind(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Real.read(path)
+    }
+}
+
+/// The real disk, of which one way of reading one path fails: as when a disk or a server answers
+/// with an error once, or a permission is missing.
+pub(crate) struct Unreadable {
+    pub(crate) what: Ask,
+    pub(crate) path: PathBuf,
+    pub(crate) error: ErrorKind,
+}
+
+/// A way of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    List,
+    Kind,
+    Read,
+}
+
+impl Unreadable {
+    fn check(&self, what: Ask, path: &Path) -> io::Result<()> {
+        if what == self.what && path == self.path { Err(self.error.into()) } else { Ok(()) }
+    }
+}
+
+impl Disk for Unreadable {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        Real.create(path)
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        Real.make_folder(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Real.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        Real.sync_folder(folder)
+    }
+
+    fn free(&self, folder: &Path) -> Option<u64> {
+        Real.free(folder)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.check(Ask::List, folder)?;
+        Real.list(folder)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        self.check(Ask::Kind, path)?;
+        Real.kind(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.check(Ask::Read, path)?;
+        Real.read(path)
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+    let folder = std::env::temp_dir().join(format!("alexnet-disk-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let pipe = folder.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(&pipe, folder.join("link")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
+    for path in [&pipe, &folder.join("link"), &folder.join("socket"), Path::new("/dev/zero")] {
+        assert_eq!(Real.kind(path).unwrap(), Some(Kind::Other), "{}", path.display());
+        let error = super::read(path).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
+        let append = super::open_regular(std::fs::OpenOptions::new().append(true), path);
+        let error = append.unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{}: {error}", path.display());
+    }
+    drop(socket);
+    assert_eq!(Real.kind(&folder).unwrap(), Some(Kind::Folder));
+    assert!(super::read(&folder).unwrap_err().to_string().contains("no regular file"));
+    assert_eq!(Real.kind(&folder.join("nothing")).unwrap(), None);
+    assert_eq!(super::read(&folder.join("nothing")).unwrap_err().kind(), ErrorKind::NotFound);
+    std::fs::write(folder.join("file"), "four").unwrap();
+    assert_eq!(Real.kind(&folder.join("file")).unwrap(), Some(Kind::File(4)));
+    assert_eq!(Real.kind(&folder.join("file/below")).unwrap(), None);
+    assert_eq!(super::read_to_string(&folder.join("file")).unwrap(), "four");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A folder whose own folders were missing is durable only if each of their names is.
+#[test]
+fn every_folder_that_is_made_is_made_durable_in_the_one_that_holds_it() {
+    let disk = power::Volatile::new();
+    super::make_folders(&disk, Path::new("/a/b/c")).unwrap();
+    assert_eq!(
+        disk.names(),
+        ["make /a", "sync /", "make /a/b", "sync /a", "make /a/b/c", "sync /a/b"]
+    );
+    super::make_folders(&disk, Path::new("/a/b/c")).unwrap();
+    assert_eq!(disk.names().len(), 6);
 }

@@ -62,6 +62,9 @@ impl Training<'_> {
             None => self.moment(step)?,
         };
         self.due |= is_asked_for || moment.late;
+        if self.note_saved() {
+            self.folder.status(self.status)?;
+        }
         if is_asked_for {
             self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
         }
@@ -69,6 +72,15 @@ impl Training<'_> {
             self.save(What::Checkpoint)?;
         }
         Ok(())
+    }
+
+    /// Keeps in mind that there is a checkpoint; gives whether it is the first that the run's status
+    /// says nothing of yet.
+    pub(super) fn note_saved(&mut self) -> bool {
+        let saved = self.saver.as_ref().and_then(|saver| saver.saved());
+        let is_first = self.status.saved.is_none() && saved.is_some();
+        self.status.saved = saved.or(self.status.saved);
+        is_first
     }
 
     /// Hands a snapshot to the thread that writes; where there is none, to the process that has it.

@@ -30,7 +30,7 @@ pub(super) struct Training<'a> {
     pub(super) folder: &'a mut RunFolder,
     pub(super) observer: &'a mut dyn Observer,
     pub(super) stop: &'a Stop,
-    status: &'a mut Status,
+    pub(super) status: &'a mut Status,
     pub(super) progress: Progress,
     look: Look,
     /// A checkpoint is due, and waits until the one before has been written.
@@ -114,6 +114,7 @@ impl<'a> Training<'a> {
     /// Runs, and writes down how that ended while the other processes still wait for this one.
     pub(super) fn run_to_end(mut self) -> Result<Outcome> {
         let outcome = self.run();
+        self.note_saved();
         conclude(outcome, self.folder, self.status)
     }
 

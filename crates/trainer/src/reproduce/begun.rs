@@ -1,10 +1,10 @@
 //! Whether a run that has begun is the one that is meant.
 
 use crate::fault::{Fault, Result};
+use crate::run_file;
 use crate::settings::Settings;
 use layers::Spec;
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 use train::checkpoint;
 use train::recipe::Recipe;
@@ -17,11 +17,11 @@ pub(super) type Fingerprints = [String; 2];
 /// # Errors
 /// Exit code 2 if its folder is another's, or another precision was typed.
 pub(super) fn settle(run: &Path, settings: &mut Settings, spec: &Spec) -> Result<()> {
-    if !has_begun(run) {
+    if !has_begun(run)? {
         return Ok(());
     }
     let was = Settings::read(&run.join("config.toml"))?;
-    let model = fs::read_to_string(run.join("model.toml")).ok();
+    let model = run_file::read(&run.join("model.toml"))?;
     let model = model.and_then(|text| Spec::from_toml(&text).ok());
     let classes = model.as_ref().and_then(|model| model.classes().ok());
     let spec = classes.and_then(|classes| spec.clone().with_classes(classes).ok());
@@ -41,7 +41,7 @@ pub(super) fn settle(run: &Path, settings: &mut Settings, spec: &Spec) -> Result
             run.display()
         )));
     }
-    let environment = environment(run);
+    let environment = environment(run)?;
     let began = environment["precision"].as_str().or(was.precision.as_deref()).unwrap_or("f32");
     let now = settings.precision.get_or_insert_with(|| began.to_string());
     if began != now {
@@ -78,24 +78,27 @@ pub(super) fn check_images(
 }
 
 /// Whether there is a run.
-pub(super) fn has_begun(run: &Path) -> bool {
-    run.join("run.json").exists()
+///
+/// # Errors
+/// Exit code 4 if that cannot be told.
+pub(super) fn has_begun(run: &Path) -> Result<bool> {
+    run_file::exists(&run.join("run.json"))
 }
 
 /// What its `env.json` says; what was begun before that said it, the last checkpoint.
 fn fingerprints(run: &Path) -> Result<Option<Fingerprints>> {
-    if !has_begun(run) {
+    if !has_begun(run)? {
         return Ok(None);
     }
-    if let Ok(told) = serde_json::from_value(environment(run)["data"]["fingerprints"].take()) {
+    if let Ok(told) = serde_json::from_value(environment(run)?["data"]["fingerprints"].take()) {
         return Ok(Some(told));
     }
-    let Some(last) = checkpoint::load_newest(run, &mut |_| ())? else { return Ok(None) };
+    let Some(last) = checkpoint::find_newest(run, &mut |_| ())? else { return Ok(None) };
     let of = |name| last.identity.get(name).unwrap_or_default().to_string();
     Ok(Some([of("data.train"), of("data.validation")]))
 }
 
-fn environment(run: &Path) -> Value {
-    let text = fs::read_to_string(run.join("env.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+fn environment(run: &Path) -> Result<Value> {
+    let text = run_file::read(&run.join("env.json"))?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

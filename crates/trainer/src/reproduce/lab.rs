@@ -10,7 +10,7 @@ use crate::settings::{Exchange, Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;
-use crate::{devices, machine, output, testing};
+use crate::{devices, machine, output, run_file, testing};
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use serde_json::Value;
@@ -122,7 +122,7 @@ impl<'a> Lab<'a> {
             if begun::check_images(&folders[idx], named, now)?.is_none() {
                 return Ok(None);
             }
-            if let Some(measured) = Measured::read(&folders[idx]) {
+            if let Some(measured) = Measured::read(&folders[idx])? {
                 let measured = Measured { label: arm.label.clone(), ..measured };
                 return match measured.diverged {
                     Some(_) => Ok(Some(measured)),
@@ -252,8 +252,8 @@ impl<'a> Lab<'a> {
         path: &Path,
         observer: &mut dyn Observer,
     ) -> Result<bool> {
-        let has_begun = begun::has_begun(path);
-        if has_begun && is_finished(path) {
+        let has_begun = begun::has_begun(path)?;
+        if has_begun && is_finished(path)? {
             return Ok(true);
         }
         let mut images = self.images(settings, spec)?;
@@ -305,7 +305,12 @@ impl<'a> Lab<'a> {
     /// Removes what was kept of an arm's averages: a run of it is new.
     fn forget_together(&self, arm: &Arm) -> Result<()> {
         let is_seeds = |text: &str| text.parse::<u64>().is_ok();
-        for entry in fs::read_dir(&self.runs).into_iter().flatten().flatten() {
+        let failed = |error| run_file::unreadable(&self.runs, error);
+        if !run_file::exists(&self.runs)? {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.runs).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().to_string();
             let seeds = name.strip_prefix(&before_seeds(arm));
             if seeds.and_then(|text| text.strip_suffix(TOGETHER)).is_some_and(is_seeds) {
@@ -335,7 +340,7 @@ impl<'a> Lab<'a> {
             return Ok(None);
         };
         let path = self.runs.join(format!("{}{seeds}{TOGETHER}", before_seeds(arm)));
-        let kept = fs::read_to_string(&path).ok();
+        let kept = run_file::read(&path)?;
         if let Some(score) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
             return Ok(Some(score)); // ten views of ImageNet by five networks take a while
         }
@@ -378,10 +383,10 @@ fn is_tested(measured: &Measured, view: View) -> bool {
 }
 
 /// Whether a run has made its last step and left its weights.
-fn is_finished(run: &Path) -> bool {
-    let text = fs::read_to_string(run.join("run.json")).unwrap_or_default();
+fn is_finished(run: &Path) -> Result<bool> {
+    let text = run_file::read(&run.join("run.json"))?.unwrap_or_default();
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
-    status["status"] == "finished" && run.join(WEIGHTS).exists()
+    Ok(status["status"] == "finished" && run_file::exists(&run.join(WEIGHTS))?)
 }
 
 fn views(view: View) -> ViewsArg {

@@ -2,12 +2,12 @@
 
 use crate::fault::{Fault, Result};
 use crate::output;
+use crate::run_file;
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, View};
 use report::Curves;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
 use train::metrics::Score;
 
@@ -94,8 +94,12 @@ pub fn words(view: View) -> &'static str {
 
 impl Measured {
     /// Reads back what was measured, if it was.
-    pub fn read(run: &Path) -> Option<Measured> {
-        serde_json::from_str(&fs::read_to_string(run.join(FILE)).ok()?).ok()
+    ///
+    /// # Errors
+    /// Exit code 4 if it was, and cannot be read.
+    pub fn read(run: &Path) -> Result<Option<Measured>> {
+        let text = run_file::read(&run.join(FILE))?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// # Errors
@@ -121,7 +125,7 @@ impl Measured {
         for (run, stage) in runs.iter().zip(&arm.stages) {
             let read = |name: &str| {
                 let path = run.join(name);
-                let text = fs::read_to_string(&path);
+                let text = train::read_to_string(&path);
                 text.map_err(|error| Fault::failure(format!("{}: {error}", path.display())))
             };
             let curves = Curves::parse(&read("metrics.jsonl")?);

@@ -1,6 +1,7 @@
 //! What is typed against what is meant.
 
 use super::*;
+use std::fs;
 use train::recipe::{Init, ResizedCrop};
 use train::schedule::Schedule;
 

@@ -25,7 +25,11 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
     let resumed = args.resume.as_ref().map(|run| run.join("config.toml"));
     if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
         let name = path.display().to_string();
-        let text = saved.map_or_else(|| fs::read_to_string(path), Ok);
+        let read = || match resumed {
+            Some(_) => train::read_to_string(path),
+            None => fs::read_to_string(path), // the user's own may be a pipe
+        };
+        let text = saved.map_or_else(read, Ok);
         let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
         let table = text.parse::<Table>();
         let table = table.map_err(|error| Fault::usage(format!("{name}: {error}")))?;

@@ -1,0 +1,347 @@
+//! A disk in memory whose power may fail: it records what is done to it, and gives every state in
+//! which a failure may leave it.
+//!
+//! After a failure a write is there if its file was synced since, and a name if its folder was;
+//! each of the others is there or not, whatever became of those before and after it. That is more
+//! than most file systems allow themselves.
+
+use super::super::{Disk, Kind, Sink};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    File(usize),
+    Folder,
+}
+
+/// Names, and the bytes of files by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    names: BTreeMap<PathBuf, Node>,
+    bytes: BTreeMap<usize, Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    /// Names of a folder, each given or taken away.
+    Names {
+        folder: PathBuf,
+        set: Vec<(PathBuf, Option<Node>)>,
+        what: String,
+    },
+    Write {
+        file: usize,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Sync {
+        file: usize,
+    },
+    SyncFolder {
+        folder: PathBuf,
+    },
+    /// Somebody was promised something.
+    Promise(u64),
+}
+
+#[derive(Debug, Default)]
+struct Recording {
+    now: Files,
+    changes: Vec<Change>,
+}
+
+/// The disk as the running program sees it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Volatile(Arc<Mutex<Recording>>);
+
+impl Files {
+    fn apply(&mut self, change: &Change, torn: bool) {
+        match change {
+            Change::Names { set, .. } => {
+                for (path, node) in set {
+                    match node {
+                        Some(node) => self.names.insert(path.clone(), *node),
+                        None => self.names.remove(path),
+                    };
+                }
+            }
+            Change::Write { file, at, bytes } => {
+                let bytes = if torn { &bytes[..bytes.len() / 2] } else { bytes };
+                let there = self.bytes.entry(*file).or_default();
+                there.resize(there.len().max(at + bytes.len()), 0);
+                there[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            Change::Sync { .. } | Change::SyncFolder { .. } | Change::Promise(_) => {}
+        }
+    }
+
+    /// What a path stands for, if all the folders above it are there.
+    fn node(&self, path: &Path) -> Option<Node> {
+        if path == Path::new("/") {
+            return Some(Node::Folder);
+        }
+        match self.node(path.parent()?)? {
+            Node::Folder => self.names.get(path).copied(),
+            Node::File(_) => None,
+        }
+    }
+
+    fn kind(&self, path: &Path) -> Option<Kind> {
+        Some(match self.node(path)? {
+            Node::Folder => Kind::Folder,
+            Node::File(file) => Kind::File(self.bytes.get(&file).map_or(0, Vec::len) as u64),
+        })
+    }
+
+    /// A file's bytes.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.node(path) {
+            Some(Node::File(file)) => Ok(self.bytes.get(&file).cloned().unwrap_or_default()),
+            Some(Node::Folder) => Err(ErrorKind::IsADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        match self.node(folder) {
+            Some(Node::Folder) => {}
+            Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
+            None => return Err(ErrorKind::NotFound.into()),
+        }
+        let inside = self.names.keys().filter(|path| path.parent() == Some(folder));
+        Ok(inside.cloned().collect())
+    }
+}
+
+impl Volatile {
+    pub(crate) fn new() -> Volatile {
+        Volatile::default()
+    }
+
+    /// A disk as a failure left it.
+    pub(crate) fn of(files: Files) -> Volatile {
+        Volatile(Arc::new(Mutex::new(Recording { now: files, changes: Vec::new() })))
+    }
+
+    /// Says that step `step` is safe from here on.
+    pub(crate) fn promise(&self, step: u64) {
+        self.0.lock().unwrap().changes.push(Change::Promise(step));
+    }
+
+    /// What was done to names and folders, in words.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let recording = self.0.lock().unwrap();
+        let words = recording.changes.iter().filter_map(|change| match change {
+            Change::Names { what, .. } => Some(what.clone()),
+            Change::SyncFolder { folder } => Some(format!("sync {}", folder.display())),
+            _ => None,
+        });
+        words.collect()
+    }
+
+    /// Calls `each` with states in which a failure may leave the disk, and the last promise made
+    /// before it: after every change all subsets of what is not safe, if these are at most `most`
+    /// and no more than twelve changes; else so many drawn by `seed`. Some of them have a write that
+    /// was done by half. Gives how many states there were. Without `syncs` no sync does anything.
+    pub(crate) fn failures(
+        &self,
+        most: u64,
+        seed: u64,
+        syncs: bool,
+        each: &mut dyn FnMut(Files, Option<u64>),
+    ) -> u64 {
+        let recording = self.0.lock().unwrap();
+        let (mut states, mut random) = (0, seed | 1);
+        let mut draw = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        for length in 0..=recording.changes.len() {
+            let prefix = &recording.changes[..length];
+            let open = not_safe(prefix, syncs);
+            let promised = prefix.iter().rev().find_map(|change| match change {
+                Change::Promise(step) => Some(*step),
+                _ => None,
+            });
+            let all = 1u64.checked_shl(open.len() as u32).unwrap_or(u64::MAX);
+            let exhaustive = open.len() <= 12 && all <= most;
+            for number in 0..all.min(most) {
+                let subset = if exhaustive { number } else { draw() };
+                // Half of a write, in one state of four.
+                let torn = (draw() % 4 == 0).then(|| draw() as usize % length.max(1));
+                let mut files = Files::default();
+                for (at, change) in prefix.iter().enumerate() {
+                    let place = open.iter().position(|&it| it == at);
+                    if place.is_none_or(|place| subset >> (place % 64) & 1 == 1) {
+                        files.apply(change, place.is_some() && torn == Some(at));
+                    }
+                }
+                each(files, promised);
+                states += 1;
+            }
+        }
+        states
+    }
+
+    fn change(&self, change: Change) {
+        let mut recording = self.0.lock().unwrap();
+        recording.now.apply(&change, false);
+        recording.changes.push(change);
+    }
+
+    fn set_names(&self, what: String, path: &Path, set: Vec<(PathBuf, Option<Node>)>) {
+        let folder = path.parent().expect("not the root").to_path_buf();
+        self.change(Change::Names { folder, set, what });
+    }
+
+    fn node(&self, path: &Path) -> io::Result<Node> {
+        self.0.lock().unwrap().now.node(path).ok_or(ErrorKind::NotFound.into())
+    }
+}
+
+/// Which changes need not outlast a failure after the last of them.
+fn not_safe(changes: &[Change], syncs: bool) -> Vec<usize> {
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    let mut open = Vec::new();
+    for (at, change) in changes.iter().enumerate().rev() {
+        let is_safe = match change {
+            Change::Write { file, .. } => files.contains(file),
+            Change::Names { folder, .. } => folders.contains(folder),
+            Change::Sync { .. } | Change::SyncFolder { .. } | Change::Promise(_) => true,
+        };
+        match change {
+            Change::Sync { file } if syncs => _ = files.insert(file),
+            Change::SyncFolder { folder } if syncs => _ = folders.insert(folder),
+            _ => {}
+        }
+        if !is_safe {
+            open.push(at);
+        }
+    }
+    open.reverse();
+    open
+}
+
+/// A file that is written from its beginning.
+struct Open {
+    disk: Volatile,
+    file: usize,
+    at: usize,
+}
+
+impl Write for Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.change(Change::Write { file: self.file, at: self.at, bytes: bytes.into() });
+        self.at += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Open {
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.change(Change::Sync { file: self.file });
+        Ok(())
+    }
+}
+
+impl Volatile {
+    /// A file that is there, open once more: to be synced by somebody else.
+    pub(crate) fn again(&self, path: &Path) -> Box<dyn Sink> {
+        let Ok(Node::File(file)) = self.node(path) else { panic!("no file: {}", path.display()) };
+        Box::new(Open { disk: self.clone(), file, at: 0 })
+    }
+}
+
+impl Disk for Volatile {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        let file = self.0.lock().unwrap().changes.len(); // a number that no file has
+        let set = vec![(path.to_path_buf(), Some(Node::File(file)))];
+        self.set_names(format!("create {}", path.display()), path, set);
+        Ok(Box::new(Open { disk: self.clone(), file, at: 0 }))
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let set = vec![(path.to_path_buf(), Some(Node::Folder))];
+        self.set_names(format!("make {}", path.display()), path, set);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.node(from)?;
+        assert_eq!(from.parent(), to.parent(), "a rename within a folder");
+        let set = vec![(from.to_path_buf(), None), (to.to_path_buf(), Some(node))];
+        self.set_names(format!("rename {}", to.display()), to, set);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.node(path)?;
+        let set = vec![(path.to_path_buf(), None)];
+        self.set_names(format!("remove {}", path.display()), path, set);
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.node(folder)?;
+        self.change(Change::SyncFolder { folder: folder.to_path_buf() });
+        Ok(())
+    }
+
+    fn free(&self, _: &Path) -> Option<u64> {
+        None
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.0.lock().unwrap().now.list(folder)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        Ok(self.0.lock().unwrap().now.kind(path))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.lock().unwrap().now.read(path)
+    }
+}
+
+#[test]
+fn what_is_synced_is_safe_and_the_rest_is_there_or_not() {
+    let disk = Volatile::new();
+    let path = Path::new("/file");
+    let mut file = disk.create(path).unwrap();
+    file.write_all(b"1234").unwrap();
+    let count = |syncs: bool| {
+        let mut found = BTreeMap::new();
+        disk.failures(64, 1, syncs, &mut |files, _| {
+            let bytes = files.read(path).ok().map(|bytes| bytes.len());
+            *found.entry(bytes).or_insert(0) += 1;
+        });
+        found
+    };
+    assert!(count(true).keys().any(|len| *len == Some(0)), "a name without bytes");
+    file.sync().unwrap();
+    disk.sync_folder(Path::new("/")).unwrap();
+    disk.promise(1);
+    let mut last = Vec::new();
+    disk.failures(64, 1, true, &mut |files, promised| {
+        if promised == Some(1) {
+            last.push(files.read(path).unwrap());
+        }
+    });
+    assert!(last.len() == 1 && last[0] == b"1234");
+    let mut lost = 0;
+    disk.failures(64, 1, false, &mut |files, promised| {
+        lost += u32::from(promised == Some(1) && files.read(path).ok().as_deref() != Some(b"1234"));
+    });
+    assert!(lost > 0, "without syncs a promise is broken");
+}
