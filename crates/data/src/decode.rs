@@ -5,27 +5,24 @@
 //! inverted, as all programs do) is multiplied by its black, palettes are looked up and
 //! transparency is dropped; 16 bits are rounded to 8.
 //!
-//! Plain JPEGs (sequential, grey or YCbCr: nearly all there are) are read by a decoder of our own,
-//! whose pixels are Pillow's bit for bit, and which makes only those that a crop shows. The others,
-//! and all that are damaged, are left to zune-jpeg, which rounds otherwise by a few levels. Which
-//! of them reads a file depends on its bytes alone. Where crops are taken, a plain JPEG is read
-//! down to the last row they need, so that damage below goes unnoticed if the file still has its
-//! end; all else (whole images, `prepare`, `verify`, statistics) reads files to the end.
+//! JPEGs are read by a decoder of our own, whose pixels are Pillow's bit for bit, and which makes
+//! only those that a crop shows. Damage that libjpeg only warns of is an error here. Where crops are
+//! taken, a JPEG of one scan is read down to the last row they need, so that damage below goes
+//! unnoticed if the file still has its end; all else (whole images, `prepare`, `verify`, statistics)
+//! reads files to the end.
 
 mod reason;
 
 pub use reason::Reason;
 
 use crate::inspect::inspect;
+use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segments};
 use crate::jpeg::{Extent, Jpeg};
 use crate::{Error, ReadBuffer, Result};
 use augment::{Image, Rectangle, Resizer};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// Which decoder makes the pixels; prepared data sets record it. Raised whenever the pixels of some
 /// file change: 1 left JPEGs that are not plain to zune-jpeg.
@@ -124,13 +121,12 @@ pub(crate) fn decode_part(
         [] => Err(Reason::Empty),
         [0xFF, 0xD8, 0xFF, ..] => {
             let part = |height, width| {
-                let is_plain = is_usable(height, width) && can_hold(bytes, height, width);
-                is_plain.then(|| part((height, width)))
+                check_jpeg_size(bytes.len(), height, width)?;
+                // A strip is refused once it has been read.
+                let whole = Rectangle::whole((height, width));
+                Ok(if is_strip(height, width) { whole } else { part((height, width)) })
             };
-            match jpeg.decode(bytes, part, extent, into) {
-                Some(()) => Ok(()),
-                None => decode_any_jpeg(bytes, into),
-            }
+            jpeg.decode(bytes, part, extent, into)
         }
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, into),
         _ => {
@@ -140,52 +136,34 @@ pub(crate) fn decode_part(
     }
 }
 
-fn can_hold(bytes: &[u8], height: usize, width: usize) -> bool {
-    height * width <= JPEG_PIXELS_A_BYTE * bytes.len()
-}
-
-/// Decodes a JPEG of whatever kind, or says what is wrong with it.
-pub(crate) fn decode_any_jpeg(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
-    // Strict: by default the decoder fills what a truncated file lacks with grey and says nothing.
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(LARGEST_SIDE)
-        .set_max_height(LARGEST_SIDE)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let broken = |error| Reason::Damaged(format!("no whole JPEG ({error})"));
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| broken(error.to_string()))?;
-    let (width, height) = decoder.dimensions().expect("the header has been read");
-    check_size(height, width)?;
-    if !can_hold(bytes, height, width) {
-        let len = bytes.len();
-        return Err(broken(format!("{len} bytes cannot hold {width} x {height} pixels")));
+/// Refuses sizes that are beyond use, or that `len` bytes cannot hold: before anything is reserved.
+fn check_jpeg_size(len: usize, height: usize, width: usize) -> std::result::Result<(), Reason> {
+    if height > LARGEST_SIDE || width > LARGEST_SIDE {
+        return Err(unusable_size(height, width));
     }
-    into.reshape(height, width);
-    decoder.decode_into(&mut into.pixels).map_err(|error| broken(error.to_string()))?;
-    if !has_end_of_image(bytes) {
-        return Err(Reason::Damaged("a truncated JPEG: it has no end".to_owned()));
+    check_size(height, width)?;
+    if height * width > JPEG_PIXELS_A_BYTE * len {
+        let text = format!("{len} bytes cannot hold {width} x {height} pixels");
+        return Err(Reason::Damaged(format!("no whole JPEG ({text})")));
     }
     Ok(())
 }
 
-/// Whether the end-of-image marker follows the pixels: even a strict decoder does not miss it, if
-/// it can guess the last block.
+/// Whether the end-of-image marker follows the pixels.
 ///
 /// Segments before the first scan are stepped over, as one of them may hold a thumbnail with an end
 /// of its own.
 pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    let mut at = 2;
-    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
-        match marker {
-            0xFF => at += 1, // padding
+    let Some(mut segments) = Segments::of(bytes) else { return false };
+    while let Ok(segment) = segments.next() {
+        match segment.marker {
             START_OF_SCAN => break,
-            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+            END_OF_IMAGE => return true,
+            _ => (),
         }
     }
     // In coded data 0xFF is always followed by zero or a restart marker, so this is the real thing.
-    bytes.get(at..).is_some_and(|rest| rest.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))
+    segments.rest().windows(2).rev().any(|pair| pair == [0xFF, END_OF_IMAGE])
 }
 
 fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
@@ -205,11 +183,14 @@ fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason>
 }
 
 fn check_size(height: usize, width: usize) -> std::result::Result<(), Reason> {
-    if height == 0 || width == 0 || height * width > LARGEST_AREA {
-        let text = format!("{width} x {height} pixels is no usable size");
-        return Err(Reason::UnusableSize(text));
+    match height == 0 || width == 0 || height * width > LARGEST_AREA {
+        true => Err(unusable_size(height, width)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+fn unusable_size(height: usize, width: usize) -> Reason {
+    Reason::UnusableSize(format!("{width} x {height} pixels is no usable size"))
 }
 
 /// What a file seems to be that is neither JPEG nor PNG.

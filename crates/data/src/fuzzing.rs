@@ -1,6 +1,7 @@
 //! What the fuzz targets in `fuzz/` call, and the tests with them: one function for each reader of
 //! strangers' files. Each takes any bytes, must return, and checks what holds for any answer.
 
+use crate::decode::Reason;
 use crate::jpeg::{Extent, Jpeg};
 use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
@@ -70,21 +71,29 @@ pub fn jpeg_to_square(bytes: &[u8]) {
     }
 }
 
-/// Decodes a plain JPEG whole, and a part of it in the middle. What is taken must be taken by the
-/// decoder for all kinds, too.
-pub fn plain_jpeg(bytes: &[u8]) {
+/// What another decoder makes of a JPEG: height, width, and the channels as they are stored.
+pub type Decoded = (usize, usize, Vec<u8>);
+
+/// Decodes a JPEG whole, a part of it in the middle, and once more with all coefficients kept: the
+/// pixels must be the same. Then its channels must be `another` decoder's to two levels, if that
+/// takes the file, too.
+pub fn jpeg(bytes: &[u8], another: impl Fn(&[u8]) -> Option<Decoded>) {
     const MOST: usize = 1 << 22; // pixels: larger images only take time
     let (mut jpeg, mut whole, mut part) = (Jpeg::default(), Image::default(), Image::default());
+    let is_small = |height: usize, width: usize| match (1..=MOST).contains(&(height * width)) {
+        true => Ok(()),
+        false => Err(Reason::UnusableSize(format!("{width} x {height}"))),
+    };
     let all = |height: usize, width: usize| {
-        (height * width <= MOST).then_some(Rectangle { top: 0, left: 0, height, width })
+        is_small(height, width).map(|()| Rectangle { top: 0, left: 0, height, width })
     };
     let middle = |height: usize, width: usize| {
         let (top, left) = (height / 3, width / 3);
         let part = Rectangle { top, left, height: height.div_ceil(3), width: width.div_ceil(3) };
-        (height * width <= MOST).then_some(part)
+        is_small(height, width).map(|()| part)
     };
-    let is_part = jpeg.decode(bytes, middle, Extent::Needed, &mut part).is_some();
-    if jpeg.decode(bytes, all, Extent::Whole, &mut whole).is_none() {
+    let is_part = jpeg.decode(bytes, middle, Extent::Needed, &mut part).is_ok();
+    if jpeg.decode(bytes, all, Extent::Whole, &mut whole).is_err() {
         return;
     }
     assert!(is_part, "a part of a sound image is unsound");
@@ -92,9 +101,19 @@ pub fn plain_jpeg(bytes: &[u8]) {
     for (y, x) in (top..top + height).flat_map(|y| (left..left + width).map(move |x| (y, x))) {
         assert_eq!(part.pixel(y, x), whole.pixel(y, x), "row {y}, column {x}");
     }
-    let other = decode::decode_any_jpeg(bytes, &mut part);
-    let is_small = whole.height.max(whole.width) <= 16_384; // as `decode` sees to before
-    assert!(other.is_ok() || !is_small, "the other decoder says {other:?}");
+    jpeg.decode_kept(bytes, false, &mut part).expect("read before");
+    assert!(part.pixels == whole.pixels, "coefficients that are kept make other pixels");
+    let is_comparable = jpeg.decode_kept(bytes, true, &mut part).expect("read before");
+    let Some((height, width, theirs)) = another(bytes).filter(|_| is_comparable) else { return };
+    assert_eq!((height, width), (whole.height, whole.width), "another size");
+    let mut ours = part.pixels;
+    if theirs.len() == height * width {
+        ours = ours.as_chunks::<3>().0.iter().map(|&[grey, ..]| grey).collect();
+    }
+    assert_eq!(ours.len(), theirs.len());
+    for (at, (&ours, &theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert!(ours.abs_diff(theirs) <= 2, "value {at}: {ours}, by another decoder {theirs}");
+    }
 }
 
 /// Reads each of the lists that come with images.

@@ -8,6 +8,7 @@ pub use crate::formats::Format;
 pub use exif::Exif;
 
 use crate::decode::Reason;
+use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segment, Segments};
 
 /// What a header promises; whether the file keeps it, only decoding tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,21 +69,13 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, Reason> {
 /// A JPEG's segments up to the frame header.
 fn jpeg(bytes: &[u8]) -> Option<Facts> {
     let mut exif = Exif::Absent;
-    let mut at = 2;
+    let mut segments = Segments::of(bytes)?;
     loop {
-        let &[0xFF, marker, high, low] = bytes.get(at..at + 4)? else {
-            return None;
-        };
-        if marker == 0xFF {
-            at += 1; // padding
-            continue;
-        }
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        let segment = bytes.get(at + 4..at + 2 + len)?;
+        let Segment { marker, content, .. } = segments.next().ok()?;
         match marker {
             // All frame headers but the tables (C4, CC) and the reserved (C8) among them.
             0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => {
-                let &[bits, h1, h0, w1, w0, components, ..] = segment else {
+                let &[bits, h1, h0, w1, w0, components, ..] = content else {
                     return None;
                 };
                 let color = match components {
@@ -96,15 +89,27 @@ fn jpeg(bytes: &[u8]) -> Option<Facts> {
                 return Some(Facts { format: Format::Jpeg, height, width, color, bits, exif });
             }
             0xE1 if exif == Exif::Absent => {
-                if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
+                if let Some(tiff) = content.strip_prefix(b"Exif\0\0") {
                     exif = Exif::of(tiff);
                 }
             }
-            0xDA => return None, // pixels without a frame
+            START_OF_SCAN | END_OF_IMAGE => return None, // pixels without a frame, or none
             _ => (),
         }
-        at += 2 + len;
     }
+}
+
+/// Bytes before a JPEG's pixels that belong to no segment. Decoders pass over them.
+pub(crate) fn stray_bytes(bytes: &[u8]) -> usize {
+    let Some(mut segments) = Segments::of(bytes) else { return 0 };
+    let mut stray = 0;
+    while let Ok(segment) = segments.next() {
+        stray += segment.stray;
+        if segment.marker == START_OF_SCAN {
+            break;
+        }
+    }
+    stray
 }
 
 /// A PNG's first chunk, and what comes before the pixels.

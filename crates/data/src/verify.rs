@@ -2,7 +2,7 @@
 
 use crate::collection::{Collection, Item, Place};
 use crate::decode::{self, Reason};
-use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks};
+use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks, stray_bytes};
 use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +47,8 @@ pub enum Kind {
     UnusableSize,
     /// Its name ends as that of another format does; it is decoded by its content.
     WrongName,
+    /// Bytes between the parts of its header, which are passed over.
+    StrayBytes,
     /// Four inks; converted without colour management.
     Cmyk,
     /// Grey; spread over the three channels.
@@ -65,7 +67,7 @@ pub enum Kind {
 
 impl Kind {
     /// All, in their order.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Unreadable,
         Kind::NotAnImage,
         Kind::Unsupported,
@@ -73,6 +75,7 @@ impl Kind {
         Kind::Damaged,
         Kind::UnusableSize,
         Kind::WrongName,
+        Kind::StrayBytes,
         Kind::Cmyk,
         Kind::Grey,
         Kind::SixteenBit,
@@ -97,6 +100,7 @@ impl Kind {
             Kind::Damaged => "damaged",
             Kind::UnusableSize => "unusable-size",
             Kind::WrongName => "wrong-name",
+            Kind::StrayBytes => "stray-bytes",
             Kind::Cmyk => "cmyk",
             Kind::Grey => "grey",
             Kind::SixteenBit => "16-bit",
@@ -253,11 +257,15 @@ fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kin
         Err(Reason::Damaged("the decoder panicked; please report this".to_owned()))
     });
     let mut found = Vec::new();
+    let strays = match (&decoded, &facts) {
+        (Ok(()), Ok(Facts { format: Format::Jpeg, .. })) => stray_bytes(&buffer.file),
+        _ => 0,
+    };
     if let Err(reason) = decoded {
         found.push((failure(&reason, &buffer.file, facts.as_ref().ok()), reason.into()));
     }
     if let Ok(facts) = facts {
-        remark(name, &facts, smaller_than, &mut found);
+        remark(name, &facts, strays, smaller_than, &mut found);
     }
     found
 }
@@ -281,7 +289,13 @@ fn failure(reason: &Reason, bytes: &[u8], facts: Option<&Facts>) -> Kind {
 }
 
 /// What is worth knowing about a file, usable or not.
-fn remark(name: &str, facts: &Facts, smaller_than: usize, found: &mut Vec<(Kind, String)>) {
+fn remark(
+    name: &str,
+    facts: &Facts,
+    strays: usize,
+    smaller_than: usize,
+    found: &mut Vec<(Kind, String)>,
+) {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
     let ending = ending.unwrap_or_default().to_ascii_lowercase();
     let fits = ending.is_empty() || facts.format.endings().contains(&&*ending);
@@ -289,6 +303,9 @@ fn remark(name: &str, facts: &Facts, smaller_than: usize, found: &mut Vec<(Kind,
         found.push((Kind::WrongName, format!("a {} whose name ends in .{ending}", facts.format)));
     }
     let mut say = |kind, detail: &str| found.push((kind, detail.to_owned()));
+    if strays > 0 {
+        say(Kind::StrayBytes, &format!("{strays} bytes between the parts of its header"));
+    }
     match facts.color {
         Color::Cmyk => say(Kind::Cmyk, "four inks, converted without colour management"),
         Color::Grey | Color::GreyAlpha => say(Kind::Grey, "grey, spread over three channels"),

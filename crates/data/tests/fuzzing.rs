@@ -271,13 +271,20 @@ fn webdataset() {
 }
 
 #[test]
-fn plain_jpeg() {
+fn jpeg() {
     let seeds = [
         include_bytes!("../fixtures/plain-444.jpg").to_vec(),
         include_bytes!("../fixtures/plain-422.jpg").to_vec(),
         include_bytes!("../fixtures/plain-420.jpg").to_vec(),
         include_bytes!("../fixtures/plain-grey.jpg").to_vec(),
         include_bytes!("../fixtures/coarse-420.jpg").to_vec(),
+        include_bytes!("../fixtures/cmyk.jpg").to_vec(),
+        include_bytes!("../fixtures/progressive.jpg").to_vec(),
+        include_bytes!("../fixtures/jpeg-cases/noninterleaved-420.jpg").to_vec(),
+        include_bytes!("../fixtures/jpeg-cases/luma-smaller-than-chroma.jpg").to_vec(),
+        include_bytes!("../fixtures/jpeg-cases/bytes-between-segments.jpg").to_vec(),
     ];
-    run("plain_jpeg", data::fuzzing::plain_jpeg, &seeds, 10_000);
+    // The other decoder is asked by the fuzzer, and of sound files by the decoder's own tests.
+    let target = |bytes: &[u8]| data::fuzzing::jpeg(bytes, |_| None);
+    run("jpeg", target, &seeds, 6_000);
 }

@@ -11,55 +11,110 @@ pub(super) struct Scan {
     ends: Vec<usize>,
 }
 
+/// What is wrong with coded data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No marker ends the scan.
+    NoEnd,
+    /// A restart marker is out of turn.
+    OutOfTurn,
+    /// Bits that are no code, or stand for what cannot be.
+    Code,
+    /// A piece holds less than its units.
+    TooShort,
+    /// A piece holds more than its units.
+    TooLong,
+}
+
+impl Fault {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Fault::NoEnd => "it ends too early",
+            Fault::OutOfTurn => "a restart marker is out of turn",
+            Fault::Code => "the coded pixels are not what they should be",
+            Fault::TooShort => "coded pixels are missing",
+            Fault::TooLong => "there are more coded pixels than its size needs",
+        }
+    }
+}
+
+/// Whole zero bytes that some encoders add to a scan; libjpeg passes over fewer than eight.
+const PADDING: usize = 7;
+
 impl Scan {
-    /// Takes the data that `coded` begins with, up to the end of the image. `None` if something
-    /// else ends it, or a restart marker is out of turn.
-    pub(super) fn fill(&mut self, coded: &[u8]) -> Option<()> {
+    /// Takes the data that `coded` begins with, up to the marker behind the scan. Returns what
+    /// follows, from that marker on.
+    pub(super) fn fill<'a>(&mut self, coded: &'a [u8]) -> Result<&'a [u8], Fault> {
         self.bytes.clear();
         self.ends.clear();
         let mut rest = coded;
         loop {
-            let at = memchr::memchr(0xFF, rest)?;
+            let at = memchr::memchr(0xFF, rest).ok_or(Fault::NoEnd)?;
             self.bytes.extend_from_slice(&rest[..at]);
-            match rest.get(at + 1)? {
+            rest = &rest[at..];
+            let padding = rest[1..].iter().take_while(|&&byte| byte == 0xFF).count();
+            let marker = *rest.get(1 + padding).ok_or(Fault::NoEnd)?;
+            match marker {
                 0 => self.bytes.push(0xFF),
-                marker @ 0xD0..=0xD7 if usize::from(marker & 7) == self.ends.len() % 8 => {
+                0xD0..=0xD7 if usize::from(marker & 7) == self.ends.len() % 8 => {
                     self.ends.push(self.bytes.len());
                 }
-                0xD9 => break,
-                _ => return None,
+                0xD0..=0xD7 => return Err(Fault::OutOfTurn),
+                _ => break,
             }
-            rest = &rest[at + 2..];
+            rest = &rest[2 + padding..];
         }
         self.ends.push(self.bytes.len());
         self.bytes.extend([0; MARGIN]);
-        Some(())
-    }
-
-    /// The number of pieces.
-    pub(super) fn pieces(&self) -> usize {
-        self.ends.len()
+        Ok(rest)
     }
 
     pub(super) fn bits(&self) -> Bits<'_> {
         Bits { bytes: &self.bytes, at: 0, held: 0, count: 0 }
     }
 
-    /// Moves `bits` from the end of piece `number` to the start of the next. `None` if they are not
-    /// at its end: within its last byte, and not beyond.
-    pub(super) fn next_piece(&self, number: usize, bits: &mut Bits<'_>) -> Option<()> {
-        let end = *self.ends.get(number)?;
-        let read = (bits.at * 8).checked_sub(bits.count as usize)?;
-        if read > end * 8 || read + 8 <= end * 8 {
-            return None;
+    /// Moves `bits` from the end of piece `number` to the start of the next. They must be at its
+    /// end: within its last byte, and not beyond.
+    pub(super) fn next_piece(&self, number: usize, bits: &mut Bits<'_>) -> Result<(), Fault> {
+        let end = *self.ends.get(number).ok_or(Fault::TooShort)?;
+        self.check_end(end, 0, bits)?;
+        // The last piece is followed by none.
+        if number + 1 == self.ends.len() {
+            return Err(Fault::TooShort);
         }
         *bits = Bits { bytes: bits.bytes, at: end, held: 0, count: 0 };
-        Some(())
+        Ok(())
+    }
+
+    /// Whether `bits` are at the end of piece `number`, and that is the last one. (A restart marker
+    /// may come behind it: some encoders write one after each interval.)
+    pub(super) fn finish(&self, number: usize, bits: &Bits<'_>) -> Result<(), Fault> {
+        let (end, all) =
+            (self.ends[number.min(self.ends.len() - 1)], *self.ends.last().expect("one"));
+        match all == end {
+            true => self.check_end(end, PADDING, bits),
+            false => self.check_end(end, 0, bits).and(Err(Fault::TooLong)),
+        }
+    }
+
+    /// Whether `bits` are within the byte before `end`, or what follows are at most `padding` zeros.
+    fn check_end(&self, end: usize, padding: usize, bits: &Bits<'_>) -> Result<(), Fault> {
+        let read = bits.read().ok_or(Fault::Code)?.div_ceil(8);
+        if read > end {
+            return Err(Fault::TooShort);
+        }
+        let left = &self.bytes[read..end];
+        let is_padding = left.len() <= padding && left.iter().all(|&byte| byte == 0);
+        if is_padding { Ok(()) } else { Err(Fault::TooLong) }
     }
 
     /// Whether `bits` have not been read beyond piece `number`.
-    pub(super) fn holds(&self, number: usize, bits: &Bits<'_>) -> bool {
-        self.ends.get(number).is_some_and(|end| bits.at * 8 <= end * 8 + bits.count as usize)
+    pub(super) fn holds(&self, number: usize, bits: &Bits<'_>) -> Result<(), Fault> {
+        let end = self.ends.get(number).ok_or(Fault::TooShort)?;
+        match bits.at * 8 <= end * 8 + bits.count as usize {
+            true => Ok(()),
+            false => Err(Fault::TooShort),
+        }
     }
 }
 
@@ -98,5 +153,29 @@ impl Bits<'_> {
     pub(super) fn skip(&mut self, count: u32) {
         self.held = self.held.wrapping_shl(count);
         self.count = self.count.wrapping_sub(count & 0xFF);
+    }
+
+    /// The next `count` bits as a number, no more than are held and 32.
+    #[inline(always)]
+    pub(super) fn take(&mut self, count: u32) -> u32 {
+        let bits = (self.held >> 32) as u32;
+        self.skip(count);
+        bits.checked_shr(32 - count).unwrap_or(0)
+    }
+
+    /// The next bit.
+    #[inline(always)]
+    pub(super) fn bit(&mut self) -> bool {
+        if self.count == 0 {
+            self.refill();
+        }
+        let is_one = self.held >> 63 == 1;
+        self.skip(1);
+        is_one
+    }
+
+    /// How many bits have been read since the scan's start.
+    fn read(&self) -> Option<usize> {
+        (self.at * 8).checked_sub(self.count as usize)
     }
 }

@@ -1,6 +1,6 @@
-//! The scan: units, block by block, from bits to samples.
+//! A scan of all components and all their coefficients: unit by unit from bits to samples.
 
-use super::bits::{Bits, Scan};
+use super::bits::{Bits, Fault, Scan};
 use super::canvas::Canvas;
 use super::header::{Header, ZIGZAG};
 use super::huffman::{Symbol, Table};
@@ -9,8 +9,6 @@ use super::region::Region;
 
 /// Decodes a scan and writes the region's pixels into `into`, those of the whole image. With
 /// `to_end` all of the scan is read, and must be sound; otherwise no more than is needed.
-///
-/// `None` if the data are not what they should be.
 #[inline(always)]
 pub(super) fn decode(
     header: &Header,
@@ -19,9 +17,9 @@ pub(super) fn decode(
     to_end: bool,
     canvas: &mut Canvas,
     into: &mut [u8],
-) -> Option<()> {
+) -> Result<(), Fault> {
     let mut bits = scan.bits();
-    let mut means = [0i32; 3];
+    let mut means = [0i32; 4];
     let mut coefficients = [0; 64];
     let (mut piece, mut left) = (0, header.restart);
     let last_row = if to_end { region.units.1 } else { region.unit_rows.end };
@@ -31,28 +29,26 @@ pub(super) fn decode(
             if header.restart > 0 {
                 if left == 0 {
                     scan.next_piece(piece, &mut bits)?;
-                    (piece, left, means) = (piece + 1, header.restart, [0; 3]);
+                    (piece, left, means) = (piece + 1, header.restart, [0; 4]);
                 }
                 left -= 1;
             }
             let place = column.wrapping_sub(region.unit_columns.start);
-            if is_row && place < region.unit_columns.len() {
-                unit(header, &mut bits, &mut means, &mut coefficients, place, canvas)?;
+            let decoded = if is_row && place < region.unit_columns.len() {
+                unit(header, &mut bits, &mut means, &mut coefficients, place, canvas)
             } else {
-                pass_unit(header, &mut bits, &mut means)?;
+                pass_unit(header, &mut bits, &mut means)
+            };
+            if decoded.is_none() {
+                // Past the end zeros are read, which may be no code.
+                return Err(scan.holds(piece, &bits).err().unwrap_or(Fault::Code));
             }
         }
         if is_row {
             canvas.paint(header, region, row, into);
         }
     }
-    if to_end {
-        // Nothing may be left: neither bytes nor markers.
-        (piece + 1 == scan.pieces()).then_some(())?;
-        scan.next_piece(piece, &mut bits)
-    } else {
-        scan.holds(piece, &bits).then_some(())
-    }
+    if to_end { scan.finish(piece, &bits) } else { scan.holds(piece, &bits) }
 }
 
 /// Decodes a unit into the planes, in the `place`th column of those that are kept.
@@ -60,21 +56,20 @@ pub(super) fn decode(
 fn unit(
     header: &Header,
     bits: &mut Bits<'_>,
-    means: &mut [i32; 3],
+    means: &mut [i32; 4],
     coefficients: &mut [i16; 64],
     place: usize,
     canvas: &mut Canvas,
 ) -> Option<()> {
-    let components = header.components[..header.count].iter().zip(&mut canvas.planes);
-    for ((own, plane), mean) in components.zip(means) {
+    for &number in header.scan.components() {
+        let (own, plane) = (&header.components[number], &mut canvas.planes[number]);
         let (dc, ac) = (&header.dc[own.dc & 3], &header.ac[own.ac & 3]);
-        let steps = &header.steps[own.quantised & 3];
         for y in 0..own.down {
             for x in 0..own.across {
-                let last = block(bits, dc, ac, mean, coefficients)?;
+                let last = block(bits, dc, ac, &mut means[number], coefficients)?;
                 let stride = plane.stride;
                 let to = plane.block(place * own.across + x, y);
-                idct::block(coefficients, steps, last, to, stride);
+                idct::block(coefficients, &own.steps, last, to, stride);
                 coefficients.fill(0);
             }
         }
@@ -84,11 +79,12 @@ fn unit(
 
 /// Passes over a unit.
 #[inline(always)]
-fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 3]) -> Option<()> {
-    for (own, mean) in header.components[..header.count].iter().zip(means) {
+fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 4]) -> Option<()> {
+    for &number in header.scan.components() {
+        let own = &header.components[number];
         let (dc, ac) = (&header.dc[own.dc & 3], &header.ac[own.ac & 3]);
         for _ in 0..own.down * own.across {
-            first(bits, dc, mean)?;
+            first(bits, dc, &mut means[number])?;
             others(bits, ac, |_, _, _| ())?;
         }
     }
@@ -97,7 +93,7 @@ fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 3]) -> Opti
 
 /// Reads a block's coefficients. Returns the place of the last that may not be zero.
 #[inline(always)]
-fn block(
+pub(super) fn block(
     bits: &mut Bits<'_>,
     dc: &Table,
     ac: &Table,
@@ -113,7 +109,7 @@ fn block(
 
 /// A block's mean, which is coded as the difference from the last.
 #[inline(always)]
-fn first(bits: &mut Bits<'_>, table: &Table, mean: &mut i32) -> Option<()> {
+pub(super) fn first(bits: &mut Bits<'_>, table: &Table, mean: &mut i32) -> Option<()> {
     bits.refill();
     let symbol = table.look(bits.held());
     *mean = mean.wrapping_add(symbol.value(bits.held()));

@@ -1,17 +1,36 @@
-//! From samples to pixels: chroma at full size, and colours, row by row as units come in.
+//! From samples to pixels, row by row as units come in: channels at full size, then colours.
 //!
-//! Halved chroma is blended from its neighbours, three parts of the nearer and one of the further,
-//! rounded up and down in turn: libjpeg's "fancy" upsampling. Colours are JFIF's, in 16 bits of
-//! fraction. Both are exact in whole numbers, hence equal to libjpeg's bit for bit.
+//! Halved channels are blended from their neighbours, three parts of the nearer and one of the
+//! further, rounded up and down in turn: libjpeg's "fancy" upsampling. Other ratios, and images
+//! too narrow to be blended, repeat their samples. All is exact in whole numbers, hence equal to
+//! libjpeg's bit for bit.
 
+use super::colors::{self, Colors};
 use super::header::Header;
 use super::region::Region;
+
+/// Rows with fewer halved samples are not blended.
+const NARROWEST: usize = 3;
+
+/// How a component comes to full size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Widening {
+    /// It is there already.
+    #[default]
+    None,
+    /// Blended columns, rows, or both.
+    Columns,
+    Rows,
+    Both,
+    /// Every sample so many times beside and above itself.
+    Repeated(usize, usize),
+}
 
 /// The samples of a component in one row of units, and the row above.
 #[derive(Debug, Default)]
 pub(super) struct Plane {
     /// Row by row; the first is the last of the units above.
-    pub(super) samples: Vec<u8>,
+    samples: Vec<u8>,
     pub(super) stride: usize,
     /// Rows without the first.
     height: usize,
@@ -19,28 +38,57 @@ pub(super) struct Plane {
     width: usize,
     /// Rows of the image.
     rows: usize,
+    widening: Widening,
+    /// A row at full size, if that is another.
+    wide: Vec<u8>,
 }
 
 /// What is kept from image to image, to make pixels of samples.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
-    pub(super) planes: [Plane; 3],
-    /// A row of chroma whose columns are still halved, in quarters.
+    pub(super) planes: [Plane; 4],
+    /// A row whose columns are still halved, in quarters.
     quarters: Vec<u16>,
-    /// A row of each chroma at full size.
-    chroma: [Vec<u8>; 2],
+    colors: Colors,
+    /// Rows of the image that wait for the units below, as they are blended with them.
+    waiting: usize,
+}
+
+/// Whether some component is too narrow to be blended.
+pub(super) fn is_narrow(header: &Header) -> bool {
+    let all = 0..header.count;
+    all.map(|number| Widening::of(header, number))
+        .any(|widening| matches!(widening, Widening::Repeated(2, 1 | 2)))
+}
+
+impl Widening {
+    fn of(header: &Header, number: usize) -> Widening {
+        let own = &header.components[number];
+        let ratio = (header.most.0 / own.across, header.most.1 / own.down);
+        let is_wide = header.samples(number).0 >= NARROWEST;
+        match ratio {
+            (1, 1) => Widening::None,
+            (1, 2) => Widening::Rows,
+            (2, 1) if is_wide => Widening::Columns,
+            (2, 2) if is_wide => Widening::Both,
+            (across, down) => Widening::Repeated(across, down),
+        }
+    }
 }
 
 impl Plane {
     fn reset(&mut self, header: &Header, region: &Region, number: usize) {
-        let [luma, own] = [header.components[0], header.components[number]];
-        let halved = (luma.across / own.across, luma.down / own.down);
+        let own = &header.components[number];
         self.stride = region.unit_columns.len() * own.across * 8;
         self.height = own.down * 8;
         let first = region.unit_columns.start * own.across * 8;
-        self.width = (header.width.div_ceil(halved.0) - first).min(self.stride);
-        self.rows = header.height.div_ceil(halved.1);
+        let (width, rows) = header.samples(number);
+        (self.width, self.rows) = ((width - first).min(self.stride), rows);
         self.samples.resize((self.height + 1) * self.stride, 0);
+        self.widening = Widening::of(header, number);
+        if self.widening != Widening::None {
+            self.wide.resize(region.unit_columns.len() * header.most.0 * 8, 0);
+        }
     }
 
     /// Where the block in a column and row of blocks begins.
@@ -60,20 +108,83 @@ impl Plane {
         let last = self.height * self.stride;
         self.samples.copy_within(last..last + self.stride, 0);
     }
+
+    /// The row that row `y` of the image is blended with, whose own row is `y / 2`.
+    #[inline(always)]
+    fn further(&self, y: usize, unit_row: usize) -> &[u8] {
+        match y % 2 {
+            0 => self.row((y / 2).saturating_sub(1), unit_row),
+            _ => self.row((y / 2 + 1).min(self.rows - 1), unit_row),
+        }
+    }
+
+    /// Makes row `y` of the image in `wide`, unless it is there already.
+    #[inline(always)]
+    fn widen(&mut self, y: usize, unit_row: usize, quarters: &mut [u16]) {
+        let mut wide = std::mem::take(&mut self.wide);
+        let quarters = &mut quarters[..self.width];
+        match self.widening {
+            Widening::None => (),
+            Widening::Rows => {
+                let rounding = 1 + (y % 2) as u16;
+                let rows = self.row(y / 2, unit_row).iter().zip(self.further(y, unit_row));
+                for (to, (&near, &far)) in wide.iter_mut().zip(rows) {
+                    *to = ((3 * u16::from(near) + u16::from(far) + rounding) >> 2) as u8;
+                }
+            }
+            Widening::Columns => {
+                let row = self.row(y, unit_row);
+                quarters.iter_mut().zip(row).for_each(|(to, &near)| *to = near.into());
+                widen_columns::<2>(quarters, [1, 2], &mut wide);
+            }
+            Widening::Both => {
+                let rows = self.row(y / 2, unit_row).iter().zip(self.further(y, unit_row));
+                for (to, (&near, &far)) in quarters.iter_mut().zip(rows) {
+                    *to = 3 * u16::from(near) + u16::from(far);
+                }
+                widen_columns::<4>(quarters, [8, 7], &mut wide);
+            }
+            Widening::Repeated(across, down) => {
+                let row = self.row(y / down, unit_row);
+                for (to, &sample) in wide.chunks_exact_mut(across).zip(row) {
+                    to.fill(sample);
+                }
+            }
+        }
+        self.wide = wide;
+    }
+
+    /// Row `y` of the image at full size, after [`Plane::widen`].
+    #[inline(always)]
+    fn full(&self, y: usize, unit_row: usize) -> &[u8] {
+        match self.widening {
+            Widening::None => self.row(y, unit_row),
+            _ => &self.wide,
+        }
+    }
 }
 
 impl Canvas {
     pub(super) fn reset(&mut self, header: &Header, region: &Region) {
-        for (number, plane) in self.planes[..header.count].iter_mut().enumerate() {
+        let planes = &mut self.planes[..header.count];
+        for (number, plane) in planes.iter_mut().enumerate() {
             plane.reset(header, region, number);
         }
-        let across = self.planes[0].stride;
-        self.quarters.resize(across, 0);
-        self.chroma.iter_mut().for_each(|row| row.resize(across, 0));
+        let is_blended = |plane: &Plane| matches!(plane.widening, Widening::Rows | Widening::Both);
+        self.waiting = usize::from(planes.iter().any(is_blended));
+        self.quarters.resize(region.unit_columns.len() * header.most.0 * 8, 0);
+        self.colors = header.colors();
     }
 
-    /// Writes the rows `rows` of the region's pixels, now that units of row `unit_row` have come
-    /// in. `into` are the pixels of the whole image.
+    /// Has channels painted as they are stored, if there are three.
+    pub(super) fn leave_colors(&mut self, header: &Header) {
+        if header.count == 3 {
+            self.colors = Colors::Rgb;
+        }
+    }
+
+    /// Writes the rows of the region's pixels that are known now that units of row `unit_row` have
+    /// come in. `into` are the pixels of the whole image.
     #[inline(always)]
     pub(super) fn paint(
         &mut self,
@@ -82,74 +193,30 @@ impl Canvas {
         unit_row: usize,
         into: &mut [u8],
     ) {
-        let luma = header.components[0];
-        let height = luma.down * 8;
-        // The last row of halved chroma waits for the row below.
+        let height = header.most.1 * 8;
         let ready = match unit_row + 1 == region.unit_rows.end {
             true => region.rows.end,
-            false => (unit_row + 1) * height + 1 - luma.down,
+            false => (unit_row + 1) * height - self.waiting,
         };
         let begun = match unit_row == region.unit_rows.start {
             true => 0,
-            false => unit_row * height + 1 - luma.down,
+            false => unit_row * height - self.waiting,
         };
         let rows = begun.max(region.rows.start)..ready.min(region.rows.end);
-        let first = region.unit_columns.start * luma.across * 8;
+        let first = region.unit_columns.start * header.most.0 * 8;
         let (start, end) = (region.columns.start - first, region.columns.end - first);
+        let planes = &mut self.planes[..header.count];
         for y in rows {
             let to = &mut into[(y * header.width + region.columns.start) * 3..];
             let to = &mut to[..region.columns.len() * 3];
-            if header.count == 3 {
-                let Canvas { planes: [_, blue, red], quarters, chroma } = self;
-                for (plane, to) in [blue, red].into_iter().zip(&mut *chroma) {
-                    widen(plane, (luma.across, luma.down), y, unit_row, quarters, to);
-                }
-                let [blue, red] = chroma.each_ref().map(|row| &row[start..end]);
-                colors(&self.planes[0].row(y, unit_row)[start..end], blue, red, to);
-            } else {
-                greys(&self.planes[0].row(y, unit_row)[start..end], to);
+            planes.iter_mut().for_each(|plane| plane.widen(y, unit_row, &mut self.quarters));
+            let mut channels: [&[u8]; 4] = [&[]; 4];
+            for (channel, plane) in channels.iter_mut().zip(&*planes) {
+                *channel = &plane.full(y, unit_row)[start..end];
             }
+            colors::paint(self.colors, channels, to);
         }
-        self.planes[..header.count].iter_mut().for_each(Plane::keep_last_row);
-    }
-}
-
-/// Row `y` of the image at full size, of a chroma that is halved or not (1 or 2: across, down).
-#[inline(always)]
-fn widen(
-    plane: &Plane,
-    (across, down): (usize, usize),
-    y: usize,
-    unit_row: usize,
-    quarters: &mut [u16],
-    to: &mut [u8],
-) {
-    let near = plane.row(y / down, unit_row);
-    let far = match (down, y % 2) {
-        (1, _) => near,
-        (_, 0) => plane.row((y / 2).saturating_sub(1), unit_row),
-        _ => plane.row((y / 2 + 1).min(plane.rows - 1), unit_row),
-    };
-    match (across, down) {
-        (1, 1) => to[..near.len()].copy_from_slice(near),
-        (1, _) => {
-            let rounding = 1 + (y % 2) as u16;
-            for ((to, &near), &far) in to.iter_mut().zip(near).zip(far) {
-                *to = ((3 * u16::from(near) + u16::from(far) + rounding) >> 2) as u8;
-            }
-        }
-        (_, 1) => {
-            let quarters = &mut quarters[..near.len()];
-            quarters.iter_mut().zip(near).for_each(|(to, &near)| *to = near.into());
-            widen_columns::<2>(quarters, [1, 2], to);
-        }
-        _ => {
-            let quarters = &mut quarters[..near.len()];
-            for ((to, &near), &far) in quarters.iter_mut().zip(near).zip(far) {
-                *to = 3 * u16::from(near) + u16::from(far);
-            }
-            widen_columns::<4>(quarters, [8, 7], to);
-        }
+        planes.iter_mut().for_each(Plane::keep_last_row);
     }
 }
 
@@ -170,25 +237,4 @@ fn widen_columns<const SHIFT: u32>(from: &[u16], rounding: [u16; 2], to: &mut [u
     to[from.len() - 1] =
         [(3 * last + previous + rounding[0]) >> SHIFT, (4 * last + rounding[1]) >> SHIFT]
             .map(|sum| sum as u8);
-}
-
-/// JFIF's colours: R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb.
-#[inline(always)]
-fn colors(luma: &[u8], blue: &[u8], red: &[u8], to: &mut [u8]) {
-    const HALF: i32 = 1 << 15;
-    let to = to.as_chunks_mut::<3>().0;
-    for (((to, &luma), &blue), &red) in to.iter_mut().zip(luma).zip(blue).zip(red) {
-        let (luma, blue, red) = (i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128);
-        let r = luma + ((91_881 * red + HALF) >> 16);
-        let g = luma + ((-22_554 * blue - 46_802 * red + HALF) >> 16);
-        let b = luma + ((116_130 * blue + HALF) >> 16);
-        *to = [r, g, b].map(|level| level.clamp(0, 255) as u8);
-    }
-}
-
-#[inline(always)]
-fn greys(luma: &[u8], to: &mut [u8]) {
-    for (to, &luma) in to.as_chunks_mut::<3>().0.iter_mut().zip(luma) {
-        *to = [luma; 3];
-    }
 }

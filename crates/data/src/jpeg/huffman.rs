@@ -1,5 +1,7 @@
 //! Huffman tables that give a coefficient's place and value at once.
 
+use super::bits::Bits;
+
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKED_UP: u32 = 11;
 
@@ -75,12 +77,24 @@ pub(super) struct Table {
     /// For each length above: the first code that is longer, padded to 16 bits, and the number
     /// that, added to a code, makes its place in `bytes`.
     longer: [(u32, i32); 17],
+    /// For the next bits, length and byte of the code that they begin with, as progressive scans
+    /// need them; zero, if the code is longer. Made when needed.
+    codes: Option<Box<[[u8; 2]; 1 << LOOKED_UP]>>,
+    has_codes: bool,
 }
 
 impl Table {
     pub(super) fn new(kind: Kind) -> Table {
         let short = Box::new([Symbol::default(); 1 << LOOKED_UP]);
-        Table { counts: [0; 16], bytes: Vec::new(), kind, short, longer: [(0, 0); 17] }
+        Table {
+            counts: [0; 16],
+            bytes: Vec::new(),
+            kind,
+            short,
+            longer: [(0, 0); 17],
+            codes: None,
+            has_codes: false,
+        }
     }
 
     /// Becomes the code with these numbers of codes of each length, for these bytes. `None` if
@@ -91,6 +105,7 @@ impl Table {
         }
         self.counts = [u8::MAX; 16]; // should this fail, it is no code
         self.bytes.clear();
+        self.has_codes = false;
         self.short.fill(Symbol::default());
         let (mut code, mut place) = (0u32, 0usize);
         for length in 1..=16u32 {
@@ -123,19 +138,58 @@ impl Table {
         if symbol == Symbol::default() { self.look_longer(held) } else { symbol }
     }
 
+    /// Whether several codes stand for the same.
+    pub(super) fn repeats(&self) -> bool {
+        let mut seen = [false; 256];
+        self.bytes.iter().any(|&byte| std::mem::replace(&mut seen[usize::from(byte)], true))
+    }
+
+    /// Makes what [`Table::byte`] looks up.
+    pub(super) fn make_codes(&mut self) {
+        if self.has_codes {
+            return;
+        }
+        let codes = self.codes.get_or_insert_with(|| Box::new([[0; 2]; 1 << LOOKED_UP]));
+        codes.fill([0; 2]);
+        let (mut start, mut place) = (0, 0);
+        for length in 1..=LOOKED_UP {
+            let size = 1 << (LOOKED_UP - length);
+            for &byte in &self.bytes[place..][..usize::from(self.counts[length as usize - 1])] {
+                codes[start..start + size].fill([length as u8, byte]);
+                (start, place) = (start + size, place + 1);
+            }
+        }
+        self.has_codes = true;
+    }
+
+    /// The byte that the next bits stand for, which are passed. 16 bits must be held.
+    #[inline(always)]
+    pub(super) fn byte(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        let codes = self.codes.as_ref()?;
+        let [length, byte] = codes[(bits.held() >> (64 - LOOKED_UP)) as usize];
+        if length != 0 {
+            bits.skip(u32::from(length));
+            return Some(byte);
+        }
+        let (length, byte) = self.longer(bits.held())?;
+        bits.skip(length);
+        Some(byte)
+    }
+
     #[cold]
     #[inline(never)]
     fn look_longer(&self, held: u64) -> Symbol {
+        let symbol = self.longer(held).map(|(length, byte)| self.kind.symbol(length, byte));
+        symbol.unwrap_or(Symbol::new(1, 0, BROKEN))
+    }
+
+    /// Length and byte of a code too long to be looked up.
+    fn longer(&self, held: u64) -> Option<(u32, u8)> {
         let next = (held >> 48) as u32;
         let fits = |&length: &u32| next < self.longer[length as usize].0;
-        (LOOKED_UP + 1..=16)
-            .find(fits)
-            .and_then(|length| {
-                let code = (next >> (16 - length)) as i32;
-                let place = code + self.longer[length as usize].1;
-                let byte = self.bytes.get(usize::try_from(place).ok()?)?;
-                Some(self.kind.symbol(length, *byte))
-            })
-            .unwrap_or(Symbol::new(1, 0, BROKEN))
+        let length = (LOOKED_UP + 1..=16).find(fits)?;
+        let code = (next >> (16 - length)) as i32;
+        let place = code + self.longer[length as usize].1;
+        Some((length, *self.bytes.get(usize::try_from(place).ok()?)?))
     }
 }

@@ -84,6 +84,29 @@ pub(super) fn block(
     }
 }
 
+/// Places in `coefficients` that [`block`] tells apart: 0, 9 or 63, none of them before the last
+/// coefficient that is not zero.
+#[inline(always)]
+pub(super) fn last_of(coefficients: &[i16; 64]) -> usize {
+    let rows = coefficients.as_chunks::<8>().0;
+    let (mut above, mut below) = ([0; 8], [0; 8]);
+    for (upper, lower) in rows[..4].iter().zip(&rows[4..]) {
+        for x in 0..8 {
+            above[x] |= upper[x];
+            below[x] |= lower[x];
+        }
+    }
+    let is_corner = above[4..] == [0; 4] && below == [0; 8];
+    let is_flat = is_corner
+        && above[1..4] == [0; 3]
+        && [8, 16, 24].iter().all(|&place| coefficients[place] == 0);
+    match (is_flat, is_corner) {
+        (true, _) => 0,
+        (_, true) => 9,
+        _ => 63,
+    }
+}
+
 /// A block of its mean.
 #[inline(always)]
 fn flat(mean: i32, to: &mut [u8], stride: usize) {

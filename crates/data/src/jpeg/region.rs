@@ -4,7 +4,7 @@ use super::header::Header;
 use augment::Rectangle;
 use std::ops::Range;
 
-/// A part of an image, and the units (minimal coded units: 8 or 16 pixels a side) that it is made
+/// A part of an image, and the units (minimal coded units: 8 to 32 pixels a side) that it is made
 /// of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Region {
@@ -19,13 +19,16 @@ pub(super) struct Region {
 impl Region {
     /// The region of `part`, which must lie in the image.
     pub(super) fn of(header: &Header, part: Rectangle) -> Region {
-        let luma = header.components[0];
         let columns = part.left..part.left + part.width;
         let rows = part.top..part.top + part.height;
+        let (across, down) = header.most;
+        let all = &header.components[..header.count];
+        let blends_columns = all.iter().any(|component| component.across * 2 == across);
+        let blends_rows = all.iter().any(|component| component.down * 2 == down);
         Region {
-            unit_columns: units(&columns, luma.across),
-            unit_rows: units(&rows, luma.down),
-            units: (header.width.div_ceil(luma.across * 8), header.height.div_ceil(luma.down * 8)),
+            unit_columns: units(&columns, across, blends_columns),
+            unit_rows: units(&rows, down, blends_rows),
+            units: header.units(),
             rows,
             columns,
         }
@@ -44,13 +47,15 @@ impl Region {
     }
 }
 
-/// The units of `factor` blocks that `pixels` are made of. Where chroma is halved, its samples on
-/// either side take part.
-fn units(pixels: &Range<usize>, factor: usize) -> Range<usize> {
-    let margin = factor - 1;
-    let first = (pixels.start / factor).saturating_sub(margin) / 8;
-    let last = ((pixels.end - 1) / factor + margin) / 8;
-    first..last + 1
+/// The units of `factor` blocks that `pixels` are made of. Where halved samples are blended, those
+/// on either side take part.
+fn units(pixels: &Range<usize>, factor: usize, is_blended: bool) -> Range<usize> {
+    let (first, last) = (pixels.start, pixels.end - 1);
+    let (first, last) = match is_blended {
+        true => ((first / 2).saturating_sub(1) * 2, (last / 2 + 1) * 2),
+        false => (first, last),
+    };
+    first / (factor * 8)..last / (factor * 8) + 1
 }
 
 #[cfg(test)]
@@ -60,10 +65,13 @@ mod tests {
     /// Pixels 16 to 31 of a halved row stand on samples 8 to 15, and lean on 7 and 16.
     #[test]
     fn chroma_has_neighbours() {
-        assert_eq!(units(&(16..32), 2), 0..3);
-        assert_eq!(units(&(18..30), 2), 1..2);
-        assert_eq!(units(&(0..1), 2), 0..1);
-        assert_eq!(units(&(16..32), 1), 2..4);
-        assert_eq!(units(&(15..17), 1), 1..3);
+        assert_eq!(units(&(16..32), 2, true), 0..3);
+        assert_eq!(units(&(18..30), 2, true), 1..2);
+        assert_eq!(units(&(0..1), 2, true), 0..1);
+        assert_eq!(units(&(16..32), 1, false), 2..4);
+        assert_eq!(units(&(15..17), 1, false), 1..3);
+        assert_eq!(units(&(32..64), 4, true), 0..3);
+        assert_eq!(units(&(34..62), 4, true), 1..2);
+        assert_eq!(units(&(32..64), 4, false), 1..2);
     }
 }

@@ -1,8 +1,10 @@
 use super::*;
-use crate::decode;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::*;
 use random::{Purpose, Stream};
+
+#[path = "../../tests/fuzzing/another.rs"]
+mod another;
 
 /// Made by fixtures/plain.py, with FNV-1a of the pixels that Pillow 13.0.0 (libjpeg-turbo 3.1)
 /// decodes.
@@ -14,9 +16,9 @@ const OF_PILLOW: [(&str, &[u8], u64); 5] = [
     ("coarse", include_bytes!("../../fixtures/coarse-420.jpg"), 0xc596_47c4_e045_eea5),
 ];
 
-fn whole(bytes: &[u8]) -> Option<Image> {
+fn whole(bytes: &[u8]) -> Result<Image, Reason> {
     let mut image = Image::default();
-    let part = |height, width| Some(Rectangle::whole((height, width)));
+    let part = |height, width| Ok(Rectangle::whole((height, width)));
     Jpeg::default().decode(bytes, part, Extent::Whole, &mut image).map(|()| image)
 }
 
@@ -29,7 +31,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[test]
 fn pixels_are_those_of_libjpeg_bit_for_bit() {
     for (name, bytes, hash) in OF_PILLOW {
-        let image = whole(bytes).unwrap_or_else(|| panic!("{name} is plain"));
+        let image = whole(bytes).unwrap_or_else(|reason| panic!("{name}: {reason}"));
         assert_eq!((image.height, image.width), (43, 61), "{name}");
         assert_eq!(fnv(&image.pixels), hash, "{name}: {:#x}", fnv(&image.pixels));
     }
@@ -43,6 +45,7 @@ struct Plain {
     /// 0: grey.
     sampling: usize,
     restart: u16,
+    is_progressive: bool,
     /// Of the noise that is added to soft colours: 0 is none, 255 is nothing else.
     noise: u8,
 }
@@ -73,6 +76,7 @@ impl Plain {
         if self.restart > 0 {
             encoder.set_restart_interval(self.restart);
         }
+        encoder.set_progressive(self.is_progressive);
         let color = if self.sampling == 0 { ColorType::Luma } else { ColorType::Rgb };
         encoder.encode(&pixels, width, height, color).unwrap();
         bytes
@@ -82,10 +86,15 @@ impl Plain {
 fn plain() -> impl Strategy<Value = Plain> {
     let quality = prop_oneof![1u8..=100, Just(95), Just(100)];
     let restart = prop_oneof![Just(0u16), 1u16..12];
-    (1u16..70, NARROWEST as u16..90, quality, 0usize..5, restart, any::<u8>()).prop_map(
-        |(height, width, quality, sampling, restart, noise)| {
-            let size = (height, width);
-            Plain { size, quality, sampling, restart, noise }
+    let size = (1u16..70, 1u16..90);
+    (size, quality, 0usize..5, restart, any::<bool>(), any::<u8>()).prop_map(
+        |(size, quality, sampling, restart, is_progressive, noise)| Plain {
+            size,
+            quality,
+            sampling,
+            restart,
+            is_progressive,
+            noise,
         },
     )
 }
@@ -109,32 +118,14 @@ fn window(image: &Image, part: Rectangle) -> Vec<u8> {
     pixels
 }
 
-/// The largest and the mean difference of all pixels but the last two rows and columns.
-fn difference(a: &Image, b: &Image) -> (u8, f64) {
-    assert_eq!((a.height, a.width), (b.height, b.width));
-    let (height, width) = (a.height.saturating_sub(2), a.width - 2);
-    let (mut most, mut sum) = (0, 0.0);
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        for (one, other) in a.pixel(y, x).into_iter().zip(b.pixel(y, x)) {
-            most = most.max(one.abs_diff(other));
-            sum += f64::from(one.abs_diff(other));
-        }
-    }
-    (most, sum / (height * width * 3).max(1) as f64)
-}
-
 proptest! {
-    /// Another decoder rounds otherwise, and blends chroma at the far edges with what the encoder
-    /// filled up the last units with. A wrong coefficient or a shift by a pixel is another matter.
+    /// What the fuzz target checks: another decoder's pixels to two levels, the same in parts and
+    /// with all coefficients kept.
     #[test]
     fn close_to_another_decoder(plain in plain()) {
         let bytes = plain.encoded();
-        let ours = whole(&bytes);
-        prop_assert!(ours.is_some(), "{plain:?} is refused");
-        let mut theirs = Image::default();
-        decode::decode_any_jpeg(&bytes, &mut theirs).unwrap();
-        let (most, mean) = difference(&ours.unwrap(), &theirs);
-        prop_assert!(most <= 5 && mean < 1.0, "{plain:?}: {most}, {mean}");
+        prop_assert!(whole(&bytes).is_ok(), "{plain:?} is refused");
+        crate::fuzzing::jpeg(&bytes, another::decode);
     }
 
     /// The pixels of a part are those of the whole, however much of the file is read; and nothing
@@ -149,35 +140,13 @@ proptest! {
             (Extent::Needed, bytes.clone()),
             (Extent::Whole, bytes),
         ] {
-            let chosen = |height, width| Some(part_in(draws, height, width));
-            prop_assert!(jpeg.decode(&bytes, chosen, extent, &mut image).is_some());
+            let chosen = |height, width| Ok(part_in(draws, height, width));
+            prop_assert!(jpeg.decode(&bytes, chosen, extent, &mut image).is_ok());
             if (image.height, image.width) == (all.height, all.width) && bytes == plain.encoded() {
                 prop_assert_eq!(window(&image, part), window(&all, part));
             }
             image.pixels.fill(draws[0]);
         }
-    }
-
-    /// What this decoder takes, the one that it stands in for takes, too.
-    #[test]
-    fn damage_is_left_to_the_other_decoder(
-        plain in plain(),
-        places in prop::collection::vec((any::<u16>(), any::<u8>()), 1..4),
-        draws in parts(),
-    ) {
-        let mut bytes = plain.encoded();
-        for (place, byte) in places {
-            let place = usize::from(place) % bytes.len();
-            bytes[place] = byte;
-        }
-        if let Some(ours) = whole(&bytes) {
-            let mut theirs = Image::default();
-            let outcome = decode::decode_any_jpeg(&bytes, &mut theirs);
-            prop_assert_eq!(outcome, Ok(()), "{:?}", plain);
-            prop_assert_eq!((ours.height, ours.width), (theirs.height, theirs.width));
-        }
-        let part = |height, width| Some(part_in(draws, height, width));
-        let _ = Jpeg::default().decode(&bytes, part, Extent::Needed, &mut Image::default());
     }
 
     /// The transform is within a level of the formula (ITU T.81, A.3.3).
@@ -215,7 +184,7 @@ proptest! {
 fn what_is_cut_off_is_refused() {
     for (name, bytes, _) in OF_PILLOW {
         for length in 0..bytes.len() {
-            assert!(whole(&bytes[..length]).is_none(), "{name}: {length} of {}", bytes.len());
+            assert!(whole(&bytes[..length]).is_err(), "{name}: {length} of {}", bytes.len());
         }
     }
 }
@@ -239,8 +208,9 @@ fn by_hand(coded: &[u8]) -> Vec<u8> {
 /// Each of these is decoded, or not, for a reason that the bits show.
 #[test]
 fn blocks_by_hand() {
-    let greys =
-        |bytes: &[u8]| whole(&by_hand(bytes)).map(|image| [0, 8, 16].map(|x| image.pixel(0, x)[0]));
+    let greys = |bytes: &[u8]| {
+        whole(&by_hand(bytes)).ok().map(|image| [0, 8, 16].map(|x| image.pixel(0, x)[0]))
+    };
     // 0 00, 10 1 00, 10 0 00, filled up with ones: same, one step up (8 / 8), one step down.
     assert_eq!(greys(&[0b0001_0100, 0b1000_0111]), Some([128, 129, 128]));
     // Seven bits are left over at most.
@@ -253,4 +223,42 @@ fn blocks_by_hand() {
     assert!(greys(&to_place_63).is_some());
     // The same after another coefficient, and there is no such place.
     assert_eq!(greys(&[0b0101_0100, 0b1111_0100, 0b0000_0000, 0b0000_0111]), None);
+}
+
+/// Whole zero bytes before the marker are padding, if there are few.
+#[test]
+fn few_zeros_are_padding() {
+    let coded = |zeros: usize| [&[0b0001_0100, 0b1000_0111][..], &vec![0; zeros]].concat();
+    assert!(whole(&by_hand(&coded(7))).is_ok());
+    let reason = whole(&by_hand(&coded(8))).unwrap_err().to_string();
+    assert!(reason.contains("more coded pixels"), "{reason}");
+}
+
+/// A small file may claim scans without end, or more coefficients than are kept.
+#[test]
+fn bombs_of_scans_are_refused() {
+    let mut plain = Plain {
+        size: (16, 16),
+        quality: 80,
+        sampling: 0,
+        restart: 0,
+        is_progressive: true,
+        noise: 0,
+    };
+    let bytes = plain.encoded();
+    let scan = bytes.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
+    let last = &bytes[scan..bytes.len() - 2];
+    let bomb = [&bytes[..scan], &last.repeat(1000), &[0xFF, 0xD9]].concat();
+    let reason = whole(&bomb).unwrap_err().to_string();
+    assert!(reason.contains("out of order"), "{reason}");
+    plain.sampling = 1;
+    let mut bytes = plain.encoded();
+    let frame = bytes.windows(2).position(|pair| pair == [0xFF, 0xC2]).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0x20, 0, 0x20, 0]); // 8192 x 8192
+    let mut jpeg = Jpeg::default();
+    let all = |height, width| Ok(Rectangle::whole((height, width)));
+    let mut image = Image::default();
+    let refused = jpeg.decode(&bytes, all, Extent::Whole, &mut image).unwrap_err();
+    assert!(matches!(refused, Reason::UnusableSize(_)), "{refused}");
+    assert_eq!(image.pixels.capacity(), 0);
 }

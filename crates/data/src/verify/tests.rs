@@ -21,7 +21,11 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0x10;
     let sixteen: DynamicImage = photo.to_rgb16().into();
-    let files: [(&str, Vec<u8>, &[Kind]); 18] = [
+    let case = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/jpeg-cases/");
+        std::fs::read(format!("{folder}{name}.jpg")).unwrap()
+    };
+    let files: [(&str, Vec<u8>, &[Kind]); 22] = [
         ("a/good.JPEG", jpeg.clone(), &[]),
         ("a/good.png", png.clone(), &[]),
         ("a/no-ending", png.clone(), &[]),
@@ -31,6 +35,10 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
         ("a/damaged.png", damaged, &[Kind::Damaged]),
         ("a/page.jpg", b"<html>404</html>".to_vec(), &[Kind::NotAnImage]),
         ("a/moving.jpg", b"GIF89a......".to_vec(), &[Kind::NotAnImage, Kind::WrongName]),
+        ("a/closed.jpg", case("cut-with-eoi"), &[Kind::Damaged]),
+        ("a/arithmetic.jpg", case("arithmetic"), &[Kind::Unsupported]),
+        ("b/strays.jpg", case("bytes-between-segments"), &[Kind::StrayBytes]),
+        ("b/each.jpg", case("noninterleaved-420"), &[]),
         ("b/huge.jpg", huge, &[Kind::UnusableSize]),
         (
             "b/strip.png",
@@ -71,12 +79,12 @@ fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
     let report = found(&folder, 25, 3);
     let got: Vec<_> = report.findings.iter().map(|f| (f.name.clone(), f.kind)).collect();
     assert_eq!(got, expected);
-    assert_eq!((report.files, report.unusable()), (18, 8));
+    assert_eq!((report.files, report.unusable()), (22, 10));
     assert_eq!((report.count(Kind::Truncated), report.count(Kind::Cmyk)), (3, 1));
     assert_eq!(report, found(&folder, 25, 1));
     assert!(found(&folder, 0, 2).count(Kind::Small) == 0);
     let detail = |kind| &report.findings.iter().find(|f| f.kind == kind).unwrap().detail;
-    assert_eq!(detail(Kind::WrongName), "a PNG whose name ends in .jpg");
+    assert_eq!(detail(Kind::WrongName), "a GIF whose name ends in .jpg");
     assert!(detail(Kind::NotAnImage).contains("a GIF"));
     assert!(detail(Kind::Orientation).contains("orientation 6"));
     assert_eq!(detail(Kind::Small), "24 x 16 pixels");

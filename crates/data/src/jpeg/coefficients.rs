@@ -1,0 +1,325 @@
+//! Images of several scans: coefficients of all blocks are kept until the last scan has been read.
+
+use super::bits::{Bits, Fault, Scan};
+use super::blocks;
+use super::canvas::Canvas;
+use super::header::Header;
+use super::huffman::Table;
+use super::idct;
+use super::progressive::{self, Band};
+use super::region::Region;
+use super::{damaged, too_large};
+use crate::decode::Reason;
+
+/// The most blocks of an image that are kept: 2^27 coefficients in 256 MiB.
+const MOST_BLOCKS: usize = 1 << 21;
+/// What is kept from image to image, in blocks of a component: 16 MiB.
+const KEPT_BLOCKS: usize = 1 << 17;
+/// The most scans, and blocks of all of them: no image needs as many, and a small file could claim
+/// them.
+const MOST_SCANS: usize = 500;
+const MOST_VISITS: usize = 1 << 27;
+
+/// Not seen in any scan so far.
+const UNSEEN: u8 = u8::MAX;
+
+/// The blocks of one component: coefficients row by row.
+#[derive(Debug, Default)]
+struct Blocks {
+    blocks: Vec<[i16; 64]>,
+    /// Blocks of a row, of whole units.
+    across: usize,
+    /// Blocks of a row and rows of blocks that hold pixels, which is what a scan of this component
+    /// alone consists of.
+    columns: usize,
+    rows: usize,
+}
+
+/// The coefficients of an image, kept from image to image as room.
+#[derive(Debug)]
+pub(super) struct Coefficients {
+    components: [Blocks; 4],
+    /// For each component and coefficient, how many low bits are still to come.
+    missing: [[u8; 64]; 4],
+    scans: usize,
+    visits: usize,
+}
+
+impl Default for Coefficients {
+    fn default() -> Coefficients {
+        let components = Default::default();
+        Coefficients { components, missing: [[UNSEEN; 64]; 4], scans: 0, visits: 0 }
+    }
+}
+
+impl Coefficients {
+    /// Makes room for an image, all zero.
+    pub(super) fn reset(&mut self, header: &Header) -> Result<(), Reason> {
+        let (across, down) = header.units();
+        let own = |n: usize| header.components[n].across * header.components[n].down;
+        let of_unit: usize = (0..header.count).map(own).sum();
+        if across * down * of_unit > MOST_BLOCKS {
+            return Err(too_large(header));
+        }
+        (self.missing, self.scans, self.visits) = ([[UNSEEN; 64]; 4], 0, 0);
+        for (number, blocks) in self.components[..header.count].iter_mut().enumerate() {
+            let component = &header.components[number];
+            let (columns, rows) = header.samples(number);
+            (blocks.columns, blocks.rows) = (columns.div_ceil(8), rows.div_ceil(8));
+            blocks.across = across * component.across;
+            blocks.blocks.clear();
+            blocks.blocks.resize(blocks.across * down * component.down, [0; 64]);
+        }
+        Ok(())
+    }
+
+    /// Gives back what a large image needed.
+    pub(super) fn release(&mut self) {
+        for blocks in &mut self.components {
+            if blocks.blocks.capacity() > KEPT_BLOCKS {
+                blocks.blocks = Vec::new();
+            }
+        }
+    }
+
+    /// Reads the scan that `header` describes, down to the units' row `last_row`; to its end if
+    /// `to_end`, which must then be sound.
+    pub(super) fn read(
+        &mut self,
+        header: &mut Header,
+        scan: &Scan,
+        last_row: usize,
+        to_end: bool,
+    ) -> Result<(), Reason> {
+        self.count(header)?;
+        let band = self.progress(header)?;
+        if header.is_progressive {
+            let parts = header.scan;
+            for &number in parts.components() {
+                let component = &header.components[number];
+                match (band.first, band.high) {
+                    (0, 0) => header.dc[component.dc & 3].make_codes(),
+                    (0, _) => (),
+                    _ => header.ac[component.ac & 3].make_codes(),
+                }
+            }
+        }
+        let read = match *header.scan.components() {
+            [number] => self.alone(header, scan, band, number, last_row, to_end),
+            _ => self.interleaved(header, scan, band, last_row, to_end),
+        };
+        read.map_err(|fault| damaged(fault.text()))
+    }
+
+    fn count(&mut self, header: &Header) -> Result<(), Reason> {
+        let blocks = |&number: &usize| self.components[number].blocks.len();
+        self.visits += header.scan.components().iter().map(blocks).sum::<usize>();
+        self.scans += 1;
+        match self.scans > MOST_SCANS || self.visits > MOST_VISITS {
+            true => Err(damaged("it has more scans than any image needs")),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes what the scan brings. Bits must come once, and from the highest down, and a mean before
+    /// all else.
+    fn progress(&mut self, header: &Header) -> Result<Band, Reason> {
+        let scan = header.scan;
+        let band = match header.is_progressive {
+            true => Band {
+                first: scan.first.into(),
+                last: scan.last.into(),
+                high: scan.high.into(),
+                low: scan.low.into(),
+            },
+            false => Band { first: 0, last: 63, high: 0, low: 0 },
+        };
+        for &number in scan.components() {
+            let missing = &mut self.missing[number];
+            let is_early = band.first > 0 && missing[0] == UNSEEN;
+            let before = if band.high == 0 { UNSEEN } else { band.high as u8 };
+            let band_of = &mut missing[band.first..=band.last];
+            if is_early || band_of.iter().any(|&missing| missing != before) {
+                return Err(damaged("its scans are out of order"));
+            }
+            band_of.fill(band.low as u8);
+        }
+        Ok(band)
+    }
+
+    /// Whether all bits of all coefficients have come.
+    pub(super) fn check_complete(&self, header: &Header) -> Result<(), Reason> {
+        let all = self.missing[..header.count].as_flattened();
+        match all.iter().all(|&missing| missing == 0) {
+            true => Ok(()),
+            false => Err(damaged("some of its scans are missing")),
+        }
+    }
+
+    /// A scan of one component: blocks row by row.
+    fn alone(
+        &mut self,
+        header: &Header,
+        scan: &Scan,
+        band: Band,
+        number: usize,
+        last_row: usize,
+        to_end: bool,
+    ) -> Result<(), Fault> {
+        let component = &header.components[number];
+        let Blocks { blocks, across, columns, rows } = &mut self.components[number];
+        let mut reader = Reader::new(header, scan, band);
+        let last_row = if to_end { *rows } else { (last_row * component.down).min(*rows) };
+        for row in 0..last_row {
+            for column in 0..*columns {
+                reader.begin_unit()?;
+                reader.block(number, &mut blocks[row * *across + column])?;
+            }
+            reader.check()?;
+        }
+        reader.finish(to_end)
+    }
+
+    /// A scan of several components: units row by row.
+    fn interleaved(
+        &mut self,
+        header: &Header,
+        scan: &Scan,
+        band: Band,
+        last_row: usize,
+        to_end: bool,
+    ) -> Result<(), Fault> {
+        let (across, down) = header.units();
+        let mut reader = Reader::new(header, scan, band);
+        for row in 0..if to_end { down } else { last_row.min(down) } {
+            for column in 0..across {
+                reader.begin_unit()?;
+                for &number in header.scan.components() {
+                    let own = &header.components[number];
+                    let Blocks { blocks, across, .. } = &mut self.components[number];
+                    for y in row * own.down..(row + 1) * own.down {
+                        for x in column * own.across..(column + 1) * own.across {
+                            reader.block(number, &mut blocks[y * *across + x])?;
+                        }
+                    }
+                }
+            }
+            reader.check()?;
+        }
+        reader.finish(to_end)
+    }
+
+    /// The largest sum over a block of what its coefficients come to.
+    pub(super) fn largest_sum(&self, header: &Header) -> u64 {
+        let of_block = |block: &[i16; 64], steps: &[i32; 64]| {
+            let products = block.iter().zip(steps);
+            let size = |(&c, &step): (&i16, &i32)| (i64::from(c) * i64::from(step)).unsigned_abs();
+            products.map(size).sum::<u64>()
+        };
+        let all = self.components[..header.count].iter().zip(&header.components);
+        let sums =
+            all.flat_map(|(own, c)| own.blocks.iter().map(|block| of_block(block, &c.steps)));
+        sums.max().unwrap_or(0)
+    }
+
+    /// Makes the region's pixels. `into` are those of the whole image.
+    #[inline(always)]
+    pub(super) fn paint(
+        &self,
+        header: &Header,
+        region: &Region,
+        canvas: &mut Canvas,
+        into: &mut [u8],
+    ) {
+        for unit_row in region.unit_rows.clone() {
+            for number in 0..header.count {
+                let (own, plane) = (&header.components[number], &mut canvas.planes[number]);
+                let Blocks { blocks, across, .. } = &self.components[number];
+                let columns =
+                    region.unit_columns.start * own.across..region.unit_columns.end * own.across;
+                for y in 0..own.down {
+                    let row = &blocks[(unit_row * own.down + y) * across..][columns.clone()];
+                    for (x, block) in row.iter().enumerate() {
+                        let stride = plane.stride;
+                        let to = plane.block(x, y);
+                        idct::block(block, &own.steps, idct::last_of(block), to, stride);
+                    }
+                }
+            }
+            canvas.paint(header, region, unit_row, into);
+        }
+    }
+}
+
+/// Reads blocks, one after another.
+struct Reader<'a> {
+    header: &'a Header,
+    scan: &'a Scan,
+    bits: Bits<'a>,
+    band: Band,
+    means: [i32; 4],
+    /// Blocks that are known to bring nothing new.
+    run: u32,
+    piece: usize,
+    left: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(header: &'a Header, scan: &'a Scan, band: Band) -> Reader<'a> {
+        let (bits, means, left) = (scan.bits(), [0; 4], header.restart);
+        Reader { header, scan, bits, band, means, run: 0, piece: 0, left }
+    }
+
+    /// Passes a restart marker, if it is time for one.
+    #[inline(always)]
+    fn begin_unit(&mut self) -> Result<(), Fault> {
+        if self.header.restart > 0 {
+            if self.left == 0 {
+                self.scan.next_piece(self.piece, &mut self.bits)?;
+                if self.run > 0 {
+                    return Err(Fault::Code);
+                }
+                (self.piece, self.left, self.means) = (self.piece + 1, self.header.restart, [0; 4]);
+            }
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &mut [i16; 64]) -> Result<(), Fault> {
+        let component = &self.header.components[number];
+        let (dc, ac): (&Table, &Table) =
+            (&self.header.dc[component.dc & 3], &self.header.ac[component.ac & 3]);
+        let (bits, mean) = (&mut self.bits, &mut self.means[number]);
+        let read = match (self.header.is_progressive, self.band) {
+            (false, _) => blocks::block(bits, dc, ac, mean, block).map(drop),
+            (_, Band { first: 0, high: 0, low, .. }) => {
+                progressive::first_mean(bits, dc, mean, low, block)
+            }
+            (_, Band { first: 0, low, .. }) => {
+                progressive::next_mean(bits, low, block);
+                Some(())
+            }
+            (_, band @ Band { high: 0, .. }) => {
+                progressive::first_bits(bits, ac, band, &mut self.run, block)
+            }
+            (_, band) => progressive::next_bits(bits, ac, band, &mut self.run, block),
+        };
+        // Past the end zeros are read, which may be no code.
+        read.ok_or_else(|| self.check().err().unwrap_or(Fault::Code))
+    }
+
+    /// Whether no more has been read than there is.
+    fn check(&self) -> Result<(), Fault> {
+        self.scan.holds(self.piece, &self.bits)
+    }
+
+    fn finish(&self, to_end: bool) -> Result<(), Fault> {
+        if !to_end {
+            return self.check();
+        }
+        self.scan.finish(self.piece, &self.bits)?;
+        if self.run > 0 { Err(Fault::TooShort) } else { Ok(()) }
+    }
+}
