@@ -5,7 +5,7 @@ use crate::decode::Reason;
 use crate::jpeg::{Extent, Jpeg};
 use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
-use crate::{cifar, decode, idx, ilsvrc, mat};
+use crate::{cifar, decode, idx, ilsvrc, layout, mat};
 use augment::{Image, Rectangle, Resizer};
 use std::collections::HashSet;
 use std::path::Path;
@@ -122,7 +122,7 @@ pub fn lists(bytes: &[u8]) {
     for (name, _) in ilsvrc::lists::val_annotations(bytes).unwrap_or_default() {
         assert!(!name.contains(['/', '\\', '\0']) && name != ".." && name != ".");
     }
-    ilsvrc::lists::words(bytes);
+    layout::parse_lists(bytes);
 }
 
 /// Reads an array, plain and packed.

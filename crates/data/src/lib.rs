@@ -3,8 +3,8 @@
 //! * [`open`]: from what a user names to a [`Dataset`]: training and test images
 //! * [`Source`]: labelled images of one size, any of which can be read at any time
 //! * [`Shapes`]: images that are generated, for training without a download
-//! * [`Folder`]: image files in folders named for their classes; [`decode`](mod@decode): from a
-//!   file to pixels; [`formats`]: which files are images
+//! * [`Folder`]: image files in folders named for their classes; [`Labelling`]: labels from
+//!   elsewhere; [`decode`](mod@decode): from a file to pixels; [`formats`]: which files are images
 //! * [`collection`]: labelled image files before they are a data set
 //! * [`ilsvrc`]: ImageNet's archives as they were downloaded
 //! * [`tar`]: where the files of an archive lie; nothing is unpacked
@@ -52,7 +52,9 @@ mod idx;
 pub mod ilsvrc;
 pub mod inspect;
 mod jpeg;
+mod layout;
 mod loader;
+mod located;
 pub mod mat;
 mod memory;
 mod open;
@@ -74,6 +76,7 @@ pub use fake::Fake;
 pub use fingerprint::{fingerprint, fingerprint_watched};
 pub use folder::Folder;
 pub use idx::Idx;
+pub use layout::Labelling;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};
 pub use memory::Memory;
 pub use open::{Dataset, Options, WatchOfMany, open, open_watched, stored_side};

@@ -1,6 +1,8 @@
 //! From what a user names to a training and a test set.
 
-use crate::folder::{Folder, Split};
+use crate::folder::{Folder, Split, class_names};
+use crate::layout::{Labelling, names};
+use crate::located::Known;
 use crate::shards::About;
 use crate::{
     Cifar, Error, Idx, Memory, Patience, ReadBuffer, Result, Shapes, Shards, Source, Stalled,
@@ -18,6 +20,9 @@ pub struct Dataset {
     pub train: Arc<dyn Source>,
     /// Images to test on.
     pub test: Arc<dyn Source>,
+    /// What each class is called in words, in the order of labels; empty where the data has no
+    /// names besides [`Source::classes`], which tell classes apart. Names need not be unique.
+    pub class_names: Vec<String>,
     /// What the user should be told, once.
     pub notes: Vec<String>,
     /// What was measured when the set was prepared, if it was, and at the size that is asked for.
@@ -25,7 +30,7 @@ pub struct Dataset {
 }
 
 /// How a data set is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Height and width that every image gets.
     pub side: usize,
@@ -36,13 +41,16 @@ pub struct Options {
     pub memory_limit: usize,
     /// Numbers of training and test images where they are generated.
     pub shapes: (u32, u32),
+    /// Where labels and the names of classes come from, if not from folders.
+    pub labelling: Labelling,
 }
 
 impl Options {
     /// Images of `side` x `side` pixels; up to a gigabyte of them in memory.
     pub fn with_side(side: usize) -> Options {
         let shapes = (Shapes::TRAIN, Shapes::TEST);
-        Options { side, threads: 0, memory_limit: 1 << 30, shapes }
+        let labelling = Labelling::default();
+        Options { side, threads: 0, memory_limit: 1 << 30, shapes, labelling }
     }
 }
 
@@ -51,7 +59,8 @@ impl Options {
 /// [`shards`](crate::shards)).
 ///
 /// Folders of images are `train/<class>/` with `val/<class>/` or `test/<class>/`; or `<class>/`
-/// alone, of which a tenth is then held out. `progress` hears how many of how many images have been
+/// alone, of which a tenth is then held out; or images with a table of labels. `docs/data.md` shows
+/// all layouts. `progress` hears how many of how many images have been
 /// read into memory.
 ///
 /// # Errors
@@ -98,43 +107,67 @@ pub fn open_watched(
 
 /// What has this name, as it lies there; and how many bytes of it may be kept in memory.
 fn found(what: &str, options: &Options) -> Result<(Dataset, usize)> {
+    let (mut set, memory_limit) = of_kind(what, options)?;
+    if let Some(file) = &options.labelling.class_names {
+        set.class_names = names::named(file, set.train.classes())?;
+    }
+    Ok((set, memory_limit))
+}
+
+fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
     let path = Path::new(what);
-    let (mut notes, mut statistics) = (Vec::new(), None);
+    let (mut notes, mut statistics, mut names) = (Vec::new(), None, Vec::new());
     let mut memory_limit = options.memory_limit;
-    let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" {
+    let given = options.labelling.gives_labels();
+    let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = if what == "shapes" && !given {
         let (train, test) = options.shapes;
         (
             Arc::new(Shapes::train(Shapes::SEED, options.side, train)),
             Arc::new(Shapes::test(Shapes::SEED, options.side, test)),
         )
-    } else if Cifar::is_at(path) {
-        let (train, test) = Cifar::open(path, options.side)?;
-        (Arc::new(train), Arc::new(test))
-    } else if Idx::is_at(path) {
-        let (train, test) = Idx::open(path, options.side)?;
-        (Arc::new(train), Arc::new(test))
-    } else if About::is_at(path) {
+    } else if About::is_at(path) && !given {
         let about = About::read(path)?;
         if about.side == options.side {
             statistics = Some(about.statistics(path)?);
         }
+        names = class_names(&about.classes);
         let (train, test) = Shards::open(path, options.side)?;
         if train.keeps_whole_images() {
             memory_limit = 0; // memory keeps squares, and would lose what lies outside
         }
         (Arc::new(train), Arc::new(test))
-    } else if Shards::is_at(path) {
+    } else if let Some(known) = Known::find(path)?.filter(|_| !given) {
+        if known.folder() != path {
+            notes.push(format!("{}: this folder is used", known.folder().display()));
+        }
+        known_files(&known, options.side)?
+    } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
-        notes = split.notes;
+        (names, notes) = (split.class_names, split.notes);
         (Arc::new(split.train), Arc::new(split.test))
     } else {
         check_folder(path)?;
-        let split = Folder::split(path, options.side)?;
-        let Split { train, test, notes: said } = split;
-        notes = said;
+        let split = Folder::split(path, &options.labelling, options.side)?;
+        let Split { train, test, class_names, notes: said } = split;
+        (names, notes) = (class_names, said);
         (Arc::new(train), Arc::new(test))
     };
-    Ok((Dataset { name: what.to_owned(), train, test, notes, statistics }, memory_limit))
+    let name = what.to_owned();
+    Ok((Dataset { name, train, test, class_names: names, notes, statistics }, memory_limit))
+}
+
+/// The images of CIFAR or MNIST.
+fn known_files(known: &Known, side: usize) -> Result<(Arc<dyn Source>, Arc<dyn Source>)> {
+    Ok(match known {
+        Known::Cifar(folder) => {
+            let (train, test) = Cifar::open(folder, side)?;
+            (Arc::new(train), Arc::new(test))
+        }
+        Known::Idx(folder) => {
+            let (train, test) = Idx::open(folder, side)?;
+            (Arc::new(train), Arc::new(test))
+        }
+    })
 }
 
 /// The side that a set's images have of themselves, before they are resized: CIFAR's and MNIST's,
@@ -147,10 +180,12 @@ pub fn stored_side(what: &str) -> Result<Option<usize>> {
     let path = Path::new(what);
     Ok(match what {
         "shapes" => Some(64),
-        _ if Cifar::is_at(path) => Some(Cifar::SIDE),
-        _ if Idx::is_at(path) => Some(Idx::stored_size(path).map(|(h, w)| h.min(w))?),
         _ if About::is_at(path) => Some(About::read(path)?.side),
-        _ => None,
+        _ => match Known::find(path)? {
+            Some(Known::Cifar(_)) => Some(Cifar::SIDE),
+            Some(Known::Idx(folder)) => Some(Idx::stored_size(&folder).map(|(h, w)| h.min(w))?),
+            None => None,
+        },
     })
 }
 

@@ -3,7 +3,10 @@
 use crate::collection::{Collection, Item, Place};
 use crate::decode::{self, Reason};
 use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks, stray_bytes};
+use crate::layout::may_be_image;
+use crate::layout::tree::{Disk, EntryKind, Tree};
 use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -33,6 +36,8 @@ pub struct Finding {
 /// What can be found; first what makes a file unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// The folders or files do not make a data set, so training would not start.
+    Layout,
     /// Its bytes cannot be had.
     Unreadable,
     /// Neither JPEG nor PNG.
@@ -67,7 +72,8 @@ pub enum Kind {
 
 impl Kind {
     /// All, in their order.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
+        Kind::Layout,
         Kind::Unreadable,
         Kind::NotAnImage,
         Kind::Unsupported,
@@ -93,6 +99,7 @@ impl Kind {
     /// A word, the same in tables and in JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Layout => "layout",
             Kind::Unreadable => "unreadable",
             Kind::NotAnImage => "not-an-image",
             Kind::Unsupported => "unsupported",
@@ -113,7 +120,14 @@ impl Kind {
 }
 
 impl Report {
-    /// Files that cannot be trained on; each has exactly one finding that says why.
+    /// Adds why files do not make a data set, first of all.
+    pub fn add_layout(&mut self, name: &str, error: &Error) {
+        let (name, detail) = (name.to_owned(), error.to_string());
+        self.findings.insert(0, Finding { name, kind: Kind::Layout, detail });
+    }
+
+    /// Files that cannot be trained on, each of which has exactly one finding that says why; and 1
+    /// more if their layout is none.
     pub fn unusable(&self) -> usize {
         self.findings.iter().filter(|finding| finding.kind.is_unusable()).count()
     }
@@ -158,8 +172,8 @@ pub fn collection(
 /// [`Folder`](crate::Folder) takes them, in the order of their paths.
 ///
 /// Of tar files in webdataset's layout every image is looked at, under names such as
-/// `train-0.tar/000.jpg`. Hidden files and links to folders are passed over; folders that cannot be read, links that lead
-/// nowhere, pipes and the like are findings.
+/// `train-0.tar/000.jpg`. Hidden files and links to folders that contain them are passed over;
+/// folders that cannot be read, links that lead nowhere, pipes and the like are findings.
 ///
 /// # Errors
 /// If the folder itself cannot be read, or its tar files cannot be trained on.
@@ -341,9 +355,11 @@ fn files_below(root: &Path) -> (Collection, Vec<Finding>) {
         let name = path.display().to_string();
         findings.push(Finding { name, kind: Kind::Unreadable, detail });
     };
+    let disk = Disk::new(root);
+    let mut followed = BTreeSet::new();
     while let Some(folder) = folders.pop() {
-        let paths = match crate::folder::sorted(&folder) {
-            Ok(paths) => paths,
+        let entries = match disk.list(&folder) {
+            Ok(entries) => entries,
             Err(Error::Io { reason, .. }) => {
                 say(&folder, reason);
                 continue;
@@ -353,13 +369,20 @@ fn files_below(root: &Path) -> (Collection, Vec<Finding>) {
                 continue;
             }
         };
-        for path in paths {
-            if path.is_dir() {
-                if !path.is_symlink() {
+        for entry in entries {
+            let path = folder.join(&entry.name);
+            match entry.kind {
+                EntryKind::Folder => folders.push(path),
+                // Two links may lead to each other's folders.
+                EntryKind::FolderLink if followed.insert(disk.identity(&path)) => {
                     folders.push(path);
                 }
-            } else if crate::folder::may_be_image(&path) {
-                add_file(path, &mut files, &mut say);
+                EntryKind::FolderLink | EntryKind::Loop | EntryKind::Hidden => {}
+                EntryKind::File | EntryKind::Broken | EntryKind::Special => {
+                    if may_be_image(&path) {
+                        add_file(path, &mut files, &mut say);
+                    }
+                }
             }
         }
     }

@@ -181,10 +181,13 @@ fn pickle() {
 
 #[test]
 fn lists() {
-    let seeds: [&[u8]; 3] = [
+    let seeds: [&[u8]; 6] = [
         b"490\n361\n171\n1000\n",
         b"val_0.JPEG\tn03444034\t0\t32\t44\t62\nval_1.JPEG\tn04067472\t52\t55\t57\t59\n",
         b"n00001740\tentity\nn01440764\ttench, Tinca tinca\n",
+        b"{\"0\": [\"n01440764\", \"tench\"], \"1\": [\"2\", \"crane\"]}",
+        b"id,label,split\na,cat,train\n\"b,c\",dog,test\n",
+        b"ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\n",
     ];
     run("lists", data::fuzzing::lists, &seeds.map(<[u8]>::to_vec), 20_000);
 }

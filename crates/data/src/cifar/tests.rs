@@ -187,12 +187,13 @@ fn all_versions_of_cifar_10_are_one_set() {
     std::fs::rename(path, &renamed).unwrap();
     assert_eq!(same(&renamed), expected, "under another name");
     assert!(!Cifar::is_at(archives.path()), "a folder with some file");
-    let name = |entry: &std::path::PathBuf| entry.file_name().unwrap().display().to_string();
-    let files: Vec<(String, Vec<u8>)> = crate::folder::sorted(binary.path())
-        .unwrap()
-        .iter()
-        .map(|path| (format!("cifar-10-batches-bin/{}", name(path)), std::fs::read(path).unwrap()))
-        .collect();
+    let entries = std::fs::read_dir(binary.path()).unwrap().map(|entry| entry.unwrap());
+    let read = |entry: std::fs::DirEntry| {
+        let name = format!("cifar-10-batches-bin/{}", entry.file_name().display());
+        (name, std::fs::read(entry.path()).unwrap())
+    };
+    let mut files: Vec<(String, Vec<u8>)> = entries.map(read).collect();
+    files.sort();
     let path = archives.write("cifar-10-binary.tar.gz", &packed(&files));
     assert_eq!(same(&path), expected);
 }

@@ -1,15 +1,17 @@
 //! From a folder, as somebody has it, to a collection.
 
-use super::{Class, Collection, Item, Place};
-use crate::folder::{Folder, Split};
-use crate::ilsvrc::{Contest, tiny_imagenet};
+use super::{Collection, Item, Place};
+use crate::ilsvrc::Contest;
+use crate::layout::tree::Disk;
+use crate::layout::{Arranged, Labelling, arrange, names};
 use crate::{Error, Result, shards};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const EXPECTED: &str = "a folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and \
     ILSVRC2012_devkit_t12.tar.gz; with ILSVRC2010_images_train.tar, ILSVRC2010_images_val.tar and \
-    ILSVRC2010_devkit-1.0.tar.gz; with Tiny-ImageNet's train/<wnid>/images/ and \
-    val/val_annotations.txt; with webdataset's tar files; or with images in train/<class>/ and val/<class>/, or in <class>/";
+    ILSVRC2010_devkit-1.0.tar.gz; Kaggle's ILSVRC/Data/CLS-LOC; Tiny-ImageNet's \
+    train/<wnid>/images/ and val/val_annotations.txt; webdataset's tar files; or images in train/<class>/ and \
+    val/<class>/, in <class>/, or with a table of labels";
 
 impl Collection {
     /// Opens ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, tar files in
@@ -24,6 +26,32 @@ impl Collection {
     /// If nothing of this lies there, something of it is missing or broken, or the parts do not
     /// belong together.
     pub fn open(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Collection> {
+        Collection::open_labelled(path, &Labelling::default(), progress)
+    }
+
+    /// The same, with labels or names of classes from where `labelling` says.
+    ///
+    /// # Errors
+    /// As there, and if labels are given for what has its own.
+    pub fn open_labelled(
+        path: &Path,
+        labelling: &Labelling,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Collection> {
+        let mut collection = Collection::open_as(path, labelling, progress)?;
+        if let Some(file) = &labelling.class_names {
+            let ids: Vec<String> = collection.classes.iter().map(|c| c.id.clone()).collect();
+            let named = names::named(file, &ids)?;
+            collection.classes.iter_mut().zip(named).for_each(|(class, name)| class.words = name);
+        }
+        Ok(collection)
+    }
+
+    fn open_as(
+        path: &Path,
+        labelling: &Labelling,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Collection> {
         let not_found = |found: &str| {
             let (found, expected) = (found.to_owned(), EXPECTED.to_owned());
             Err(Error::NotFound { path: path.to_owned(), found, expected })
@@ -37,34 +65,33 @@ impl Collection {
         let here = Contest::ALL.into_iter().filter(|contest| contest.has_archive_at(path));
         match here.collect::<Vec<_>>()[..] {
             [] => {}
+            [_] if labelling.gives_labels() => {
+                return Err(Error::layout(path, "these archives have labels", "give no others"));
+            }
             [contest] => return contest.open(path, progress),
             _ => {
                 let problem = "archives of more than one year's ILSVRC";
                 return Err(Error::layout(path, problem, "give each year a folder of its own"));
             }
         }
-        if tiny_imagenet::is_at(path) {
-            return tiny_imagenet::open(path);
-        }
-        if shards::is_webdataset(path) {
+        if shards::is_webdataset(path) && !labelling.gives_labels() {
             return shards::collection(path);
         }
         let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, &error))?;
-        if !entries.flatten().any(|entry| entry.path().is_dir()) {
+        let mut entries = entries.flatten().map(|entry| entry.path());
+        if !labelling.gives_labels() && !entries.any(|path| path.is_dir() || is_table(&path)) {
             return not_found("none of what is looked for is in this folder");
         }
-        Ok(Collection::of_folders(path, Folder::split(path, 1)?))
+        Ok(Collection::arranged(path, arrange(&Disk::new(path), labelling)?))
     }
 
-    fn of_folders(path: &Path, split: Split) -> Collection {
-        let (classes, train) = split.train.into_files();
-        let (_, test) = split.test.into_files();
-        let items = |files: Vec<_>| files.into_iter().map(Item::of_file).collect();
-        let class = |id| Class { id, ..Class::default() };
-        let classes = classes.into_iter().map(class).collect();
-        let mut collection = Collection::with_classes(path, classes);
-        (collection.train, collection.test) = (items(train), items(test));
-        collection.describe("a folder of images", split.notes);
+    fn arranged(path: &Path, arranged: Arranged) -> Collection {
+        let mut collection = Collection::with_classes(path, arranged.classes);
+        let items = |files: Vec<(u32, PathBuf)>| -> Vec<Item> {
+            files.into_iter().map(|(label, file)| Item::of_file((label, path.join(file)))).collect()
+        };
+        (collection.train, collection.test) = (items(arranged.train), items(arranged.test));
+        collection.describe(arranged.kind, arranged.notes);
         collection
     }
 
@@ -82,9 +109,14 @@ impl Collection {
     }
 }
 
+fn is_table(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ["csv", "tsv"].iter().any(|e| ending.eq_ignore_ascii_case(e)))
+}
+
 impl Item {
     /// A file of its own, and its label.
-    pub(crate) fn of_file((label, path): (u32, std::path::PathBuf)) -> Item {
+    pub(crate) fn of_file((label, path): (u32, PathBuf)) -> Item {
         Item { name: path.display().to_string(), label, place: Place::File(path) }
     }
 }

@@ -1,6 +1,11 @@
 use super::*;
 use crate::scratch_dir::ScratchDir;
 
+/// As with no word on labels.
+fn split(folder: &ScratchDir) -> Result<Split> {
+    Folder::split(folder.path(), &Labelling::default(), 8)
+}
+
 /// `count` images for each class below `part`.
 fn fill(folder: &ScratchDir, part: &str, classes: &[(&str, usize)]) {
     for (class, count) in classes {
@@ -59,7 +64,7 @@ fn train_goes_with_val_or_test() {
         let folder = ScratchDir::new();
         fill(&folder, "train", &[("a", 3), ("b", 2)]);
         fill(&folder, other, &[("a", 1), ("b", 1)]);
-        let split = Folder::split(folder.path(), 8).unwrap();
+        let split = split(&folder).unwrap();
         assert_eq!((split.train.len(), split.test.len(), split.notes.len()), (5, 2, 0));
     }
 }
@@ -69,8 +74,7 @@ fn a_tenth_of_each_class_is_held_out_and_told() {
     for part in [".", "train"] {
         let folder = ScratchDir::new();
         fill(&folder, part, &[("a", 30), ("b", 2), ("c", 1)]);
-        let split = || Folder::split(folder.path(), 8).unwrap();
-        let (first, again) = (split(), split());
+        let (first, again) = (split(&folder).unwrap(), split(&folder).unwrap());
         let count = |set: &Folder, label| set.files.iter().filter(|file| file.0 == label).count();
         let counts = |set: &Folder| [0, 1, 2].map(|label| count(set, label));
         assert_eq!((counts(&first.train), counts(&first.test)), ([27, 1, 1], [3, 1, 0]));
@@ -84,7 +88,7 @@ fn a_tenth_of_each_class_is_held_out_and_told() {
 fn classes_of_one_image_are_tested_on_what_they_train_on() {
     let folder = ScratchDir::new();
     fill(&folder, ".", &[("a", 1), ("b", 1)]);
-    let split = Folder::split(folder.path(), 8).unwrap();
+    let split = split(&folder).unwrap();
     assert_eq!(split.train.files, split.test.files);
     assert!(split.notes[0].contains("the test images are the training images"));
 }
@@ -92,13 +96,13 @@ fn classes_of_one_image_are_tested_on_what_they_train_on() {
 #[test]
 fn layouts_that_make_no_data_set() {
     let folder = ScratchDir::new();
-    assert!(message(Folder::split(folder.path(), 8)).contains("no folder with images"));
+    assert!(message(split(&folder)).contains("no folder with images"));
 
     fill(&folder, ".", &[("only", 2)]);
-    assert!(message(Folder::split(folder.path(), 8)).contains("only one class, `only`"));
+    assert!(message(split(&folder)).contains("only one class, `only`"));
 
     std::fs::create_dir(folder.path().join("void")).unwrap();
-    let said = message(Folder::split(folder.path(), 8));
+    let said = message(split(&folder));
     assert!(said.contains("void: no image") && said.contains("remove the folder"), "{said}");
 }
 
@@ -109,7 +113,7 @@ fn both_sets_must_have_the_same_classes() {
         let folder = ScratchDir::new();
         fill(&folder, "train", train);
         fill(&folder, "val", val);
-        let said = message(Folder::split(folder.path(), 8));
+        let said = message(split(&folder));
         let path = folder.path().join(lacking).display().to_string();
         assert!(said.starts_with(&path) && said.contains("class `b` is missing"), "{said}");
     }
@@ -117,6 +121,6 @@ fn both_sets_must_have_the_same_classes() {
     let folder = ScratchDir::new();
     fill(&folder, "train", &[("a", 1), ("b", 1)]);
     fill(&folder, "val", &[("a", 1)]);
-    let said = message(Folder::split(folder.path(), 8));
+    let said = message(split(&folder));
     assert!(said.contains("val: class `b` is missing"), "{said}");
 }

@@ -1,11 +1,7 @@
 //! The small text files that come with the images.
 
 use super::is_wnid;
-use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Lists longer than this are not read: the longest of ours, WordNet's nouns in words, has 3 MB.
-pub(crate) const LONGEST: u64 = 64 << 20;
 
 /// A class for each validation image, by its number in the development kit: a number a line.
 ///
@@ -45,14 +41,6 @@ pub(crate) fn val_annotations(text: &[u8]) -> Result<Vec<(&str, &str)>, String> 
         images.push((name, wnid.trim()));
     }
     Ok(images)
-}
-
-/// What WordNet's ids mean: `wnid<tab>words`, a line each. Other lines are passed over, as names
-/// are for people only.
-pub(crate) fn words(text: &[u8]) -> BTreeMap<&str, &str> {
-    let lines = text.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    let pairs = lines.filter_map(|line| line.trim_end().split_once('\t'));
-    pairs.filter(|(wnid, _)| is_wnid(wnid)).collect()
 }
 
 /// The lines that are not empty, with their numbers from one.
@@ -110,12 +98,5 @@ mod tests {
             let error = val_annotations(text.as_bytes()).unwrap_err();
             assert!(error.starts_with("line 1 has no "), "{error}");
         }
-    }
-
-    #[test]
-    fn words_are_taken_where_they_can_be_read() {
-        let text = b"n00001740\tentity\r\nnonsense\n\xff\xfe\tx\nn01440764\ttench, Tinca tinca\n";
-        let wanted = [("n00001740", "entity"), ("n01440764", "tench, Tinca tinca")];
-        assert_eq!(words(text), BTreeMap::from(wanted));
     }
 }

@@ -31,7 +31,7 @@ pub use contest::Contest;
 pub use md5_sum::{Md5, has_published_md5, verify_md5};
 
 /// Whether `id` is a noun of WordNet: `n` and eight digits.
-fn is_wnid(id: &str) -> bool {
+pub(crate) fn is_wnid(id: &str) -> bool {
     let digits = id.strip_prefix('n');
     digits.is_some_and(|d| d.len() == 8 && d.bytes().all(|byte| byte.is_ascii_digit()))
 }

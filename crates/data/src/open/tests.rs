@@ -89,6 +89,64 @@ fn mnist_is_known_by_its_files() {
     assert_eq!(set.train.read(1, &mut ReadBuffer::default()).unwrap(), [9; 3]);
     assert_eq!(stored_side(folder.path().to_str().unwrap()), Ok(Some(1)));
     assert_eq!(stored_side("nothing"), Ok(None));
+
+    // As torchvision lays it out, from every folder above.
+    let above = ScratchDir::new();
+    std::fs::create_dir_all(above.path().join("data/MNIST")).unwrap();
+    std::fs::rename(folder.path(), above.path().join("data/MNIST/raw")).unwrap();
+    for below in ["data", "data/MNIST"] {
+        let place = above.path().join(below);
+        let set = opened(&place, &Options::with_side(1)).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (2, 1, 1));
+        assert!(set.notes[0].contains("MNIST/raw: this folder is used"), "{:?}", set.notes);
+        assert_eq!(stored_side(place.to_str().unwrap()), Ok(Some(1)));
+    }
+}
+
+#[test]
+fn classes_have_names_besides_their_ids() {
+    let folder = ScratchDir::new();
+    for wnid in ["n01440764", "n02012849"] {
+        for part in ["train", "val"] {
+            folder.png(&format!("{part}/{wnid}/1.png"), (8, 8), [1, 2, 3]);
+        }
+    }
+    let names = |options: &Options| opened(folder.path(), options).unwrap().class_names;
+    let options = Options::with_side(8);
+    assert!(names(&options).is_empty());
+    folder.write("words.txt", b"n02012849\tcrane\nn01440764\ttench, Tinca tinca\n");
+    assert_eq!(names(&options), ["tench, Tinca tinca", "crane"]);
+    let file = folder.write("mine.txt", b"one\ntwo\n");
+    let labelling = Labelling { class_names: Some(file), ..Labelling::default() };
+    let mut options = Options { labelling, ..options };
+    assert_eq!(names(&options), ["one", "two"]);
+    folder.write("mine.txt", b"one\ntwo\nthree\n");
+    let said = message(opened(folder.path(), &options));
+    assert!(said.contains("mine.txt: 3 names, and there are 2 classes"), "{said}");
+    options.labelling.class_names = Some("no such file".into());
+    assert!(message(opened(folder.path(), &options)).contains("no such file"));
+}
+
+#[test]
+fn tiny_imagenet_trains_as_it_is() {
+    let folder = ScratchDir::new();
+    for wnid in ["n01443537", "n02124075"] {
+        for number in 0..3 {
+            folder.png(&format!("t/train/{wnid}/images/{wnid}_{number}.JPEG"), (8, 8), [1, 2, 3]);
+        }
+        folder.write(&format!("t/train/{wnid}/{wnid}_boxes.txt"), b"x");
+    }
+    folder.png("t/val/images/val_0.JPEG", (8, 8), [1, 2, 3]);
+    folder.png("t/test/images/test_0.JPEG", (8, 8), [1, 2, 3]);
+    folder.write("t/val/val_annotations.txt", b"val_0.JPEG\tn02124075\t0\t32\t44\t62\n");
+    folder.write("t/words.txt", b"n01443537\tgoldfish\n");
+    for below in ["", "t"] {
+        let set = opened(&folder.path().join(below), &Options::with_side(8)).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.test.label(0)), (6, 1, 1));
+        assert_eq!(set.class_names, ["goldfish", ""]);
+        let notes = set.notes.join("\n");
+        assert!(notes.contains("alexnet data prepare --from"), "{notes}");
+    }
 }
 
 #[test]

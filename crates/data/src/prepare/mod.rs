@@ -14,7 +14,7 @@ mod encode;
 mod line;
 mod state;
 
-use crate::collection::{Collection, Item};
+use crate::collection::{Class, Collection, Item};
 use crate::parallel::thread_count;
 use crate::shards::{About, Form, Keep, Part, Parts, ShardWriter, write_durably, write_error};
 use crate::{Error, Result, bad_limit};
@@ -219,7 +219,7 @@ fn finished(out_dir: &Path, task: &Task, collection: &Collection) -> Result<Opti
         collection: about.collection.clone(),
     };
     state::agree(&out_dir.join("dataset.json"), &there, task)?;
-    if about.classes != collection.classes {
+    if !same_classes(&about.classes, &collection.classes) {
         let path = out_dir.join("dataset.json");
         return Err(Error::layout(&path, "other classes", "choose another folder"));
     }
@@ -227,6 +227,12 @@ fn finished(out_dir: &Path, task: &Task, collection: &Collection) -> Result<Opti
     State::remove(out_dir); // the earlier run may have been cut off right before this
     let (images, bad) = ([about.train.images, about.val.images], about.train.bad + about.val.bad);
     Ok(Some(Summary { about: Some(about), images, bad }))
+}
+
+/// Whether classes are the same; what they are called in words may have been found since.
+fn same_classes(a: &[Class], b: &[Class]) -> bool {
+    let ids = |class: &Class| (class.id.clone(), class.devkit_id);
+    a.iter().map(ids).eq(b.iter().map(ids))
 }
 
 /// The work on one of the two sets.

@@ -41,6 +41,8 @@ pub struct Shards {
 pub(crate) struct Split {
     pub(crate) train: Shards,
     pub(crate) test: Shards,
+    /// In words; empty where no class has a name.
+    pub(crate) class_names: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -109,6 +111,8 @@ impl Shards {
     pub(crate) fn split_webdataset(dir: &Path, side: usize) -> Result<Split> {
         let survey = webdataset::survey(dir)?;
         let (first_test, classes, mut notes) = (survey.train, survey.classes, survey.notes);
+        let is_named = survey.names.iter().any(|name| !name.is_empty());
+        let names = if is_named { survey.names } else { Vec::new() };
         let (mut files, mut parts) = (Vec::new(), [Vec::new(), Vec::new()]);
         for (number, tar) in survey.tars.into_iter().enumerate() {
             let mut members = Vec::with_capacity(tar.samples.len());
@@ -137,7 +141,7 @@ impl Shards {
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let (files, form): (Arc<[Tar]>, _) = (files.into(), Form::Jpeg { quality: 0 });
         let of = |images| Shards::of(classes.clone(), files.clone(), images, side, form, false);
-        Ok(Split { train: of(train), test: of(test), notes })
+        Ok(Split { train: of(train), test: of(test), class_names: names, notes })
     }
 
     fn of(

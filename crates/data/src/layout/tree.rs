@@ -1,0 +1,215 @@
+//! Folders and files as layouts see them, on disk or in an archive.
+
+use crate::{Error, Result};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Lists of labels or names that are longer are not read: the longest known has 20 MB.
+pub(crate) const LONGEST_TEXT: u64 = 256 << 20;
+
+/// Folders and files below a root. Paths are relative to the root, which is the empty path.
+pub(crate) trait Tree {
+    /// What a folder holds, in the order of names; [junk](is_junk) and hidden folders are left
+    /// out.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    fn list(&self, folder: &Path) -> Result<Vec<Entry>>;
+
+    /// The contents of a text file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is longer than [`LONGEST_TEXT`].
+    fn read(&self, file: &Path) -> Result<Vec<u8>>;
+
+    /// What to call a path in messages.
+    fn full(&self, path: &Path) -> PathBuf;
+
+    /// The same for a folder that can be reached by several paths.
+    fn identity(&self, folder: &Path) -> PathBuf {
+        folder.to_owned()
+    }
+
+    /// A file of this name in one of the three folders above the root.
+    fn find_above(&self, name: &str) -> Option<PathBuf> {
+        let _ = name;
+        None
+    }
+
+    /// Whether there is a folder at `path`.
+    fn has_folder(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name() else { return true };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        self.has_folder(parent)
+            && self.list(parent).is_ok_and(|entries| {
+                entries.iter().any(|entry| entry.is_folder() && entry.name == name)
+            })
+    }
+
+    /// Whether there is a file at `path`.
+    fn has_file(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name() else { return false };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        self.has_folder(parent)
+            && self.list(parent).is_ok_and(|entries| {
+                entries.iter().any(|entry| entry.kind == EntryKind::File && entry.name == name)
+            })
+    }
+}
+
+/// A file or folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: OsString,
+    pub(crate) kind: EntryKind,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    Folder,
+    /// A symbolic link to a folder.
+    FolderLink,
+    /// A symbolic link to a folder that contains it.
+    Loop,
+    File,
+    /// A file whose name begins with a dot.
+    Hidden,
+    /// A symbolic link that leads nowhere.
+    Broken,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+impl Entry {
+    /// Whether it is a folder that can be entered.
+    pub(crate) fn is_folder(&self) -> bool {
+        matches!(self.kind, EntryKind::Folder | EntryKind::FolderLink)
+    }
+
+    /// Whether it is a file that may be an image by its name.
+    pub(crate) fn is_image(&self) -> bool {
+        self.kind == EntryKind::File && super::may_be_image(Path::new(&self.name))
+    }
+}
+
+/// Whether a name is one that systems and programs leave behind: never a class, never an image.
+pub(crate) fn is_junk(name: &OsStr) -> bool {
+    const JUNK: [&str; 11] = [
+        "__macosx",
+        ".ds_store",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        ".ipynb_checkpoints",
+        "@eadir",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+    ];
+    let name = name.to_string_lossy().to_lowercase();
+    name.starts_with("._") || JUNK.contains(&&*name)
+}
+
+/// A folder on disk.
+pub(crate) struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn new(root: &Path) -> Disk {
+        Disk { root: root.to_owned() }
+    }
+
+    fn kind(&self, path: &Path, entry: &fs::DirEntry) -> EntryKind {
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
+            Err(_) => return EntryKind::Broken,
+        };
+        if kind.is_dir() {
+            return EntryKind::Folder;
+        }
+        let kind = match kind.is_symlink().then(|| fs::metadata(path)) {
+            None => kind,
+            Some(Err(_)) => return EntryKind::Broken,
+            Some(Ok(about)) if about.is_dir() => return link_kind(path),
+            Some(Ok(about)) => about.file_type(),
+        };
+        match kind.is_file() {
+            true if is_hidden => EntryKind::Hidden,
+            true => EntryKind::File,
+            false => EntryKind::Special,
+        }
+    }
+}
+
+/// Whether a link to a folder leads to one that contains the link.
+fn link_kind(path: &Path) -> EntryKind {
+    let place = path.parent().map(fs::canonicalize);
+    match (place, fs::canonicalize(path)) {
+        (Some(Ok(place)), Ok(target)) if !place.starts_with(&target) => EntryKind::FolderLink,
+        _ => EntryKind::Loop,
+    }
+}
+
+impl Tree for Disk {
+    fn list(&self, folder: &Path) -> Result<Vec<Entry>> {
+        let full = self.full(folder);
+        let io = |error| Error::io(&full, &error);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&full).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let name = entry.file_name();
+            if is_junk(&name) {
+                continue;
+            }
+            let kind = self.kind(&entry.path(), &entry);
+            let is_hidden = name.as_encoded_bytes().starts_with(b".");
+            if !is_hidden || kind == EntryKind::Hidden {
+                entries.push(Entry { name, kind });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn read(&self, file: &Path) -> Result<Vec<u8>> {
+        let full = self.full(file);
+        read_text(&full)
+    }
+
+    fn full(&self, path: &Path) -> PathBuf {
+        if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    fn identity(&self, folder: &Path) -> PathBuf {
+        let full = self.full(folder);
+        fs::canonicalize(&full).unwrap_or(full)
+    }
+
+    fn find_above(&self, name: &str) -> Option<PathBuf> {
+        let root = fs::canonicalize(&self.root).ok()?;
+        let above = root.ancestors().skip(1).take(3);
+        above.map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+}
+
+/// The contents of a text file on disk.
+pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>> {
+    let io = |error: std::io::Error| Error::io(path, &error);
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::layout(path, "this is not a file", "name a text file"));
+    }
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(LONGEST_TEXT + 1).read_to_end(&mut text).map_err(io)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        let problem = format!("longer than {} MiB", LONGEST_TEXT >> 20);
+        return Err(Error::layout(path, problem, "name the list of labels or names"));
+    }
+    Ok(text)
+}
