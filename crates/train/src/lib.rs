@@ -41,6 +41,7 @@
 //!     workers: 1,
 //!     init: None,
 //!     max_steps: None,
+//!     class_names: Vec::new(),
 //!     validate_every: 1,
 //!     checkpoints: train::checkpoint::Policy::default(),
 //! };

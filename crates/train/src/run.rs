@@ -50,6 +50,9 @@ pub struct Job {
     pub validate_every: u32,
     /// When it is saved.
     pub checkpoints: Policy,
+    /// What each class is called in words, in the order of labels, for the file of weights; empty:
+    /// nothing but what `train` calls them. Names need not be unique, and decide nothing.
+    pub class_names: Vec<String>,
 }
 
 /// Differences that are listed one by one.
@@ -309,6 +312,7 @@ impl Job {
         About {
             format: Weights::FORMAT,
             classes: self.train.classes().to_vec(),
+            class_names: self.class_names.clone(),
             input: self.recipe.input,
             model: self.spec.clone(),
         }

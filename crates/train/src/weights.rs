@@ -43,8 +43,12 @@ pub struct Weights {
 pub struct About {
     /// Version of this format.
     pub format: u32,
-    /// What each class is called.
+    /// What each class is called: ids that tell them apart.
     pub classes: Vec<String>,
+    /// The same in words, in the same order; empty where there are no names. Two classes may have
+    /// one name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// How an image enters.
     pub input: Input,
     /// Its rows.
@@ -295,7 +299,7 @@ mod tests {
         let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
         let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };
         Weights {
-            about: About { format: Weights::FORMAT, classes, input, model },
+            about: About { format: Weights::FORMAT, classes, class_names: vec![], input, model },
             mean: Values { shape: vec![3], values: vec![0.25, 0.5, f32::MIN_POSITIVE] },
             parameters: vec![
                 ("fc1.bias".into(), Values { shape: vec![2], values: vec![-1.0, 1.0] }),

@@ -48,6 +48,7 @@ fn job(classes: usize) -> Job {
         workers: 1,
         init: None,
         max_steps: None,
+        class_names: Vec::new(),
         validate_every: 1,
         checkpoints: Policy::default(),
     }

@@ -67,7 +67,13 @@ impl Case {
         let classes = (0..self.classes).map(|class| class.to_string()).collect();
         let input = self.recipe().input;
         Weights {
-            about: About { format: Weights::FORMAT, classes, input, model: self.spec.clone() },
+            about: About {
+                format: Weights::FORMAT,
+                classes,
+                class_names: Vec::new(),
+                input,
+                model: self.spec.clone(),
+            },
             mean: Values { shape: vec![3], values: vec![128.0; 3] },
             parameters: parameters.collect(),
         }

@@ -78,7 +78,8 @@ impl Recorded {
         let parameters = entries.map(|(idx, entry)| (entry.name.clone(), self.values(idx, entry)));
         let parameters = parameters.collect();
         let classes = (0..self.classes).map(|class| class.to_string()).collect();
-        let about = About { format: Weights::FORMAT, classes, input: recipe.input, model: spec };
+        let (format, class_names) = (Weights::FORMAT, Vec::new());
+        let about = About { format, classes, class_names, input: recipe.input, model: spec };
         step.upload_weights(&Weights { about, mean, parameters }, Path::new("recorded")).unwrap();
         step
     }

@@ -63,6 +63,7 @@ fn job(workers: usize) -> Job {
         workers,
         init: None,
         max_steps: Some(STEPS),
+        class_names: Vec::new(),
         validate_every: 2,
         checkpoints: Policy::default(),
     }

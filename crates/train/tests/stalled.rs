@@ -128,6 +128,7 @@ fn job(train: Arc<dyn Source>) -> Job {
         workers: 2,
         init: None,
         max_steps: None,
+        class_names: Vec::new(),
         validate_every: 1,
         checkpoints: Policy::default(),
     }

@@ -1,11 +1,13 @@
 //! What can be typed.
 
 mod datasets;
+mod labelling;
 mod machine;
 mod reproducing;
 mod using;
 
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
+pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs, ProgressKind};
 pub use reproducing::ReproduceArgs;
 pub use using::{
@@ -144,10 +146,13 @@ pub struct TrainArgs {
     /// How to train: a built-in recipe [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// `shapes` (generated), a folder of images (train/CLASS/*), or of the binary files of CIFAR
-    /// or MNIST [default: shapes]
+    /// `shapes` (generated), a folder of images (train/CLASS/* and others: docs/data.md), or of the
+    /// binary files of CIFAR or MNIST [default: shapes]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
+    /// Labels and names.
+    #[command(flatten)]
+    pub labelling: LabellingArgs,
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,

@@ -7,6 +7,7 @@ use crate::images::Images;
 use crate::machine;
 use crate::progress::Reading;
 use clap::Args;
+use data::Labelling;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     say("disk", disk(&args.runs))?;
     if let Some(name) = &args.data {
         let reading = Reading::new(crate::cli::ProgressKind::Auto);
-        let opened = Images::open(name, 64, 0, &reading).map(|images| images.describe());
+        let opened = Images::open((name, &Labelling::default()), 64, 0, &reading);
+        let opened = opened.map(|images| images.describe());
         say("data", opened.map_err(|fault| fault.message))?;
     }
     match problems {

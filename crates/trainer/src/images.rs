@@ -3,7 +3,7 @@
 use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
 use crate::progress::Reading;
-use data::{Fake, Options, Patience, Source, Stalled, Statistics, Subset};
+use data::{Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use train::Stop;
@@ -17,6 +17,8 @@ pub struct Images {
     pub test: Arc<dyn Source>,
     /// Things to say once.
     pub notes: Vec<String>,
+    /// What each class is called in words; empty where the data has no names.
+    pub class_names: Vec<String>,
     name: String,
     statistics: Option<Statistics>,
     /// What is measured for the statistics, if that is not what is learned from.
@@ -29,19 +31,25 @@ impl Images {
     /// Of larger sets, so many images make the mean and the colours' statistics.
     const STATISTICS: usize = 100_000;
 
-    /// `shapes`, or a folder, as squares of `side`.
+    /// `shapes`, or a folder, with labels from where they come; as squares of `side`.
     ///
     /// # Errors
     /// Exit code 3, with the path and what to do.
-    pub fn open(name: &str, side: usize, threads: usize, reading: &Reading) -> Result<Images> {
-        let options = Options { threads, ..Options::with_side(side) };
+    pub fn open(
+        (name, labelling): (&str, &Labelling),
+        side: usize,
+        threads: usize,
+        reading: &Reading,
+    ) -> Result<Images> {
+        let labelling = labelling.clone();
+        let options = Options { threads, labelling, ..Options::with_side(side) };
         let mut watch =
             |(done, of), stalled: Option<&Stalled>| reading.watch("images read", of)(done, stalled);
         let set = data::open_watched(name, &options, Patience::default(), &mut watch)?;
         let set = set.expect("nobody stops it");
         let (train, test, notes) = (set.train, set.test, set.notes);
-        let (name, statistics) = (name.to_string(), set.statistics);
-        Ok(Images { statistics, ..Images::of(name, train, test, notes) })
+        let (name, statistics, class_names) = (name.to_string(), set.statistics, set.class_names);
+        Ok(Images { statistics, class_names, ..Images::of(name, train, test, notes) })
     }
 
     fn of(
@@ -51,7 +59,8 @@ impl Images {
         notes: Vec<String>,
     ) -> Images {
         let (statistics, measured, fingerprints) = (None, None, None);
-        Images { train, test, notes, name, statistics, measured, fingerprints }
+        let class_names = Vec::new();
+        Images { train, test, notes, class_names, name, statistics, measured, fingerprints }
     }
 
     /// Some training and test images, generated.
@@ -76,7 +85,8 @@ impl Images {
     pub fn overfit(self, count: usize) -> Images {
         let few: Arc<dyn Source> = Arc::new(Subset::spread(self.train, count));
         let name = format!("{} of {}", few.len(), self.name);
-        Images::of(name, Arc::clone(&few), few, self.notes)
+        let class_names = self.class_names;
+        Images { class_names, ..Images::of(name, Arc::clone(&few), few, self.notes) }
     }
 
     /// Takes the last of every `nth` training image away from training, to test on. What is
@@ -89,6 +99,7 @@ impl Images {
         Images {
             measured,
             statistics,
+            class_names: self.class_names,
             ..Images::of(name, Arc::new(rest), Arc::new(held), self.notes)
         }
     }

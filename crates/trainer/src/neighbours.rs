@@ -240,9 +240,11 @@ pub fn pictures(
     found: &[Vec<Near>],
     labelled: bool,
 ) -> Result<Vec<Neighbours>> {
+    let titles = trained.titles();
+    let title = |source: &dyn Source, sample: usize| titles[source.label(sample) as usize].clone();
     let drawn = asked.iter().zip(found).map(|(&query, nearest)| {
         let near = nearest.iter().map(|near| {
-            let label = class_of(from, near.sample).to_string();
+            let label = title(from, near.sample);
             let image = trained.seen(from, near.sample)?;
             Ok(Neighbour { image, label, distance: near.distance })
         });
@@ -251,7 +253,7 @@ pub fn pictures(
                 .file_name()
                 .map_or_else(String::new, |name| name.to_string_lossy().to_string())
         };
-        let label = if labelled { class_of(queries, query).to_string() } else { name() };
+        let label = if labelled { title(queries, query) } else { name() };
         Ok(Neighbours {
             image: trained.seen(queries, query)?,
             label,

@@ -9,7 +9,8 @@ use crate::unlabelled::{Named, Unlabelled};
 use crate::{console, output, progress, signals};
 use data::{Loader, Source};
 use report::figures::{Guess, draw_guesses};
-use rows::{Best, Rows};
+use rows::{Best, Guessed, Rows};
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use train::evaluate::{Tested, evaluate_each};
@@ -49,12 +50,20 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let mut loader = Loader::new(source.clone(), plan, workers, 0);
     let mut rows = Rows::begin(args, form, trained.classes().len())?;
     let mut written = Ok(());
+    let titles = trained.titles();
     let done = step.enter(|mut step| {
         let mut keep = |image: Tested| {
             let at = image.sample as usize;
             if written.is_ok() && !source.bad().contains_key(&at) {
                 let row: Vec<f32> = image.probabilities.iter().map(|&p| p as f32).collect();
-                let best = named_top(trained.classes(), &row, args.top);
+                let best = top(&row, args.top.max(1)).into_iter();
+                let class = |(class, probability): (u32, f32)| Guessed {
+                    id: trained.classes()[class as usize].clone(),
+                    name: trained.name_of(class).map(str::to_owned),
+                    title: titles[class as usize].clone(),
+                    probability,
+                };
+                let best = best.map(class).collect();
                 written = rows.push(Best { at, name: source.name(at), best });
             }
         };
@@ -94,7 +103,8 @@ fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Best>) ->
             let image = trained.seen(source, at)?;
             let name = source.path(at).file_name().map(|name| name.to_string_lossy());
             let name = name.unwrap_or_default().to_string();
-            Ok(Guess { image, name, truth: None, top: best })
+            let top = best.into_iter().map(|class| (class.title, class.probability)).collect();
+            Ok(Guess { image, name, truth: None, top })
         })
         .collect();
     output::write(path, &report::picture::to_png(&draw_guesses(&guesses?, 4)))
@@ -104,4 +114,16 @@ fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Best>) ->
 pub fn named_top(classes: &[String], row: &[f32], count: usize) -> Vec<(String, f32)> {
     let best = top(row, count.max(1)).into_iter();
     best.map(|(class, p)| (classes[class as usize].clone(), p)).collect()
+}
+
+/// The most probable classes for programs: their ids, and their names where there are any.
+pub fn top_json(trained: &Trained, row: &[f32], count: usize) -> Value {
+    let rows = top(row, count).into_iter().map(|(class, p)| {
+        let mut row = json!({ "class": trained.classes()[class as usize], "probability": p });
+        if let Some(name) = trained.name_of(class) {
+            row["name"] = name.into();
+        }
+        row
+    });
+    rows.collect()
 }

@@ -147,10 +147,11 @@ fn use_network(
         Some((_, said)) if !said.is_empty() => said,
         _ => return Ok(()),
     };
+    let titles = trained.titles();
     let guess = |at: usize| -> Result<Guess> {
         let sample = said.samples[at] as usize;
-        let top = named_top(trained.classes(), said.row(at), TOP);
-        let truth = Some(trained.classes()[said.labels[at] as usize].clone());
+        let top = named_top(&titles, said.row(at), TOP);
+        let truth = Some(titles[said.labels[at] as usize].clone());
         Ok(Guess { image: trained.seen(&*few, sample)?, name: few.name(sample), truth, top })
     };
     let place = |sample: usize| said.samples.binary_search(&(sample as u32)).ok();
@@ -173,7 +174,8 @@ fn use_network(
 fn tested(trained: &Trained, images: &Images, said: &Predictions, asked: usize) -> Tested {
     let score = said.score();
     let all = if asked < images.test.len() { ", spread over all" } else { "" };
-    let rows = trained.classes().iter().zip(said.by_class()).map(|(name, class)| ClassRow {
+    let titles = trained.titles();
+    let rows = titles.iter().zip(said.by_class()).map(|(name, class)| ClassRow {
         name: name.clone(),
         images: class.score.images,
         top1_error: class.score.top1_error,
@@ -186,7 +188,7 @@ fn tested(trained: &Trained, images: &Images, said: &Predictions, asked: usize) 
         top1_error: score.top1_error,
         top5_error: score.top5_error,
         classes: rows.collect(),
-        confusion: Confusion { classes: trained.classes().to_vec(), counts: said.confusion() },
+        confusion: Confusion { classes: titles, counts: said.confusion() },
     }
 }
 

@@ -3,11 +3,12 @@
 
 mod written;
 
-use crate::cli::TrainArgs;
+use crate::cli::{TrainArgs, check_labelling};
 use crate::fault::{Fault, Result};
 use crate::limits;
 use crate::vendor::Vendor;
 use clap::ValueEnum;
+use data::Labelling;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub struct Settings {
     pub model: String,
     /// `shapes` or a folder.
     pub data: String,
+    /// Where labels and the names of classes come from, if not from folders.
+    #[serde(default, skip_serializing_if = "Labelling::is_default")]
+    pub labelling: Labelling,
     /// Names every random draw.
     pub seed: u64,
     /// auto, cpu, cuda, cuda:N; several, with commas between them.
@@ -178,6 +182,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
+        check_labelling(&self.labelling)?;
         self.recipe.check()?;
         limits::check("threads (--threads)", limits::THREADS, self.threads)?;
         limits::check("workers (--workers)", limits::WORKERS, self.workers)?;
@@ -223,6 +228,7 @@ fn defaults(model: String, recipe: Recipe) -> Table {
     let settings = Settings {
         model,
         data: "shapes".to_string(),
+        labelling: Labelling::default(),
         seed: 0,
         device: "auto".to_string(),
         precision: None,

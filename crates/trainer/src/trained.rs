@@ -10,8 +10,9 @@ use crate::progress::Reading;
 use crate::run_file;
 use crate::settings::Settings;
 use augment::{Image, View};
-use data::{ReadBuffer, Source};
+use data::{Labelling, ReadBuffer, Source};
 use layers::Mode;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
 use train::checkpoint;
@@ -66,9 +67,20 @@ impl Trained {
         Trained::open(using.run.as_deref(), using.weights.as_deref())
     }
 
-    /// What each class is called.
+    /// What each class is called: ids that tell them apart.
     pub fn classes(&self) -> &[String] {
         &self.weights.about.classes
+    }
+
+    /// What a class is called in words, if the weights know.
+    pub fn name_of(&self, class: u32) -> Option<&str> {
+        let name = self.weights.about.class_names.get(class as usize)?;
+        Some(name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// What each class is called for people (see [`titles`]).
+    pub fn titles(&self) -> Vec<String> {
+        titles(&self.weights.about.classes, &self.weights.about.class_names)
     }
 
     /// Height and width of what the network sees.
@@ -119,10 +131,11 @@ impl Trained {
                 "--data: say which images; the weights lie in no run's folder",
             ));
         };
+        let labelling = config.map(|config| labelling_of(config, name)).unwrap_or_default();
         let config = config.filter(|_| named.is_none());
         let images = match config.and_then(|config| config.fake_data) {
             Some(count) => Images::fake(count, self.side(), self.classes().len()),
-            None => Images::open(name, self.side(), workers, reading)?,
+            None => Images::open((name, &labelling), self.side(), workers, reading)?,
         };
         self.check_classes(images.train.classes())?;
         Ok(match config.and_then(|config| config.overfit) {
@@ -170,6 +183,30 @@ impl Trained {
         augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
         seen
     }
+}
+
+/// How a run's labels were had, if `data` is the run's; of other data, only how to take them from
+/// the names of files.
+fn labelling_of(config: &Settings, data: &str) -> Labelling {
+    let place = |path: &str| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+    let labelling = config.labelling.clone();
+    match place(data) == place(&config.data) {
+        true => labelling,
+        false => Labelling { from: labelling.from, ..Labelling::default() },
+    }
+}
+
+/// What classes are called for people: their names in words, with their ids where several have one
+/// name; their ids where there are no names.
+pub fn titles(ids: &[String], names: &[String]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    names.iter().for_each(|name| *counts.entry(name).or_insert(0) += 1);
+    let title = |(at, id): (usize, &String)| match names.get(at).filter(|name| !name.is_empty()) {
+        None => id.clone(),
+        Some(name) if counts[name] > 1 => format!("{name} ({id})"),
+        Some(name) => name.clone(),
+    };
+    ids.iter().enumerate().map(title).collect()
 }
 
 /// How images are seen, so many at a time; the plan's rows are as many times the views.
@@ -236,6 +273,15 @@ pub fn spread(source: &dyn Source, count: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use data::Fake;
+
+    #[test]
+    fn names_that_repeat_are_shown_with_their_ids() {
+        let text = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        let ids = text(&["n1", "n2", "n3", "n4"]);
+        let shown = titles(&ids, &text(&["tench", "crane", "crane", ""]));
+        assert_eq!(shown, ["tench", "crane (n2)", "crane (n3)", "n4"]);
+        assert_eq!(titles(&ids, &[]), ids);
+    }
 
     #[test]
     fn images_are_of_as_many_classes_as_can_be() {

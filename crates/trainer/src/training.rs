@@ -179,7 +179,10 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
     let side = settings.recipe.side(height, width);
     let images = match settings.fake_data {
         Some(count) => Images::fake(count, side, spec.classes()?),
-        None => Images::open(&settings.data, side, settings.workers, reading)?,
+        None => {
+            let what = (settings.data.as_str(), &settings.labelling);
+            Images::open(what, side, settings.workers, reading)?
+        }
     };
     Ok(match (settings.overfit, settings.hold_out) {
         (Some(count), _) => images.overfit(count),
@@ -242,6 +245,12 @@ fn settle(settings: &mut Settings, args: &TrainArgs, spec: &Spec) {
     let [height, width, _] = spec.input;
     if let Ok(path) = std::fs::canonicalize(&settings.data) {
         settings.data = path.display().to_string(); // so that a later test finds it from anywhere
+    }
+    let labelling = &mut settings.labelling;
+    for file in [&mut labelling.file, &mut labelling.class_names].into_iter().flatten() {
+        if let Ok(path) = std::fs::canonicalize(&*file) {
+            *file = path;
+        }
     }
     settle_init(&mut settings.init);
     settings.recipe.input.side = Some(settings.recipe.side(height, width));

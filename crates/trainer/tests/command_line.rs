@@ -278,10 +278,10 @@ fn verify_names_every_file_that_is_wrong() {
     let (stdout, _) = expect(3, &["data", "verify", &folder]);
     assert!(stdout.contains("not-an-image           1  unusable"), "{stdout}");
     let (_, stderr) = expect(3, &["data", "verify", &scratch.path("nothing")]);
-    assert!(stderr.contains("No such file"), "{stderr}");
+    assert!(stderr.contains("nothing of this name"), "{stderr}");
     fs::create_dir(scratch.0.join("empty")).unwrap();
-    let (_, stderr) = expect(3, &["data", "verify", &scratch.path("empty")]);
-    assert!(stderr.contains("no image file below it"), "{stderr}");
+    let (stdout, _) = expect(3, &["data", "verify", &scratch.path("empty")]);
+    assert!(stdout.contains("layout") && stdout.contains("no folder with images"), "{stdout}");
     expect(2, &["data", "verify"]);
     expect(2, &["data"]);
 }

@@ -61,6 +61,7 @@ fn form() -> Form {
         about: About {
             format: 1,
             classes: vec!["a".into(), "b".into()],
+            class_names: Vec::new(),
             input: Input { mean: Mean::Color, ..recipes::paper().input },
             model: Spec::image("tiny", 1, 1, 3).linear("fc1", 2),
         },

@@ -1,6 +1,6 @@
 //! What can be typed after `alexnet data`.
 
-use super::{OutputArgs, ProgressKind};
+use super::{LabellingArgs, OutputArgs, ProgressKind};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub enum DataCommand {
     /// Pack ILSVRC's archives, Tiny-ImageNet or a folder of images into shards that are read fast
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
-    /// Decode every file, and say what is wrong with it or worth knowing
+    /// Open the data set as `train` does, decode every file, and say what is wrong or worth knowing
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
     /// Count the images of each class; their sizes, mean colour and the PCA of their colours
@@ -67,6 +67,9 @@ pub struct PrepareArgs {
     /// images in folders named for their classes
     #[arg(long, visible_alias = "ilsvrc", value_name = "DIR")]
     pub from: PathBuf,
+    /// Labels and names.
+    #[command(flatten)]
+    pub labelling: LabellingArgs,
     /// Folder for the shards
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -108,9 +111,12 @@ pub enum KeepArg {
 /// `alexnet data verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A folder; all image files below it are read
+    /// As after `train --data`; all image files below a folder are read
     #[arg(value_name = "DIR")]
     pub data: String,
+    /// Labels and names.
+    #[command(flatten)]
+    pub labelling: LabellingArgs,
     /// Report images whose shorter side has fewer pixels
     #[arg(long, value_name = "N")]
     pub smaller_than: Option<usize>,
@@ -128,6 +134,9 @@ pub struct StatsArgs {
     /// As after `train --data`
     #[arg(value_name = "shapes|DIR")]
     pub data: String,
+    /// Labels and names.
+    #[command(flatten)]
+    pub labelling: LabellingArgs,
     /// Measure colours on centre squares of this side [default: 256, or as the images are stored]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub side: Option<u32>,
@@ -145,6 +154,9 @@ pub struct ShowArgs {
     /// As after `train --data`
     #[arg(value_name = "shapes|DIR")]
     pub data: String,
+    /// Labels and names.
+    #[command(flatten)]
+    pub labelling: LabellingArgs,
     /// The picture, a PNG
     #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
     pub out: PathBuf,

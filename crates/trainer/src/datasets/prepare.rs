@@ -27,7 +27,8 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
         shown.check_sums(&args.from)?;
     }
     let walked = |done, of| shown.bytes("archives walked through", done, of);
-    let collection = Collection::open(&args.from, &walked)?;
+    let labelling = args.labelling.to_labelling()?;
+    let collection = Collection::open_labelled(&args.from, &labelling, &walked)?;
     collection.notes.iter().for_each(console::note);
     let options = PrepareOptions {
         side: args.side,

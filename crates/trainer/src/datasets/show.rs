@@ -26,6 +26,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         recipe: args.recipe.clone(),
         data: Some(args.data.clone()),
         seed: Some(args.seed),
+        labelling: args.labelling.clone(),
         set: args.set.clone(),
         ..TrainArgs::default()
     };
@@ -40,8 +41,10 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         )));
     }
     let reading = Reading::new(args.progress);
-    let options = Options { memory_limit: 0, ..Options::with_side(side) };
+    let labelling = settings.labelling.clone();
+    let options = Options { memory_limit: 0, labelling, ..Options::with_side(side) };
     let set = data::open(&settings.data, &options, &|_, _| ())?;
+    set.notes.iter().for_each(console::note);
     let shifts = recipe.augment.color > 0.0;
     let count = STATISTICS.min(set.train.len());
     let colors = || reading.measure("images measured", &set.train, 0, count);

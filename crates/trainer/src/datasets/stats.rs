@@ -33,7 +33,8 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let reading = Reading::new(args.output.progress);
     let (own, threads) = (data::stored_side(&args.data)?, args.workers.unwrap_or(0));
     let side = args.side.map(|side| side as usize).or(own).unwrap_or(SIDE);
-    let options = Options { threads, memory_limit: 0, ..Options::with_side(side) };
+    let labelling = args.labelling.to_labelling()?;
+    let options = Options { threads, memory_limit: 0, labelling, ..Options::with_side(side) };
     let set = data::open(&args.data, &options, &|_, _| ())?;
     let sizes = match own {
         Some(side) => vec![(side, side)],

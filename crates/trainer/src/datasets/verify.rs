@@ -1,50 +1,83 @@
-//! `alexnet data verify`: every file decoded, and what is wrong with it.
+//! `alexnet data verify`: the data set opened as for training, every file decoded, and what is
+//! wrong.
 
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::describe::grouped;
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
 use crate::progress::Reading;
 use data::verify::{self, Kind, Report};
+use data::{Dataset, Labelling, Options};
 use serde_json::json;
 use std::path::Path;
 
 /// The exit code where some file cannot be used.
 const UNUSABLE: u8 = 3;
 
-/// Runs the command; 3 if some file cannot be trained on.
+/// Side of the squares that files of their own size are opened as; it decides nothing.
+const SIDE: usize = 64;
+
+/// Runs the command; 3 if the data set cannot be opened, or some file cannot be trained on.
 ///
 /// # Errors
-/// Exit code 3 if there is nothing to look at.
+/// Exit code 2 for labels that make no sense, 3 if there is nothing to look at.
 pub fn verify(args: &VerifyArgs) -> Result<u8> {
-    let reading = Reading::new(args.output.progress);
-    let tell = |done, of| reading.say("files checked", done, of);
-    let options = verify::Options {
-        smaller_than: args.smaller_than.unwrap_or(0),
-        threads: args.workers.unwrap_or(0),
-    };
-    let report = match data::stored_side(&args.data)? {
-        None => verify::folder(Path::new(&args.data), options, &tell)?,
-        Some(side) => {
-            let options = data::Options { memory_limit: 0, ..data::Options::with_side(side) };
-            let set = data::open(&args.data, &options, &|_, _| ())?;
-            let mut report = verify::source(&*set.train, args.workers.unwrap_or(0), &tell);
-            let test = verify::source(&*set.test, args.workers.unwrap_or(0), &tell);
-            report.files += test.files;
-            report.findings.extend(test.findings);
-            report
-        }
-    };
-    if report.files == 0 {
-        let message = format!("{}: no image file below it", args.data);
-        return Err(Fault { code: UNUSABLE, message });
-    }
+    let labelling = args.labelling.to_labelling()?;
+    let (report, notes) = checked(args, labelling)?;
     if args.output.json {
-        console::println(as_json(&report))?;
+        console::println(as_json(&report, &notes))?;
     } else {
-        console::print(as_text(&report))?;
+        console::print(as_text(&report, &notes))?;
     }
     Ok(if report.unusable() == 0 { 0 } else { UNUSABLE })
+}
+
+/// What is found, by opening the data set as training does and by reading every file; and what
+/// training would say of it.
+fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<String>)> {
+    let reading = Reading::new(args.output.progress);
+    let tell = |done, of| reading.say("files checked", done, of);
+    let threads = args.workers.unwrap_or(0);
+    let own = data::stored_side(&args.data);
+    let side = own.clone().ok().flatten().unwrap_or(SIDE);
+    let opening = Options { threads, memory_limit: 0, labelling, ..Options::with_side(side) };
+    let opened = data::open(&args.data, &opening, &|_, _| ());
+    if let Err(error @ data::Error::NotFound { .. }) = opened {
+        return Err(error.into());
+    }
+    let mut report = match (&opened, own) {
+        (Ok(set), Ok(Some(_))) => sources(set, threads, &tell),
+        (_, Ok(None)) => {
+            let smaller_than = args.smaller_than.unwrap_or(0);
+            let options = verify::Options { smaller_than, threads };
+            let report = match verify::folder(Path::new(&args.data), options, &tell) {
+                Err(_) if opened.is_err() => Report::default(), // that says why
+                report => report?,
+            };
+            match &opened {
+                // Images inside other files.
+                Ok(set) if report.files == 0 => sources(set, threads, &tell),
+                _ => report,
+            }
+        }
+        (Err(_), _) | (_, Err(_)) => Report::default(),
+    };
+    match opened {
+        Ok(set) => Ok((report, set.notes)),
+        Err(error) => {
+            report.add_layout(&args.data, &error);
+            Ok((report, Vec::new()))
+        }
+    }
+}
+
+/// Reads every image of both sets.
+fn sources(set: &Dataset, threads: usize, tell: &(dyn Fn(usize, usize) + Sync)) -> Report {
+    let mut report = verify::source(&*set.train, threads, tell);
+    let test = verify::source(&*set.test, threads, tell);
+    report.files += test.files;
+    report.findings.extend(test.findings);
+    report
 }
 
 /// The kinds that were found, with their numbers.
@@ -53,7 +86,7 @@ fn counts(report: &Report) -> impl Iterator<Item = (Kind, usize)> {
     Kind::ALL.into_iter().map(count).filter(|&(_, count)| count > 0)
 }
 
-fn as_json(report: &Report) -> serde_json::Value {
+fn as_json(report: &Report, notes: &[String]) -> serde_json::Value {
     let findings: Vec<_> = report
         .findings
         .iter()
@@ -72,11 +105,12 @@ fn as_json(report: &Report) -> serde_json::Value {
         "unusable": report.unusable(),
         "kinds": kinds,
         "findings": findings,
+        "notes": notes,
     })
 }
 
-fn as_text(report: &Report) -> String {
-    let mut text = String::new();
+fn as_text(report: &Report, notes: &[String]) -> String {
+    let mut text: String = notes.iter().map(|note| format!("{note}\n")).collect();
     for finding in &report.findings {
         text += &format!("{:<13}  {}: {}\n", finding.kind.name(), finding.name, finding.detail);
     }

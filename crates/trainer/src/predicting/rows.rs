@@ -18,7 +18,19 @@ pub struct Best {
     /// Its path.
     pub name: String,
     /// Classes and probabilities.
-    pub best: Vec<(String, f32)>,
+    pub best: Vec<Guessed>,
+}
+
+/// A class and its probability.
+pub struct Guessed {
+    /// What tells it from others.
+    pub id: String,
+    /// In words, if there are any; two classes may have one name.
+    pub name: Option<String>,
+    /// What people are shown.
+    pub title: String,
+    /// From 0 to 1.
+    pub probability: f32,
 }
 
 /// Where rows go.
@@ -72,7 +84,9 @@ impl Rows {
             }
             Form::Csv(file) => {
                 let cells = CsvRow::new().text(&row.name);
-                let add = |cells: CsvRow, (class, p): &(String, f32)| cells.text(class).number(p);
+                let add = |cells: CsvRow, class: &Guessed| {
+                    cells.text(&class.id).number(&class.probability)
+                };
                 file.write(row.best.iter().fold(cells, add).line().as_bytes())?;
             }
             Form::Jsonl(file) => file.write(as_json(&row).as_bytes())?,
@@ -114,7 +128,13 @@ fn as_text(row: &Best, json: bool) -> String {
 }
 
 fn as_json(row: &Best) -> String {
-    let rows = row.best.iter().map(|(class, p)| json!({ "class": class, "probability": p }));
+    let rows = row.best.iter().map(|class| {
+        let mut row = json!({ "class": class.id, "probability": class.probability });
+        if let Some(name) = &class.name {
+            row["name"] = name.as_str().into();
+        }
+        row
+    });
     let line = json!({ "image": row.name, "top": rows.collect::<Vec<_>>() });
     format!("{line}\n")
 }
@@ -123,12 +143,12 @@ fn as_json(row: &Best) -> String {
 const BAR: usize = 30;
 
 /// An image's classes, each with its probability as a number and as a bar.
-fn bars(name: &str, best: &[(String, f32)]) -> String {
-    let widest = best.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0);
+fn bars(name: &str, best: &[Guessed]) -> String {
+    let widest = best.iter().map(|class| class.title.chars().count()).max().unwrap_or(0);
     let mut text = format!("{name}\n");
-    for (class, probability) in best {
+    for Guessed { title, probability, .. } in best {
         let bar = bar(f64::from(*probability));
-        let line = format!("  {class:widest$} {:>6.2} %  {bar}", 100.0 * probability);
+        let line = format!("  {title:widest$} {:>6.2} %  {bar}", 100.0 * probability);
         text += line.trim_end();
         text += "\n";
     }
@@ -151,7 +171,11 @@ mod tests {
         assert_eq!(bar(1.0).trim_end(), "█".repeat(BAR));
         assert_eq!(bar(0.5).trim_end(), "█".repeat(BAR / 2));
         assert_eq!(bar(0.0).trim_end(), "");
-        let text = bars("a.jpg", &[("cat".into(), 0.75), ("a dog".into(), 0.25)]);
+        let guessed = |title: &str, probability| {
+            let (id, title) = (title.to_string(), title.to_string());
+            Guessed { id, name: None, title, probability }
+        };
+        let text = bars("a.jpg", &[guessed("cat", 0.75), guessed("a dog", 0.25)]);
         assert!(text.starts_with("a.jpg\n  cat    75.00 %  █"), "{text}");
     }
 }

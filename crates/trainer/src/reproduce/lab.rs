@@ -187,6 +187,7 @@ impl<'a> Lab<'a> {
         Ok(Settings {
             model: stage.spec.name.clone(),
             data: self.data_of(stage),
+            labelling: Default::default(),
             seed,
             device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
             precision: self.machine.precision.clone(),

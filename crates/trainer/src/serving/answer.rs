@@ -3,7 +3,7 @@
 use super::index::Index;
 use super::network::Looked;
 use crate::neighbours::class_of;
-use crate::predicting::named_top;
+use crate::predicting::top_json;
 use crate::trained::Trained;
 use report::maps::{GAP, Maps};
 use report::picture::{data_uri, png_uri, thumbnail};
@@ -70,11 +70,7 @@ impl Wanted {
 /// The answer.
 pub fn answer(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
     let probabilities = &looked.probabilities;
-    let top = match wanted.top {
-        0 => Vec::new(),
-        count => named_top(trained.classes(), probabilities, count),
-    };
-    let top = top.iter().map(|(class, p)| json!({ "class": class, "probability": p }));
+    let top = top_json(trained, probabilities, wanted.top);
     let mut image = json!({
         "format": looked.format,
         "width": looked.size.1,
@@ -83,7 +79,7 @@ pub fn answer(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     if wanted.pictures {
         image["seen"] = data_uri(&looked.seen).into();
     }
-    let mut said = json!({ "image": image, "top": top.collect::<Vec<_>>() });
+    let mut said = json!({ "image": image, "top": top });
     if wanted.neighbours > 0 {
         said["neighbours"] = neighbours(trained, index, looked, wanted);
     }

@@ -107,7 +107,7 @@ function present(said, milliseconds) {
   at("took").textContent = `Answered in ${milliseconds} ms.`;
   at("bars").replaceChildren(...said.top.map(({ class: name, probability }) => {
     const percent = `${(100 * probability).toFixed(1)} %`;
-    const bar = make("li", name === image.truth ? "true" : "", make("span", "", name), make("span", "", percent));
+    const bar = make("li", name === image.truth ? "true" : "", make("span", "", title(name)), make("span", "", percent));
     bar.style.setProperty("--p", `${100 * probability}%`);
     return bar;
   }));
@@ -119,12 +119,17 @@ function present(said, milliseconds) {
   show("maps", said.maps.length > 0);
 }
 
+/** What a class is called for people. */
+function title(id) {
+  return about?.titles?.[about.classes.indexOf(id)] ?? id;
+}
+
 function presentNeighbours(said) {
   const far = Math.max(...said.nearest.map((near) => near.distance));
   at("near").replaceChildren(...said.nearest.map((near) => {
-    const caption = make("figcaption", near.class === image.truth ? "true" : "", near.class, " ");
+    const caption = make("figcaption", near.class === image.truth ? "true" : "", title(near.class), " ");
     caption.append(make("span", "soft", far < 1 ? rounded(near.distance) : near.distance.toFixed(1)));
-    const figure = make("figure", "", picture(near.picture ?? "data:,", `Training image: ${near.class}`, 129), caption);
+    const figure = make("figure", "", picture(near.picture ?? "data:,", `Training image: ${title(near.class)}`, 129), caption);
     figure.title = near.name;
     return figure;
   }));
@@ -256,7 +261,7 @@ async function takeTest(number) {
     const test = await ask(`/test-images/${number}`);
     const [, code] = test.picture.split(",");
     const bytes = Uint8Array.from(atob(code), (letter) => letter.charCodeAt(0));
-    await look(new Blob([bytes], { type: "image/png" }), `${test.class}: ${test.name}`, test.class);
+    await look(new Blob([bytes], { type: "image/png" }), `${title(test.class)}: ${test.name}`, test.class);
   } catch (error) {
     complain(error);
   }

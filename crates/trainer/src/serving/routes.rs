@@ -63,6 +63,7 @@ fn about(app: &App) -> Answer {
         "model": about.model.name,
         "input": about.model.input,
         "classes": about.classes,
+        "titles": app.trained.titles(),
         "maps": app.maps,
         "neighbours": app.index.standing(),
         "test_images": app.index.images().map(|images| images.test.len()),

@@ -92,6 +92,14 @@ fn flags(args: &TrainArgs) -> Table {
         let layers = args.freeze.iter().map(|name| (name.clone(), still.clone()));
         recipe.insert("layers".to_string(), Value::Table(layers.collect()));
     }
+    let mut labelling = Table::new();
+    let text =
+        |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    put(&mut labelling, "file", text(&args.labelling.labels));
+    put(&mut labelling, "image_column", args.labelling.image_column.clone());
+    put(&mut labelling, "label_column", args.labelling.label_column.clone());
+    put(&mut labelling, "from", args.labelling.label_from.clone());
+    put(&mut labelling, "class_names", text(&args.labelling.class_names));
     let mut init = Table::new();
     put(&mut init, "from", args.init.as_ref().map(|path| path.display().to_string()));
     let layers = (!args.init_layers.is_empty()).then(|| args.init_layers.clone());
@@ -99,7 +107,8 @@ fn flags(args: &TrainArgs) -> Table {
     if !init.is_empty() {
         table.insert("init".to_string(), Value::Table(init));
     }
-    for (name, part) in [("checkpoints", checkpoints), ("recipe", recipe)] {
+    for (name, part) in [("labelling", labelling), ("checkpoints", checkpoints), ("recipe", recipe)]
+    {
         if !part.is_empty() {
             table.insert(name.to_string(), Value::Table(part));
         }

@@ -191,6 +191,7 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
         workers: settings.workers,
         init: None,
         max_steps: settings.max_steps,
+        class_names: images.class_names.clone(),
         validate_every: validate_every(settings, images.train.len()),
         checkpoints: settings.checkpoints,
     })

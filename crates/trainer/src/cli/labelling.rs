@@ -1,0 +1,55 @@
+//! Where labels and the names of classes come from.
+
+use crate::fault::{Fault, Result};
+use clap::Args;
+use data::Labelling;
+use std::path::PathBuf;
+
+/// Labels and names that folders do not give.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LabellingArgs {
+    /// Table of labels (.csv or .tsv), a row for each image [default: one that lies beside images
+    /// which are in no folders of classes]
+    #[arg(long, value_name = "FILE", conflicts_with = "label_from")]
+    pub labels: Option<PathBuf>,
+    /// Its column with file names, paths or ids; a name, or a number from 1 [default: by its name]
+    #[arg(long, value_name = "COLUMN")]
+    pub image_column: Option<String>,
+    /// Its column with labels [default: by its name]
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// Take labels from the names of files: a regular expression with one group, such as
+    /// '^([a-z]+)\.' for cat.0.jpg. With a / in it, it is matched with paths below the folder
+    #[arg(long, value_name = "REGEX")]
+    pub label_from: Option<String>,
+    /// What classes are called in words: a name a line, `id name` a line, or JSON
+    #[arg(long, value_name = "FILE")]
+    pub class_names: Option<PathBuf>,
+}
+
+impl LabellingArgs {
+    /// The same for the library.
+    ///
+    /// # Errors
+    /// Exit code 2 if it makes no sense.
+    pub fn to_labelling(&self) -> Result<Labelling> {
+        let labelling = Labelling {
+            file: self.labels.clone(),
+            image_column: self.image_column.clone(),
+            label_column: self.label_column.clone(),
+            from: self.label_from.clone(),
+            class_names: self.class_names.clone(),
+        };
+        check(&labelling)?;
+        Ok(labelling)
+    }
+}
+
+/// Refuses what makes no sense.
+///
+/// # Errors
+/// Exit code 2.
+pub fn check(labelling: &Labelling) -> Result<()> {
+    let flags = "labelling (--labels, --image-column, --label-column, --label-from)";
+    labelling.check().map_err(|problem| Fault::usage(format!("{flags}: {problem}")))
+}
