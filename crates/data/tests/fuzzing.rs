@@ -4,6 +4,9 @@
 //! With ALEXNET_FUZZ_SECONDS=N each target is given other changes for N seconds, as
 //! `cargo xtask fuzz` does where there is no fuzzer.
 
+#[path = "fuzzing/another.rs"]
+mod another;
+
 use image::{DynamicImage, ImageFormat, RgbImage};
 use std::fs;
 use std::io::Cursor;
@@ -287,7 +290,6 @@ fn jpeg() {
         include_bytes!("../fixtures/jpeg-cases/luma-smaller-than-chroma.jpg").to_vec(),
         include_bytes!("../fixtures/jpeg-cases/bytes-between-segments.jpg").to_vec(),
     ];
-    // The other decoder is asked by the fuzzer, and of sound files by the decoder's own tests.
-    let target = |bytes: &[u8]| data::fuzzing::jpeg(bytes, |_| None);
+    let target = |bytes: &[u8]| data::fuzzing::jpeg(bytes, another::decode);
     run("jpeg", target, &seeds, 6_000);
 }
