@@ -1,7 +1,10 @@
 //! Labelled image files before they are a data set: in folders, or inside archives as they came.
 
 mod open;
+pub(crate) mod packed;
 
+use crate::archive::{ZipFile, ZipPlace};
+use crate::huggingface::Rows;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +26,20 @@ pub struct Collection {
     pub test: Vec<Item>,
     /// What the user should be told, once.
     pub notes: Vec<String>,
-    archives: Vec<(PathBuf, Option<File>)>,
+    /// Whether images are read fast only one after the other.
+    pub(crate) in_order: bool,
+    archives: Vec<Archive>,
+}
+
+/// What items lie in.
+#[derive(Debug)]
+enum Archive {
+    /// Opened for each read, if too many are open already.
+    File(PathBuf, Option<File>),
+    Zip(ZipFile),
+    /// Files of a packed archive, which has no places to read from.
+    Held(Vec<Box<[u8]>>),
+    Rows(Rows),
 }
 
 /// A class under all its names.
@@ -62,13 +78,51 @@ pub enum Place {
         /// How many bytes.
         len: u64,
     },
+    /// An entry of a zip file.
+    Zip {
+        /// Which, as its archive's number.
+        archive: u32,
+        /// Where it lies there.
+        entry: ZipPlace,
+    },
+    /// In memory.
+    Held {
+        /// The number of the archive it was read from.
+        archive: u32,
+        /// Its place among what was read from there.
+        index: u32,
+        /// How many bytes.
+        len: u64,
+    },
+    /// A row of a parquet file.
+    Row {
+        /// The number of its data set's files.
+        archive: u32,
+        /// Which file of those.
+        table: u32,
+        /// Which group of rows.
+        group: u32,
+        /// Which row of the group.
+        row: u32,
+    },
+}
+
+impl Place {
+    /// How many bytes, where that is known without a look at the file.
+    pub(crate) fn known_len(&self) -> Option<u64> {
+        match self {
+            Place::File(_) | Place::Row { .. } => None,
+            Place::Within { len, .. } | Place::Held { len, .. } => Some(*len),
+            Place::Zip { entry, .. } => Some(entry.len()),
+        }
+    }
 }
 
 /// So many archives are kept open; others are opened for each read, as a process may hold no more
 /// than a thousand files open unless told otherwise.
 const KEPT_OPEN: usize = 256;
 /// Image files longer than this are not read.
-const LONGEST_FILE: u64 = 256 << 20;
+pub(crate) const LONGEST_FILE: u64 = 256 << 20;
 
 impl Collection {
     /// A collection without images yet.
@@ -83,8 +137,70 @@ impl Collection {
     pub fn add_archive(&mut self, path: &Path) -> Result<u32> {
         let file = File::open(path).map_err(|error| Error::io(path, &error))?;
         let file = (self.archives.len() < KEPT_OPEN).then_some(file);
-        self.archives.push((path.to_owned(), file));
-        Ok(self.archives.len() as u32 - 1)
+        self.archives.push(Archive::File(path.to_owned(), file));
+        Ok(self.next_archive() - 1)
+    }
+
+    /// The number that the next archive gets.
+    pub(crate) fn next_archive(&self) -> u32 {
+        self.archives.len() as u32
+    }
+
+    /// Adds a zip file; returns its number.
+    pub(crate) fn add_zip(&mut self, file: ZipFile) -> u32 {
+        self.archives.push(Archive::Zip(file));
+        self.next_archive() - 1
+    }
+
+    /// Adds the files of an archive that were read into memory; returns its number.
+    pub(crate) fn add_held(&mut self, files: Vec<Box<[u8]>>) -> u32 {
+        self.archives.push(Archive::Held(files));
+        self.next_archive() - 1
+    }
+
+    /// Adds the rows of parquet files; returns their number.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn add_rows(&mut self, rows: Rows) -> u32 {
+        self.archives.push(Archive::Rows(rows));
+        self.next_archive() - 1
+    }
+
+    /// How long the images in rows of parquet files are, as those state it.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn rows_bytes(&self) -> u64 {
+        let bytes = self.archives.iter().map(|archive| match archive {
+            Archive::Rows(rows) => rows.stated_bytes(),
+            _ => 0,
+        });
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// Reads all images in rows of parquet files into memory, in their order. `progress` receives
+    /// how many of how many have been read. Those without an image stay as they are: reading them
+    /// says why.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn hold_rows(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) {
+        let archive = self.next_archive();
+        let (mut files, mut bytes) = (Vec::<Box<[u8]>>::new(), Vec::new());
+        let [mut train, mut test] = [&mut self.train, &mut self.test].map(std::mem::take);
+        let all = (train.len() + test.len()) as u64;
+        for (done, item) in train.iter_mut().chain(&mut test).enumerate() {
+            if matches!(item.place, Place::Row { .. }) && self.read(item, &mut bytes).is_ok() {
+                let (index, len) = (files.len() as u32, bytes.len() as u64);
+                item.place = Place::Held { archive, index, len };
+                files.push(bytes.as_slice().into());
+            }
+            if done.is_multiple_of(256) {
+                progress(done as u64, all);
+            }
+        }
+        (self.train, self.test) = (train, test);
+        for archive in &self.archives {
+            if let Archive::Rows(rows) = archive {
+                rows.forget();
+            }
+        }
+        self.archives.push(Archive::Held(files));
     }
 
     /// Replaces `bytes` with an item's.
@@ -92,30 +208,61 @@ impl Collection {
     /// # Errors
     /// If they cannot be read, or are more than any image has.
     pub fn read(&self, item: &Item, bytes: &mut Vec<u8>) -> Result<()> {
-        let failed = |reason: String| Error::image(Path::new(&item.name), reason);
+        self.read_at(Path::new(&item.name), &item.place, bytes)
+    }
+
+    /// Replaces `bytes` with those at `place`; `name` is for messages.
+    pub(crate) fn read_at(&self, name: &Path, place: &Place, bytes: &mut Vec<u8>) -> Result<()> {
+        let failed = |reason: String| Error::image(name, reason);
         bytes.clear();
-        match &item.place {
+        match place {
             Place::File(path) => {
                 let file = File::open(path).map_err(|error| failed(error.to_string()))?;
                 let read = file.take(LONGEST_FILE + 1).read_to_end(bytes);
                 read.map_err(|error| failed(error.to_string()))?;
             }
+            _ if place.known_len().is_some_and(|len| len > LONGEST_FILE) => {
+                return Err(failed(too_long()));
+            }
             Place::Within { archive, offset, len } => {
-                let len = (*len).min(LONGEST_FILE + 1);
-                bytes.resize(len as usize, 0);
-                let (path, file) = &self.archives[*archive as usize];
+                bytes.resize(*len as usize, 0);
+                let Archive::File(path, file) = self.archive(*archive) else { mismatched() };
                 let read = match file {
                     Some(file) => file.read_exact_at(bytes, *offset),
                     None => File::open(path).and_then(|file| file.read_exact_at(bytes, *offset)),
                 };
                 read.map_err(|error| failed(error.to_string()))?;
             }
+            Place::Zip { archive, entry } => {
+                let Archive::Zip(zip) = self.archive(*archive) else { mismatched() };
+                zip.read(entry, LONGEST_FILE, bytes).map_err(failed)?;
+            }
+            Place::Held { archive, index, .. } => {
+                let Archive::Held(files) = self.archive(*archive) else { mismatched() };
+                bytes.extend_from_slice(&files[*index as usize]);
+            }
+            Place::Row { archive, table, group, row } => {
+                let Archive::Rows(rows) = self.archive(*archive) else { mismatched() };
+                bytes.extend_from_slice(&rows.read(*table, *group, *row).map_err(failed)?);
+            }
         }
         if bytes.len() as u64 > LONGEST_FILE {
-            return Err(failed(format!("longer than {} MiB", LONGEST_FILE >> 20)));
+            return Err(failed(too_long()));
         }
         Ok(())
     }
+
+    fn archive(&self, number: u32) -> &Archive {
+        &self.archives[number as usize]
+    }
+}
+
+fn mismatched() -> ! {
+    unreachable!("a place is of its archive's kind")
+}
+
+fn too_long() -> String {
+    format!("longer than {} MiB", LONGEST_FILE >> 20)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::decode::Reason;
 use crate::jpeg::{Extent, Jpeg};
 use crate::shards::{About, Index, webdataset};
 use crate::tar::Members;
-use crate::{cifar, decode, idx, ilsvrc, layout, mat};
+use crate::{archive, cifar, decode, idx, ilsvrc, layout, mat};
 use augment::{Image, Rectangle, Resizer};
 use std::collections::HashSet;
 use std::path::Path;
@@ -53,6 +53,16 @@ pub fn pickle(bytes: &[u8]) {
             assert_eq!(array.bytes.len(), array.len() * array.item_bytes);
             let _ = (array.to_i64(), array.as_u8());
         }
+    }
+}
+
+/// Lists a zip file, and reads what is in it.
+pub fn zip(bytes: &[u8]) {
+    const LONGEST: u64 = 1 << 20;
+    let Ok(entries) = archive::entries_of_zip(bytes, LONGEST) else { return };
+    for (name, read) in entries {
+        assert!(!name.starts_with('/') && !name.split('/').any(|part| part == ".."), "{name}");
+        assert!(read.is_err() || read.unwrap().len() as u64 <= LONGEST, "more than is read");
     }
 }
 

@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod archive;
 mod cifar;
 pub mod collection;
 pub mod decode;
@@ -48,9 +49,11 @@ mod folder;
 pub mod formats;
 #[doc(hidden)]
 pub mod fuzzing;
+mod huggingface;
 mod idx;
 pub mod ilsvrc;
 pub mod inspect;
+mod items;
 mod jpeg;
 mod layout;
 mod loader;

@@ -1,6 +1,8 @@
 //! From what a user names to a training and a test set.
 
+use crate::collection::packed;
 use crate::folder::{Folder, Split, class_names};
+use crate::items::Items;
 use crate::layout::{Labelling, names};
 use crate::located::Known;
 use crate::shards::About;
@@ -141,6 +143,11 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
             notes.push(format!("{}: this folder is used", known.folder().display()));
         }
         known_files(&known, options.side)?
+    } else if packed::is_packed(path) {
+        let collection = packed::open(path, &options.labelling, &|_, _| ())?;
+        (names, notes) = (class_names(&collection.classes), collection.notes.clone());
+        let (train, test) = Items::of(collection, options.side);
+        (Arc::new(train), Arc::new(test))
     } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
         (names, notes) = (split.class_names, split.notes);
@@ -195,8 +202,9 @@ fn check_folder(path: &Path) -> Result<()> {
                     `val/<class>/`, a folder with `<class>/`, or a folder with CIFAR-10's \
                     `data_batch_1.bin` or `data_batch_1`, CIFAR-100's `train.bin` or `train`, \
                     one of their `.tar.gz` files, a folder with MNIST's \
-                    `train-images-idx3-ubyte`, a prepared folder with `dataset.json`, or one with \
-                    webdataset's tar files";
+                    `train-images-idx3-ubyte`, a prepared folder with `dataset.json`, one with \
+                    webdataset's tar files or with parquet files of images, or a .zip, .tar or \
+                    .tar.gz of a folder of images";
     let found = if !path.exists() {
         "there is nothing of this name"
     } else if !path.is_dir() {

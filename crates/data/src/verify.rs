@@ -1,6 +1,6 @@
 //! Decodes every file and says what is wrong with it, or worth knowing.
 
-use crate::collection::{Collection, Item, Place};
+use crate::collection::{Collection, Item, Place, packed};
 use crate::decode::{self, Reason};
 use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks, stray_bytes};
 use crate::layout::may_be_image;
@@ -168,8 +168,9 @@ pub fn collection(
     in_order(items.len(), options.threads, progress, ReadBuffer::default, examine)
 }
 
-/// Looks at every file below a folder: those that may be images by their names, as
-/// [`Folder`](crate::Folder) takes them, in the order of their paths.
+/// Looks at every file below a folder or in an archive: those that may be images by their names,
+/// as [`Folder`](crate::Folder) takes them, in the order of their paths; and at those in parquet
+/// files.
 ///
 /// Of tar files in webdataset's layout every image is looked at, under names such as
 /// `train-0.tar/000.jpg`. Hidden files and links to folders that contain them are passed over;
@@ -182,6 +183,9 @@ pub fn folder(
     options: Options,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Report> {
+    if packed::is_packed(root) {
+        return Ok(collection(&packed::images(root)?, options, progress));
+    }
     fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
     if shards::is_webdataset(root) {
         return Ok(collection(&shards::collection(root)?, options, progress));
@@ -210,8 +214,8 @@ pub fn source(
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
 }
 
-/// The heights and widths that the headers of the files below a folder (or in its tar files, in
-/// webdataset's layout) promise, in the order of their paths; files without a header are left out.
+/// The heights and widths that the headers of such files promise, in the order of their paths;
+/// files without a header are left out.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -220,10 +224,14 @@ pub fn sizes(
     threads: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<(usize, usize)>> {
-    fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
-    let files = match shards::is_webdataset(root) {
-        true => shards::collection(root)?,
-        false => files_below(root).0,
+    let files = if packed::is_packed(root) {
+        packed::images(root)?
+    } else {
+        fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
+        match shards::is_webdataset(root) {
+            true => shards::collection(root)?,
+            false => files_below(root).0,
+        }
     };
     let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
     let sizes = Mutex::new(vec![None; items.len()]);

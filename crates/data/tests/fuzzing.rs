@@ -183,6 +183,38 @@ fn pickle() {
 }
 
 #[test]
+fn zip() {
+    let mut bytes = Vec::new();
+    let mut archive = rawzip::ZipArchiveWriter::new(&mut bytes);
+    for (name, deflate) in [("train/a/0.jpg", false), ("train/b/1.jpg", true)] {
+        let method = if deflate {
+            rawzip::CompressionMethod::DEFLATE
+        } else {
+            rawzip::CompressionMethod::STORE
+        };
+        let builder = archive.new_file(name).compression_method(method);
+        let (mut entry, config) = builder.start().unwrap();
+        let descriptor = if deflate {
+            let level = flate2::Compression::default();
+            let encoder = flate2::write::DeflateEncoder::new(&mut entry, level);
+            let mut writer = config.wrap(encoder);
+            std::io::Write::write_all(&mut writer, &b"image".repeat(30)).unwrap();
+            let (encoder, descriptor) = writer.finish().unwrap();
+            encoder.finish().unwrap();
+            descriptor
+        } else {
+            let mut writer = config.wrap(&mut entry);
+            std::io::Write::write_all(&mut writer, b"another image").unwrap();
+            writer.finish().unwrap().1
+        };
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap();
+    let seeds = [bytes, include_bytes!("../fixtures/zip64.zip").to_vec()];
+    run("zip", data::fuzzing::zip, &seeds, 20_000);
+}
+
+#[test]
 fn lists() {
     let seeds: [&[u8]; 6] = [
         b"490\n361\n171\n1000\n",

@@ -146,9 +146,9 @@ pub struct TrainArgs {
     /// How to train: a built-in recipe [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// `shapes` (generated), a folder of images (train/CLASS/* and others: docs/data.md), or of the
-    /// binary files of CIFAR or MNIST [default: shapes]
-    #[arg(long, value_name = "shapes|DIR")]
+    /// `shapes` (generated), a folder of images (train/CLASS/* and others: docs/data.md), an
+    /// archive of one, CIFAR, MNIST, or parquet files of images [default: shapes]
+    #[arg(long, value_name = "shapes|DIR|FILE")]
     pub data: Option<String>,
     /// Labels and names.
     #[command(flatten)]

@@ -243,7 +243,8 @@ fn arrays_that_are_none_are_refused() {
     let plain = dtype("u1", state);
     let array = |class: &str, shape: &str, dtype: &str, bytes: &str| {
         format!(
-            "cnumpy.core.multiarray\n_reconstruct\n({class}(I0\ntS'b'\ntR(I1\n{shape}{dtype}I00\n{bytes}tb."
+            "cnumpy.core.multiarray\n_reconstruct\n({class}(I0\ntS'b'\ntR(I1\n{shape}{dtype}\
+             I00\n{bytes}tb."
         )
     };
     let nd = "cnumpy\nndarray\n";

@@ -1,6 +1,6 @@
 //! From a folder, as somebody has it, to a collection.
 
-use super::{Collection, Item, Place};
+use super::{Collection, Item, Place, packed};
 use crate::ilsvrc::Contest;
 use crate::layout::tree::Disk;
 use crate::layout::{Arranged, Labelling, arrange, names};
@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 const EXPECTED: &str = "a folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and \
     ILSVRC2012_devkit_t12.tar.gz; with ILSVRC2010_images_train.tar, ILSVRC2010_images_val.tar and \
     ILSVRC2010_devkit-1.0.tar.gz; Kaggle's ILSVRC/Data/CLS-LOC; Tiny-ImageNet's \
-    train/<wnid>/images/ and val/val_annotations.txt; webdataset's tar files; or images in train/<class>/ and \
-    val/<class>/, in <class>/, or with a table of labels";
+    train/<wnid>/images/ and val/val_annotations.txt; webdataset's tar files; images in \
+    train/<class>/ and val/<class>/, in <class>/, or with a table of labels; a .zip, .tar or \
+    .tar.gz of those; or parquet files of images";
 
 impl Collection {
     /// Opens ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, tar files in
-    /// webdataset's layout, or a folder of images in folders named for their classes, whichever lies
-    /// in the folder `path`.
+    /// webdataset's layout, or a folder of images in folders named for their classes, whichever
+    /// lies in the folder `path`; an archive of such a folder; or Hugging Face's parquet files.
     ///
     /// Labels are the order of the classes' ids. The first note says what the folder was taken for.
     /// `progress` hears how many bytes of how many have been walked through; only archives take
@@ -58,6 +59,9 @@ impl Collection {
         };
         if !path.exists() {
             return not_found("there is nothing of this name");
+        }
+        if packed::is_packed(path) {
+            return packed::open(path, labelling, progress);
         }
         if !path.is_dir() {
             return not_found("this is not a folder");

@@ -260,7 +260,7 @@ impl Run<'_> {
         // An order of its own, apart from those of the epochs.
         let order = Permutation::new(0, u32::MAX, self.items.len() as u64);
         let item = |position: usize| match self.part {
-            0 => &self.items[order.at(position as u64) as usize],
+            0 if !self.collection.in_order => &self.items[order.at(position as u64) as usize],
             _ => &self.items[position],
         };
         let make = |encoder: &mut Encoder, position: usize, made: &mut Made| {

@@ -4,7 +4,7 @@
 //! of all before. It is replaced after each shard, which is thereby done.
 
 use super::Task;
-use crate::collection::{Collection, Place};
+use crate::collection::Collection;
 use crate::shards::{Index, file_names, hex, write_durably};
 use crate::statistics::Sums;
 use crate::{Error, Result};
@@ -198,10 +198,7 @@ pub(super) fn digest(collection: &Collection) -> String {
         hash.update((set.len() as u64).to_le_bytes());
         for item in set {
             let name = item.name.rsplit('/').next().unwrap_or_default();
-            let len = match &item.place {
-                Place::File(_) => 0,
-                Place::Within { len, .. } => *len,
-            };
+            let len = item.place.known_len().unwrap_or(0);
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
             hash.update(item.label.to_le_bytes());

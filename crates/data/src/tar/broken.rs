@@ -92,7 +92,7 @@ impl Skip {
         Skip::BeyondEnd,
     ];
 
-    fn in_words(self) -> &'static str {
+    pub(crate) fn in_words(self) -> &'static str {
         match self {
             Skip::Link => "links",
             Skip::Special => "devices or pipes",

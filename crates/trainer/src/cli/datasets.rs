@@ -22,7 +22,7 @@ pub struct DataArgs {
 /// What can be done with a data set.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Pack ILSVRC's archives, Tiny-ImageNet or a folder of images into shards that are read fast
+    /// Pack ILSVRC's archives, a folder of images or another data set into shards read fast
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
     /// Open the data set as `train` does, decode every file, and say what is wrong or worth knowing
@@ -63,9 +63,9 @@ Examples:
 /// `alexnet data prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
-    /// Folder with ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, or
-    /// images in folders named for their classes
-    #[arg(long, visible_alias = "ilsvrc", value_name = "DIR")]
+    /// Folder with ILSVRC-2012's or 2010's archives as they were downloaded, Tiny-ImageNet, images
+    /// in folders named for their classes or parquet files; or a .zip, .tar or .tgz of a folder
+    #[arg(long, visible_alias = "ilsvrc", value_name = "DIR|FILE")]
     pub from: PathBuf,
     /// Labels and names.
     #[command(flatten)]

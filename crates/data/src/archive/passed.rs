@@ -1,0 +1,29 @@
+//! What is passed over in an archive.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How many entries were passed over for which reason, with an example of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed(BTreeMap<&'static str, (usize, String)>);
+
+impl Passed {
+    pub(super) fn add(&mut self, reason: &'static str, name: &str) {
+        self.add_many(reason, 1, name);
+    }
+
+    pub(super) fn add_many(&mut self, reason: &'static str, count: usize, name: &str) {
+        let shown = || name.escape_debug().to_string().replace("\\'", "'");
+        self.0.entry(reason).or_insert_with(|| (0, shown())).0 += count;
+    }
+
+    /// A sentence about it, if there is anything to say.
+    pub(crate) fn note(&self, path: &Path) -> Option<String> {
+        let parts = self.0.iter().map(|(reason, (count, example))| match example.is_empty() {
+            true => format!("{count} {reason}"),
+            false => format!("{count} {reason} (such as {example})"),
+        });
+        let parts: Vec<String> = parts.collect();
+        (!parts.is_empty()).then(|| format!("{}: passed over {}", path.display(), parts.join(", ")))
+    }
+}

@@ -1,0 +1,212 @@
+//! Zip files: the central directory is read once, each entry when it is asked for.
+
+use super::{MOST_ENTRIES, Passed, usable_name};
+use crate::{Error, Result};
+use flate2::read::DeflateDecoder;
+use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt};
+use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Deflate makes no more than 1032 bytes of one.
+const DEFLATE_FACTOR: u64 = 1032;
+/// What an entry has before its bytes: a local header at least.
+const LOCAL_HEADER: u64 = 30;
+
+const REMEDY: &str = "download it again, or unpack it and name the folder";
+
+/// An open zip file.
+#[derive(Debug)]
+pub(crate) struct ZipFile<R = FileReader>(ZipArchive<R>);
+
+/// A zip file, and the names and places of its plain files.
+type Opened<R> = (ZipFile<R>, Vec<(String, ZipPlace)>);
+
+/// Where an entry lies in a zip file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZipPlace {
+    way: ZipArchiveEntryWayfinder,
+    deflated: bool,
+}
+
+impl ZipPlace {
+    /// The length of the file in bytes, as the archive states it.
+    pub(crate) fn len(&self) -> u64 {
+        self.way.uncompressed_size_hint()
+    }
+}
+
+impl ZipFile {
+    /// Opens the archive at `path`, and lists its plain files.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is damaged, encrypted, packed in ways that are not read, or made to
+    /// mislead.
+    pub(super) fn open(path: &Path, passed: &mut Passed) -> Result<Opened<FileReader>> {
+        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let archive = ZipArchive::from_file(file, &mut buffer);
+        ZipFile::list(path, archive.map_err(|error| damaged(path, error.to_string()))?, passed)
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> Error {
+    Error::layout(path, format!("a damaged zip file: {reason}"), REMEDY)
+}
+
+impl<'a> ZipFile<&'a [u8]> {
+    /// The same of an archive in memory. For fuzzing.
+    pub(super) fn of_bytes(
+        path: &Path,
+        bytes: &'a [u8],
+        passed: &mut Passed,
+    ) -> Result<Opened<&'a [u8]>> {
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let located = ZipLocator::new().locate_in_reader(bytes, &mut buffer, bytes.len() as u64);
+        let archive = located.map_err(|(_, error)| damaged(path, error.to_string()))?;
+        ZipFile::list(path, archive, passed)
+    }
+}
+
+impl<R: ReaderAt> ZipFile<R> {
+    pub(super) fn list(
+        path: &Path,
+        archive: ZipArchive<R>,
+        passed: &mut Passed,
+    ) -> Result<Opened<R>> {
+        let wrong = |problem: String| Error::layout(path, problem, REMEDY);
+        // A name or a comment takes 65,535 bytes at most.
+        let mut buffer = vec![0; 4 * RECOMMENDED_BUFFER_SIZE];
+        let mut entries = archive.entries(&mut buffer);
+        let (mut files, mut ranges) = (Vec::new(), Vec::new());
+        let mut count = 0u64;
+        while let Some(entry) =
+            entries.next_entry().map_err(|error| damaged(path, error.to_string()))?
+        {
+            count += 1;
+            if count > MOST_ENTRIES as u64 {
+                return Err(wrong(format!("it has more than {MOST_ENTRIES} entries")));
+            }
+            let Some((name, place)) = plain_file(path, &entry, passed)? else { continue };
+            let begin = entry.local_header_offset();
+            let end = begin.checked_add(LOCAL_HEADER + place.way.compressed_size_hint());
+            ranges.push((begin, end.ok_or_else(|| wrong("an entry beyond its end".to_owned()))?));
+            files.push((name, place));
+        }
+        if count != archive.entries_hint() {
+            let stated = archive.entries_hint();
+            return Err(damaged(path, format!("it has {count} entries, and states {stated}")));
+        }
+        ranges.sort_unstable();
+        if ranges.windows(2).any(|pair| pair[1].0 < pair[0].1) {
+            return Err(wrong("entries that overlap, as in a zip bomb".to_owned()));
+        }
+        if ranges.last().is_some_and(|last| last.1 > archive.directory_offset()) {
+            return Err(damaged(path, "an entry beyond its end".to_owned()));
+        }
+        let mut names = BTreeSet::new();
+        if let Some((name, _)) = files.iter().find(|(name, _)| !names.insert(name)) {
+            let problem = format!("it has {name} twice, which programs read in different ways");
+            return Err(wrong(problem));
+        }
+        drop(names);
+        Ok((ZipFile(archive), files))
+    }
+
+    /// Replaces `bytes` with an entry's, which are `longest` at most.
+    pub(crate) fn read(
+        &self,
+        place: &ZipPlace,
+        longest: u64,
+        bytes: &mut Vec<u8>,
+    ) -> std::result::Result<(), String> {
+        bytes.clear();
+        let (len, packed) = (place.len(), place.way.compressed_size_hint());
+        if len > longest {
+            return Err(format!("longer than {} MiB", longest >> 20));
+        }
+        let most = if place.deflated { packed.saturating_mul(DEFLATE_FACTOR) } else { packed };
+        if len > most {
+            return Err(format!("{packed} bytes in the zip file cannot hold {len}"));
+        }
+        let entry = self.0.get_entry(place.way).map_err(|error| error.to_string())?;
+        bytes.reserve(len as usize);
+        // The verifier compares length and checksum once the end is reached.
+        let mut read = |reader: &mut dyn Read| {
+            let read = reader.take(len + 1).read_to_end(bytes);
+            read.map_err(|error| error.to_string())
+        };
+        let raw = entry.reader();
+        let count = match place.deflated {
+            true => read(&mut entry.verifying_reader(DeflateDecoder::new(raw))),
+            false => read(&mut entry.verifying_reader(raw)),
+        }?;
+        if count as u64 != len {
+            bytes.clear();
+            return Err(format!(
+                "it unpacks to more than the {len} bytes that the zip file states"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Name and place of an entry, if it is a plain file of a usable name.
+fn plain_file(
+    path: &Path,
+    entry: &ZipFileHeaderRecord,
+    passed: &mut Passed,
+) -> Result<Option<(String, ZipPlace)>> {
+    let name = decoded(entry.file_path().as_bytes());
+    if entry.is_dir() || name.ends_with('/') || entry.mode().value() & 0o170_000 == 0o040_000 {
+        return Ok(None);
+    }
+    let name = match (entry.mode().is_symlink(), usable_name(&name)) {
+        (true, _) => return Ok(none(passed, "links", &name)),
+        (_, Err(reason)) => return Ok(none(passed, reason, &name)),
+        (_, Ok(name)) => name,
+    };
+    let shown = name.escape_debug();
+    if entry.flags().is_encrypted() {
+        let problem = format!("an encrypted zip file ({shown})");
+        let remedy = "unpack it with its password, and name the folder";
+        return Err(Error::layout(path, problem, remedy));
+    }
+    let method = entry.compression_method();
+    if method != CompressionMethod::STORE && method != CompressionMethod::DEFLATE {
+        let method = method.name().map_or_else(|| method.as_u16().to_string(), str::to_owned);
+        let problem = format!("{shown} is compressed by {method}, and STORE and DEFLATE are read");
+        return Err(Error::layout(path, problem, "unpack it, and name the folder"));
+    }
+    let deflated = method == CompressionMethod::DEFLATE;
+    Ok(Some((name, ZipPlace { way: entry.wayfinder(), deflated })))
+}
+
+fn none<T>(passed: &mut Passed, reason: &'static str, name: &str) -> Option<T> {
+    passed.add(reason, name);
+    None
+}
+
+/// A name as text: UTF-8, which most programs write whether they mark it or not; else of code page
+/// 437, as the format says. Programs for Windows have written `\` between folders.
+fn decoded(name: &[u8]) -> String {
+    const UPPER: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓\
+                         │┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+    let text = match std::str::from_utf8(name) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let upper: Vec<char> = UPPER.chars().collect();
+            let char = |&byte: &u8| match byte.checked_sub(128) {
+                None => char::from(byte),
+                Some(at) => upper[usize::from(at)],
+            };
+            name.iter().map(char).collect()
+        }
+    };
+    if text.contains('/') { text } else { text.replace('\\', "/") }
+}
+
+#[cfg(test)]
+mod tests;

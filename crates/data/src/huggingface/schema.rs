@@ -1,0 +1,168 @@
+//! Which columns of a parquet file hold images and labels.
+
+use crate::{Error, Result};
+use parquet::basic::Type as Physical;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData};
+use serde_json::Value;
+use std::path::Path;
+
+/// Metadata that is longer is not looked at: ImageNet's names take 40 kB.
+const LONGEST_METADATA: usize = 16 << 20;
+
+/// The columns that matter, and what the labels are called.
+#[derive(Debug, PartialEq)]
+pub(super) struct Schema {
+    pub(super) image: Column,
+    pub(super) label: Column,
+    pub(super) names: Labels,
+}
+
+/// A column of plain values.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// Its place among the file's columns of values.
+    pub(super) leaf: usize,
+    pub(super) physical: Physical,
+}
+
+/// What classes are called.
+#[derive(Debug, PartialEq)]
+pub(super) enum Labels {
+    /// By the file's metadata, in the order of the labels.
+    Named(Vec<String>),
+    /// By the labels themselves.
+    Unnamed,
+}
+
+/// The columns of a file.
+///
+/// # Errors
+/// If there is none of images or of labels, or there are several and none has a usual name.
+pub(super) fn find(path: &Path, metadata: &ParquetMetaData) -> Result<Schema> {
+    let file = metadata.file_metadata();
+    let features = features(file);
+    let leaves = leaves(file);
+    let images = candidates(&leaves, &features, "Image", |column, parts| {
+        let is_bytes = column.physical == Physical::BYTE_ARRAY;
+        is_bytes
+            && (parts == [column.name.as_str(), "bytes"] || parts.len() == 1 && is_image(column))
+    });
+    let image =
+        choose(path, "images", images, &["image", "img", "images", "picture", "jpg", "png"])?;
+    let labels = candidates(&leaves, &features, "ClassLabel", |column, parts| {
+        let kinds = [Physical::INT64, Physical::INT32, Physical::BYTE_ARRAY];
+        parts.len() == 1
+            && kinds.contains(&column.physical)
+            && column.name != image.name
+            && LABELS.iter().any(|known| column.name.eq_ignore_ascii_case(known))
+    });
+    let label = choose(path, "labels", labels, &LABELS)?;
+    let names = match features.as_ref().and_then(|features| features.get(&label.name)) {
+        Some(feature) => match class_names(feature) {
+            Some(names) => Labels::Named(names),
+            None => Labels::Unnamed,
+        },
+        None => Labels::Unnamed,
+    };
+    if matches!(names, Labels::Named(_)) && label.physical == Physical::BYTE_ARRAY {
+        let problem = format!("column `{}` has names for numbers, and holds text", label.name);
+        return Err(Error::layout(path, problem, "download the file again"));
+    }
+    Ok(Schema { image, label, names })
+}
+
+/// Usual names of labels, the usual first.
+const LABELS: [&str; 9] =
+    ["label", "labels", "fine_label", "fine_labels", "class", "category", "target", "cls", "y"];
+
+fn is_image(column: &Column) -> bool {
+    ["image", "img", "images", "bytes", "image_bytes", "jpg", "png", "jpeg"]
+        .iter()
+        .any(|known| column.name.eq_ignore_ascii_case(known))
+}
+
+/// `info.features` of the metadata that the library `datasets` writes.
+fn features(file: &FileMetaData) -> Option<Value> {
+    let pairs = file.key_value_metadata()?;
+    let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
+    if text.len() > LONGEST_METADATA {
+        return None;
+    }
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    Some(value.get_mut("info")?.get_mut("features")?.take())
+}
+
+/// A class label's names: a list, or an object from numbers to names.
+fn class_names(feature: &Value) -> Option<Vec<String>> {
+    let names = feature.get("names")?;
+    let text = |name: &Value| name.as_str().map(str::to_owned);
+    match names {
+        Value::Array(names) => names.iter().map(text).collect(),
+        Value::Object(by_number) => {
+            (0..by_number.len()).map(|number| text(by_number.get(&number.to_string())?)).collect()
+        }
+        _ => None,
+    }
+}
+
+/// All columns of values that are not in lists, by the name of their outermost group.
+fn leaves(file: &FileMetaData) -> Vec<(Column, Vec<String>)> {
+    let columns = file.schema_descr().columns().iter().enumerate();
+    let plain = columns.filter(|(_, column)| column.max_rep_level() == 0);
+    plain
+        .map(|(leaf, column)| {
+            let parts = column.path().parts().to_vec();
+            let name = parts.first().cloned().unwrap_or_default();
+            (Column { name, leaf, physical: column.physical_type() }, parts)
+        })
+        .collect()
+}
+
+/// The columns of a kind by the metadata, or else by their form.
+fn candidates(
+    leaves: &[(Column, Vec<String>)],
+    features: &Option<Value>,
+    kind: &str,
+    fits: impl Fn(&Column, &[String]) -> bool,
+) -> Vec<Column> {
+    let is_of_kind = |column: &Column| {
+        let feature = features.as_ref().and_then(|features| features.get(&column.name));
+        feature.and_then(|feature| feature.get("_type")).and_then(Value::as_str) == Some(kind)
+    };
+    let holds = |column: &Column, parts: &[String]| match kind {
+        "Image" => {
+            fits(column, parts) || parts.len() == 1 && column.physical == Physical::BYTE_ARRAY
+        }
+        _ => parts.len() == 1 && matches!(column.physical, Physical::INT64 | Physical::INT32),
+    };
+    let named = leaves.iter().filter(|(column, parts)| is_of_kind(column) && holds(column, parts));
+    let named: Vec<Column> = named.map(|(column, _)| column.clone()).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let other = leaves.iter().filter(|(column, parts)| fits(column, parts));
+    other.map(|(column, _)| column.clone()).collect()
+}
+
+/// The only candidate, or the one with a usual name.
+fn choose(path: &Path, what: &str, found: Vec<Column>, usual: &[&str]) -> Result<Column> {
+    let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
+    let by_name = usual.iter().find_map(|&known| {
+        let mut same = found.iter().filter(|column| column.name.eq_ignore_ascii_case(known));
+        same.next().filter(|_| same.next().is_none())
+    });
+    match (&found[..], by_name) {
+        ([one], _) => Ok(one.clone()),
+        (_, Some(column)) => Ok(column.clone()),
+        ([], _) => {
+            let problem = format!("no column of {what}");
+            let remedy = "parquet files that are read have `image` {bytes, path} and `label`";
+            Err(Error::layout(path, problem, remedy))
+        }
+        (_, None) => {
+            let problem = format!("several columns of {what}: {}", names.join(", "));
+            Err(Error::layout(path, problem, "keep the one that is meant, and drop the others"))
+        }
+    }
+}
