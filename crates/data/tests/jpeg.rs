@@ -48,8 +48,8 @@ fn decoded(bytes: &[u8]) -> Result<Image, Reason> {
     decode(bytes, &mut image).map(|()| image)
 }
 
-/// Scan scripts x sampling x restart intervals x sizes x sequential and progressive, in five ways to
-/// store colours, with all that markers may say.
+/// Scan scripts x sampling x restart intervals x sizes x sequential and progressive, with colours
+/// stored in five ways, and all that markers may say.
 #[test]
 fn pixels_are_those_of_libjpeg_turbo_bit_for_bit() {
     let cases = matrix();

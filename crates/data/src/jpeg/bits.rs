@@ -97,7 +97,7 @@ impl Scan {
         }
     }
 
-    /// Whether `bits` are within the byte before `end`, or what follows are at most `padding` zeros.
+    /// Whether `bits` are within the byte before `end`, or at most `padding` zeros follow.
     fn check_end(&self, end: usize, padding: usize, bits: &Bits<'_>) -> Result<(), Fault> {
         let read = bits.read().ok_or(Fault::Code)?.div_ceil(8);
         if read > end {

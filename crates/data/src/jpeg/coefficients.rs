@@ -121,8 +121,7 @@ impl Coefficients {
         }
     }
 
-    /// Notes what the scan brings. Bits must come once, and from the highest down, and a mean before
-    /// all else.
+    /// Notes what the scan brings. Bits must come once, from the highest down, and a mean first.
     fn progress(&mut self, header: &Header) -> Result<Band, Reason> {
         let scan = header.scan;
         let band = match header.is_progressive {
