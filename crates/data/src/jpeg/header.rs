@@ -125,14 +125,15 @@ impl Header {
         (self.count, self.restart, self.has, self.stray) = (0, 0, [0; 3], 0);
         (self.is_jfif, self.adobe) = (false, None);
         let segments = Segments::of(bytes).ok_or_else(|| damaged("it has no start"))?;
-        let (rest, stray) = self.to_scan(segments)?.ok_or_else(|| damaged("it has no pixels"))?;
+        let (rest, stray) =
+            self.read_to_scan(segments)?.ok_or_else(|| damaged("it has no pixels"))?;
         self.stray = stray;
         Ok(rest)
     }
 
     /// Reads segments up to the next scan. Returns what follows its header, and the number of bytes
     /// that belong to no segment; `None` at the end of the image.
-    pub(super) fn to_scan<'a>(
+    pub(super) fn read_to_scan<'a>(
         &mut self,
         mut segments: Segments<'a>,
     ) -> Result<Option<(&'a [u8], usize)>, Reason> {

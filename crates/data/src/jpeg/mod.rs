@@ -158,7 +158,7 @@ impl Jpeg {
         into.reshape(header.height, header.width);
         let work = Single { header, scan, region, to_end, canvas, into: &mut into.pixels };
         pulp::Arch::new().dispatch(work).map_err(is_wrong)?;
-        match header.to_scan(Segments::at(rest))? {
+        match header.read_to_scan(Segments::at(rest))? {
             None => Ok(()),
             Some(_) => Err(damaged("it has a scan too many")),
         }
@@ -177,7 +177,7 @@ impl Jpeg {
         loop {
             let rest = scan.fill(coded).map_err(|fault| damaged(fault.text()))?;
             coefficients.read(header, scan, region.unit_rows.end, to_end)?;
-            match header.to_scan(Segments::at(rest))? {
+            match header.read_to_scan(Segments::at(rest))? {
                 None => break,
                 Some((_, stray)) if stray > 0 => {
                     return Err(damaged("bytes between its scans belong to none"));

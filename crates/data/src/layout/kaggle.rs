@@ -58,8 +58,8 @@ fn find(tree: &dyn Tree) -> Result<Option<PathBuf>> {
         .map(|entry| PathBuf::from(entry.name))
         .collect();
     let few = if folders.len() > 16 { &[] } else { &folders[..] };
-    let inside = few.iter().filter_map(|folder| at(folder));
-    Ok(inside.filter(|base| base.ends_with("CLS-LOC")).next())
+    let mut inside = few.iter().filter_map(|folder| at(folder));
+    Ok(inside.find(|base| base.ends_with("CLS-LOC")))
 }
 
 /// Validation images in one folder, whose classes the solution states.
