@@ -290,22 +290,36 @@ fn dataset_json() {
 
 #[test]
 fn webdataset() {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in [
-        ("a/000.jpg", &b"image"[..]),
-        ("a/000.cls", b"4\n"),
-        ("b.png", b"another"),
-        ("b.json", br#"{"label": 5, "text": "a"}"#),
-        ("notes.txt", b"no image"),
-    ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        builder.append_pax_extensions([("mtime", &b"1700000000.25"[..])]).unwrap();
-        builder.append_data(&mut header, name, content).unwrap();
-    }
-    let seed = builder.into_inner().unwrap();
-    run("webdataset", data::fuzzing::webdataset, std::slice::from_ref(&seed), 5_000);
-    run("webdataset", webdataset_with_checksums, &[seed], 15_000);
+    let shard = |members: &[(&str, &[u8])]| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for &(name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_pax_extensions([("mtime", &b"1700000000.25"[..])]).unwrap();
+            builder.append_data(&mut header, name, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    };
+    let seeds = [
+        shard(&[
+            ("a/000.jpg", b"image"),
+            ("a/000.cls", b"4\n"),
+            ("b.png", b"another"),
+            ("b.json", br#"{"label": 5, "text": "a"}"#),
+            ("notes.txt", b"no image"),
+        ]),
+        shard(&[
+            ("0.jpg", b"image"),
+            ("0.seg.png", b"mask"),
+            ("0.cls", b"1"),
+            ("0.json", br#"{"label": "1", "class": "tench", "class_name": "tench", "name": "0"}"#),
+            ("d/._1.webp", b"attributes"),
+            ("d/1.webp", b"image"),
+            ("d/1.json", br#"{"cls": 0, "class_name": "crane", "score": [1.5, null]}"#),
+        ]),
+    ];
+    run("webdataset", data::fuzzing::webdataset, &seeds, 5_000);
+    run("webdataset", webdataset_with_checksums, &seeds, 15_000);
 }
 
 #[test]

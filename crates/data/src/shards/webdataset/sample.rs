@@ -112,7 +112,8 @@ impl Group {
             }
             (None, None, _) => {
                 let problem = format!("{} has no label", image.name);
-                let remedy = "expected a `.cls` or `.json` member of the same name right beside it";
+                let remedy = "expected a `.cls` or `.json` member of the same name right beside it \
+                              (`tar --sort=name` packs them so)";
                 Err(Error::layout(path, problem, remedy))
             }
         }

@@ -1,5 +1,7 @@
 //! Which files of a folder are shards, and what for.
 
+use super::split;
+use crate::formats::ENDINGS;
 use crate::tar::{Forward, Members};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
@@ -93,8 +95,16 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
 /// Whether there is any shard. Compressed files alone are shards if labels lie in them; folders
 /// that cannot be read have none.
 pub(in crate::shards) fn is_at(dir: &Path) -> bool {
-    let found = candidates(dir).unwrap_or_default();
-    found.iter().any(|path| compression(path).is_none() || has_labels(path))
+    let found = match candidates(dir) {
+        Ok(found) => found,
+        Err(error) => return matches!(error, Error::Layout { .. }),
+    };
+    found.iter().any(|path| match compression(path) {
+        None => true,
+        Some(how) if how.tool == "gunzip" => has_labels(path),
+        // Not looked into: the name must do.
+        Some(_) => !words(&path.file_name().unwrap_or_default().to_string_lossy()).is_empty(),
+    })
 }
 
 /// Tar files, compressed or not, in the order of their paths.
@@ -110,8 +120,13 @@ fn candidates(dir: &Path) -> Result<Vec<PathBuf>> {
     found.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_tar = name.to_ascii_lowercase().ends_with(".tar") || compression(path).is_some();
-        is_tar && !name.starts_with("ILSVRC") && path.is_file()
+        is_tar && !name.starts_with("ILSVRC") && !path.is_dir()
     });
+    // A link that leads nowhere is a shard that is missing, and a pipe would be waited for.
+    if let Some(path) = found.iter().find(|path| !path.is_file()) {
+        let remedy = "put the tar file there, or remove it";
+        return Err(Error::layout(path, "no file, or a link that leads nowhere", remedy));
+    }
     Ok(found)
 }
 
@@ -120,14 +135,19 @@ fn compression(path: &Path) -> Option<&'static Compression> {
     COMPRESSIONS.iter().find(|known| known.endings.iter().any(|ending| name.ends_with(ending)))
 }
 
-/// Whether one of the first members of a compressed file is a `.cls`.
+/// Whether the first members of a compressed file are an image and its `.cls` or `.json`.
 fn has_labels(path: &Path) -> bool {
-    const MEMBERS: usize = 8;
+    const MEMBERS: usize = 16;
     const BYTES: u64 = 64 << 20;
     let Ok(file) = File::open(path) else { return false };
     let stream = Forward::new(MultiGzDecoder::new(std::io::BufReader::new(file)), BYTES);
     let members = Members::new(&stream, 0..u64::MAX).map_while(std::result::Result::ok);
-    members.take(MEMBERS).any(|member| member.name.to_ascii_lowercase().ends_with(".cls"))
+    let names: Vec<String> = members.take(MEMBERS).map(|member| member.name).collect();
+    let fields: Vec<(&str, String)> = names.iter().filter_map(|name| split(name)).collect();
+    let is_image = |key: &str| {
+        fields.iter().any(|(other, field)| *other == key && ENDINGS.contains(&&**field))
+    };
+    fields.iter().any(|(key, field)| field == "cls" || (field == "json" && is_image(key)))
 }
 
 /// What a shard's name says, or else the name of its folder.
@@ -152,9 +172,18 @@ fn part_of(dir: &Path, path: &Path) -> Result<Option<Part>> {
     }
 }
 
-/// The parts that the whole words of a name say.
+/// The parts that the whole words of a name say; a capital after a small letter begins a word.
 fn words(name: &str) -> Vec<Part> {
-    let words = name.split(|letter: char| !letter.is_alphabetic()).map(str::to_lowercase);
+    let mut spaced = String::with_capacity(name.len() + 8);
+    let mut after_small = false;
+    for letter in name.chars() {
+        if after_small && letter.is_uppercase() {
+            spaced.push(' ');
+        }
+        after_small = letter.is_lowercase();
+        spaced.push(letter);
+    }
+    let words = spaced.split(|letter: char| !letter.is_alphabetic()).map(str::to_lowercase);
     let parts = words.filter_map(|word| match &*word {
         "train" | "training" => Some(Part::Train),
         "val" | "valid" | "validation" => Some(Part::Val),
@@ -178,6 +207,7 @@ mod tests {
             ("Valid_set-3", &[Part::Val]),
             ("test2017.tar", &[Part::Test]),
             ("testing-{00}.tar", &[Part::Test]),
+            ("ImageNetVal-00.tar", &[Part::Val]),
             ("interval-contest-attested-retrain.tar", &[]),
             ("train-val-0.tar", &[Part::Train, Part::Val]),
         ] {
@@ -215,6 +245,16 @@ mod tests {
         dir.write("train/val-0.tar", b"");
         let said = find(dir.path()).unwrap_err().to_string();
         assert!(said.contains("train/val-0.tar") && said.contains("more than one"), "{said}");
+        assert!(is_at(dir.path()));
+    }
+
+    #[test]
+    fn a_shard_that_is_missing_is_an_error() {
+        let dir = ScratchDir::new();
+        dir.write("train-0.tar", b"");
+        std::os::unix::fs::symlink("gone.tar", dir.path().join("train-1.tar")).unwrap();
+        let said = find(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("train-1.tar: no file, or a link that leads nowhere"), "{said}");
         assert!(is_at(dir.path()));
     }
 

@@ -267,6 +267,10 @@ fn compressed_shards_are_known_by_their_labels() {
         &gzip(&archive(&[("train/cat/0.jpg", b"x"), ("train/cat/1.jpg", b"")])),
     );
     assert!(!is_at(dir.path()));
+    let json = [("0.jpg", &b"x"[..]), ("0.json", b"{\"label\": 1}")];
+    dir.write("part.tar.gz", &gzip(&archive(&json)));
+    assert!(is_at(dir.path()));
+    std::fs::remove_file(dir.path().join("part.tar.gz")).unwrap();
     dir.write("train-0.tar.gz", &gzip(&shard(0, 3, |at| at.to_string())));
     dir.write("photos.tgz", b"");
     assert!(is_at(dir.path()));
