@@ -2,6 +2,7 @@
 
 use super::{LabellingArgs, OutputArgs, ProgressKind};
 use clap::{Args, Subcommand, ValueEnum};
+use data::verify::Kind;
 use std::path::PathBuf;
 
 pub(super) const DATA_EXAMPLES: &str = "\
@@ -26,7 +27,7 @@ pub enum DataCommand {
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
     /// Open the data set as `train` does, decode every file, and say what is wrong or worth knowing
-    #[command(after_help = VERIFY_EXAMPLES)]
+    #[command(after_help = verify_help())]
     Verify(VerifyArgs),
     /// Count the images of each class; their sizes, mean colour and the PCA of their colours
     #[command(after_help = STATS_EXAMPLES)]
@@ -49,6 +50,22 @@ const VERIFY_EXAMPLES: &str = "\
 Examples:
   alexnet data verify imagenet
   alexnet data verify photos --smaller-than 64 --json";
+
+/// The examples, and every kind that a finding may have.
+fn verify_help() -> String {
+    let (unusable, usable): (Vec<Kind>, Vec<Kind>) =
+        Kind::ALL.into_iter().partition(|kind| kind.is_unusable());
+    let listed = |kinds: Vec<Kind>| {
+        let names: Vec<&str> = kinds.into_iter().map(Kind::name).collect();
+        names.chunks(8).map(|line| format!("  {}\n", line.join(", "))).collect::<String>()
+    };
+    format!(
+        "{VERIFY_EXAMPLES}\n\nKinds of findings (`kind` in JSON) that make a file unusable:\n{}\
+         and those that are worth knowing:\n{}",
+        listed(unusable),
+        listed(usable),
+    )
+}
 
 const STATS_EXAMPLES: &str = "\
 Examples:
