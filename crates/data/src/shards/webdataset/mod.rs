@@ -67,7 +67,10 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Scan> {
         _ => Error::layout(path, error.to_string(), "fetch it again"),
     };
     let mut members = Members::new(file, 0..u64::MAX);
-    while let Some(member) = members.next_member().map_err(broken)? {
+    while let Some(mut member) = members.next_member().map_err(broken)? {
+        if member.name.starts_with("./") {
+            member.name.drain(..2);
+        }
         if let Some(why) = ignored(&member.name) {
             scan.unused.add(why, &member.name);
             continue;
@@ -95,7 +98,6 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(file: &R, path: &Path) -> Result<Scan> {
 /// The key and the field (in lower case) that the webdataset package reads in a member's name;
 /// `None` for names that it passes over.
 fn split(name: &str) -> Option<(&str, String)> {
-    let name = name.strip_prefix("./").unwrap_or(name);
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = start + name[start..].find('.')?;
     (dot > start).then(|| (&name[..dot], name[dot + 1..].to_lowercase()))
