@@ -375,6 +375,25 @@ fn classes_are_named_by_the_field_that_is_the_same_for_all_their_samples() {
 }
 
 #[test]
+fn a_data_set_has_the_names_beside_its_numbers() {
+    let dir = ScratchDir::new();
+    let images: Vec<Vec<u8>> = (0..4).map(png).collect();
+    let json =
+        [br#"{"label": 0, "class_name": "crane"}"#, br#"{"label": 1, "class_name": "crane"}"#];
+    let names: Vec<[String; 2]> =
+        (0..4).map(|at| [format!("{at}.png"), format!("{at}.json")]).collect();
+    let members: Vec<File> = (0..4)
+        .flat_map(|at| [(&*names[at][0], &*images[at]), (&*names[at][1], &json[at % 2][..])])
+        .collect();
+    dir.write("train-0.tar", &archive(&members));
+    let set = opened(&dir).unwrap();
+    assert_eq!(set.train.classes(), ["0", "1"]);
+    assert_eq!(set.class_names, ["crane", "crane"]);
+    dir.write("train-0.tar", &shard(0, 6, |at| at.to_string()));
+    assert!(opened(&dir).unwrap().class_names.iter().all(String::is_empty));
+}
+
+#[test]
 fn every_image_of_a_folder_of_tar_files_is_verified_and_measured() {
     let dir = ScratchDir::new();
     dir.write("train-0.tar", &shard(0, 11, |at| format!("{at:03}")));
