@@ -4,10 +4,10 @@ mod open;
 pub(crate) mod packed;
 
 use crate::archive::{ZipFile, ZipPlace};
+use crate::bounded::{self, LONGEST_IMAGE};
 use crate::huggingface::Rows;
 use crate::{Error, Result};
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,7 @@ impl Place {
 /// than a thousand files open unless told otherwise.
 const KEPT_OPEN: usize = 256;
 /// Image files longer than this are not read.
-pub(crate) const LONGEST_FILE: u64 = 256 << 20;
+pub(crate) const LONGEST_FILE: u64 = LONGEST_IMAGE;
 
 impl Collection {
     /// A collection without images yet.
@@ -135,7 +135,7 @@ impl Collection {
     /// # Errors
     /// If it cannot be opened.
     pub fn add_archive(&mut self, path: &Path) -> Result<u32> {
-        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+        let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
         let file = (self.archives.len() < KEPT_OPEN).then_some(file);
         self.archives.push(Archive::File(path.to_owned(), file));
         Ok(self.next_archive() - 1)
@@ -217,9 +217,8 @@ impl Collection {
         bytes.clear();
         match place {
             Place::File(path) => {
-                let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-                let read = file.take(LONGEST_FILE + 1).read_to_end(bytes);
-                read.map_err(|error| failed(error.to_string()))?;
+                bounded::read_into(path, LONGEST_IMAGE, bytes)
+                    .map_err(|error| failed(error.to_string()))?;
             }
             _ if place.known_len().is_some_and(|len| len > LONGEST_FILE) => {
                 return Err(failed(too_long()));
@@ -229,7 +228,9 @@ impl Collection {
                 let Archive::File(path, file) = self.archive(*archive) else { mismatched() };
                 let read = match file {
                     Some(file) => file.read_exact_at(bytes, *offset),
-                    None => File::open(path).and_then(|file| file.read_exact_at(bytes, *offset)),
+                    None => {
+                        bounded::open(path).and_then(|(file, _)| file.read_exact_at(bytes, *offset))
+                    }
                 };
                 read.map_err(|error| failed(error.to_string()))?;
             }

@@ -11,17 +11,20 @@
 //! unnoticed if the file still has its end; all else (whole images, `prepare`, `verify`, statistics)
 //! reads files to the end.
 
+mod foreign;
+mod orientation;
 mod reason;
 
+pub use orientation::ExifMode;
+pub(crate) use orientation::Orientation;
 pub use reason::Reason;
 
-use crate::inspect::inspect;
+use crate::bounded;
+use crate::formats::{Format, Unsupported};
 use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segments};
 use crate::jpeg::{Extent, Jpeg};
 use crate::{Error, ReadBuffer, Result};
 use augment::{Image, Rectangle, Resizer};
-use std::fs::File;
-use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// Which decoder makes the pixels; prepared data sets record it. Raised whenever the pixels of some
@@ -42,19 +45,24 @@ const JPEG_PIXELS_A_BYTE: usize = 512;
 pub fn read_square<'a>(
     path: &Path,
     side: usize,
+    exif: ExifMode,
     buffer: &'a mut ReadBuffer,
 ) -> Result<(&'a [u8], bool)> {
     read_file(path, buffer)?;
-    square(side, buffer).map_err(|reason| Error::image(path, reason))
+    square(side, exif, buffer).map_err(|reason| Error::image(path, reason))
 }
 
 /// [`read_square`] of the bytes that `buffer.file` holds already.
 ///
 /// # Errors
 /// What is wrong with them, for [`Error::Image`].
-pub fn square(side: usize, buffer: &mut ReadBuffer) -> std::result::Result<(&[u8], bool), Reason> {
+pub fn square(
+    side: usize,
+    exif: ExifMode,
+    buffer: &mut ReadBuffer,
+) -> std::result::Result<(&[u8], bool), Reason> {
     let square = |size| Resizer::square_reach(size, side, Rectangle::whole((side, side)));
-    buffer.decode_part(square, Extent::Whole)?;
+    buffer.decode_part(exif, square, Extent::Whole)?;
     let shorter = buffer.decoded.height.min(buffer.decoded.width);
     buffer.resizer.square(&buffer.decoded, side, &mut buffer.image);
     Ok((&buffer.image.pixels, shorter < side))
@@ -64,17 +72,14 @@ pub fn square(side: usize, buffer: &mut ReadBuffer) -> std::result::Result<(&[u8
 ///
 /// # Errors
 /// If the file cannot be read, or holds no whole image that can be resized.
-pub fn read_whole(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
+pub fn read_whole(path: &Path, exif: ExifMode, buffer: &mut ReadBuffer) -> Result<()> {
     read_file(path, buffer)?;
-    buffer.decode().map_err(|reason| Error::image(path, reason))
+    buffer.decode(exif).map_err(|reason| Error::image(path, reason))
 }
 
-/// Reads a file's bytes into `buffer.file`.
+/// Reads a file's bytes into `buffer.file`, [`bounded::LONGEST_IMAGE`] at most.
 pub(crate) fn read_file(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
-    buffer.file.clear();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut buffer.file))
-        .map(drop)
+    bounded::read_into(path, bounded::LONGEST_IMAGE, &mut buffer.file)
         .map_err(|error| Error::image(path, error.to_string()))
 }
 
@@ -100,7 +105,7 @@ pub(crate) fn is_usable(height: usize, width: usize) -> bool {
     fits && height * width <= LARGEST_AREA && !is_strip(height, width)
 }
 
-/// Decodes an image file's bytes.
+/// Decodes an image file's bytes, as they are stored: EXIF's orientation is ignored.
 ///
 /// # Errors
 /// What is wrong with them, for [`Error::Image`].
@@ -128,11 +133,17 @@ pub(crate) fn decode_part(
             };
             jpeg.decode(bytes, part, extent, into)
         }
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, into),
-        _ => {
-            let text = format!("{}, and only JPEG and PNG can be read", guess(bytes));
-            Err(Reason::NotAnImage(text))
-        }
+        _ => match (Format::of(bytes), Unsupported::of(bytes)) {
+            (Some(format), _) => foreign::decode(format, bytes, into),
+            (None, Some(format)) => {
+                let text = format!("{format} cannot be decoded: {}", format.remedy());
+                Err(Reason::Unsupported(text))
+            }
+            (None, None) => {
+                let text = format!("{}, and no image that can be decoded", guess(bytes));
+                Err(Reason::NotAnImage(text))
+            }
+        },
     }
 }
 
@@ -166,22 +177,6 @@ pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
     segments.rest().windows(2).rev().any(|pair| pair == [0xFF, END_OF_IMAGE])
 }
 
-fn decode_png(bytes: &[u8], into: &mut Image) -> std::result::Result<(), Reason> {
-    let broken = |error: image::ImageError| Reason::Damaged(format!("no whole PNG ({error})"));
-    let facts = inspect(bytes)?;
-    check_size(facts.height, facts.width)?; // before anything is reserved
-    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE as u32);
-    limits.max_image_height = Some(LARGEST_SIDE as u32);
-    reader.limits(limits);
-    let decoded = reader.decode().map_err(broken)?.into_rgb8();
-    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    check_size(height, width)?;
-    *into = Image { height, width, pixels: decoded.into_raw() };
-    Ok(())
-}
-
 fn check_size(height: usize, width: usize) -> std::result::Result<(), Reason> {
     match height == 0 || width == 0 || height * width > LARGEST_AREA {
         true => Err(unusable_size(height, width)),
@@ -193,14 +188,10 @@ fn unusable_size(height: usize, width: usize) -> Reason {
     Reason::UnusableSize(format!("{width} x {height} pixels is no usable size"))
 }
 
-/// What a file seems to be that is neither JPEG nor PNG.
+/// What a file seems to be that is no image.
 fn guess(bytes: &[u8]) -> &'static str {
     let trimmed = bytes.trim_ascii_start();
     match bytes {
-        [b'G', b'I', b'F', b'8', ..] => "a GIF",
-        [b'B', b'M', ..] => "a BMP",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "a WebP",
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "a TIFF",
         _ if trimmed.starts_with(b"<") => "a web page or other markup",
         _ if bytes
             .iter()
@@ -209,7 +200,7 @@ fn guess(bytes: &[u8]) -> &'static str {
         {
             "a text"
         }
-        _ => "not an image of any known kind",
+        _ => "of no known format",
     }
 }
 

@@ -1,19 +1,19 @@
 //! Folders of images.
 
 use crate::collection::Class;
-use crate::decode::{read_file, read_square};
+use crate::decode::{ExifMode, read_file, read_square};
 use crate::ilsvrc::tiny_imagenet;
 use crate::jpeg::Extent;
 use crate::layout::classes::{check_count, scan};
 use crate::layout::skipped::Skipped;
 use crate::layout::tree::{Disk, EntryKind, Tree};
 use crate::layout::{Arranged, Labelling, arrange};
+use crate::seen::Seen;
 use crate::source::part_of;
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{Resizer, View};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Image files and their labels: mostly in folders named for their classes, in the order of their
 /// names.
@@ -22,7 +22,8 @@ pub struct Folder {
     classes: Arc<[String]>,
     files: Vec<(u32, PathBuf)>,
     side: usize,
-    first_enlarged: AtomicUsize,
+    exif: ExifMode,
+    seen: Seen,
 }
 
 /// A training and a test set, and what should be said about them.
@@ -51,9 +52,24 @@ impl Folder {
     }
 
     fn of(root: &Path, classes: Arc<[String]>, files: Vec<(u32, PathBuf)>, side: usize) -> Folder {
-        let files = files.into_iter().map(|(label, path)| (label, root.join(path))).collect();
-        let first_enlarged = AtomicUsize::new(usize::MAX);
-        Folder { classes, files, side, first_enlarged }
+        let absolute = |(label, path)| (label, root.join(path));
+        let files: Vec<_> = files.into_iter().map(absolute).collect();
+        let seen = Seen::new(files.len());
+        Folder { classes, files, side, exif: ExifMode::Ignore, seen }
+    }
+
+    /// The same images with what is done about their EXIF orientation; at first it is ignored.
+    pub fn with_exif(self, exif: ExifMode) -> Folder {
+        Folder { exif, ..self }
+    }
+
+    fn notice(&self, index: usize, is_oriented: bool, is_enlarged: bool) {
+        if is_oriented {
+            self.seen.oriented(index);
+        }
+        if is_enlarged {
+            self.seen.enlarged(index);
+        }
     }
 
     /// The path of image `index`.
@@ -116,11 +132,9 @@ impl Source for Folder {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
-        let (pixels, enlarged) = read_square(self.path(index), self.side, buffer)?;
-        if enlarged {
-            self.first_enlarged.fetch_min(index, Ordering::Relaxed);
-        }
-        Ok(pixels)
+        let (_, enlarged) = read_square(self.path(index), self.side, self.exif, buffer)?;
+        self.notice(index, buffer.is_oriented(), enlarged);
+        Ok(&buffer.image.pixels)
     }
 
     fn read_crops(
@@ -134,24 +148,20 @@ impl Source for Folder {
         read_file(self.path(index), buffer)?;
         let part = part_of(views, size, self.size());
         buffer
-            .decode_part(|whole| Resizer::square_reach(whole, self.side, part), Extent::Needed)
+            .decode_part(
+                self.exif,
+                |whole| Resizer::square_reach(whole, self.side, part),
+                Extent::Needed,
+            )
             .map_err(|reason| Error::image(self.path(index), reason))?;
-        if buffer.decoded.height.min(buffer.decoded.width) < self.side {
-            self.first_enlarged.fetch_min(index, Ordering::Relaxed);
-        }
+        let enlarged = buffer.decoded.height.min(buffer.decoded.width) < self.side;
+        self.notice(index, buffer.is_oriented(), enlarged);
         buffer.square_crops(self.side, views, size, into);
         Ok(())
     }
 
     fn remarks(&self) -> Vec<String> {
-        let side = self.side;
-        match self.first_enlarged.load(Ordering::Relaxed) {
-            usize::MAX => Vec::new(),
-            first => vec![format!(
-                "images smaller than {side} x {side} pixels are enlarged, {} among them",
-                self.name(first)
-            )],
-        }
+        self.seen.remarks(self.side, self.exif, |index| self.name(index))
     }
 }
 

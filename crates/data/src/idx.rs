@@ -5,10 +5,10 @@
 //! fastest (<http://yann.lecun.com/exdb/mnist/>). Here elements are bytes: labels of one dimension,
 //! images of three (images, rows, columns) or of four, the last of them one or three channels.
 
+use crate::bounded;
 use crate::error::grouped;
 use crate::{Error, ReadBuffer, Result, Source};
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,8 +157,7 @@ impl Array {
     /// Reads the header, and compares it with the file's length.
     fn open(path: &Path) -> Result<Array> {
         let io = |error| Error::io(path, &error);
-        let file = File::open(path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
+        let (file, len) = bounded::open(path).map_err(io)?;
         Array::of(path, file, len)
     }
 

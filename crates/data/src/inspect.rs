@@ -6,6 +6,7 @@ mod tiff;
 
 pub use crate::formats::Format;
 pub use exif::Exif;
+pub(crate) use tiff::tiff_photometric;
 
 use crate::decode::Reason;
 use crate::jpeg::markers::{END_OF_IMAGE, START_OF_SCAN, Segment, Segments};
@@ -143,6 +144,20 @@ pub(crate) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])
         rest = after.get(4..)?; // the checksum
         Some((name, content))
     })
+}
+
+/// Whether a file that cannot be decoded ends before its format's end does.
+pub(crate) fn is_cut(format: Format, bytes: &[u8]) -> bool {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.as_array().copied());
+    let is_beyond = |end: u64| end > bytes.len() as u64;
+    match format {
+        Format::Png => !png_chunks(bytes).any(|(name, _)| name == b"IEND"),
+        Format::Gif => bytes.trim_ascii_end().last() != Some(&b';'),
+        Format::WebP => word(4).is_none_or(|len| is_beyond(u64::from(u32::from_le_bytes(len)) + 8)),
+        Format::Bmp => word(2).is_none_or(|len| is_beyond(u32::from_le_bytes(len).into())),
+        // Nothing says where they end.
+        Format::Tiff | Format::Jpeg => false,
+    }
 }
 
 #[cfg(test)]

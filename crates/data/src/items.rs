@@ -1,14 +1,14 @@
 //! The images of a collection, for training as they lie: in archives, for instance.
 
 use crate::collection::{Collection, Item};
-use crate::decode::square;
+use crate::decode::{ExifMode, square};
 use crate::jpeg::Extent;
+use crate::seen::Seen;
 use crate::source::part_of;
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{Resizer, View};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One of the two sets of a collection; each image is delivered as `side` x `side` pixels: shorter
 /// side resized, then the centre.
@@ -17,12 +17,13 @@ pub(crate) struct Items {
     is_test: bool,
     classes: Arc<[String]>,
     side: usize,
-    first_enlarged: AtomicUsize,
+    exif: ExifMode,
+    seen: Seen,
 }
 
 impl Items {
-    /// The training and the test images.
-    pub(crate) fn of(collection: Collection, side: usize) -> (Items, Items) {
+    /// The training and the test images, upright or as they are stored.
+    pub(crate) fn of(collection: Collection, (side, exif): (usize, ExifMode)) -> (Items, Items) {
         let classes = collection.classes.iter().map(|class| class.id.clone()).collect();
         let (collection, classes) = (Arc::new(collection), classes);
         let set = |is_test| Items {
@@ -30,7 +31,8 @@ impl Items {
             is_test,
             classes: Arc::clone(&classes),
             side,
-            first_enlarged: AtomicUsize::new(usize::MAX),
+            exif,
+            seen: Seen::new(collection.train.len().max(collection.test.len())),
         };
         (set(false), set(true))
     }
@@ -39,9 +41,12 @@ impl Items {
         if self.is_test { &self.collection.test } else { &self.collection.train }
     }
 
-    fn note_size(&self, index: usize, is_enlarged: bool) {
+    fn notice(&self, index: usize, is_oriented: bool, is_enlarged: bool) {
+        if is_oriented {
+            self.seen.oriented(index);
+        }
         if is_enlarged {
-            self.first_enlarged.fetch_min(index, Ordering::Relaxed);
+            self.seen.enlarged(index);
         }
     }
 }
@@ -71,9 +76,9 @@ impl Source for Items {
         let item = &self.items()[index];
         self.collection.read(item, &mut buffer.file)?;
         let failed = |reason| Error::image(Path::new(&item.name), reason);
-        let (pixels, is_enlarged) = square(self.side, buffer).map_err(failed)?;
-        self.note_size(index, is_enlarged);
-        Ok(pixels)
+        let (_, is_enlarged) = square(self.side, self.exif, buffer).map_err(failed)?;
+        self.notice(index, buffer.is_oriented(), is_enlarged);
+        Ok(&buffer.image.pixels)
     }
 
     fn read_crops(
@@ -88,22 +93,19 @@ impl Source for Items {
         self.collection.read(item, &mut buffer.file)?;
         let part = part_of(views, size, self.size());
         buffer
-            .decode_part(|whole| Resizer::square_reach(whole, self.side, part), Extent::Needed)
+            .decode_part(
+                self.exif,
+                |whole| Resizer::square_reach(whole, self.side, part),
+                Extent::Needed,
+            )
             .map_err(|reason| Error::image(Path::new(&item.name), reason))?;
         let shorter = buffer.decoded.height.min(buffer.decoded.width);
-        self.note_size(index, shorter < self.side);
+        self.notice(index, buffer.is_oriented(), shorter < self.side);
         buffer.square_crops(self.side, views, size, into);
         Ok(())
     }
 
     fn remarks(&self) -> Vec<String> {
-        let side = self.side;
-        match self.first_enlarged.load(Ordering::Relaxed) {
-            usize::MAX => Vec::new(),
-            first => vec![format!(
-                "images smaller than {side} x {side} pixels are enlarged, {} among them",
-                self.name(first)
-            )],
-        }
+        self.seen.remarks(self.side, self.exif, |index| self.name(index))
     }
 }

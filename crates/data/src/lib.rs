@@ -19,6 +19,7 @@
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
 //! * [`fingerprint`](fn@fingerprint): whether a set is the one it was
 //! * [`Statistics`]: the mean image and the colours' principal components
+//! * [`bounded`]: reading files that a user names, within limits
 //! * [`Error`]: what can go wrong, with a path and what to do
 //!
 //! ```
@@ -37,6 +38,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod archive;
+pub mod bounded;
 mod cifar;
 pub mod collection;
 pub mod decode;
@@ -65,6 +67,7 @@ mod parallel;
 pub mod prepare;
 #[cfg(test)]
 mod scratch_dir;
+mod seen;
 pub mod shapes;
 pub mod shards;
 mod source;
@@ -74,6 +77,7 @@ pub mod verify;
 mod watch;
 
 pub use cifar::Cifar;
+pub use decode::ExifMode;
 pub use error::{Error, Result};
 pub use fake::Fake;
 pub use fingerprint::{fingerprint, fingerprint_watched};
@@ -82,7 +86,7 @@ pub use idx::Idx;
 pub use layout::Labelling;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};
 pub use memory::Memory;
-pub use open::{Dataset, Options, WatchOfMany, open, open_watched, stored_side};
+pub use open::{Dataset, Options, WatchOfMany, open, open_watched, stored_exif, stored_side};
 pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
 pub use shards::Shards;

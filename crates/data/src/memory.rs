@@ -81,6 +81,12 @@ impl Memory {
         Memory { source, pixels, image_bytes, bad: bad.into_inner().expect("a map") }
     }
 
+    /// What the images gave cause to report when they were read: the source's
+    /// [`remarks`](Source::remarks). There are none later.
+    pub fn remarks_of_reading(&self) -> Vec<String> {
+        self.source.remarks()
+    }
+
     /// The images that could not be read, and why.
     pub fn bad(&self) -> &BTreeMap<usize, Error> {
         &self.bad
@@ -113,10 +119,6 @@ impl Source for Memory {
             Some(error) => Err(error.clone()),
             None => Ok(&self.pixels[index * self.image_bytes..][..self.image_bytes]),
         }
-    }
-
-    fn remarks(&self) -> Vec<String> {
-        self.source.remarks()
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what a user names to a training and a test set.
 
 use crate::collection::packed;
+use crate::decode::ExifMode;
 use crate::folder::{Folder, Split, class_names};
 use crate::items::Items;
 use crate::layout::{Labelling, names};
@@ -45,14 +46,16 @@ pub struct Options {
     pub shapes: (u32, u32),
     /// Where labels and the names of classes come from, if not from folders.
     pub labelling: Labelling,
+    /// What is done about the EXIF orientation of image files.
+    pub exif: ExifMode,
 }
 
 impl Options {
     /// Images of `side` x `side` pixels; up to a gigabyte of them in memory.
     pub fn with_side(side: usize) -> Options {
         let shapes = (Shapes::TRAIN, Shapes::TEST);
-        let labelling = Labelling::default();
-        Options { side, threads: 0, memory_limit: 1 << 30, shapes, labelling }
+        let (labelling, exif) = (Labelling::default(), ExifMode::Ignore);
+        Options { side, threads: 0, memory_limit: 1 << 30, shapes, labelling, exif }
     }
 }
 
@@ -129,6 +132,8 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
         )
     } else if About::is_at(path) && !given {
         let about = About::read(path)?;
+        about.check_exif(path, options.exif)?;
+        notes.extend(about.decoder_note(path));
         if about.side == options.side {
             statistics = Some(about.statistics(path)?);
         }
@@ -146,18 +151,19 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
     } else if packed::is_packed(path) {
         let collection = packed::open(path, &options.labelling, &|_, _| ())?;
         (names, notes) = (class_names(&collection.classes), collection.notes.clone());
-        let (train, test) = Items::of(collection, options.side);
+        let (train, test) = Items::of(collection, (options.side, options.exif));
         (Arc::new(train), Arc::new(test))
     } else if Shards::is_at(path) && !given {
         let split = Shards::split_webdataset(path, options.side)?;
         (names, notes) = (split.class_names, split.notes);
-        (Arc::new(split.train), Arc::new(split.test))
+        let (train, test) = (split.train, split.test);
+        (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
     } else {
         check_folder(path)?;
         let split = Folder::split(path, &options.labelling, options.side)?;
         let Split { train, test, class_names, notes: said } = split;
         (names, notes) = (class_names, said);
-        (Arc::new(train), Arc::new(test))
+        (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
     };
     let name = what.to_owned();
     Ok((Dataset { name, train, test, class_names: names, notes, statistics }, memory_limit))
@@ -194,6 +200,15 @@ pub fn stored_side(what: &str) -> Result<Option<usize>> {
             None => None,
         },
     })
+}
+
+/// What was done about EXIF orientation when a folder was prepared; `None` for all else.
+///
+/// # Errors
+/// If the prepared folder has no readable description.
+pub fn stored_exif(what: &str) -> Result<Option<ExifMode>> {
+    let path = Path::new(what);
+    About::is_at(path).then(|| About::read(path).map(|about| about.exif)).transpose()
 }
 
 /// Refuses what cannot be a folder of images, and says what was looked for.
@@ -243,7 +258,7 @@ impl Dataset {
                 self.notes
                     .push(format!("{count} of {len} images cannot be read; the first: {first}"));
             }
-            for remark in read.remarks() {
+            for remark in read.remarks_of_reading() {
                 if !self.notes.contains(&remark) {
                     self.notes.push(remark); // where the test images are the training images
                 }
@@ -286,7 +301,7 @@ fn try_some(path: &Path, set: &dyn Source) -> Result<()> {
 
 fn none_readable(path: &Path, tries: usize, first: &Error) -> Error {
     let problem = format!("none of {tries} images can be read (the first: {first})");
-    Error::layout(path, problem, "point --data to a folder of JPEG or PNG files")
+    Error::layout(path, problem, "point --data to a folder of images")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Where images come from.
 
 use crate::Result;
-use crate::decode::{self, Reason};
+use crate::decode::{self, ExifMode, Orientation, Reason};
 use crate::jpeg::{Extent, Jpeg};
 use augment::{Image, Rectangle, Resizer, View};
 use std::sync::Arc;
@@ -106,7 +106,15 @@ pub struct ReadBuffer {
     pub row: Vec<f32>,
     /// Kept from image to image.
     pub(crate) jpeg: Jpeg,
+    /// An image as the file holds it, before it is turned.
+    stored: Image,
+    /// Whether the last image has an EXIF orientation other than the stored one.
+    is_oriented: bool,
 }
+
+/// Buffers larger than this are not kept from image to image: a thread that once met a giant would
+/// hold its memory for good.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// The part of an image of `whole` (height, width) in which `views` lie.
 pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize)) -> Rectangle {
@@ -118,19 +126,46 @@ pub(crate) fn part_of(views: &[View], size: (usize, usize), whole: (usize, usize
 
 impl ReadBuffer {
     /// Decodes `file` into `decoded`, and makes sure that the image can be resized.
-    pub(crate) fn decode(&mut self) -> std::result::Result<(), Reason> {
-        self.decode_part(Rectangle::whole, Extent::Whole)
+    pub(crate) fn decode(&mut self, exif: ExifMode) -> std::result::Result<(), Reason> {
+        self.decode_part(exif, Rectangle::whole, Extent::Whole)
+    }
+
+    /// Whether the image that was decoded last has an EXIF orientation other than the stored one.
+    pub fn is_oriented(&self) -> bool {
+        self.is_oriented
     }
 
     /// The same of a part that `part` chooses, told height and width; what the other pixels then
     /// hold is unspecified.
     pub(crate) fn decode_part(
         &mut self,
+        exif: ExifMode,
         part: impl FnOnce((usize, usize)) -> Rectangle,
         extent: Extent,
     ) -> std::result::Result<(), Reason> {
-        decode::decode_part(&self.file, part, extent, &mut self.jpeg, &mut self.decoded)?;
-        decode::check_shape(&self.decoded)
+        for image in [&mut self.decoded, &mut self.stored, &mut self.image] {
+            if image.pixels.capacity() > KEPT_BYTES {
+                *image = Image::default();
+            }
+        }
+        let ReadBuffer { file, jpeg, stored, decoded, .. } = self;
+        let orientation = Orientation::of(file);
+        self.is_oriented = orientation.is_some();
+        match orientation.filter(|_| exif == ExifMode::Apply) {
+            None => decode::decode_part(file, part, extent, jpeg, decoded)?,
+            Some(orientation) => {
+                let mut wanted = None;
+                let stored_part = |size| {
+                    let part = part(orientation.size(size));
+                    wanted = Some(part);
+                    orientation.stored_part(part, size)
+                };
+                decode::decode_part(file, stored_part, extent, jpeg, stored)?;
+                let whole = Rectangle::whole(orientation.size((stored.height, stored.width)));
+                orientation.apply(stored, wanted.unwrap_or(whole), decoded);
+            }
+        }
+        decode::check_shape(decoded)
     }
 
     /// Crops of the square in the centre of `decoded`, its shorter side resized to `side`. Of a

@@ -1,8 +1,8 @@
 //! Decodes every file and says what is wrong with it, or worth knowing.
 
 use crate::collection::{Collection, Item, Place, packed};
-use crate::decode::{self, Reason};
-use crate::inspect::{Color, Exif, Facts, Format, inspect, png_chunks, stray_bytes};
+use crate::decode::{self, ExifMode, Reason};
+use crate::inspect::{Color, Exif, Facts, Format, inspect, is_cut, stray_bytes};
 use crate::layout::may_be_image;
 use crate::layout::tree::{Disk, EntryKind, Tree};
 use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
@@ -40,7 +40,7 @@ pub enum Kind {
     Layout,
     /// Its bytes cannot be had.
     Unreadable,
-    /// Neither JPEG nor PNG.
+    /// Of no format that can be decoded.
     NotAnImage,
     /// A valid file of a kind that cannot be read; converted, it can.
     Unsupported,
@@ -62,7 +62,7 @@ pub enum Kind {
     SixteenBit,
     /// Transparency, which is dropped.
     Alpha,
-    /// To be turned or mirrored for display; it is not, as in torchvision.
+    /// To be rotated or mirrored for display, which [`Options::exif`] decides on.
     Orientation,
     /// EXIF data that cannot be read; the pixels do not suffer.
     CorruptExif,
@@ -145,6 +145,8 @@ pub struct Options {
     pub smaller_than: usize,
     /// 0: one for each core.
     pub threads: usize,
+    /// What is done about EXIF orientation.
+    pub exif: ExifMode,
 }
 
 /// Looks at every file of a collection. `progress` hears how many of how many are done, from any
@@ -158,7 +160,7 @@ pub fn collection(
     let examine = |desk: &mut ReadBuffer, index: usize| {
         let item: &Item = items[index];
         let found = match collection.read(item, &mut desk.file) {
-            Ok(()) => examine(&item.name, options.smaller_than, desk),
+            Ok(()) => examine(&item.name, options, desk),
             Err(Error::Image { reason, .. }) => vec![(Kind::Unreadable, reason)],
             Err(error) => vec![(Kind::Unreadable, error.to_string())],
         };
@@ -214,16 +216,25 @@ pub fn source(
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
 }
 
-/// The heights and widths that the headers of such files promise, in the order of their paths;
-/// files without a header are left out.
+/// What the headers of some files say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// The heights and widths that they promise, in the order of the files' paths; files without a
+    /// header are left out.
+    pub sizes: Vec<(usize, usize)>,
+    /// Files with an EXIF orientation other than the stored one, and the first of them.
+    pub oriented: Option<(usize, String)>,
+}
+
+/// Reads the headers of such files.
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub fn sizes(
+pub fn headers(
     root: &Path,
     threads: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Vec<(usize, usize)>> {
+) -> Result<Headers> {
     let files = if packed::is_packed(root) {
         packed::images(root)?
     } else {
@@ -234,17 +245,26 @@ pub fn sizes(
         }
     };
     let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
-    let sizes = Mutex::new(vec![None; items.len()]);
+    let found = Mutex::new(vec![None; items.len()]);
     let measure = |bytes: &mut Vec<u8>, index: usize| {
         if files.read(items[index], bytes).is_ok()
             && let Ok(facts) = inspect(bytes)
         {
-            sizes.lock().expect("no panic")[index] = Some((facts.height, facts.width));
+            found.lock().expect("no panic")[index] = Some(facts);
         }
         Vec::new()
     };
     in_order(items.len(), threads, progress, Vec::new, measure);
-    Ok(sizes.into_inner().expect("no panic").into_iter().flatten().collect())
+    let found = found.into_inner().expect("no panic");
+    let is_oriented = |facts: &Option<Facts>| {
+        facts.as_ref().is_some_and(|facts| matches!(facts.exif, Exif::Orientation(2..)))
+    };
+    let first = found.iter().position(is_oriented);
+    let count = found.iter().filter(|facts| is_oriented(facts)).count();
+    Ok(Headers {
+        oriented: first.map(|first| (count, items[first].name.clone())),
+        sizes: found.into_iter().flatten().map(|facts| (facts.height, facts.width)).collect(),
+    })
 }
 
 /// Does `work` on 0..`count` and puts what it finds in their order.
@@ -270,12 +290,14 @@ fn in_order<S: Send>(
 }
 
 /// What is to be said of the file in `buffer`.
-fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kind, String)> {
+fn examine(name: &str, options: Options, buffer: &mut ReadBuffer) -> Vec<(Kind, String)> {
     let facts = inspect(&buffer.file);
     // Decoders are other people's: one that panics is one more way for a file to be bad.
-    let decoded = catch_unwind(AssertUnwindSafe(|| buffer.decode()));
+    let decoded = catch_unwind(AssertUnwindSafe(|| buffer.decode(options.exif)));
     let decoded = decoded.unwrap_or_else(|_| {
-        *buffer = ReadBuffer { file: std::mem::take(&mut buffer.file), ..ReadBuffer::default() };
+        let file = std::mem::take(&mut buffer.file);
+        *buffer = ReadBuffer::default();
+        buffer.file = file;
         Err(Reason::Damaged("the decoder panicked; please report this".to_owned()))
     });
     let mut found = Vec::new();
@@ -287,7 +309,7 @@ fn examine(name: &str, smaller_than: usize, buffer: &mut ReadBuffer) -> Vec<(Kin
         found.push((failure(&reason, &buffer.file, facts.as_ref().ok()), reason.into()));
     }
     if let Ok(facts) = facts {
-        remark(name, &facts, strays, smaller_than, &mut found);
+        remark(name, &facts, strays, options, &mut found);
     }
     found
 }
@@ -301,8 +323,7 @@ fn failure(reason: &Reason, bytes: &[u8], facts: Option<&Facts>) -> Kind {
         None if bytes.is_empty() => true,
         None => return Kind::NotAnImage,
         Some(Format::Jpeg) => !decode::has_end_of_image(bytes),
-        Some(Format::Png) => !png_chunks(bytes).any(|(name, _)| name == b"IEND"),
-        Some(_) => return Kind::NotAnImage,
+        Some(format) => is_cut(format, bytes),
     };
     if facts.is_some_and(|facts| !decode::is_usable(facts.height, facts.width)) {
         return Kind::UnusableSize;
@@ -315,7 +336,7 @@ fn remark(
     name: &str,
     facts: &Facts,
     strays: usize,
-    smaller_than: usize,
+    options: Options,
     found: &mut Vec<(Kind, String)>,
 ) {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
@@ -342,13 +363,16 @@ fn remark(
     }
     match facts.exif {
         Exif::Orientation(value) if value > 1 => {
-            let how = "which is not applied, as torchvision does not";
+            let how = match options.exif {
+                ExifMode::Ignore => "which is not applied, as torchvision does not",
+                ExifMode::Apply => "which is applied",
+            };
             say(Kind::Orientation, &format!("EXIF orientation {value}, {how}"));
         }
         Exif::Corrupt(reason) => say(Kind::CorruptExif, &format!("EXIF data: {reason}")),
         Exif::Orientation(_) | Exif::Absent => (),
     }
-    if facts.height.min(facts.width) < smaller_than {
+    if facts.height.min(facts.width) < options.smaller_than {
         let (height, width) = (facts.height, facts.width);
         say(Kind::Small, &format!("{width} x {height} pixels"));
     }

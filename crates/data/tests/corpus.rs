@@ -201,16 +201,16 @@ fn strangers(cases: &mut Vec<Case>) {
     add("empty.jpg", b"", "the file is empty");
     add("text.jpg", b"Not found\r\n", "a text");
     add("page.jpg", b"\n<!DOCTYPE html><html><body>404</body></html>", "a web page");
-    add("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a web page");
-    add("moving.jpg", b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF,\0\0\0\0", "a GIF");
-    add("bitmap.jpg", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "a BMP");
-    add("web.jpg", b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0", "a WebP");
-    add("scan.jpg", b"II*\0\x08\0\0\0", "a TIFF");
-    add("zeros.jpg", &[0; 4096], "not an image");
+    add("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG cannot be decoded");
+    add("moving.jpg", b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF,\0\0\0\0", "no whole GIF");
+    add("bitmap.jpg", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "no known format");
+    add("web.jpg", b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0", "no whole WebP");
+    add("scan.jpg", b"II*\0\x08\0\0\0", "no whole TIFF");
+    add("zeros.jpg", &[0; 4096], "of no known format");
     for number in 0..32 {
         let mut draws = stream(2000 + number);
         let bytes: Vec<u8> = (0..64 * number + 1).map(|_| draws.below(256) as u8 | 0x80).collect();
-        add(&format!("noise-{number}.jpg"), &bytes, "only JPEG and PNG can be read");
+        add(&format!("noise-{number}.jpg"), &bytes, "no image that can be decoded");
         let starts: [&[u8]; 2] = [&[0xFF, 0xD8, 0xFF], b"\x89PNG\r\n\x1a\n"];
         let bytes = [starts[number % 2], &bytes].concat();
         add(&format!("noise-with-a-start-{number}.jpg"), &bytes, "no whole");

@@ -7,6 +7,7 @@ pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 
 use crate::Error;
 use crate::schedule::{Schedule, Setting};
+use data::ExifMode;
 use layers::Role;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -128,6 +129,9 @@ pub struct Input {
     /// [`Recipe::side`] says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<usize>,
+    /// What is done about the EXIF orientation of image files.
+    #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
+    pub exif: ExifMode,
 }
 
 /// What is subtracted from every pixel.

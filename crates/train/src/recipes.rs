@@ -79,7 +79,7 @@ pub fn paper() -> Recipe {
         momentum: 0.9,
         decay: 0.0005,
         bias: Bias { rate: 1.0, decay: 1.0, scheduled: true },
-        input: Input { mean: Mean::Image, scale: 1.0, side: None },
+        input: Input { mean: Mean::Image, scale: 1.0, side: None, exif: Default::default() },
         augment: Augment { crop: true, mirror: true, color: 0.1, ..Augment::NONE },
         schedule: Schedule::Plateau { factor: 0.1, drops: 3, patience: 3, threshold: 0.001 },
         layers: layers([
@@ -165,7 +165,12 @@ pub fn torchvision() -> Recipe {
         base: "torchvision".into(),
         batch: 256,
         decay: 0.0001,
-        input: Input { mean: Mean::Color, scale: 1.0 / (0.226 * 255.0), side: None },
+        input: Input {
+            mean: Mean::Color,
+            scale: 1.0 / (0.226 * 255.0),
+            side: None,
+            exif: Default::default(),
+        },
         augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![30, 60], factor: 0.1 },
         layers: layers([("*", start(Init::FanInUniform, Init::FanInUniform))]),

@@ -248,8 +248,10 @@ impl Job {
         if self.init.is_none() {
             identity.take_over("init", &checkpoint.identity);
         }
-        let may_change =
-            |name: &str| name == "recipe.epochs" || (name == "recipe.rate" && new_rate);
+        // Another decoder alone is no difference: what counts is whether pixels are the same.
+        let may_change = |name: &str| {
+            [DECODER, "recipe.epochs"].contains(&name) || (name == "recipe.rate" && new_rate)
+        };
         let differences = checkpoint.identity.differences(&identity, may_change);
         if differences.is_empty() {
             return Ok(Some(identity));
@@ -259,6 +261,7 @@ impl Job {
             let more = lines.split_off(MOST_LINES - 1).len();
             lines.push(format!("  and {more} more"));
         }
+        lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));
         let about_rate = |line: &Difference| line.name == "recipe.rate";
         let hint = match differences.iter().any(about_rate) {
             true => " (a new learning rate is taken from --lr alone)",
@@ -298,6 +301,7 @@ impl Job {
         identity.insert_table("recipe", table(toml::Value::try_from(&self.recipe)));
         identity.insert_table("model", table(toml::Value::try_from(&self.spec)));
         identity.insert("data.classes", self.train.classes().len());
+        identity.insert(DECODER, data::decode::DECODER_VERSION);
         identity.insert("data.train", train);
         identity.insert("data.validation", validation);
         identity.insert("data.mean", digest(bytemuck::cast_slice(&self.statistics.mean)));
@@ -351,6 +355,22 @@ impl Job {
         let plan = plan.part(part);
         Loader::new(Arc::clone(&self.train), plan, self.workers, 0)
     }
+}
+
+/// The name of the decoder's version in an identity; where it is absent, it was 1.
+const DECODER: &str = "data.decoder";
+
+/// Where pixels differ and the decoder does, too: that this may be why.
+fn other_decoder(was: &Identity, now: &Identity, differences: &[Difference]) -> Option<String> {
+    let pixels = ["data.train", "data.validation", "data.mean"];
+    let [was, now] = [was, now].map(|identity| identity.get(DECODER).unwrap_or("1"));
+    let other = differences.iter().any(|line| pixels.contains(&&*line.name)) && was != now;
+    other.then(|| {
+        format!(
+            "  images may decode to other pixels than when the run began: decoder version {was} \
+             then, {now} now"
+        )
+    })
 }
 
 /// The first half of a SHA-256, in letters.

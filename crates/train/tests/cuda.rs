@@ -19,7 +19,8 @@ use train::{Error, recipes};
 
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
-    recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: None };
+    recipe.input =
+        Input { mean: Mean::Image, scale: 1.0 / 64.0, side: None, exif: Default::default() };
     scaled(recipe)
 }
 

@@ -30,7 +30,8 @@ fn spec() -> Spec {
 }
 
 fn recipe() -> Recipe {
-    let input = Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE) };
+    let input =
+        Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE), exif: Default::default() };
     scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
 }
 

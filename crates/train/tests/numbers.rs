@@ -33,7 +33,8 @@ fn cases() -> [(&'static str, Case); 2] {
 
 impl Case {
     fn recipe(&self) -> Recipe {
-        let input = Input { mean: Mean::Color, scale: 1.0 / 64.0, side: None };
+        let input =
+            Input { mean: Mean::Color, scale: 1.0 / 64.0, side: None, exif: Default::default() };
         scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
     }
 

@@ -59,7 +59,12 @@ impl Recorded {
             momentum: self.momentum,
             decay: self.decay,
             bias: Bias { rate: self.bias_rate, decay: self.bias_decay, scheduled: true },
-            input: Input { mean: Mean::Color, scale: self.scale, side: None },
+            input: Input {
+                mean: Mean::Color,
+                scale: self.scale,
+                side: None,
+                exif: Default::default(),
+            },
             schedule: Schedule::Steps { after: vec![self.halved_after_step], factor: 0.5 },
             ..recipes::paper()
         }

@@ -22,7 +22,12 @@ const CLASSES: usize = 4;
 
 fn recipe(rate: f64) -> Recipe {
     let mut recipe = Recipe { batch: IMAGES, rate, ..recipes::paper() };
-    recipe.input = Input { mean: Mean::Image, scale: 1.0 / 64.0, side: Some(STORED) };
+    recipe.input = Input {
+        mean: Mean::Image,
+        scale: 1.0 / 64.0,
+        side: Some(STORED),
+        exif: Default::default(),
+    };
     scaled(recipe)
 }
 

@@ -1,12 +1,14 @@
 //! What can be typed.
 
 mod datasets;
+mod exif;
 mod labelling;
 mod machine;
 mod reproducing;
 mod using;
 
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
+pub use exif::ExifArg;
 pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs, ProgressKind};
 pub use reproducing::ReproduceArgs;
@@ -153,6 +155,10 @@ pub struct TrainArgs {
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
+    /// What is done about the EXIF orientation of image files; the weights keep it
+    /// [default: ignore]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,

@@ -12,12 +12,12 @@ use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
 use crate::output;
 use crate::settings::{Parallel, find_recipe};
+use ::data::bounded;
 use layers::Spec;
 pub use report::grouped;
 use run::Run;
 use serde::Serialize;
 use serde_json::json;
-use std::fs;
 use std::path::Path;
 use tensor::Target;
 use train::recipe::Recipe;
@@ -66,7 +66,7 @@ pub fn find_model(name: &str) -> Result<Spec> {
     if !is_file {
         return models::find(name).map_err(Fault::usage);
     }
-    let text = fs::read_to_string(name)
+    let text = bounded::read_text_or_pipe(Path::new(name))
         .map_err(|error| Fault::usage(format!("{name}: cannot read the model: {error}")))?;
     model_of(&text, name)
 }

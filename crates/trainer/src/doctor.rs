@@ -54,7 +54,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     say("disk", disk(&args.runs))?;
     if let Some(name) = &args.data {
         let reading = Reading::new(crate::cli::ProgressKind::Auto);
-        let opened = Images::open((name, &Labelling::default()), 64, 0, &reading);
+        let exif = data::stored_exif(name).ok().flatten().unwrap_or_default();
+        let opened = Images::open((name, &Labelling::default()), (64, exif), 0, &reading);
         let opened = opened.map(|images| images.describe());
         say("data", opened.map_err(|fault| fault.message))?;
     }

@@ -91,13 +91,15 @@ fn images(args: &FeaturesArgs, trained: &Trained) -> Result<Found> {
 /// # Errors
 /// Exit code 3 if none can be read.
 pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pictures>, bool)> {
-    let (pictures, bad) = Pictures::read(files, trained.side(), trained.classes());
+    let (pictures, bad) =
+        Pictures::read(files, (trained.side(), trained.exif()), trained.classes());
     if pictures.is_empty() {
         let first =
             bad.first().map_or_else(|| "no image was named".to_string(), ToString::to_string);
         return Err(Fault { code: 3, message: first });
     }
     bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
+    pictures.remarks().iter().for_each(console::note);
     Ok((Arc::new(pictures), !bad.is_empty()))
 }
 

@@ -3,7 +3,7 @@
 use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
 use crate::progress::Reading;
-use data::{Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
+use data::{ExifMode, Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use train::Stop;
@@ -31,18 +31,19 @@ impl Images {
     /// Of larger sets, so many images make the mean and the colours' statistics.
     const STATISTICS: usize = 100_000;
 
-    /// `shapes`, or a folder, with labels from where they come; as squares of `side`.
+    /// `shapes`, or a folder, with labels from where they come; as squares of `side`, upright or as
+    /// they are stored.
     ///
     /// # Errors
     /// Exit code 3, with the path and what to do.
     pub fn open(
         (name, labelling): (&str, &Labelling),
-        side: usize,
+        (side, exif): (usize, ExifMode),
         threads: usize,
         reading: &Reading,
     ) -> Result<Images> {
         let labelling = labelling.clone();
-        let options = Options { threads, labelling, ..Options::with_side(side) };
+        let options = Options { threads, labelling, exif, ..Options::with_side(side) };
         let mut watch =
             |(done, of), stalled: Option<&Stalled>| reading.watch("images read", of)(done, stalled);
         let set = data::open_watched(name, &options, Patience::default(), &mut watch)?;

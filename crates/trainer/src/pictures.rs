@@ -1,7 +1,7 @@
 //! Image files named one by one, as a source.
 
 use data::decode::read_square;
-use data::{Error, ReadBuffer, Result, Source};
+use data::{Error, ExifMode, ReadBuffer, Result, Source};
 use std::path::PathBuf;
 
 /// Images read from files; none has a class.
@@ -10,23 +10,35 @@ pub struct Pictures {
     side: usize,
     names: Vec<PathBuf>,
     pixels: Vec<Vec<u8>>,
+    remark: Option<String>,
 }
 
 impl Pictures {
-    /// Reads those of the files that can be read, as squares of `side`; and says which cannot.
-    pub fn read(files: &[PathBuf], side: usize, classes: &[String]) -> (Pictures, Vec<Error>) {
+    /// Reads those of the files that can be read, as squares of `side`, upright or as they are
+    /// stored; and says which cannot.
+    pub fn read(
+        files: &[PathBuf],
+        (side, exif): (usize, ExifMode),
+        classes: &[String],
+    ) -> (Pictures, Vec<Error>) {
         let (mut names, mut pixels, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut oriented, mut first) = (0, None);
         let mut buffer = ReadBuffer::default();
         for file in files {
-            match read_square(file, side, &mut buffer) {
+            match read_square(file, side, exif, &mut buffer) {
                 Ok((image, _)) => {
                     pixels.push(image.to_vec());
                     names.push(file.clone());
+                    if buffer.is_oriented() {
+                        oriented += 1;
+                        first.get_or_insert(file);
+                    }
                 }
                 Err(error) => bad.push(error),
             }
         }
-        (Pictures { classes: classes.to_vec(), side, names, pixels }, bad)
+        let remark = first.map(|first| exif.note(oriented, &first.display().to_string()));
+        (Pictures { classes: classes.to_vec(), side, names, pixels, remark }, bad)
     }
 }
 
@@ -54,5 +66,9 @@ impl Source for Pictures {
 
     fn read<'a>(&'a self, index: usize, _: &'a mut ReadBuffer) -> Result<&'a [u8]> {
         Ok(&self.pixels[index])
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.remark.iter().cloned().collect()
     }
 }

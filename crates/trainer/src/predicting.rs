@@ -7,6 +7,7 @@ use crate::fault::{Fault, Result};
 use crate::trained::{Trained, plan_of};
 use crate::unlabelled::{Named, Unlabelled};
 use crate::{console, output, progress, signals};
+use data::formats::Skipped;
 use data::{Loader, Source};
 use report::figures::{Guess, draw_guesses};
 use rows::{Best, Guessed, Rows};
@@ -35,14 +36,13 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
             files.len()
         )));
     }
-    let source = Arc::new(Unlabelled::new(files, trained.side(), trained.classes()));
+    let source =
+        Arc::new(Unlabelled::new(files, (trained.side(), trained.exif()), trained.classes()));
     let (count, machine) = (source.len(), &args.using.machine);
     let mut observer = progress::observer(args.progress);
-    if let Some(first) = others.first() {
-        let (count, first) = (others.len(), first.display());
-        observer
-            .note(&format!("{count} files whose names are no images' are left out, e.g. {first}"));
-    }
+    let mut skipped = Skipped::default();
+    others.iter().for_each(|path| skipped.add(path));
+    skipped.notes().iter().for_each(|note| observer.note(note));
     let plan = plan_of(args.views, args.using.batch_size.min(count), trained.crop());
     let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
@@ -74,6 +74,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     if done.is_none() {
         return Ok(signals::exit_code(stop.requested().expect("it ends early when asked to")));
     }
+    source.remarks().iter().for_each(console::note);
     let drawn = rows.finish(args.out.as_deref())?;
     if let (Some(path), "png", false) = (&args.out, form, drawn.is_empty()) {
         draw(path, &trained, &source, drawn)?;

@@ -29,7 +29,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     if !args.ensemble.is_empty() {
         return ensemble::eval(args);
     }
-    let trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
+    let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
+    trained.set_exif(args.exif);
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.output.progress);
     let images = open(args, &trained, args.data.as_deref(), &mut *observer)?;

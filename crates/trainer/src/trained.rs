@@ -1,6 +1,6 @@
 //! A trained network, from a run's folder or a file of weights, and the images of its run.
 
-use crate::cli::{MachineArgs, UsingArgs, ViewsArg};
+use crate::cli::{ExifArg, MachineArgs, UsingArgs, ViewsArg};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
@@ -10,7 +10,7 @@ use crate::progress::Reading;
 use crate::run_file;
 use crate::settings::Settings;
 use augment::{Image, View};
-use data::{Labelling, ReadBuffer, Source};
+use data::{ExifMode, Labelling, ReadBuffer, Source};
 use layers::Mode;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,22 @@ impl Trained {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn chosen(using: &UsingArgs) -> Result<Trained> {
-        Trained::open(using.run.as_deref(), using.weights.as_deref())
+        let mut trained = Trained::open(using.run.as_deref(), using.weights.as_deref())?;
+        trained.set_exif(using.exif);
+        Ok(trained)
+    }
+
+    /// What is done about the EXIF orientation of images: as when the network was trained, unless
+    /// something else was typed.
+    pub fn exif(&self) -> ExifMode {
+        self.weights.about.input.exif
+    }
+
+    /// Has EXIF orientation treated as was typed.
+    pub fn set_exif(&mut self, typed: Option<ExifArg>) {
+        if let Some(typed) = typed {
+            self.weights.about.input.exif = typed.into();
+        }
     }
 
     /// What each class is called: ids that tell them apart.
@@ -135,7 +150,10 @@ impl Trained {
         let config = config.filter(|_| named.is_none());
         let images = match config.and_then(|config| config.fake_data) {
             Some(count) => Images::fake(count, self.side(), self.classes().len()),
-            None => Images::open((name, &labelling), self.side(), workers, reading)?,
+            None => {
+                let seen = (self.side(), self.exif());
+                Images::open((name, &labelling), seen, workers, reading)?
+            }
         };
         self.check_classes(images.train.classes())?;
         Ok(match config.and_then(|config| config.overfit) {

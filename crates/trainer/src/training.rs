@@ -181,7 +181,8 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
         Some(count) => Images::fake(count, side, spec.classes()?),
         None => {
             let what = (settings.data.as_str(), &settings.labelling);
-            Images::open(what, side, settings.workers, reading)?
+            let seen = (side, settings.recipe.input.exif);
+            Images::open(what, seen, settings.workers, reading)?
         }
     };
     Ok(match (settings.overfit, settings.hold_out) {

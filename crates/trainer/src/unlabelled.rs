@@ -3,9 +3,9 @@
 use crate::fault::{Fault, Result};
 use data::decode::read_square;
 use data::formats::{NameKind, kind_of_name};
-use data::{Error, ReadBuffer, Source};
+use data::{Error, ExifMode, ReadBuffer, Source};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -142,16 +142,25 @@ fn number(digits: &[u8]) -> &[u8] {
 pub struct Unlabelled {
     classes: Vec<String>,
     side: usize,
+    exif: ExifMode,
     files: Vec<PathBuf>,
     grey: Vec<u8>,
     bad: Mutex<BTreeMap<usize, Error>>,
+    /// Images with an EXIF orientation other than the stored one.
+    oriented: Mutex<BTreeSet<usize>>,
 }
 
 impl Unlabelled {
-    /// Files, each to be read as a square of `side`, for a network that knows these classes.
-    pub fn new(files: Vec<PathBuf>, side: usize, classes: &[String]) -> Unlabelled {
+    /// Files, each to be read as a square of `side`, upright or as it is stored, for a network that
+    /// knows these classes.
+    pub fn new(
+        files: Vec<PathBuf>,
+        (side, exif): (usize, ExifMode),
+        classes: &[String],
+    ) -> Unlabelled {
         let grey = vec![128; side * side * 3];
-        Unlabelled { classes: classes.to_vec(), side, files, grey, bad: Mutex::default() }
+        let (classes, bad, oriented) = (classes.to_vec(), Mutex::default(), Mutex::default());
+        Unlabelled { classes, side, exif, files, grey, bad, oriented }
     }
 
     /// The file of an image.
@@ -188,13 +197,25 @@ impl Source for Unlabelled {
     }
 
     fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> data::Result<&'a [u8]> {
-        match read_square(&self.files[index], self.side, buffer) {
-            Ok((pixels, _)) => Ok(pixels),
+        match read_square(&self.files[index], self.side, self.exif, buffer).map(drop) {
+            Ok(()) => {
+                if buffer.is_oriented() {
+                    self.oriented.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+                }
+                Ok(&buffer.image.pixels)
+            }
             Err(error) => {
                 self.bad().insert(index, error);
                 Ok(&self.grey)
             }
         }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let oriented = self.oriented.lock().unwrap_or_else(PoisonError::into_inner);
+        let first =
+            oriented.first().map(|&first| self.exif.note(oriented.len(), &self.name(first)));
+        first.into_iter().collect()
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::scratch_dir::{ScratchDir, encoded};
 use image::{DynamicImage, ImageFormat};
 
+const IGNORE: ExifMode = ExifMode::Ignore;
 const CMYK: &[u8] = include_bytes!("../../fixtures/cmyk.jpg");
 const YCCK: &[u8] = include_bytes!("../../fixtures/ycck.jpg");
 const PROGRESSIVE: &[u8] = include_bytes!("../../fixtures/progressive.jpg");
@@ -107,9 +108,9 @@ fn the_content_decides_and_not_the_name() {
     let folder = ScratchDir::new();
     let path = folder.png("photo.jpg", (20, 30), [10, 20, 30]);
     let mut buffer = ReadBuffer::default();
-    let (pixels, enlarged) = read_square(&path, 16, &mut buffer).unwrap();
+    let (pixels, enlarged) = read_square(&path, 16, IGNORE, &mut buffer).unwrap();
     assert_eq!((pixels, enlarged), (&[10, 20, 30].repeat(256)[..], false));
-    let (pixels, enlarged) = read_square(&path, 24, &mut buffer).unwrap();
+    let (pixels, enlarged) = read_square(&path, 24, IGNORE, &mut buffer).unwrap();
     assert_eq!((pixels.len(), enlarged), (24 * 24 * 3, true));
 }
 
@@ -119,11 +120,11 @@ fn what_is_no_image_is_named() {
         (&b""[..], "empty"),
         (b"hello", "a text"),
         (b" <html></html>", "a web page"),
-        (b"GIF89a......", "a GIF"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "a WebP"),
-        (b"BM\x01\x02", "a BMP"),
-        (b"II*\0", "a TIFF"),
-        (&[0, 1, 2, 3], "not an image"),
+        (b"GIF89a0\x000\0\0\0\0", "no whole GIF"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "no whole WebP"),
+        (b"BM\x01\x02", "no known format"),
+        (b"II*\0", "no whole TIFF"),
+        (&[0, 1, 2, 3], "no known format"),
         (&[0xFF, 0xD8, 0xFF, 0xE0, 9], "no whole JPEG"),
         (b"\x89PNG\r\n\x1a\nnonsense", "no whole PNG"),
     ] {
@@ -137,10 +138,10 @@ fn an_error_holds_path_reason_and_remedy() {
     let folder = ScratchDir::new();
     let path = folder.write("a.jpg", b"no image");
     let mut buffer = ReadBuffer::default();
-    let message = read_square(&path, 8, &mut buffer).unwrap_err().to_string();
+    let message = read_square(&path, 8, IGNORE, &mut buffer).unwrap_err().to_string();
     assert!(message.starts_with(&path.display().to_string()), "{message}");
     assert!(message.contains("a text") && message.ends_with("or remove it"), "{message}");
-    let gone = read_square(&folder.path().join("b.jpg"), 8, &mut buffer).unwrap_err();
+    let gone = read_square(&folder.path().join("b.jpg"), 8, IGNORE, &mut buffer).unwrap_err();
     assert!(gone.to_string().contains("No such file"), "{gone}");
 }
 
@@ -157,6 +158,6 @@ fn bombs_are_refused_before_anything_is_reserved() {
     assert!(reason.contains("bytes cannot hold 11051 x 11051 pixels"), "{reason}");
     let folder = ScratchDir::new();
     let path = folder.png("strip.png", (1, 9000), [1, 2, 3]);
-    let error = read_square(&path, 256, &mut ReadBuffer::default()).unwrap_err();
+    let error = read_square(&path, 256, IGNORE, &mut ReadBuffer::default()).unwrap_err();
     assert!(error.to_string().contains("9000 x 1"), "{error}");
 }

@@ -1,12 +1,12 @@
 //! The development kit: what the classes are, and which the validation images have.
 
 use super::{Contest, is_wnid, lists};
+use crate::bounded;
 use crate::mat::{self, Value};
 use crate::tar::{Forward, Member, Members, ReadAt};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -58,7 +58,7 @@ impl Devkit {
 
 /// The contents of the members whose names end in `names`.
 fn unpack(path: &Path, names: [&str; 2]) -> Result<[Option<Vec<u8>>; 2]> {
-    let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+    let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
     let stream = Forward::new(MultiGzDecoder::new(BufReader::new(file)), LONGEST);
     let mut members = Members::new(&stream, 0..u64::MAX);
     let mut found = [None, None];

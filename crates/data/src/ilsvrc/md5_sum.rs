@@ -1,8 +1,8 @@
 //! Whether a download is what was published.
 
+use crate::bounded;
 use crate::{Error, Result};
 use md5::Digest;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -54,8 +54,7 @@ fn compare(path: &Path, published: Option<&str>, found: String) -> Result<Md5> {
 
 fn md5_of(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<String> {
     let failed = |error| Error::io(path, &error);
-    let mut file = File::open(path).map_err(failed)?;
-    let all = file.metadata().map_err(failed)?.len();
+    let (mut file, all) = bounded::open(path).map_err(failed)?;
     let mut sum = md5::Md5::new();
     let mut bytes = vec![0; 1 << 20];
     let mut done = 0;

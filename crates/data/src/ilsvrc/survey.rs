@@ -1,10 +1,10 @@
 //! A walk through archives that notes what it passes over.
 
+use crate::bounded;
 use crate::collection::{Collection, Item, Place};
 use crate::tar::{Member, Members, Skipped};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ impl<'a> Survey<'a> {
         range: Range<u64>,
         aloud: bool,
     ) -> Result<Vec<Member>> {
-        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+        let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
         let mut walk = Members::new(&file, range);
         let mut members = Vec::new();
         while let Some(member) =

@@ -17,25 +17,46 @@ struct File<'a> {
     is_big: bool,
 }
 
+/// The first value of an entry.
+struct Found {
+    value: u64,
+    /// Where its lowest byte lies.
+    low_byte: usize,
+}
+
+/// A file's photometric interpretation, and where its lowest byte lies.
+pub(crate) fn tiff_photometric(bytes: &[u8]) -> Option<(u16, usize)> {
+    let mut found = None;
+    File::of(bytes)?.entries(|tag, value| {
+        if tag == PHOTOMETRIC {
+            found = value.and_then(|v| Some((u16::try_from(v.value).ok()?, v.low_byte)));
+        }
+    })?;
+    found
+}
+
 /// What the directory says.
 pub(super) fn facts(bytes: &[u8]) -> Option<Facts> {
     let file = File::of(bytes)?;
     let (mut height, mut width, mut bits, mut samples) = (None, None, 1, 1);
     let (mut photometric, mut extra, mut exif) = (1, false, Exif::Absent);
-    file.entries(|tag, value| match tag {
-        WIDTH => width = value,
-        HEIGHT => height = value,
-        BITS => bits = value.unwrap_or(1),
-        SAMPLES => samples = value.unwrap_or(1),
-        PHOTOMETRIC => photometric = value.unwrap_or(1),
-        EXTRA_SAMPLES => extra = true,
-        ORIENTATION => {
-            exif = match value {
-                Some(value @ 1..=8) => Exif::Orientation(value as u8),
-                _ => Exif::Corrupt("its orientation is no number from 1 to 8"),
+    file.entries(|tag, found| {
+        let value = found.map(|found| found.value);
+        match tag {
+            WIDTH => width = value,
+            HEIGHT => height = value,
+            BITS => bits = value.unwrap_or(1),
+            SAMPLES => samples = value.unwrap_or(1),
+            PHOTOMETRIC => photometric = value.unwrap_or(1),
+            EXTRA_SAMPLES => extra = true,
+            ORIENTATION => {
+                exif = match value {
+                    Some(value @ 1..=8) => Exif::Orientation(value as u8),
+                    _ => Exif::Corrupt("its orientation is no number from 1 to 8"),
+                }
             }
+            _ => (),
         }
-        _ => (),
     })?;
     let color = match photometric {
         0 | 1 if samples >= 2 => Color::GreyAlpha,
@@ -70,8 +91,8 @@ impl File<'_> {
     }
 
     /// Calls `each` with the tag and the first value of every entry of the first directory (65,535
-    /// at most); `None`: not a whole number. Values outside the file are `None`, too.
-    fn entries(&self, mut each: impl FnMut(u16, Option<u64>)) -> Option<()> {
+    /// at most). The value is `None` if it is no whole number, or lies outside the file.
+    fn entries(&self, mut each: impl FnMut(u16, Option<Found>)) -> Option<()> {
         let (offset, counts) = if self.is_big { (8, 8) } else { (4, 2) };
         let start = usize::try_from(self.number(if self.is_big { 8 } else { 4 }, offset)?).ok()?;
         let count = self.number(start, counts)?.min(u64::from(u16::MAX)) as usize;
@@ -86,7 +107,7 @@ impl File<'_> {
         Some(())
     }
 
-    fn first_value(&self, kind: u64, count: u64, at: usize, offset: usize) -> Option<u64> {
+    fn first_value(&self, kind: u64, count: u64, at: usize, offset: usize) -> Option<Found> {
         let len = match kind {
             1 => 1,
             3 => 2,
@@ -96,6 +117,7 @@ impl File<'_> {
         };
         let fits = count.checked_mul(len as u64)? <= offset as u64;
         let at = if fits { at } else { usize::try_from(self.number(at, offset)?).ok()? };
-        if count == 0 { None } else { self.number(at, len) }
+        let low_byte = if self.is_little { at } else { at.checked_add(len - 1)? };
+        if count == 0 { None } else { Some(Found { value: self.number(at, len)?, low_byte }) }
     }
 }

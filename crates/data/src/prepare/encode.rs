@@ -45,14 +45,14 @@ impl Encoder {
     }
 
     fn try_make(&mut self, collection: &Collection, item: &Item, made: &mut Made) -> Result<()> {
-        let PrepareOptions { side, keep, form, .. } = self.options;
+        let PrepareOptions { side, keep, form, exif, .. } = self.options;
         collection.read(item, &mut self.buffer.file)?;
         let bad = |reason: String| Error::image(Path::new(&item.name), reason);
         let needed = |size| match keep {
             Keep::Centre => Resizer::square_reach(size, side, Rectangle::whole((side, side))),
             Keep::Whole => Rectangle::whole(size),
         };
-        let decoded = self.buffer.decode_part(needed, Extent::Whole);
+        let decoded = self.buffer.decode_part(exif, needed, Extent::Whole);
         decoded.map_err(|reason| bad(reason.into()))?;
         let ReadBuffer { decoded, image, resizer, .. } = &mut self.buffer;
         let (height, width) = match keep {

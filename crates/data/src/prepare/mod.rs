@@ -15,8 +15,12 @@ mod line;
 mod state;
 
 use crate::collection::{Class, Collection, Item};
+use crate::decode::{DECODER_VERSION, ExifMode};
 use crate::parallel::thread_count;
-use crate::shards::{About, Form, Keep, Part, Parts, ShardWriter, write_durably, write_error};
+use crate::shards::{
+    About, Form, Keep, Part, Parts, ShardWriter, first_decoder, is_first_decoder, write_durably,
+    write_error,
+};
 use crate::{Error, Result, bad_limit};
 use encode::{Encoder, Made};
 use random::Permutation;
@@ -38,6 +42,8 @@ pub struct PrepareOptions {
     pub images_per_shard: usize,
     /// Threads that decode and encode; 0: one for each core.
     pub threads: usize,
+    /// What is done about the EXIF orientation of the files.
+    pub exif: ExifMode,
 }
 
 impl Default for PrepareOptions {
@@ -45,7 +51,8 @@ impl Default for PrepareOptions {
     /// about 300 MB.
     fn default() -> PrepareOptions {
         let (keep, form) = (Keep::Centre, Form::Jpeg { quality: 95 });
-        PrepareOptions { side: 256, keep, form, images_per_shard: 10_000, threads: 0 }
+        let exif = ExifMode::Ignore;
+        PrepareOptions { side: 256, keep, form, images_per_shard: 10_000, threads: 0, exif }
     }
 }
 
@@ -80,6 +87,11 @@ struct Task {
     images_per_shard: usize,
     /// SHA-256 over the files' names, labels and lengths.
     collection: String,
+    #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
+    exif: ExifMode,
+    /// Of the program that began: another may go on, and what it does not decode as well counts.
+    #[serde(default = "first_decoder", skip_serializing_if = "is_first_decoder")]
+    decoder: u32,
 }
 
 const BAD_FILE: &str = "bad.jsonl";
@@ -109,6 +121,8 @@ pub fn prepare(
         form: options.form,
         images_per_shard: options.images_per_shard,
         collection: state::digest(collection),
+        exif: options.exif,
+        decoder: DECODER_VERSION,
     };
     if let Some(done) = finished(out_dir, &task, collection)? {
         return Ok(done);
@@ -140,6 +154,8 @@ pub fn prepare(
             val: part(1),
             collection: &task.collection,
             classes: &collection.classes,
+            decoder: state.decoder(),
+            exif: options.exif,
             statistics: &state.sums.statistics(),
         },
     )?;
@@ -217,6 +233,8 @@ fn finished(out_dir: &Path, task: &Task, collection: &Collection) -> Result<Opti
         form: about.form,
         images_per_shard: about.images_per_shard,
         collection: about.collection.clone(),
+        exif: about.exif,
+        decoder: about.decoder,
     };
     state::agree(&out_dir.join("dataset.json"), &there, task)?;
     if !same_classes(&about.classes, &collection.classes) {

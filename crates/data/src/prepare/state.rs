@@ -4,6 +4,7 @@
 //! of all before. It is replaced after each shard, which is thereby done.
 
 use super::Task;
+use crate::bounded;
 use crate::collection::Collection;
 use crate::shards::{Index, file_names, hex, write_durably};
 use crate::statistics::Sums;
@@ -14,6 +15,8 @@ use std::fs;
 use std::path::Path;
 
 const FILE: &str = "prepare.state";
+/// Its bytes at most: eight for each of the sums, and a line for each file that is no image.
+const LONGEST: u64 = 4 << 30;
 
 /// How far a folder is prepared.
 pub(super) struct State {
@@ -69,7 +72,7 @@ impl State {
         let sums = Sums::zero(task.side * task.side);
         let beginning =
             State { task: task.clone(), shards: [0; 2], images: [0; 2], bad: Vec::new(), sums };
-        let bytes = match fs::read(&path) {
+        let bytes = match bounded::read(&path, LONGEST) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 check_empty(out_dir)?;
@@ -87,6 +90,11 @@ impl State {
             (0..shards).try_for_each(|shard| check_shard(out_dir, part, shard))?;
         }
         Ok(state)
+    }
+
+    /// The decoder of the program that began.
+    pub(super) fn decoder(&self) -> u32 {
+        self.task.decoder
     }
 
     /// Writes it: what it says is then done.
@@ -180,6 +188,7 @@ pub(super) fn agree(path: &Path, there: &Task, wanted: &Task) -> Result<()> {
         (a.images_per_shard != b.images_per_shard).then(|| {
             format!("{} images in a shard, not {}", a.images_per_shard, b.images_per_shard)
         }),
+        (a.exif != b.exif).then(|| format!("images of --exif {}, not {}", a.exif, b.exif)),
         (a.collection != b.collection).then(|| "of another collection of files".to_owned()),
     ];
     let differences: Vec<String> = differences.into_iter().flatten().collect();

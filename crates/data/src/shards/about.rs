@@ -2,11 +2,12 @@
 
 use super::writer::write_durably;
 use super::{Index, file_names};
+use crate::bounded::{self, LONGEST_TEXT};
 use crate::collection::Class;
+use crate::decode::{DECODER_VERSION, ExifMode};
 use crate::{Error, Result, Statistics};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::path::Path;
 
 const FORMAT: &str = "alexnet shards";
@@ -39,7 +40,23 @@ pub struct About {
     pub collection: String,
     /// In the order of their labels.
     pub classes: Vec<Class>,
+    /// Which decoder made the pixels: [`DECODER_VERSION`](crate::decode::DECODER_VERSION) of the
+    /// program that began the folder. Absent: 1.
+    #[serde(default = "first_decoder", skip_serializing_if = "is_first_decoder")]
+    pub decoder: u32,
+    /// What was done about the EXIF orientation of the files.
+    #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
+    pub exif: ExifMode,
     statistics: Measured,
+}
+
+pub(crate) fn first_decoder() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) fn is_first_decoder(version: &u32) -> bool {
+    *version == first_decoder()
 }
 
 /// What is kept of an image whose shorter side has been resized.
@@ -98,6 +115,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) val: Part,
     pub(crate) collection: &'a str,
     pub(crate) classes: &'a [Class],
+    pub(crate) decoder: u32,
+    pub(crate) exif: ExifMode,
     pub(crate) statistics: &'a Statistics,
 }
 
@@ -123,7 +142,7 @@ impl About {
     /// If there is none, or it is no `dataset.json` of this version.
     pub fn read(dir: &Path) -> Result<About> {
         let path = dir.join(FILE);
-        let text = fs::read(&path).map_err(|error| Error::io(&path, &error))?;
+        let text = bounded::read(&path, LONGEST_TEXT).map_err(|error| Error::io(&path, &error))?;
         About::from_bytes(&text, &path)
     }
 
@@ -148,13 +167,42 @@ impl About {
         Ok(about)
     }
 
+    /// Makes sure that orientations were treated as they are to be: what was not applied when a
+    /// folder was prepared is lost.
+    ///
+    /// # Errors
+    /// If they were not.
+    pub fn check_exif(&self, dir: &Path, wanted: ExifMode) -> Result<()> {
+        if self.exif == wanted {
+            return Ok(());
+        }
+        let was = self.exif;
+        let problem = format!("prepared with --exif {was}, and --exif {wanted} is asked for");
+        let remedy = format!("give --exif {was}, or prepare the folder again with --exif {wanted}");
+        Err(Error::layout(dir, problem, remedy))
+    }
+
+    /// A warning if the folder was prepared by a program whose decoder made wrong pixels of some
+    /// files.
+    pub fn decoder_note(&self, dir: &Path) -> Option<String> {
+        let (was, now) = (self.decoder, DECODER_VERSION);
+        (was < now).then(|| {
+            format!(
+                "WARNING: {}: prepared with decoder version {was}, which made wrong pixels of some \
+                 unusual JPEGs (this is version {now}): prepare the folder again. If the new \
+                 dataset.json has the same fingerprint, the old folder was not affected",
+                dir.display()
+            )
+        })
+    }
+
     /// The mean image and the colours of the training images, as they were before JPEG encoding.
     ///
     /// # Errors
     /// If `mean.f32` cannot be read, or is not the one that was written.
     pub fn statistics(&self, dir: &Path) -> Result<Statistics> {
         let path = dir.join(MEAN_FILE);
-        let bytes = fs::read(&path).map_err(|error| Error::io(&path, &error))?;
+        let bytes = bounded::read(&path, LONGEST_TEXT).map_err(|error| Error::io(&path, &error))?;
         let Measured { images, color_mean, color_variances, color_components, .. } =
             self.statistics;
         if bytes.len() != self.side * self.side * 12
@@ -193,6 +241,8 @@ impl About {
             val: parts.val,
             collection: parts.collection.to_owned(),
             classes: parts.classes.to_vec(),
+            decoder: parts.decoder,
+            exif: parts.exif,
             statistics: Measured {
                 images: *images,
                 color_mean: *color,

@@ -120,7 +120,8 @@ impl Index {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes), or if it cannot be read.
     pub fn read(path: &Path) -> Result<Index> {
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
+        let bytes = crate::bounded::read(path, crate::bounded::LONGEST_INDEX)
+            .map_err(|error| Error::io(path, &error))?;
         Index::from_bytes(&bytes, path)
     }
 }

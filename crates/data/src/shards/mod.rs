@@ -23,7 +23,7 @@ pub(crate) mod webdataset;
 mod writer;
 
 pub use about::{About, Form, Keep, Part};
-pub(crate) use about::{Parts, hex};
+pub(crate) use about::{Parts, first_decoder, hex, is_first_decoder};
 pub(crate) use files::{collection, is_webdataset};
 pub use index::{Entry, Index};
 pub use source::Shards;

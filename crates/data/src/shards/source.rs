@@ -4,7 +4,10 @@ use super::about::{About, Form, Keep, Part};
 use super::held_out::hold_out;
 use super::rows::Crop;
 use super::{Entry, Index, file_names, webdataset};
+use crate::bounded::{self, LONGEST_IMAGE};
+use crate::decode::ExifMode;
 use crate::jpeg::Extent;
+use crate::seen::Seen;
 use crate::source::{copy_crops, part_of};
 use crate::{Error, ReadBuffer, Result, Source};
 use augment::{Image, Rectangle, Resizer, View, shorter_side_to};
@@ -13,7 +16,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many tar files are kept open; more are opened for each read, as a process may hold no more
 /// than a thousand files open unless told otherwise.
@@ -34,7 +37,8 @@ pub struct Shards {
     whole: bool,
     /// Of raw images: a bit for each whose checksum has been compared.
     compared: Vec<AtomicU64>,
-    first_enlarged: AtomicUsize,
+    exif: ExifMode,
+    seen: Seen,
 }
 
 /// A training set, a test set, and what should be said about them.
@@ -154,8 +158,14 @@ impl Shards {
     ) -> Shards {
         let words = if form == Form::Raw { images.len().div_ceil(64) } else { 0 };
         let compared = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let first_enlarged = AtomicUsize::new(usize::MAX);
-        Shards { classes, files, images, side, form, whole, compared, first_enlarged }
+        let (exif, seen) = (ExifMode::Ignore, Seen::new(images.len()));
+        Shards { classes, files, images, side, form, whole, compared, exif, seen }
+    }
+
+    /// The same images with what is done about their EXIF orientation; at first it is ignored.
+    /// Those of prepared shards have none.
+    pub(crate) fn with_exif(self, exif: ExifMode) -> Shards {
+        Shards { exif, ..self }
     }
 
     /// Whether crops may be taken from more than the centre square.
@@ -176,7 +186,7 @@ impl Shards {
         let tar = &self.files[self.images[index].tar as usize];
         let read = match &tar.file {
             Some(file) => read(file),
-            None => File::open(&tar.path).and_then(|file| read(&file)),
+            None => bounded::open(&tar.path).and_then(|(file, _)| read(&file)),
         };
         read.map_err(|error| self.bad(index, error.to_string()))
     }
@@ -213,13 +223,18 @@ impl Shards {
                 true => part,
                 false => Resizer::square_reach(stored, self.side, part),
             };
-            buffer.decode_part(part, extent).map_err(|reason| self.bad(index, reason))?;
+            buffer
+                .decode_part(self.exif, part, extent)
+                .map_err(|reason| self.bad(index, reason))?;
             let Image { height, width, .. } = buffer.decoded;
             if self.whole && (height, width) != self.size_of(index) {
                 return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
             }
             if height.min(width) < self.side {
-                self.first_enlarged.fetch_min(index, Ordering::Relaxed);
+                self.seen.enlarged(index);
+            }
+            if buffer.is_oriented() {
+                self.seen.oriented(index);
             }
         }
         Ok(())
@@ -243,8 +258,7 @@ impl Tar {
         number: usize,
         is_raw: bool,
     ) -> Result<(Tar, u64)> {
-        let file = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (len, file) = file.map_err(|error| Error::io(&path, &error))?;
+        let (file, len) = bounded::open(&path).map_err(|error| Error::io(&path, &error))?;
         // Where a file cannot be mapped, or is growing, positioned reads are slower and do as well.
         let map = is_raw.then(|| Mapped::of(&file).ok()).flatten();
         let map = map.filter(|map| map.len() == len);
@@ -266,7 +280,10 @@ fn check_shard(about: &About, path: &Path, len: u64, index: &Index) -> Result<()
             Keep::Whole => height.min(width) == about.side,
         };
         let pixels = height as u64 * width as u64 * 3;
-        let filled = about.form != Form::Raw || u64::from(entry.len) == pixels;
+        let filled = match about.form {
+            Form::Raw => u64::from(entry.len) == pixels,
+            Form::Jpeg { .. } => u64::from(entry.len) <= LONGEST_IMAGE,
+        };
         if !fits || !filled || entry.label as usize >= about.classes.len() {
             let Entry { number, label, len, .. } = entry;
             return Err(wrong(format!(
@@ -352,13 +369,6 @@ impl Source for Shards {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let side = self.side;
-        match self.first_enlarged.load(Ordering::Relaxed) {
-            usize::MAX => Vec::new(),
-            first => vec![format!(
-                "images smaller than {side} x {side} pixels are enlarged, {} among them",
-                self.name(first)
-            )],
-        }
+        self.seen.remarks(self.side, self.exif, |index| self.name(index))
     }
 }

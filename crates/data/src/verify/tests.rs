@@ -4,7 +4,12 @@ use crate::scratch_dir::{ScratchDir, encoded};
 use image::{DynamicImage, ImageFormat};
 
 fn found(folder: &ScratchDir, smaller_than: usize, threads: usize) -> Report {
-    super::folder(folder.path(), Options { smaller_than, threads }, &|_, _| ()).unwrap()
+    super::folder(
+        folder.path(),
+        Options { smaller_than, threads, ..Options::default() },
+        &|_, _| (),
+    )
+    .unwrap()
 }
 
 /// One file of every kind, and the kinds that belong to it.
@@ -34,7 +39,7 @@ fn zoo(folder: &ScratchDir) -> Vec<(&'static str, &'static [Kind])> {
         ("a/cut.png", png[..png.len() * 2 / 3].to_vec(), &[Kind::Truncated]),
         ("a/damaged.png", damaged, &[Kind::Damaged]),
         ("a/page.jpg", b"<html>404</html>".to_vec(), &[Kind::NotAnImage]),
-        ("a/moving.jpg", b"GIF89a......".to_vec(), &[Kind::NotAnImage, Kind::WrongName]),
+        ("a/moving.jpg", b"GIF89a0\x000\0\0\0\0".to_vec(), &[Kind::Truncated, Kind::WrongName]),
         ("a/closed.jpg", case("cut-with-eoi"), &[Kind::Damaged]),
         ("a/arithmetic.jpg", case("arithmetic"), &[Kind::Unsupported]),
         ("b/strays.jpg", case("bytes-between-segments"), &[Kind::StrayBytes]),
@@ -80,12 +85,12 @@ fn every_kind_is_found_and_nothing_else_in_the_order_of_the_paths() {
     let got: Vec<_> = report.findings.iter().map(|f| (f.name.clone(), f.kind)).collect();
     assert_eq!(got, expected);
     assert_eq!((report.files, report.unusable()), (22, 10));
-    assert_eq!((report.count(Kind::Truncated), report.count(Kind::Cmyk)), (3, 1));
+    assert_eq!((report.count(Kind::Truncated), report.count(Kind::Cmyk)), (4, 1));
     assert_eq!(report, found(&folder, 25, 1));
     assert!(found(&folder, 0, 2).count(Kind::Small) == 0);
     let detail = |kind| &report.findings.iter().find(|f| f.kind == kind).unwrap().detail;
     assert_eq!(detail(Kind::WrongName), "a GIF whose name ends in .jpg");
-    assert!(detail(Kind::NotAnImage).contains("a GIF"));
+    assert!(detail(Kind::NotAnImage).contains("a web page"));
     assert!(detail(Kind::Orientation).contains("orientation 6"));
     assert_eq!(detail(Kind::Small), "24 x 16 pixels");
 }
@@ -133,5 +138,12 @@ fn a_source_is_read_to_its_end() {
     let report = source(&images, 2, &|_, _| ());
     assert_eq!((report.files, report.unusable()), (4, 1));
     assert!(report.findings[0].name.ends_with("b/2.png"), "{report:?}");
-    assert_eq!(sizes(folder.path(), 2, &|_, _| ()).unwrap(), [(4, 5); 3]);
+    let turned = with_exif(
+        &encoded(&DynamicImage::new_rgb8(8, 9), ImageFormat::Jpeg),
+        &tiff(true, &[(0x0112, 3, 1, 8)]),
+    );
+    let path = folder.write("a/0.jpg", &turned);
+    let headers = headers(folder.path(), 2, &|_, _| ()).unwrap();
+    assert_eq!(headers.sizes, [(9, 8), (4, 5), (4, 5), (4, 5)]);
+    assert_eq!(headers.oriented, Some((1, path.display().to_string())));
 }

@@ -33,6 +33,8 @@ pub(super) struct Training<'a> {
     pub(super) status: &'a mut Status,
     pub(super) progress: Progress,
     look: Look,
+    /// What its images gave cause to report has been reported.
+    has_remarked: bool,
     /// A checkpoint is due, and waits until the one before has been written.
     pub(super) due: bool,
     /// When the last was taken, and how far the run had come.
@@ -90,6 +92,7 @@ impl<'a> Training<'a> {
         Ok(Training {
             validation: job.validation_loader_of(team.part()),
             look: team.look(),
+            has_remarked: false,
             due: false,
             saved: Instant::now(),
             saved_at: from.map(|from| place(&from.progress)),
@@ -139,6 +142,7 @@ impl<'a> Training<'a> {
             if whole {
                 self.progress.epoch += 1;
                 self.progress.batches = 0;
+                self.report_remarks()?;
             }
             let is_old = self.agree()?.old;
             if self.due || (due && (is_best || is_old)) {
@@ -149,6 +153,7 @@ impl<'a> Training<'a> {
             }
         }
         self.record_observers_warning()?;
+        self.report_remarks()?;
         let began = Instant::now();
         self.finish()?;
         self.bookkeeping += began.elapsed().as_secs_f64();
@@ -268,6 +273,21 @@ impl<'a> Training<'a> {
         let Some(text) = text else { return Ok(()) };
         self.observer.note(&format!("WARNING: {text}"));
         self.folder.record(&Record::Warning { step: self.progress.step, text })
+    }
+
+    /// What the images that were read gave cause to report; once.
+    fn report_remarks(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.has_remarked, true) {
+            return Ok(());
+        }
+        let mut remarks = self.train.source().remarks();
+        remarks.extend(self.validation.source().remarks());
+        remarks.dedup();
+        for text in remarks {
+            self.observer.note(&text);
+            self.folder.record(&Record::Warning { step: self.progress.step, text })?;
+        }
+        Ok(())
     }
 
     fn record_observers_warning(&mut self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What can be typed after `alexnet data`.
 
-use super::{LabellingArgs, OutputArgs, ProgressKind};
+use super::{ExifArg, LabellingArgs, OutputArgs, ProgressKind};
 use clap::{Args, Subcommand, ValueEnum};
 use data::verify::Kind;
 use std::path::PathBuf;
@@ -102,6 +102,9 @@ pub struct PrepareArgs {
     /// Store pixels instead of JPEGs
     #[arg(long)]
     pub raw: bool,
+    /// What is done about the EXIF orientation of image files [default: ignore]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Images in a shard
     #[arg(long, value_name = "N", default_value = "10000")]
     pub images_per_shard: usize,
@@ -134,6 +137,10 @@ pub struct VerifyArgs {
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
+    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder has it]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Report images whose shorter side has fewer pixels
     #[arg(long, value_name = "N")]
     pub smaller_than: Option<usize>,
@@ -154,6 +161,10 @@ pub struct StatsArgs {
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
+    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder has it]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Measure colours on centre squares of this side [default: 256, or as the images are stored]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub side: Option<u32>,
@@ -174,6 +185,10 @@ pub struct ShowArgs {
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
+    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder has it]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// The picture, a PNG
     #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
     pub out: PathBuf,

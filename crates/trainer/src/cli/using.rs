@@ -1,6 +1,6 @@
 //! What can be typed after the verbs that use a trained network.
 
-use super::{MachineArgs, OutputArgs, ProgressKind};
+use super::{ExifArg, MachineArgs, OutputArgs, ProgressKind};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ Examples:
 The page and the programs ask the same server, which answers in JSON:
   GET  /about          the model, its input and classes, how far the neighbours are
   GET  /health         {\"status\": \"ok\"}, for whoever watches over it
-  POST /predict        the body: a JPEG or PNG file as it is, at most 32 MiB and 64 megapixels; or
+  POST /predict        the body: an image file as it is, at most 32 MiB and 64 megapixels; or
                        a form with up to 32 files: of several the answer is a list
          top=N         so many classes with their probabilities [default: 5]
          neighbours=N  so many of the nearest training images [default: 0]
@@ -87,6 +87,10 @@ pub struct EvalArgs {
     /// As in `train`
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
+    /// What is done about the EXIF orientation of image files [default: as when the network was
+    /// trained]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// What of each image is looked at [default: centre]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub views: Option<ViewsArg>,
@@ -142,6 +146,10 @@ pub struct UsingArgs {
     /// A file of weights
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// What is done about the EXIF orientation of image files [default: as when the network was
+    /// trained]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Images at a time
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = crate::limits::batch)]
@@ -266,6 +274,10 @@ pub struct ServeArgs {
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
+    /// What is done about the EXIF orientation of image files [default: as when the network was
+    /// trained]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub exif: Option<ExifArg>,
     /// Look for neighbours among N training images at most, spread over all; 0: for none
     #[arg(long, value_name = "N", default_value = "20000")]
     pub among: usize,

@@ -5,8 +5,10 @@ mod show;
 mod stats;
 mod verify;
 
+use crate::cli::ExifArg;
 use crate::cli::{DataArgs, DataCommand};
 use crate::fault::Result;
+use data::ExifMode;
 
 /// Runs the command.
 ///
@@ -18,5 +20,13 @@ pub fn run(args: &DataArgs) -> Result<u8> {
         DataCommand::Verify(args) => verify::verify(args),
         DataCommand::Stats(args) => stats::stats(args).map(|()| 0),
         DataCommand::Show(args) => show::show(args).map(|()| 0),
+    }
+}
+
+/// What is done about EXIF orientation: as was typed, or as a prepared folder has it.
+fn exif_of(data: &str, typed: Option<ExifArg>) -> Result<ExifMode> {
+    match typed {
+        Some(typed) => Ok(typed.into()),
+        None => Ok(data::stored_exif(data)?.unwrap_or_default()),
     }
 }

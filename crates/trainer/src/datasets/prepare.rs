@@ -42,6 +42,7 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
         },
         images_per_shard: args.images_per_shard,
         threads: args.workers.unwrap_or(0),
+        exif: args.exif.map(Into::into).unwrap_or_default(),
     };
     let mut last = Progress::default();
     let mut first = None;

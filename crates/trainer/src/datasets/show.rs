@@ -25,6 +25,7 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         model: args.model.clone(),
         recipe: args.recipe.clone(),
         data: Some(args.data.clone()),
+        exif: args.exif,
         seed: Some(args.seed),
         labelling: args.labelling.clone(),
         set: args.set.clone(),
@@ -41,8 +42,12 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         )));
     }
     let reading = Reading::new(args.progress);
+    let exif = match args.exif {
+        Some(_) => recipe.input.exif,
+        None => data::stored_exif(&settings.data)?.unwrap_or(recipe.input.exif),
+    };
     let labelling = settings.labelling.clone();
-    let options = Options { memory_limit: 0, labelling, ..Options::with_side(side) };
+    let options = Options { memory_limit: 0, exif, labelling, ..Options::with_side(side) };
     let set = data::open(&settings.data, &options, &|_, _| ())?;
     set.notes.iter().for_each(console::note);
     let shifts = recipe.augment.color > 0.0;

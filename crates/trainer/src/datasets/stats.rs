@@ -1,5 +1,6 @@
 //! `alexnet data stats`: how many images of each class, how large, in which colours.
 
+use super::exif_of;
 use crate::cli::StatsArgs;
 use crate::console;
 use crate::describe::grouped;
@@ -33,14 +34,18 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
     let reading = Reading::new(args.output.progress);
     let (own, threads) = (data::stored_side(&args.data)?, args.workers.unwrap_or(0));
     let side = args.side.map(|side| side as usize).or(own).unwrap_or(SIDE);
+    let exif = exif_of(&args.data, args.exif)?;
     let labelling = args.labelling.to_labelling()?;
-    let options = Options { threads, memory_limit: 0, labelling, ..Options::with_side(side) };
-    let set = data::open(&args.data, &options, &|_, _| ())?;
+    let options = Options { threads, memory_limit: 0, exif, labelling, ..Options::with_side(side) };
+    let mut set = data::open(&args.data, &options, &|_, _| ())?;
     let sizes = match own {
         Some(side) => vec![(side, side)],
-        None => data::verify::sizes(Path::new(&args.data), threads, &|done, of| {
-            reading.say("headers read", done, of);
-        })?,
+        None => {
+            let tell = |done, of| reading.say("headers read", done, of);
+            let headers = data::verify::headers(Path::new(&args.data), threads, &tell)?;
+            set.notes.extend(headers.oriented.map(|(count, first)| exif.note(count, &first)));
+            headers.sizes
+        }
     };
     let colors = reading.measure("images measured", &set.train, threads, set.train.len())?;
     let counts = counts(&set);

@@ -1,6 +1,7 @@
 //! `alexnet data verify`: the data set opened as for training, every file decoded, and what is
 //! wrong.
 
+use super::exif_of;
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::describe::grouped;
@@ -40,7 +41,8 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<Strin
     let threads = args.workers.unwrap_or(0);
     let own = data::stored_side(&args.data);
     let side = own.clone().ok().flatten().unwrap_or(SIDE);
-    let opening = Options { threads, memory_limit: 0, labelling, ..Options::with_side(side) };
+    let exif = exif_of(&args.data, args.exif).unwrap_or_default(); // opening tells what is wrong
+    let opening = Options { threads, memory_limit: 0, exif, labelling, ..Options::with_side(side) };
     let opened = data::open(&args.data, &opening, &|_, _| ());
     if let Err(error @ data::Error::NotFound { .. }) = opened {
         return Err(error.into());
@@ -49,7 +51,7 @@ fn checked(args: &VerifyArgs, labelling: Labelling) -> Result<(Report, Vec<Strin
         (Ok(set), Ok(Some(_))) => sources(set, threads, &tell),
         (_, Ok(None)) => {
             let smaller_than = args.smaller_than.unwrap_or(0);
-            let options = verify::Options { smaller_than, threads };
+            let options = verify::Options { smaller_than, threads, exif };
             let report = match verify::folder(Path::new(&args.data), options, &tell) {
                 Err(_) if opened.is_err() => Report::default(), // that says why
                 report => report?,

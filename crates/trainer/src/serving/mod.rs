@@ -56,6 +56,7 @@ struct App {
 /// Exit codes 1, 2, 4 and 6 as `alexnet --help` lists them.
 pub fn serve(args: &ServeArgs) -> Result<u8> {
     let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
+    trained.set_exif(args.exif);
     let mut say = |text: &str| console::note(text);
     let step = trained.step(1, &args.machine, &mut say)?;
     let mut silent = |_: &str| {}; // where it computes has been said

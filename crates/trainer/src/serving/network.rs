@@ -22,7 +22,7 @@ const WAITING: usize = 8;
 
 /// What a network made of an image.
 pub struct Looked {
-    /// `JPEG` or `PNG`.
+    /// `JPEG`, `PNG` and so on.
     pub format: String,
     /// Height and width of the image as it came.
     pub size: (usize, usize),
@@ -176,7 +176,7 @@ impl Desk {
             return Err(no_image(text));
         }
         self.buffer.file = bytes;
-        let read = decode::square(side, &mut self.buffer);
+        let read = decode::square(side, self.trained.exif(), &mut self.buffer);
         let read = read.map(|(pixels, _)| pixels.to_vec());
         self.buffer = ReadBuffer::default(); // a large image's memory is not kept
         let square = read.map_err(|reason| no_image(reason.to_string()))?;

@@ -70,9 +70,10 @@ async function look(blob, name, truth) {
   show("busy", false);
 }
 
-/** JPEG and PNG as they are; of other kinds, if the browser can read them, their pixels. */
+/** What the server reads, as it is; of other kinds, if the browser can read them, their pixels. */
+const SERVED = ["jpeg", "png", "gif", "bmp", "webp", "tiff"].map((kind) => `image/${kind}`);
 async function readable(blob) {
-  if (["image/jpeg", "image/png"].includes(blob.type) || !blob.type.startsWith("image/")) return blob;
+  if (SERVED.includes(blob.type) || !blob.type.startsWith("image/")) return blob;
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob);

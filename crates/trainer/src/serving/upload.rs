@@ -115,7 +115,7 @@ impl Upload {
         match images.is_empty() {
             false => Ok(images),
             true => Err(bad(
-                "there is no image: the body of the request is to be a JPEG or PNG file, or a form \
+                "there is no image: the body of the request is to be an image file, or a form \
                  with such files",
             )),
         }

@@ -3,8 +3,8 @@
 
 use crate::cli::TrainArgs;
 use crate::fault::{Fault, Result};
+use data::{ExifMode, bounded};
 use layers::nearest;
-use std::fs;
 use toml::{Table, Value};
 
 /// A layer of settings and where it was written, for messages.
@@ -27,7 +27,7 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
         let name = path.display().to_string();
         let read = || match resumed {
             Some(_) => train::read_to_string(path),
-            None => fs::read_to_string(path), // the user's own may be a pipe
+            None => bounded::read_text_or_pipe(path), // the user's own may be a pipe
         };
         let text = saved.map_or_else(read, Ok);
         let text = text.map_err(|error| Fault::usage(format!("{name}: cannot read: {error}")))?;
@@ -71,6 +71,11 @@ fn flags(args: &TrainArgs) -> Table {
     put(&mut recipe, "shards", args.micro_shards.map(whole));
     put(&mut recipe, "wire", args.wire.clone());
     put(&mut recipe, "rate", args.lr);
+    let exif = args.exif.map(|exif| ExifMode::from(exif).to_string());
+    if let Some(exif) = exif {
+        let input = Table::from_iter([("exif".to_string(), Value::from(exif))]);
+        recipe.insert("input".to_string(), Value::Table(input));
+    }
     put(&mut table, "model", args.model.clone());
     put(&mut table, "data", args.data.clone());
     put(&mut table, "seed", args.seed.map(|n| n as i64));

@@ -1,0 +1,204 @@
+//! Which way is up: the orientation that a camera notes in EXIF data, applied to pixels.
+
+use crate::inspect::{Exif, inspect};
+use augment::{Image, Rectangle};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What is done about the EXIF orientation of image files. A setting of a run: weights are trained
+/// with one or the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExifMode {
+    /// Pixels stay as they are stored, as in torchvision.
+    #[default]
+    Ignore,
+    /// Images are mirrored and rotated as their orientation says, as by Pillow's `exif_transpose`.
+    Apply,
+}
+
+impl ExifMode {
+    /// Whether this is the default; for serialisation.
+    pub fn is_ignore(&self) -> bool {
+        *self == ExifMode::Ignore
+    }
+}
+
+impl ExifMode {
+    /// What is reported where `count` images have an orientation other than the stored one, `first`
+    /// among them.
+    pub fn note(self, count: usize, first: &str) -> String {
+        let have = if count == 1 { "1 image has" } else { &format!("{count} images have") };
+        let done = match self {
+            ExifMode::Ignore => "which is ignored, as torchvision does (--exif apply: rotate them)",
+            ExifMode::Apply => "which is applied (--exif apply)",
+        };
+        format!("{have} an EXIF orientation, {done}, e.g. {first}")
+    }
+}
+
+impl fmt::Display for ExifMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ExifMode::Ignore => "ignore",
+            ExifMode::Apply => "apply",
+        })
+    }
+}
+
+impl FromStr for ExifMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ExifMode, String> {
+        match text {
+            "ignore" => Ok(ExifMode::Ignore),
+            "apply" => Ok(ExifMode::Apply),
+            _ => Err(format!("`{text}` is neither `ignore` nor `apply`")),
+        }
+    }
+}
+
+/// An orientation other than the stored one: EXIF's 2 to 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orientation(u8);
+
+impl Orientation {
+    /// That of an image file's bytes; `None` if it has none, an unreadable one, or 1.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Orientation> {
+        match inspect(bytes).ok()?.exif {
+            Exif::Orientation(value @ 2..=8) => Some(Orientation(value)),
+            _ => None,
+        }
+    }
+
+    /// Whether rows become columns.
+    fn transposes(self) -> bool {
+        self.0 >= 5
+    }
+
+    /// Whether the stored rows, and whether the stored columns, are in reverse order.
+    fn reverses(self) -> (bool, bool) {
+        (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
+    }
+
+    /// Height and width of the upright image, of those that are stored; and the other way round.
+    pub(crate) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
+        if self.transposes() { (width, height) } else { (height, width) }
+    }
+
+    /// Where a part of the upright image lies in the stored one, of `stored` (height, width).
+    pub(crate) fn stored_part(self, part: Rectangle, stored: (usize, usize)) -> Rectangle {
+        let Rectangle { mut top, mut left, mut height, mut width } = part;
+        if self.transposes() {
+            (top, left, height, width) = (left, top, width, height);
+        }
+        let (rows, columns) = self.reverses();
+        if rows {
+            top = stored.0 - top - height;
+        }
+        if columns {
+            left = stored.1 - left - width;
+        }
+        Rectangle { top, left, height, width }
+    }
+
+    /// Writes a part of the upright image; what `into` holds elsewhere is unspecified.
+    pub(crate) fn apply(self, stored: &Image, part: Rectangle, into: &mut Image) {
+        let (height, width) = self.size((stored.height, stored.width));
+        into.reshape(height, width);
+        let (rows, columns) = self.reverses();
+        let (from, _) = stored.pixels.as_chunks::<3>();
+        let (to, _) = into.pixels.as_chunks_mut::<3>();
+        // The place of a pixel in the stored image is linear in its place in the upright one.
+        let row_step = if rows { -(stored.width as isize) } else { stored.width as isize };
+        let column_step = if columns { -1 } else { 1 };
+        let (down, across) =
+            if self.transposes() { (column_step, row_step) } else { (row_step, column_step) };
+        let first_row = if rows { stored.height - 1 } else { 0 };
+        let first_column = if columns { stored.width - 1 } else { 0 };
+        let first = (first_row * stored.width + first_column) as isize;
+        for y in part.top..part.top + part.height {
+            let start = first + y as isize * down + part.left as isize * across;
+            let row = &mut to[y * width + part.left..][..part.width];
+            for (x, to) in row.iter_mut().enumerate() {
+                *to = from[(start + x as isize * across) as usize];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: (usize, usize) = (3, 5);
+
+    fn stored() -> Image {
+        let (height, width) = SIZE;
+        let pixels = (0..height * width).flat_map(|at| [at as u8, 100, 200]).collect();
+        Image { height, width, pixels }
+    }
+
+    /// Every orientation as the EXIF standard words it: which edge of the scene the 0th row and the
+    /// 0th column are. Written out by hand, as Pillow 13.0.0's `ImageOps.exif_transpose` has it.
+    const UPRIGHT: [(u8, &[&[u8]]); 7] = [
+        (2, &[&[4, 3, 2, 1, 0], &[9, 8, 7, 6, 5], &[14, 13, 12, 11, 10]]),
+        (3, &[&[14, 13, 12, 11, 10], &[9, 8, 7, 6, 5], &[4, 3, 2, 1, 0]]),
+        (4, &[&[10, 11, 12, 13, 14], &[5, 6, 7, 8, 9], &[0, 1, 2, 3, 4]]),
+        (5, &[&[0, 5, 10], &[1, 6, 11], &[2, 7, 12], &[3, 8, 13], &[4, 9, 14]]),
+        (6, &[&[10, 5, 0], &[11, 6, 1], &[12, 7, 2], &[13, 8, 3], &[14, 9, 4]]),
+        (7, &[&[14, 9, 4], &[13, 8, 3], &[12, 7, 2], &[11, 6, 1], &[10, 5, 0]]),
+        (8, &[&[4, 9, 14], &[3, 8, 13], &[2, 7, 12], &[1, 6, 11], &[0, 5, 10]]),
+    ];
+
+    #[test]
+    fn every_orientation_moves_every_pixel_to_its_place() {
+        for (value, rows) in UPRIGHT {
+            let mut upright = Image::default();
+            let whole = Orientation(value).size(SIZE);
+            Orientation(value).apply(&stored(), Rectangle::whole(whole), &mut upright);
+            assert_eq!((upright.height, upright.width), (rows.len(), rows[0].len()), "{value}");
+            for (y, row) in rows.iter().enumerate() {
+                for (x, &number) in row.iter().enumerate() {
+                    assert_eq!(upright.pixel(y, x), [number, 100, 200], "{value}: ({y}, {x})");
+                }
+            }
+        }
+    }
+
+    /// Of any part, no pixel outside the stored part is looked at, and those inside are right.
+    #[test]
+    fn a_part_needs_only_its_own_pixels() {
+        for (value, rows) in UPRIGHT {
+            let orientation = Orientation(value);
+            let (height, width) = orientation.size(SIZE);
+            for (top, left) in (0..height).flat_map(|top| (0..width).map(move |left| (top, left))) {
+                let part = Rectangle { top, left, height: height - top, width: 1 };
+                let inside = orientation.stored_part(part, SIZE);
+                let mut blank = stored();
+                for (at, pixel) in blank.pixels.chunks_exact_mut(3).enumerate() {
+                    let (y, x) = (at / SIZE.1, at % SIZE.1);
+                    let rows = inside.top..inside.top + inside.height;
+                    let columns = inside.left..inside.left + inside.width;
+                    if !rows.contains(&y) || !columns.contains(&x) {
+                        pixel.fill(255);
+                    }
+                }
+                let mut upright = Image::default();
+                orientation.apply(&blank, part, &mut upright);
+                for y in top..height {
+                    assert_eq!(upright.pixel(y, left), [rows[y][left], 100, 200], "{value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn modes_are_read_as_they_are_written() {
+        for mode in [ExifMode::Ignore, ExifMode::Apply] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert!("Apply".parse::<ExifMode>().is_err());
+    }
+}
