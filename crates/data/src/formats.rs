@@ -324,8 +324,9 @@ mod tests {
             (Vec::new(), None),
         ] {
             assert_eq!(Unsupported::of(&bytes), format, "{bytes:?}");
-            let cut = |len: usize| Unsupported::of(&bytes[..len]); // may not panic
-            assert!((0..bytes.len()).map(cut).count() == bytes.len());
+            for len in 0..bytes.len() {
+                let _ = Unsupported::of(&bytes[..len]); // may not panic
+            }
         }
         for (name, kind) in [
             ("a.HEIC", NameKind::Unsupported(Unsupported::Heic)),

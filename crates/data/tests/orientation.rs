@@ -212,7 +212,8 @@ fn prepared_folders_keep_what_was_asked_for_and_nothing_else_is_taken() {
                 expected(&bytes, if exif == ExifMode::Apply { orientation } else { 1 }).pixels
             })
             .collect();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted);
     }
 }

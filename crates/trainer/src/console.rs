@@ -178,7 +178,7 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             self.tries += 1;
-            if self.tries % 2 == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if self.tries.is_multiple_of(2) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
         }
     }
 

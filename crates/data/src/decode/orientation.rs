@@ -187,8 +187,8 @@ mod tests {
                 }
                 let mut upright = Image::default();
                 orientation.apply(&blank, part, &mut upright);
-                for y in top..height {
-                    assert_eq!(upright.pixel(y, left), [rows[y][left], 100, 200], "{value}");
+                for (y, row) in rows.iter().enumerate().take(height).skip(top) {
+                    assert_eq!(upright.pixel(y, left), [row[left], 100, 200], "{value}");
                 }
             }
         }

@@ -207,7 +207,7 @@ mod tests {
             assert_eq!(named(name), None, "{name}");
         }
         let lists = ["train.csv", "trainLabels", "train_labels", "Training_set", "train"];
-        for list in lists.map(|name| OsStr::new(name)) {
+        for list in lists.map(OsStr::new) {
             assert_eq!(split_of_list(list), Some(Split::Train), "{list:?}");
         }
     }

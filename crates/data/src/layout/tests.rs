@@ -17,7 +17,7 @@ fn arranged(folder: &ScratchDir, below: &str) -> Result<Arranged> {
 }
 
 fn said(folder: &ScratchDir) -> String {
-    arranged(folder, "").err().expect("an error").to_string()
+    arranged(folder, "").map(drop).expect_err("an error").to_string()
 }
 
 /// Every image as `class path`, training first.

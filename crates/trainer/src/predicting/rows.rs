@@ -85,7 +85,7 @@ impl Rows {
             Form::Csv(file) => {
                 let cells = CsvRow::new().text(&row.name);
                 let add = |cells: CsvRow, class: &Guessed| {
-                    cells.text(&class.id).number(&class.probability)
+                    cells.text(&class.id).number(class.probability)
                 };
                 file.write(row.best.iter().fold(cells, add).line().as_bytes())?;
             }

@@ -147,7 +147,8 @@ fn giants_are_refused_before_anything_is_reserved() {
     let mut bitmap = vec![0; 54];
     bitmap[..2].copy_from_slice(b"BM");
     bitmap[14] = 40;
-    (bitmap[18..22].copy_from_slice(&30_000i32.to_le_bytes()), bitmap[26] = 1);
+    bitmap[18..22].copy_from_slice(&30_000i32.to_le_bytes());
+    bitmap[26] = 1;
     bitmap[22..26].copy_from_slice(&30_000i32.to_le_bytes());
     bitmap[28] = 24;
     for bytes in [gif, bitmap] {

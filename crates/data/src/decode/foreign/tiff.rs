@@ -194,7 +194,7 @@ fn divided(value: u8, alpha: u8) -> u8 {
 fn inked(ink: u8, black: u8) -> u8 {
     let rest = 255 - i32::from(black);
     let product = i32::from(ink) * rest + 128;
-    (rest - ((product >> 8) + product >> 8)).clamp(0, 255) as u8
+    (rest - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
 }
 
 /// JFIF's colours, in 16 bits of fraction, as libjpeg has them.
