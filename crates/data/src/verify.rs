@@ -387,7 +387,7 @@ fn files_below(root: &Path) -> (Collection, Vec<Finding>) {
         let name = path.display().to_string();
         findings.push(Finding { name, kind: Kind::Unreadable, detail });
     };
-    let disk = Disk::new(root);
+    let disk = Disk::new(Path::new("")); // paths here begin with the root
     let mut followed = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         let entries = match disk.list(&folder) {
