@@ -6,10 +6,10 @@
 //! transparency is dropped; 16 bits are rounded to 8.
 //!
 //! JPEGs are read by a decoder of our own, whose pixels are Pillow's bit for bit, and which makes
-//! only those that a crop shows. Damage that libjpeg only warns of is an error here. Where crops are
-//! taken, a JPEG of one scan is read down to the last row they need, so that damage below goes
-//! unnoticed if the file still has its end; all else (whole images, `prepare`, `verify`, statistics)
-//! reads files to the end.
+//! only those that a crop shows. Damage that libjpeg only warns of is an error here. Where crops
+//! are taken, a JPEG of one scan is read down to the last row they need, so that damage below goes
+//! unnoticed if the file still has its end; all else (whole images, `prepare`, `verify`,
+//! statistics) reads files to the end.
 
 mod foreign;
 mod orientation;

@@ -1,15 +1,17 @@
 //! Decodes every file and says what is wrong with it, or worth knowing.
 
-use crate::collection::{Collection, Item, Place, packed};
+mod files;
+mod headers;
+
+pub use headers::{Headers, headers};
+
+use crate::collection::{Collection, Item, packed};
 use crate::decode::{self, ExifMode, Reason};
 use crate::inspect::{Color, Exif, Facts, Format, inspect, is_cut, stray_bytes};
-use crate::layout::may_be_image;
-use crate::layout::tree::{Disk, EntryKind, Tree};
 use crate::{Error, ReadBuffer, Result, Source, parallel, shards};
-use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -192,7 +194,7 @@ pub fn folder(
     if shards::is_webdataset(root) {
         return Ok(collection(&shards::collection(root)?, options, progress));
     }
-    let (files, mut findings) = files_below(root);
+    let (files, mut findings) = files::below(root);
     let count = files.train.len() + findings.len();
     let report = collection(&files, options, progress);
     findings.extend(report.findings);
@@ -214,57 +216,6 @@ pub fn source(
         }
     };
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
-}
-
-/// What the headers of some files say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers {
-    /// The heights and widths that they promise, in the order of the files' paths; files without a
-    /// header are left out.
-    pub sizes: Vec<(usize, usize)>,
-    /// Files with an EXIF orientation other than the stored one, and the first of them.
-    pub oriented: Option<(usize, String)>,
-}
-
-/// Reads the headers of such files.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn headers(
-    root: &Path,
-    threads: usize,
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Headers> {
-    let files = if packed::is_packed(root) {
-        packed::images(root)?
-    } else {
-        fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
-        match shards::is_webdataset(root) {
-            true => shards::collection(root)?,
-            false => files_below(root).0,
-        }
-    };
-    let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
-    let found = Mutex::new(vec![None; items.len()]);
-    let measure = |bytes: &mut Vec<u8>, index: usize| {
-        if files.read(items[index], bytes).is_ok()
-            && let Ok(facts) = inspect(bytes)
-        {
-            found.lock().expect("no panic")[index] = Some(facts);
-        }
-        Vec::new()
-    };
-    in_order(items.len(), threads, progress, Vec::new, measure);
-    let found = found.into_inner().expect("no panic");
-    let is_oriented = |facts: &Option<Facts>| {
-        facts.as_ref().is_some_and(|facts| matches!(facts.exif, Exif::Orientation(2..)))
-    };
-    let first = found.iter().position(is_oriented);
-    let count = found.iter().filter(|facts| is_oriented(facts)).count();
-    Ok(Headers {
-        oriented: first.map(|first| (count, items[first].name.clone())),
-        sizes: found.into_iter().flatten().map(|facts| (facts.height, facts.width)).collect(),
-    })
 }
 
 /// Does `work` on 0..`count` and puts what it finds in their order.
@@ -375,62 +326,6 @@ fn remark(
     if facts.height.min(facts.width) < options.smaller_than {
         let (height, width) = (facts.height, facts.width);
         say(Kind::Small, &format!("{width} x {height} pixels"));
-    }
-}
-
-/// The files below a folder that may be images, in order, and what is in their way.
-fn files_below(root: &Path) -> (Collection, Vec<Finding>) {
-    let mut files = Collection::default();
-    let mut findings = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    let mut say = |path: &Path, detail: String| {
-        let name = path.display().to_string();
-        findings.push(Finding { name, kind: Kind::Unreadable, detail });
-    };
-    let disk = Disk::new(Path::new("")); // paths here begin with the root
-    let mut followed = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        let entries = match disk.list(&folder) {
-            Ok(entries) => entries,
-            Err(Error::Io { reason, .. }) => {
-                say(&folder, reason);
-                continue;
-            }
-            Err(error) => {
-                say(&folder, error.to_string());
-                continue;
-            }
-        };
-        for entry in entries {
-            let path = folder.join(&entry.name);
-            match entry.kind {
-                EntryKind::Folder => folders.push(path),
-                // Two links may lead to each other's folders.
-                EntryKind::FolderLink if followed.insert(disk.identity(&path)) => {
-                    folders.push(path);
-                }
-                EntryKind::FolderLink | EntryKind::Loop | EntryKind::Hidden => {}
-                EntryKind::File | EntryKind::Broken | EntryKind::Special => {
-                    if may_be_image(&path) {
-                        add_file(path, &mut files, &mut say);
-                    }
-                }
-            }
-        }
-    }
-    files.train.sort_by(|a, b| Path::new(&a.name).cmp(Path::new(&b.name)));
-    (files, findings)
-}
-
-fn add_file(path: PathBuf, files: &mut Collection, say: &mut impl FnMut(&Path, String)) {
-    match fs::metadata(&path) {
-        Err(error) => say(&path, error.to_string()),
-        // Opening a pipe would wait for someone to write to it.
-        Ok(about) if !about.is_file() => say(&path, "neither a file nor a folder".to_owned()),
-        Ok(_) => {
-            let name = path.display().to_string();
-            files.train.push(Item { name, label: 0, place: Place::File(path) });
-        }
     }
 }
 

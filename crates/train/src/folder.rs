@@ -1,14 +1,16 @@
 //! A run's folder: what was asked for, where it ran, what it measured, what it learned.
 
+mod lock;
+
 pub use crate::log::{LayerNumbers, Record};
 
-use crate::disk::{self, Disk, Kind, Real, make_folders, open_regular};
+use crate::disk::{self, Disk, Kind, Real, make_folders};
 use crate::log::Log;
 use crate::{Error, Result, atomic, clock, metrics::Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -160,7 +162,7 @@ impl RunFolder {
 
     /// Locks the folder and opens its logs.
     fn enter(path: &Path) -> Result<RunFolder> {
-        let lock = lock(path)?;
+        let lock = lock::lock(path)?;
         let failed = |source| Error::Write { path: path.into(), source };
         for leftover in atomic::leftovers(&Real, path).map_err(failed)? {
             let removed = Real.remove(&leftover);
@@ -280,46 +282,6 @@ fn is_before_the_beginning(path: &Path) -> std::io::Result<bool> {
     Ok(is_early || name.starts_with("run.json."))
 }
 
-/// Locks a folder for as long as the files are open, which no death of a process outlasts: the
-/// folder itself, and the file `lock`, which says who it is and is what older programs look at.
-/// Either alone would do; a file can be removed by hand, and some network file systems lock no
-/// folders.
-fn lock(folder: &Path) -> Result<Vec<File>> {
-    let path = folder.join("lock");
-    let failed = |source| Error::Write { path: folder.join("lock"), source };
-    let taken = || {
-        let who = disk::read_to_string(&path).unwrap_or_default();
-        let who = match who.trim() {
-            "" => String::new(),
-            who => format!(" ({who})"),
-        };
-        refuse(folder, &format!("another process trains here{who}: wait for it, or stop it"))
-    };
-    let mut locks = Vec::new();
-    if cfg!(unix) {
-        let whole = File::open(folder).map_err(failed)?;
-        match whole.try_lock() {
-            Ok(()) => locks.push(whole),
-            Err(TryLockError::WouldBlock) => return taken(),
-            Err(TryLockError::Error(_)) => {} // the file has to do
-        }
-    }
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let mut file = open_regular(options, &path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return taken(),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    file.set_len(0).map_err(failed)?;
-    let host = disk::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
-    let who = format!("process {} {}", std::process::id(), host.trim());
-    file.write_all(who.trim_end().as_bytes()).map_err(failed)?;
-    locks.push(file);
-    Ok(locks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,8 +329,8 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
     }
 
-    /// The lock outlasts the removal of its file, and the file alone locks, too: older programs take
-    /// nothing else.
+    /// The lock outlasts the removal of its file, and the file alone locks, too: older programs
+    /// take nothing else.
     #[test]
     fn a_lock_that_was_removed_by_hand_still_locks() {
         let path = temporary("unlocked");

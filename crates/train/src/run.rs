@@ -1,5 +1,6 @@
 //! A run: what decides its bits, and how it begins, goes on and ends.
 
+mod end;
 mod planning;
 mod saving;
 mod training;
@@ -18,11 +19,12 @@ use crate::weights::{About, Values, Weights};
 use crate::{Error, Result, Stop};
 use comm::Traffic;
 use data::{Loader, Patience, Source, Statistics};
+use end::conclude;
 use layers::Spec;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tensor::Device;
-use training::{Training, conclude};
+use training::Training;
 
 /// Everything that decides a run's bits, and how it is to be watched.
 #[derive(Clone)]

@@ -83,8 +83,8 @@ fn through_image(
 /// A valid file of a kind that is not decoded.
 fn unsupported(format: Format, what: &str) -> Reason {
     Reason::Unsupported(format!(
-        "a {format} of a kind that cannot be decoded ({what}): convert it to PNG or JPEG, e.g. with \
-         ImageMagick's `magick`"
+        "a {format} of a kind that cannot be decoded ({what}): convert it to PNG or JPEG, e.g. \
+         with ImageMagick's `magick`"
     ))
 }
 

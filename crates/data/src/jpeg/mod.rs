@@ -60,7 +60,8 @@ struct Trial {
 }
 
 /// The largest sum of a block's coefficients, each times its step, where decoders must agree: that
-/// of a white block. Beyond, the second decoder that tests ask limits values in the middle of its transform.
+/// of a white block. Beyond, the second decoder that tests ask limits values in the middle of its
+/// transform.
 const LARGEST_SUM: u64 = 8 * 128;
 
 /// How much of a file is looked at.

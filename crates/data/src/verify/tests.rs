@@ -100,11 +100,11 @@ fn a_folder_may_be_named_from_where_one_is() {
     let folder = ScratchDir::new();
     folder.png("a/1.png", (4, 4), [1, 2, 3]);
     let here = std::env::current_dir().unwrap();
-    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
     let relative = up.join(folder.path().strip_prefix("/").unwrap());
     let report = super::folder(&relative, Options::default(), &|_, _| ()).unwrap();
     assert_eq!((report.files, report.unusable()), (1, 0), "{report:?}");
-    assert_eq!(sizes(&relative, 1, &|_, _| ()).unwrap(), [(4, 4)]);
+    assert_eq!(headers(&relative, 1, &|_, _| ()).unwrap().sizes, [(4, 4)]);
 }
 
 #[test]

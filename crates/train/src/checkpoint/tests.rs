@@ -454,7 +454,8 @@ fn a_run_that_has_lost_its_checkpoints_is_refused() {
         let folder = Folder::new();
         let text = match name {
             "run.json" => [
-                br#"{"started":"","pid":1,"step":5,"epoch":1,"validation":null,"error":null,"status":"#,
+                &br#"{"started":"","pid":1,"step":5,"epoch":1,"validation":null,"#[..],
+                br#""error":null,"status":"#,
                 text,
                 b"}",
             ]

@@ -74,8 +74,8 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Keeps in mind that there is a checkpoint; gives whether it is the first that the run's status
-    /// says nothing of yet.
+    /// Records that there is a checkpoint; returns whether it is the first, of which the run's
+    /// status says nothing yet.
     pub(super) fn note_saved(&mut self) -> bool {
         let saved = self.saver.as_ref().and_then(|saver| saver.saved());
         let is_first = self.status.saved.is_none() && saved.is_some();

@@ -1,10 +1,11 @@
 //! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
 
+use super::end::conclude;
 use super::saving::place;
 use super::{Job, Outcome};
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store, What};
 use crate::evaluate::{Examinee, evaluate, next_batch};
-use crate::folder::{Record, RunFolder, State, Status};
+use crate::folder::{Record, RunFolder, Status};
 use crate::look::Look;
 use crate::metrics::Score;
 use crate::observe::{Observer, StepReport, ValidationReport};
@@ -391,24 +392,4 @@ fn saver(job: &Job, team: &Team, folder: &RunFolder, identity: Identity) -> Resu
         logs: log.handles()?,
         weights: folder.path().join(Weights::FILE),
     })))
-}
-
-/// Writes down how a run ended.
-pub(super) fn conclude(
-    outcome: Result<Outcome>,
-    folder: &RunFolder,
-    status: &mut Status,
-) -> Result<Outcome> {
-    match &outcome {
-        Ok(outcome) => {
-            let stopped = outcome.stopped.is_some();
-            status.status = if stopped { State::Interrupted } else { State::Finished };
-        }
-        Err(error) => {
-            status.status = State::Failed;
-            status.error = Some(error.to_string());
-        }
-    }
-    let told = folder.status(status);
-    outcome.and_then(|outcome| told.map(|()| outcome))
 }

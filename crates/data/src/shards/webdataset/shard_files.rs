@@ -70,7 +70,8 @@ pub(super) fn find(dir: &Path) -> Result<ShardFiles> {
     let mut notes = Vec::new();
     if let (false, Some(first)) = (train.is_empty(), unnamed.first()) {
         notes.push(format!(
-            "{} tar files have neither `train` nor `val` in their names and are trained on, e.g. {}",
+            "{} tar files have neither `train` nor `val` in their names and are trained on, \
+             e.g. {}",
             unnamed.len(),
             first.display()
         ));

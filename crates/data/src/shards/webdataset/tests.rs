@@ -82,7 +82,12 @@ fn keys_end_at_the_first_dot_of_the_file_name() {
 fn keys_with_a_dot_are_refused() {
     // As the package reads them: key `000`, fields `25.jpg` and `25.cls`, no image.
     for members in [
-        &[("000.25.jpg", &b"x"[..]), ("000.25.cls", b"0"), ("001.jpg", b"y"), ("001.cls", b"1")][..],
+        &[
+            ("000.25.jpg", &b"x"[..]), // the label beside it has the same key
+            ("000.25.cls", b"0"),
+            ("001.jpg", b"y"),
+            ("001.cls", b"1"),
+        ][..],
         &[("000.25.jpg", b"x"), ("000.25.json", b"{}")],
         &[("img.001.jpg", b"x"), ("img.001.cls", b"0"), ("img.002.jpg", b"x")],
         // These would be one sample, whose second image nobody would see.

@@ -145,8 +145,8 @@ impl Volatile {
 
     /// Calls `each` with states in which a failure may leave the disk, and the last promise made
     /// before it: after every change all subsets of what is not safe, if these are at most `most`
-    /// and no more than twelve changes; else so many drawn by `seed`. Some of them have a write that
-    /// was done by half. Gives how many states there were. Without `syncs` no sync does anything.
+    /// and no more than twelve changes; else so many drawn by `seed`. Some of them have a write
+    /// that was done by half. Returns the number of states. Without `syncs` no sync does anything.
     pub(crate) fn failures(
         &self,
         most: u64,

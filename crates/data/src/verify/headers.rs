@@ -1,0 +1,60 @@
+//! What the headers of files say, without decoding a pixel.
+
+use super::{files, in_order};
+use crate::collection::{Item, packed};
+use crate::inspect::{Exif, Facts, inspect};
+use crate::{Error, Result, shards};
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What the headers of some files say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// The heights and widths that they promise, in the order of the files' paths; files without a
+    /// header are left out.
+    pub sizes: Vec<(usize, usize)>,
+    /// Files with an EXIF orientation other than the stored one, and the first of them.
+    pub oriented: Option<(usize, String)>,
+}
+
+/// Reads the headers of such files.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn headers(
+    root: &Path,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Headers> {
+    let files = if packed::is_packed(root) {
+        packed::images(root)?
+    } else {
+        fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
+        match shards::is_webdataset(root) {
+            true => shards::collection(root)?,
+            false => files::below(root).0,
+        }
+    };
+    let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
+    let found = Mutex::new(vec![None; items.len()]);
+    let measure = |bytes: &mut Vec<u8>, index: usize| {
+        if files.read(items[index], bytes).is_ok()
+            && let Ok(facts) = inspect(bytes)
+        {
+            found.lock().expect("no panic")[index] = Some(facts);
+        }
+        Vec::new()
+    };
+    in_order(items.len(), threads, progress, Vec::new, measure);
+    let found = found.into_inner().expect("no panic");
+    let is_oriented = |facts: &Option<Facts>| {
+        facts.as_ref().is_some_and(|facts| matches!(facts.exif, Exif::Orientation(2..)))
+    };
+    let first = found.iter().position(is_oriented);
+    let count = found.iter().filter(|facts| is_oriented(facts)).count();
+    Ok(Headers {
+        oriented: first.map(|first| (count, items[first].name.clone())),
+        sizes: found.into_iter().flatten().map(|facts| (facts.height, facts.width)).collect(),
+    })
+}
