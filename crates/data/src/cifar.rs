@@ -179,7 +179,7 @@ impl Form {
         Ok(classes)
     }
 
-    /// Adds the images of a file, which are `count`.
+    /// Adds the images of a file: `count` in the binary version, which has no other end.
     fn read_images(
         &self,
         files: &mut Files,
@@ -192,9 +192,8 @@ impl Form {
         let wrong = |problem: String| Error::layout(&files.path(name), problem, files.remedy());
         if files.version == &self.python {
             return python::Batch::read(&bytes, self.keys[0], |batch| {
-                if batch.labels.len() != count {
-                    let (found, count) = (grouped(batch.labels.len()), grouped(count));
-                    return Err(format!("{found} images where there are {count}"));
+                if batch.labels.is_empty() {
+                    return Err("it has no image".to_owned());
                 }
                 let mut records = batch.records().enumerate();
                 records.try_for_each(|(number, (label, planes))| {

@@ -1,7 +1,7 @@
 //! Standard output and standard error: everything that this program prints goes through here.
 //!
-//! [`print`] and [`println`] are for results, what a command was asked for. A full device ends the
-//! command with exit code 7; a reader that has seen enough (`| head`) is no failure, and the
+//! [`print()`] and [`println()`] are for results, what a command was asked for. A full device ends
+//! the command with exit code 7; a reader that has seen enough (`| head`) is no failure, and the
 //! command ends as it would have, with the rest of its output dropped.
 //!
 //! Control characters in it are made visible ([`escape`](crate::escape)), as names of files and
@@ -30,7 +30,7 @@ pub fn print(text: impl Display) -> Result<()> {
 /// Prints a result on standard output, and ends its line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn println(text: impl Display) -> Result<()> {
     print(format_args!("{text}\n"))
 }

@@ -45,6 +45,17 @@ impl Callable for Global {
     }
 }
 
+/// Text, also where Python 3 wrote `bytes` for Python 2 (protocols 0 to 2), which is a call of
+/// `_codecs.encode`; of such only ASCII.
+pub fn text<G: Callable>(value: Value<'_, G>) -> Option<&str> {
+    value.as_str().or_else(|| {
+        let call = value.as_call()?;
+        let is_bytes = call.callable.as_numpy() == Some(Global::Encode) && call.state.is_none();
+        let text = call.args.items()?.next()?.as_str()?;
+        (is_bytes && text.is_ascii()).then_some(text)
+    })
+}
+
 /// What kind of number an element is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -1,8 +1,9 @@
-//! The files of the Python version: pickles of dictionaries, written by Python 2.
+//! The files of the Python version: pickles of dictionaries. Those that are published were written
+//! by Python 2; Python 3's work, too, and may hold any number of images.
 
 use super::PIXELS;
 use std::borrow::Cow;
-use unpickle::numpy::{Global, array};
+use unpickle::numpy::{Global, array, text};
 use unpickle::{Limits, Pickle, Value, load};
 
 /// CIFAR-100's training file names 50,000 images, each with two labels.
@@ -51,7 +52,7 @@ impl Batch<'_> {
 pub(super) fn class_names(bytes: &[u8], key: &str) -> Result<Vec<String>, String> {
     let pickle = read(bytes)?;
     let names = entry(&pickle, key)?.items().ok_or("its class names are no list")?;
-    let names: Option<Vec<String>> = names.map(|name| name.as_str().map(str::to_owned)).collect();
+    let names: Option<Vec<String>> = names.map(|name| text(name).map(str::to_owned)).collect();
     names.ok_or_else(|| "a class name that is no text".to_owned())
 }
 
@@ -60,7 +61,11 @@ fn read(bytes: &[u8]) -> Result<Pickle<'_, Global>, String> {
 }
 
 fn entry<'p>(pickle: &'p Pickle<'_, Global>, key: &str) -> Result<Value<'p, Global>, String> {
-    pickle.root().get(key).ok_or_else(|| format!("it has no `{key}`"))
+    let found = pickle
+        .root()
+        .pairs()
+        .and_then(|pairs| pairs.filter(|&(name, _)| text(name) == Some(key)).last());
+    found.map(|(_, value)| value).ok_or_else(|| format!("it has no `{key}`"))
 }
 
 /// A list of integers, or an array of them.

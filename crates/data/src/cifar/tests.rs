@@ -234,7 +234,7 @@ fn damaged_files_of_the_python_version() {
         (good.clone(), "data_batch_2: a file of CIFAR-10 is missing"),
         (good[..good.len() / 2].to_vec(), "data_batch_1: the pickle is cut off at byte"),
         (b"cos\nsystem\n(S'ls'\ntR.".to_vec(), "the pickle calls os.system, which is not allowed"),
-        (pickled(0, &["labels"], 9_999, 9), "9,999 images where there are 10,000"),
+        (pickled(0, &["labels"], 0, 9), "it has no image"),
         (pickled(0, &["labels"], RECORDS, 10), "image 10 is of class 10, and the last is 9"),
         (pickled(0, &["fine_labels"], RECORDS, 9), "it has no `labels`"),
         (b"}.".to_vec(), "it has no `data`"),
@@ -254,6 +254,35 @@ fn damaged_files_of_the_python_version() {
     std::fs::File::create(folder.path().join("data_batch_5")).unwrap().set_len(1 << 40).unwrap();
     let error = Cifar::open(folder.path(), 32).err().unwrap().to_string();
     assert!(error.contains("data_batch_5: longer than the 67108864 bytes"), "{error}");
+}
+
+/// The same pickle as Python 3 writes it if its texts are `bytes`: calls of `_codecs.encode`.
+fn by_python_3(bytes: &[u8], texts: &[&str]) -> Vec<u8> {
+    let mut made = bytes.to_vec();
+    for text in texts {
+        let old = [&[b'U', text.len() as u8], text.as_bytes()].concat();
+        let at = made.windows(old.len()).position(|part| part == old).unwrap();
+        let len = (text.len() as u32).to_le_bytes();
+        let new = [b"c_codecs\nencode\nX", &len[..], text.as_bytes(), b"X\x06\0\0\0latin1\x86R"];
+        made.splice(at..at + old.len(), new.concat());
+    }
+    made
+}
+
+#[test]
+fn a_small_set_by_python_3() {
+    let folder = ScratchDir::new();
+    for (file, name) in TEN.python.train.iter().chain([&TEN.python.test]).enumerate() {
+        let batch = pickled(file, &["labels"], 20 + file, 9);
+        folder.write(name, &by_python_3(&batch, &["data", "labels"]));
+    }
+    let names: Vec<&str> = TEN.class_names().collect();
+    let texts = [&["label_names"], &names[..]].concat();
+    folder.write("batches.meta", &by_python_3(&pickled_names("label_names", &names), &texts));
+    let (train, test) = Cifar::open(folder.path(), 32).unwrap();
+    assert_eq!((train.len(), test.len()), (20 + 21 + 22 + 23 + 24, 25));
+    assert_eq!(train.classes(), names);
+    assert_eq!((train.label(0), train.label(20), test.label(3)), (0, 1, 8));
 }
 
 #[test]
