@@ -75,7 +75,7 @@ fn every_failure_has_its_code() {
 
     let run = scratch.path("too-large");
     let (_, stderr) =
-        expect(1, &["train", "--run", &run, "--fake-data", "64", "--batch-size", "100000000"]);
+        expect(1, &["train", "--run", &run, "--fake-data", "64", "--batch-size", "1000000"]);
     assert!(stderr.contains("are free: use a smaller batch"), "{stderr}");
     assert!(!Path::new(&run).exists(), "nothing is left of a run that could not begin");
 
