@@ -74,7 +74,8 @@ fn a_loader_allocates_nothing_after_the_first_round() {
                 }
             }
         };
-        deliver(WORKERS); // each worker has filled a batch
+        // Each worker has filled a batch, and each place of the ring has been filled.
+        deliver(WORKERS.max(2 * depth));
         assert_eq!(testkit::allocations_during(|| deliver(200)), 0, "{plan:?}, depth {depth}");
     }
 }

@@ -262,7 +262,7 @@ mod tests {
     fn every_count_out_of_range_is_named_with_its_range() {
         type Set = fn(&mut Recipe, usize);
         let counts: [(&str, Set, &[usize]); 4] = [
-            ("batch (--batch-size) is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 62]),
+            ("batch (--batch-size) is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 52]),
             ("shards (--micro-shards) is", |r, n| r.shards = n, &[0, 1 << 40]),
             ("epochs (--epochs) is", |r, n| r.epochs = n as u32, &[0]),
             ("input.side is", |r, n| r.input.side = Some(n), &[0, 16_385, 1_000_000_000]),
