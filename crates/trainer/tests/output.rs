@@ -195,8 +195,26 @@ fn send(signal: &str, child: &Child) {
     assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
 }
 
+/// Waits for the end of a process, which must come within a minute.
 fn end(mut child: Child) -> ExitStatus {
-    child.wait().unwrap()
+    let patience = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if patience.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it went on for a minute");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same command with SIGHUP at its default, though the tests may run under `nohup`.
+fn with_default_hang_up(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    env
 }
 
 /// A terminal that goes away sends SIGHUP, often more than once, and leaves no output.
@@ -205,7 +223,8 @@ fn a_hang_up_leaves_a_checkpoint() {
     let scratch = two_towers("output-hup");
     let run = scratch.path("run");
     let long = ["--epochs", "1000000", "--progress", "plain"];
-    let child = train(&scratch, &run, &long).stdout(closed()).stderr(closed()).spawn().unwrap();
+    let mut train = with_default_hang_up(&train(&scratch, &run, &long));
+    let child = train.stdout(closed()).stderr(closed()).spawn().unwrap();
     wait_for_steps(&run, 5);
     (0..3).for_each(|_| send("HUP", &child));
     assert_eq!(end(child).code(), Some(129));
