@@ -307,7 +307,7 @@ fn a_cpu_cannot_join() {
     card(&mut Device::cpu(1));
 }
 
-/// What a safe function is asked for must not reach beyond its slots, whoever asks.
+/// A safe function must reject slots that a collective would read or write past.
 #[test]
 fn work_that_does_not_fit_the_world_is_refused() {
     let Some(stand_ins) = stand_ins() else { return };

@@ -2,7 +2,7 @@
 //!
 //! Single values of a parquet file cannot be read: pages hold many, and are compressed. So a whole
 //! group of rows is decoded (a hundred images, as Hugging Face writes them), and the last few
-//! groups are kept, for whoever reads images in order.
+//! groups are kept for reading images in order.
 
 use super::schema::Column;
 use super::tables::{Label, MOST_ROWS};
