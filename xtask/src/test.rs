@@ -29,17 +29,15 @@ const BEFORE_TIDY: &[Check] = &[
 const AFTER_TIDY: &[Check] =
     &[Check { name: "tests", cargo: &["test", "--workspace", "--locked"], env: None }];
 /// Ranks under mpirun: where Open MPI and libclang are, for its bindings are made while building.
+/// All of the workspace is named, so that other crates are the ones that are built already.
 const MPI: &[Check] = &[
     Check {
         name: "mpi lints",
         cargo: &[
             "clippy",
-            "-p",
-            "alexnet-comm",
-            "-p",
-            "alexnet-trainer",
+            "--workspace",
             "--features",
-            "mpi",
+            "alexnet-comm/mpi,alexnet-trainer/mpi",
             "--all-targets",
             "--locked",
             "--",
@@ -52,12 +50,9 @@ const MPI: &[Check] = &[
 ];
 const MPI_TESTS: &[&str] = &[
     "test",
-    "-p",
-    "alexnet-comm",
-    "-p",
-    "alexnet-trainer",
+    "--workspace",
     "--features",
-    "mpi",
+    "alexnet-comm/mpi,alexnet-trainer/mpi",
     "--test",
     "mpi",
     "--locked",
