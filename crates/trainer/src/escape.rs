@@ -23,6 +23,14 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// A name on one line: also its line breaks and tabs as `\u000a` and `\u0009`.
+pub fn on_one_line(name: &str) -> Cow<'_, str> {
+    if !name.contains(['\n', '\t']) {
+        return escape(name);
+    }
+    Cow::Owned(escape(name).replace('\n', "\\u000a").replace('\t', "\\u0009"))
+}
+
 /// Whether a terminal might obey a character: C0, DEL, C1, and Unicode's line separators and marks
 /// of direction. All are below U+10000.
 pub fn is_control(letter: char) -> bool {
@@ -49,6 +57,8 @@ mod tests {
         });
         assert!(!shown.contains(is_control));
         assert_eq!(back(&shown), back(&json));
+        assert_eq!(on_one_line("a\n\x1b\tb"), "a\\u000a\\u001b\\u0009b");
+        assert!(matches!(on_one_line("Ä 日本"), Cow::Borrowed(_)));
         assert!(matches!(escape("plain\ttext,\nÄ 日本 😀\n"), Cow::Borrowed(_)));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::{ExifArg, MachineArgs, UsingArgs, ViewsArg};
 use crate::console;
+use crate::escape::on_one_line;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::limits;
@@ -215,7 +216,7 @@ fn labelling_of(config: &Settings, data: &str) -> Labelling {
 }
 
 /// What classes are called for people: their names in words, with their ids where several have one
-/// name; their ids where there are no names.
+/// name; their ids where there are no names. Each is on one line.
 pub fn titles(ids: &[String], names: &[String]) -> Vec<String> {
     let mut counts = BTreeMap::new();
     names.iter().for_each(|name| *counts.entry(name).or_insert(0) += 1);
@@ -224,7 +225,7 @@ pub fn titles(ids: &[String], names: &[String]) -> Vec<String> {
         Some(name) if counts[name] > 1 => format!("{name} ({id})"),
         Some(name) => name.clone(),
     };
-    ids.iter().enumerate().map(title).collect()
+    ids.iter().enumerate().map(|class| on_one_line(&title(class)).into_owned()).collect()
 }
 
 /// How images are seen, so many at a time; the plan's rows are as many times the views.
@@ -296,6 +297,7 @@ mod tests {
     fn names_that_repeat_are_shown_with_their_ids() {
         let text = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
         let ids = text(&["n1", "n2", "n3", "n4"]);
+        assert_eq!(titles(&text(&["a\nb"]), &[]), ["a\\u000ab"]);
         let shown = titles(&ids, &text(&["tench", "crane", "crane", ""]));
         assert_eq!(shown, ["tench", "crane (n2)", "crane (n3)", "n4"]);
         assert_eq!(titles(&ids, &[]), ids);

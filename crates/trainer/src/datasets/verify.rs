@@ -5,9 +5,10 @@ use super::exif_of;
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::describe::grouped;
+use crate::escape::on_one_line;
 use crate::fault::Result;
 use crate::progress::Reading;
-use data::verify::{self, Kind, Report};
+use data::verify::{self, Finding, Kind, Report};
 use data::{Dataset, Labelling, Options};
 use serde_json::json;
 use std::path::Path;
@@ -114,7 +115,8 @@ fn as_json(report: &Report, notes: &[String]) -> serde_json::Value {
 fn as_text(report: &Report, notes: &[String]) -> String {
     let mut text: String = notes.iter().map(|note| format!("{note}\n")).collect();
     for finding in &report.findings {
-        text += &format!("{:<13}  {}: {}\n", finding.kind.name(), finding.name, finding.detail);
+        let Finding { name, kind, detail } = finding;
+        text += &format!("{:<13}  {}: {detail}\n", kind.name(), on_one_line(name));
     }
     if !report.findings.is_empty() {
         text += &format!("\n{:<13}  {:>9}\n", "kind", "files");

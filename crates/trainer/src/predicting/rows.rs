@@ -2,6 +2,7 @@
 
 use crate::cli::PredictArgs;
 use crate::console;
+use crate::escape::on_one_line;
 use crate::fault::Result;
 use crate::output::Output;
 use report::{CsvRow, grouped};
@@ -145,7 +146,7 @@ const BAR: usize = 30;
 /// An image's classes, each with its probability as a number and as a bar.
 fn bars(name: &str, best: &[Guessed]) -> String {
     let widest = best.iter().map(|class| class.title.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{name}\n");
+    let mut text = format!("{}\n", on_one_line(name));
     for Guessed { title, probability, .. } in best {
         let bar = bar(f64::from(*probability));
         let line = format!("  {title:widest$} {:>6.2} %  {bar}", 100.0 * probability);
