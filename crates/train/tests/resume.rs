@@ -240,6 +240,17 @@ fn what_may_not_change_is_refused_and_named() {
     }
     check(&|job| job.recipe.rate = 1.0, true).unwrap();
 
+    // Another decoder alone is no difference; where pixels differ, it may be why.
+    let mut older = from.clone();
+    older.identity.insert("data.decoder", 1);
+    let mut silent = Silent;
+    let mut check_older = |change: Change| with(change).check(&older, false, &mut silent, &stop);
+    assert!(check_older(&|_| ()).unwrap().is_some());
+    let error = check_older(&|job| job.statistics.mean[7] += 1.0).unwrap_err().to_string();
+    assert!(error.contains("decoder version 1 then, 2 now"), "{error}");
+    let error = check_older(&|job| job.seed = 12).unwrap_err().to_string();
+    assert!(!error.contains("decoder version"), "{error}");
+
     // A checkpoint of another network is refused even by whoever does not ask.
     let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };
     let mut folder = RunFolder::open(&run.0).unwrap();
