@@ -200,15 +200,24 @@ fn all_versions_of_cifar_10_are_one_set() {
 
 #[test]
 fn the_python_version_of_cifar_100_is_read_by_its_fine_labels() {
-    let folder = ScratchDir::new();
+    let (folder, archives) = (ScratchDir::new(), ScratchDir::new());
     let keys = ["fine_labels", "coarse_labels"];
-    folder.write("cifar-100-python/train", &pickled(0, &keys, 50_000, 99));
-    folder.write("cifar-100-python/test", &pickled(1, &keys, 10_000, 99));
     let names: Vec<&str> = HUNDRED.class_names().collect();
-    folder.write("cifar-100-python/meta", &pickled_names("fine_label_names", &names));
-    for path in [folder.path().join("cifar-100-python"), folder.path().to_owned()] {
-        assert!(Cifar::is_at(&path));
-        let (train, test) = Cifar::open(&path, 32).unwrap();
+    let files = [
+        ("train", pickled(0, &keys, 50_000, 99)),
+        ("test", pickled(1, &keys, 10_000, 99)),
+        ("meta", pickled_names("fine_label_names", &names)),
+    ]
+    .map(|(name, bytes)| (format!("cifar-100-python/{name}"), bytes));
+    for (name, bytes) in &files {
+        folder.write(name, bytes);
+    }
+    let archive = archives.write("cifar-100-python.tar.gz", &packed(&files));
+    let places =
+        [&folder.path().join("cifar-100-python"), folder.path(), &archive, archives.path()];
+    for path in places {
+        assert!(Cifar::is_at(path));
+        let (train, test) = Cifar::open(path, 32).unwrap();
         assert_eq!((train.len(), test.len(), train.classes().len()), (50_000, 10_000, 100));
         assert_eq!((train.label(4_242), test.label(98), test.label(99)), (42, 99, 0));
         assert_eq!((train.classes()[0].as_str(), train.classes()[99].as_str()), ("apple", "worm"));
