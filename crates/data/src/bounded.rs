@@ -40,6 +40,21 @@ pub fn open(path: &Path) -> io::Result<(File, u64)> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, found))
 }
 
+/// Whether a file is there, or may be: one that cannot be looked at is no missing one, and reading
+/// it says why.
+pub(crate) fn is_there(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(about) => about.is_file(),
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::InvalidInput
+        ),
+    }
+}
+
 /// Replaces `bytes` with a regular file's.
 ///
 /// # Errors
@@ -127,6 +142,13 @@ mod tests {
             let error = read(path, 1 << 20).unwrap_err().to_string();
             assert!(error.contains(reason), "{}: {error}", path.display());
         }
+        assert!(is_there(&path) && !is_there(dir.path()) && !is_there(&path.join("below")));
+        assert!(
+            !is_there(&dir.path().join("none")) && !is_there(&dir.path().join("x".repeat(999)))
+        );
+        let around = dir.path().join("around");
+        std::os::unix::fs::symlink(&around, &around).unwrap();
+        assert!(is_there(&around), "an error is no absence");
         let sparse = dir.path().join("sparse.png");
         File::create(&sparse).unwrap().set_len(6 << 30).unwrap();
         let error = read(&sparse, LONGEST_IMAGE).unwrap_err();

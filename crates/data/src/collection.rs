@@ -5,6 +5,7 @@ pub(crate) mod packed;
 
 use crate::archive::{ZipFile, ZipPlace};
 use crate::bounded::{self, LONGEST_IMAGE};
+use crate::decode::Reason;
 use crate::huggingface::Rows;
 use crate::{Error, Result};
 use std::fs::File;
@@ -213,7 +214,7 @@ impl Collection {
 
     /// Replaces `bytes` with those at `place`; `name` is for messages.
     pub(crate) fn read_at(&self, name: &Path, place: &Place, bytes: &mut Vec<u8>) -> Result<()> {
-        let failed = |reason: String| Error::image(name, reason);
+        let failed = |reason: String| Error::image(name, Reason::Unreadable(reason));
         bytes.clear();
         match place {
             Place::File(path) => {

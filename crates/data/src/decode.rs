@@ -80,7 +80,7 @@ pub fn read_whole(path: &Path, exif: ExifMode, buffer: &mut ReadBuffer) -> Resul
 /// Reads a file's bytes into `buffer.file`, [`bounded::LONGEST_IMAGE`] at most.
 pub(crate) fn read_file(path: &Path, buffer: &mut ReadBuffer) -> Result<()> {
     bounded::read_into(path, bounded::LONGEST_IMAGE, &mut buffer.file)
-        .map_err(|error| Error::image(path, error.to_string()))
+        .map_err(|error| Error::image(path, Reason::Unreadable(error.to_string())))
 }
 
 /// Refuses a strip a thousand times as long as it is high: it would grow beyond all memory when its

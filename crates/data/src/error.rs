@@ -1,5 +1,6 @@
 //! What can go wrong between the disk and a batch.
 
+use crate::decode::Reason;
 use std::path::{Path, PathBuf};
 
 /// A problem of the world (a file, a folder), with its path and what to do about it.
@@ -38,7 +39,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        reason: Reason,
     },
     /// A data set's folders or files do not make a data set.
     #[error("{}: {problem}; {remedy}", path.display())]
@@ -104,8 +105,8 @@ impl Error {
         Error::Io { path: path.to_owned(), reason: error.to_string() }
     }
 
-    pub(crate) fn image(path: &Path, reason: impl Into<String>) -> Error {
-        Error::Image { path: path.to_owned(), reason: reason.into() }
+    pub(crate) fn image(path: &Path, reason: Reason) -> Error {
+        Error::Image { path: path.to_owned(), reason }
     }
 
     pub(crate) fn archive(path: &Path, broken: crate::tar::Broken) -> Error {

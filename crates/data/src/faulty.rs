@@ -1,5 +1,6 @@
 //! For tests: images of noise, of which some cannot be read and some make the reader panic.
 
+use crate::decode::Reason;
 use crate::{Error, ReadBuffer, Result, Source};
 use random::{Purpose, Stream};
 use std::path::Path;
@@ -71,7 +72,10 @@ impl Source for Faulty {
         self.on_read.iter().for_each(|act| act(index));
         assert!(!self.deadly.contains(&index), "image {index} is deadly");
         if self.bad.contains(&index) {
-            return Err(Error::image(Path::new(&self.name(index)), "spoilt"));
+            return Err(Error::image(
+                Path::new(&self.name(index)),
+                Reason::Damaged("spoilt".to_owned()),
+            ));
         }
         Ok(&self.images[index])
     }

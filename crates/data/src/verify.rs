@@ -163,8 +163,7 @@ pub fn collection(
         let item: &Item = items[index];
         let found = match collection.read(item, &mut desk.file) {
             Ok(()) => examine(&item.name, options, desk),
-            Err(Error::Image { reason, .. }) => vec![(Kind::Unreadable, reason)],
-            Err(error) => vec![(Kind::Unreadable, error.to_string())],
+            Err(error) => vec![kind_of(error)],
         };
         let name = |(kind, detail)| Finding { name: item.name.clone(), kind, detail };
         found.into_iter().map(name).collect()
@@ -211,8 +210,8 @@ pub fn source(
     let read = |buffer: &mut ReadBuffer, index: usize| match source.read(index, buffer) {
         Ok(_) => Vec::new(),
         Err(error) => {
-            let detail = error.to_string();
-            vec![Finding { name: source.name(index), kind: Kind::Damaged, detail }]
+            let (kind, detail) = kind_of(error);
+            vec![Finding { name: source.name(index), kind, detail }]
         }
     };
     in_order(source.len(), threads, progress, ReadBuffer::default, read)
@@ -263,6 +262,22 @@ fn examine(name: &str, options: Options, buffer: &mut ReadBuffer) -> Vec<(Kind, 
         remark(name, &facts, strays, options, &mut found);
     }
     found
+}
+
+/// Why an image that is inside another file cannot be had.
+fn kind_of(error: Error) -> (Kind, String) {
+    let Error::Image { reason, .. } = error else {
+        return (Kind::Unreadable, error.to_string());
+    };
+    let kind = match reason {
+        Reason::Unreadable(_) => Kind::Unreadable,
+        Reason::Empty => Kind::Truncated,
+        Reason::NotAnImage(_) => Kind::NotAnImage,
+        Reason::Unsupported(_) => Kind::Unsupported,
+        Reason::Damaged(_) => Kind::Damaged,
+        Reason::UnusableSize(_) => Kind::UnusableSize,
+    };
+    (kind, reason.into())
 }
 
 /// Why a file cannot be decoded.

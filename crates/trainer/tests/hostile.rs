@@ -6,6 +6,7 @@ mod program;
 use program::{Scratch, alexnet, coloured, expect};
 use serde_json::Value;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A safetensors file: its header and what follows.
@@ -183,4 +184,40 @@ fn absurd_networks_and_settings_are_refused() {
     }
     refused(2, &["eval", "--run", &run, "--batch-size", "0"], "it must be at least 1");
     assert!(!fs::exists(&run).unwrap(), "nothing was begun");
+}
+
+/// Whatever leads a reader to a file may be a pipe, which nobody writes into: no reader waits.
+#[test]
+fn pipes_in_place_of_data_are_refused_at_once() {
+    let scratch = Scratch::new("hostile-pipes");
+    let pipe = |path: &str| {
+        let path = scratch.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    };
+    let alone =
+        ["set.tar", "set.tar.gz", "set.tgz", "set.zip", "set.parquet", "cifar-10-binary.tar.gz"];
+    for name in alone {
+        pipe(name);
+        refused(3, &["train", "--data", &scratch.path(name), "--run", &scratch.path("r")], "pipe");
+    }
+    for (folder, name) in [
+        ("shards", "train-0.tar"),
+        ("packed-shards", "train-0.tar.gz"),
+        ("parquet", "train-00000-of-00001.parquet"),
+        ("older", "train_images_0.tar.gz"),
+        ("mnist", "train-images-idx3-ubyte"),
+        ("cifar", "data_batch_1.bin"),
+        ("cifar-above", "cifar-10-python.tar.gz"),
+        ("prepared", "dataset.json"),
+        ("listed", "labels.csv"),
+    ] {
+        pipe(&format!("{folder}/{name}"));
+        let data = scratch.path(folder);
+        refused(3, &["train", "--data", &data, "--run", &scratch.path("r")], folder);
+        let began = Instant::now();
+        let verified = alexnet(&["data", "verify", &data]).output().unwrap();
+        assert_ne!(verified.status.code(), Some(0), "{folder}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{folder}");
+    }
 }

@@ -21,9 +21,9 @@ pub(crate) use passed::Passed;
 pub(crate) use zip::ZipFile;
 pub use zip::ZipPlace;
 
+use crate::bounded;
 use crate::collection::{Collection, Place};
 use crate::{Error, Result};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -52,7 +52,9 @@ impl Kind {
     pub(crate) fn of(path: &Path) -> Result<Option<Kind>> {
         let io = |error| Error::io(path, &error);
         let mut start = Vec::new();
-        File::open(path).and_then(|file| file.take(512).read_to_end(&mut start)).map_err(io)?;
+        bounded::open(path)
+            .and_then(|(file, _)| file.take(512).read_to_end(&mut start))
+            .map_err(io)?;
         Ok(match &start[..] {
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Kind::Zip),
             [0x1f, 0x8b, ..] => Some(Kind::PackedTar),

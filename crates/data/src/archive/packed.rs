@@ -1,8 +1,9 @@
 //! An archive as layouts look at it.
 
 use super::{Passed, list};
+use crate::bounded::LONGEST_TEXT;
 use crate::collection::{Collection, Place};
-use crate::layout::tree::{Entry, EntryKind, LONGEST_TEXT, Tree, is_junk};
+use crate::layout::tree::{Entry, EntryKind, Tree, is_junk};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! Tar files, plain and packed.
 
 use super::{Listed, MOST_ENTRIES, MOST_HELD, Passed, usable_name};
+use crate::bounded;
 use crate::collection::{Collection, LONGEST_FILE, Place};
 use crate::tar::{Broken, Forward, Member, Members, ReadAt, Skip, Skipped};
 use crate::{Error, Result};
@@ -21,8 +22,7 @@ pub(super) fn list(
     passed: &mut Passed,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Vec<Listed>> {
-    let file = File::open(path).map_err(|error| Error::io(path, &error))?;
-    let len = file.metadata().map_err(|error| Error::io(path, &error))?.len();
+    let (file, len) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
     let archive = into.add_archive(path)?;
     let mut walk = Members::new(&file, 0..len);
     let mut files = Files::new(path);
@@ -45,8 +45,7 @@ pub(super) fn hold(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Vec<Listed>> {
     let io = |error| Error::io(path, &error);
-    let file = File::open(path).map_err(io)?;
-    let len = file.metadata().map_err(io)?.len();
+    let (file, len) = bounded::open(path).map_err(io)?;
     if len > MOST_HELD {
         return Err(too_much(path));
     }

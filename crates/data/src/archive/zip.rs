@@ -1,12 +1,12 @@
 //! Zip files: the central directory is read once, each entry when it is asked for.
 
 use super::{MOST_ENTRIES, Passed, usable_name};
+use crate::bounded;
 use crate::{Error, Result};
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt};
 use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -45,7 +45,7 @@ impl ZipFile {
     /// If it cannot be read, or is damaged, encrypted, packed in ways that are not read, or made to
     /// mislead.
     pub(super) fn open(path: &Path, passed: &mut Passed) -> Result<Opened<FileReader>> {
-        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
+        let (file, _) = bounded::open(path).map_err(|error| Error::io(path, &error))?;
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let archive = ZipArchive::from_file(file, &mut buffer);
         ZipFile::list(path, archive.map_err(|error| damaged(path, error.to_string()))?, passed)

@@ -1,12 +1,12 @@
 //! Where CIFAR's files lie: in a folder, or inside the archive that is downloaded.
 
 use super::{Form, HUNDRED, TEN, Version};
+use crate::bounded;
 use crate::tar::{Forward, Members};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Unpacked, the largest archive (CIFAR-100's Python version) has 186 MB.
@@ -80,13 +80,11 @@ fn in_archive(path: &Path) -> Option<(&'static Form, &'static Version)> {
 /// An archive's bytes, whether it is packed or not.
 fn unpack(path: &Path) -> Result<Forward<Box<dyn Read>>> {
     let io = |error| Error::io(path, &error);
-    let mut start = [0; 2];
-    let packed = File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
-    let file = BufReader::new(File::open(path).map_err(io)?);
-    let reader: Box<dyn Read> = match packed && start == [0x1f, 0x8b] {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
-    };
+    let (file, _) = bounded::open(path).map_err(io)?;
+    let mut file = BufReader::new(file);
+    let is_packed = file.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn Read> =
+        if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     Ok(Forward::new(reader, LONGEST_ARCHIVE))
 }
 
@@ -148,14 +146,11 @@ impl Files {
             return Ok(None);
         }
         let longest = self.version.longest_of(name);
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(longest + 1).read_to_end(&mut bytes))
-            .map_err(|error| Error::io(&path, &error))?;
-        if bytes.len() as u64 > longest {
-            return Err(self.too_long(name));
+        match bounded::read(&path, longest) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(self.too_long(name)),
+            Err(error) => Err(Error::io(&path, &error)),
         }
-        Ok(Some(bytes))
     }
 
     /// # Errors

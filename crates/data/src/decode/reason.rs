@@ -5,6 +5,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
+    /// The bytes cannot be read from the disk or out of their archive.
+    #[error("{0}")]
+    Unreadable(String),
     /// There are no bytes.
     #[error("the file is empty")]
     Empty,

@@ -6,6 +6,7 @@
 
 use super::schema::Column;
 use super::tables::{Label, MOST_ROWS};
+use crate::bounded;
 use crate::{Error, Result};
 use bytes::Bytes;
 use parquet::basic::Type as Physical;
@@ -92,8 +93,7 @@ fn guarded<T>(read: impl FnOnce() -> ParquetResult<T>) -> std::result::Result<T,
 impl Table {
     pub(super) fn open(path: &Path) -> Result<Table> {
         let io = |error| Error::io(path, &error);
-        let file = File::open(path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
+        let (file, len) = bounded::open(path).map_err(io)?;
         let pieces = Pieces { file: Arc::new(file), len };
         let reader = guarded(|| SerializedFileReader::new(pieces));
         let reader = reader.map_err(|reason| damaged(path, &reason))?;

@@ -1,13 +1,11 @@
 //! Folders and files as layouts see them, on disk or in an archive.
 
+use crate::bounded::{self, LONGEST_TEXT};
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Lists of labels or names that are longer are not read: the longest known has 20 MB.
-pub(crate) const LONGEST_TEXT: u64 = 256 << 20;
 
 /// Folders and files below a root. Paths are relative to the root, which is the empty path.
 pub(crate) trait Tree {
@@ -200,16 +198,12 @@ impl Tree for Disk {
 
 /// The contents of a text file on disk.
 pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>> {
-    let io = |error: std::io::Error| Error::io(path, &error);
-    if !fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::layout(path, "this is not a file", "name a text file"));
-    }
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(io)?;
-    file.take(LONGEST_TEXT + 1).read_to_end(&mut text).map_err(io)?;
-    if text.len() as u64 > LONGEST_TEXT {
-        let problem = format!("longer than {} MiB", LONGEST_TEXT >> 20);
-        return Err(Error::layout(path, problem, "name the list of labels or names"));
-    }
-    Ok(text)
+    bounded::read(path, LONGEST_TEXT).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            let problem = format!("longer than {} MiB", LONGEST_TEXT >> 20);
+            Error::layout(path, problem, "name the list of labels or names")
+        }
+        ErrorKind::InvalidInput => Error::layout(path, error.to_string(), "name a text file"),
+        _ => Error::io(path, &error),
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::PrepareOptions;
 use crate::collection::{Collection, Item};
+use crate::decode::Reason;
 use crate::jpeg::Extent;
 use crate::shards::{Form, Keep};
 use crate::{Error, ReadBuffer, Result};
@@ -47,13 +48,13 @@ impl Encoder {
     fn try_make(&mut self, collection: &Collection, item: &Item, made: &mut Made) -> Result<()> {
         let PrepareOptions { side, keep, form, exif, .. } = self.options;
         collection.read(item, &mut self.buffer.file)?;
-        let bad = |reason: String| Error::image(Path::new(&item.name), reason);
+        let bad = |reason: Reason| Error::image(Path::new(&item.name), reason);
         let needed = |size| match keep {
             Keep::Centre => Resizer::square_reach(size, side, Rectangle::whole((side, side))),
             Keep::Whole => Rectangle::whole(size),
         };
         let decoded = self.buffer.decode_part(exif, needed, Extent::Whole);
-        decoded.map_err(|reason| bad(reason.into()))?;
+        decoded.map_err(bad)?;
         let ReadBuffer { decoded, image, resizer, .. } = &mut self.buffer;
         let (height, width) = match keep {
             Keep::Centre => (side, side),
@@ -75,11 +76,12 @@ impl Encoder {
                 encoder.set_sampling_factor(SamplingFactor::F_2_2);
                 let size = (u16::try_from(width), u16::try_from(height));
                 let (Ok(width), Ok(height)) = size else {
-                    return Err(bad(format!("{width} x {height} pixels is too much for JPEG")));
+                    let reason = format!("{width} x {height} pixels is too much for JPEG");
+                    return Err(bad(Reason::UnusableSize(reason)));
                 };
-                encoder
-                    .encode(&image.pixels, width, height, ColorType::Rgb)
-                    .map_err(|error| bad(format!("cannot be encoded: {error}")))?;
+                encoder.encode(&image.pixels, width, height, ColorType::Rgb).map_err(|error| {
+                    bad(Reason::Unsupported(format!("cannot be encoded: {error}")))
+                })?;
             }
         }
         Ok(())

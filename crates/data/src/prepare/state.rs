@@ -6,6 +6,7 @@
 use super::Task;
 use crate::bounded;
 use crate::collection::Collection;
+use crate::decode::Reason;
 use crate::shards::{Index, file_names, hex, write_durably};
 use crate::statistics::Sums;
 use crate::{Error, Result};
@@ -49,21 +50,21 @@ struct Line {
 impl Bad {
     pub(super) fn new(set: &str, number: usize, name: &str, error: &Error) -> Bad {
         let reason = match error {
-            Error::Image { reason, .. } => reason.clone(),
+            Error::Image { reason, .. } => reason.to_string(),
             other => other.to_string(),
         };
         Bad { set: set.to_owned(), number, name: name.to_owned(), reason }
     }
 
     pub(super) fn error(&self) -> Error {
-        Error::image(Path::new(&self.name), &*self.reason)
+        Error::image(Path::new(&self.name), Reason::Damaged(self.reason.clone()))
     }
 }
 
 impl State {
     /// Whether a run has left one.
     pub(super) fn is_at(out_dir: &Path) -> bool {
-        out_dir.join(FILE).is_file()
+        bounded::is_there(&out_dir.join(FILE))
     }
 
     /// Where an earlier run stopped, or the beginning.

@@ -133,7 +133,7 @@ impl Form {
 impl About {
     /// Whether a folder has been prepared, to the end.
     pub fn is_at(dir: &Path) -> bool {
-        dir.join(FILE).is_file()
+        bounded::is_there(&dir.join(FILE))
     }
 
     /// Reads a folder's.

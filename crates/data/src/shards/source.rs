@@ -5,7 +5,7 @@ use super::held_out::hold_out;
 use super::rows::Crop;
 use super::{Entry, Index, file_names, webdataset};
 use crate::bounded::{self, LONGEST_IMAGE};
-use crate::decode::ExifMode;
+use crate::decode::{ExifMode, Reason};
 use crate::jpeg::Extent;
 use crate::seen::Seen;
 use crate::source::{copy_crops, part_of};
@@ -173,7 +173,7 @@ impl Shards {
         self.whole
     }
 
-    fn bad(&self, index: usize, reason: impl Into<String>) -> Error {
+    fn bad(&self, index: usize, reason: Reason) -> Error {
         Error::image(Path::new(&self.name(index)), reason)
     }
 
@@ -188,7 +188,7 @@ impl Shards {
             Some(file) => read(file),
             None => bounded::open(&tar.path).and_then(|(file, _)| read(&file)),
         };
-        read.map_err(|error| self.bad(index, error.to_string()))
+        read.map_err(|error| self.bad(index, Reason::Unreadable(error.to_string())))
     }
 
     /// Reads the bytes of image `index` and compares their checksum.
@@ -198,7 +198,9 @@ impl Shards {
         self.with_file(index, |file| file.read_exact_at(bytes, entry.offset))?;
         let has_checksum = self.files[tar as usize].members.is_none();
         if has_checksum && crc32c::crc32c(bytes) != entry.crc {
-            return Err(self.bad(index, "damaged: its checksum is another"));
+            return Err(
+                self.bad(index, Reason::Damaged("damaged: its checksum is another".to_owned()))
+            );
         }
         Ok(())
     }
@@ -228,7 +230,8 @@ impl Shards {
                 .map_err(|reason| self.bad(index, reason))?;
             let Image { height, width, .. } = buffer.decoded;
             if self.whole && (height, width) != self.size_of(index) {
-                return Err(self.bad(index, format!("its index is wrong: {width} x {height}")));
+                let reason = format!("its index is wrong: {width} x {height}");
+                return Err(self.bad(index, Reason::Damaged(reason)));
             }
             if height.min(width) < self.side {
                 self.seen.enlarged(index);

@@ -1,11 +1,11 @@
 //! Which files of a folder are shards, and what for.
 
 use super::split;
+use crate::bounded;
 use crate::formats::ENDINGS;
 use crate::tar::{Forward, Members};
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The shards of a folder and of the folders in it.
@@ -140,7 +140,7 @@ fn compression(path: &Path) -> Option<&'static Compression> {
 fn has_labels(path: &Path) -> bool {
     const MEMBERS: usize = 16;
     const BYTES: u64 = 64 << 20;
-    let Ok(file) = File::open(path) else { return false };
+    let Ok((file, _)) = bounded::open(path) else { return false };
     let stream = Forward::new(MultiGzDecoder::new(std::io::BufReader::new(file)), BYTES);
     let members = Members::new(&stream, 0..u64::MAX).map_while(std::result::Result::ok);
     let names: Vec<String> = members.take(MEMBERS).map(|member| member.name).collect();

@@ -2,10 +2,10 @@
 
 use super::shard_files::{ShardFiles, find};
 use super::{ClassNames, Sample, Unused, scan};
+use crate::bounded;
 use crate::error::grouped;
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub(crate) fn survey(dir: &Path) -> Result<Survey> {
     let (mut names, mut unused) = (ClassNames::default(), Unused::default());
     let (count, mut tars, mut empty) = (train.len(), Vec::new(), Vec::new());
     for path in train.into_iter().chain(test) {
-        let file = File::open(&path).map_err(|error| Error::io(&path, &error))?;
+        let (file, _) = bounded::open(&path).map_err(|error| Error::io(&path, &error))?;
         let found = scan(&file, &path)?;
         let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
         if let Some(long) = found.samples.iter().find(|sample| sample.image.len > LONGEST_IMAGE) {
@@ -180,8 +180,8 @@ impl Survey {
         let read = |(tar, at): (usize, usize)| {
             let (path, image) = (&self.tars[tar].path, &self.tars[tar].samples[at].image);
             let mut bytes = vec![0; image.len as usize];
-            let file = File::open(path);
-            let read = file.and_then(|file| file.read_exact_at(&mut bytes, image.offset));
+            let file = bounded::open(path);
+            let read = file.and_then(|(file, _)| file.read_exact_at(&mut bytes, image.offset));
             read.map(|()| bytes).map_err(|error| Error::io(path, &error))
         };
         Ok(read(a)? == read(b)?)
