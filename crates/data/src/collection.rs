@@ -3,10 +3,10 @@
 mod open;
 pub(crate) mod packed;
 
-use crate::archive::{ZipFile, ZipPlace};
+use crate::archive::zip::{ZipFile, ZipPlace};
 use crate::bounded::{self, LONGEST_IMAGE};
-use crate::decode::Reason;
 use crate::huggingface::Rows;
+use crate::reason::Reason;
 use crate::{Error, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;

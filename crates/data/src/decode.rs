@@ -13,11 +13,10 @@
 
 mod foreign;
 mod orientation;
-mod reason;
 
+pub use crate::reason::Reason;
 pub use orientation::ExifMode;
 pub(crate) use orientation::Orientation;
-pub use reason::Reason;
 
 use crate::bounded;
 use crate::formats::{Format, Unsupported};

@@ -1,6 +1,6 @@
 //! What can go wrong between the disk and a batch.
 
-use crate::decode::Reason;
+use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
 /// A problem of the world (a file, a folder), with its path and what to do about it.

@@ -226,6 +226,11 @@ pub fn kind_of_name(path: &Path) -> NameKind {
     }
 }
 
+/// Whether a file's name ends as an image's may, or has no ending.
+pub(crate) fn may_be_image(path: &Path) -> bool {
+    kind_of_name(path) == NameKind::Image
+}
+
 /// Files that were passed over because of their names: how many, and one of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {

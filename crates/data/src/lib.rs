@@ -65,6 +65,7 @@ mod memory;
 mod open;
 mod parallel;
 pub mod prepare;
+mod reason;
 #[cfg(test)]
 mod scratch_dir;
 mod seen;

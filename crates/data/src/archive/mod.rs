@@ -11,30 +11,24 @@
 //! different ways (a name twice, overlapping entries) is refused. Sizes are bounded before anything
 //! is allocated, and no file is ever written.
 
+mod names;
 mod packed;
 mod passed;
 mod tarball;
-mod zip;
+pub(crate) mod zip;
 
 pub(crate) use packed::Packed;
 pub(crate) use passed::Passed;
-pub(crate) use zip::ZipFile;
-pub use zip::ZipPlace;
 
 use crate::bounded;
 use crate::collection::{Collection, Place};
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
+use zip::{ZipFile, ZipPlace};
 
 /// Files of packed tar archives are held in memory up to so many bytes.
 pub(crate) const MOST_HELD: u64 = 4 << 30;
-/// Entries of an archive: ImageNet has 1,331,167 images.
-const MOST_ENTRIES: usize = 1 << 22;
-/// Folders inside each other; deeper ones are taken for an attack.
-const DEEPEST: usize = 64;
-/// Longer names are no paths that a system opens.
-const LONGEST_NAME: usize = 4096;
 
 /// What an archive is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,23 +116,6 @@ pub(crate) fn entries_of_zip(bytes: &[u8], longest: u64) -> Result<Vec<(String, 
         (name, read.map(|()| contents))
     };
     Ok(entries.into_iter().map(read).collect())
-}
-
-/// A path that stays below the folder it is put in, with `/` between its parts and without empty
-/// or `.` parts; or why it is passed over.
-fn usable_name(name: &str) -> std::result::Result<String, &'static str> {
-    if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err("names that cannot be shown");
-    }
-    let is_drive = name.as_bytes().get(1) == Some(&b':');
-    if name.starts_with('/') || is_drive || name.split('/').any(|part| part == "..") {
-        return Err("names that are absolute or have `..`");
-    }
-    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    if parts.len() > DEEPEST {
-        return Err("files too deep in folders");
-    }
-    if parts.is_empty() { Err("names that cannot be shown") } else { Ok(parts.join("/")) }
 }
 
 #[cfg(test)]

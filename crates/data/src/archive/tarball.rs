@@ -1,6 +1,7 @@
 //! Tar files, plain and packed.
 
-use super::{Listed, MOST_ENTRIES, MOST_HELD, Passed, usable_name};
+use super::names::{MOST_ENTRIES, usable_name};
+use super::{Listed, MOST_HELD, Passed};
 use crate::bounded;
 use crate::collection::{Collection, LONGEST_FILE, Place};
 use crate::tar::{Broken, Forward, Member, Members, ReadAt, Skip, Skipped};

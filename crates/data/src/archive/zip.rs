@@ -1,6 +1,7 @@
 //! Zip files: the central directory is read once, each entry when it is asked for.
 
-use super::{MOST_ENTRIES, Passed, usable_name};
+use super::names::{MOST_ENTRIES, usable_name};
+use super::passed::Passed;
 use crate::bounded;
 use crate::{Error, Result};
 use flate2::read::DeflateDecoder;

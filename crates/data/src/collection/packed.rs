@@ -3,7 +3,7 @@
 use super::{Class, Collection, Item};
 use crate::archive::Packed;
 use crate::huggingface;
-use crate::layout::{Arranged, Labelling, arrange, may_be_image};
+use crate::layout::{Arranged, Labelling, arrange};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

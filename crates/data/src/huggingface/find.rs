@@ -1,6 +1,6 @@
 //! The parquet files of a folder, and the sets they belong to.
 
-use crate::layout::may_be_image;
+use crate::formats::may_be_image;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};

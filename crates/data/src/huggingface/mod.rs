@@ -16,6 +16,8 @@ mod find;
 mod tars;
 
 #[cfg(feature = "parquet")]
+mod label;
+#[cfg(feature = "parquet")]
 mod rows;
 #[cfg(feature = "parquet")]
 mod schema;

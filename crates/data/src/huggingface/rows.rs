@@ -4,8 +4,8 @@
 //! group of rows is decoded (a hundred images, as Hugging Face writes them), and the last few
 //! groups are kept for reading images in order.
 
+use super::label::{Label, MOST_ROWS};
 use super::schema::Column;
-use super::tables::{Label, MOST_ROWS};
 use crate::bounded;
 use crate::{Error, Result};
 use bytes::Bytes;

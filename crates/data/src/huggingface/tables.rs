@@ -1,6 +1,7 @@
 //! From parquet files to labelled images.
 
 use super::find::{Split, Tables};
+use super::label::{Label, MOST_ROWS};
 use super::rows::{Rows, Table};
 use super::schema::{self, Labels, Schema};
 use crate::collection::{Class, Collection, Item, Place};
@@ -10,8 +11,6 @@ use std::path::Path;
 
 /// Sets whose images take no more bytes are read into memory.
 const MOST_HELD: u64 = 4 << 30;
-/// Rows of a data set: ImageNet has 1,431,167.
-pub(super) const MOST_ROWS: usize = 1 << 24;
 /// One image in this many is held out where there are no labelled test images.
 const HELD_OUT: u32 = 10;
 
@@ -22,21 +21,6 @@ struct Row {
     group: u32,
     row: u32,
     label: Option<Label>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Label {
-    Number(i64),
-    Text(String),
-}
-
-impl Label {
-    fn shown(&self) -> String {
-        match self {
-            Label::Number(number) => number.to_string(),
-            Label::Text(text) => text.clone(),
-        }
-    }
 }
 
 /// Opens the parquet files at `path`. `progress` receives how many files of how many have been

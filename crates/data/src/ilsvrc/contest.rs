@@ -3,7 +3,7 @@
 use super::devkit::{Devkit, Synset};
 use super::survey::{Patch, Survey, file_name, length};
 use crate::collection::{Class, Collection};
-use crate::layout::may_be_image;
+use crate::formats::may_be_image;
 use crate::tar::Member;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,10 +3,11 @@
 
 use super::lists;
 use crate::collection::Class;
+use crate::layout::arranged::Arranged;
 use crate::layout::classes::{check_count, scan};
+use crate::layout::names;
 use crate::layout::skipped::Skipped;
 use crate::layout::tree::{Entry, Tree};
-use crate::layout::{Arranged, names};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use super::idct;
 use super::progressive::{self, Band};
 use super::region::Region;
 use super::{damaged, too_large};
-use crate::decode::Reason;
+use crate::reason::Reason;
 
 /// The most blocks of an image that are kept: 2^27 coefficients in 256 MiB.
 const MOST_BLOCKS: usize = 1 << 21;

@@ -4,7 +4,7 @@ use super::colors::Colors;
 use super::huffman::{Kind, Table};
 use super::markers::{Broken, START_OF_SCAN, Segment, Segments};
 use super::{damaged, standard, unsupported};
-use crate::decode::Reason;
+use crate::reason::Reason;
 
 /// Where the coefficients lie in a block, in the order in which they are coded; what lies behind
 /// the last is broken, and harmless there.

@@ -30,7 +30,7 @@ mod progressive;
 mod region;
 mod standard;
 
-use crate::decode::Reason;
+use crate::reason::Reason;
 use augment::{Image, Rectangle};
 use bits::{Fault, Scan};
 use canvas::Canvas;

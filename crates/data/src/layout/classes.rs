@@ -1,9 +1,9 @@
 //! Folders named for classes.
 
-use super::may_be_image;
 use super::skipped::{Skipped, Why};
 use super::splits::is_generic;
 use super::tree::{Entry, EntryKind, Tree};
+use crate::formats::may_be_image;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -11,6 +11,7 @@
 //!
 //! `docs/data.md` shows every layout as a tree.
 
+pub(crate) mod arranged;
 pub(crate) mod classes;
 mod ground;
 mod kaggle;
@@ -22,10 +23,9 @@ mod splits;
 mod table;
 pub(crate) mod tree;
 
+pub(crate) use arranged::Arranged;
 pub use labelling::Labelling;
 
-use crate::collection::Class;
-use crate::formats::{NameKind, kind_of_name};
 use crate::ilsvrc::tiny_imagenet;
 use crate::{Error, Result};
 use classes::{Classes, check_count, fold};
@@ -39,40 +39,6 @@ use tree::Tree;
 
 /// One image in this many is held out where a folder has no test images of its own.
 const HELD_OUT: usize = 10;
-
-/// Whether a file's name ends as an image's may, or has no ending.
-pub(crate) fn may_be_image(path: &Path) -> bool {
-    kind_of_name(path) == NameKind::Image
-}
-
-/// Labelled images, to train and to test on.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arranged {
-    /// What the tree was taken for.
-    pub(crate) kind: &'static str,
-    /// In the order of their labels.
-    pub(crate) classes: Vec<Class>,
-    /// Label and path, by label.
-    pub(crate) train: Vec<(u32, PathBuf)>,
-    pub(crate) test: Vec<(u32, PathBuf)>,
-    /// What the user should be told, once.
-    pub(crate) notes: Vec<String>,
-}
-
-impl Arranged {
-    fn of(
-        tree: &dyn Tree,
-        base: &Path,
-        kind: &'static str,
-        [train, test]: [Classes; 2],
-        notes: Vec<String>,
-    ) -> Arranged {
-        let words = names::detect(tree, base, &train.names);
-        let classes = train.names.into_iter().zip(words);
-        let classes = classes.map(|(id, words)| Class { id, words, devkit_id: None }).collect();
-        Arranged { kind, classes, train: train.files, test: test.files, notes }
-    }
-}
 
 /// Finds out what a tree's images are and what labels they have.
 ///

@@ -1,7 +1,7 @@
 //! Tables of labels: CSV, or the same with tabs or semicolons.
 
-use super::may_be_image;
 use super::splits::{Split, split_of};
+use crate::formats::may_be_image;
 use std::ffi::OsStr;
 use std::path::Path;
 

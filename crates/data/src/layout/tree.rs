@@ -1,6 +1,7 @@
 //! Folders and files as layouts see them, on disk or in an archive.
 
 use crate::bounded::{self, LONGEST_TEXT};
+use crate::formats::may_be_image;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -89,7 +90,7 @@ impl Entry {
 
     /// Whether it is a file that may be an image by its name.
     pub(crate) fn is_image(&self) -> bool {
-        self.kind == EntryKind::File && super::may_be_image(Path::new(&self.name))
+        self.kind == EntryKind::File && may_be_image(Path::new(&self.name))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Finding, Kind};
 use crate::Error;
 use crate::collection::{Collection, Item, Place};
-use crate::layout::may_be_image;
+use crate::formats::may_be_image;
 use crate::layout::tree::{Disk, EntryKind, Tree};
 use std::collections::BTreeSet;
 use std::fs;
