@@ -35,6 +35,7 @@ pub mod palette;
 pub mod picture;
 pub mod plot;
 mod progress;
+mod run;
 mod sections;
 pub mod sheet;
 
@@ -43,5 +44,6 @@ pub use csv::CsvRow;
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
 pub use markup::{grouped, percent};
-pub use page::{ClassRow, Model, ModelRow, Page, Run, STYLE, Tested};
+pub use page::{Page, STYLE};
 pub use progress::{Measure, curves_svg};
+pub use run::{ClassRow, Model, ModelRow, Run, Tested};

@@ -1,13 +1,10 @@
 //! One or more runs as one HTML file: inline style, SVG and images, no script, nothing loaded.
 
-use crate::curves::Curves;
-use crate::figures::{Guess, Neighbours};
 use crate::markup::{escape, percent};
 use crate::plot::color_class;
 use crate::progress::{Measure, plot_of};
-use crate::{Confusion, Diagram, sections};
-use augment::Image;
-use serde_json::Value;
+use crate::run::Run;
+use crate::sections;
 
 /// Colours, dark and light, and the style of headings, cards, bars and rows: of the page, and of
 /// whatever should look like it.
@@ -20,93 +17,6 @@ pub struct Page {
     pub title: String,
     /// The runs, compared first and shown one after the other below.
     pub runs: Vec<Run>,
-}
-
-/// Everything about a run that is there; what is not is said.
-#[derive(Clone, Debug, Default)]
-pub struct Run {
-    /// What to call it: its folder's name.
-    pub name: String,
-    /// Its `run.json`.
-    pub status: Value,
-    /// Its measurements.
-    pub curves: Curves,
-    /// Its network, row by row, and what the rows come to.
-    pub model: Option<Model>,
-    /// Its `config.toml`.
-    pub config: Option<String>,
-    /// Its `env.json`.
-    pub environment: Option<String>,
-    /// How it was tested for this page.
-    pub tested: Option<Tested>,
-    /// The first layer's kernels, drawn, and a sentence on them.
-    pub kernels: Option<(Image, String)>,
-    /// Test images and what they were taken for.
-    pub guesses: Vec<Guess>,
-    /// The test images it was most wrong about.
-    pub mistakes: Vec<Guess>,
-    /// Test images and the training images most like them, and a sentence on them.
-    pub neighbours: Vec<Neighbours>,
-    /// What cannot be shown, and why: sentences.
-    pub missing: Vec<String>,
-}
-
-/// A network as a table.
-#[derive(Clone, Debug, Default)]
-pub struct Model {
-    /// What it is called.
-    pub name: String,
-    /// Its picture.
-    pub diagram: Diagram,
-    /// Its rows.
-    pub rows: Vec<ModelRow>,
-}
-
-/// A row of a network.
-#[derive(Clone, Debug, Default)]
-pub struct ModelRow {
-    /// `conv1`.
-    pub name: String,
-    /// What it does.
-    pub summary: String,
-    /// The shape of its output.
-    pub output: String,
-    /// Weights and biases.
-    pub parameters: usize,
-    /// Multiply-accumulates an image.
-    pub macs: usize,
-}
-
-/// How a network was tested.
-#[derive(Clone, Debug, Default)]
-pub struct Tested {
-    /// On what, in words.
-    pub on: String,
-    /// Mean loss.
-    pub loss: f64,
-    /// Top-1 error, a share.
-    pub top1_error: f64,
-    /// Top-5 error, a share.
-    pub top5_error: f64,
-    /// By class.
-    pub classes: Vec<ClassRow>,
-    /// Which were taken for which.
-    pub confusion: Confusion,
-}
-
-/// How a class's images fared.
-#[derive(Clone, Debug, Default)]
-pub struct ClassRow {
-    /// The class.
-    pub name: String,
-    /// How many images.
-    pub images: u64,
-    /// Share not recognised.
-    pub top1_error: f64,
-    /// Share whose class is not among the five most probable.
-    pub top5_error: f64,
-    /// Of the images taken for this class, the share that are of it.
-    pub precision: f64,
 }
 
 impl Page {

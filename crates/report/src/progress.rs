@@ -1,7 +1,7 @@
 //! Curves of loss and error, of one run or several.
 
-use crate::page::Run;
 use crate::plot::{Line, Plot, Stroke, to_svg_file};
+use crate::run::Run;
 
 /// What a plot shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

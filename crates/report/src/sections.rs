@@ -2,8 +2,8 @@
 
 use crate::figures::{Guess, Neighbours};
 use crate::markup::{escape, grouped, percent};
-use crate::page::{ClassRow, Model, Run, Tested};
 use crate::picture::{data_uri, thumbnail};
+use crate::run::{ClassRow, Model, Run, Tested};
 use augment::Image;
 use std::fmt::Write;
 

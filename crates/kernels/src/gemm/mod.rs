@@ -151,6 +151,11 @@ impl Cut {
     }
 }
 
+/// Block `idx` of those of `size` that cover `total`: its start and its length.
+pub(crate) fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
+    (idx * size, size.min(total - idx * size))
+}
+
 /// One of the nested loops over k: how often, and how far A and B move each time, in floats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loop {

@@ -12,10 +12,9 @@
 //! longer.
 
 use super::Geometry;
-use super::cpu::block;
 use crate::gemm::amx::pack::{self, Source};
 use crate::gemm::amx::{Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles};
-use crate::gemm::{Loop, Shared};
+use crate::gemm::{Loop, Shared, block};
 use crate::simd::flushed;
 use tensor::Pool;
 

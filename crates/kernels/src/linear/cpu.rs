@@ -11,7 +11,7 @@
 
 use super::{Geometry, bf16, few_images};
 use crate::gemm::amx::Engine;
-use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, copy_rows, transpose_panel};
+use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, block, copy_rows, transpose_panel};
 use crate::per_channel::{RUN, sum_columns};
 use crate::simd::flushed;
 use tensor::{Cpu, Pool, Precision, Result, Slot};
@@ -36,11 +36,6 @@ pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
     let backward_input = threads * SPAN * SPAN_DEPTH;
     let backward_weights = g.images * (g.inputs.next_multiple_of(width) + g.outputs);
     forward.max(backward_input).max(backward_weights)
-}
-
-/// How many blocks of `size` cover `total`, and block `idx`: its start and length.
-pub(super) fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
-    (idx * size, size.min(total - idx * size))
 }
 
 /// A tile over one run of k.

@@ -5,7 +5,8 @@
 //! before them, what is asked for after them comes after: two events see to that, and the host
 //! waits for neither.
 
-use super::driver::{Context, Event, Stream};
+use super::driver::{Context, Stream};
+use super::event::Event;
 use super::staging::Staging;
 use crate::Result;
 use std::cell::Cell;
@@ -53,7 +54,7 @@ impl Ahead {
             if !self.marked.get() {
                 self.mark(work)?;
             }
-            self.stream.wait(&self.mark)?;
+            self.mark.hold_back(&self.stream)?;
         }
         // SAFETY: the caller's promise.
         unsafe { self.staging.upload(&self.stream, to, bytes)? };
@@ -66,7 +67,7 @@ impl Ahead {
     pub fn join(&self, work: &Stream) -> Result<()> {
         if self.under_way.replace(false) {
             self.marked.set(false);
-            work.wait(&self.arrived)?;
+            self.arrived.hold_back(work)?;
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //! Its bindings panic where the library or a function of it is missing, so both are looked for
 //! before the first call.
 
-pub(super) use super::event::Event;
-use super::event::is_reached;
 use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
 use std::env;
@@ -252,18 +250,18 @@ unsafe impl Send for Stream {}
 // SAFETY: as above; the driver lets several threads ask at once.
 unsafe impl Sync for Stream {}
 
+/// What the driver says when it is asked whether something is done.
+pub(super) fn is_reached(answer: sys::CUresult) -> std::result::Result<bool, DriverError> {
+    match answer {
+        sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+        other => other.result().map(|()| true),
+    }
+}
+
 impl Stream {
     pub fn new(context: &Arc<Context>) -> Result<Stream> {
         let raw = result::stream::create(result::stream::StreamKind::NonBlocking);
         Ok(Stream { raw: raw.map_err(failed("making a stream"))?, _context: context.clone() })
-    }
-
-    /// What is asked for from here on comes after what `event` marks.
-    pub fn wait(&self, event: &Event) -> Result<()> {
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: both are alive; an event that is destroyed is waited for all the same.
-        unsafe { result::stream::wait_event(self.raw, event.raw, flags) }
-            .map_err(failed("waiting for an event"))
     }
 
     /// Waits for all of it; `what` names it if it failed.

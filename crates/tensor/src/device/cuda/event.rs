@@ -1,17 +1,9 @@
 //! Places in streams.
 
-use super::driver::{Context, Stream, failed};
+use super::driver::{Context, Stream, failed, is_reached};
 use crate::Result;
-use cudarc::driver::{DriverError, result, sys};
+use cudarc::driver::{result, sys};
 use std::sync::Arc;
-
-/// What the driver says when it is asked whether something is done.
-pub(super) fn is_reached(answer: sys::CUresult) -> std::result::Result<bool, DriverError> {
-    match answer {
-        sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
-        other => other.result().map(|()| true),
-    }
-}
 
 /// A place in a stream that can be waited for.
 #[derive(Debug)]
@@ -42,6 +34,14 @@ impl Event {
     pub fn record(&self, stream: &Stream) -> Result<()> {
         // SAFETY: both are alive.
         unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
+    }
+
+    /// What `stream` is asked for from here on comes after the marked place.
+    pub fn hold_back(&self, stream: &Stream) -> Result<()> {
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: both are alive; an event that is destroyed is waited for all the same.
+        unsafe { result::stream::wait_event(stream.raw, self.raw, flags) }
+            .map_err(failed("waiting for an event"))
     }
 
     /// From this event to a later one; both are timed and reached.

@@ -12,7 +12,8 @@ mod library;
 pub use group::Group;
 pub use library::{Id, Nccl};
 
-use super::driver::{Context, Event, Memory, Stream};
+use super::driver::{Context, Memory, Stream};
+use super::event::Event;
 use super::{Cuda, State};
 use crate::{Error, Result};
 use library::{Config, IN_PROGRESS, Raw, SUCCESS, Status};
@@ -128,7 +129,7 @@ impl Communicator {
         cuda.others = Some(Arc::clone(&self.shared));
         cuda.join()?;
         self.ready.record(&cuda.stream)?;
-        shared.stream.wait(&self.ready)?;
+        self.ready.hold_back(&shared.stream)?;
         self.group(cuda, work).inspect_err(|_| shared.give_up())?;
         let event = self.idle.pop().map_or_else(|| Event::new(&shared.context), Ok)?;
         event.record(&shared.stream)?;
@@ -154,7 +155,7 @@ impl Communicator {
     pub fn follow(&self, cuda: &Cuda, ended: &Ended) -> Result<()> {
         cuda.join()?;
         drop(self.shared.handle()?); // else there is nothing to come after
-        cuda.stream.wait(&ended.0)
+        ended.0.hold_back(&cuda.stream)
     }
 
     /// Nobody will ask for this end any more.

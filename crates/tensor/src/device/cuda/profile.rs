@@ -1,6 +1,7 @@
 //! How long each kernel takes, by events between the launches.
 
-use super::driver::{Context, Event, Stream};
+use super::driver::{Context, Stream};
+use super::event::Event;
 use super::{Cuda, State};
 use crate::Result;
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! a ring of pinned pieces, and each piece is sent off while the next is being filled. The host
 //! waits only for a piece that it wants to fill again and that is still on its way.
 
-use super::driver::{Context, Event, Stream, failed};
+use super::driver::{Context, Stream, failed};
+use super::event::Event;
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::ptr;

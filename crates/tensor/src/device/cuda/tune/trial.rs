@@ -7,7 +7,8 @@
 //! is overwritten, as a step's other work would do.
 
 use super::{ALIGNMENT, Way, Why, Work};
-use crate::device::cuda::driver::{Event, Memory, failed};
+use crate::device::cuda::driver::{Memory, failed};
+use crate::device::cuda::event::Event;
 use crate::device::cuda::{Cuda, State};
 use crate::{DType, Error, Precision, Result, Slot};
 use std::mem::replace;
