@@ -10,11 +10,13 @@
 //! with a checkpoint's name is whole, or the one before it is.
 
 mod identity;
+mod learned;
 mod lost;
 mod saver;
 mod store;
 
 pub use identity::{Difference, Identity};
+pub use learned::newest_weights;
 pub(crate) use saver::{Desk, Saver, What};
 pub(crate) use store::Store;
 pub use store::{find_newest, list, load_newest};

@@ -1,7 +1,7 @@
 //! Parameters that a run takes over from another instead of drawing them.
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::recipe::fits;
+use crate::pattern::fits;
 use crate::weights::{Values, Weights};
 use crate::{Error, Result};
 use kernels::denormal;
@@ -48,7 +48,7 @@ impl Init {
             return Ok(Init { path, layers, values: parameters, velocities });
         }
         let (path, weights) = match from.is_dir() {
-            true => Weights::of_run(from, say)?,
+            true => checkpoint::newest_weights(from, say)?,
             false => (from.to_path_buf(), Weights::read(from)?),
         };
         let values = weights.parameters.into_iter().collect();

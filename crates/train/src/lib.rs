@@ -1,7 +1,7 @@
 //! The training loop: it knows networks and batches, and not AlexNet.
 //!
 //! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a
-//! [`Job`](run::Job). Planning a job says what memory it takes; running it makes
+//! [`Job`](run::Job). Planning a job says what memory it takes; a [`Session`](run::Session) makes
 //! [`Step`](step::Step)s, tests the network after every epoch, and leaves everything in a
 //! [`RunFolder`](folder::RunFolder).
 //!
@@ -28,7 +28,7 @@
 //! use layers::Spec;
 //! use std::sync::Arc;
 //! use tensor::Device;
-//! use train::{Stop, folder::RunFolder, observe::Silent, recipes, run::Job};
+//! use train::{Stop, folder::RunFolder, observe::Silent, recipes, run::{Job, Session}};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let job = Job {
@@ -49,7 +49,9 @@
 //! assert!(plan.memory().total < 1 << 20); // known before the first step
 //! let runs = std::env::temp_dir().join("alexnet-example");
 //! let mut folder = RunFolder::create_under(&runs, "linear")?;
-//! let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &Stop::new())?;
+//! let (mut observer, stop) = (Silent, Stop::new());
+//! let session = Session::new(&job, &mut folder, &mut observer, &stop);
+//! let outcome = session.start(|| plan.open(Device::cpu(1)))?;
 //! assert_eq!(outcome.steps, 2 * 4);
 //! assert!(folder.path().join("weights.safetensors").exists());
 //! # std::fs::remove_dir_all(runs)?;
@@ -72,6 +74,7 @@ mod log;
 pub mod look;
 pub mod metrics;
 pub mod observe;
+mod pattern;
 pub mod predictions;
 pub mod progress;
 pub mod recipe;

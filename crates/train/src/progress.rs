@@ -74,6 +74,11 @@ impl Progress {
         Progress { epoch: 1, ..Progress::default() }
     }
 
+    /// Step, epoch and batches: what tells two checkpoints of a run apart.
+    pub(crate) fn place(&self) -> (u64, u32, usize) {
+        (self.step, self.epoch, self.batches)
+    }
+
     /// Whether the network as it is has been validated.
     pub fn is_validated(&self) -> bool {
         self.validation.is_some_and(|(step, _)| step == self.step)

@@ -6,6 +6,7 @@ mod variation;
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
 
 use crate::Error;
+use crate::pattern::fits;
 use crate::schedule::{Schedule, Setting};
 use data::ExifMode;
 use layers::Role;
@@ -335,21 +336,6 @@ fn split(parameter: &str) -> (&str, Role) {
 /// How exact a pattern is: an exact name beats any pattern that fits it.
 fn letters(pattern: &str) -> (bool, usize) {
     (!pattern.contains('*'), pattern.chars().filter(|&letter| letter != '*').count())
-}
-
-/// Whether a name fits a pattern in which `*` stands for any run of letters. Takes time in
-/// proportion to the product of their lengths, whatever the pattern.
-pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    // The leftmost place of each part leaves the most for those after it.
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

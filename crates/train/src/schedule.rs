@@ -1,6 +1,6 @@
 //! How the learning rate changes from epoch to epoch: pure functions of a small state.
 
-use crate::recipe::fits;
+use crate::pattern::fits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

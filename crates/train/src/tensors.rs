@@ -4,7 +4,6 @@
 //! bytes: the SHA-256 of all bytes before them, so that any reader of the format can read the file
 //! and this one can trust it.
 
-use crate::weights::Values;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -17,6 +16,15 @@ const CHECKSUM_BYTES: usize = 32;
 
 /// Bytes hashed and written at a time: they are still in the cache when they are written.
 const PIECE: usize = 1 << 20;
+
+/// Numbers with a shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub values: Vec<f32>,
+}
 
 /// What a file is going to hold.
 pub(crate) struct Contents<'a> {

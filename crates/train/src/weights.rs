@@ -8,14 +8,15 @@
 
 use crate::recipe::{Input, Mean};
 use crate::tensors::{Contents, Read, Tensor};
-use crate::{Error, Result, atomic, checkpoint, disk};
+use crate::{Error, Result, atomic, disk};
 use kernels::denormal;
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tensor::Device;
+
+pub use crate::tensors::Values;
 
 /// Before a parameter's name: its velocity.
 pub(crate) const VELOCITY: &str = "velocity.";
@@ -53,15 +54,6 @@ pub struct About {
     pub input: Input,
     /// Its rows.
     pub model: Spec,
-}
-
-/// Numbers with a shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Values {
-    /// Extents, outermost first.
-    pub shape: Vec<usize>,
-    /// The numbers.
-    pub values: Vec<f32>,
 }
 
 impl Weights {
@@ -152,44 +144,6 @@ impl Weights {
         let mut tensors = [(MEAN, &self.mean)].into_iter().chain(named);
         let spoilt = tensors.find(|(_, tensor)| tensor.values.iter().any(|x| !x.is_finite()));
         spoilt.map(|(name, _)| name.to_string())
-    }
-
-    /// Reads what a run has learned so far: its file of weights, or while there is none its newest
-    /// checkpoint that is intact, which `say` is told. Gives the file, too.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] naming the run if it has neither.
-    pub fn of_run(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
-        let path = run.join(Weights::FILE);
-        let failed = |error: io::Error| Error::Weights {
-            path: path.clone(),
-            reason: format!("cannot read: {error}"),
-        };
-        if disk::exists(&path).map_err(failed)? {
-            return Ok((path.clone(), Weights::read(&path)?));
-        }
-        let found = checkpoint::list(run)?;
-        for (step, path) in &found {
-            match Weights::read(path) {
-                Ok(weights) => {
-                    let (run, file, name) = (run.display(), Weights::FILE, path.display());
-                    say(&format!(
-                        "{run}: there is no {file} yet, so step {step} is used, from {name}"
-                    ));
-                    return Ok((path.clone(), weights));
-                }
-                Err(error) => say(&format!("WARNING: {error}; the checkpoint before is tried")),
-            }
-        }
-        let reason = match found.len() {
-            0 => "there are neither weights nor checkpoints yet: a run writes its first after an \
-                  epoch, or sooner with --every"
-                .to_string(),
-            count => {
-                format!("there are no weights yet, and none of its {count} checkpoints is intact")
-            }
-        };
-        Err(Error::Weights { path: run.into(), reason })
     }
 
     /// Whether every parameter of the network is there, in its shape: before the network, which may

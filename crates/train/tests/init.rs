@@ -13,7 +13,7 @@ use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Silent;
 use train::recipe::{Augment, Recipe};
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 use train::schedule::Schedule;
 use train::weights::Weights;
 use train::{Stop, recipes};
@@ -69,7 +69,9 @@ impl Runs {
         let mut folder = RunFolder::create(&path).unwrap();
         let (plan, device) =
             (job.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Device::cpu(1));
-        let outcome = job.run(plan, device, &mut folder, &mut Silent, &Stop::new()).unwrap();
+        let (mut silent, stop) = (Silent, Stop::new());
+        let session = Session::new(job, &mut folder, &mut silent, &stop);
+        let outcome = session.start(|| plan.open(device)).unwrap();
         (path, outcome)
     }
 }
@@ -132,10 +134,10 @@ fn a_run_that_goes_on_needs_nothing_of_what_it_began_with() {
         let (plan, from) = (again.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), newest(&run));
         let identity = again.check(&from, false, &mut Silent, &Stop::new()).unwrap().unwrap();
         assert_eq!(identity, from.identity);
-        let open = || Ok(plan.open(Device::cpu(1))?.into());
-        let stop = Stop::new();
-        let watchers = (&mut Silent as &mut dyn train::observe::Observer, &stop);
-        again.resume_with(open, &mut folder, watchers, Some((from, identity))).unwrap();
+        let (mut silent, stop) = (Silent, Stop::new());
+        let session =
+            Session::new(&again, &mut folder, &mut silent, &stop).with_identity(Some(identity));
+        session.resume(Some(from), || plan.open(Device::cpu(1))).unwrap();
     }
     assert!(weights(&run) == weights(&whole));
     assert_eq!(newest(&run).identity, newest(&whole).identity);
@@ -179,10 +181,11 @@ fn a_run_ends_when_it_has_learned_enough() {
     assert_eq!(runs.run("hard", &until(0.0)).1.steps, 12);
     // Asked to go on, it has nothing to do.
     let mut folder = RunFolder::open(&run).unwrap();
-    let (again, watchers) = (until(1.0), (&mut Silent as &mut dyn train::observe::Observer));
+    let again = until(1.0);
     let (plan, from) =
         (again.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Some(newest(&run)));
-    let stop = Stop::new();
-    let outcome = again.resume(plan, Device::cpu(1), &mut folder, (watchers, &stop), from).unwrap();
+    let (mut silent, stop) = (Silent, Stop::new());
+    let session = Session::new(&again, &mut folder, &mut silent, &stop);
+    let outcome = session.resume(from, || plan.open(Device::cpu(1))).unwrap();
     assert_eq!((outcome.steps, outcome.resumed_at), (4, 4));
 }

@@ -13,7 +13,7 @@ use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent, StepReport};
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 use train::step::Plan;
 use train::team::Team;
 use train::{Error, Result, Stop, replicas};
@@ -96,12 +96,11 @@ fn go(
         let mut observer = Process { rank, asked: asked.clone(), ask };
         let identity = job.identity(&mut Silent, &agreed)?.unwrap();
         let open = || open(job, how, comm, (&asked, &agreed));
+        let session = Session::new(job, &mut folder, &mut observer, &agreed);
+        let session = session.with_identity(Some(identity));
         match from {
-            None => job.begin_with(open, &mut folder, (&mut observer, &agreed), identity),
-            Some(from) => {
-                let from = Some((from, identity));
-                job.resume_with(open, &mut folder, (&mut observer, &agreed), from)
-            }
+            None => session.start(open),
+            Some(from) => session.resume(Some(from), open),
         }
     };
     let ranks = Local::world(world, patience).into_iter().enumerate();
@@ -127,7 +126,9 @@ fn alone(job: &Job, path: &Path) {
 fn alone_with(job: &Job, path: &Path, plan: Plan) {
     let stop = Stop::new();
     let mut folder = RunFolder::create(path).unwrap();
-    job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
+    let mut silent = Silent;
+    let session = Session::new(job, &mut folder, &mut silent, &stop);
+    session.start(|| plan.open(Device::cpu(1))).unwrap();
 }
 
 #[test]

@@ -16,7 +16,7 @@ use train::checkpoint::{self, Policy};
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
 use train::recipe::{Augment, ColorForm, Optimizer, Recipe};
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 use train::schedule::Schedule;
 use train::{Stop, recipes};
 
@@ -74,7 +74,8 @@ fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Out
     let mut folder = RunFolder::create(path).unwrap();
     let stop = Stop::new();
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
-    job.run(plan, Device::cpu(threads), &mut folder, &mut observer, &stop).unwrap()
+    let session = Session::new(job, &mut folder, &mut observer, &stop);
+    session.start(|| plan.open(Device::cpu(threads))).unwrap()
 }
 
 fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
@@ -84,7 +85,8 @@ fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Ou
     let stop = Stop::new();
     from.iter().for_each(|from| _ = job.check(from, false, &mut Silent, &stop).unwrap());
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
-    job.resume(plan, Device::cpu(threads), &mut folder, (&mut observer, &stop), from).unwrap()
+    let session = Session::new(job, &mut folder, &mut observer, &stop);
+    session.resume(from, || plan.open(Device::cpu(threads))).unwrap()
 }
 
 /// All of a run that is not time: its weights, velocities and metrics.
@@ -255,7 +257,8 @@ fn what_may_not_change_is_refused_and_named() {
     let other = Job { spec: Spec::image("other", 16, 16, 3).linear("fc1", 10), ..job(1) };
     let mut folder = RunFolder::open(&run.0).unwrap();
     let plan = other.plan(Target::Cpu { threads: 1 }).unwrap();
-    let watchers: (&mut dyn Observer, _) = (&mut Silent, &Stop::new());
-    let error = other.resume(plan, Device::cpu(1), &mut folder, watchers, Some(from)).unwrap_err();
+    let (mut silent, stop) = (Silent, Stop::new());
+    let session = Session::new(&other, &mut folder, &mut silent, &stop);
+    let error = session.resume(Some(from), || plan.open(Device::cpu(1))).unwrap_err();
     assert!(error.to_string().contains("there is no tensor `fc1.weight`"), "{error}");
 }

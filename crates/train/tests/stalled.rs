@@ -15,7 +15,7 @@ use train::evaluate::evaluate;
 use train::folder::RunFolder;
 use train::observe::{Observer, Silent};
 use train::recipe::{Mean, Recipe};
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 use train::{Stop, recipes, step};
 
 /// Shapes, of which number 21 lies behind a gate.
@@ -153,7 +153,9 @@ fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> 
     let (job, mut folder, stop) = (job(source.clone()), folder(name), Stop::new());
     let hand = stops(waits, &stop);
     let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
-    let outcome = job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &stop).unwrap();
+    let mut silent = Silent;
+    let session = Session::new(&job, &mut folder, &mut silent, &stop);
+    let outcome = session.start(|| plan.open(Device::cpu(1))).unwrap();
     hand.join().unwrap();
     source.open.store(true, Ordering::SeqCst);
     (outcome, folder.path().to_path_buf())
@@ -191,7 +193,9 @@ fn so_can_the_check_before_a_run_goes_on() {
     source.open.store(true, Ordering::SeqCst);
     let job = job(source.clone());
     let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
-    job.run(plan, Device::cpu(1), &mut folder, &mut Silent, &Stop::new()).unwrap();
+    let (mut silent, stop) = (Silent, Stop::new());
+    let session = Session::new(&job, &mut folder, &mut silent, &stop);
+    session.start(|| plan.open(Device::cpu(1))).unwrap();
     let from = checkpoint::load_newest(&path, &mut |_| ()).unwrap().unwrap();
 
     source.open.store(false, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use train::checkpoint;
 use train::folder::RunFolder;
 use train::observe::Silent;
 use train::recipe::Optimizer;
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 use train::team::Team;
 use train::{Result, Stop};
 
@@ -70,15 +70,17 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
     let open = || team(job, on);
     if !path.exists() {
         let mut folder = RunFolder::create(path).unwrap();
-        return job.run_with(open, &mut folder, &mut observer, &stop).unwrap();
+        let session = Session::new(job, &mut folder, &mut observer, &stop);
+        return session.start(open).unwrap();
     }
     let mut folder = RunFolder::open(path).unwrap();
     let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
-    let from = from.map(|from| {
-        let identity = job.check(&from, false, &mut Silent, &stop).unwrap();
-        (from, identity.expect("nobody asks for a stop"))
+    let identity = from.as_ref().map(|from| {
+        let identity = job.check(from, false, &mut Silent, &stop).unwrap();
+        identity.expect("nobody asks for a stop")
     });
-    job.resume_with(open, &mut folder, (&mut observer, &stop), from).unwrap()
+    let session = Session::new(job, &mut folder, &mut observer, &stop).with_identity(identity);
+    session.resume(from, open).unwrap()
 }
 
 #[test]

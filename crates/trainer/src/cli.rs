@@ -1,26 +1,26 @@
 //! What can be typed.
 
+mod around;
 mod datasets;
 mod exif;
 mod labelling;
 mod machine;
 mod reproducing;
+mod sharing;
 mod using;
 
+pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
 pub use exif::ExifArg;
 pub use labelling::{LabellingArgs, check as check_labelling};
 pub use machine::{MachineArgs, OutputArgs, ProgressKind};
 pub use reproducing::ReproduceArgs;
+pub use sharing::{Exchange, Parallel};
 pub use using::{
     EvalArgs, FeaturesArgs, NeighboursArgs, PartArg, PredictArgs, ReportArgs, ServeArgs, UsingArgs,
     ViewsArg,
 };
 
-use crate::doctor::DoctorArgs;
-use crate::inspect::InspectArgs;
-use crate::manual::{CompletionsArgs, ManArgs};
-use crate::settings::{Exchange, Parallel};
 use crate::vendor::Vendor;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

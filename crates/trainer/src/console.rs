@@ -49,6 +49,12 @@ pub fn progress(text: impl Display) {
     }
 }
 
+/// Reports why a command failed. Gives its exit code.
+pub fn fault(fault: Fault) -> u8 {
+    note(format_args!("alexnet: {}", fault.message.trim_end()));
+    fault.code
+}
+
 /// Whether standard error is a terminal.
 pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
@@ -77,7 +83,7 @@ pub fn answer(answer: &clap::Error) -> u8 {
     if answer.use_stderr() {
         return 2;
     }
-    delivered(printed).map_or_else(Fault::tell, |()| 0)
+    delivered(printed).map_or_else(fault, |()| 0)
 }
 
 /// A stream whose first failure is reported.

@@ -7,14 +7,16 @@ mod run;
 mod towers;
 
 use crate::cli::DescribeArgs;
+use crate::cli::Parallel;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
+use crate::mebibytes::mebibytes;
 use crate::output;
-use crate::settings::{Parallel, find_recipe};
+use crate::settings::find_recipe;
 use ::data::bounded;
 use layers::Spec;
-pub use report::grouped;
+use report::grouped;
 use run::Run;
 use serde::Serialize;
 use serde_json::json;
@@ -210,12 +212,6 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
         None => {}
     }
     Ok(page)
-}
-
-/// Bytes as `1234 MiB`.
-pub fn mebibytes(bytes: usize) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 10.0 { format!("{mebibytes:.1} MiB") } else { format!("{mebibytes:.0} MiB") }
 }
 
 /// What is told of the command's words.

@@ -4,12 +4,13 @@ mod planning;
 
 pub use planning::{plan_alone, plan_each};
 
+use crate::cli::{Exchange, Parallel};
 use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
 use crate::ranks::{Member, Ranks};
 use crate::run_file;
-use crate::settings::{Exchange, Parallel, Settings};
+use crate::settings::Settings;
 use comm::{Comm, Local, Nccl};
 use layers::Spec;
 use layers::towers;

@@ -1,29 +1,18 @@
 //! `alexnet doctor`: what this machine offers, and what would stand in a run's way.
 
+use crate::cli::DoctorArgs;
 use crate::console;
-use crate::describe::mebibytes;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::machine;
+use crate::mebibytes::mebibytes;
 use crate::progress::Reading;
-use clap::Args;
 use data::Labelling;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 use tensor::{Choice, Device};
-
-/// `alexnet doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Look at a data set, too: as after `train --data`
-    #[arg(long, value_name = "shapes|DIR")]
-    pub data: Option<String>,
-    /// Where runs would be written
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub runs: PathBuf,
-}
 
 /// Runs the command.
 ///

@@ -1,6 +1,5 @@
 //! Why the program ends, and with which exit code.
 
-use crate::console;
 use std::fmt::Display;
 
 /// A message for the user and the code that scripts see.
@@ -27,12 +26,6 @@ impl Fault {
             0 => self,
             rank => Fault { message: format!("rank {rank}: {}", self.message), ..self },
         }
-    }
-
-    /// Says it, and gives its code.
-    pub fn tell(self) -> u8 {
-        console::note(format_args!("alexnet: {}", self.message.trim_end()));
-        self.code
     }
 
     /// Failure at run time.

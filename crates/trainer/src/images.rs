@@ -1,9 +1,10 @@
 //! From the name of a data set to the two sources of a run.
 
-use crate::describe::{grouped, mebibytes};
 use crate::fault::Result;
+use crate::mebibytes::mebibytes;
 use crate::progress::Reading;
 use data::{ExifMode, Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
+use report::grouped;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use train::Stop;

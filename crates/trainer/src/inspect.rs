@@ -1,28 +1,17 @@
 //! `alexnet inspect`: what a file or folder of this program holds, and whether it is intact.
 
+use crate::cli::InspectArgs;
 use crate::console;
-use crate::describe::grouped;
 use crate::fault::{Fault, Result};
 use crate::progress::{duration, percent};
 use crate::run_file;
 use crate::trained::WEIGHTS;
-use clap::Args;
+use report::grouped;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use train::checkpoint::{self, Checkpoint};
 use train::folder::Record;
 use train::weights::Weights;
-
-/// `alexnet inspect`.
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// Weights, a checkpoint, a run's metrics.jsonl, or a run's folder
-    #[arg(value_name = "FILE|RUN")]
-    pub path: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Runs the command.
 ///

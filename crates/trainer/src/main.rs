@@ -35,6 +35,7 @@ mod inspect;
 mod limits;
 mod machine;
 mod manual;
+mod mebibytes;
 mod neighbours;
 mod output;
 mod pictures;
@@ -82,6 +83,6 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(fault) => ExitCode::from(fault.tell()),
+        Err(fault) => ExitCode::from(console::fault(fault)),
     }
 }

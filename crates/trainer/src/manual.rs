@@ -1,31 +1,13 @@
 //! `alexnet completions` and `alexnet man`: the command line, told to shells and to `man`.
 
-use crate::cli::Cli;
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::output;
-use clap::{Args, Command, CommandFactory};
-use clap_complete::Shell;
+use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 use std::io;
-use std::path::PathBuf;
-
-/// `alexnet completions`.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// For which shell
-    #[arg(value_enum, value_name = "SHELL")]
-    pub shell: Shell,
-}
-
-/// `alexnet man`.
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Write a page for every command into this folder [default: alexnet's own, to stdout]
-    #[arg(value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
 
 /// The headings of help texts, and what `man` calls them.
 const SECTIONS: [(&str, &str); 3] =

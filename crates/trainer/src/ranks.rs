@@ -12,11 +12,12 @@ pub use launch::check_alone;
 pub use meeting::Member;
 
 use crate::cli::ProgressKind;
+use crate::cli::{Exchange, Parallel};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::progress::{self, Reading};
 use crate::run_file;
-use crate::settings::{Exchange, Parallel, Settings};
+use crate::settings::Settings;
 use crate::signals;
 use comm::{Comm, Local, bytes};
 use launch::Joined;

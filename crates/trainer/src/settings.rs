@@ -3,11 +3,10 @@
 
 mod written;
 
-use crate::cli::{TrainArgs, check_labelling};
+use crate::cli::{Exchange, Parallel, TrainArgs, check_labelling};
 use crate::fault::{Fault, Result};
 use crate::limits;
 use crate::vendor::Vendor;
-use clap::ValueEnum;
 use data::Labelling;
 use layers::nearest;
 use serde::{Deserialize, Serialize};
@@ -75,35 +74,6 @@ pub struct Settings {
     pub checkpoints: Policy,
     /// How to train.
     pub recipe: Recipe,
-}
-
-/// How several devices or processes share the work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Parallel {
-    /// Each has one of the network's towers, as in the paper
-    Towers,
-    /// Each has the whole network and a part of every batch
-    Data,
-    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
-    Hybrid,
-}
-
-/// By which way several devices of one process exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exchange {
-    /// Through the host's memory: any devices
-    #[default]
-    Host,
-    /// From card to card, through NCCL
-    Nccl,
-}
-
-impl Exchange {
-    fn is_host(&self) -> bool {
-        *self == Exchange::Host
-    }
 }
 
 /// What a run takes over from another.

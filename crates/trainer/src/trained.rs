@@ -56,7 +56,7 @@ impl Trained {
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
-        let (path, weights) = Weights::of_run(&run, &mut |text| console::note(text))?;
+        let (path, weights) = checkpoint::newest_weights(&run, &mut |text| console::note(text))?;
         Ok(Trained { weights, path, config })
     }
 

@@ -38,7 +38,7 @@ pub fn train(args: &TrainArgs) -> Result<u8> {
     if rank == 0 || ended == Ok(0) {
         return ended;
     }
-    let code = ended.unwrap_or_else(Fault::tell);
+    let code = ended.unwrap_or_else(console::fault);
     std::thread::sleep(LAST_WORD);
     Ok(code)
 }
@@ -135,7 +135,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     match outcome.stopped {
         None => told.map(|()| 0),
         Some(signal) => {
-            told.unwrap_or_else(|fault| _ = fault.tell());
+            told.unwrap_or_else(|fault| _ = console::fault(fault));
             Ok(signals::exit_code(signal))
         }
     }

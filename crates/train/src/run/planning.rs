@@ -1,6 +1,6 @@
 //! A job's network, laid out for one device or for one of several.
 
-use super::Job;
+use super::job::Job;
 use crate::recipe::{Mean, Optimizer, Recipe};
 use crate::replicas::Cut;
 use crate::step::Plan;

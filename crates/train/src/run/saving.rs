@@ -6,7 +6,6 @@
 use super::training::Training;
 use crate::Result;
 use crate::checkpoint::What;
-use crate::progress::Progress;
 use crate::step::Moment;
 use std::time::{Duration, Instant};
 
@@ -74,6 +73,19 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Takes a checkpoint after an epoch if one is waiting, or if its validation was `due` and was
+    /// the best or the last checkpoint is old.
+    pub(super) fn save_after_epoch(&mut self, is_due: bool, is_best: bool) -> Result<()> {
+        let is_old = self.agree()?.old;
+        if !self.due && !(is_due && (is_best || is_old)) {
+            return Ok(());
+        }
+        self.aside(|run| {
+            let is_old = run.wait_for_disk()?.old;
+            run.save(if is_old { What::CheckpointAndWeights } else { What::Checkpoint })
+        })
+    }
+
     /// Records that there is a checkpoint; returns whether it is the first, of which the run's
     /// status says nothing yet.
     pub(super) fn note_saved(&mut self) -> bool {
@@ -98,20 +110,15 @@ impl Training<'_> {
         }
         self.due = false;
         self.saved = Instant::now();
-        self.saved_at = Some(place(&self.progress));
+        self.saved_at = Some(self.progress.place());
         Ok(())
     }
 
     /// Leaves a checkpoint of where the run is, if there is none, and the weights.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.wait_for_disk()?;
-        let is_saved = self.saved_at == Some(place(&self.progress));
+        let is_saved = self.saved_at == Some(self.progress.place());
         self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
         self.saver.as_mut().map_or(Ok(()), |saver| saver.wait())
     }
-}
-
-/// Where a run is: what tells two checkpoints of it apart.
-pub(super) fn place(progress: &Progress) -> (u64, u32, usize) {
-    (progress.step, progress.epoch, progress.batches)
 }

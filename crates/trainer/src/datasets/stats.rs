@@ -3,10 +3,10 @@
 use super::exif_of;
 use crate::cli::StatsArgs;
 use crate::console;
-use crate::describe::grouped;
 use crate::fault::Result;
 use crate::progress::Reading;
 use data::{Dataset, Options, Source, Statistics};
+use report::grouped;
 use serde_json::{Value, json};
 use std::path::Path;
 

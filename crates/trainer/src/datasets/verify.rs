@@ -4,12 +4,12 @@
 use super::exif_of;
 use crate::cli::VerifyArgs;
 use crate::console;
-use crate::describe::grouped;
 use crate::escape::on_one_line;
 use crate::fault::Result;
 use crate::progress::Reading;
 use data::verify::{self, Finding, Kind, Report};
 use data::{Dataset, Labelling, Options};
+use report::grouped;
 use serde_json::json;
 use std::path::Path;
 

@@ -1,11 +1,12 @@
 //! The run that `train` would begin with the same words: what it takes of memory.
 
 use super::find_model;
+use crate::cli::Parallel;
 use crate::cli::{DescribeArgs, MachineArgs, TrainArgs};
 use crate::devices::{self, TOWERS, plan_alone, plan_each};
 use crate::fault::Result;
 use crate::machine::{self, share_threads};
-use crate::settings::{Parallel, Settings};
+use crate::settings::Settings;
 use layers::{Mode, Spec};
 use tensor::{Choice, Device, Precision, Target};
 use train::recipe::Recipe;

@@ -1,9 +1,10 @@
 //! `alexnet describe --parallel towers`: what two devices have, and what crosses between them.
 
 use super::run::Run;
-use super::{grouped, mebibytes};
 use crate::fault::Result;
+use crate::mebibytes::mebibytes;
 use layers::towers::{Towers, Traffic, split};
+use report::grouped;
 use serde_json::json;
 
 /// Parameters, multiply-accumulates of an image and bytes of each device; and what crosses.

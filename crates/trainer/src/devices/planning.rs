@@ -1,7 +1,7 @@
 //! What each device of a run has to do, laid out before any memory is taken.
 
+use crate::cli::Parallel;
 use crate::fault::Result;
-use crate::settings::Parallel;
 use layers::towers::{self, Towers};
 use tensor::Target;
 use train::run::Blueprint;

@@ -2,11 +2,12 @@
 
 use super::begun::{self, Fingerprints};
 use super::measured::{Measured, Tested, words};
+use crate::cli::Exchange;
 use crate::cli::{MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::progress::Reading;
-use crate::settings::{Exchange, Inherited, Settings};
+use crate::settings::{Inherited, Settings};
 use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;

@@ -222,8 +222,8 @@ fn data(env: &Value) -> String {
     let (size, count) = (&data["size"], |key: &str| data[key].as_u64().unwrap_or(0));
     format!(
         "{} training and {} test images of {} x {} pixels, {classes} classes",
-        crate::describe::grouped(count("train") as usize),
-        crate::describe::grouped(count("test") as usize),
+        report::grouped(count("train") as usize),
+        report::grouped(count("test") as usize),
         size[0],
         size[1]
     )

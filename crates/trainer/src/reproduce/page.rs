@@ -236,7 +236,7 @@ impl Said<'_> {
         for arm in &self.page.arms {
             let runs = || runs.iter().filter(|run| run.arm == arm.name);
             let Some(first) = runs().next() else { continue };
-            let parameters = crate::describe::grouped(first.parameters as usize);
+            let parameters = report::grouped(first.parameters as usize);
             let _ = write!(text, "| {} | {parameters} |", arm.label);
             let number = |values: Option<Spread>, none: String| {
                 values.map_or(none, |values| values.text(1.0, ""))

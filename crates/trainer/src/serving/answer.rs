@@ -1,13 +1,32 @@
 //! What is said of an image, as JSON.
 
 use super::index::Index;
-use super::network::Looked;
+use super::replies::short;
 use crate::neighbours::class_of;
 use crate::predicting::top_json;
 use crate::trained::Trained;
+use augment::Image;
 use report::maps::{GAP, Maps};
 use report::picture::{data_uri, png_uri, thumbnail};
 use serde_json::{Value, json};
+
+/// What a network made of an image.
+pub struct Looked {
+    /// `JPEG`, `PNG` and so on.
+    pub format: String,
+    /// Height and width of the image as it came.
+    pub size: (usize, usize),
+    /// What the network saw of it.
+    pub seen: Image,
+    /// Of each class.
+    pub probabilities: Vec<f32>,
+    /// The layer in which distances are measured, and its output.
+    pub layer: String,
+    /// That output; empty where the network has no such layer.
+    pub vector: Vec<f32>,
+    /// Outputs of the convolutions: name, height, width and channels, numbers.
+    pub maps: Vec<(String, [usize; 3], Vec<f32>)>,
+}
 
 /// What a request asks to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,11 +130,6 @@ fn neighbours(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     said
 }
 
-/// A file's name without the folders above it, which are nobody's business but this machine's.
-pub fn short(name: &str) -> &str {
-    name.rsplit(['/', '\\']).next().unwrap_or(name)
-}
-
 fn maps((layer, [height, width, channels], values): &(String, [usize; 3], Vec<f32>)) -> Value {
     let (height, width, channels) = (*height, *width, *channels);
     let maps = Maps { values, height, width, channels };
@@ -135,13 +149,6 @@ fn maps((layer, [height, width, channels], values): &(String, [usize; 3], Vec<f3
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_tell_nothing_of_folders() {
-        assert_eq!(short("/data/cat/1.jpg"), "1.jpg");
-        assert_eq!(short("C:\\data\\1.jpg"), "1.jpg");
-        assert_eq!(short("triangle 3"), "triangle 3");
-    }
 
     #[test]
     fn words_are_read_and_wrong_ones_told() {

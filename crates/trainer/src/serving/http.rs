@@ -1,56 +1,25 @@
 //! Connections: how many, how long, from whom. One request each.
 
+use super::client::{Client, PIECE, Server};
 use super::clients::Clients;
-use super::{App, routes, upload};
+use super::replies::{Answer, Refusal, as_json};
+use super::{App, routes};
 use crate::fault::{Fault, Result};
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::convert::Infallible;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
-
-/// What clients may take up.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Requests that are answered at a time; others wait until one is.
-    pub answering: usize,
-    /// Connections that wait for their client at a time: see [`Clients`].
-    pub waiting: usize,
-    /// Bytes of an upload.
-    pub bytes: usize,
-    /// Bytes of all uploads together.
-    pub all_bytes: usize,
-    /// Images of a request.
-    pub images: usize,
-    /// Pixels of an image.
-    pub pixels: usize,
-    /// Until a request's head, and then its body, must have come.
-    pub patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            answering: 16,
-            waiting: 64,
-            bytes: 32 << 20,
-            all_bytes: 512 << 20,
-            images: 32,
-            pixels: 64_000_000,
-            patience: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Beyond patience: for the network, whose queue is short, and for a client that reads slowly.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -58,59 +27,6 @@ const ANSWER: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(50);
 /// Answers on their way have so long when it ends.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// An answer.
-pub type Answer = Response<Full<Bytes>>;
-
-/// Why there is no better answer: a status and a sentence.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Refusal(pub StatusCode, pub String);
-
-/// What all connections share.
-struct Server {
-    app: Arc<App>,
-    clients: Clients,
-    /// A permit for each request that may be answered now.
-    answering: Semaphore,
-    /// A permit for each piece of memory that uploads may still take.
-    memory: Arc<Semaphore>,
-    loopback: bool,
-}
-
-/// The client of one connection.
-pub struct Client {
-    server: Arc<Server>,
-    number: u64,
-}
-
-impl Client {
-    pub fn limits(&self) -> &Limits {
-        &self.server.app.limits
-    }
-
-    /// It has sent a piece of its request.
-    pub fn heard(&self) {
-        self.server.clients.heard(self.number);
-    }
-
-    /// Memory for so many more [pieces](upload::PIECE) of an upload, if there is some.
-    pub fn memory(&self, pieces: usize) -> Option<OwnedSemaphorePermit> {
-        let pieces = u32::try_from(pieces).ok()?;
-        Arc::clone(&self.server.memory).try_acquire_many_owned(pieces).ok()
-    }
-
-    /// Its request has come whole: waits until it may be answered.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
-        self.server.clients.asked(self.number);
-        self.server.answering.acquire().await.expect("never closed")
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.server.clients.remove(self.number);
-    }
-}
 
 /// Answers requests until `end` says what to end with.
 ///
@@ -131,7 +47,7 @@ pub fn run<T>(
         app,
         clients: Clients::new(limits.waiting),
         answering: Semaphore::new(limits.answering),
-        memory: Arc::new(Semaphore::new(limits.all_bytes / upload::PIECE)),
+        memory: Arc::new(Semaphore::new(limits.all_bytes / PIECE)),
         loopback,
     });
     runtime.block_on(async {
@@ -266,18 +182,6 @@ fn is_local(host: &str) -> bool {
     };
     let address = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     address || name.eq_ignore_ascii_case("localhost")
-}
-
-/// An answer with a body of some type.
-pub fn body(kind: &'static str, bytes: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(bytes.into()));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
-}
-
-/// A line of JSON.
-pub fn as_json(value: &Value) -> Answer {
-    body("application/json", format!("{value}\n"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! programs.
 //!
 //! * [`http`]: connections, their limits, and who may ask
-//! * [`clients`]: who is connected, and who has to go
+//! * [`client`], [`clients`]: what a client may take up; who is connected, and who has to go
+//! * [`replies`]: the forms of answers
 //! * [`upload`]: what was sent: an image, or a form with some
 //! * [`routes`]: from a path to an answer
 //! * [`network`]: the one thread that has the network, and the queue before it
@@ -11,11 +12,13 @@
 //! * [`page`]: the page, its style and its script
 
 mod answer;
+mod client;
 mod clients;
 mod http;
 mod index;
 mod network;
 mod page;
+mod replies;
 mod routes;
 mod upload;
 
@@ -24,6 +27,7 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::signals;
 use crate::trained::{Trained, run_of};
+use client::Limits;
 use index::Index;
 use network::Queue;
 use std::io;
@@ -47,7 +51,7 @@ struct App {
     maps: Vec<String>,
     index: Arc<Index>,
     queue: Queue,
-    limits: http::Limits,
+    limits: Limits,
 }
 
 /// Runs the command, until a signal comes.
@@ -73,8 +77,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     let maps = network::convolutions(&trained);
     let (queue, network) = network::start(step, trained.clone(), index.clone(), maps.clone())?;
     index::start(batches, args, &index, &trained, queue.busy(), &stop);
-    let limits =
-        http::Limits { patience: Duration::from_secs(args.patience), ..http::Limits::default() };
+    let limits = Limits { patience: Duration::from_secs(args.patience), ..Limits::default() };
     let app = App { name: name(&trained), trained, maps, index, queue, limits };
     tell(&listener, &app)?;
     http::run(listener, Arc::new(app), || match stop.requested() {

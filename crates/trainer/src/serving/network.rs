@@ -1,8 +1,8 @@
 //! The one thread that has the network, and the queue before it: requests cannot meet inside.
 
-use super::answer::{Wanted, answer};
-use super::http::Refusal;
+use super::answer::{Looked, Wanted, answer};
 use super::index::Index;
+use super::replies::Refusal;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
 use augment::{ColorShift, Image, View};
@@ -19,24 +19,6 @@ use train::step::Step;
 
 /// Images that may wait; one more is sent away.
 const WAITING: usize = 8;
-
-/// What a network made of an image.
-pub struct Looked {
-    /// `JPEG`, `PNG` and so on.
-    pub format: String,
-    /// Height and width of the image as it came.
-    pub size: (usize, usize),
-    /// What the network saw of it.
-    pub seen: Image,
-    /// Of each class.
-    pub probabilities: Vec<f32>,
-    /// The layer in which distances are measured, and its output.
-    pub layer: String,
-    /// That output; empty where the network has no such layer.
-    pub vector: Vec<f32>,
-    /// Outputs of the convolutions: name, height, width and channels, numbers.
-    pub maps: Vec<(String, [usize; 3], Vec<f32>)>,
-}
 
 struct Job {
     bytes: Vec<u8>,

@@ -1,7 +1,8 @@
 //! From a path to an answer.
 
-use super::answer::{Wanted, short};
-use super::http::{Answer, Client, Refusal, as_json, body};
+use super::answer::Wanted;
+use super::client::Client;
+use super::replies::{Answer, Refusal, as_json, body, short};
 use super::{App, page, upload};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};

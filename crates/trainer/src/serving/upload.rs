@@ -1,7 +1,7 @@
 //! What clients send: an image as the body, or forms with one or more.
 
-use super::answer::short;
-use super::http::{Client, Refusal};
+use super::client::{Client, PIECE};
+use super::replies::{Refusal, short};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap};
@@ -13,8 +13,6 @@ use tokio::time::timeout;
 /// An upload that is too large is still read, up to so many times its limit: a client that is cut
 /// off while it sends does not read why.
 const READ_ANYWAY: usize = 4;
-/// Memory is lent to uploads in pieces of this size.
-pub const PIECE: usize = 1 << 16;
 
 /// The whole body of a request.
 pub struct Upload {

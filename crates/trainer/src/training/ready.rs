@@ -1,7 +1,6 @@
 //! A run that can be made: planned on its devices, before anything is written; and made.
 
 use super::telling::recipe_line;
-use crate::describe::grouped;
 use crate::devices::{self, Devices, Seat};
 use crate::fault::Result;
 use crate::images::Images;
@@ -12,6 +11,7 @@ use crate::settings::{Inherited, Settings};
 use crate::tuning::{self, Tuned};
 use crate::vendor::Vendor;
 use layers::Spec;
+use report::grouped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use train::Stop;
@@ -19,7 +19,7 @@ use train::checkpoint::{Checkpoint, Identity};
 use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Observer;
-use train::run::{Job, Outcome};
+use train::run::{Job, Outcome, Session};
 
 /// A run that can be made: its job, planned on its device.
 pub struct Ready<'a> {
@@ -153,13 +153,14 @@ impl<'a> Ready<'a> {
         }
         let open = || devices.team(&job.spec, seat);
         let outcome = match place {
-            Place::New(mut folder, None) => job.run_with(open, &mut folder, observer, stop)?,
-            Place::New(mut folder, Some(identity)) => {
-                job.begin_with(open, &mut folder, (observer, stop), *identity)?
+            Place::New(mut folder, identity) => {
+                let session = Session::new(&job, &mut folder, observer, stop);
+                session.with_identity(identity.map(|identity| *identity)).start(open)?
             }
             Place::Reopened(mut folder, from) => {
-                let from = from.map(|from| *from);
-                job.resume_with(open, &mut folder, (observer, stop), from)?
+                let (from, identity) = from.map(|from| *from).unzip();
+                let session = Session::new(&job, &mut folder, observer, stop);
+                session.with_identity(identity).resume(from, open)?
             }
         };
         Ok((outcome, path))

@@ -1,0 +1,153 @@
+//! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
+
+use super::outcome::{Outcome, conclude};
+use super::training::Training;
+use crate::Result;
+use crate::evaluate::{evaluate, next_batch};
+use crate::metrics::Tally;
+use data::Batch;
+use std::time::Instant;
+
+impl Training<'_> {
+    /// Runs, and writes down how that ended while the other processes still wait for this one.
+    pub(super) fn run_to_end(mut self) -> Result<Outcome> {
+        let outcome = self.run();
+        self.note_saved();
+        conclude(outcome, self.folder, self.status)
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let first = self.progress.step;
+        self.note_if_over();
+        while !self.is_over() && !self.is_stopped() {
+            self.epoch()?;
+        }
+        self.record_observers_warning()?;
+        self.report_remarks()?;
+        self.aside(Self::finish)?;
+        Ok(self.outcome(first))
+    }
+
+    /// What is left of an epoch: its steps, its validation, and a checkpoint if it is time.
+    fn epoch(&mut self) -> Result<()> {
+        self.rest_of_steps()?;
+        if self.is_stopped() {
+            return Ok(());
+        }
+        let is_whole = self.progress.batches == self.train.batches_per_epoch();
+        let is_due = is_whole && self.progress.epoch.is_multiple_of(self.job.validate_every);
+        self.progress.reached |= is_due && self.is_low_enough();
+        if (is_due || self.is_last()) && !self.validate(is_due)? {
+            return Ok(()); // stopped half-way: the run that goes on begins with the validation
+        }
+        let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
+        if is_whole {
+            self.progress.epoch += 1;
+            self.progress.batches = 0;
+            self.report_remarks()?;
+        }
+        self.save_after_epoch(is_due, is_best)
+    }
+
+    /// The steps of an epoch that are not made yet.
+    fn rest_of_steps(&mut self) -> Result<()> {
+        let rate = self.begin_epoch()?;
+        while self.progress.batches < self.train.batches_per_epoch()
+            && self.progress.step < self.steps()
+            && !self.is_stopped()
+        {
+            let began = Instant::now();
+            let Some(mut batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
+                break; // a stop was asked for: training data have no end
+            };
+            let wait = began.elapsed().as_secs_f64();
+            let tally = self.step(&mut batch)?;
+            drop(batch);
+            self.count_step(tally, began.elapsed().as_secs_f64(), wait);
+            self.aside(|run| {
+                run.record_step(rate)?;
+                run.save_if_due()
+            })?;
+            self.report(rate);
+            self.record_observers_warning()?;
+        }
+        Ok(())
+    }
+
+    /// Sets what the schedule says of the epoch; gives its learning rate.
+    fn begin_epoch(&mut self) -> Result<f64> {
+        let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
+        self.status.epoch = epoch;
+        let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
+        self.team.set_rates(recipe, &setting)?;
+        self.train.set_color(self.job.color_shift(setting.color));
+        Ok(recipe.rate * setting.rate)
+    }
+
+    /// One step.
+    fn step(&mut self, batch: &mut Batch) -> Result<Tally> {
+        let step = self.progress.step + 1;
+        if self.team.heard().is_some() {
+            let moment = self.moment(step)?;
+            self.team.say(moment);
+        }
+        if Self::looks(step) {
+            return self.team.train_and_look(batch, step, &mut self.look);
+        }
+        if self.exchanged.is_some() {
+            return self.team.train(batch, step);
+        }
+        let before = self.team.traffic()?; // every step sends as much
+        let tally = self.team.train(batch, step)?;
+        self.exchanged = Some(self.team.traffic()?.since(before));
+        Ok(tally)
+    }
+
+    fn count_step(&mut self, tally: Tally, seconds: f64, wait: f64) {
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.batches += 1;
+        progress.recent.add(tally, seconds, wait);
+        progress.unrecorded.add(tally, seconds, wait);
+        progress.unvalidated.add(tally);
+        self.status.step = progress.step;
+        self.all.add(tally, seconds, wait);
+    }
+
+    /// Validates, unless a stop is asked for on the way; the schedule learns of it if it was `due`,
+    /// and not if the run merely ends here: one that goes on from here is to be as if it had never
+    /// ended.
+    fn validate(&mut self, is_due: bool) -> Result<bool> {
+        let began = Instant::now();
+        let tally = evaluate(&mut self.team, &mut self.validation, self.stop, self.observer)?;
+        let Some(tally) = tally else { return Ok(false) };
+        self.validation_seconds = began.elapsed().as_secs_f64();
+
+        let (score, progress) = (tally.score(), &mut self.progress);
+        if is_due {
+            let schedule = &self.job.recipe.schedule;
+            progress.schedule = schedule.remember(progress.schedule, score.top1_error);
+        }
+        progress.validation = Some((progress.step, score));
+        if progress.best.is_none_or(|(_, best)| score.top1_error < best) {
+            progress.best = Some((progress.step, score.top1_error));
+        }
+        let steps_since = std::mem::take(&mut progress.unvalidated);
+        self.record_validation(score, steps_since)?;
+        Ok(true)
+    }
+
+    fn outcome(&self, resumed_at: u64) -> Outcome {
+        Outcome {
+            stopped: self.stop.requested(),
+            steps: self.progress.step,
+            resumed_at,
+            seconds: self.seconds(),
+            bookkeeping_s: self.bookkeeping,
+            images_per_s: self.all.images_per_s(),
+            exchanged: self.exchanged.filter(|exchanged| exchanged.messages > 0),
+            train: self.progress.recent.score(),
+            validation: self.progress.validation.map(|(_, score)| score),
+        }
+    }
+}

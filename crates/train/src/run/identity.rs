@@ -1,0 +1,120 @@
+//! What decides a job's bits, by name, and whether a checkpoint may be gone on from.
+
+use super::job::Job;
+use crate::checkpoint::{Checkpoint, Difference, Identity};
+use crate::observe::Observer;
+use crate::{Error, Result, Stop};
+use data::{Patience, Source};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// Differences that are listed one by one.
+const MOST_LINES: usize = 12;
+
+impl Job {
+    /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
+    /// have changed, and all that does not decide bits: threads, workers, logging. The learning
+    /// rate may if `new_rate` says that this is meant. A job without [`init`](Self::init) may go on
+    /// with a run that had one: its first step is behind it. `observer` hears of images that take
+    /// long.
+    /// Gives this job's identity, or `None` if a stop was asked for while an image was waited for.
+    ///
+    /// # Errors
+    /// [`Error::Resume`], with a line for each difference; [`Error::Data`] if a disk does not
+    /// answer.
+    pub fn check(
+        &self,
+        checkpoint: &Checkpoint,
+        new_rate: bool,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Option<Identity>> {
+        let Some(mut identity) = self.identity(observer, stop)? else { return Ok(None) };
+        if self.init.is_none() {
+            identity.take_over("init", &checkpoint.identity);
+        }
+        // Another decoder alone is no difference: what counts is whether pixels are the same.
+        let may_change = |name: &str| {
+            [DECODER, "recipe.epochs"].contains(&name) || (name == "recipe.rate" && new_rate)
+        };
+        let differences = checkpoint.identity.differences(&identity, may_change);
+        if differences.is_empty() {
+            return Ok(Some(identity));
+        }
+        let mut lines: Vec<String> = differences.iter().map(|line| format!("  {line}")).collect();
+        if lines.len() > MOST_LINES {
+            let more = lines.split_off(MOST_LINES - 1).len();
+            lines.push(format!("  and {more} more"));
+        }
+        lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));
+        let about_rate = |line: &Difference| line.name == "recipe.rate";
+        let hint = match differences.iter().any(about_rate) {
+            true => " (a new learning rate is taken from --lr alone)",
+            false => "",
+        };
+        Err(Error::Resume {
+            path: checkpoint.path.clone(),
+            reason: format!(
+                "a run goes on as what it was, and this differs{hint}:\n{}\nWhat may change: \
+                 epochs, max_steps, threads, workers, device, checkpoints, logging; the rate with \
+                 --lr. Leave the rest out, or start a new run",
+                lines.join("\n")
+            ),
+        })
+    }
+
+    /// Everything that decides this run's bits. Some images are read for that: `observer` hears if
+    /// one takes long. `None` if a stop was asked for while it was waited for.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a disk does not answer.
+    pub fn identity(&self, observer: &mut dyn Observer, stop: &Stop) -> Result<Option<Identity>> {
+        let mut fingerprint = |source: &Arc<dyn Source>| {
+            data::fingerprint_watched(source, Patience::default(), &mut |stalled| {
+                stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
+                stop.requested().is_none()
+            })
+        };
+        let Some(train) = fingerprint(&self.train)? else { return Ok(None) };
+        let Some(validation) = fingerprint(&self.validation)? else { return Ok(None) };
+        let table = |value| match value {
+            Ok(toml::Value::Table(table)) => table,
+            _ => unreachable!("recipes and networks are tables"),
+        };
+        let mut identity = Identity::default();
+        identity.insert("seed", self.seed);
+        identity.insert_table("recipe", table(toml::Value::try_from(&self.recipe)));
+        identity.insert_table("model", table(toml::Value::try_from(&self.spec)));
+        identity.insert("data.classes", self.train.classes().len());
+        identity.insert(DECODER, data::decode::DECODER_VERSION);
+        identity.insert("data.train", train);
+        identity.insert("data.validation", validation);
+        identity.insert("data.mean", digest(bytemuck::cast_slice(&self.statistics.mean)));
+        identity.insert("validate_every", self.validate_every);
+        if let Some(init) = &self.init {
+            identity.insert("init", init.digest());
+        }
+        Ok(Some(identity))
+    }
+}
+
+/// The name of the decoder's version in an identity; where it is absent, it was 1.
+const DECODER: &str = "data.decoder";
+
+/// Where pixels differ and the decoder does, too: that this may be why.
+fn other_decoder(was: &Identity, now: &Identity, differences: &[Difference]) -> Option<String> {
+    let pixels = ["data.train", "data.validation", "data.mean"];
+    let [was, now] = [was, now].map(|identity| identity.get(DECODER).unwrap_or("1"));
+    let other = differences.iter().any(|line| pixels.contains(&&*line.name)) && was != now;
+    other.then(|| {
+        format!(
+            "  images may decode to other pixels than when the run began: decoder version {was} \
+             then, {now} now"
+        )
+    })
+}
+
+/// The first half of a SHA-256, in letters.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}

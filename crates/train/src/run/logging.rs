@@ -1,0 +1,122 @@
+//! What is recorded in the run's logs when, and what is reported to whoever watches.
+
+use super::training::Training;
+use crate::folder::Record;
+use crate::metrics::{Score, Tally};
+use crate::observe::{StepReport, ValidationReport};
+use crate::progress::Progress;
+use crate::stuck::Stuck;
+use crate::{Error, Result};
+
+impl Training<'_> {
+    /// Steps up to this one each have their own line of metrics; later, every tenth has.
+    const EVERY_STEP_UNTIL: u64 = 100;
+    /// Layers are looked at in the first step and in every so many.
+    const LOOK_EVERY: u64 = 100;
+
+    /// Says so if there is nothing to do.
+    pub(super) fn note_if_over(&mut self) {
+        if self.is_over() {
+            let note = "all its steps are done: more are made with --epochs or --max-steps";
+            self.observer.note(note);
+        }
+    }
+
+    /// Records what the step in hand gives cause to record.
+    pub(super) fn record_step(&mut self, rate: f64) -> Result<()> {
+        let step = self.progress.step;
+        if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
+            self.record(rate)?;
+        }
+        if Self::looks(step) {
+            let (epoch, layers) = (self.progress.epoch, self.look.layers.clone());
+            self.folder.record(&Record::Layers { step, epoch, layers })?;
+            if let Some(tensor) = self.look.not_finite() {
+                return Err(Error::NotFinite { step, tensor });
+            }
+        }
+        self.warn_if_stuck()
+    }
+
+    /// Whether a step is one in which layers are looked at.
+    pub(super) fn looks(step: u64) -> bool {
+        step == 1 || step.is_multiple_of(Self::LOOK_EVERY)
+    }
+
+    fn record(&mut self, rate: f64) -> Result<()> {
+        let sums = std::mem::take(&mut self.progress.unrecorded);
+        let Score { loss, top1_error, .. } = sums.tally.score();
+        self.folder.record(&Record::Train {
+            step: self.progress.step,
+            epoch: self.progress.epoch,
+            loss,
+            top1_error,
+            rate,
+            images_per_s: sums.images_per_s(),
+            data_wait: sums.data_wait(),
+        })
+    }
+
+    fn warn_if_stuck(&mut self) -> Result<()> {
+        let patience = Stuck::patience(self.steps());
+        let loss = self.progress.recent.score().loss;
+        let text = self.progress.stuck.see(loss, self.team.classes(), patience);
+        let Some(text) = text else { return Ok(()) };
+        self.observer.note(&format!("WARNING: {text}"));
+        self.folder.record(&Record::Warning { step: self.progress.step, text })
+    }
+
+    /// What the images that were read gave cause to report; once.
+    pub(super) fn report_remarks(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.has_remarked, true) {
+            return Ok(());
+        }
+        let mut remarks = self.train.source().remarks();
+        remarks.extend(self.validation.source().remarks());
+        remarks.dedup();
+        for text in remarks {
+            self.observer.note(&text);
+            self.folder.record(&Record::Warning { step: self.progress.step, text })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn record_observers_warning(&mut self) -> Result<()> {
+        let Some(text) = self.observer.take_warning() else { return Ok(()) };
+        self.folder.record(&Record::Warning { step: self.progress.step, text })
+    }
+
+    /// Reports the step in hand to whoever watches.
+    pub(super) fn report(&mut self, rate: f64) {
+        let (steps, epochs) = (self.steps(), self.epochs());
+        let Progress { step, epoch, recent, .. } = self.progress;
+        let epochs_left = f64::from(epochs.saturating_sub(epoch) / self.job.validate_every + 1);
+        let steps_left = (steps - step) as f64;
+        let Score { loss, top1_error, .. } = recent.score();
+        self.observer.step(&StepReport {
+            step,
+            steps,
+            epoch,
+            epochs,
+            loss,
+            top1_error,
+            rate,
+            images_per_s: recent.images_per_s(),
+            data_wait: recent.data_wait(),
+            eta_s: steps_left * recent.seconds_a_step() + epochs_left * self.validation_seconds,
+        });
+    }
+
+    /// Records and reports a validation.
+    pub(super) fn record_validation(&mut self, score: Score, steps_since: Tally) -> Result<()> {
+        let Progress { step, epoch, .. } = self.progress;
+        let (epochs, seconds) = (self.epochs(), self.seconds());
+        self.status.validation = Some(score);
+        self.folder.record(&Record::Validation { step, epoch, score, seconds })?;
+        self.folder.status(self.status)?;
+        let train_loss = steps_since.score().loss;
+        let report = ValidationReport { step, epoch, epochs, score, train_loss, seconds };
+        self.observer.validation(&report);
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! The words of commands around training: what is there, and how to call it.
+
+use clap::Args;
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// `alexnet inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Weights, a checkpoint, a run's metrics.jsonl, or a run's folder
+    #[arg(value_name = "FILE|RUN")]
+    pub path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `alexnet doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at a data set, too: as after `train --data`
+    #[arg(long, value_name = "shapes|DIR")]
+    pub data: Option<String>,
+    /// Where runs would be written
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub runs: PathBuf,
+}
+
+/// `alexnet completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// `alexnet man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for every command into this folder [default: alexnet's own, to stdout]
+    #[arg(value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

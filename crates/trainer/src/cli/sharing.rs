@@ -1,0 +1,34 @@
+//! How several devices share a run.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// How several devices or processes share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parallel {
+    /// Each has one of the network's towers, as in the paper
+    Towers,
+    /// Each has the whole network and a part of every batch
+    Data,
+    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
+    Hybrid,
+}
+
+/// By which way several devices of one process exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// Through the host's memory: any devices
+    #[default]
+    Host,
+    /// From card to card, through NCCL
+    Nccl,
+}
+
+impl Exchange {
+    /// Whether it is the default.
+    pub fn is_host(&self) -> bool {
+        *self == Exchange::Host
+    }
+}
