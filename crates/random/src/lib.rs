@@ -11,7 +11,7 @@
 //! * [`Permutation`]: a shuffled order whose position `p` is computed without walking to it
 //!
 //! ```
-//! use random::{Permutation, Purpose, Stream};
+//! use alexnet_random::{Permutation, Purpose, Stream};
 //!
 //! let place = || {
 //!     let mut crop = Stream::new(7, Purpose::Crop, 3, 41); // seed 7, epoch 3, sample 41
@@ -23,6 +23,19 @@
 //! let mut seen: Vec<u64> = (0..1000).map(|position| order.at(position)).collect();
 //! seen.sort();
 //! assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+//! ```
+//!
+//! A stream is a generator for [`rand`](https://docs.rs/rand), so its distributions and shuffles
+//! work on named draws:
+//!
+//! ```
+//! use alexnet_random::{Purpose, Stream};
+//! use rand::{RngExt, seq::SliceRandom};
+//!
+//! let mut draws = Stream::new(7, Purpose::Test, 0, 0);
+//! assert!((1..=6).contains(&draws.random_range(1..=6)));
+//! let mut cards: Vec<u8> = (0..52).collect();
+//! cards.shuffle(&mut draws);
 //! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -1,6 +1,8 @@
 //! The random numbers that belong to one name, drawn one after another.
 
 use crate::philox;
+use rand_core::TryRng;
+use std::convert::Infallible;
 
 /// What a draw is for. Streams of different purposes never share a counter, so adding a draw to one
 /// changes no other.
@@ -105,9 +107,41 @@ impl Stream {
     }
 }
 
+/// What [`rand`] needs of a generator: its distributions, shuffles and choices work on any stream.
+/// They are named draws, too: the same name gives the same values. What a version of `rand` makes
+/// of the bits is its own, so whatever decides a run's bits uses the methods above.
+///
+/// [`rand`]: https://docs.rs/rand
+impl TryRng for Stream {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.next())
+    }
+
+    /// Two words, the lower half first.
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let low = u64::from(self.next());
+        Ok(u64::from(self.next()) << 32 | low)
+    }
+
+    /// Words in little-endian order. Of the last word some bytes may be dropped.
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for word in bytes.chunks_mut(4) {
+            word.copy_from_slice(&self.next().to_le_bytes()[..word.len()]);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, RngExt};
+    use rand_distr::{Distribution, Exp1, StandardNormal};
 
     fn stream() -> Stream {
         Stream::new(1, Purpose::Test, 0, 0)
@@ -136,6 +170,48 @@ mod tests {
         // variance; four of each.
         assert!((sum / f64::from(n)).abs() < 0.009);
         assert!((squares / f64::from(n) - 1.0).abs() < 0.013);
+    }
+
+    #[test]
+    fn words_of_all_sizes_are_the_same_bits() {
+        let words: Vec<u32> = {
+            let mut draws = stream();
+            (0..6).map(|_| draws.next()).collect()
+        };
+        let mut draws = stream();
+        assert_eq!(draws.next_u32(), words[0]);
+        assert_eq!(draws.next_u64(), u64::from(words[1]) | u64::from(words[2]) << 32);
+        let mut bytes = [0; 6];
+        draws.fill_bytes(&mut bytes);
+        let expected = [words[3].to_le_bytes(), words[4].to_le_bytes()].concat();
+        assert_eq!(bytes, expected[..6]);
+        assert_eq!(draws.next(), words[5]);
+    }
+
+    /// What `rand` and `rand_distr` do with a stream has the moments it should have, and depends on
+    /// the stream's name alone.
+    #[test]
+    fn distributions_and_shuffles_work_on_named_draws() {
+        let n = 100_000;
+        let mean = |draw: &mut dyn FnMut(&mut Stream) -> f64| {
+            let mut draws = stream();
+            (0..n).map(|_| draw(&mut draws)).sum::<f64>() / f64::from(n)
+        };
+        // Five standard errors: deviations 1, 1 and 1 / sqrt(12), over sqrt(n).
+        assert!(mean(&mut |draws| StandardNormal.sample(draws)).abs() < 0.016);
+        assert!((mean(&mut |draws| Exp1.sample(draws)) - 1.0).abs() < 0.016);
+        assert!((mean(&mut |draws| draws.random::<f64>()) - 0.5).abs() < 0.005);
+        assert!((mean(&mut |draws| f64::from(draws.random_range(0..7u8))) - 3.0).abs() < 0.032);
+        let shuffled = |epoch| {
+            let mut order: Vec<u32> = (0..50).collect();
+            order.shuffle(&mut Stream::new(1, Purpose::Test, epoch, 0));
+            order
+        };
+        assert_eq!(shuffled(0), shuffled(0));
+        assert_ne!(shuffled(0), shuffled(1));
+        let mut sorted = shuffled(1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
     }
 
     #[test]

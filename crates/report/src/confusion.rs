@@ -162,6 +162,8 @@ impl Confusion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     fn three() -> Confusion {
         let classes = ["cat", "dog, large", "<x>"].map(String::from).to_vec();
@@ -198,11 +200,11 @@ mod tests {
     fn thousand(spread: usize) -> Confusion {
         let n = 1000;
         let mut counts = vec![0; n * n];
-        let mut state = 1u64;
+        let mut draws = SmallRng::seed_from_u64(1);
         for image in 0..50 * n {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let (class, draw) = (image / 50, (state >> 33) as usize);
-            let said = if draw.is_multiple_of(5) { class } else { (class + draw % spread) % n };
+            let class = image / 50;
+            let is_right = draws.random_ratio(1, 5);
+            let said = if is_right { class } else { (class + draws.random_range(0..spread)) % n };
             counts[class * n + said] += 1;
         }
         Confusion { classes: (0..n).map(|class| format!("n{class:08}, <name>")).collect(), counts }

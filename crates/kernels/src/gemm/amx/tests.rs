@@ -1,16 +1,11 @@
 use super::pack::{self, Runs, Source};
 use super::*;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 /// Numbers that look random: all bits, or of the order of one.
 fn words(len: usize, seed: u64) -> Vec<u32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u32
-    };
-    (0..len).map(|_| next()).collect()
+    SmallRng::seed_from_u64(seed).random_iter().take(len).collect()
 }
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
