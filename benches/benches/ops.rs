@@ -3,7 +3,7 @@
 //! One after another, out of order: a part may find other numbers in its slots than a step would
 //! leave there, but never zeros.
 
-use benches::Rows;
+use alexnet_benches::Rows;
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 fn ops(criterion: &mut Criterion) {

@@ -1,6 +1,6 @@
 //! Criterion: whole steps of every built-in model, training and testing, batch 32.
 
-use benches::Step;
+use alexnet_benches::Step;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use layers::Mode;
 use train::recipes;

@@ -4,9 +4,9 @@ mod command;
 
 pub use command::command;
 
-use benches::Form;
-use benches::epoch::Loading;
-use benches::results::Work;
+use alexnet_benches::Form;
+use alexnet_benches::epoch::Loading;
+use alexnet_benches::results::Work;
 use clap::{Parser, ValueEnum};
 use layers::Mode;
 use std::path::PathBuf;

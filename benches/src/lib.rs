@@ -18,7 +18,7 @@
 //!
 //! let spec = Spec::image("tiny", 12, 12, 3)
 //!     .conv("conv1", 8, window(3).pad(1)).relu().pool(window(2).stride(2)).linear("fc2", 10);
-//! let mut rows = benches::Rows::plan(&spec, &train::recipes::paper(), 4, 1);
+//! let mut rows = alexnet_benches::Rows::plan(&spec, &train::recipes::paper(), 4, 1);
 //! let names: Vec<String> = rows.parts().iter().map(|part| part.name.clone()).collect();
 //! assert_eq!(names[..3], ["preprocess", "conv1", "pool1"]);
 //! (0..rows.parts().len()).for_each(|part| rows.run(part));

@@ -4,13 +4,13 @@
 mod cli;
 mod report;
 
-use benches::baseline::{self, Basis};
-use benches::floor::Floor;
-use benches::ledger::Table;
-use benches::machine::Machine;
-use benches::peaks::{self, Peaks};
-use benches::results::{Measure, Results, Work};
-use benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
+use alexnet_benches::baseline::{self, Basis};
+use alexnet_benches::floor::Floor;
+use alexnet_benches::ledger::Table;
+use alexnet_benches::machine::Machine;
+use alexnet_benches::peaks::{self, Peaks};
+use alexnet_benches::results::{Measure, Results, Work};
+use alexnet_benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
 use clap::Parser;
 use cli::{Card, Cli, TableName, What};
 use layers::Spec;
@@ -27,8 +27,8 @@ fn main() -> ExitCode {
     // Tables of their own, with flags of their own.
     let has = |flag: &str| std::env::args_os().any(|word| word == flag);
     let ended = match () {
-        () if has("--loader") => benches::loader_table::run().map(|()| ExitCode::SUCCESS),
-        () if has("--scaling") => benches::scaling::run().map(|()| ExitCode::SUCCESS),
+        () if has("--loader") => alexnet_benches::loader_table::run().map(|()| ExitCode::SUCCESS),
+        () if has("--scaling") => alexnet_benches::scaling::run().map(|()| ExitCode::SUCCESS),
         () => run(&Cli::parse()),
     };
     match ended {
@@ -294,10 +294,10 @@ fn epochs(cli: &Cli, report: &mut Report) -> Result<(), String> {
                 ours.enter(|mut epoch| epoch::in_turn(&mut epoch, &mut peer, cli.rounds))?;
             version = peer.version().to_string();
             let (ours, theirs): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
-            let seconds = |times: &[benches::EpochTimes]| -> Vec<f64> {
+            let seconds = |times: &[alexnet_benches::EpochTimes]| -> Vec<f64> {
                 times.iter().map(|time| time.seconds * 1e3).collect()
             };
-            let waits = |times: &[benches::EpochTimes]| {
+            let waits = |times: &[alexnet_benches::EpochTimes]| {
                 let shares = times.iter().map(|time| time.wait / time.seconds).collect();
                 format!("{:.0} %", 100.0 * median(shares))
             };

@@ -1,9 +1,9 @@
 //! Where numbers go: the terminal, BENCHMARKS.md, and what is kept.
 
 use crate::cli::{Cli, TableName};
-use benches::ledger::{Ledger, Table};
-use benches::machine::{Machine, today};
-use benches::results::Measure;
+use alexnet_benches::ledger::{Ledger, Table};
+use alexnet_benches::machine::{Machine, today};
+use alexnet_benches::results::Measure;
 
 /// A run's numbers and how to tell them.
 pub struct Report {

@@ -4,7 +4,7 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::card::{self, TINY};
 use crate::cli::Cli;
-use benches::Step;
+use alexnet_benches::Step;
 use layers::Mode;
 use tensor::Precision;
 

@@ -4,8 +4,8 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::card::{self, TINY};
 use crate::cli::Cli;
-use benches::Step;
-use benches::ledger::Table;
+use alexnet_benches::Step;
+use alexnet_benches::ledger::Table;
 use layers::Mode;
 use tensor::{Device, Precision};
 

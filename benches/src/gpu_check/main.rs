@@ -114,7 +114,7 @@ fn all(cli: &Cli) -> Result<ExitCode, String> {
     let commit = commit.map_or(String::new(), |commit| format!(" ({commit})"));
     let mut report = format!(
         "# On a card\n\n{}, {name}, alexnet {}{commit}: `gpu-check {}`\n",
-        benches::machine::today(),
+        alexnet_benches::machine::today(),
         env!("CARGO_PKG_VERSION"),
         words.join(" "),
     );

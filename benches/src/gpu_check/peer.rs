@@ -4,8 +4,8 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::cli::Cli;
 use crate::times::Timed;
-use benches::ledger::Table;
-use benches::{Form, Peer, median};
+use alexnet_benches::ledger::Table;
+use alexnet_benches::{Form, Peer, median};
 use std::fs;
 
 /// Those that start at once first: `torch.compile` may take minutes.

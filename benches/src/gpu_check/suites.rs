@@ -3,7 +3,7 @@
 use crate::Verdict;
 use crate::budget::{self, Budget, Ended};
 use crate::cli::Cli;
-use benches::ledger::Table;
+use alexnet_benches::ledger::Table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};

@@ -4,8 +4,8 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::card::{self, Limits};
 use crate::cli::Cli;
-use benches::ledger::Table;
-use benches::{Part, Rows, Step, median, milliseconds, percent};
+use alexnet_benches::ledger::Table;
+use alexnet_benches::{Part, Rows, Step, median, milliseconds, percent};
 use layers::Mode;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -207,7 +207,7 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use benches::Pass;
+    use alexnet_benches::Pass;
 
     #[test]
     fn laps_become_tables() {

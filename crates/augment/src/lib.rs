@@ -12,7 +12,7 @@
 //!   crop and colour jitter
 //!
 //! ```
-//! use augment::{Image, Resizer, View};
+//! use alexnet_augment::{Image, Resizer, View};
 //!
 //! let photo = Image::filled(30, 40, [200, 100, 50]); // 30 rows of 40 pixels
 //! let mut square = Image::default();
@@ -20,9 +20,9 @@
 //!
 //! let view = View::draw(7, 3, 41, (16, 16), (12, 12)); // seed 7, epoch 3, sample 41
 //! let mut crop = vec![0; 12 * 12 * 3];
-//! augment::crop(&square.pixels, 16, view.top, view.left, (12, 12), &mut crop);
+//! alexnet_augment::crop(&square.pixels, 16, view.top, view.left, (12, 12), &mut crop);
 //! if view.mirror {
-//!     augment::mirror(&mut crop, 12);
+//!     alexnet_augment::mirror(&mut crop, 12);
 //! }
 //! assert_eq!(crop[..3], [200, 100, 50]);
 //! ```

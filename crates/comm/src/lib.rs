@@ -15,7 +15,7 @@
 //! * [`Error`]: a rank that is gone, is silent or does something else, by its number
 //!
 //! ```
-//! use comm::{Comm, Local};
+//! use alexnet_comm::{Comm, Local};
 //! use tensor::{DType, Device, Planner, Shape};
 //!
 //! let ranks = Local::world(2, Local::PATIENCE);
@@ -29,7 +29,7 @@
 //!             let sum = comm.all_reduce(&mut device, x)?; // other work could go on here
 //!             comm.wait(&mut device, sum)?;
 //!             assert_eq!(device.download::<f32>(x)?, [2.0, 4.0, 1.0]);
-//!             Ok::<(), comm::Error>(())
+//!             Ok::<(), alexnet_comm::Error>(())
 //!         });
 //!     }
 //! });

@@ -1,7 +1,7 @@
 //! Steady collectives allocate nothing. Alone in this file, because allocations of all threads are
 //! counted.
 
-use comm::{Comm, Handle, Local};
+use alexnet_comm::{Comm, Handle, Local};
 use std::sync::Barrier;
 use std::thread;
 use tensor::{DType, Device, Planner, Shape};

@@ -1,8 +1,8 @@
 //! Ranks as processes that a launcher like torchrun started, each with a card: every test here
 //! starts this program again, as so many ranks, with stand-ins for the driver and for NCCL.
 
-use comm::rendezvous::Launch;
-use comm::{Comm, Nccl};
+use alexnet_comm::rendezvous::Launch;
+use alexnet_comm::{Comm, Nccl};
 use std::env;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -24,7 +24,7 @@ fn as_a_rank() {
     println!("\nrank: {told}");
 }
 
-fn run() -> comm::Result<String> {
+fn run() -> alexnet_comm::Result<String> {
     cuda_on_cpu::load().expect("the stand-in, which whoever starts this has found");
     let launch = Launch::from_environment()?.expect("started by a launcher");
     let x = Planner::new().claim(DType::F32, Shape::from([3]));

@@ -1,6 +1,6 @@
 //! The stand-in finds what is wrong, in every schedule, and finds nothing where all is well.
 
-use cuda_on_cpu::{Behaviour, Schedule, Sources, StandIn};
+use alexnet_cuda_on_cpu::{Behaviour, Schedule, Sources, StandIn};
 use std::ffi::{CString, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;

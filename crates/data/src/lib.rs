@@ -23,7 +23,7 @@
 //! * [`Error`]: what can go wrong, with a path and what to do
 //!
 //! ```
-//! use data::{Loader, Plan, Shapes};
+//! use alexnet_data::{Loader, Plan, Shapes};
 //! use std::sync::Arc;
 //!
 //! let shapes = Arc::new(Shapes::train(Shapes::SEED, 32, 100));
@@ -32,7 +32,7 @@
 //!     let batch = loader.next_batch()?.expect("training never ends");
 //!     assert_eq!((batch.position, batch.pixels.len()), (position, 32 * 28 * 28 * 3));
 //! }
-//! # Ok::<(), data::Error>(())
+//! # Ok::<(), alexnet_data::Error>(())
 //! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]

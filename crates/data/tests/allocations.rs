@@ -1,8 +1,8 @@
 //! A loader allocates nothing after its first round. Alone in this file, because allocations of all
 //! threads are counted.
 
+use alexnet_data::{Loader, Plan, ReadBuffer, Result, Shapes, Source};
 use augment::{ColorForm, ColorShift};
-use data::{Loader, Plan, ReadBuffer, Result, Shapes, Source};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 

@@ -9,8 +9,8 @@ mod oddities;
 #[path = "corpus/places.rs"]
 mod places;
 
+use alexnet_data::{decode::decode, verify};
 use augment::Image;
-use data::{decode::decode, verify};
 use flate2::{Compression, Crc, write::ZlibEncoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use random::{Purpose, Stream};

@@ -118,11 +118,11 @@ impl Chance {
 }
 
 fn tar_with_checksums(bytes: &[u8]) {
-    data::fuzzing::tar(&with_checksums(bytes));
+    alexnet_data::fuzzing::tar(&with_checksums(bytes));
 }
 
 fn webdataset_with_checksums(bytes: &[u8]) {
-    data::fuzzing::webdataset(&with_checksums(bytes));
+    alexnet_data::fuzzing::webdataset(&with_checksums(bytes));
 }
 
 /// Writes right checksums into whatever may be a header: a change would not get past them.
@@ -149,7 +149,7 @@ fn tar() {
         builder.append_data(&mut header, name, &b"image"[..]).unwrap();
     }
     let seeds = [builder.into_inner().unwrap(), miniature.patch_archive()];
-    run("tar", data::fuzzing::tar, &seeds, 5_000);
+    run("tar", alexnet_data::fuzzing::tar, &seeds, 5_000);
     run("tar", tar_with_checksums, &seeds, 15_000);
 }
 
@@ -159,14 +159,14 @@ fn mat() {
     let plain = Form::default();
     let seeds =
         [plain, Form { big_endian: true, utf8: true, ..plain }, Form { compressed: true, ..plain }];
-    run("mat", data::fuzzing::mat, &seeds.map(meta), 20_000);
+    run("mat", alexnet_data::fuzzing::mat, &seeds.map(meta), 20_000);
 }
 
 #[test]
 fn cifar() {
     let mut record = vec![7; 3 * 3073];
     record[3073] = 9;
-    run("cifar", data::fuzzing::cifar, &[record], 20_000);
+    run("cifar", alexnet_data::fuzzing::cifar, &[record], 20_000);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn pickle() {
             seeds.push(fs::read(path).unwrap());
         }
     }
-    run("pickle", data::fuzzing::pickle, &seeds, 20_000);
+    run("pickle", alexnet_data::fuzzing::pickle, &seeds, 20_000);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn zip() {
     }
     archive.finish().unwrap();
     let seeds = [bytes, include_bytes!("../fixtures/zip64.zip").to_vec()];
-    run("zip", data::fuzzing::zip, &seeds, 20_000);
+    run("zip", alexnet_data::fuzzing::zip, &seeds, 20_000);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn lists() {
         b"id,label,split\na,cat,train\n\"b,c\",dog,test\n",
         b"ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\n",
     ];
-    run("lists", data::fuzzing::lists, &seeds.map(<[u8]>::to_vec), 20_000);
+    run("lists", alexnet_data::fuzzing::lists, &seeds.map(<[u8]>::to_vec), 20_000);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn jpeg_to_square() {
         include_bytes!("../fixtures/ycck.jpg").to_vec(),
         include_bytes!("../fixtures/progressive.jpg").to_vec(),
     ];
-    run("jpeg_to_square", data::fuzzing::jpeg_to_square, &seeds, 500);
+    run("jpeg_to_square", alexnet_data::fuzzing::jpeg_to_square, &seeds, 500);
 }
 
 #[test]
@@ -262,30 +262,43 @@ fn idx() {
         std::io::Write::write_all(&mut packer, &seeds[number]).unwrap();
         seeds.push(packer.finish().unwrap());
     }
-    run("idx", data::fuzzing::idx, &seeds, 20_000);
+    run("idx", alexnet_data::fuzzing::idx, &seeds, 20_000);
 }
 
 #[test]
 fn shard_index() {
     let entry = |number: u64| {
         let (offset, label) = (512 + 2048 * number, number as u32 % 7);
-        data::shards::Entry { number, offset, len: 100, label, height: 4, width: 9, crc: label }
+        alexnet_data::shards::Entry {
+            number,
+            offset,
+            len: 100,
+            label,
+            height: 4,
+            width: 9,
+            crc: label,
+        }
     };
-    let index = |count| data::shards::Index {
+    let index = |count| alexnet_data::shards::Index {
         tar_len: 1024 + 2048 * count,
         tar_sha256: [7; 32],
         entries: (0..count).map(entry).collect(),
     };
     let whole = index(3).to_bytes();
     let open = whole[..whole.len() - 4].to_vec(); // the target writes the checksum
-    run("shard_index", data::fuzzing::shard_index, &[open, whole, index(0).to_bytes()], 30_000);
+    run(
+        "shard_index",
+        alexnet_data::fuzzing::shard_index,
+        &[open, whole, index(0).to_bytes()],
+        30_000,
+    );
 }
 
 #[test]
 fn dataset_json() {
     let seed = include_bytes!("../../../fuzz/corpus/dataset_json/raw.json");
-    data::shards::About::from_bytes(seed, Path::new("raw.json")).unwrap();
-    run("dataset_json", data::fuzzing::dataset_json, &[seed.to_vec()], 20_000);
+    alexnet_data::shards::About::from_bytes(seed, Path::new("raw.json")).unwrap();
+    run("dataset_json", alexnet_data::fuzzing::dataset_json, &[seed.to_vec()], 20_000);
 }
 
 #[test]
@@ -318,7 +331,7 @@ fn webdataset() {
             ("d/1.json", br#"{"cls": 0, "class_name": "crane", "score": [1.5, null]}"#),
         ]),
     ];
-    run("webdataset", data::fuzzing::webdataset, &seeds, 5_000);
+    run("webdataset", alexnet_data::fuzzing::webdataset, &seeds, 5_000);
     run("webdataset", webdataset_with_checksums, &seeds, 15_000);
 }
 
@@ -336,6 +349,6 @@ fn jpeg() {
         include_bytes!("../fixtures/jpeg-cases/luma-smaller-than-chroma.jpg").to_vec(),
         include_bytes!("../fixtures/jpeg-cases/bytes-between-segments.jpg").to_vec(),
     ];
-    let target = |bytes: &[u8]| data::fuzzing::jpeg(bytes, another::decode);
+    let target = |bytes: &[u8]| alexnet_data::fuzzing::jpeg(bytes, another::decode);
     run("jpeg", target, &seeds, 6_000);
 }

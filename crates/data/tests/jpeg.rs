@@ -3,8 +3,8 @@
 #[path = "jpeg/damage.rs"]
 mod damage;
 
+use alexnet_data::decode::{Reason, decode};
 use augment::Image;
-use data::decode::{Reason, decode};
 use flate2::read::ZlibDecoder;
 use sha2::{Digest, Sha256};
 use std::io::Read;

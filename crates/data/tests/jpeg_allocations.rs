@@ -1,10 +1,10 @@
 //! Crops of plain JPEGs are made without allocating, whether they lie in a folder or in shards.
 //! Alone in this file, because allocations of all threads are counted.
 
+use alexnet_data::collection::{Class, Collection, Item, Place};
+use alexnet_data::shards::Keep;
+use alexnet_data::{Folder, PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
-use data::collection::{Class, Collection, Item, Place};
-use data::shards::Keep;
-use data::{Folder, PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 #[global_allocator]

@@ -2,7 +2,7 @@
 //! whole process holds is counted.
 #![cfg(target_os = "linux")]
 
-use data::{Folder, Loader, Plan, Source};
+use alexnet_data::{Folder, Loader, Plan, Source};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

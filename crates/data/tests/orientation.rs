@@ -1,12 +1,12 @@
 //! EXIF orientation on every way from files to pixels: folders, crops, webdataset's tar files and
 //! prepared shards.
 
-use augment::{Image, Resizer, View};
-use data::collection::Collection;
-use data::shards::{About, Form, Keep};
-use data::{
+use alexnet_data::collection::Collection;
+use alexnet_data::shards::{About, Form, Keep};
+use alexnet_data::{
     ExifMode, Folder, Options, PrepareOptions, ReadBuffer, Source, decode, prepare, verify,
 };
+use augment::{Image, Resizer, View};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ fn small_sets_report_orientation_when_they_are_opened() {
     let name = scratch.0.display().to_string();
     for (mode, word) in [(ExifMode::Ignore, "ignored"), (ExifMode::Apply, "applied")] {
         let options = Options { exif: mode, ..Options::with_side(SIDE) };
-        let set = data::open(&name, &options, &|_, _| ()).unwrap();
+        let set = alexnet_data::open(&name, &options, &|_, _| ()).unwrap();
         let notes = set.notes.join("\n");
         assert!(notes.contains("EXIF orientation") && notes.contains(word), "{notes}");
         assert!(set.train.remarks().is_empty(), "reported twice");
@@ -164,7 +164,7 @@ fn tar_files_deliver_upright_images() {
     let name = scratch.0.display().to_string();
     for exif in [ExifMode::Ignore, ExifMode::Apply] {
         let options = Options { exif, memory_limit: 0, ..Options::with_side(SIDE) };
-        let set = data::open(&name, &options, &|_, _| ()).unwrap();
+        let set = alexnet_data::open(&name, &options, &|_, _| ()).unwrap();
         check(&*set.train, "tar", exif == ExifMode::Apply);
     }
 }
@@ -193,11 +193,11 @@ fn prepared_folders_keep_what_was_asked_for_and_nothing_else_is_taken() {
 
         let with = |exif| {
             let options = Options { exif, ..Options::with_side(SIDE) };
-            data::open(&name(&out), &options, &|_, _| ())
+            alexnet_data::open(&name(&out), &options, &|_, _| ())
         };
         let error = with(other).err().unwrap().to_string();
         assert!(error.contains(&format!("give --exif {exif}")), "{error}");
-        assert_eq!(data::stored_exif(&name(&out)), Ok(Some(exif)));
+        assert_eq!(alexnet_data::stored_exif(&name(&out)), Ok(Some(exif)));
         let set = with(exif).unwrap();
         let mut buffer = ReadBuffer::default();
         let mut found: Vec<Vec<u8>> = (0..set.train.len())
@@ -227,7 +227,7 @@ fn folders_of_earlier_programs_are_read_with_a_warning() {
     let collection = Collection::open(&photos, &|_, _| ()).unwrap();
     prepare(&collection, &out, &options, &mut |_| (), &|| false).unwrap();
     let name = out.display().to_string();
-    let notes = || data::open(&name, &Options::with_side(SIDE), &|_, _| ()).unwrap().notes;
+    let notes = || alexnet_data::open(&name, &Options::with_side(SIDE), &|_, _| ()).unwrap().notes;
     assert!(notes().is_empty(), "{:?}", notes());
     let path = out.join("dataset.json");
     let json = fs::read_to_string(&path).unwrap();

@@ -1,10 +1,10 @@
 //! Crops of raw shards are made without allocating. Alone in this file, because allocations of all
 //! threads are counted.
 
+use alexnet_data::collection::{Class, Collection, Item, Place};
+use alexnet_data::shards::{Form, Keep};
+use alexnet_data::{PrepareOptions, ReadBuffer, Shards, Source, prepare};
 use augment::{View, ten_crop};
-use data::collection::{Class, Collection, Item, Place};
-use data::shards::{Form, Keep};
-use data::{PrepareOptions, ReadBuffer, Shards, Source, prepare};
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;

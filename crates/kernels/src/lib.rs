@@ -20,7 +20,7 @@
 //! are: AVX-512, AVX2 and portable code give the same.
 //!
 //! ```
-//! use kernels::lrn::{self, Geometry, Region};
+//! use alexnet_kernels::lrn::{self, Geometry, Region};
 //! use tensor::{DType, Device, Planner, Shape};
 //!
 //! // One pixel of three channels, normalised over windows of three: section 3.3 of the paper.

@@ -1,7 +1,7 @@
 //! Linear layers whose products are cuBLASLt's, on the stand-ins for a card and for the library.
 
+use alexnet_kernels::linear::{self, Geometry, reference};
 use cuda_on_cpu::{Behaviour, CublasLtBehaviour, NoWay};
-use kernels::linear::{self, Geometry, reference};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
 //! Convolutions that are cuDNN's, on the stand-ins for a card and for the library.
 
+use alexnet_kernels::conv::{self, Algorithm, Geometry, Pad, reference};
 use cuda_on_cpu::{Behaviour, CudnnBehaviour, NoConvolution};
-use kernels::conv::{self, Algorithm, Geometry, Pad, reference};
 use ndarray::{Array1, Array4};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
 //! What devices multiply in tf32 and bf16: every product on every operand that was rounded, and off
 //! by no more than that allows.
 
-use kernels::{conv, linear};
+use alexnet_kernels::{conv, linear};
 use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,8 +1,8 @@
 //! Ways that are tried and timed, on the stand-ins for a card and for cuBLASLt, by a clock that the
 //! tests set.
 
+use alexnet_kernels::{conv, linear};
 use cuda_on_cpu::{Behaviour, CublasLtBehaviour, StandIn};
-use kernels::{conv, linear};
 use ndarray::{Array1, Array2, Array4};
 use std::ffi::CString;
 use tensor::cublaslt::CublasLt;

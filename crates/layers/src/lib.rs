@@ -15,7 +15,7 @@
 //! * [`init`]: initial values
 //!
 //! ```
-//! use layers::{Mode, Network, Phase, Spec, window};
+//! use alexnet_layers::{Mode, Network, Phase, Spec, window};
 //! use tensor::{Device, Planner};
 //!
 //! let spec = Spec::image("tiny", 12, 12, 3)

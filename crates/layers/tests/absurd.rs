@@ -1,7 +1,7 @@
 //! Specifications as nobody sane writes them: each is planned or refused with a sentence, soon, and
 //! never ends the program.
 
-use layers::{Mode, Network, Spec, SpecError};
+use alexnet_layers::{Mode, Network, Spec, SpecError};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 use tensor::{Planner, Target};
@@ -120,7 +120,7 @@ fn plan(text: &str, images: usize) -> usize {
         spec.macs().unwrap();
         spec.parameters().unwrap();
         assert_eq!(rows.len(), spec.rows.len());
-        let _ = layers::towers::split(&spec, 2);
+        let _ = alexnet_layers::towers::split(&spec, 2);
     }
     planned
 }

@@ -1,6 +1,6 @@
 //! Whole networks: gradients against central differences, plans, determinism, and what is refused.
 
-use layers::{BatchNorm, Lrn, Mode, Network, Phase, Role, Row, Spec, SpecError, window};
+use alexnet_layers::{BatchNorm, Lrn, Mode, Network, Phase, Role, Row, Spec, SpecError, window};
 use random::{Purpose, Stream};
 use tensor::{Device, Planner, Recording, Target};
 use testkit::{close, each_card};

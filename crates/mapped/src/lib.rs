@@ -12,7 +12,7 @@
 //!   SIGBUS of any other origin goes where it went before.
 //!
 //! ```
-//! use mapped::{Mapped, Rows};
+//! use alexnet_mapped::{Mapped, Rows};
 //!
 //! let path = std::env::temp_dir().join(format!("mapped-{}", std::process::id()));
 //! std::fs::write(&path, b"abcdefghijkl")?;

@@ -10,9 +10,9 @@
 //! * [`cifar`]: cuda-convnet's networks for CIFAR-10
 //!
 //! ```
-//! let spec = models::find("alexnet")?;
+//! let spec = alexnet_models::find("alexnet")?;
 //! assert_eq!(spec.parameters()?, 60_965_224);
-//! let unknown = models::find("alexnett").unwrap_err().to_string();
+//! let unknown = alexnet_models::find("alexnett").unwrap_err().to_string();
 //! assert!(unknown.starts_with("there is no model `alexnett`; did you mean `alexnet`?"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

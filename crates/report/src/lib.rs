@@ -11,7 +11,7 @@
 //!   in few colours
 //!
 //! ```
-//! use report::{Curves, Page, Run};
+//! use alexnet_report::{Curves, Page, Run};
 //!
 //! let line = r#"{"kind":"train","step":1,"loss":2.3,"top1_error":0.9,"rate":0.01}"#;
 //! let run = Run { name: "first".into(), curves: Curves::parse(line), ..Run::default() };

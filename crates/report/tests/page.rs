@@ -1,8 +1,8 @@
 //! The page as a browser meets it: well-formed, whole, and alone.
 
+use alexnet_report::figures::{Guess, Neighbour, Neighbours};
+use alexnet_report::{ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, Tested};
 use augment::Image;
-use report::figures::{Guess, Neighbour, Neighbours};
-use report::{ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, Tested};
 use serde_json::json;
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@
 //! * [`Error`]: what can go wrong between the two
 //!
 //! ```
-//! use tensor::{DType, Device, Planner, Shape};
+//! use alexnet_tensor::{DType, Device, Planner, Shape};
 //!
 //! let mut planner = Planner::new();
 //! let x = planner.claim(DType::F32, Shape::from([2, 3]));
@@ -33,7 +33,7 @@
 //!     y.iter_mut().zip(&*x).for_each(|(y, x)| *y = 10.0 * x);
 //! }
 //! assert_eq!(device.download::<f32>(y)?, [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
-//! # Ok::<(), tensor::Error>(())
+//! # Ok::<(), alexnet_tensor::Error>(())
 //! ```
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

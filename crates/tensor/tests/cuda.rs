@@ -1,9 +1,11 @@
 //! The CUDA device on the stand-in for libcuda: what it does, and what it says when the driver does
 //! not do its part.
 
+use alexnet_tensor::{
+    Choice, DType, Device, Error, Grid, Image, Planner, Precision, Recording, Result,
+};
+use alexnet_tensor::{Shape, Slot};
 use cuda_on_cpu::{Behaviour, StandIn};
-use tensor::{Choice, DType, Device, Error, Grid, Image, Planner, Precision, Recording, Result};
-use tensor::{Shape, Slot};
 
 /// A kernel of the project's, found by its name; the stand-in looks only at an image's beginning.
 static IMAGE: Image = Image { op: "dropout", bytes: b"\x50\xed\x55\xba and no more" };
@@ -127,19 +129,21 @@ fn a_profile_names_every_launch() {
     let (planner, [x, y]) = planned(10);
     let mut device = open().unwrap();
     device.reserve(planner.total()).unwrap();
-    let cuda = |device: &mut Device, what: fn(&mut tensor::Cuda) -> Result<Vec<tensor::Lap>>| {
-        let Device::Cuda(cuda) = device else { unreachable!() };
-        what(cuda).unwrap()
-    };
+    let cuda =
+        |device: &mut Device,
+         what: fn(&mut alexnet_tensor::Cuda) -> Result<Vec<alexnet_tensor::Lap>>| {
+            let Device::Cuda(cuda) = device else { unreachable!() };
+            what(cuda).unwrap()
+        };
     cuda(&mut device, |cuda| cuda.begin_profile().map(|()| Vec::new()));
     for _ in 0..2 {
         // Not recorded meanwhile: a replay has no launches to time.
         device.replay(&mut Recording::default(), |device| scale(device, 2.0, x, y)).unwrap();
     }
-    let laps = cuda(&mut device, tensor::Cuda::end_profile);
+    let laps = cuda(&mut device, alexnet_tensor::Cuda::end_profile);
     assert_eq!(laps.len(), 2);
     assert!(laps.iter().all(|lap| lap.kernel == "dropout_scale" && lap.ms >= 0.0), "{laps:?}");
-    assert!(cuda(&mut device, tensor::Cuda::end_profile).is_empty());
+    assert!(cuda(&mut device, alexnet_tensor::Cuda::end_profile).is_empty());
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Finding NCCL, cuBLASLt and cuDNN: what is said of one that is missing, too old or something
 //! else.
 
+use alexnet_tensor::cublaslt::CublasLt;
+use alexnet_tensor::cudnn::Cudnn;
+use alexnet_tensor::nccl::{Id, Nccl};
 use cuda_on_cpu::{CublasLtBehaviour, CudnnBehaviour, NcclBehaviour};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tensor::cublaslt::CublasLt;
-use tensor::cudnn::Cudnn;
-use tensor::nccl::{Id, Nccl};
 
 /// A library as tests look at it.
 struct Kind {
@@ -15,7 +15,7 @@ struct Kind {
     /// As an error names the least version that will do.
     least: &'static str,
     /// The version of the library in a file.
-    open: fn(&Path) -> tensor::Result<String>,
+    open: fn(&Path) -> alexnet_tensor::Result<String>,
     /// The stand-in without some functions.
     without: fn(&[&str]) -> Result<PathBuf, String>,
     /// Functions without which it is of no use.

@@ -1,11 +1,11 @@
 //! Kernels that are compiled as they are loaded, for whoever works on one: with the real library,
 //! which needs no card. Alone in this file, because it sets the environment.
 
+use alexnet_tensor::{Choice, DType, Device, Grid, Image, Planner, Result, Shape};
 use cuda_on_cpu::{Behaviour, StandIn};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
-use tensor::{Choice, DType, Device, Grid, Image, Planner, Result, Shape};
 
 static IMAGE: Image = Image { op: "dropout", bytes: b"no image: a fresh kernel is taken instead" };
 

@@ -10,10 +10,10 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 ///
 /// ```
 /// #[global_allocator]
-/// static COUNTING: testkit::CountingAllocator = testkit::CountingAllocator;
+/// static COUNTING: alexnet_testkit::CountingAllocator = alexnet_testkit::CountingAllocator;
 ///
-/// assert_eq!(testkit::allocations_during(|| drop(std::hint::black_box(Box::new(1)))), 1);
-/// assert_eq!(testkit::allocations_during(|| ()), 0);
+/// assert_eq!(alexnet_testkit::allocations_during(|| drop(std::hint::black_box(Box::new(1)))), 1);
+/// assert_eq!(alexnet_testkit::allocations_during(|| ()), 0);
 /// ```
 #[derive(Debug)]
 pub struct CountingAllocator;

@@ -13,7 +13,7 @@
 //! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: files of MATLAB
 //!
 //! ```
-//! use testkit::{Slots, close, each_device, random_array};
+//! use alexnet_testkit::{Slots, close, each_device, random_array};
 //!
 //! let x = random_array(1, (2, 3));
 //! each_device(|device| {

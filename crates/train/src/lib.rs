@@ -28,12 +28,12 @@
 //! use layers::Spec;
 //! use std::sync::Arc;
 //! use tensor::Device;
-//! use train::{Stop, folder::RunFolder, observe::Silent, recipes, run::{Job, Session}};
+//! use alexnet_train::{Stop, folder::RunFolder, observe::Silent, recipes, run::{Job, Session}};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let job = Job {
 //!     spec: Spec::image("linear", 16, 16, 3).linear("fc1", 10),
-//!     recipe: train::recipe::Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
+//!     recipe: alexnet_train::recipe::Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
 //!     seed: 0,
 //!     statistics: Statistics::of(&*images, 1, None, &|_| ())?,
 //!     train: images.clone(),
@@ -43,7 +43,7 @@
 //!     max_steps: None,
 //!     class_names: Vec::new(),
 //!     validate_every: 1,
-//!     checkpoints: train::checkpoint::Policy::default(),
+//!     checkpoints: alexnet_train::checkpoint::Policy::default(),
 //! };
 //! let plan = job.plan(tensor::Target::Cpu { threads: 1 })?;
 //! assert!(plan.memory().total < 1 << 20); // known before the first step

@@ -2,12 +2,12 @@
 
 mod fixtures;
 
+use alexnet_train::look::Look;
+use alexnet_train::recipe::Mean;
+use alexnet_train::schedule::State;
+use alexnet_train::step::Plan;
 use layers::Mode;
 use tensor::{Device, Target};
-use train::look::Look;
-use train::recipe::Mean;
-use train::schedule::State;
-use train::step::Plan;
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
@@ -29,7 +29,7 @@ fn a_step_allocates_nothing() {
 
 fn allocates_nothing(plan: Plan) {
     let (images, stored) = (IMAGES, STORED);
-    let recipe = train::recipes::find("paper-64").unwrap();
+    let recipe = alexnet_train::recipes::find("paper-64").unwrap();
     let mut step = plan.open(Device::cpu(3)).unwrap();
     step.initialize(&recipe, 3).unwrap();
     step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();

@@ -3,6 +3,10 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Input, Mean, Recipe};
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::{Error, recipes};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
 use fixtures::{every_row, scaled};
@@ -12,10 +16,6 @@ use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
 use testkit::{own_card, stand_in_in_use};
-use train::recipe::{Input, Mean, Recipe};
-use train::schedule::State;
-use train::step::{Plan, Step};
-use train::{Error, recipes};
 
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
@@ -37,7 +37,7 @@ fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
     }
 }
 
-fn open(spec: &Spec, images: usize, mode: Mode, mut device: Device) -> train::Result<Step> {
+fn open(spec: &Spec, images: usize, mode: Mode, mut device: Device) -> alexnet_train::Result<Step> {
     let stored = spec.input[0] + 4;
     let plan = Plan::new(spec, images, mode, (Mean::Image, [stored; 2]), device.target())?;
     plan.check(&mut device)?;
@@ -58,7 +58,7 @@ struct Outcome {
     parameters: Vec<f32>,
 }
 
-fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> train::Result<Outcome> {
+fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> alexnet_train::Result<Outcome> {
     let mut step = open(spec, images, Mode::Train, device)?;
     let mut losses = Vec::new();
     for number in 1..=steps {

@@ -3,14 +3,14 @@
 
 mod fixtures;
 
+use alexnet_train::look::Look;
+use alexnet_train::recipe::Mean;
+use alexnet_train::recipes;
+use alexnet_train::schedule::State;
+use alexnet_train::step::Plan;
 use fixtures::every_row;
 use layers::Mode;
 use testkit::{own_card, stand_in_in_use};
-use train::look::Look;
-use train::recipe::Mean;
-use train::recipes;
-use train::schedule::State;
-use train::step::Plan;
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;

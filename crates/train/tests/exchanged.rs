@@ -3,6 +3,11 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Input, Mean, Recipe, Wire};
+use alexnet_train::replicas::{self, Cut};
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::{Result, recipes};
 use comm::{Comm, Local, Traffic};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
@@ -11,11 +16,6 @@ use layers::{Mode, Spec, towers};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Choice, Device, Target};
-use train::recipe::{Input, Mean, Recipe, Wire};
-use train::replicas::{self, Cut};
-use train::schedule::State;
-use train::step::{Plan, Step};
-use train::{Result, recipes};
 
 const SIDE: usize = 16;
 const CLASSES: usize = 6;
@@ -82,7 +82,7 @@ fn replicas_on(
     });
     let steps = steps.collect::<Result<_>>().unwrap();
     let learn = |_, step| learn(step, steps_each, |number| batch(SIDE, IMAGES, number));
-    train::towers::run(steps, learn).unwrap()
+    alexnet_train::towers::run(steps, learn).unwrap()
 }
 
 fn local(world: usize) -> Vec<Box<dyn Comm>> {
@@ -163,10 +163,10 @@ fn two_towers_of_the_source_send_what_is_told() {
     assert_eq!(format!("{:.1}", towers.bytes(128) as f64 / 1e6), "30.0");
     assert_eq!(128 * told, towers.bytes(128));
     let (input, targets) = ((Mean::Color, [side; 2]), [Target::Cpu { threads: 1 }; 2]);
-    let plans = train::towers::plan(&towers, images, Mode::Train, input, &targets).unwrap();
+    let plans = alexnet_train::towers::plan(&towers, images, Mode::Train, input, &targets).unwrap();
     let devices = vec![Device::cpu(1), Device::cpu(1)];
-    let steps = train::towers::open(towers, plans, devices, PATIENCE).unwrap();
-    let sent = train::towers::run(steps, |_, mut step| {
+    let steps = alexnet_train::towers::open(towers, plans, devices, PATIENCE).unwrap();
+    let sent = alexnet_train::towers::run(steps, |_, mut step| {
         // With zeros for weights: what is sent has its size whatever it is.
         step.set_rates(&recipe(), &recipe().schedule.setting(&State::default(), 1))?;
         step.train(&batch(side, images, 1), 1)?;
@@ -214,13 +214,14 @@ fn two_towers_on_cards_have_the_same_bits_by_either_way() {
         let towers = || towers::split(&job.spec, 2).unwrap();
         let input = (Mean::Color, [side; 2]);
         let plans =
-            train::towers::plan(&towers(), 2, Mode::Train, input, &[Target::Cuda; 2]).unwrap();
+            alexnet_train::towers::plan(&towers(), 2, Mode::Train, input, &[Target::Cuda; 2])
+                .unwrap();
         let each = plans.into_iter().zip(devices).zip(ranks);
         let steps = each.map(|((plan, device), comm)| {
-            train::towers::join(towers(), plan, device, comm).unwrap()
+            alexnet_train::towers::join(towers(), plan, device, comm).unwrap()
         });
         let learn = |_, step| learn(step, 2, |number| batch(side, 2, number));
-        train::towers::run(steps.collect(), learn).unwrap()
+        alexnet_train::towers::run(steps.collect(), learn).unwrap()
     };
     let (nccl, host) = (learned(true), learned(false));
     assert!(host[0].losses.iter().all(|loss| loss.is_finite()));

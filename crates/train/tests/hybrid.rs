@@ -3,6 +3,11 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Input, Mean, Recipe};
+use alexnet_train::replicas::{self, Cut};
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::{Error, Result, recipes, towers};
 use data::{Batch, IGNORED};
 use fixtures::scaled;
 use layers::{BatchNorm, Row, Spec, window};
@@ -10,11 +15,6 @@ use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
 use testkit::own_card;
-use train::recipe::{Input, Mean, Recipe};
-use train::replicas::{self, Cut};
-use train::schedule::State;
-use train::step::{Plan, Step};
-use train::{Error, Result, recipes, towers};
 
 const IMAGES: usize = 16;
 const SHARDS: usize = 8;

@@ -2,21 +2,21 @@
 
 mod fixtures;
 
+use alexnet_train::checkpoint::{self, Checkpoint, Policy};
+use alexnet_train::folder::RunFolder;
+use alexnet_train::init::Init;
+use alexnet_train::observe::Silent;
+use alexnet_train::recipe::{Augment, Recipe};
+use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::schedule::Schedule;
+use alexnet_train::weights::Weights;
+use alexnet_train::{Stop, recipes};
 use data::{Shapes, Statistics};
 use fixtures::Scratch;
 use layers::{Spec, window};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
-use train::checkpoint::{self, Checkpoint, Policy};
-use train::folder::RunFolder;
-use train::init::Init;
-use train::observe::Silent;
-use train::recipe::{Augment, Recipe};
-use train::run::{Job, Outcome, Session};
-use train::schedule::Schedule;
-use train::weights::Weights;
-use train::{Stop, recipes};
 
 fn spec(classes: usize) -> Spec {
     Spec::image("tiny", 16, 16, 3)

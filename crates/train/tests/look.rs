@@ -2,14 +2,14 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Mean, Recipe};
+use alexnet_train::recipes;
+use alexnet_train::step::{Plan, Step};
 use data::Batch;
 use fixtures::{every_row, scaled};
 use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
-use train::recipe::{Mean, Recipe};
-use train::recipes;
-use train::step::{Plan, Step};
 
 const IMAGES: usize = 3;
 const SIDE: usize = 20;

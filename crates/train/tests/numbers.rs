@@ -2,6 +2,11 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Input, Mean, Recipe};
+use alexnet_train::recipes;
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use fixtures::{every_row, scaled};
 use layers::{Mode, Spec};
@@ -10,11 +15,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tensor::{Device, Slot, Target, Vectors};
-use train::recipe::{Input, Mean, Recipe};
-use train::recipes;
-use train::schedule::State;
-use train::step::{Plan, Step};
-use train::weights::{About, Values, Weights};
 
 const IMAGES: usize = 6;
 

@@ -4,17 +4,17 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::{Bias, Input, Mean, Recipe};
+use alexnet_train::recipes;
+use alexnet_train::schedule::{Schedule, State};
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use layers::{Mode, Parameter, Row, Spec};
 use random::{Purpose, Stream};
 use serde::Deserialize;
 use std::path::Path;
 use tensor::{Device, Target};
-use train::recipe::{Bias, Input, Mean, Recipe};
-use train::recipes;
-use train::schedule::{Schedule, State};
-use train::step::{Plan, Step};
-use train::weights::{About, Values, Weights};
 
 /// What the script wrote.
 #[derive(Deserialize)]

@@ -3,6 +3,13 @@
 
 mod fixtures;
 
+use alexnet_train::checkpoint::{self, Policy};
+use alexnet_train::folder::RunFolder;
+use alexnet_train::observe::{Observer, Silent, StepReport};
+use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::step::Plan;
+use alexnet_train::team::Team;
+use alexnet_train::{Error, Result, Stop, replicas};
 use comm::Local;
 use fixtures::{STEPS, Scratch, bits, losses, two_towers};
 use layers::towers;
@@ -10,13 +17,6 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, panic, thread};
 use tensor::{Device, Target};
-use train::checkpoint::{self, Policy};
-use train::folder::RunFolder;
-use train::observe::{Observer, Silent, StepReport};
-use train::run::{Job, Outcome, Session};
-use train::step::Plan;
-use train::team::Team;
-use train::{Error, Result, Stop, replicas};
 
 const TARGET: Target = Target::Cpu { threads: 1 };
 
@@ -70,7 +70,7 @@ fn open(job: &Job, how: How, comm: Local, stops: (&Stop, &Stop)) -> Result<Team>
         How::Towers => {
             let towers = towers::split(&job.spec, world)?;
             let plan = job.blueprint().plan_towers(&towers, &vec![target; world])?.remove(rank);
-            train::towers::join(towers, plan, device, Box::new(comm))?
+            alexnet_train::towers::join(towers, plan, device, Box::new(comm))?
         }
     };
     Team::of_process(&job.spec, step, stops)

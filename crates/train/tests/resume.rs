@@ -4,6 +4,13 @@
 
 mod fixtures;
 
+use alexnet_train::checkpoint::{self, Policy};
+use alexnet_train::folder::RunFolder;
+use alexnet_train::observe::Silent;
+use alexnet_train::recipe::{Augment, ColorForm, Optimizer, Recipe};
+use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::schedule::Schedule;
+use alexnet_train::{Stop, recipes};
 use data::{Shapes, Statistics};
 use fixtures::{Scratch, StopsAfter, timeless};
 use layers::{Lrn, Spec, window};
@@ -12,13 +19,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
-use train::checkpoint::{self, Policy};
-use train::folder::RunFolder;
-use train::observe::{Observer, Silent};
-use train::recipe::{Augment, ColorForm, Optimizer, Recipe};
-use train::run::{Job, Outcome, Session};
-use train::schedule::Schedule;
-use train::{Stop, recipes};
 
 /// 13 batches, the last of them short, for 15 epochs and a bit.
 const IMAGES: u32 = 100;

@@ -1,6 +1,13 @@
 //! A disk that does not answer is told to whoever watches, and a run that waits for it can be
 //! stopped.
 
+use alexnet_train::checkpoint::{self, Policy};
+use alexnet_train::evaluate::evaluate;
+use alexnet_train::folder::RunFolder;
+use alexnet_train::observe::{Observer, Silent};
+use alexnet_train::recipe::{Mean, Recipe};
+use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::{Stop, recipes, step};
 use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
 use layers::{Mode, Spec};
 use std::path::PathBuf;
@@ -10,13 +17,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::checkpoint::{self, Policy};
-use train::evaluate::evaluate;
-use train::folder::RunFolder;
-use train::observe::{Observer, Silent};
-use train::recipe::{Mean, Recipe};
-use train::run::{Job, Outcome, Session};
-use train::{Stop, recipes, step};
 
 /// Shapes, of which number 21 lies behind a gate.
 struct Gated {

@@ -2,18 +2,18 @@
 
 mod fixtures;
 
+use alexnet_train::Error;
+use alexnet_train::look::Look;
+use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
+use alexnet_train::recipes;
+use alexnet_train::replicas::Cut;
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
 use data::{Batch, IGNORED};
 use fixtures::{every_row, scaled};
 use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
-use train::Error;
-use train::look::Look;
-use train::recipe::{Init, Input, Layer, Mean, Recipe};
-use train::recipes;
-use train::replicas::Cut;
-use train::schedule::State;
-use train::step::{Plan, Step};
 
 const IMAGES: usize = 6;
 const SIDE: usize = 20;

@@ -3,18 +3,18 @@
 
 mod fixtures;
 
+use alexnet_train::checkpoint;
+use alexnet_train::folder::RunFolder;
+use alexnet_train::observe::Silent;
+use alexnet_train::recipe::Optimizer;
+use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::team::Team;
+use alexnet_train::{Result, Stop};
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
 use layers::{Bare, BatchNorm, Row, towers};
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::checkpoint;
-use train::folder::RunFolder;
-use train::observe::Silent;
-use train::recipe::Optimizer;
-use train::run::{Job, Outcome, Session};
-use train::team::Team;
-use train::{Result, Stop};
 
 /// What a run computes on.
 #[derive(Clone, Copy)]
@@ -35,7 +35,10 @@ fn team(job: &Job, on: On) -> Result<Team> {
             let plans = (0..world).map(plan).collect::<Result<_>>()?;
             let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
             let patience = Duration::from_secs(20);
-            Ok(Team::of_replicas(train::replicas::open(plans, devices, patience)?, patience))
+            Ok(Team::of_replicas(
+                alexnet_train::replicas::open(plans, devices, patience)?,
+                patience,
+            ))
         }
         On::Hybrid(1) => {
             let plan = job.blueprint().plan_hybrid((0, 1), Target::Cpu { threads: 2 })?;
@@ -47,7 +50,7 @@ fn team(job: &Job, on: On) -> Result<Team> {
             let plans = (0..world).map(plan).collect::<Result<_>>()?;
             let devices = (0..world).map(|_| Device::cpu(1)).collect();
             let patience = Duration::from_secs(20);
-            let steps = train::replicas::open(plans, devices, patience)?;
+            let steps = alexnet_train::replicas::open(plans, devices, patience)?;
             Team::of_parts(&job.spec, steps, patience)
         }
         On::Towers => {
@@ -57,7 +60,7 @@ fn team(job: &Job, on: On) -> Result<Team> {
                 .plan_towers(&towers, &[1, 2].map(|threads| Target::Cpu { threads }))?;
             let devices = vec![Device::cpu(1), Device::cpu(2)];
             let patience = Duration::from_secs(20);
-            let steps = train::towers::open(towers, plans, devices, patience)?;
+            let steps = alexnet_train::towers::open(towers, plans, devices, patience)?;
             Team::of_parts(&job.spec, steps, patience)
         }
     }

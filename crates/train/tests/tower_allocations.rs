@@ -3,15 +3,15 @@
 
 mod fixtures;
 
+use alexnet_train::recipe::Mean;
+use alexnet_train::replicas::{self, Cut};
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
 use data::Batch;
 use layers::{Lrn, Mode, Row, Spec, towers};
 use std::sync::Barrier;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::recipe::Mean;
-use train::replicas::{self, Cut};
-use train::schedule::State;
-use train::step::{Plan, Step};
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
@@ -33,8 +33,9 @@ fn in_towers(spec: &Spec) -> Vec<Step> {
         }
     }
     let towers = towers::split(&spec, 2).unwrap();
-    let plans = train::towers::plan(&towers, IMAGES, Mode::Train, INPUT, &[TARGET; 2]).unwrap();
-    train::towers::open(towers, plans, cpus(), PATIENCE).unwrap()
+    let plans =
+        alexnet_train::towers::plan(&towers, IMAGES, Mode::Train, INPUT, &[TARGET; 2]).unwrap();
+    alexnet_train::towers::open(towers, plans, cpus(), PATIENCE).unwrap()
 }
 
 fn sharing_units(spec: &Spec) -> Vec<Step> {
@@ -47,9 +48,9 @@ fn sharing_units(spec: &Spec) -> Vec<Step> {
 
 /// What two devices allocate in some steps after the first.
 fn allocations(steps: Vec<Step>, batch: &Batch) -> Vec<usize> {
-    let recipe = train::recipes::find("paper-64").unwrap();
+    let recipe = alexnet_train::recipes::find("paper-64").unwrap();
     let together = Barrier::new(2);
-    let during = train::towers::run(steps, |rank, mut step| {
+    let during = alexnet_train::towers::run(steps, |rank, mut step| {
         step.initialize(&recipe, 3).unwrap();
         step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
         step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();

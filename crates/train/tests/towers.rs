@@ -2,6 +2,12 @@
 
 mod fixtures;
 
+use alexnet_train::Result;
+use alexnet_train::recipe::{Input, Mean, Recipe};
+use alexnet_train::recipes;
+use alexnet_train::schedule::State;
+use alexnet_train::step::{Plan, Step};
+use alexnet_train::towers as engine;
 use data::Batch;
 use fixtures::scaled;
 use kernels::conv;
@@ -10,12 +16,6 @@ use layers::{Lrn, Mode, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::Result;
-use train::recipe::{Input, Mean, Recipe};
-use train::recipes;
-use train::schedule::State;
-use train::step::{Plan, Step};
-use train::towers as engine;
 
 const IMAGES: usize = 5;
 const SIDE: usize = 24;
@@ -276,7 +276,7 @@ fn a_tower_that_fails_ends_all_with_its_error() {
         prepare(&mut step);
         for number in 1..100 {
             if (tower, number) == (1, 4) {
-                return Err(train::Error::Recipe("planned".to_string()));
+                return Err(alexnet_train::Error::Recipe("planned".to_string()));
             }
             step.train(&batch(IMAGES, number), number)?;
         }

@@ -13,7 +13,7 @@
 //! [`Limits::depth`], are errors: a caller may walk through the values recursively.
 //!
 //! ```
-//! use unpickle::{Limits, NoGlobals, load};
+//! use alexnet_unpickle::{Limits, NoGlobals, load};
 //!
 //! // pickle.dumps({"labels": [6, 9]}, protocol=2)
 //! let bytes = b"\x80\x02}q\x00X\x06\x00\x00\x00labelsq\x01]q\x02(K\x06K\x09es.";
@@ -25,7 +25,7 @@
 //! // Anyone who unpickles this in Python runs a shell command.
 //! let error = load::<NoGlobals>(b"cos\nsystem\n(S'ls'\ntR.", &Limits::default()).unwrap_err();
 //! assert_eq!(error.to_string(), "the pickle calls os.system, which is not allowed");
-//! # Ok::<(), unpickle::Error>(())
+//! # Ok::<(), alexnet_unpickle::Error>(())
 //! ```
 //!
 //! * [`load`]: from bytes to a [`Pickle`]; [`load_prefix`]: also how many bytes it takes

@@ -2,7 +2,7 @@
 
 mod hosts;
 
-use comm::{Comm, Error, Handle, Mpi};
+use alexnet_comm::{Comm, Error, Handle, Mpi};
 use hosts::TwoHosts;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ fn as_a_rank() {
     std::process::exit(ended.is_err().into());
 }
 
-fn run(case: &str, comm: &mut Mpi) -> comm::Result<String> {
+fn run(case: &str, comm: &mut Mpi) -> alexnet_comm::Result<String> {
     let last = comm.rank() + 1 == comm.world();
     match case {
         "collectives" => {
@@ -102,7 +102,7 @@ fn sum(parts: &[Vec<f32>], element: usize) -> f32 {
 }
 
 /// All collectives at once, started together and waited for in reverse, against plain loops.
-fn collectives(comm: &mut Mpi, len: usize, root: usize) -> comm::Result<()> {
+fn collectives(comm: &mut Mpi, len: usize, root: usize) -> alexnet_comm::Result<()> {
     let (rank, world) = (comm.rank(), comm.world());
     let (next, previous) = ((rank + 1) % world, (rank + world - 1) % world);
     let own: Vec<_> = (0..world).map(|rank| values(rank, len)).collect();
@@ -138,7 +138,7 @@ fn collectives(comm: &mut Mpi, len: usize, root: usize) -> comm::Result<()> {
 }
 
 /// One all-reduce after another, until something is wrong or `goes_on` says so.
-fn sum_on_and_on(comm: &mut Mpi, mut goes_on: impl FnMut(u32) -> bool) -> comm::Result<()> {
+fn sum_on_and_on(comm: &mut Mpi, mut goes_on: impl FnMut(u32) -> bool) -> alexnet_comm::Result<()> {
     let (mut device, [x]) = device_with([&[1.0; 10]]);
     for step in 0..100_000 {
         if !goes_on(step) {

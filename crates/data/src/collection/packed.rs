@@ -2,6 +2,7 @@
 
 use super::{Class, Collection, Item};
 use crate::archive::Packed;
+use crate::formats::may_be_image;
 use crate::huggingface;
 use crate::layout::{Arranged, Labelling, arrange};
 use crate::{Error, Result};

@@ -11,7 +11,7 @@
 //! one program sees in it must be what all see.
 //!
 //! ```
-//! use data::tar::{Members, Skip};
+//! use alexnet_data::tar::{Members, Skip};
 //!
 //! let mut header = [0; 512];
 //! header[..5].copy_from_slice(b"a.txt");
@@ -27,7 +27,7 @@
 //! assert_eq!((member.name.as_str(), member.offset, member.len), ("a.txt", 512, 3));
 //! assert!(members.next_member()?.is_none());
 //! assert_eq!(members.skipped().count(Skip::Link), 0);
-//! # Ok::<(), data::tar::Broken>(())
+//! # Ok::<(), alexnet_data::tar::Broken>(())
 //! ```
 
 mod broken;

@@ -403,7 +403,7 @@ fn chunks(add: Add) {
 fn oddities_that_decode_are_the_plain_picture() {
     let decoded = |bytes: &[u8]| {
         let mut image = augment::Image::default();
-        data::decode::decode(bytes, &mut image).map(|()| image)
+        alexnet_data::decode::decode(bytes, &mut image).map(|()| image)
     };
     let plain = decoded(&full().bytes()).unwrap();
     let (all, mut count) = (cases(), 0);
@@ -462,7 +462,7 @@ fn colours_are_what_the_markers_say() {
         ("Adobe, 2, luma, chroma and black", four(2), inked([30, 100, 200, 50])),
     ] {
         let mut image = augment::Image::default();
-        data::decode::decode(&parts.bytes(), &mut image)
+        alexnet_data::decode::decode(&parts.bytes(), &mut image)
             .unwrap_or_else(|reason| panic!("{name}: {reason}"));
         let got = &image.pixels[..3];
         let near = got.iter().zip(wanted).all(|(&got, wanted)| got.abs_diff(wanted) <= 4);

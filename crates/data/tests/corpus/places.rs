@@ -1,6 +1,6 @@
 //! Files that are wrong not by what is in them but by where and how they lie.
 
-use data::{Folder, ReadBuffer, Source, verify};
+use alexnet_data::{Folder, ReadBuffer, Source, verify};
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;

@@ -1,6 +1,7 @@
 //! What is recorded in the run's logs when, and what is reported to whoever watches.
 
 use super::training::Training;
+use crate::evaluate::Examinee;
 use crate::folder::Record;
 use crate::metrics::{Score, Tally};
 use crate::observe::{StepReport, ValidationReport};

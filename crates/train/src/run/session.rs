@@ -12,8 +12,8 @@ use crate::{Result, Stop};
 /// A job about to be done: where it is written down, who watches it, who may end it.
 ///
 /// ```no_run
-/// # use train::{Stop, folder::RunFolder, observe::Silent, run::{Job, Session}};
-/// # fn example(job: Job, folder: &mut RunFolder) -> train::Result<()> {
+/// # use alexnet_train::{Stop, folder::RunFolder, observe::Silent, run::{Job, Session}};
+/// # fn example(job: Job, folder: &mut RunFolder) -> alexnet_train::Result<()> {
 /// let plan = job.plan(tensor::Target::Cpu { threads: 2 })?;
 /// let (mut observer, stop) = (Silent, Stop::new());
 /// Session::new(&job, folder, &mut observer, &stop)

@@ -5,7 +5,7 @@ use super::index::Index;
 use super::replies::Refusal;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
-use augment::{ColorShift, Image, View};
+use augment::{ColorShift, View};
 use data::inspect::inspect;
 use data::{Batch, ReadBuffer, decode};
 use hyper::StatusCode;
