@@ -11,6 +11,7 @@ mod cargo;
 mod fuzz;
 mod gpu_check;
 mod kernels;
+mod same_bits;
 mod test;
 mod tidy;
 
@@ -28,6 +29,7 @@ cargo xtask <word> [arguments]
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
   test [--long]                everything that must hold: format, lints, docs, tidy, tests;
                                --long: and every resume point, a hundred kills, full disks
+  same-bits OLD [NEW]          whether two builds of the program train to the same bits
   audit                        licences, sources and known faults of what this is built from
   tidy                         the invariants of ARCHITECTURE.md alone, in a blink
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Some("kernels") => kernels::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("gpu-check") => gpu_check::run(&rest),
+        Some("same-bits") => same_bits::run(&rest),
         Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(),
         Some("help" | "-h" | "--help") => {

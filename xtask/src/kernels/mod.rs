@@ -7,7 +7,7 @@
 
 mod manifest;
 mod report;
-mod sha256;
+pub mod sha256;
 mod toolkit;
 
 use crate::cargo;

@@ -1,0 +1,238 @@
+//! `cargo xtask same-bits`: whether two builds of the program train to the same bits.
+
+use crate::cargo;
+use crate::kernels::sha256;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+const HELP: &str = "\
+cargo xtask same-bits OLD [NEW] [--only TEXT]
+
+  Trains small networks with two builds of the program and compares the SHA-256 of the weights and
+  every number in metrics.jsonl that is no time. OLD and NEW are binaries; without NEW this
+  checkout is built. Build OLD before a change, in a worktree of its own:
+  cargo build --release --package alexnet-trainer [--features mpi]
+  --only TEXT   only the cases whose names contain it
+";
+
+/// Settings that several cases share.
+const SHAPES: &str = "--model alexnet-64 --max-steps 200";
+const CIFAR: &str = "--model cifar-18pct --data shapes --max-steps 50 --batch-size 64";
+const TOWERS: &str = "--model alexnet --fake-data 64 --batch-size 8 --max-steps 50";
+
+/// A way to train: its name, what starts the program, its words, and what it needs.
+struct Case {
+    name: &'static str,
+    launcher: &'static str,
+    words: String,
+    needs: Needs,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Needs {
+    Nothing,
+    /// A processor that multiplies in bf16.
+    Bf16,
+    /// `mpirun`, and builds with the feature `mpi`.
+    Mpi,
+    /// The stand-in for a card, which the tests have built.
+    Driver,
+    /// A run of the old build that stopped half-way, which both go on with.
+    HalfRun,
+}
+
+fn cases() -> Vec<Case> {
+    let case =
+        |name, words: &[&str], needs| Case { name, launcher: "", words: words.join(" "), needs };
+    let launched =
+        |name, launcher, words: &[&str]| Case { launcher, ..case(name, words, Needs::Mpi) };
+    vec![
+        case("shapes, 1 thread", &[SHAPES, "--threads 1"], Needs::Nothing),
+        case("shapes, 2 threads", &[SHAPES, "--threads 2"], Needs::Nothing),
+        case("shapes, bf16", &[SHAPES, "--precision bf16"], Needs::Bf16),
+        case("cifar-18pct, augmented", &[CIFAR], Needs::Nothing),
+        case("Adam", &[CIFAR, "--set recipe.optimizer=adam --lr 0.001"], Needs::Nothing),
+        case("micro-shards", &[CIFAR, "--micro-shards 4"], Needs::Nothing),
+        case("data, two devices", &[CIFAR, "--parallel data --device cpu,cpu"], Needs::Nothing),
+        case(
+            "towers, two devices",
+            &[TOWERS, "--parallel towers --device cpu,cpu"],
+            Needs::Nothing,
+        ),
+        case("hybrid, two devices", &[CIFAR, "--parallel hybrid --device cpu,cpu"], Needs::Nothing),
+        launched("data, 2 processes", "mpirun -np 2", &[CIFAR, "--parallel data"]),
+        launched("data, 4 processes", "mpirun -np 4", &[CIFAR, "--parallel data"]),
+        launched("hybrid, 2 processes", "mpirun -np 2", &[CIFAR, "--parallel hybrid"]),
+        case("resumed from a checkpoint of the old build", &["--max-steps 200"], Needs::HalfRun),
+        case(
+            "whole steps on the stand-in for a card",
+            &["--model alexnet-64 --fake-data 32 --batch-size 4 --max-steps 3 --device cuda"],
+            Needs::Driver,
+        ),
+    ]
+}
+
+/// Runs the command.
+pub fn run(rest: &[OsString]) -> ExitCode {
+    let mut words = rest.iter().map(|word| word.to_string_lossy().to_string());
+    let (mut programs, mut only) = (Vec::new(), String::new());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "help" | "--help" | "-h" => {
+                print!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            "--only" => only = words.next().unwrap_or_default(),
+            _ => programs.push(PathBuf::from(word)),
+        }
+    }
+    let (old, new) = match &programs[..] {
+        [old] => match cargo::build_release("alexnet-trainer") {
+            Ok(()) => (old.clone(), cargo::target().join("release/alexnet")),
+            Err(code) => return code,
+        },
+        [old, new] => (old.clone(), new.clone()),
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match compare(&old, &new, &only) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(count) => {
+            eprintln!("xtask same-bits: {count} cases differ");
+            ExitCode::FAILURE
+        }
+        Err(sentence) => {
+            eprintln!("xtask same-bits: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every case with both; gives how many differ.
+fn compare(old: &Path, new: &Path, only: &str) -> Result<usize, String> {
+    let scratch = env::temp_dir().join(format!("alexnet-same-bits-{}", std::process::id()));
+    let mut different = 0;
+    for case in cases().iter().filter(|case| case.name.contains(only)) {
+        let told = match both(case, [old, new], &scratch)? {
+            Ok([a, b]) if a == b => {
+                format!("same       {}  {} lines", &a.weights[..16], a.lines.len())
+            }
+            Ok([a, b]) => {
+                different += 1;
+                let line = a.lines.iter().zip(&b.lines).find(|(a, b)| a != b);
+                let line = line.map_or(String::new(), |(a, b)| format!("\n  {a}\n  {b}"));
+                format!("DIFFERENT  {}  {}{line}", &a.weights[..16], &b.weights[..16])
+            }
+            Err(why) => format!("SKIPPED    {why}"),
+        };
+        println!("{:<44}  {told}", case.name);
+        let _ = fs::remove_dir_all(&scratch);
+    }
+    Ok(different)
+}
+
+/// What a run leaves that must be equal.
+#[derive(PartialEq)]
+struct Bits {
+    weights: String,
+    lines: Vec<String>,
+}
+
+/// What both leave; or why the case cannot be run here.
+fn both(
+    case: &Case,
+    [old, new]: [&Path; 2],
+    scratch: &Path,
+) -> Result<Result<[Bits; 2], String>, String> {
+    let driver = driver();
+    if case.needs == Needs::Driver && driver.is_none() {
+        return Ok(Err("the tests of alexnet-kernels build the stand-in".to_string()));
+    }
+    let mut found = Vec::new();
+    for (name, program) in [("old", old), ("new", new)] {
+        let run = scratch.join(name);
+        fs::create_dir_all(scratch).map_err(|error| error.to_string())?;
+        if case.needs == Needs::HalfRun {
+            train(old, "", "--model alexnet-64 --max-steps 100", &["--run"], &run, None)?;
+        }
+        let flag = if case.needs == Needs::HalfRun { "--resume" } else { "--run" };
+        let driver = driver.as_deref().filter(|_| case.needs == Needs::Driver);
+        match train(program, case.launcher, &case.words, &[flag], &run, driver) {
+            Ok(()) => found.push(bits(&run)?),
+            Err(why) if matches!(case.needs, Needs::Bf16 | Needs::Mpi) => return Ok(Err(why)),
+            Err(why) => return Err(format!("{}: {}: {why}", case.name, program.display())),
+        }
+    }
+    found.try_into().map(Ok).map_err(|_| unreachable!("two programs have run"))
+}
+
+/// Trains; gives the last line on stderr if that fails.
+fn train(
+    program: &Path,
+    launcher: &str,
+    words: &str,
+    flags: &[&str],
+    run: &Path,
+    driver: Option<&Path>,
+) -> Result<(), String> {
+    let program = fs::canonicalize(program).map_err(|error| error.to_string())?;
+    let mut launcher = launcher.split_whitespace();
+    let mut command = match launcher.next() {
+        None => Command::new(&program),
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(launcher).args(["--oversubscribe", "--allow-run-as-root"]).arg(&program);
+            command
+        }
+    };
+    command.arg("train").args(words.split_whitespace()).args(flags).arg(run);
+    command.args(["--progress", "none"]).stdin(Stdio::null());
+    if let Some(driver) = driver {
+        command.env("LD_LIBRARY_PATH", driver);
+    }
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_string();
+    Err(said.lines().find(|line| line.starts_with("alexnet: ")).unwrap_or(&said).to_string())
+}
+
+fn bits(run: &Path) -> Result<Bits, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", run.display());
+    let weights = fs::read(run.join("weights.safetensors")).map_err(failed)?;
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).map_err(failed)?;
+    let lines = metrics.lines().map(without_times).collect();
+    Ok(Bits { weights: sha256::hex(&weights), lines })
+}
+
+/// A line of metrics without the numbers that a clock decides.
+fn without_times(line: &str) -> String {
+    let is_time = |part: &&str| {
+        ["images_per_s", "data_wait", "seconds"]
+            .iter()
+            .any(|key| part.contains(&format!("\"{key}\"")))
+    };
+    line.split(',').filter(|part| !is_time(part)).collect::<Vec<_>>().join(",")
+}
+
+/// A folder with the stand-in for libcuda that has the most functions, by that name.
+fn driver() -> Option<PathBuf> {
+    let entries = fs::read_dir(cargo::target().join("cuda-on-cpu")).ok()?;
+    let libraries = entries.filter_map(Result::ok).filter(|entry| {
+        let name = entry.file_name().to_string_lossy().to_string();
+        name.starts_with("libcuda-") && name.ends_with(".so")
+    });
+    let largest = libraries.max_by_key(|entry| entry.metadata().map_or(0, |about| about.len()))?;
+    let folder = env::temp_dir().join(format!("alexnet-same-bits-driver-{}", std::process::id()));
+    fs::create_dir_all(&folder).ok()?;
+    let link = folder.join("libcuda.so.1");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(largest.path(), &link).ok()?;
+    Some(folder)
+}
