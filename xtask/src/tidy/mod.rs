@@ -6,6 +6,7 @@
 mod arrows;
 mod code;
 mod cuda;
+mod cycles;
 mod links;
 mod ops;
 mod rooms;
@@ -40,6 +41,7 @@ impl fmt::Display for Finding {
 fn check(tree: &Tree) -> Vec<Finding> {
     let checks = [
         arrows::check,
+        cycles::check,
         walls::check,
         rooms::check,
         ops::check,
