@@ -53,6 +53,8 @@ pub enum State {
     Finished,
     /// A signal ended it after the step in hand.
     Interrupted,
+    /// Whoever watched it had seen enough.
+    StoppedEarly,
     /// An error ended it.
     Failed,
 }

@@ -28,7 +28,8 @@
 //! use layers::Spec;
 //! use std::sync::Arc;
 //! use tensor::Device;
-//! use alexnet_train::{Stop, folder::RunFolder, observe::Silent, recipes, run::{Job, Session}};
+//! use alexnet_train::run::{Job, Session};
+//! use alexnet_train::{Stop, folder::RunFolder, observe::Silent, recipes};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let job = Job {

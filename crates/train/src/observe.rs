@@ -3,12 +3,17 @@
 use crate::metrics::{Score, Tally};
 use data::Stalled;
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 
 /// Someone who watches a run. Called on the computing thread: be brief.
+///
+/// [`ControlFlow::Break`] ends the run: after this step, or after the next where other processes
+/// must learn of it. A checkpoint and weights are written, and `run.json` says `stopped-early`.
 pub trait Observer: Send {
     /// A training step is done.
-    fn step(&mut self, report: &StepReport) {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         let _ = report;
+        ControlFlow::Continue(())
     }
 
     /// `what` goes through images (`validation`, `test`, `search`) and has seen `done` of `of`.
@@ -17,8 +22,9 @@ pub trait Observer: Send {
     }
 
     /// A validation is done.
-    fn validation(&mut self, report: &ValidationReport) {
+    fn validation(&mut self, report: &ValidationReport) -> ControlFlow<()> {
         let _ = report;
+        ControlFlow::Continue(())
     }
 
     /// The run waits for an image that does not come.

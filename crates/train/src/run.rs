@@ -23,6 +23,6 @@ mod session;
 mod training;
 
 pub use job::Job;
-pub use outcome::Outcome;
+pub use outcome::{End, Outcome};
 pub use planning::Blueprint;
 pub use session::Session;

@@ -261,10 +261,30 @@ impl Team {
     }
 
     /// What the first process said with the last step; `None` where there is no other.
-    pub(crate) fn heard(&mut self) -> Option<Moment> {
+    pub(crate) fn heard(&self) -> Option<Moment> {
         match self {
             Team::Alone(_) | Team::Crew(_) => None,
             Team::Seat(seat) => Some(seat.heard()),
+        }
+    }
+
+    /// Asks all processes to end the run, which they learn with the next step or test. False where
+    /// there is no other to ask.
+    pub(crate) fn ask_to_end(&mut self) -> bool {
+        match self {
+            Team::Alone(_) | Team::Crew(_) => false,
+            Team::Seat(seat) => {
+                seat.ask_to_end();
+                true
+            }
+        }
+    }
+
+    /// Whether all processes know that one has asked to end.
+    pub(crate) fn is_asked_to_end(&self) -> bool {
+        match self {
+            Team::Alone(_) | Team::Crew(_) => false,
+            Team::Seat(seat) => seat.is_asked_to_end(),
         }
     }
 

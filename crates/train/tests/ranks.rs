@@ -6,13 +6,14 @@ mod fixtures;
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::folder::RunFolder;
 use alexnet_train::observe::{Observer, Silent, StepReport};
-use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::run::{End, Job, Outcome, Session};
 use alexnet_train::step::Plan;
 use alexnet_train::team::Team;
 use alexnet_train::{Error, Result, Stop, replicas};
 use comm::Local;
 use fixtures::{STEPS, Scratch, bits, losses, two_towers};
 use layers::towers;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, panic, thread};
@@ -32,10 +33,13 @@ enum How {
 struct Ask {
     rank: usize,
     step: u64,
-    what: fn(&Stop),
+    what: fn(&Stop) -> ControlFlow<()>,
 }
 
-const INTERRUPT: fn(&Stop) = |stop| stop.request(2);
+const INTERRUPT: fn(&Stop) -> ControlFlow<()> = |stop| {
+    stop.request(2);
+    ControlFlow::Continue(())
+};
 
 /// A rank's process, which is asked for something.
 struct Process {
@@ -45,11 +49,9 @@ struct Process {
 }
 
 impl Observer for Process {
-    fn step(&mut self, report: &StepReport) {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         let due = |ask: &Ask| (ask.rank, ask.step) == (self.rank, report.step);
-        if let Some(ask) = self.ask.filter(due) {
-            (ask.what)(&self.asked);
-        }
+        self.ask.filter(due).map_or(ControlFlow::Continue(()), |ask| (ask.what)(&self.asked))
     }
 }
 
@@ -154,12 +156,31 @@ fn whoever_is_interrupted_all_stop_after_the_same_step_and_go_on_with_more_or_fe
         well(go(&job, &run.0, (How::Data, 4), Some(Ask { rank: 3, step: 17, what: INTERRUPT })));
     let steps = stopped[0].steps;
     assert!((17..20).contains(&steps), "{steps}");
-    assert!(stopped.iter().all(|end| (end.steps, end.stopped) == (steps, Some(2))), "{stopped:?}");
+    assert!(stopped.iter().all(|end| (end.steps, end.signal()) == (steps, Some(2))), "{stopped:?}");
     let stopped =
         well(go(&job, &run.0, (How::Data, 2), Some(Ask { rank: 0, step: 30, what: INTERRUPT })));
-    assert_eq!((stopped[0].resumed_at, stopped[1].stopped), (steps, Some(2)));
+    assert_eq!((stopped[0].resumed_at, stopped[1].signal()), (steps, Some(2)));
     well(go(&job, &run.0, (How::Data, 4), None));
     assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// An observer of any process ends the run in all of them.
+#[test]
+fn whoever_has_seen_enough_all_stop_after_the_same_step_and_the_run_goes_on_to_the_same_bits() {
+    let whole = Scratch::new("enough-whole");
+    let job = two_towers(4);
+    alone_with(&job, &whole.0, job.blueprint().plan_hybrid((0, 1), TARGET).unwrap());
+    for (how, world, rank) in [(How::Data, 4, 2), (How::Hybrid, 2, 1)] {
+        let run = Scratch::new("enough");
+        let ask = Ask { rank, step: 17, what: |_| ControlFlow::Break(()) };
+        let ends = well(go(&job, &run.0, (how, world), Some(ask)));
+        assert!(ends.iter().all(|end| (end.steps, end.end) == (18, End::StoppedEarly)), "{ends:?}");
+        let status = fs::read_to_string(run.0.join("run.json")).unwrap();
+        assert!(status.contains("\"stopped-early\""), "{status}");
+        let ends = well(go(&job, &run.0, (how, world), None));
+        assert!(ends.iter().all(|end| end.end == End::Finished), "{ends:?}");
+        assert!(bits(&run.0) == bits(&whole.0));
+    }
 }
 
 /// Of the linear layers each process has only its units.
@@ -169,7 +190,7 @@ fn two_and_four_that_share_units_come_to_the_bits_of_one_process() {
     alone_with(&job, &whole.0, job.blueprint().plan_hybrid((0, 1), TARGET).unwrap());
     let ask = |rank, step| Some(Ask { rank, step, what: INTERRUPT });
     let stopped = well(go(&job, &run.0, (How::Hybrid, 4), ask(3, 17)));
-    assert!(stopped.iter().all(|end| end.stopped == Some(2)), "{stopped:?}");
+    assert!(stopped.iter().all(|end| end.signal() == Some(2)), "{stopped:?}");
     well(go(&job, &run.0, (How::Hybrid, 2), ask(0, 30)));
     well(go(&job, &run.0, (How::Hybrid, 4), None));
     assert!(bits(&run.0) == bits(&whole.0));
@@ -181,7 +202,7 @@ fn towers_come_to_the_bits_of_one_process_and_look_at_the_whole_network() {
     alone(&job, &whole.0);
     let stopped =
         well(go(&job, &run.0, (How::Towers, 2), Some(Ask { rank: 1, step: 9, what: INTERRUPT })));
-    assert_eq!(stopped[0].stopped, Some(2));
+    assert_eq!(stopped[0].signal(), Some(2));
     let ended = well(go(&job, &run.0, (How::Towers, 2), None));
     assert!(bits(&run.0) == bits(&whole.0));
     // The second tower has no classifier, and knows of it what the first does.
@@ -210,7 +231,11 @@ fn any_rank_may_be_asked_for_a_checkpoint_and_the_first_ones_clock_counts() {
     let keep = Policy { keep: 99, every: None };
     let job = Job { checkpoints: keep, max_steps: Some(12), ..two_towers(2) };
     let run = Scratch::new("asked");
-    let ask = Ask { rank: 1, step: 5, what: Stop::request_checkpoint };
+    let what = |stop: &Stop| {
+        stop.request_checkpoint();
+        ControlFlow::Continue(())
+    };
+    let ask = Ask { rank: 1, step: 5, what };
     well(go(&job, &run.0, (How::Data, 2), Some(ask)));
     let saved = names(&run);
     assert!(saved.len() == 2 && (5..8).contains(&saved[1]) && saved[0] == 12, "{saved:?}");

@@ -6,9 +6,9 @@ mod fixtures;
 
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::folder::RunFolder;
-use alexnet_train::observe::Silent;
+use alexnet_train::observe::{Observer, Silent, StepReport, ValidationReport};
 use alexnet_train::recipe::{Augment, ColorForm, Optimizer, Recipe};
-use alexnet_train::run::{Job, Outcome, Session};
+use alexnet_train::run::{End, Job, Outcome, Session};
 use alexnet_train::schedule::Schedule;
 use alexnet_train::{Stop, recipes};
 use data::{Shapes, Statistics};
@@ -16,6 +16,7 @@ use fixtures::{Scratch, StopsAfter, timeless};
 use layers::{Lrn, Spec, window};
 use serde_json::Value;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tensor::{Device, Target};
@@ -115,7 +116,7 @@ fn is_long() -> bool {
 fn stopped_after_any_step_it_comes_to_the_same_bits() {
     let whole = Scratch::new("whole");
     let outcome = begin(&job(1), &whole.0, 1, None);
-    assert_eq!((outcome.steps, outcome.stopped), (STEPS, None));
+    assert_eq!((outcome.steps, outcome.signal()), (STEPS, None));
     let expected = bits(&whole.0);
     assert!(expected.metrics.iter().filter(|line| line["kind"] == "validation").count() >= 7);
     let rates = expected.metrics.iter().filter_map(|line| line["rate"].as_f64());
@@ -128,10 +129,10 @@ fn stopped_after_any_step_it_comes_to_the_same_bits() {
     for &point in &points {
         let run = Scratch::new("point");
         let stopped = begin(&job(1), &run.0, 1, Some(point));
-        assert_eq!((stopped.steps, stopped.stopped), (point, Some(15)));
+        assert_eq!((stopped.steps, stopped.signal()), (point, Some(15)));
         let (threads, workers) = ([1, 2, 4][point as usize % 3], [0, 2, 4][point as usize / 3 % 3]);
         let resumed = resume(&job(workers), &run.0, threads, None);
-        assert_eq!((resumed.steps, resumed.resumed_at, resumed.stopped), (STEPS, point, None));
+        assert_eq!((resumed.steps, resumed.resumed_at, resumed.signal()), (STEPS, point, None));
         equal += u32::from(bits(&run.0) == expected);
     }
     println!("resumed after {} of {STEPS} steps: {equal} to the same bits", points.len());
@@ -171,6 +172,65 @@ fn ten_times_stopped_and_ten_times_resumed() {
     let again = resume(&job(2), &run.0, 2, None);
     assert_eq!((again.steps, again.resumed_at), (STEPS, STEPS));
     assert!(bits(&run.0) == bits(&whole.0));
+}
+
+/// Sees enough at a step, or at a validation.
+struct Enough {
+    step: u64,
+    at_validation: bool,
+}
+
+impl Observer for Enough {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        self.seen(report.step >= self.step && !self.at_validation)
+    }
+
+    fn validation(&mut self, report: &ValidationReport) -> ControlFlow<()> {
+        self.seen(report.step >= self.step && self.at_validation)
+    }
+}
+
+impl Enough {
+    fn seen(&self, is_enough: bool) -> ControlFlow<()> {
+        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[test]
+fn an_observer_ends_a_run_early_and_it_goes_on_to_the_same_bits() {
+    let whole = Scratch::new("enough-whole");
+    begin(&job(1), &whole.0, 1, None);
+    let per_epoch = job(1).train.len().div_ceil(job(1).recipe.batch) as u64;
+    // In the middle of an epoch, at its last step (its validation is still to come), and after it.
+    for (step, at_validation) in
+        [(per_epoch + 2, false), (2 * per_epoch, false), (per_epoch + 2, true)]
+    {
+        let run = Scratch::new("enough");
+        let (job, stop) = (job(1), Stop::new());
+        let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
+        let mut folder = RunFolder::create(&run.0).unwrap();
+        let mut observer = Enough { step, at_validation };
+        let session = Session::new(&job, &mut folder, &mut observer, &stop);
+        let outcome = session.start(|| plan.open(Device::cpu(1))).unwrap();
+        let expected = if at_validation { 2 * per_epoch } else { step };
+        assert_eq!((outcome.end, outcome.steps), (End::StoppedEarly, expected));
+        assert_eq!(stop.requested(), None, "the flag is the caller's");
+        let status: Value =
+            serde_json::from_slice(&fs::read(run.0.join("run.json")).unwrap()).unwrap();
+        assert_eq!(status["status"], "stopped-early");
+        drop(folder);
+        let resumed = resume(&job, &run.0, 1, None);
+        assert_eq!((resumed.end, resumed.resumed_at), (End::Finished, expected));
+        assert!(bits(&run.0) == bits(&whole.0), "{step}, {at_validation}");
+    }
+    // At its last validation all is done.
+    let run = Scratch::new("enough-last");
+    let (job, stop) = (job(1), Stop::new());
+    let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
+    let mut folder = RunFolder::create(&run.0).unwrap();
+    let mut observer = Enough { step: STEPS, at_validation: true };
+    let session = Session::new(&job, &mut folder, &mut observer, &stop);
+    assert_eq!(session.start(|| plan.open(Device::cpu(1))).unwrap().end, End::Finished);
 }
 
 /// Adam's second moments and its count of steps go on, too.

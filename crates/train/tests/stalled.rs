@@ -167,7 +167,7 @@ fn a_run_that_waits_for_a_disk_can_be_stopped() {
     // The run's fingerprint looks at every other image: not at the one behind the gate.
     let source = Gated::new(arrived, 128);
     let (outcome, run) = stopped_at_the_gate(&source, waits, "loading");
-    assert_eq!(outcome.stopped, Some(2));
+    assert_eq!(outcome.signal(), Some(2));
     assert!(outcome.steps < 8, "{outcome:?}");
     assert!(run.join("weights.safetensors").exists(), "what was learned is kept");
     std::fs::remove_dir_all(run.parent().unwrap()).unwrap();
@@ -178,7 +178,7 @@ fn so_can_one_that_waits_before_its_first_step() {
     let (arrived, waits) = channel();
     let source = Gated::new(arrived, 64); // the fingerprint looks at all of them
     let (outcome, run) = stopped_at_the_gate(&source, waits, "fingerprint");
-    assert_eq!((outcome.stopped, outcome.steps), (Some(2), 0));
+    assert_eq!((outcome.signal(), outcome.steps), (Some(2), 0));
     let status = std::fs::read_to_string(run.join("run.json")).unwrap();
     assert!(status.contains("\"interrupted\""), "{status}");
     std::fs::remove_dir_all(run.parent().unwrap()).unwrap();

@@ -132,7 +132,7 @@ fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
     let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };
-    match outcome.stopped {
+    match outcome.signal() {
         None => told.map(|()| 0),
         Some(signal) => {
             told.unwrap_or_else(|fault| _ = console::fault(fault));

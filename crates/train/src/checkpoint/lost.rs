@@ -39,7 +39,8 @@ impl Trace {
             let text = disk.read(&status).map_err(|error| unknown(&status, &error))?;
             let status: Status = serde_json::from_slice(&text)
                 .map_err(|error| unknown(&status, &io::Error::from(error)))?;
-            let ended = matches!(status.status, State::Finished | State::Interrupted);
+            let ended =
+                matches!(status.status, State::Finished | State::Interrupted | State::StoppedEarly);
             let saved = status.saved.or(Some(status.step).filter(|&step| ended && step > 0));
             if let Some(step) = saved {
                 return found(format!("run.json says that step {step} was saved"));

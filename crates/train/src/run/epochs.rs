@@ -1,6 +1,6 @@
 //! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
 
-use super::outcome::{Outcome, conclude};
+use super::outcome::{End, Outcome, conclude};
 use super::training::Training;
 use crate::Result;
 use crate::evaluate::{evaluate, next_batch};
@@ -68,7 +68,9 @@ impl Training<'_> {
                 run.record_step(rate)?;
                 run.save_if_due()
             })?;
-            self.report(rate);
+            if self.report(rate).is_break() {
+                self.stop_early();
+            }
             self.record_observers_warning()?;
         }
         Ok(())
@@ -133,13 +135,23 @@ impl Training<'_> {
             progress.best = Some((progress.step, score.top1_error));
         }
         let steps_since = std::mem::take(&mut progress.unvalidated);
-        self.record_validation(score, steps_since)?;
+        if self.record_validation(score, steps_since)?.is_break() {
+            self.stop_early();
+        }
         Ok(true)
+    }
+
+    fn end(&self) -> End {
+        match self.stop.requested() {
+            Some(signal) => End::Signal(signal),
+            None if self.is_over() => End::Finished,
+            None => End::StoppedEarly,
+        }
     }
 
     fn outcome(&self, resumed_at: u64) -> Outcome {
         Outcome {
-            stopped: self.stop.requested(),
+            end: self.end(),
             steps: self.progress.step,
             resumed_at,
             seconds: self.seconds(),

@@ -8,6 +8,7 @@ use crate::observe::{StepReport, ValidationReport};
 use crate::progress::Progress;
 use crate::stuck::Stuck;
 use crate::{Error, Result};
+use std::ops::ControlFlow;
 
 impl Training<'_> {
     /// Steps up to this one each have their own line of metrics; later, every tenth has.
@@ -88,7 +89,7 @@ impl Training<'_> {
     }
 
     /// Reports the step in hand to whoever watches.
-    pub(super) fn report(&mut self, rate: f64) {
+    pub(super) fn report(&mut self, rate: f64) -> ControlFlow<()> {
         let (steps, epochs) = (self.steps(), self.epochs());
         let Progress { step, epoch, recent, .. } = self.progress;
         let epochs_left = f64::from(epochs.saturating_sub(epoch) / self.job.validate_every + 1);
@@ -105,11 +106,15 @@ impl Training<'_> {
             images_per_s: recent.images_per_s(),
             data_wait: recent.data_wait(),
             eta_s: steps_left * recent.seconds_a_step() + epochs_left * self.validation_seconds,
-        });
+        })
     }
 
     /// Records and reports a validation.
-    pub(super) fn record_validation(&mut self, score: Score, steps_since: Tally) -> Result<()> {
+    pub(super) fn record_validation(
+        &mut self,
+        score: Score,
+        steps_since: Tally,
+    ) -> Result<ControlFlow<()>> {
         let Progress { step, epoch, .. } = self.progress;
         let (epochs, seconds) = (self.epochs(), self.seconds());
         self.status.validation = Some(score);
@@ -117,7 +122,6 @@ impl Training<'_> {
         self.folder.status(self.status)?;
         let train_loss = steps_since.score().loss;
         let report = ValidationReport { step, epoch, epochs, score, train_loss, seconds };
-        self.observer.validation(&report);
-        Ok(())
+        Ok(self.observer.validation(&report))
     }
 }

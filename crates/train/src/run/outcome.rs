@@ -6,11 +6,22 @@ use crate::metrics::Score;
 use crate::{Result, Stop};
 use comm::Traffic;
 
+/// Why a run ended, if no error ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that was asked for is done.
+    Finished,
+    /// A signal asked for it (1: hang-up, 2: interrupt, 15: terminate).
+    Signal(usize),
+    /// The [`Observer`](crate::observe::Observer) had seen enough.
+    StoppedEarly,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// The signal that ended it early.
-    pub stopped: Option<usize>,
+    /// Why.
+    pub end: End,
     /// Steps done.
     pub steps: u64,
     /// Of these, steps done by the processes before.
@@ -32,12 +43,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The signal that ended it early, if one did.
+    pub fn signal(&self) -> Option<usize> {
+        match self.end {
+            End::Signal(signal) => Some(signal),
+            End::Finished | End::StoppedEarly => None,
+        }
+    }
+
     /// Of a run that was stopped while it waited for a disk.
     pub(super) fn before_the_first_step(stop: &Stop, from: Option<&Checkpoint>) -> Outcome {
         let progress = from.map(|from| &from.progress);
         let steps = progress.map_or(0, |progress| progress.step);
         Outcome {
-            stopped: stop.requested(),
+            end: stop.requested().map_or(End::Finished, End::Signal),
             steps,
             resumed_at: steps,
             seconds: progress.map_or(0.0, |progress| progress.seconds),
@@ -58,8 +77,11 @@ pub(super) fn conclude(
 ) -> Result<Outcome> {
     match &outcome {
         Ok(outcome) => {
-            let stopped = outcome.stopped.is_some();
-            status.status = if stopped { State::Interrupted } else { State::Finished };
+            status.status = match outcome.end {
+                End::Finished => State::Finished,
+                End::Signal(_) => State::Interrupted,
+                End::StoppedEarly => State::StoppedEarly,
+            };
         }
         Err(error) => {
             status.status = State::Failed;

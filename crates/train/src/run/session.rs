@@ -57,8 +57,8 @@ impl<'a> Session<'a> {
     }
 
     /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
-    /// one, to the bits that an uninterrupted run would have come to. The run may have been on other
-    /// devices so far, and on another number of them.
+    /// one, to the bits that an uninterrupted run would have come to. The run may have been on
+    /// other devices so far, and on another number of them.
     ///
     /// # Errors
     /// As [`start`](Self::start), and [`Error::Checkpoint`](crate::Error::Checkpoint) if it is not

@@ -29,6 +29,8 @@ pub(super) struct Training<'a> {
     pub(super) status: &'a mut Status,
     pub(super) progress: Progress,
     pub(super) look: Look,
+    /// Whoever watches has seen enough, and no other process need know.
+    pub(super) stops_early: bool,
     /// What its images gave cause to report has been reported.
     pub(super) has_remarked: bool,
     /// A checkpoint is due, and waits until the one before has been written.
@@ -85,6 +87,7 @@ impl<'a> Training<'a> {
         Ok(Training {
             validation: job.validation_loader_of(team.part()),
             look: team.look(),
+            stops_early: false,
             has_remarked: false,
             due: false,
             saved: Instant::now(),
@@ -107,8 +110,14 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// Whether a signal or whoever watches has asked for the end.
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.requested().is_some()
+        self.stop.requested().is_some() || self.stops_early || self.team.is_asked_to_end()
+    }
+
+    /// Ends the run after this step, or after the next if other processes must learn of it.
+    pub(super) fn stop_early(&mut self) {
+        self.stops_early = !self.team.ask_to_end();
     }
 
     pub(super) fn is_over(&self) -> bool {

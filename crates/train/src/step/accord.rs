@@ -37,18 +37,22 @@ pub(crate) struct Accord {
     /// What this rank says, and what rank 0 said last.
     pub(crate) own: Moment,
     pub(crate) heard: Moment,
+    /// Whoever watches this process wants the run to end; all know that somebody does.
+    pub(crate) wants_end: bool,
+    pub(crate) ends: bool,
 }
 
 impl Accord {
     pub(crate) fn new(asked: Stop, agreed: Stop) -> Accord {
-        Accord { asked, agreed, own: Moment::default(), heard: Moment::default() }
+        let (own, heard) = (Moment::default(), Moment::default());
+        Accord { asked, agreed, own, heard, wants_end: false, ends: false }
     }
 
     /// What a rank says, as a whole number that a float holds exactly.
     pub(super) fn word(&self) -> f32 {
         let signal = self.asked.requested().unwrap_or(0) as u32 & 0x7f;
         let Moment { old, late, free } = self.own;
-        let flags = [self.asked.take_checkpoint_request(), old, late, free];
+        let flags = [self.asked.take_checkpoint_request(), old, late, free, self.wants_end];
         let flags = flags.iter().enumerate().map(|(bit, &flag)| u32::from(flag) << (7 + bit));
         flags.fold(signal, |word, flag| word | flag) as f32
     }
@@ -64,6 +68,7 @@ impl Accord {
             if is_set(0) {
                 self.agreed.request_checkpoint();
             }
+            self.ends |= is_set(4);
             if rank == 0 {
                 self.heard = Moment { old: is_set(1), late: is_set(2), free: is_set(3) };
             }
@@ -100,7 +105,11 @@ impl Step {
         self.accord = Some(accord);
     }
 
-    pub(crate) fn accord(&mut self) -> &mut Accord {
+    pub(crate) fn accord(&self) -> &Accord {
+        self.accord.as_ref().expect("one of several processes")
+    }
+
+    pub(crate) fn accord_mut(&mut self) -> &mut Accord {
         self.accord.as_mut().expect("one of several processes")
     }
 

@@ -61,11 +61,19 @@ impl Seat {
         self.step.snapshot_of_all(&self.entries, values, v)
     }
 
-    pub(super) fn say(&mut self, moment: Moment) {
-        self.step.accord().own = moment;
+    pub(super) fn ask_to_end(&mut self) {
+        self.step.accord_mut().wants_end = true;
     }
 
-    pub(super) fn heard(&mut self) -> Moment {
+    pub(super) fn is_asked_to_end(&self) -> bool {
+        self.step.accord().ends
+    }
+
+    pub(super) fn say(&mut self, moment: Moment) {
+        self.step.accord_mut().own = moment;
+    }
+
+    pub(super) fn heard(&self) -> Moment {
         self.step.accord().heard
     }
 

@@ -4,6 +4,7 @@ use super::lines::{shortest, validated};
 use super::{Rate, duration, percent};
 use crate::console;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::ops::ControlFlow;
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
 
@@ -24,9 +25,9 @@ impl Bar {
 }
 
 impl Observer for Bar {
-    fn step(&mut self, r: &StepReport) {
+    fn step(&mut self, r: &StepReport) -> ControlFlow<()> {
         if !self.redraws.due() && r.step < r.steps {
-            return;
+            return ControlFlow::Continue(());
         }
         self.is_training = true;
         self.bar.set_length(r.steps);
@@ -41,6 +42,7 @@ impl Observer for Bar {
             100.0 * r.data_wait,
             duration(r.eta_s),
         ));
+        ControlFlow::Continue(())
     }
 
     fn seen(&mut self, what: &str, done: u64, of: u64) {
@@ -57,8 +59,9 @@ impl Observer for Bar {
         }
     }
 
-    fn validation(&mut self, r: &ValidationReport) {
+    fn validation(&mut self, r: &ValidationReport) -> ControlFlow<()> {
         self.note(&validated(r));
+        ControlFlow::Continue(())
     }
 
     fn note(&mut self, text: &str) {

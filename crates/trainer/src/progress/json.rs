@@ -4,6 +4,7 @@ use super::Rate;
 use crate::console;
 use data::Stalled;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
 
@@ -18,7 +19,7 @@ impl Json {
 }
 
 impl Observer for Json {
-    fn step(&mut self, r: &StepReport) {
+    fn step(&mut self, r: &StepReport) -> ControlFlow<()> {
         if self.steps.due() || r.step == r.steps {
             let line = json!({
                 "kind": "train",
@@ -35,9 +36,10 @@ impl Observer for Json {
             });
             console::progress(line);
         }
+        ControlFlow::Continue(())
     }
 
-    fn validation(&mut self, r: &ValidationReport) {
+    fn validation(&mut self, r: &ValidationReport) -> ControlFlow<()> {
         let line = json!({
             "kind": "validation",
             "step": r.step,
@@ -49,6 +51,7 @@ impl Observer for Json {
             "seconds": r.seconds,
         });
         console::progress(line);
+        ControlFlow::Continue(())
     }
 
     fn stalled(&mut self, stalled: &Stalled) {

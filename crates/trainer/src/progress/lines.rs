@@ -2,6 +2,7 @@
 
 use super::{Rate, duration, percent};
 use crate::console;
+use std::ops::ControlFlow;
 use std::time::Duration;
 use train::observe::{Observer, StepReport, ValidationReport};
 
@@ -19,7 +20,7 @@ impl Lines {
 }
 
 impl Observer for Lines {
-    fn step(&mut self, r: &StepReport) {
+    fn step(&mut self, r: &StepReport) -> ControlFlow<()> {
         if self.steps.due() || r.step == r.steps {
             console::note(format_args!(
                 "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  \
@@ -36,6 +37,7 @@ impl Observer for Lines {
                 duration(r.eta_s),
             ));
         }
+        ControlFlow::Continue(())
     }
 
     fn seen(&mut self, what: &str, done: u64, of: u64) {
@@ -44,8 +46,9 @@ impl Observer for Lines {
         }
     }
 
-    fn validation(&mut self, r: &ValidationReport) {
+    fn validation(&mut self, r: &ValidationReport) -> ControlFlow<()> {
         console::note(validated(r));
+        ControlFlow::Continue(())
     }
 
     fn note(&mut self, text: &str) {

@@ -278,7 +278,7 @@ impl<'a> Lab<'a> {
             None => Place::New(RunFolder::create(path)?, None),
         };
         let (outcome, _) = ready.go(place, observer, self.stop)?;
-        Ok(outcome.stopped.is_none())
+        Ok(outcome.signal().is_none())
     }
 
     /// The network of a stage's run, and the images it is tested on: those that were named now, as

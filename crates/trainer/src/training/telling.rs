@@ -7,7 +7,7 @@ use crate::trained::WEIGHTS;
 use serde_json::{Value, json};
 use std::path::Path;
 use train::recipe::Recipe;
-use train::run::Outcome;
+use train::run::{End, Outcome};
 use train::schedule::Schedule;
 
 /// One line on a recipe.
@@ -52,13 +52,13 @@ fn as_line(outcome: &Outcome, run: &Path) -> Value {
         "seconds": outcome.seconds,
         "bookkeeping_s": outcome.bookkeeping_s,
         "sent_bytes_per_step": outcome.exchanged.map(|sent| sent.bytes),
-        "stopped": outcome.stopped,
+        "stopped": outcome.signal(),
         "run": run.to_string_lossy(),
     })
 }
 
 fn as_text(outcome: &Outcome, run: &Path) -> String {
-    let how = if outcome.stopped.is_some() { "stopped" } else { "done" };
+    let how = if outcome.end == End::Finished { "done" } else { "stopped" };
     let (steps, time) = (outcome.steps, duration(outcome.seconds));
     let sent = outcome.exchanged.map_or_else(String::new, |sent| {
         format!(", {:.1} MB sent a step", sent.bytes as f64 / 1e6)
