@@ -3,6 +3,7 @@
 
 mod program;
 
+use program::server::Server;
 use program::{Scratch, expect, last_line, read_json, write_png};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -183,6 +184,15 @@ fn names_of_classes_are_kept_with_the_weights_and_shown() {
     let page = scratch.path("page.html");
     expect(0, &["report", &scratch.path("other"), "-o", &page, "--progress", "none"]);
     assert!(fs::read_to_string(&page).unwrap().contains("crane, bird"));
+    let server = Server::start(&[&scratch.path("other")]);
+    let titles = server.get("/about").json()["titles"].clone();
+    assert_eq!(titles, serde_json::json!(["crane, bird", "stork"]));
+    let said = server.post("/predict", &fs::read(&photo).unwrap()).json();
+    for row in said["top"].as_array().unwrap() {
+        let name = if row["class"] == "n1" { "crane, bird" } else { "stork" };
+        assert_eq!(row["name"], name, "{said}");
+    }
+    server.end("TERM");
     let (_, stderr) = train(&scratch, &folder, "third", &["--class-names", "/no/names"], 3);
     assert!(stderr.contains("/no/names"), "{stderr}");
 }
