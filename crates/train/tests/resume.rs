@@ -182,16 +182,16 @@ struct Enough {
 
 impl Observer for Enough {
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
-        self.seen(report.step >= self.step && !self.at_validation)
+        self.judge(report.step >= self.step && !self.at_validation)
     }
 
     fn validation(&mut self, report: &ValidationReport) -> ControlFlow<()> {
-        self.seen(report.step >= self.step && self.at_validation)
+        self.judge(report.step >= self.step && self.at_validation)
     }
 }
 
 impl Enough {
-    fn seen(&self, is_enough: bool) -> ControlFlow<()> {
+    fn judge(&self, is_enough: bool) -> ControlFlow<()> {
         if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
