@@ -167,10 +167,14 @@ fn whoever_is_interrupted_all_stop_after_the_same_step_and_go_on_with_more_or_fe
 /// An observer of any process ends the run in all of them.
 #[test]
 fn whoever_has_seen_enough_all_stop_after_the_same_step_and_the_run_goes_on_to_the_same_bits() {
-    let whole = Scratch::new("enough-whole");
     let job = two_towers(4);
-    alone_with(&job, &whole.0, job.blueprint().plan_hybrid((0, 1), TARGET).unwrap());
     for (how, world, rank) in [(How::Data, 4, 2), (How::Hybrid, 2, 1)] {
+        let whole = Scratch::new("enough-whole");
+        let plan = match how {
+            How::Hybrid => job.blueprint().plan_hybrid((0, 1), TARGET),
+            How::Data | How::Towers => job.plan(TARGET),
+        };
+        alone_with(&job, &whole.0, plan.unwrap());
         let run = Scratch::new("enough");
         let ask = Ask { rank, step: 17, what: |_| ControlFlow::Break(()) };
         let ends = well(go(&job, &run.0, (how, world), Some(ask)));
