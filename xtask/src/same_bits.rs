@@ -19,9 +19,27 @@ cargo xtask same-bits OLD [NEW] [--only TEXT]
 ";
 
 /// Settings that several cases share.
-const SHAPES: &str = "--model alexnet-64 --max-steps 200";
+const SHAPES: &str = "--model alexnet-64 --max-steps 200 --batch-size 32";
 const CIFAR: &str = "--model cifar-18pct --data shapes --max-steps 50 --batch-size 64";
-const TOWERS: &str = "--model alexnet --fake-data 64 --batch-size 8 --max-steps 50";
+const TOWERS: &str = "--model TWO_TOWERS --fake-data 64 --batch-size 8 --max-steps 50";
+
+/// A small network of two towers; its file's name stands for `TWO_TOWERS`.
+const TWO_TOWERS: &str = r#"
+name = "two-towers"
+input = [32, 32, 3]
+rows = [
+  { conv = { name = "conv1", filters = 32, window = 5, pad = 2, stride = 2 } },
+  { relu = {} },
+  { lrn = { towers = 2 } },
+  { conv = { name = "conv2", filters = 64, window = 3, pad = 1, groups = 2 } },
+  { relu = {} },
+  { pool = { window = 3, stride = 2 } },
+  { linear = { name = "fc3", outputs = 64 } },
+  { relu = {} },
+  { dropout = { drop = 0.5 } },
+  { linear = { name = "fc4", outputs = 10 } },
+]
+"#;
 
 /// A way to train: its name, what starts the program, its words, and what it needs.
 struct Case {
@@ -154,15 +172,25 @@ fn both(
         return Ok(Err("the tests of alexnet-kernels build the stand-in".to_string()));
     }
     let mut found = Vec::new();
+    let model = scratch.join("two-towers.toml");
+    let written = fs::create_dir_all(scratch).and_then(|()| fs::write(&model, TWO_TOWERS));
+    written.map_err(|error| format!("{}: {error}", model.display()))?;
+    let words = case.words.replace("TWO_TOWERS", &model.display().to_string());
     for (name, program) in [("old", old), ("new", new)] {
         let run = scratch.join(name);
-        fs::create_dir_all(scratch).map_err(|error| error.to_string())?;
         if case.needs == Needs::HalfRun {
-            train(old, "", "--model alexnet-64 --max-steps 100", &["--run"], &run, None)?;
+            train(
+                old,
+                "",
+                "--model alexnet-64 --max-steps 100 --batch-size 32",
+                &["--run"],
+                &run,
+                None,
+            )?;
         }
         let flag = if case.needs == Needs::HalfRun { "--resume" } else { "--run" };
         let driver = driver.as_deref().filter(|_| case.needs == Needs::Driver);
-        match train(program, case.launcher, &case.words, &[flag], &run, driver) {
+        match train(program, case.launcher, &words, &[flag], &run, driver) {
             Ok(()) => found.push(bits(&run)?),
             Err(why) if matches!(case.needs, Needs::Bf16 | Needs::Mpi) => return Ok(Err(why)),
             Err(why) => return Err(format!("{}: {}: {why}", case.name, program.display())),
