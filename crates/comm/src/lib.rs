@@ -52,7 +52,8 @@ pub use local::Local;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use nccl::Nccl;
-pub use work::{Handle, Traffic, Work};
+pub use tensor::Traffic;
+pub use work::{Handle, Work};
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::hub::{Hub, Message, Signature, Tag};
+use crate::work::Count;
 use crate::{Comm, Error, Fate, Handle, Result, Traffic, Work};
 use std::sync::Arc;
 use std::time::Duration;

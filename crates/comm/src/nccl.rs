@@ -14,6 +14,7 @@
 mod tests;
 
 use crate::rendezvous::{self, Launch};
+use crate::work::Count;
 use crate::{Comm, Error, Fate, Handle, Result, Traffic, Work};
 use std::collections::VecDeque;
 use std::ops::Range;

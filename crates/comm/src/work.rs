@@ -1,6 +1,6 @@
 //! What can be started, and what has been.
 
-use tensor::{DType, Slot};
+use tensor::{DType, Slot, Traffic};
 
 /// A collective with its slots. The methods of [`Comm`](crate::Comm) say what each does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,35 +60,22 @@ pub struct Handle {
     pub number: u64,
 }
 
-/// What a rank has handed to other ranks so far: the floats, without what surrounds them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// How many messages. One that is for several ranks is sent to each.
-    pub messages: u64,
-    /// What they weigh together.
-    pub bytes: u64,
+/// Counts what ranks send.
+pub(crate) trait Count {
+    /// Adds a message to one rank.
+    fn count(&mut self, floats: usize);
+
+    /// Adds what `rank` sends in `work`, if it sends to each other rank what that needs.
+    fn add(&mut self, work: &Work, rank: usize, world: usize);
 }
 
-impl Traffic {
-    /// What has been sent since it was `earlier`.
-    pub fn since(self, earlier: Traffic) -> Traffic {
-        let (messages, bytes) = (self.messages - earlier.messages, self.bytes - earlier.bytes);
-        Traffic { messages, bytes }
-    }
-
-    /// That of two ranks together.
-    pub fn and(self, other: Traffic) -> Traffic {
-        Traffic { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
-    }
-
-    /// Adds a message to one rank.
-    pub(crate) fn count(&mut self, floats: usize) {
+impl Count for Traffic {
+    fn count(&mut self, floats: usize) {
         self.messages += 1;
         self.bytes += 4 * floats as u64;
     }
 
-    /// Adds what `rank` sends in `work`, if it sends to each other rank what that needs.
-    pub(crate) fn add(&mut self, work: &Work, rank: usize, world: usize) {
+    fn add(&mut self, work: &Work, rank: usize, world: usize) {
         let (messages, floats) = match *work {
             Work::AllReduce { x: part }
             | Work::ReduceScatter { block: part, .. }

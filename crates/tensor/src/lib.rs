@@ -44,6 +44,7 @@ mod planner;
 mod precision;
 mod shape;
 mod slot;
+mod traffic;
 
 pub use device::{
     Address, Argument, Choice, Cpu, Cuda, Device, FreeMemory, Grid, Image, Lap, Lent, Pool,
@@ -56,3 +57,4 @@ pub use planner::Planner;
 pub use precision::Precision;
 pub use shape::Shape;
 pub use slot::Slot;
+pub use traffic::Traffic;
