@@ -11,9 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tensor::Device;
+use train::executor::{Executor, StepRequest};
+use train::plan::Plan;
 use train::recipe::{Augment, Mean, Recipe};
 use train::schedule::State;
-use train::step::{Plan, Step};
+use train::start::Start;
+use train::step::SingleDevice;
+use train::weights::Values;
 
 /// Where a batch's pixels come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub struct Size {
 
 /// A network, its data and their augmentation: each [`run`](Epoch::run) is an epoch.
 pub struct Epoch {
-    step: Step,
+    step: SingleDevice,
     source: Arc<dyn Source>,
     plan: data::Plan,
     workers: usize,
@@ -86,14 +90,13 @@ impl Epoch {
         let spec = spec.clone().with_classes(classes).map_err(|error| error.to_string())?;
         let device = Device::cpu(size.threads);
         let mean = (Mean::Image, [side, side]);
+        let values = Values { shape: vec![side, side, 3], values: statistics.mean.clone() };
+        let start = Start::fresh(&recipe, 0, values);
         let step = Plan::new(&spec, size.batch, Mode::Train, mean, device.target())
-            .and_then(|plan| plan.open(device));
+            .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
         let setting = recipe.schedule.setting(&State::default(), 1);
-        step.initialize(&recipe, 0)
-            .and_then(|()| step.set_input(&statistics.mean, recipe.input.scale))
-            .and_then(|()| step.set_rates(&recipe, &setting))
-            .map_err(|error| error.to_string())?;
+        step.set_rates(&recipe, &setting).map_err(|error| error.to_string())?;
         let plan = recipe.augment.plan(size.batch, (height, width), 0);
         Ok(Epoch { step, source, plan, workers: size.workers, number: 0, steps: 0 })
     }
@@ -120,7 +123,8 @@ impl Epoch {
             let batch = batch.expect("training data have no end");
             wait += asked.elapsed().as_secs_f64();
             self.steps += 1;
-            self.step.train(&batch, self.steps).map_err(|error| error.to_string())?;
+            let request = StepRequest::plain(self.steps);
+            self.step.train_on(&batch, request).map_err(|error| error.to_string())?;
             images += batch.images;
         }
         self.number += 1;

@@ -4,14 +4,18 @@ use crate::noise;
 use data::Batch;
 use layers::{Mode, Spec, SpecError};
 use tensor::Device;
+use train::executor::{Executor, StepRequest};
 use train::metrics::Tally;
+use train::plan::Plan;
 use train::recipe::{Mean, Recipe};
 use train::schedule::State;
-use train::step::Plan;
+use train::start::Start;
+use train::step::SingleDevice;
+use train::weights::Values;
 
 /// A network and a batch of noise; each [`run`](Step::run) is a step.
 pub struct Step {
-    step: train::step::Step,
+    step: SingleDevice,
     batch: Batch,
     mode: Mode,
     number: u64,
@@ -41,9 +45,8 @@ impl Step {
         let mean = (Mean::Color, [height, width]);
         let plan = Plan::new(spec, images, mode, mean, device.target())?;
         plan.check(&mut device)?;
-        let mut step = plan.open(device)?;
-        step.initialize(recipe, 0)?;
-        step.set_input(&[127.5; 3], recipe.input.scale)?;
+        let mean = Values { shape: vec![3], values: vec![127.5; 3] };
+        let mut step = plan.open(device, &Start::fresh(recipe, 0, mean))?;
         step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
         let batch = noise_batch(spec, images)?;
         Ok(Step { step, batch, mode, number: 0 })
@@ -54,11 +57,11 @@ impl Step {
     /// # Errors
     /// If the device fails, or the loss is no number.
     pub fn learn(&mut self, number: u64) -> train::Result<Tally> {
-        self.step.train(&self.batch, number)
+        Ok(self.step.train_on(&self.batch, StepRequest::plain(number))?.tally)
     }
 
     /// The step itself.
-    pub fn inner(&self) -> &train::step::Step {
+    pub fn inner(&self) -> &SingleDevice {
         &self.step
     }
 
@@ -69,8 +72,8 @@ impl Step {
     pub fn run(&mut self) {
         self.number += 1;
         let done = match self.mode {
-            Mode::Train => self.step.train(&self.batch, self.number),
-            Mode::Infer => self.step.test(&self.batch),
+            Mode::Train => self.learn(self.number),
+            Mode::Infer => self.step.test_on(&self.batch),
         };
         done.expect("a step on noise");
     }
@@ -82,7 +85,7 @@ impl Step {
 
     /// Bytes of the plan.
     pub fn bytes(&self) -> usize {
-        self.step.memory().total
+        self.step.plan().memory().total
     }
 
     /// Runs `work` where the device's threads are.

@@ -13,15 +13,20 @@ use crate::{Step, median, peaks};
 use comm::{Comm, Local};
 use layers::Spec;
 use layers::towers;
+use parallel::data::ReplicaPlan;
+use parallel::hybrid::HybridPlan;
+use parallel::threads::Threads;
+use parallel::towers::TowerPlan;
+use parallel::{Cut, Engine, Plan};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 use tensor::{DType, Device, Planner, Shape};
+use train::executor::{Executor, StepRequest};
 use train::recipe::{Mean, Recipe};
-use train::replicas::Cut;
 use train::schedule::State;
-use train::step::Plan;
-use train::team::Team;
+use train::start::Start;
+use train::weights::Values;
 
 /// A mode's step: as the model says, and as it was.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,7 @@ pub fn measure(
     steps: usize,
 ) -> train::Result<Measured> {
     let peaks = peaks::measure(DEVICES);
+    let exchange = |floats, rounds| exchange(floats, rounds).map_err(parallel::Error::from);
     let alpha = exchange(1, 2000)?;
     let inside = Link { alpha, beta: (4 * LONG) as f64 / (exchange(LONG, 20)? - alpha) };
     let told = Machine {
@@ -140,47 +146,47 @@ fn together(
     images: usize,
     steps: usize,
 ) -> train::Result<f64> {
-    let mut team = team(spec, mode, DEVICES * images)?;
-    team.initialize(recipe, 0)?;
-    team.set_input(&[127.5; 3], recipe.input.scale)?;
-    team.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
+    let mut devices = open(spec, recipe, mode, DEVICES * images)?;
+    devices.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
     let mut batch = noise_batch(spec, DEVICES * images)?;
     let mut times = Vec::new();
     for step in 0..=steps {
         let began = Instant::now();
-        team.train(&mut batch, step as u64 + 1)?;
+        devices.train(&mut batch, StepRequest::plain(step as u64 + 1))?;
         times.push(began.elapsed().as_secs_f64());
     }
     Ok(median(times.split_off(1)))
 }
 
 /// A device of a thread for each rank.
-fn team(spec: &Spec, mode: Mode, batch: usize) -> train::Result<Team> {
+fn open(spec: &Spec, recipe: &Recipe, mode: Mode, batch: usize) -> train::Result<Threads> {
     let devices: Vec<Device> = (0..DEVICES).map(|_| Device::cpu(1)).collect();
     let targets: Vec<_> = devices.iter().map(Device::target).collect();
     let input = (Mean::Color, [spec.input[0], spec.input[1]]);
     let cut = |rank| Cut::new(batch, DEVICES, (rank, DEVICES));
-    let plans = |of: fn(&Spec, usize, Cut, _, _) -> train::Result<Plan>| {
-        let each = targets.iter().enumerate();
-        each.map(|(rank, &target)| of(spec, batch, cut(rank)?, input, target))
-            .collect::<train::Result<Vec<Plan>>>()
-    };
-    match mode {
-        Mode::Data => {
-            let steps = train::replicas::open(plans(Plan::of_replica)?, devices, Local::PATIENCE)?;
-            Ok(Team::of_replicas(steps, Local::PATIENCE))
-        }
+    let ranks = || targets.iter().enumerate();
+    let plans: Vec<Plan> = match mode {
+        Mode::Data => ranks()
+            .map(|(rank, &target)| {
+                let plan = ReplicaPlan::new(spec, batch, cut(rank)?, input, target)?;
+                Ok(Plan::Replica(Box::new(plan)))
+            })
+            .collect::<train::Result<_>>()?,
+        Mode::Hybrid => ranks()
+            .map(|(rank, &target)| {
+                let plan = HybridPlan::new(spec, batch, cut(rank)?, input, target)?;
+                Ok(Plan::Hybrid(Box::new(plan)))
+            })
+            .collect::<train::Result<_>>()?,
         Mode::Towers => {
             let towers = towers::split(spec, DEVICES)?;
-            let plans = train::towers::plan(&towers, batch, layers::Mode::Train, input, &targets)?;
-            let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
-            Team::of_parts(spec, steps, Local::PATIENCE)
+            let each = TowerPlan::each(&towers, batch, layers::Mode::Train, input, &targets)?;
+            each.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect()
         }
-        Mode::Hybrid => {
-            let steps = train::replicas::open(plans(Plan::of_hybrid)?, devices, Local::PATIENCE)?;
-            Team::of_parts(spec, steps, Local::PATIENCE)
-        }
-    }
+    };
+    let mean = Values { shape: vec![3], values: vec![127.5; 3] };
+    let start = Start::fresh(recipe, 0, mean);
+    parallel::plan::open_threads(spec, plans, devices, (Engine::Host, Local::PATIENCE), &start)
 }
 
 #[cfg(test)]

@@ -120,11 +120,7 @@ impl Network {
     ///
     /// # Errors
     /// If the device fails.
-    ///
-    /// # Panics
-    /// If this is a tower: it goes [forward across](Self::forward_across).
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
-        assert!(!self.is_tower(), "a tower does not go forward alone");
         self.rows.iter().try_for_each(|row| row.forward(device, phase))
     }
 
@@ -135,54 +131,10 @@ impl Network {
     /// If the device fails.
     ///
     /// # Panics
-    /// If the network was planned for inference, or is a tower.
+    /// If the network was planned for inference.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         assert!(self.d_output.is_some(), "a network planned for inference has no backward pass");
-        assert!(!self.is_tower(), "a tower does not go backward alone");
         self.rows.iter().rev().try_for_each(|row| row.backward(device))
-    }
-
-    /// Whether it has to talk to other towers.
-    pub fn is_tower(&self) -> bool {
-        self.rows.iter().any(|row| row.layer.exchange().is_some())
-    }
-
-    /// [`forward`](Self::forward) of a tower: `cross` does what towers have to send and receive.
-    ///
-    /// # Errors
-    /// If the device fails, or `cross` does.
-    pub fn forward_across<E: From<tensor::Error>>(
-        &self,
-        device: &mut Device,
-        phase: Phase,
-        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        for row in &self.rows {
-            if let Some(exchange) = row.layer.exchange() {
-                exchange::each(exchange, &row.wires, true, |crossing| cross(device, crossing))?;
-            }
-            row.forward(device, phase)?;
-        }
-        Ok(())
-    }
-
-    /// [`backward`](Self::backward) of a tower: `cross` does what towers have to send and receive.
-    ///
-    /// # Errors
-    /// If the device fails, or `cross` does.
-    pub fn backward_across<E: From<tensor::Error>>(
-        &self,
-        device: &mut Device,
-        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        for row in self.rows.iter().rev().filter(|row| row.goes_backward()) {
-            row.layer.backward(device, &row.wires)?;
-            if let Some(exchange) = row.layer.exchange() {
-                exchange::each(exchange, &row.wires, false, |crossing| cross(device, crossing))?;
-            }
-            bury(device, &row.dead_after_backward)?;
-        }
-        Ok(())
     }
 
     /// The rows in order, for whoever watches or times them one by one.
@@ -236,6 +188,39 @@ impl PlannedRow {
             bury(device, &self.dead_after_backward)?;
         }
         Ok(())
+    }
+}
+
+impl PlannedRow {
+    /// [`forward`](Self::forward), before which `cross` does what an exchange row has to send and
+    /// receive.
+    pub(crate) fn forward_across<E: From<tensor::Error>>(
+        &self,
+        device: &mut Device,
+        phase: Phase,
+        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        if let Some(exchange) = self.layer.exchange() {
+            exchange::each(exchange, &self.wires, true, |crossing| cross(device, crossing))?;
+        }
+        Ok(self.forward(device, phase)?)
+    }
+
+    /// [`backward`](Self::backward), in which `cross` does what an exchange row has to send and
+    /// receive.
+    pub(crate) fn backward_across<E: From<tensor::Error>>(
+        &self,
+        device: &mut Device,
+        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        if !self.goes_backward() {
+            return Ok(());
+        }
+        self.layer.backward(device, &self.wires)?;
+        if let Some(exchange) = self.layer.exchange() {
+            exchange::each(exchange, &self.wires, false, |crossing| cross(device, crossing))?;
+        }
+        Ok(bury(device, &self.dead_after_backward)?)
     }
 }
 

@@ -9,12 +9,16 @@
 //!
 //! * [`split`]: the towers' rows, with an [exchange](Exchange) where a layer sees all towers
 //! * [`Traffic`]: what crosses there, and how many bytes
+//! * [`forward`], [`backward`]: a tower's passes
 //! * [`Towers::take`], [`Towers::merge`]: between the weights of the whole and those of its towers
 
 mod weights;
 
+use crate::layer::{Crossing, Phase};
+use crate::network::Network;
 use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Part, Row};
 use crate::spec::{Spec, SpecError};
+use tensor::Device;
 pub use weights::{Named, WeightsError};
 
 /// A network in towers.
@@ -54,6 +58,31 @@ impl Towers {
     pub fn bytes(&self, images: usize) -> usize {
         self.traffic.iter().map(|traffic| traffic.bytes(images)).sum()
     }
+}
+
+/// A tower's forward pass: `cross` does what the towers have to send and receive.
+///
+/// # Errors
+/// If the device fails, or `cross` does.
+pub fn forward<E: From<tensor::Error>>(
+    tower: &Network,
+    device: &mut Device,
+    phase: Phase,
+    cross: &mut impl FnMut(&mut Device, Crossing) -> Result<(), E>,
+) -> Result<(), E> {
+    tower.rows().iter().try_for_each(|row| row.forward_across(device, phase, cross))
+}
+
+/// A tower's backward pass, as [`forward`].
+///
+/// # Errors
+/// As there.
+pub fn backward<E: From<tensor::Error>>(
+    tower: &Network,
+    device: &mut Device,
+    cross: &mut impl FnMut(&mut Device, Crossing) -> Result<(), E>,
+) -> Result<(), E> {
+    tower.rows().iter().rev().try_for_each(|row| row.backward_across(device, cross))
 }
 
 /// Cuts a network into `towers` equal towers.

@@ -23,9 +23,9 @@ pub enum Error {
         error: tensor::Error,
     },
 
-    /// Another device of the same run is gone.
+    /// What carries out the steps failed in a way of its own: another device of the run is gone.
     #[error(transparent)]
-    Comm(comm::Error),
+    Executor(Box<dyn std::error::Error + Send + Sync>),
 
     /// The images cannot be read.
     #[error(transparent)]
@@ -147,25 +147,15 @@ impl From<tensor::Error> for Error {
     /// A card that only waits for another's is well: the other is gone.
     fn from(error: tensor::Error) -> Error {
         match error {
-            tensor::Error::Unanswered { .. } => Error::Comm(comm::Error::Device(error)),
+            tensor::Error::Unanswered { .. } => Error::Executor(Box::new(error)),
             other => Error::Device(other),
-        }
-    }
-}
-
-impl From<comm::Error> for Error {
-    /// A device that fails while it talks to others is a device that fails.
-    fn from(error: comm::Error) -> Error {
-        match error {
-            comm::Error::Device(error) => error.into(),
-            other => Error::Comm(other),
         }
     }
 }
 
 impl Error {
     /// The device's failures, with the step in which they came to light.
-    pub(crate) fn at_step(self, step: u64) -> Error {
+    pub fn at_step(self, step: u64) -> Error {
         match self {
             Error::Device(error @ tensor::Error::Card { .. }) => Error::Step { step, error },
             other => other,
@@ -175,18 +165,3 @@ impl Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::team::cause;
-
-    #[test]
-    fn a_card_that_waits_in_vain_is_not_the_cause() {
-        let waits = Error::from(tensor::Error::Unanswered { seconds: 30.0 }).at_step(3);
-        let (what, reason) = ("conv".to_string(), "it is broken".to_string());
-        let fails = Error::from(tensor::Error::Card { what, reason }).at_step(3);
-        assert!(matches!(waits, Error::Comm(comm::Error::Device(_))));
-        assert!(cause(Some(waits), fails).to_string().starts_with("step 3: conv failed"));
-    }
-}

@@ -1,70 +1,32 @@
 //! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
 //! paper), or nine (the 2012 source's way with CIFAR).
 
+use crate::executor::{BatchShape, Executor};
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::step::Step;
 use crate::{Result, Stop};
 use data::{Batch, IGNORED, Loaded, Loader};
-
-/// Whoever can be tested: a [`Step`] or a [`Team`](crate::team::Team).
-pub trait Examinee {
-    /// Images in a batch.
-    fn images(&self) -> usize;
-
-    /// Classes told apart.
-    fn classes(&self) -> usize;
-
-    /// Looks at a batch without learning. The batch is as it was when this returns.
-    ///
-    /// # Errors
-    /// If a device fails.
-    fn test(&mut self, batch: &mut Batch) -> Result<Tally>;
-
-    /// The probabilities of the last tested images, row by row; as many as there is room for.
-    ///
-    /// # Errors
-    /// If a device fails.
-    fn probabilities(&mut self, into: &mut [f32]) -> Result<()>;
-}
-
-impl Examinee for Step {
-    fn images(&self) -> usize {
-        Step::images(self)
-    }
-
-    fn classes(&self) -> usize {
-        Step::classes(self)
-    }
-
-    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
-        Step::test(self, batch)
-    }
-
-    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
-        Step::probabilities(self, into)
-    }
-}
 
 /// Validates on everything that `loader`, made for testing, has to give; `observer` hears of images
 /// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate<E: Examinee>(
-    step: &mut E,
+pub fn evaluate(
+    executor: &mut dyn Executor,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<Option<Tally>> {
     let views = views_of(loader);
-    let mut room = vec![0.0; if views > 1 { step.images() * step.classes() } else { 0 }];
-    run(step, loader, stop, ("validation", observer), &mut |step, batch, tally| {
+    let BatchShape { images, classes, .. } = executor.batch_shape();
+    let mut room = vec![0.0; if views > 1 { images * classes } else { 0 }];
+    run(executor, loader, stop, ("validation", observer), &mut |executor, batch, tally| {
         if views == 1 {
             return Ok(tally);
         }
-        step.probabilities(&mut room)?;
-        Ok(averaged(&room, batch, views, step.classes(), &mut |_| ()))
+        executor.probabilities(&mut room)?;
+        Ok(averaged(&room, batch, views, classes, &mut |_| ()))
     })
 }
 
@@ -83,18 +45,19 @@ pub struct Tested<'a> {
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate_each<E: Examinee>(
-    step: &mut E,
+pub fn evaluate_each(
+    executor: &mut dyn Executor,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
     each: &mut dyn FnMut(Tested),
 ) -> Result<Option<Tally>> {
-    let mut room = vec![0.0; step.images() * step.classes()];
+    let BatchShape { images, classes, .. } = executor.batch_shape();
+    let mut room = vec![0.0; images * classes];
     let views = views_of(loader);
-    run(step, loader, stop, ("test", observer), &mut |step, batch, tally| {
-        step.probabilities(&mut room)?;
-        let from_views = averaged(&room, batch, views, step.classes(), each);
+    run(executor, loader, stop, ("test", observer), &mut |executor, batch, tally| {
+        executor.probabilities(&mut room)?;
+        let from_views = averaged(&room, batch, views, classes, each);
         // Of one view the kernel's loss is exact where probabilities, being floats, are not.
         Ok(if views == 1 { tally } else { from_views })
     })
@@ -104,14 +67,14 @@ fn views_of(loader: &Loader) -> usize {
     loader.plan().views_per_image()
 }
 
-type Count<'a, E> = dyn FnMut(&mut E, &Batch, Tally) -> Result<Tally> + 'a;
+type Count<'a> = dyn FnMut(&mut dyn Executor, &Batch, Tally) -> Result<Tally> + 'a;
 
-fn run<E: Examinee>(
-    step: &mut E,
+fn run(
+    executor: &mut dyn Executor,
     loader: &mut Loader,
     stop: &Stop,
     (what, observer): (&str, &mut dyn Observer),
-    count: &mut Count<E>,
+    count: &mut Count,
 ) -> Result<Option<Tally>> {
     let images = loader.source().len() as u64;
     let mut total = Tally::default();
@@ -121,8 +84,8 @@ fn run<E: Examinee>(
         if stop.requested().is_some() {
             return Ok(None);
         }
-        let tally = step.test(&mut batch)?;
-        total.add(count(step, &batch, tally)?);
+        let tally = executor.test(&mut batch)?;
+        total.add(count(executor, &batch, tally)?);
         batches += 1;
         observer.seen(what, total.images as u64, images);
     }

@@ -157,7 +157,7 @@ impl RunFolder {
         }
     }
 
-    /// No folder: nothing that is written is kept. For ranks whose run another one writes down.
+    /// No folder: nothing that is written is kept. For a process whose run another writes down.
     pub fn nowhere() -> RunFolder {
         RunFolder { path: PathBuf::new(), kept: None }
     }

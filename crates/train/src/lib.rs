@@ -1,17 +1,18 @@
-//! The training loop: it knows networks and batches, and not AlexNet.
+//! The training loop: it knows networks and batches on one device, and not AlexNet.
 //!
 //! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a
 //! [`Job`](run::Job). Planning a job says what memory it takes; a [`Session`](run::Session) makes
-//! [`Step`](step::Step)s, tests the network after every epoch, and leaves everything in a
+//! steps, tests the network after every epoch, and leaves everything in a
 //! [`RunFolder`](folder::RunFolder).
 //!
 //! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
-//! * [`step`]: upload, preprocess, forward, loss, backward, update
-//! * [`towers`]: a step on several devices, each with a part of the network
-//! * [`replicas`]: a step on several devices, each with a part of every batch
-//! * [`hybrid`]: the same below the linear layers, of whose units each has a share
-//! * [`team`]: one device or several, as the loop sees them
+//! * [`executor`]: the interface between the loop and whatever carries out its steps
+//! * [`step`]: one device: load, begin, forward, loss, backward, update
+//! * [`plan`], [`frame`], [`optimizer`]: what a step takes, laid out before; what surrounds a
+//!   network; how it learns
+//! * [`device_network`]: all of it on a device
+//! * [`start`]: what training starts from
 //! * [`run`]: epochs of steps and what is told of them
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
@@ -20,7 +21,7 @@
 //! * [`atomic`]: files that are the old one or the new one
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
 //! * [`init`]: parameters taken over from another run
-//! * [`look`], [`stuck`]: norms, dead units; a loss that stays at chance
+//! * [`stats`], [`stuck`]: norms, dead units; a loss that stays at chance
 //! * [`Error`]: what can go wrong
 //!
 //! ```
@@ -28,13 +29,14 @@
 //! use layers::Spec;
 //! use std::sync::Arc;
 //! use tensor::Device;
+//! use alexnet_train::recipe::Recipe;
 //! use alexnet_train::run::{Job, Session};
 //! use alexnet_train::{Stop, folder::RunFolder, observe::Silent, recipes};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let job = Job {
 //!     spec: Spec::image("linear", 16, 16, 3).linear("fc1", 10),
-//!     recipe: alexnet_train::recipe::Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
+//!     recipe: Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
 //!     seed: 0,
 //!     statistics: Statistics::of(&*images, 1, None, &|_| ())?,
 //!     train: images.clone(),
@@ -52,7 +54,7 @@
 //! let mut folder = RunFolder::create_under(&runs, "linear")?;
 //! let (mut observer, stop) = (Silent, Stop::new());
 //! let session = Session::new(&job, &mut folder, &mut observer, &stop);
-//! let outcome = session.start(|| plan.open(Device::cpu(1)))?;
+//! let outcome = session.start(|start| plan.open_boxed(Device::cpu(1), start))?;
 //! assert_eq!(outcome.steps, 2 * 4);
 //! assert!(folder.path().join("weights.safetensors").exists());
 //! # std::fs::remove_dir_all(runs)?;
@@ -64,31 +66,33 @@
 pub mod atomic;
 pub mod checkpoint;
 mod clock;
+pub mod device_network;
 mod disk;
 mod error;
 pub mod evaluate;
+pub mod executor;
 mod finite;
 pub mod folder;
-pub mod hybrid;
+pub mod frame;
 pub mod init;
 mod log;
-pub mod look;
 pub mod metrics;
 pub mod observe;
+pub mod optimizer;
 mod pattern;
+pub mod plan;
 pub mod predictions;
 pub mod progress;
 pub mod recipe;
 pub mod recipes;
-pub mod replicas;
 pub mod run;
 pub mod schedule;
+pub mod start;
+pub mod stats;
 pub mod step;
 mod stop;
 pub mod stuck;
-pub mod team;
 mod tensors;
-pub mod towers;
 pub mod weights;
 
 pub use disk::{exists, free_bytes, read, read_to_string};

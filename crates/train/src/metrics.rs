@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// As [`from_kernel`](Self::from_kernel) takes it.
-    pub(crate) fn to_kernel(self) -> [f32; 4] {
+    pub fn to_kernel(self) -> [f32; 4] {
         [self.loss, self.top1_errors, self.top5_errors, self.images].map(|sum| sum as f32)
     }
 

@@ -277,7 +277,7 @@ impl Recipe {
     ///
     /// # Errors
     /// [`Error::Recipe`] if it does not.
-    pub(crate) fn check_shared(&self) -> Result<(), Error> {
+    pub fn check_shared(&self) -> Result<(), Error> {
         match self.optimizer {
             Optimizer::Sgd => Ok(()),
             Optimizer::Adam => Err(Error::Recipe(

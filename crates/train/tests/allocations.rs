@@ -2,10 +2,12 @@
 
 mod fixtures;
 
-use alexnet_train::look::Look;
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::schedule::State;
-use alexnet_train::step::Plan;
+use alexnet_train::stats::LayerStats;
+use fixtures::Learn;
 use layers::Mode;
 use tensor::{Device, Target};
 
@@ -30,23 +32,22 @@ fn a_step_allocates_nothing() {
 fn allocates_nothing(plan: Plan) {
     let (images, stored) = (IMAGES, STORED);
     let recipe = alexnet_train::recipes::find("paper-64").unwrap();
-    let mut step = plan.open(Device::cpu(3)).unwrap();
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&vec![128.0; stored * stored * 3], recipe.input.scale).unwrap();
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; stored * stored * 3]);
+    let mut step = plan.open(Device::cpu(3), &start).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
     let pixels = (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
     let labels = (0..images as u32).collect();
     let batch = fixtures::batch(pixels, [1, 2, 1], [1.0, 0.0, 3.0, 0.0], labels);
     step.enter(|mut step| {
-        (1..4).for_each(|number| _ = step.train(&batch, number).unwrap()); // threads wake up
+        (1..4).for_each(|number| _ = step.learn(&batch, number).unwrap()); // threads wake up
         let during = testkit::allocations_during(|| {
-            (4..9).for_each(|number| _ = step.train(&batch, number).unwrap());
-            step.test(&batch).unwrap();
+            (4..9).for_each(|number| _ = step.learn(&batch, number).unwrap());
+            step.test_on(&batch).unwrap();
         });
         assert_eq!(during, 0);
-        let mut look = Look::new(step.network());
+        let mut look = LayerStats::new(step.network());
         let during = testkit::allocations_during(|| {
-            step.train_and_look(&batch, 9, &mut look).unwrap();
+            step.learn_with(&batch, 9, &mut look).unwrap();
         });
         assert_eq!(during, 0, "a closer look allocates");
         // The counter counts.

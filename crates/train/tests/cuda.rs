@@ -3,13 +3,15 @@
 
 mod fixtures;
 
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::schedule::State;
-use alexnet_train::step::{Plan, Step};
+use alexnet_train::step::SingleDevice;
 use alexnet_train::{Error, recipes};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
-use fixtures::{every_row, scaled};
+use fixtures::{Learn, every_row, scaled};
 use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use std::sync::OnceLock;
@@ -37,13 +39,18 @@ fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
     }
 }
 
-fn open(spec: &Spec, images: usize, mode: Mode, mut device: Device) -> alexnet_train::Result<Step> {
+fn open(
+    spec: &Spec,
+    images: usize,
+    mode: Mode,
+    mut device: Device,
+) -> alexnet_train::Result<SingleDevice> {
     let stored = spec.input[0] + 4;
     let plan = Plan::new(spec, images, mode, (Mean::Image, [stored; 2]), device.target())?;
     plan.check(&mut device)?;
-    let (mut step, recipe) = (plan.open(device)?, recipe(images));
-    step.initialize(&recipe, 3)?;
-    step.set_input(&vec![120.0; stored * stored * 3], recipe.input.scale)?;
+    let recipe = recipe(images);
+    let start = fixtures::fresh_with(&recipe, 3, vec![120.0; stored * stored * 3]);
+    let mut step = plan.open(device, &start)?;
     if mode == Mode::Train {
         step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1))?;
     }
@@ -62,9 +69,9 @@ fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> alexnet_trai
     let mut step = open(spec, images, Mode::Train, device)?;
     let mut losses = Vec::new();
     for number in 1..=steps {
-        losses.push(step.train(&batch(spec, images, number), number)?.score().loss);
+        losses.push(step.learn(&batch(spec, images, number), number)?.score().loss);
     }
-    let tested = step.test(&batch(spec, images, 99))?.score().loss;
+    let tested = step.test_on(&batch(spec, images, 99))?.score().loss;
     let parameters = step.device().download::<f32>(step.network().parameters.values)?;
     Ok(Outcome { losses, tested, parameters })
 }
@@ -195,14 +202,14 @@ fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
     let Some(card) = own_card() else { return };
     let see = |device| {
         let mut step = open(&spec, 3, Mode::Infer, device).unwrap();
-        let tally = step.test(&batch(&spec, 3, 1)).unwrap();
-        let mut probabilities = vec![0.0; 3 * step.classes()];
+        let tally = step.test_on(&batch(&spec, 3, 1)).unwrap();
+        let mut probabilities = vec![0.0; 3 * step.batch_shape().classes];
         step.probabilities(&mut probabilities).unwrap();
         let rows: Vec<usize> = (0..step.network().rows().len()).collect();
         let mut seen = Vec::new();
         step.look(&batch(&spec, 3, 2), &rows, &mut |_, output| seen.push(output.to_vec())).unwrap();
         // The batch that comes next must not overtake the look at this one.
-        let again = step.test(&batch(&spec, 3, 1)).unwrap();
+        let again = step.test_on(&batch(&spec, 3, 1)).unwrap();
         assert_eq!(again, tally);
         (probabilities, seen)
     };

@@ -3,12 +3,13 @@
 
 mod fixtures;
 
-use alexnet_train::look::Look;
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
-use alexnet_train::step::Plan;
-use fixtures::every_row;
+use alexnet_train::stats::LayerStats;
+use fixtures::{Learn, every_row};
 use layers::Mode;
 use testkit::{own_card, stand_in_in_use};
 
@@ -23,23 +24,22 @@ fn a_step_on_a_card_allocates_nothing() {
     let plan = Plan::new(&spec, images, Mode::Train, (Mean::Color, [12; 2]), device.target());
     let plan = plan.unwrap();
     plan.check(&mut device).unwrap();
-    let mut step = plan.open(device).unwrap();
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
+    let mut step = plan.open(device, &start).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
     let pixels = (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect();
     let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 3.0, 0.0], vec![0, 1, 2]);
-    step.train(&batch, 1).unwrap(); // recorded
-    step.test(&batch).unwrap();
+    step.learn(&batch, 1).unwrap(); // recorded
+    step.test_on(&batch).unwrap();
     let taken = stand_in_in_use().map(|stand_in| stand_in.counts()[0]);
     let during = testkit::allocations_during(|| {
-        (2..6).for_each(|number| _ = step.train(&batch, number).unwrap());
-        step.test(&batch).unwrap();
+        (2..6).for_each(|number| _ = step.learn(&batch, number).unwrap());
+        step.test_on(&batch).unwrap();
     });
     assert_eq!(during, 0);
-    let mut look = Look::new(step.network());
+    let mut look = LayerStats::new(step.network());
     let during = testkit::allocations_during(|| {
-        step.train_and_look(&batch, 6, &mut look).unwrap();
+        step.learn_with(&batch, 6, &mut look).unwrap();
     });
     assert_eq!(during, 0, "a closer look allocates");
     assert_eq!(stand_in_in_use().map(|stand_in| stand_in.counts()[0]), taken, "on the card");

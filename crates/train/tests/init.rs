@@ -71,7 +71,7 @@ impl Runs {
             (job.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Device::cpu(1));
         let (mut silent, stop) = (Silent, Stop::new());
         let session = Session::new(job, &mut folder, &mut silent, &stop);
-        let outcome = session.start(|| plan.open(device)).unwrap();
+        let outcome = session.start(|start| plan.open_boxed(device, start)).unwrap();
         (path, outcome)
     }
 }
@@ -137,7 +137,7 @@ fn a_run_that_goes_on_needs_nothing_of_what_it_began_with() {
         let (mut silent, stop) = (Silent, Stop::new());
         let session =
             Session::new(&again, &mut folder, &mut silent, &stop).with_identity(Some(identity));
-        session.resume(Some(from), || plan.open(Device::cpu(1))).unwrap();
+        session.resume(Some(from), |start| plan.open_boxed(Device::cpu(1), start)).unwrap();
     }
     assert!(weights(&run) == weights(&whole));
     assert_eq!(newest(&run).identity, newest(&whole).identity);
@@ -186,6 +186,6 @@ fn a_run_ends_when_it_has_learned_enough() {
         (again.plan(tensor::Target::Cpu { threads: 1 }).unwrap(), Some(newest(&run)));
     let (mut silent, stop) = (Silent, Stop::new());
     let session = Session::new(&again, &mut folder, &mut silent, &stop);
-    let outcome = session.resume(from, || plan.open(Device::cpu(1))).unwrap();
+    let outcome = session.resume(from, |start| plan.open_boxed(Device::cpu(1), start)).unwrap();
     assert_eq!((outcome.steps, outcome.resumed_at), (4, 4));
 }

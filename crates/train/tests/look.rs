@@ -1,10 +1,12 @@
-//! What `Step::look` shows is what a full forward pass computes.
+//! What `SingleDevice::look` shows is what a full forward pass computes.
 
 mod fixtures;
 
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Mean, Recipe};
 use alexnet_train::recipes;
-use alexnet_train::step::{Plan, Step};
+use alexnet_train::step::SingleDevice;
 use data::Batch;
 use fixtures::{every_row, scaled};
 use layers::{Mode, Spec};
@@ -20,15 +22,14 @@ fn spec() -> Spec {
     every_row(SIDE, CLASSES)
 }
 
-fn step(mode: Mode) -> Step {
-    let recipe = scaled(Recipe { batch: IMAGES, ..recipes::paper() });
+fn step(mode: Mode) -> SingleDevice {
+    let mut recipe = scaled(Recipe { batch: IMAGES, ..recipes::paper() });
+    recipe.input.scale = 1.0 / 64.0;
     let plan =
         Plan::new(&spec(), IMAGES, mode, (Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 })
             .unwrap();
-    let mut step = plan.open(Device::cpu(2)).unwrap();
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&[128.0; 3], 1.0 / 64.0).unwrap();
-    step
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
+    plan.open(Device::cpu(2), &start).unwrap()
 }
 
 fn batch() -> Batch {
@@ -41,7 +42,7 @@ fn batch() -> Batch {
 /// of them still lie on the device.
 fn kept() -> Vec<Vec<f32>> {
     let mut step = step(Mode::Train);
-    step.test(&batch()).unwrap();
+    step.test_on(&batch()).unwrap();
     let rows = step.network().rows().iter();
     rows.map(|row| step.device().download(row.output()).unwrap()).collect()
 }
@@ -68,10 +69,10 @@ fn views_are_those_of_a_full_pass() {
         assert!(seen == [(row, expected[row].clone())], "{}", step.layer(row).0);
     }
     let mut probabilities = [[0.0; IMAGES * CLASSES]; 2];
-    step.test(&batch()).unwrap();
+    step.test_on(&batch()).unwrap();
     step.probabilities(&mut probabilities[0]).unwrap();
     step.look(&batch(), &[2, 4], &mut |_, _| ()).unwrap();
-    step.test(&batch()).unwrap();
+    step.test_on(&batch()).unwrap();
     step.probabilities(&mut probabilities[1]).unwrap();
     assert_eq!(probabilities[0], probabilities[1]);
 

@@ -2,13 +2,15 @@
 
 mod fixtures;
 
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
-use alexnet_train::step::{Plan, Step};
+use alexnet_train::step::SingleDevice;
 use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
-use fixtures::{every_row, scaled};
+use fixtures::{Learn, every_row, scaled};
 use layers::{Mode, Spec};
 use random::{Purpose, Stream};
 use std::path::Path;
@@ -38,13 +40,12 @@ impl Case {
         scaled(Recipe { batch: IMAGES, rate: 0.01, input, ..recipes::paper() })
     }
 
-    fn step(&self) -> Step {
+    fn step(&self) -> SingleDevice {
         let (recipe, mean) = (self.recipe(), (Mean::Color, [self.side; 2]));
         let target = Target::Cpu { threads: 2 };
         let plan = Plan::new(&self.spec, IMAGES, Mode::Train, mean, target).unwrap();
-        let mut step = plan.open(Device::cpu(2)).unwrap();
-        step.initialize(&recipe, 3).unwrap();
-        step.set_input(&[128.0; 3], recipe.input.scale).unwrap();
+        let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
+        let mut step = plan.open(Device::cpu(2), &start).unwrap();
         let setting = recipe.schedule.setting(&State::default(), 1);
         step.set_rates(&recipe, &setting).unwrap();
         step
@@ -58,7 +59,7 @@ impl Case {
     }
 
     /// Weights of ±`size`, and biases.
-    fn weights(&self, step: &Step, size: f32) -> Weights {
+    fn weights(&self, step: &SingleDevice, size: f32) -> Weights {
         let entries = &step.network().parameters.entries;
         let parameters = entries.iter().map(|entry| {
             let signs = (0..entry.len()).map(|i| if i % 3 == 0 { -size } else { size });
@@ -82,7 +83,7 @@ impl Case {
 }
 
 /// Parameters, gradients and velocities.
-fn state(step: &Step) -> Vec<f32> {
+fn state(step: &SingleDevice) -> Vec<f32> {
     let parameters = &step.network().parameters;
     let slots = [Some(parameters.values), parameters.gradients, parameters.velocities];
     let floats = |slot: Slot| step.device().download::<f32>(slot).unwrap();
@@ -95,7 +96,7 @@ fn digests() -> String {
     for (name, case) in cases() {
         let (mut step, batch) = (case.step(), case.batch());
         let losses: Vec<f64> =
-            (1..=3).map(|number| step.train(&batch, number).unwrap().score().loss).collect();
+            (1..=3).map(|number| step.learn(&batch, number).unwrap().score().loss).collect();
         let bytes = state(&step).into_iter().flat_map(|x| x.to_bits().to_le_bytes());
         let digest = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
             (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
@@ -140,10 +141,10 @@ fn denormal(floats: &[f32]) -> Option<&f32> {
 }
 
 /// The least time of a few steps.
-fn time(step: &mut Step, batch: &Batch) -> Duration {
+fn time(step: &mut SingleDevice, batch: &Batch) -> Duration {
     let steps = (2..6).map(|number| {
         let begin = Instant::now();
-        step.train(batch, number).unwrap();
+        step.learn(batch, number).unwrap();
         begin.elapsed()
     });
     steps.min().unwrap()
@@ -156,16 +157,16 @@ fn denormal_numbers_neither_stay_nor_cost() {
     for (name, case) in cases() {
         let batch = case.batch();
         let mut ordinary = case.step();
-        ordinary.train(&batch, 1).unwrap();
+        ordinary.learn(&batch, 1).unwrap();
 
         let mut tiny = case.step();
         let weights = case.weights(&tiny, 1e-40);
-        tiny.upload_weights(&weights, Path::new("tiny")).unwrap();
-        tiny.set_input(&[1e-40; 3], 1e-42).unwrap();
+        tiny.net_mut().upload_weights(&weights, Path::new("tiny")).unwrap();
+        tiny.net_mut().set_input(&[1e-40; 3], 1e-42).unwrap();
         let values = tiny.network().parameters.values;
         let values = tiny.device().download::<f32>(values).unwrap();
         assert!(values.iter().all(|x| *x == 0.0), "{name}");
-        tiny.train(&batch, 1).unwrap();
+        tiny.learn(&batch, 1).unwrap();
         let input = tiny.device().download::<f32>(tiny.network().input).unwrap();
         assert!(input.iter().all(|x| *x == 0.0), "{name}");
         assert_eq!(denormal(&state(&tiny)), None, "{name}");
@@ -189,9 +190,9 @@ fn what_falls_below_the_smallest_number_is_zero() {
     for (name, case) in cases() {
         let (mut step, batch) = (case.step(), case.batch());
         let weights = case.weights(&step, 3e-38);
-        step.upload_weights(&weights, Path::new("tiny")).unwrap();
+        step.net_mut().upload_weights(&weights, Path::new("tiny")).unwrap();
         for number in 1..4 {
-            step.train(&batch, number).unwrap();
+            step.learn(&batch, number).unwrap();
             assert_eq!(denormal(&state(&step)), None, "{name}, step {number}");
         }
     }

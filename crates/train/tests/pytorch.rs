@@ -4,12 +4,16 @@
 
 mod fixtures;
 
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Bias, Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::{Schedule, State};
-use alexnet_train::step::{Plan, Step};
+use alexnet_train::start::Start;
+use alexnet_train::step::SingleDevice;
 use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
+use fixtures::Learn;
 use layers::{Mode, Parameter, Row, Spec};
 use random::{Purpose, Stream};
 use serde::Deserialize;
@@ -70,22 +74,23 @@ impl Recorded {
         }
     }
 
-    fn step(&self, mut spec: Spec, recipe: &Recipe) -> Step {
+    fn step(&self, mut spec: Spec, recipe: &Recipe) -> SingleDevice {
         spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
         let mean = (Mean::Color, [self.side; 2]);
         let plan =
             Plan::new(&spec, self.batch, Mode::Train, mean, Target::Cpu { threads: 2 }).unwrap();
-        let mut step = plan.open(Device::cpu(2)).unwrap();
-        step.initialize(recipe, 0).unwrap();
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };
-        step.set_input(&mean.values, self.scale).unwrap();
+        let start = Start::fresh(recipe, 0, mean.clone());
+        let mut step = plan.open(Device::cpu(2), &start).unwrap();
+        step.net_mut().set_input(&mean.values, self.scale).unwrap();
         let entries = step.network().parameters.entries.iter().enumerate();
         let parameters = entries.map(|(idx, entry)| (entry.name.clone(), self.values(idx, entry)));
         let parameters = parameters.collect();
         let classes = (0..self.classes).map(|class| class.to_string()).collect();
         let (format, class_names) = (Weights::FORMAT, Vec::new());
         let about = About { format, classes, class_names, input: recipe.input, model: spec };
-        step.upload_weights(&Weights { about, mean, parameters }, Path::new("recorded")).unwrap();
+        let weights = Weights { about, mean, parameters };
+        step.net_mut().upload_weights(&weights, Path::new("recorded")).unwrap();
         step
     }
 }
@@ -110,7 +115,7 @@ fn same_curve_with(model: fn(usize) -> Spec, recorded: &str, direct: bool, first
     let mut step = recorded.step(spec, &recipe);
     for (step_number, &theirs) in (1..).zip(&recorded.losses) {
         step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), step_number)).unwrap();
-        let ours = step.train(&batch, u64::from(step_number)).unwrap().score().loss;
+        let ours = step.learn(&batch, u64::from(step_number)).unwrap().score().loss;
         // Sooner or later rounding flips a unit at a kink, and training amplifies what that
         // changes: PyTorch's own float32 is 9e-5 off its float64 after ten steps (`f32_errors`).
         let tolerance = if step_number <= 3 { first } else { 5e-4 };

@@ -76,7 +76,7 @@ fn begin(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Out
     let stop = Stop::new();
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
     let session = Session::new(job, &mut folder, &mut observer, &stop);
-    session.start(|| plan.open(Device::cpu(threads))).unwrap()
+    session.start(|start| plan.open_boxed(Device::cpu(threads), start)).unwrap()
 }
 
 fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Outcome {
@@ -87,7 +87,7 @@ fn resume(job: &Job, path: &Path, threads: usize, stop_after: Option<u64>) -> Ou
     from.iter().for_each(|from| _ = job.check(from, false, &mut Silent, &stop).unwrap());
     let mut observer = StopsAfter(stop_after.unwrap_or(u64::MAX), stop.clone());
     let session = Session::new(job, &mut folder, &mut observer, &stop);
-    session.resume(from, || plan.open(Device::cpu(threads))).unwrap()
+    session.resume(from, |start| plan.open_boxed(Device::cpu(threads), start)).unwrap()
 }
 
 /// All of a run that is not time: its weights, velocities and metrics.
@@ -211,7 +211,7 @@ fn an_observer_ends_a_run_early_and_it_goes_on_to_the_same_bits() {
         let mut folder = RunFolder::create(&run.0).unwrap();
         let mut observer = Enough { step, at_validation };
         let session = Session::new(&job, &mut folder, &mut observer, &stop);
-        let outcome = session.start(|| plan.open(Device::cpu(1))).unwrap();
+        let outcome = session.start(|start| plan.open_boxed(Device::cpu(1), start)).unwrap();
         let expected = if at_validation { 2 * per_epoch } else { step };
         assert_eq!((outcome.end, outcome.steps), (End::StoppedEarly, expected));
         assert_eq!(stop.requested(), None, "the flag is the caller's");
@@ -230,7 +230,10 @@ fn an_observer_ends_a_run_early_and_it_goes_on_to_the_same_bits() {
     let mut folder = RunFolder::create(&run.0).unwrap();
     let mut observer = Enough { step: STEPS, at_validation: true };
     let session = Session::new(&job, &mut folder, &mut observer, &stop);
-    assert_eq!(session.start(|| plan.open(Device::cpu(1))).unwrap().end, End::Finished);
+    assert_eq!(
+        session.start(|start| plan.open_boxed(Device::cpu(1), start)).unwrap().end,
+        End::Finished
+    );
 }
 
 /// Adam's second moments and its count of steps go on, too.
@@ -319,6 +322,7 @@ fn what_may_not_change_is_refused_and_named() {
     let plan = other.plan(Target::Cpu { threads: 1 }).unwrap();
     let (mut silent, stop) = (Silent, Stop::new());
     let session = Session::new(&other, &mut folder, &mut silent, &stop);
-    let error = session.resume(Some(from), || plan.open(Device::cpu(1))).unwrap_err();
+    let error =
+        session.resume(Some(from), |start| plan.open_boxed(Device::cpu(1), start)).unwrap_err();
     assert!(error.to_string().contains("there is no tensor `fc1.weight`"), "{error}");
 }

@@ -1,13 +1,15 @@
 //! A disk that does not answer is told to whoever watches, and a run that waits for it can be
 //! stopped.
 
+mod fixtures;
+
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::evaluate::evaluate;
 use alexnet_train::folder::RunFolder;
 use alexnet_train::observe::{Observer, Silent};
 use alexnet_train::recipe::{Mean, Recipe};
 use alexnet_train::run::{Job, Outcome, Session};
-use alexnet_train::{Stop, recipes, step};
+use alexnet_train::{Stop, plan, recipes};
 use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
 use layers::{Mode, Spec};
 use std::path::PathBuf;
@@ -92,7 +94,7 @@ impl Observer for Porter {
 #[test]
 fn a_test_tells_of_the_file_it_waits_for() {
     let (spec, recipe) = linear();
-    let plan = step::Plan::new(
+    let plan = plan::Plan::new(
         &spec,
         16,
         Mode::Infer,
@@ -100,9 +102,8 @@ fn a_test_tells_of_the_file_it_waits_for() {
         Target::Cpu { threads: 1 },
     )
     .unwrap();
-    let mut step = plan.open(Device::cpu(1)).unwrap();
-    step.initialize(&recipe, 0).unwrap();
-    step.set_input(&[128.0; 18 * 18 * 3], recipe.input.scale).unwrap();
+    let start = fixtures::fresh_with(&recipe, 0, vec![128.0; 18 * 18 * 3]);
+    let step = plan.open(Device::cpu(1), &start).unwrap();
     let source = Gated::new(channel().0, 64);
     let mut loader = Loader::new(source.clone(), Plan::testing(16, (16, 16)), 1, 0);
     let notice = Duration::from_millis(100);
@@ -155,7 +156,7 @@ fn stopped_at_the_gate(source: &Arc<Gated>, waits: Receiver<()>, name: &str) -> 
     let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
     let mut silent = Silent;
     let session = Session::new(&job, &mut folder, &mut silent, &stop);
-    let outcome = session.start(|| plan.open(Device::cpu(1))).unwrap();
+    let outcome = session.start(|start| plan.open_boxed(Device::cpu(1), start)).unwrap();
     hand.join().unwrap();
     source.open.store(true, Ordering::SeqCst);
     (outcome, folder.path().to_path_buf())
@@ -195,7 +196,7 @@ fn so_can_the_check_before_a_run_goes_on() {
     let plan = job.plan(Target::Cpu { threads: 1 }).unwrap();
     let (mut silent, stop) = (Silent, Stop::new());
     let session = Session::new(&job, &mut folder, &mut silent, &stop);
-    session.start(|| plan.open(Device::cpu(1))).unwrap();
+    session.start(|start| plan.open_boxed(Device::cpu(1), start)).unwrap();
     let from = checkpoint::load_newest(&path, &mut |_| ()).unwrap().unwrap();
 
     source.open.store(false, Ordering::SeqCst);

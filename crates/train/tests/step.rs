@@ -3,15 +3,17 @@
 mod fixtures;
 
 use alexnet_train::Error;
-use alexnet_train::look::Look;
+use alexnet_train::device_network::whole;
+use alexnet_train::executor::Executor;
+use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
-use alexnet_train::replicas::Cut;
 use alexnet_train::schedule::State;
-use alexnet_train::step::{Plan, Step};
+use alexnet_train::stats::LayerStats;
+use alexnet_train::step::SingleDevice;
 use data::{Batch, IGNORED};
-use fixtures::{every_row, scaled};
-use layers::{Mode, Spec};
+use fixtures::{Learn, every_row, scaled};
+use layers::Mode;
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
 
@@ -41,7 +43,7 @@ fn batch() -> Batch {
     fixtures::batch(pixels.collect(), [1, 2, 0], [1.0, 0.0, 0.0, 0.0], labels)
 }
 
-fn step(rate: f64) -> Step {
+fn step(rate: f64) -> SingleDevice {
     let recipe = recipe(rate);
     let plan = Plan::new(
         &every_row(SIDE, CLASSES),
@@ -51,9 +53,8 @@ fn step(rate: f64) -> Step {
         Target::Cpu { threads: 2 },
     )
     .unwrap();
-    let mut step = plan.open(Device::cpu(2)).unwrap();
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
+    let mut step = plan.open(Device::cpu(2), &start).unwrap();
     let state = State::default();
     step.set_rates(&recipe, &recipe.schedule.setting(&state, 1)).unwrap();
     step
@@ -62,13 +63,13 @@ fn step(rate: f64) -> Step {
 #[test]
 fn steps_learn() {
     let (mut step, batch) = (step(0.01), batch());
-    let first = step.train(&batch, 1).unwrap().score();
+    let first = step.learn(&batch, 1).unwrap().score();
     assert_eq!(first.images, IMAGES as u64);
     assert!((first.loss - (CLASSES as f64).ln()).abs() < 1.5, "{first:?}");
     for number in 2..200 {
-        step.train(&batch, number).unwrap();
+        step.learn(&batch, number).unwrap();
     }
-    let last = step.test(&batch).unwrap().score();
+    let last = step.test_on(&batch).unwrap().score();
     assert!(last.loss < 0.2 * first.loss && last.top1_error == 0.0, "{last:?}");
 }
 
@@ -80,7 +81,7 @@ fn rows_without_a_label_take_no_part() {
     other.pixels[4 * SIDE * SIDE * 3..].fill(77);
     let (mut a, mut b) = (step(0.01), step(0.01));
     for number in 1..4 {
-        let (a, b) = (a.train(&short, number).unwrap(), b.train(&other, number).unwrap());
+        let (a, b) = (a.learn(&short, number).unwrap(), b.learn(&other, number).unwrap());
         assert_eq!(a.images, 4.0);
         assert_eq!(a, b);
     }
@@ -93,8 +94,8 @@ fn divergence(result: Result<(), Error>) -> (u64, String, String) {
     }
 }
 
-fn train_until_it_fails(step: &mut Step, batch: &Batch) -> Result<(), Error> {
-    (1..100).try_for_each(|number| step.train(batch, number).map(drop))
+fn train_until_it_fails(step: &mut SingleDevice, batch: &Batch) -> Result<(), Error> {
+    (1..100).try_for_each(|number| step.learn(batch, number).map(drop))
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     let (mut step, batch) = (step(0.01), batch());
     let mut mean = vec![128.0; STORED * STORED * 3];
     mean[STORED * 3 * 5 + 30] = f32::NAN;
-    step.set_input(&mean, 1.0).unwrap();
+    step.net_mut().set_input(&mean, 1.0).unwrap();
     let (number, tensor, hint) = divergence(train_until_it_fails(&mut step, &batch));
     assert_eq!((number, tensor.as_str()), (1, "the preprocessed images"));
     assert!(!hint.contains("--lr"), "{hint}");
@@ -135,10 +136,10 @@ fn the_plan_says_what_it_takes() {
 #[test]
 fn a_closer_look_changes_nothing_and_sees_what_is_there() {
     let (mut plain, mut looking, batch) = (step(0.01), step(0.01), batch());
-    let mut look = Look::new(looking.network());
+    let mut look = LayerStats::new(looking.network());
     for number in 1..4 {
-        let seen = looking.train_and_look(&batch, number, &mut look).unwrap();
-        assert_eq!(seen, plain.train(&batch, number).unwrap());
+        let seen = looking.learn_with(&batch, number, &mut look).unwrap();
+        assert_eq!(seen, plain.learn(&batch, number).unwrap());
     }
     let names: Vec<&str> = look.layers.iter().map(|layer| layer.name.as_str()).collect();
     assert_eq!(names, ["conv1", "conv2", "fc3", "fc4"]);
@@ -166,56 +167,23 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
     assert_eq!(dead, [true, false, true, false]);
 }
 
-/// Eight images in two shards, of which five count: four of the first and one of the second. Each
-/// shard is normalised by itself; running statistics move a tenth of the way to their average.
-#[test]
-fn running_statistics_are_those_of_shards_by_their_images() {
-    let spec = Spec::image("normalised", SIDE, SIDE, 3).batch_norm().linear("fc1", CLASSES);
-    let cut = Cut::new(8, 2, (0, 1)).unwrap();
-    let target = Target::Cpu { threads: 1 };
-    let plan = Plan::of_replica(&spec, 8, cut, (Mean::Color, [SIDE; 2]), target).unwrap();
-    let mut step = plan.open(Device::cpu(1)).unwrap();
-    let recipe = Recipe { batch: 8, ..recipe(0.01) };
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&[128.0; 3], 1.0 / 64.0).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
-    let shades: Vec<u8> =
-        (0..8).map(|image| if image < 5 { 128 + 16 * image } else { 0 }).collect();
-    let pixels = shades.iter().flat_map(|&shade| vec![shade; SIDE * SIDE * 3]).collect();
-    let labels = vec![0, 1, 2, 3, 0, IGNORED, IGNORED, IGNORED];
-    let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 0.0, 0.0], labels);
-    step.train(&batch, 1).unwrap();
-    let parameters = &step.network().parameters;
-    let value = |name: &str| {
-        let idx = parameters.entries.iter().position(|entry| entry.name == name).unwrap();
-        step.device().download::<f32>(parameters.value(idx)).unwrap()[0]
-    };
-    // Shades are 0, 1/4, 1/2, 3/4 in the first shard, all pixels alike, and 1 in the second.
-    let mean = 0.1 * (0.8 * 0.375 + 0.2 * 1.0);
-    let pixels = (4 * SIDE * SIDE) as f32;
-    let variance = 0.9 + 0.1 * 0.8 * (5.0 / 64.0) * pixels / (pixels - 1.0);
-    let seen = [value("batch_norm.mean"), value("batch_norm.variance")];
-    testkit::close(&seen, &[mean, variance], 1e-6);
-}
-
 /// The ratio that a look tells is that of what the weights did.
 #[test]
 fn an_update_by_adam_is_seen_as_it_was() {
     let (recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
     let input = (Mean::Image, [STORED; 2]);
     let plan = Plan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
-    let mut step = plan.open(Device::cpu(1)).unwrap();
-    step.initialize(&recipe, 3).unwrap();
-    step.set_input(&vec![128.0; STORED * STORED * 3], recipe.input.scale).unwrap();
+    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
+    let mut step = plan.open(Device::cpu(1), &start).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
-    let first = step.train(&batch(), 1).unwrap().loss;
-    let weights = |step: &Step| {
+    let first = step.learn(&batch(), 1).unwrap().loss;
+    let weights = |step: &SingleDevice| {
         let slot = step.network().parameters.value(0);
         step.device().download::<f32>(slot).unwrap()
     };
     let before = weights(&step);
-    let mut look = Look::new(step.network());
-    step.train_and_look(&batch(), 2, &mut look).unwrap();
+    let mut look = LayerStats::new(step.network());
+    step.learn_with(&batch(), 2, &mut look).unwrap();
     let norm = |values: &mut dyn Iterator<Item = f32>| -> f64 {
         values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
@@ -226,7 +194,7 @@ fn an_update_by_adam_is_seen_as_it_was() {
     assert!((seen - ratio).abs() < 1e-3 * ratio, "{seen} and {ratio}");
     // About the rate, for each weight.
     assert!(update > 0.5e-3 * (after.len() as f64).sqrt() && seen < 0.1, "{update}");
-    let last = (3..60).map(|number| step.train(&batch(), number).unwrap().loss).last();
+    let last = (3..60).map(|number| step.learn(&batch(), number).unwrap().loss).last();
     assert!(last.unwrap() < 0.8 * first, "{first}, then {last:?}");
 }
 
@@ -236,9 +204,11 @@ fn dead_units_are_counted() {
     let dead = Layer { biases: Some(Init::Constant(-1e9)), ..Layer::default() };
     recipe.layers.insert("fc3".to_string(), dead);
     let mut step = step(0.0);
-    step.initialize(&recipe, 3).unwrap();
-    let mut look = Look::new(step.network());
-    step.train_and_look(&batch(), 1, &mut look).unwrap();
+    let mean = vec![128.0; STORED * STORED * 3];
+    let start = fixtures::fresh_with(&recipe, 3, mean);
+    step.net_mut().start(&start, &whole).unwrap();
+    let mut look = LayerStats::new(step.network());
+    step.learn_with(&batch(), 1, &mut look).unwrap();
     assert_eq!(look.layers[2].dead_relus, Some(1.0));
     assert!(look.layers[0].dead_relus.unwrap() < 1.0);
     assert_eq!(look.layers[2].gradient_norm, 0.0);

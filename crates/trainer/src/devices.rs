@@ -1,7 +1,8 @@
-//! The devices of a run: from what was typed to a team.
+//! The devices of a run: from what was typed to an executor.
 
 mod planning;
 
+use planning::plan_one;
 pub use planning::{plan_alone, plan_each};
 
 use crate::cli::{Exchange, Parallel};
@@ -11,23 +12,24 @@ use crate::machine;
 use crate::ranks::{Member, Ranks};
 use crate::run_file;
 use crate::settings::Settings;
-use comm::{Comm, Local, Nccl};
+use comm::{Comm, Local};
 use layers::Spec;
 use layers::towers;
-use planning::{How, plan};
+use parallel::{Engine, Plan};
 use std::path::Path;
 use std::slice;
 use tensor::{Choice, Device, Precision, Target};
 use train::Stop;
 use train::checkpoint::Identity;
+use train::executor::Executor;
 use train::run::Blueprint;
-use train::step::Plan;
-use train::team::Team;
+use train::start::Start;
 
 /// Devices with what each is to do, before any memory is taken.
 pub struct Devices {
     members: Vec<(Device, Plan)>,
-    how: How,
+    /// How they share the work.
+    parallel: Option<Parallel>,
     exchange: Exchange,
     /// Where this is one of several processes: all of them, once they have met.
     processes: Vec<Member>,
@@ -177,7 +179,7 @@ impl Devices {
             let plan = |device: &Device| plan_alone(settings.parallel, job, device.target());
             let how = (settings.threads, precision);
             let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
-            return Ok(Devices::of(vec![(device, plan)], How::Alone));
+            return Ok(Devices::of(vec![(device, plan)], settings.parallel));
         }
         if settings.exchange == Exchange::Nccl {
             check_cards(choices)?;
@@ -188,7 +190,7 @@ impl Devices {
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
         machine::set_precision(&mut devices, precision, say)?;
         let targets: Vec<Target> = devices.iter().map(Device::target).collect();
-        let (plans, how) = plan(settings.parallel, job, &targets)?;
+        let plans = plan_each(settings.parallel, job, &targets)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
         for (device, plan) in &mut members {
             plan.check(device)?;
@@ -197,11 +199,11 @@ impl Devices {
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices { exchange: settings.exchange, ..Devices::of(members, how) })
+        Ok(Devices { exchange: settings.exchange, ..Devices::of(members, settings.parallel) })
     }
 
-    fn of(members: Vec<(Device, Plan)>, how: How) -> Devices {
-        Devices { members, how, exchange: Exchange::Host, processes: Vec::new() }
+    fn of(members: Vec<(Device, Plan)>, parallel: Option<Parallel>) -> Devices {
+        Devices { members, parallel, exchange: Exchange::Host, processes: Vec::new() }
     }
 
     /// Opens this process's device, one of several processes', and plans its part.
@@ -212,27 +214,15 @@ impl Devices {
         choice: Choice,
         settings: &Settings,
         job: &Blueprint,
-        (rank, world): (usize, usize),
+        place: (usize, usize),
         say: &mut dyn FnMut(&str),
     ) -> Result<Devices> {
         let mut device = Device::open(choice, settings.threads)?;
         let precision = machine::precision(settings.precision.as_deref())?;
         machine::set_precision(slice::from_mut(&mut device), precision, say)?;
-        let (plan, how) = match settings.parallel {
-            Some(Parallel::Data) => {
-                (job.plan_replica((rank, world), device.target())?, How::OneOfReplicas)
-            }
-            Some(Parallel::Hybrid) => {
-                (job.plan_hybrid((rank, world), device.target())?, How::OneOfHybrid)
-            }
-            Some(Parallel::Towers) | None => {
-                let towers = towers::split(job.spec, world)?;
-                let mut plans = job.plan_towers(&towers, &vec![device.target(); world])?;
-                (plans.swap_remove(rank), How::OneOfTowers(towers))
-            }
-        };
+        let plan = plan_one(settings.parallel, job, place, device.target())?;
         plan.check(&mut device)?;
-        Ok(Devices::of(vec![(device, plan)], how))
+        Ok(Devices::of(vec![(device, plan)], settings.parallel))
     }
 
     /// Meets the other processes, if there are any, before anything is written.
@@ -265,10 +255,10 @@ impl Devices {
             return one.clone();
         }
         let each = each.iter().enumerate().map(|(rank, device)| format!("{rank}: {device}"));
-        let how = match self.how {
-            How::Alone | How::Replicas | How::OneOfReplicas => "data",
-            How::Towers(_) | How::OneOfTowers(_) => "towers",
-            How::Hybrid | How::OneOfHybrid => "hybrid",
+        let how = match self.parallel {
+            Some(Parallel::Towers) => "towers",
+            Some(Parallel::Hybrid) => "hybrid",
+            Some(Parallel::Data) | None => "data",
         };
         format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
     }
@@ -305,58 +295,32 @@ impl Devices {
         self.members.iter_mut().map(|(device, _)| device)
     }
 
-    /// Takes the memory.
+    /// Takes the memory, and fills it with what training starts from. One of several processes has
+    /// its seat.
     ///
     /// # Errors
-    /// [`train::Error::Device`].
-    ///
-    /// # Panics
-    /// If this is one of several processes, and there is no seat for it.
-    pub fn team(self, whole: &Spec, seat: Option<Seat>) -> train::Result<Team> {
+    /// If there is not enough memory, or parameters are another network's.
+    pub fn executor(
+        self,
+        whole: &Spec,
+        seat: Option<Seat>,
+        start: &Start,
+    ) -> train::Result<Box<dyn Executor>> {
         let (mut devices, mut plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
         if let Some((comm, asked, agreed)) = seat {
-            let (device, plan) = (devices.remove(0), plans.remove(0));
-            let step = match self.how {
-                How::OneOfTowers(towers) => train::towers::join(towers, plan, device, comm)?,
-                _ => train::replicas::join(plan, device, comm)?,
-            };
-            return Team::of_process(whole, step, (&asked, &agreed));
+            let (way, plan) = ((devices.remove(0), comm), plans.remove(0));
+            let flags = (&asked, &agreed);
+            return Ok(Box::new(parallel::plan::open_process(whole, plan, way, flags, start)?));
         }
-        match self.how {
-            How::Alone => {
-                let opened = plans.into_iter().zip(devices).map(|(plan, device)| plan.open(device));
-                let mut opened: Vec<_> = opened.collect::<train::Result<_>>()?;
-                Ok(opened.remove(0).into())
-            }
-            How::Replicas | How::Hybrid if self.exchange == Exchange::Nccl => {
-                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
-                let each = plans.into_iter().zip(devices).zip(ranks);
-                let join =
-                    |((plan, device), comm)| train::replicas::join(plan, device, Box::new(comm));
-                let steps = each.map(join).collect::<train::Result<_>>()?;
-                Team::of_parts(whole, steps, Local::PATIENCE)
-            }
-            How::Towers(towers) if self.exchange == Exchange::Nccl => {
-                let ranks = Nccl::world(&mut devices, Local::PATIENCE)?;
-                let each = plans.into_iter().zip(devices).zip(ranks);
-                let join = |((plan, device), comm)| {
-                    train::towers::join(towers.clone(), plan, device, Box::new(comm))
-                };
-                let steps = each.map(join).collect::<train::Result<_>>()?;
-                Team::of_parts(whole, steps, Local::PATIENCE)
-            }
-            How::Replicas | How::Hybrid => {
-                let steps = train::replicas::open(plans, devices, Local::PATIENCE)?;
-                Team::of_parts(whole, steps, Local::PATIENCE)
-            }
-            How::Towers(towers) => {
-                let steps = train::towers::open(towers, plans, devices, Local::PATIENCE)?;
-                Team::of_parts(whole, steps, Local::PATIENCE)
-            }
-            How::OneOfTowers(_) | How::OneOfReplicas | How::OneOfHybrid => {
-                panic!("a process without its seat")
-            }
+        if devices.len() == 1 {
+            return plans.remove(0).open(devices.remove(0), start);
         }
+        let engine = match self.exchange {
+            Exchange::Host => Engine::Host,
+            Exchange::Nccl => Engine::Nccl,
+        };
+        let how = (engine, Local::PATIENCE);
+        Ok(Box::new(parallel::plan::open_threads(whole, plans, devices, how, start)?))
     }
 }
 

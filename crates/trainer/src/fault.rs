@@ -50,13 +50,19 @@ impl From<train::Error> for Fault {
                 | tensor::Error::Nccl(_),
             ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
-            E::Device(_) | E::Step { .. } | E::Comm(_) => 1,
+            E::Device(_) | E::Step { .. } | E::Executor(_) => 1,
             E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,
             E::Data(_) => 3,
             E::Weights { .. } | E::Checkpoint { .. } => 4,
             E::Diverged { .. } | E::NotFinite { .. } | E::NotFiniteWeights { .. } => 5,
         };
         Fault { code, message: error.to_string() }
+    }
+}
+
+impl From<parallel::Error> for Fault {
+    fn from(error: parallel::Error) -> Fault {
+        train::Error::from(error).into()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{output, signals};
 use data::{IGNORED, Loader, Source};
 use std::sync::Arc;
 use train::Stop;
-use train::step::Step;
+use train::step::SingleDevice;
 
 /// Runs the command.
 ///
@@ -59,7 +59,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
 ///
 /// # Errors
 /// Exit code 2.
-pub fn layer(step: &Step, trained: &Trained, name: Option<&str>) -> Result<usize> {
+pub fn layer(step: &SingleDevice, trained: &Trained, name: Option<&str>) -> Result<usize> {
     let spec = &trained.weights.about.model;
     match name {
         Some(name) => {
@@ -109,7 +109,7 @@ pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pic
 /// # Errors
 /// If the data cannot be read or the device fails.
 pub fn walk(
-    step: &mut Step,
+    step: &mut SingleDevice,
     loader: &mut Loader,
     row: usize,
     stop: &Stop,

@@ -176,12 +176,12 @@ impl Images {
 }
 
 /// One line on memory.
-pub fn memory_line(memory: &train::step::Memory, batch: usize) -> String {
+pub fn memory_line(memory: &train::plan::Memory, batch: usize) -> String {
     format!("{} at batch {batch} ({})", mebibytes(memory.total), memory_parts(memory))
 }
 
 /// Where it goes.
-pub fn memory_parts(memory: &train::step::Memory) -> String {
+pub fn memory_parts(memory: &train::plan::Memory) -> String {
     let kept = if memory.adam { "moments" } else { "velocities" };
     let [parameters, activations] = [memory.parameters, memory.activations].map(mebibytes);
     format!("weights, gradients, {kept} {parameters}, activations {activations}")

@@ -13,7 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 use train::Stop;
 use train::observe::Observer;
-use train::step::Step;
+use train::step::SingleDevice;
 
 /// Runs the command.
 ///
@@ -108,7 +108,7 @@ pub struct Near {
 
 /// A network looking for images that look alike to it.
 pub struct Search {
-    step: Step,
+    step: SingleDevice,
     row: usize,
     images: usize,
     crop: (usize, usize),

@@ -115,7 +115,8 @@ impl Ranks {
         let is_first = self.is_first();
         let Some(Others { comm, desk, room, .. }) = &mut self.others else { return Ok(None) };
         let mut told = if is_first { first()? } else { Vec::new() };
-        bytes::broadcast(&mut **comm, (desk, *room), 0, &mut told).map_err(train::Error::from)?;
+        bytes::broadcast(&mut **comm, (desk, *room), 0, &mut told)
+            .map_err(parallel::Error::from)?;
         Ok(Some(told))
     }
 
@@ -249,7 +250,7 @@ impl Ranks {
 impl Others {
     fn gather(&mut self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
         let all = bytes::gather(&mut *self.comm, (&mut self.desk, self.room), own);
-        Ok(all.map_err(train::Error::from)?)
+        Ok(all.map_err(parallel::Error::from)?)
     }
 }
 

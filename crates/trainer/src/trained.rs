@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
 use train::checkpoint;
-use train::step::{Plan, Step};
+use train::plan::Plan;
+use train::step::SingleDevice;
 use train::weights::Weights;
 
 /// The name of the weights in a run's folder.
@@ -116,7 +117,12 @@ impl Trained {
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
-    pub fn step(&self, rows: usize, args: &MachineArgs, say: &mut dyn FnMut(&str)) -> Result<Step> {
+    pub fn step(
+        &self,
+        rows: usize,
+        args: &MachineArgs,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<SingleDevice> {
         let choice: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
         let warning = limits::too_many_threads(args.threads.unwrap_or(0));
         warning.into_iter().for_each(|warning| say(&warning));
@@ -129,10 +135,7 @@ impl Trained {
             Plan::check,
             say,
         )?;
-        let mut step = plan.open(device)?;
-        step.set_input(&self.weights.mean.values, about.input.scale)?;
-        step.upload_weights(&self.weights, &self.path)?;
-        Ok(step)
+        Ok(plan.open_trained(device, &self.weights, &self.path)?)
     }
 
     /// The images that its run learned from and was tested on, or those of the data set that was

@@ -13,6 +13,7 @@ mod rooms;
 mod text;
 mod tree;
 mod walls;
+mod way;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         arrows::check,
         cycles::check,
         walls::check,
+        way::check,
         rooms::check,
         ops::check,
         cuda::check,

@@ -7,6 +7,29 @@
 use kernels::columns::{self, Geometry, Place};
 use tensor::{Device, Result, Shape, Slot};
 
+/// How the gradient of a layer's input is summed over filters or units.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sum<G> {
+    /// In one chain.
+    AtOnce,
+    /// Tower by tower, each as it is here: the bits of towers on devices of their own.
+    ByTower(G),
+}
+
+impl<G> Sum<G> {
+    pub(super) fn of(tower: Option<G>) -> Sum<G> {
+        tower.map_or(Sum::AtOnce, Sum::ByTower)
+    }
+
+    /// A tower's part of the layer, where sums are taken tower by tower.
+    pub(super) fn tower(&self) -> Option<&G> {
+        match self {
+            Sum::AtOnce => None,
+            Sum::ByTower(tower) => Some(tower),
+        }
+    }
+}
+
 /// What one tower's pass works on.
 pub(super) struct Slots {
     pub(super) dy: Slot,

@@ -10,8 +10,8 @@ use tensor::{Device, Result, Shape, Target};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
-    /// One of several towers of filters, if the gradient of the input is summed tower by tower.
-    tower: Option<Geometry>,
+    /// How the gradient of the input is summed.
+    sum: by_tower::Sum<Geometry>,
     /// dy already has the ReLU's mask.
     masked: bool,
 }
@@ -44,7 +44,7 @@ pub(super) fn plan(
     // The outputs are what a tower computes: in its form.
     let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
     let geometry = Geometry { algorithm, ..geometry };
-    Ok(Conv { name: row.name.clone(), geometry, tower, masked: row.masked })
+    Ok(Conv { name: row.name.clone(), geometry, sum: by_tower::Sum::of(tower), masked: row.masked })
 }
 
 /// Whether such windows fit the maps, or why not.
@@ -109,7 +109,7 @@ impl Layer for Conv {
         let Wires { x, backward_scratch: scratch, .. } = *wires;
         let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
         conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match (wires.dx, &self.tower) {
+        match (wires.dx, self.sum.tower()) {
             (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.filters / tower.filters;
@@ -131,7 +131,7 @@ impl Layer for Conv {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.tower.map_or(0, |tower| {
+        let tower = self.sum.tower().map_or(0, |tower| {
             by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(target))
         });
         self.geometry.scratch(target).max(tower)

@@ -11,7 +11,7 @@ pub(super) struct Linear {
     name: String,
     geometry: Geometry,
     /// As in the convolution's.
-    tower: Option<Geometry>,
+    sum: by_tower::Sum<Geometry>,
 }
 
 pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
@@ -23,7 +23,7 @@ pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Line
     let geometry = Geometry { images, inputs, outputs: row.outputs, relu: row.relu };
     let tower = by_tower::share("units", row.outputs, row.towers)?;
     let tower = tower.map(|outputs| Geometry { outputs, relu: false, ..geometry });
-    Ok(Linear { name: row.name.clone(), geometry, tower })
+    Ok(Linear { name: row.name.clone(), geometry, sum: by_tower::Sum::of(tower) })
 }
 
 impl Layer for Linear {
@@ -44,7 +44,7 @@ impl Layer for Linear {
         let Wires { x, backward_scratch: scratch, .. } = *wires;
         let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
         linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match (wires.dx, &self.tower) {
+        match (wires.dx, self.sum.tower()) {
             (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.outputs / tower.outputs;
@@ -66,8 +66,8 @@ impl Layer for Linear {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.tower.map_or(0, |tower| {
-            let Geometry { images, inputs, outputs, .. } = tower;
+        let tower = self.sum.tower().map_or(0, |tower| {
+            let &Geometry { images, inputs, outputs, .. } = tower;
             let (dy, dx) = (Shape::from([images, outputs]), Shape::from([images, inputs]));
             by_tower::scratch(dy, dx, tower.scratch(target))
         });

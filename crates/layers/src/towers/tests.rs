@@ -162,13 +162,12 @@ fn weights_go_to_towers_and_come_back() {
 fn what_is_asked_for_in_a_step_is_what_the_table_says() {
     const IMAGES: usize = 3;
     let towers = split(&net(), 2).unwrap();
-    let (mut forward, mut backward) = (0, 0);
+    let (mut onward, mut back) = (0, 0);
     for spec in &towers.specs {
         let mut planner = Planner::new();
         let network =
             Network::plan(spec, IMAGES, Mode::Train, &mut planner, Target::Cpu { threads: 1 })
                 .unwrap();
-        assert!(network.is_tower());
         let mut device = Device::cpu(1);
         device.reserve(planner.total()).unwrap();
         // Every tower sends what it has to each of the others.
@@ -177,16 +176,16 @@ fn what_is_asked_for_in_a_step_is_what_the_table_says() {
             Crossing::Send { x, .. } => x.range().len(),
             Crossing::Receive { .. } => 0,
         };
-        let ran = network.forward_across(&mut device, Phase::Train, &mut |_, crossing| {
-            forward += sent(crossing);
+        let ran = forward(&network, &mut device, Phase::Train, &mut |_, crossing| {
+            onward += sent(crossing);
             Ok::<(), tensor::Error>(())
         });
         ran.unwrap();
-        let ran = network.backward_across(&mut device, &mut |_, crossing| {
-            backward += sent(crossing);
+        let ran = backward(&network, &mut device, &mut |_, crossing| {
+            back += sent(crossing);
             Ok::<(), tensor::Error>(())
         });
         ran.unwrap();
     }
-    assert_eq!([forward, backward], [towers.bytes(IMAGES); 2]);
+    assert_eq!([onward, back], [towers.bytes(IMAGES); 2]);
 }

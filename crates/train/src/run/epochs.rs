@@ -4,9 +4,11 @@ use super::outcome::{End, Outcome, conclude};
 use super::training::Training;
 use crate::Result;
 use crate::evaluate::{evaluate, next_batch};
+use crate::executor::{Control, StepRequest};
 use crate::metrics::Tally;
 use data::Batch;
 use std::time::Instant;
+use tensor::Traffic;
 
 impl Training<'_> {
     /// Runs, and writes down how that ended while the other processes still wait for this one.
@@ -69,7 +71,7 @@ impl Training<'_> {
                 run.save_if_due()
             })?;
             if self.report(rate).is_break() {
-                self.stop_early();
+                self.wants_end = true;
             }
             self.record_observers_warning()?;
         }
@@ -81,7 +83,7 @@ impl Training<'_> {
         let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
         self.status.epoch = epoch;
         let setting = recipe.schedule.setting(&self.progress.schedule, epoch);
-        self.team.set_rates(recipe, &setting)?;
+        self.executor.set_rates(recipe, &setting)?;
         self.train.set_color(self.job.color_shift(setting.color));
         Ok(recipe.rate * setting.rate)
     }
@@ -89,20 +91,19 @@ impl Training<'_> {
     /// One step.
     fn step(&mut self, batch: &mut Batch) -> Result<Tally> {
         let step = self.progress.step + 1;
-        if self.team.heard().is_some() {
-            let moment = self.moment(step)?;
-            self.team.say(moment);
+        let control = match self.executor.is_alone() {
+            true => Control::default(), // nobody else need know
+            false => self.control_at(step)?,
+        };
+        let stats = Self::fills_stats(step).then_some(&mut self.stats);
+        let counts = self.exchanged.is_none() && stats.is_none(); // every step sends as much
+        let before = if counts { self.executor.traffic()? } else { Traffic::default() };
+        let done = self.executor.train(batch, StepRequest { step, control, stats })?;
+        self.control = done.control;
+        if counts {
+            self.exchanged = Some(self.executor.traffic()?.since(before));
         }
-        if Self::looks(step) {
-            return self.team.train_and_look(batch, step, &mut self.look);
-        }
-        if self.exchanged.is_some() {
-            return self.team.train(batch, step);
-        }
-        let before = self.team.traffic()?; // every step sends as much
-        let tally = self.team.train(batch, step)?;
-        self.exchanged = Some(self.team.traffic()?.since(before));
-        Ok(tally)
+        Ok(done.tally)
     }
 
     fn count_step(&mut self, tally: Tally, seconds: f64, wait: f64) {
@@ -121,7 +122,7 @@ impl Training<'_> {
     /// ended.
     fn validate(&mut self, is_due: bool) -> Result<bool> {
         let began = Instant::now();
-        let tally = evaluate(&mut self.team, &mut self.validation, self.stop, self.observer)?;
+        let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer)?;
         let Some(tally) = tally else { return Ok(false) };
         self.validation_seconds = began.elapsed().as_secs_f64();
 
@@ -136,7 +137,7 @@ impl Training<'_> {
         }
         let steps_since = std::mem::take(&mut progress.unvalidated);
         if self.record_validation(score, steps_since)?.is_break() {
-            self.stop_early();
+            self.wants_end = true;
         }
         Ok(true)
     }

@@ -1,8 +1,9 @@
 //! What decides a run's bits.
 
-use crate::checkpoint::Policy;
+use crate::checkpoint::{Checkpoint, Policy};
 use crate::init::Init;
 use crate::recipe::{Mean, Recipe};
+use crate::start::{InitialState, Start};
 use crate::weights::{About, Values, Weights};
 use data::{Loader, Source, Statistics};
 use layers::Spec;
@@ -63,6 +64,19 @@ impl Job {
             }
             Mean::Color => Values { shape: vec![3], values: self.statistics.color.to_vec() },
         }
+    }
+
+    /// What the run starts from: its checkpoint, or parameters that are drawn.
+    pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Start {
+        let state = match from {
+            Some(checkpoint) => InitialState::Checkpoint(checkpoint),
+            None => InitialState::Fresh {
+                recipe: Arc::new(self.recipe.clone()),
+                inherit: self.init.clone(),
+            },
+        };
+        let (mean, scale) = (Arc::new(self.mean()), self.recipe.input.scale);
+        Start { state, seed: self.seed, mean, scale }
     }
 
     /// A loader for this job's validation set.

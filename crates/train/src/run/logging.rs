@@ -1,7 +1,6 @@
 //! What is recorded in the run's logs when, and what is reported to whoever watches.
 
 use super::training::Training;
-use crate::evaluate::Examinee;
 use crate::folder::Record;
 use crate::metrics::{Score, Tally};
 use crate::observe::{StepReport, ValidationReport};
@@ -13,8 +12,8 @@ use std::ops::ControlFlow;
 impl Training<'_> {
     /// Steps up to this one each have their own line of metrics; later, every tenth has.
     const EVERY_STEP_UNTIL: u64 = 100;
-    /// Layers are looked at in the first step and in every so many.
-    const LOOK_EVERY: u64 = 100;
+    /// Statistics of layers are made in the first step and in every so many.
+    const STATS_EVERY: u64 = 100;
 
     /// Says so if there is nothing to do.
     pub(super) fn note_if_over(&mut self) {
@@ -30,19 +29,19 @@ impl Training<'_> {
         if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
             self.record(rate)?;
         }
-        if Self::looks(step) {
-            let (epoch, layers) = (self.progress.epoch, self.look.layers.clone());
+        if Self::fills_stats(step) {
+            let (epoch, layers) = (self.progress.epoch, self.stats.layers.clone());
             self.folder.record(&Record::Layers { step, epoch, layers })?;
-            if let Some(tensor) = self.look.not_finite() {
+            if let Some(tensor) = self.stats.not_finite() {
                 return Err(Error::NotFinite { step, tensor });
             }
         }
         self.warn_if_stuck()
     }
 
-    /// Whether a step is one in which layers are looked at.
-    pub(super) fn looks(step: u64) -> bool {
-        step == 1 || step.is_multiple_of(Self::LOOK_EVERY)
+    /// Whether a step is one that fills the statistics of layers.
+    pub(super) fn fills_stats(step: u64) -> bool {
+        step == 1 || step.is_multiple_of(Self::STATS_EVERY)
     }
 
     fn record(&mut self, rate: f64) -> Result<()> {
@@ -62,7 +61,7 @@ impl Training<'_> {
     fn warn_if_stuck(&mut self) -> Result<()> {
         let patience = Stuck::patience(self.steps());
         let loss = self.progress.recent.score().loss;
-        let text = self.progress.stuck.see(loss, self.team.classes(), patience);
+        let text = self.progress.stuck.see(loss, self.shape.classes, patience);
         let Some(text) = text else { return Ok(()) };
         self.observer.note(&format!("WARNING: {text}"));
         self.folder.record(&Record::Warning { step: self.progress.step, text })

@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::folder::{RunFolder, State, Status};
 use crate::metrics::Score;
 use crate::{Result, Stop};
-use comm::Traffic;
+use tensor::Traffic;
 
 /// Why a run ended, if no error ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

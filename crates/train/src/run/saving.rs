@@ -1,12 +1,13 @@
 //! When a run is saved, and as what.
 //!
 //! Of several processes the first writes. What it alone knows, the time and whether its disk is
-//! done, it tells the others ([`Moment`]), and so all of them give what is theirs at the same step.
+//! done, it tells the others ([`Control`]), and so all of them give what is theirs at the same
+//! step.
 
 use super::training::Training;
 use crate::Result;
 use crate::checkpoint::What;
-use crate::step::Moment;
+use crate::executor::Control;
 use std::time::{Duration, Instant};
 
 impl Training<'_> {
@@ -19,9 +20,9 @@ impl Training<'_> {
 
     /// What the time is, and whether the disk is done, after some step. Here a full disk is heard
     /// of.
-    pub(super) fn moment(&mut self, step: u64) -> Result<Moment> {
+    pub(super) fn control_at(&mut self, step: u64) -> Result<Control> {
         let every = self.job.checkpoints.every;
-        Ok(Moment {
+        Ok(Control {
             old: self.saved.elapsed() > Self::SAVE_AFTER,
             late: self.saved.elapsed() > Self::SAVE_AT_LEAST
                 || every.is_some_and(|every| step.is_multiple_of(every.max(1))),
@@ -29,24 +30,26 @@ impl Training<'_> {
                 Some(saver) => saver.free()?.is_some(),
                 None => false,
             },
+            ends: self.wants_end,
         })
     }
 
     /// The same for all processes, outside a step.
-    pub(super) fn agree(&mut self) -> Result<Moment> {
-        let moment = self.moment(self.progress.step)?;
-        self.team.agree(moment)
+    pub(super) fn agree(&mut self) -> Result<Control> {
+        let own = self.control_at(self.progress.step)?;
+        self.control = self.executor.agree(own)?;
+        Ok(self.control)
     }
 
     /// Waits until the last checkpoint has been written.
-    pub(super) fn wait_for_disk(&mut self) -> Result<Moment> {
+    pub(super) fn wait_for_disk(&mut self) -> Result<Control> {
         loop {
             if let Some(saver) = &mut self.saver {
                 saver.wait_for(Self::WORD)?;
             }
-            let moment = self.agree()?;
-            if moment.free {
-                return Ok(moment);
+            let control = self.agree()?;
+            if control.free {
+                return Ok(control);
             }
         }
     }
@@ -56,18 +59,17 @@ impl Training<'_> {
     pub(super) fn save_if_due(&mut self) -> Result<()> {
         let is_asked_for = self.stop.take_checkpoint_request();
         let step = self.progress.step;
-        let moment = match self.team.heard() {
-            Some(moment) => moment,
-            None => self.moment(step)?,
-        };
-        self.due |= is_asked_for || moment.late;
+        if self.executor.is_alone() {
+            self.control = self.control_at(step)?;
+        }
+        self.due |= is_asked_for || self.control.late;
         if self.note_saved() {
             self.folder.status(self.status)?;
         }
         if is_asked_for {
             self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
         }
-        if self.due && moment.free && self.progress.batches < self.train.batches_per_epoch() {
+        if self.due && self.control.free && self.progress.batches < self.train.batches_per_epoch() {
             self.save(What::Checkpoint)?;
         }
         Ok(())
@@ -102,11 +104,11 @@ impl Training<'_> {
             (Some(saver), Some(log)) => {
                 self.progress.logs = log.lengths();
                 let snapshot = saver.free()?.expect("whoever calls has waited");
-                self.team.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
+                self.executor.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
                 snapshot.progress.clone_from(&self.progress);
                 saver.send(what);
             }
-            _ => self.team.snapshot(&mut Vec::new(), &mut Vec::new())?,
+            _ => self.executor.snapshot(&mut Vec::new(), &mut Vec::new())?,
         }
         self.due = false;
         self.saved = Instant::now();

@@ -4,10 +4,12 @@ use super::job::Job;
 use super::outcome::{Outcome, conclude};
 use super::training::Training;
 use crate::checkpoint::{Checkpoint, Identity};
+use crate::executor::Executor;
 use crate::folder::{RunFolder, State, Status};
 use crate::observe::Observer;
-use crate::team::Team;
+use crate::start::Start;
 use crate::{Result, Stop};
+use std::sync::Arc;
 
 /// A job about to be done: where it is written down, who watches it, who may end it.
 ///
@@ -17,7 +19,7 @@ use crate::{Result, Stop};
 /// let plan = job.plan(tensor::Target::Cpu { threads: 2 })?;
 /// let (mut observer, stop) = (Silent, Stop::new());
 /// Session::new(&job, folder, &mut observer, &stop)
-///     .start(|| plan.open(tensor::Device::cpu(2)))?;
+///     .start(|start| plan.open_boxed(tensor::Device::cpu(2), start))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -47,12 +49,12 @@ impl<'a> Session<'a> {
         Session { identity, ..self }
     }
 
-    /// Trains from the beginning, on what `open` gives: it takes the memory of one device or of
-    /// several.
+    /// Trains from the beginning, on what `open` makes of the parameters that the run starts from:
+    /// it takes the memory of one device or of several.
     ///
     /// # Errors
     /// Any [`Error`](crate::Error); `run.json` then says `failed` and why.
-    pub fn start<T: Into<Team>>(self, open: impl FnOnce() -> Result<T>) -> Result<Outcome> {
+    pub fn start(self, open: impl FnOnce(&Start) -> Result<Box<dyn Executor>>) -> Result<Outcome> {
         self.run(open, Status::begun(), None)
     }
 
@@ -63,10 +65,10 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`start`](Self::start), and [`Error::Checkpoint`](crate::Error::Checkpoint) if it is not
     /// this network's. Whether it is this job's is for [`Job::check`] to say, before.
-    pub fn resume<T: Into<Team>>(
+    pub fn resume(
         self,
         checkpoint: Option<Checkpoint>,
-        open: impl FnOnce() -> Result<T>,
+        open: impl FnOnce(&Start) -> Result<Box<dyn Executor>>,
     ) -> Result<Outcome> {
         let before = self.folder.read_status()?; // while it cannot be read, nothing is cut
         let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
@@ -82,9 +84,9 @@ impl<'a> Session<'a> {
         self.run(open, status, checkpoint)
     }
 
-    fn run<T: Into<Team>>(
+    fn run(
         self,
-        open: impl FnOnce() -> Result<T>,
+        open: impl FnOnce(&Start) -> Result<Box<dyn Executor>>,
         mut status: Status,
         from: Option<Checkpoint>,
     ) -> Result<Outcome> {
@@ -94,13 +96,19 @@ impl<'a> Session<'a> {
             Some(identity) => Ok(Some(identity)),
             None => job.identity(observer, stop),
         };
-        let outcome = identity.and_then(|identity| match identity {
-            None => Ok(Outcome::before_the_first_step(stop, from.as_ref())),
-            Some(identity) => open()?.into().enter(|team| {
-                let watchers: (&mut dyn Observer, _) = (observer, stop);
-                let begin = (identity, from);
-                Training::new(job, team, folder, watchers, &mut status, begin)?.run_to_end()
-            }),
+        let from = from.map(Arc::new);
+        let outcome = identity.and_then(|identity| {
+            let Some(identity) = identity else {
+                return Ok(Outcome::before_the_first_step(stop, from.as_deref()));
+            };
+            let executor = open(&job.start(from.clone()))?;
+            let watchers: (&mut dyn Observer, _) = (observer, stop);
+            let (mut ended, begin, status) = (None, (identity, from), &mut status);
+            executor.enter(Box::new(|executor| {
+                let training = Training::new(job, executor, folder, watchers, status, begin);
+                ended = Some(training.and_then(Training::run_to_end));
+            }));
+            ended.expect("it has run")
         });
         match status.status {
             State::Running => conclude(outcome, folder, &mut status), // it never began

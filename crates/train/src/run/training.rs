@@ -2,25 +2,27 @@
 
 use super::job::Job;
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store};
+use crate::executor::{BatchShape, Control, Executor};
 use crate::folder::{RunFolder, Status};
-use crate::look::Look;
 use crate::observe::Observer;
 use crate::progress::{Progress, Sums};
-use crate::team::Team;
+use crate::stats::LayerStats;
 use crate::weights::Weights;
 use crate::{Result, Stop};
-use comm::Traffic;
 use data::Loader;
+use layers::Parameter;
 use std::sync::Arc;
 use std::time::Instant;
+use tensor::Traffic;
 
 /// A run in progress.
 pub(super) struct Training<'a> {
-    /// Absent in a process whose run another writes down. Dropped first: when the team is gone the
-    /// other processes end, and a launcher may then end this one.
+    /// Absent in a process whose run another writes down. Dropped first: when the executor is gone
+    /// the other processes end, and a launcher may then end this one.
     pub(super) saver: Option<Saver>,
     pub(super) job: &'a Job,
-    pub(super) team: Team,
+    pub(super) executor: Box<dyn Executor>,
+    pub(super) shape: BatchShape,
     pub(super) train: Loader,
     pub(super) validation: Loader,
     pub(super) folder: &'a mut RunFolder,
@@ -28,9 +30,11 @@ pub(super) struct Training<'a> {
     pub(super) stop: &'a Stop,
     pub(super) status: &'a mut Status,
     pub(super) progress: Progress,
-    pub(super) look: Look,
-    /// Whoever watches has seen enough, and no other process need know.
-    pub(super) stops_early: bool,
+    pub(super) stats: LayerStats,
+    /// What all processes said with the last step.
+    pub(super) control: Control,
+    /// Whoever watches has seen enough.
+    pub(super) wants_end: bool,
     /// What its images gave cause to report has been reported.
     pub(super) has_remarked: bool,
     /// A checkpoint is due, and waits until the one before has been written.
@@ -58,22 +62,17 @@ impl<'a> Training<'a> {
     /// [`Error::Device`].
     pub(super) fn new(
         job: &'a Job,
-        mut team: Team,
+        executor: Box<dyn Executor>,
         folder: &'a mut RunFolder,
         (observer, stop): (&'a mut dyn Observer, &'a Stop),
         status: &'a mut Status,
-        (identity, from): (Identity, Option<Checkpoint>),
+        (identity, from): (Identity, Option<Arc<Checkpoint>>),
     ) -> Result<Training<'a>> {
-        let mut train = job.training_loader(team.part());
-        let from = from.map(Arc::new);
+        let shape = executor.batch_shape();
+        let mut train = job.training_loader(shape.part);
         let progress = match &from {
-            None => {
-                team.initialize(&job.recipe, job.seed)?;
-                job.init.as_ref().map_or(Ok(()), |init| team.inherit(init))?;
-                Progress::begin()
-            }
+            None => Progress::begin(),
             Some(checkpoint) => {
-                team.restore(checkpoint, job.seed)?;
                 let Progress { epoch, batches, .. } = checkpoint.progress;
                 match batches < train.batches_per_epoch() {
                     true => train.start_at(epoch - 1, batches),
@@ -82,12 +81,12 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        team.set_input(&job.mean().values, job.recipe.input.scale)?;
-        let saver = saver(job, &team, folder, identity)?;
+        let saver = saver(job, executor.parameters(), folder, identity)?;
         Ok(Training {
-            validation: job.validation_loader_of(team.part()),
-            look: team.look(),
-            stops_early: false,
+            validation: job.validation_loader_of(shape.part),
+            stats: executor.new_stats(),
+            control: Control::default(),
+            wants_end: false,
             has_remarked: false,
             due: false,
             saved: Instant::now(),
@@ -99,7 +98,8 @@ impl<'a> Training<'a> {
             validation_seconds: 0.0,
             bookkeeping: 0.0,
             job,
-            team,
+            executor,
+            shape,
             train,
             folder,
             observer,
@@ -112,12 +112,8 @@ impl<'a> Training<'a> {
 
     /// Whether a signal or whoever watches has asked for the end.
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.requested().is_some() || self.stops_early || self.team.is_asked_to_end()
-    }
-
-    /// Ends the run after this step, or after the next if other processes must learn of it.
-    pub(super) fn stop_early(&mut self) {
-        self.stops_early = !self.team.ask_to_end();
+        let ends = if self.executor.is_alone() { self.wants_end } else { self.control.ends };
+        ends || self.stop.requested().is_some()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -161,9 +157,14 @@ impl<'a> Training<'a> {
 }
 
 /// The thread that writes, where something is kept.
-fn saver(job: &Job, team: &Team, folder: &RunFolder, identity: Identity) -> Result<Option<Saver>> {
+fn saver(
+    job: &Job,
+    parameters: &[Parameter],
+    folder: &RunFolder,
+    identity: Identity,
+) -> Result<Option<Saver>> {
     let Some(log) = folder.log() else { return Ok(None) };
-    let (about, mean, entries) = (job.about(), job.mean(), team.entries().to_vec());
+    let (about, mean, entries) = (job.about(), job.mean(), parameters.to_vec());
     Ok(Some(Saver::start(Desk {
         store: Store::open(folder.path(), job.checkpoints.keep)?,
         form: Form { about, identity, mean, entries },

@@ -17,9 +17,8 @@ struct Data {
 impl Data {
     fn of(run: &Run) -> Result<Data> {
         let (plans, macs, world) = (run.plans()?, run.spec.macs()?, run.devices());
-        let device = |plan: &train::step::Plan| {
-            [plan.parameters().count(), macs / world, plan.memory().total]
-        };
+        let device =
+            |plan: &parallel::Plan| [plan.parameters().count(), macs / world, plan.memory().total];
         // Each device but one sends each number once: to its sum, and back.
         let values = 4 * (world - 1) * plans[0].parameters().count();
         let gradients = match run.recipe().wire {

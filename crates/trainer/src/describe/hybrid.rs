@@ -25,8 +25,7 @@ impl Hybrid {
         let traffic = traffic(spec, world)?;
         // A part of the images below, a part of the units above.
         let macs: usize = infos.iter().map(|row| row.macs / world).sum();
-        let device =
-            |plan: &train::step::Plan| [plan.parameters().count(), macs, plan.memory().total];
+        let device = |plan: &parallel::Plan| [plan.parameters().count(), macs, plan.memory().total];
         Ok(Hybrid { devices: run.plans()?.iter().map(device).collect(), traffic, parameters })
     }
 

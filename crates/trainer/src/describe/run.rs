@@ -8,10 +8,11 @@ use crate::fault::Result;
 use crate::machine::{self, share_threads};
 use crate::settings::Settings;
 use layers::{Mode, Spec};
+use parallel::Plan;
 use tensor::{Choice, Device, Precision, Target};
+use train::plan::Memory;
 use train::recipe::Recipe;
 use train::run::Blueprint;
-use train::step::{Memory, Plan};
 
 /// A run, before there are images: its network has the model's own classes.
 pub(super) struct Run {
@@ -118,7 +119,7 @@ impl Run {
         let (spec, target) = (self.settled()?, self.target());
         let job = self.blueprint(&spec);
         let input = (self.recipe().input.mean, job.stored);
-        let tests = Plan::new(&self.spec, self.batch(), Mode::Infer, input, target)?;
+        let tests = train::plan::Plan::new(&self.spec, self.batch(), Mode::Infer, input, target)?;
         Ok([plan_alone(self.settings.parallel, &job, target)?.memory(), tests.memory()])
     }
 

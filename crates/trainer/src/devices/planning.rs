@@ -2,35 +2,23 @@
 
 use crate::cli::Parallel;
 use crate::fault::Result;
-use layers::towers::{self, Towers};
+use layers::towers;
+use parallel::{Plan, plan};
 use tensor::Target;
 use train::run::Blueprint;
-use train::step::Plan;
-
-/// How devices share the work.
-pub(super) enum How {
-    Alone,
-    Towers(Towers),
-    Replicas,
-    Hybrid,
-    /// A part as those have; the others are in other processes.
-    OneOfTowers(Towers),
-    OneOfReplicas,
-    OneOfHybrid,
-}
 
 /// The plan of a device that nobody shares the work with.
 ///
 /// # Errors
-/// As [`Blueprint::plan`].
+/// If the network does not fit together or the recipe.
 pub fn plan_alone(
     parallel: Option<Parallel>,
     job: &Blueprint,
     target: Target,
 ) -> train::Result<Plan> {
     match parallel {
-        Some(Parallel::Hybrid) => job.plan_hybrid((0, 1), target),
-        _ => job.plan(target),
+        Some(Parallel::Hybrid) => plan::hybrid(job, (0, 1), target),
+        _ => plan::single(job, target),
     }
 }
 
@@ -43,29 +31,27 @@ pub fn plan_each(
     job: &Blueprint,
     targets: &[Target],
 ) -> Result<Vec<Plan>> {
-    Ok(plan(parallel, job, targets)?.0)
+    let ranks = 0..targets.len();
+    let each = |rank| plan_one(parallel, job, (rank, targets.len()), targets[rank]);
+    ranks.map(each).collect()
 }
 
-pub(super) fn plan(
+/// The plan of one of several devices.
+///
+/// # Errors
+/// As [`plan_each`].
+pub fn plan_one(
     parallel: Option<Parallel>,
     job: &Blueprint,
-    targets: &[Target],
-) -> Result<(Vec<Plan>, How)> {
-    let world = targets.len();
-    match parallel {
-        Some(Parallel::Data) => {
-            let each = targets.iter().enumerate();
-            let plans = each.map(|(rank, &target)| job.plan_replica((rank, world), target));
-            Ok((plans.collect::<train::Result<_>>()?, How::Replicas))
-        }
-        Some(Parallel::Hybrid) => {
-            let each = targets.iter().enumerate();
-            let plans = each.map(|(rank, &target)| job.plan_hybrid((rank, world), target));
-            Ok((plans.collect::<train::Result<_>>()?, How::Hybrid))
-        }
+    (rank, world): (usize, usize),
+    target: Target,
+) -> Result<Plan> {
+    Ok(match parallel {
+        Some(Parallel::Data) => plan::replica(job, (rank, world), target)?,
+        Some(Parallel::Hybrid) => plan::hybrid(job, (rank, world), target)?,
         Some(Parallel::Towers) | None => {
             let towers = towers::split(job.spec, world)?;
-            Ok((job.plan_towers(&towers, targets)?, How::Towers(towers)))
+            plan::towers(job, &towers, &vec![target; world])?.swap_remove(rank)
         }
-    }
+    })
 }

@@ -30,7 +30,7 @@ impl Launch {
             (Some(mpirun), _) => Ok(mpirun),
             (None, Some(pmi)) if cfg!(feature = "mpi") => Ok(pmi),
             (None, pmi) => {
-                let cards = rendezvous::Launch::told(&variable).map_err(train::Error::from)?;
+                let cards = rendezvous::Launch::told(&variable).map_err(parallel::Error::from)?;
                 Ok(cards.map(Launch::Cards).or(pmi).unwrap_or(Launch::Alone))
             }
         }
@@ -63,7 +63,7 @@ pub(super) fn join() -> Result<Option<Joined>> {
         }
         Launch::Cards(launch) => {
             let (card, mut desk) = own_card(&launch)?;
-            let comm = Nccl::meet(&mut desk, &launch, ARRIVAL).map_err(train::Error::from)?;
+            let comm = Nccl::meet(&mut desk, &launch, ARRIVAL).map_err(parallel::Error::from)?;
             Ok(Some(Joined { comm: Box::new(comm), desk, card: Some(card) }))
         }
     }
@@ -113,7 +113,7 @@ fn own_card(launch: &rendezvous::Launch) -> Result<(usize, Device)> {
 
 #[cfg(feature = "mpi")]
 fn join_mpi(_: &str, _: u64) -> Result<Box<dyn Comm>> {
-    let joined = comm::Mpi::join(comm::Local::PATIENCE).map_err(train::Error::from)?;
+    let joined = comm::Mpi::join(comm::Local::PATIENCE).map_err(parallel::Error::from)?;
     Ok(Box::new(joined))
 }
 

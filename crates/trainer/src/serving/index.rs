@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use train::Stop;
-use train::step::Step;
+use train::executor::Executor;
+use train::step::SingleDevice;
 
 /// Vectors of training images, and how far they are.
 pub struct Index {
@@ -111,7 +112,7 @@ impl Index {
 /// Opens the run's images, and with `step` looks at those that will be compared. Requests, of which
 /// `busy` counts those at hand, go first.
 pub fn start(
-    step: Option<Step>,
+    step: Option<SingleDevice>,
     args: &ServeArgs,
     index: &Arc<Index>,
     trained: &Arc<Trained>,
@@ -149,7 +150,7 @@ fn make(
     index: &Index,
     trained: &Trained,
     images: &Images,
-    (step, count): (Step, usize),
+    (step, count): (SingleDevice, usize),
     workers: usize,
     busy: &AtomicUsize,
     stop: &Stop,
@@ -164,7 +165,7 @@ fn make(
         shelf.vectors.reserve_exact(of * length);
         (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
     });
-    let plan = plan_of(Default::default(), step.images(), trained.crop());
+    let plan = plan_of(Default::default(), step.batch_shape().images, trained.crop());
     let mut loader = Loader::new(source, plan, workers, 0);
     let whole = step.enter(|mut step| {
         let mut watch = |done: u64, _: u64| {

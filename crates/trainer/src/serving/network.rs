@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
-use train::step::Step;
+use train::executor::Executor;
+use train::step::SingleDevice;
 
 /// Images that may wait; one more is sent away.
 const WAITING: usize = 8;
@@ -95,7 +96,7 @@ pub fn convolutions(trained: &Trained) -> Vec<String> {
 /// # Errors
 /// If the system has no thread.
 pub fn start(
-    step: Step,
+    step: SingleDevice,
     trained: Arc<Trained>,
     index: Arc<Index>,
     maps: Vec<String>,
@@ -110,7 +111,7 @@ pub fn start(
 
 /// The network and what it needs to look at an image.
 struct Desk {
-    step: Step,
+    step: SingleDevice,
     trained: Arc<Trained>,
     index: Arc<Index>,
     /// Planned rows that make maps, each with the name of its layer; ascending.
@@ -121,7 +122,12 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(step: Step, trained: Arc<Trained>, index: Arc<Index>, names: Vec<String>) -> Desk {
+    fn new(
+        step: SingleDevice,
+        trained: Arc<Trained>,
+        index: Arc<Index>,
+        names: Vec<String>,
+    ) -> Desk {
         let spec = &trained.weights.about.model;
         let row = |name: String| Some((step.find_layer(spec, &name).ok()?, name));
         let maps = names.into_iter().filter_map(row).collect();
@@ -210,7 +216,7 @@ impl Desk {
         self.step.test_and_look(batch, &rows, &mut |row, values| {
             outputs.push((row, values.to_vec()));
         })?;
-        let mut probabilities = vec![0.0; self.step.classes()];
+        let mut probabilities = vec![0.0; self.trained.classes().len()];
         self.step.probabilities(&mut probabilities)?;
         Ok((probabilities, outputs))
     }

@@ -20,6 +20,7 @@ use train::folder::RunFolder;
 use train::init::Init;
 use train::observe::Observer;
 use train::run::{Job, Outcome, Session};
+use train::start::Start;
 
 /// A run that can be made: its job, planned on its device.
 pub struct Ready<'a> {
@@ -78,7 +79,7 @@ impl<'a> Ready<'a> {
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {
-            let entries = train::team::entries_of(&job.spec)?;
+            let entries = parallel::parameters_of(&job.spec)?;
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
@@ -151,7 +152,7 @@ impl<'a> Ready<'a> {
         if let Some(tuned) = tuned {
             folder.write(tuning::FILE, tuned.to_toml().as_bytes())?;
         }
-        let open = || devices.team(&job.spec, seat);
+        let open = |start: &Start| devices.executor(&job.spec, seat, start);
         let outcome = match place {
             Place::New(mut folder, identity) => {
                 let session = Session::new(&job, &mut folder, observer, stop);

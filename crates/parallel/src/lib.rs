@@ -1,0 +1,44 @@
+//! Training on several devices. What `train` does on one, this crate does on many, behind the same
+//! [`Executor`](train::executor::Executor): the loop does not know.
+//!
+//! * [`data`]: the whole network on every device, each with a part of every batch
+//! * [`towers`]: a network in towers, each on a device (section 3.5 of the paper)
+//! * [`hybrid`]: data parallelism below the linear layers, whose units are shared
+//! * [`plan`]: what each device has to do, before any memory is taken; and opening them
+//! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
+//!   one device that makes micro-shards one after the other
+//! * [`rank`]: the interface that the three ways implement
+//! * [`cut`]: which micro-shards a rank has; [`accord`]: what processes must know to decide alike
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod accord;
+pub mod cut;
+pub mod data;
+mod error;
+pub mod hybrid;
+pub mod lone;
+pub mod plan;
+pub mod process;
+pub mod rank;
+mod snapshot;
+pub mod threads;
+pub mod towers;
+
+pub use cut::Cut;
+pub use error::{Error, Result};
+pub use plan::{Engine, Plan};
+
+use layers::{Parameter, Spec};
+use tensor::Planner;
+
+/// A network's parameters, laid out as in a snapshot of it.
+///
+/// # Errors
+/// [`train::Error::Network`] if it is no network.
+pub fn parameters_of(spec: &Spec) -> train::Result<Vec<Parameter>> {
+    let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
+    let target = tensor::Target::Cpu { threads: 1 };
+    let network = layers::Network::plan(spec, 1, layers::Mode::Infer, &mut planner, target)?;
+    Ok(network.parameters.entries)
+}

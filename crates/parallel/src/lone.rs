@@ -1,0 +1,70 @@
+//! A world of one rank: one device that makes one micro-shard after the other.
+
+use crate::Result;
+use crate::rank::{self, Rank};
+use data::Batch;
+use layers::Parameter;
+use train::executor::{BatchShape, Executor, StepRequest, StepResult};
+use train::metrics::Tally;
+use train::recipe::Recipe;
+use train::schedule::Setting;
+use train::start::Start;
+use train::stats::LayerStats;
+
+/// A rank that nobody shares the work with.
+#[derive(Debug)]
+pub struct Lone {
+    rank: Box<dyn Rank>,
+}
+
+impl Lone {
+    /// With what training starts from.
+    ///
+    /// # Errors
+    /// If parameters are another network's, or the device fails.
+    pub fn start(mut rank: Box<dyn Rank>, start: &Start) -> Result<Lone> {
+        let all = rank.net().plan.network.parameters.entries.clone();
+        rank::start(&mut *rank, start, &all)?;
+        Ok(Lone { rank })
+    }
+}
+
+impl Executor for Lone {
+    fn parameters(&self) -> &[Parameter] {
+        &self.rank.net().plan.network.parameters.entries
+    }
+
+    fn batch_shape(&self) -> BatchShape {
+        let classes = self.rank.net().plan.frame.classes();
+        BatchShape { images: self.rank.images(), classes, part: (0, 1) }
+    }
+
+    fn new_stats(&self) -> LayerStats {
+        self.rank.new_stats()
+    }
+
+    fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> train::Result<()> {
+        self.rank.net_mut().set_rates(recipe, setting)
+    }
+
+    fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> train::Result<StepResult> {
+        let StepRequest { step, control, stats } = request;
+        Ok(StepResult { tally: self.rank.train(batch, step, stats, None)?, control })
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
+        Ok(self.rank.test(batch, None)?)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
+        Ok(self.rank.probabilities(into)?)
+    }
+
+    fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> train::Result<()> {
+        self.rank.net().snapshot(values, velocities)
+    }
+
+    fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {
+        self.rank.enter(Box::new(|rank| work(Box::new(Lone { rank }))));
+    }
+}

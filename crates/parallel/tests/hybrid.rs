@@ -1,0 +1,220 @@
+//! Ranks that share images below the linear layers, and units from there on, come to the same bits
+//! however many they are.
+
+extern crate train as alexnet_train; // for the fixtures that `train` shares
+
+mod fixtures;
+
+use alexnet_parallel::data::ReplicaPlan;
+use alexnet_parallel::hybrid::HybridPlan;
+use alexnet_parallel::rank::{self, Rank};
+use alexnet_parallel::{Cut, Engine, Plan, Result, plan};
+use data::{Batch, IGNORED};
+use fixtures::scaled;
+use layers::{BatchNorm, Row, Spec, window};
+use random::{Purpose, Stream};
+use std::time::Duration;
+use tensor::{Device, Target};
+use testkit::own_card;
+use train::recipe::{Input, Mean, Recipe};
+use train::recipes;
+
+const IMAGES: usize = 16;
+const SHARDS: usize = 8;
+const SIDE: usize = 12;
+const CLASSES: usize = 10;
+
+/// Every kind of row that linear layers have between them, and units that blocks share unevenly.
+fn spec() -> Spec {
+    Spec::image("hybrid", SIDE, SIDE, 3)
+        .conv("conv1", 8, window(3).stride(2))
+        .relu()
+        .conv("conv2", 12, window(3).pad(1).groups(2))
+        .prelu()
+        .pool(window(3).stride(2))
+        .dropout(0.1)
+        .linear("fc3", 30)
+        .relu()
+        .dropout(0.3)
+        .linear("fc4", 21)
+        .prelu()
+        .inverted_dropout(0.2)
+        .linear("fc5", CLASSES)
+}
+
+fn recipe() -> Recipe {
+    let mut recipe = Recipe { batch: IMAGES, rate: 0.003, ..recipes::paper() };
+    recipe.input =
+        Input { mean: Mean::Color, scale: 1.0 / 64.0, side: Some(SIDE), exif: Default::default() };
+    scaled(recipe)
+}
+
+/// Some images take no part, so that micro-shards weigh differently.
+fn batch(number: u64) -> Batch {
+    let mut draws = Stream::new(5, Purpose::Test, number as u32, 0);
+    let mut labels: Vec<u32> = (0..IMAGES as u32).map(|image| image % CLASSES as u32).collect();
+    let pixels = labels.iter().flat_map(|&label| {
+        (0..SIDE * SIDE * 3).map(|_| (20 * label + draws.below(40)) as u8).collect::<Vec<_>>()
+    });
+    let pixels = pixels.collect();
+    if number.is_multiple_of(3) {
+        labels[4..7].fill(IGNORED);
+    }
+    fixtures::batch(pixels, [0, 0, 1], [1.0, 0.0, 3.0, 0.0], labels)
+}
+
+/// How a rank is laid out.
+type Planned = fn(&Spec, Cut, Target) -> Result<Plan>;
+
+fn of_hybrid(spec: &Spec, cut: Cut, target: Target) -> Result<Plan> {
+    let input = (Mean::Color, [SIDE; 2]);
+    Ok(Plan::Hybrid(Box::new(HybridPlan::new(spec, IMAGES, cut, input, target)?)))
+}
+
+fn of_replica(spec: &Spec, cut: Cut, target: Target) -> Result<Plan> {
+    let input = (Mean::Color, [SIDE; 2]);
+    Ok(Plan::Replica(Box::new(ReplicaPlan::new(spec, IMAGES, cut, input, target)?)))
+}
+
+fn open(plan: Planned, shards: usize, mut devices: Vec<Device>) -> Vec<Box<dyn Rank>> {
+    let world = devices.len();
+    let plans = devices.iter().enumerate().map(|(rank, device)| {
+        let cut = Cut::new(IMAGES, shards, (rank, world)).unwrap();
+        plan(&spec(), cut, device.target()).unwrap()
+    });
+    let (plans, how) = (plans.collect(), (Engine::Host, Duration::from_secs(20)));
+    plan::ranks(plans, &mut devices, how).unwrap()
+}
+
+fn cpus(world: usize) -> Vec<Device> {
+    (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect()
+}
+
+fn prepare(rank: &mut dyn Rank) {
+    fixtures::prepare(rank, &recipe(), 120.0);
+}
+
+/// A parameter's name, and of it what a rank has.
+type Named = (String, Vec<f32>);
+
+/// Losses of so many steps and of a test, and all parameters.
+fn learn(steps: Vec<Box<dyn Rank>>, count: u64) -> (Vec<f64>, Vec<Named>) {
+    let made = rank::run(steps, |_, mut step| {
+        prepare(&mut *step);
+        let mut losses = Vec::new();
+        for number in 1..=count {
+            losses.push(step.train(&batch(number), number, None, None)?.score().loss);
+        }
+        losses.push(step.test(&batch(0), None)?.score().loss);
+        let parameters = &step.net().plan.network.parameters;
+        let entries = parameters.entries.iter().enumerate();
+        let learned = entries.map(|(idx, entry)| {
+            Ok((entry.name.clone(), step.net().device.download(parameters.value(idx))?))
+        });
+        Ok((losses, learned.collect::<Result<Vec<Named>>>()?))
+    });
+    let mut made = made.unwrap();
+    let (losses, mut whole) = made.remove(0);
+    for (others, parts) in made {
+        assert_eq!(others, losses, "every rank knows the whole batch's");
+        for ((name, whole), (_, part)) in whole.iter_mut().zip(parts) {
+            match name.starts_with("fc") || name == "prelu4.slope" {
+                true => whole.extend(part), // the next units
+                false => assert!(*whole == part, "{name} is not the same on all ranks"),
+            }
+        }
+    }
+    (losses, whole)
+}
+
+#[test]
+fn one_two_four_and_eight_ranks_have_the_same_bits() {
+    let (losses, learned) = learn(open(of_hybrid, SHARDS, cpus(1)), 50);
+    assert!(losses[50] < 0.85 * losses[0], "it learns: {losses:?}");
+    for (world, steps) in [(2, 50), (4, 50), (8, 50)] {
+        let (others, theirs) = learn(open(of_hybrid, SHARDS, cpus(world)), steps);
+        assert_eq!(others, losses, "{world} ranks");
+        for ((name, one), (_, other)) in learned.iter().zip(&theirs) {
+            assert!(one == other, "{name} on {world} ranks");
+        }
+    }
+}
+
+/// Masks, weights of micro-shards and all else are those of replicas; only the order of some sums
+/// is another.
+#[test]
+fn what_is_learned_is_what_replicas_learn() {
+    for (shards, world) in [(8, 2), (2, 2), (1, 1)] {
+        let (losses, learned) = learn(open(of_hybrid, shards, cpus(world)), 5);
+        let (others, theirs) = learn(open(of_replica, shards, cpus(1)), 5);
+        for (one, other) in losses.iter().zip(&others) {
+            assert!((one - other).abs() < 1e-5 * other, "{losses:?} {others:?}");
+        }
+        for ((name, one), (_, other)) in learned.iter().zip(&theirs) {
+            let most = other.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let apart = one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart <= 2e-5 * most, "{name} of {shards} shards: {apart} of {most}");
+        }
+    }
+}
+
+/// A rank on a card, or its stand-in, beside one on the CPU.
+#[test]
+fn a_card_may_be_one_of_the_ranks() {
+    let Some(card) = own_card() else { return };
+    let (losses, _) = learn(open(of_hybrid, 2, vec![card, Device::cpu(1)]), 2);
+    let (cpus, _) = learn(open(of_hybrid, 2, cpus(2)), 2);
+    for (card, cpu) in losses.iter().zip(&cpus) {
+        assert!((card - cpu).abs() < 2e-4 * cpu, "{losses:?} {cpus:?}");
+    }
+}
+
+#[test]
+fn a_rank_that_fails_ends_all_with_its_error() {
+    let ended = rank::run(open(of_hybrid, SHARDS, cpus(4)), |rank, mut step| {
+        prepare(&mut *step);
+        for number in 1..100 {
+            if (rank, number) == (2, 4) {
+                return Err(train::Error::Recipe("planned".to_string()).into());
+            }
+            step.train(&batch(number), number, None, None)?;
+        }
+        Ok(())
+    });
+    assert_eq!(ended.unwrap_err().to_string(), "planned");
+}
+
+#[test]
+fn a_rank_that_is_gone_is_named() {
+    let ended = rank::run(open(of_hybrid, SHARDS, cpus(2)), |rank, mut step| {
+        prepare(&mut *step);
+        if rank == 1 {
+            return Ok(());
+        }
+        step.train(&batch(1), 1, None, None).map(drop)
+    });
+    let sentence = ended.unwrap_err().to_string();
+    assert_eq!(sentence, "rank 1 ended before the others: all ranks stop");
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused() {
+    let told = |spec: &Spec, shards| {
+        let cut = Cut::new(32, shards, (0, 1)).unwrap();
+        let target = Target::Cpu { threads: 1 };
+        let plan = HybridPlan::new(spec, 32, cut, (Mean::Color, [SIDE; 2]), target);
+        plan.err().map_or_else(String::new, |error| error.to_string())
+    };
+    assert_eq!(told(&spec(), 8), "");
+    let sentence = told(&spec(), 16);
+    assert!(sentence.contains("`fc5`: its 10 units cannot be shared as 16 blocks"), "{sentence}");
+    let flat = Spec::image("flat", SIDE, SIDE, 3).linear("fc1", 20).relu().linear("fc2", 10);
+    let sentence = told(&flat, 2);
+    assert!(sentence.contains("`fc1`: no layer below its first linear row learns"), "{sentence}");
+    let mut normalised = spec();
+    normalised.rows.insert(8, Row::BatchNorm(BatchNorm::default()));
+    let sentence = told(&normalised, 2);
+    assert!(sentence.contains("`batch_norm3`: units of this row cannot be shared"), "{sentence}");
+    let pooled = Spec::image("flat", SIDE, SIDE, 3).pool(window(2)).linear("fc1", 20);
+    assert!(told(&pooled, 2).contains("nothing to be shared by images"));
+}

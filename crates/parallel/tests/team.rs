@@ -1,0 +1,214 @@
+//! A run on several devices, in towers or with a part of every batch each, is the run on one: its
+//! losses, its checkpoints, its weights.
+
+extern crate train as alexnet_train; // for the fixtures that `train` shares
+
+mod fixtures;
+
+use alexnet_parallel::{Engine, Plan, plan};
+use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
+use layers::{Bare, BatchNorm, Row, towers};
+use std::path::Path;
+use std::time::Duration;
+use tensor::{Device, Target};
+use train::checkpoint;
+use train::executor::Executor;
+use train::folder::RunFolder;
+use train::observe::Silent;
+use train::recipe::Optimizer;
+use train::run::{Job, Outcome, Session};
+use train::start::Start;
+use train::{Result, Stop};
+
+/// What a run computes on.
+#[derive(Clone, Copy)]
+enum On {
+    OneDevice,
+    Towers,
+    Replicas(usize),
+    Hybrid(usize),
+}
+
+fn open(job: &Job, on: On, start: &Start) -> Result<Box<dyn Executor>> {
+    let blueprint = job.blueprint();
+    let cpus = |threads: &[usize]| -> Vec<Device> {
+        threads.iter().map(|&threads| Device::cpu(threads)).collect()
+    };
+    let (plans, devices): (Vec<Plan>, Vec<Device>) = match on {
+        On::OneDevice => {
+            let plan = plan::single(&blueprint, Target::Cpu { threads: 1 })?;
+            return plan.open(Device::cpu(1), start);
+        }
+        On::Hybrid(1) => {
+            let plan = plan::hybrid(&blueprint, (0, 1), Target::Cpu { threads: 2 })?;
+            return plan.open(Device::cpu(2), start);
+        }
+        On::Replicas(world) => {
+            let threads: Vec<usize> = (0..world).map(|rank| 1 + rank % 2).collect();
+            let plan = |rank: usize| {
+                let target = Target::Cpu { threads: threads[rank] };
+                plan::replica(&blueprint, (rank, world), target)
+            };
+            ((0..world).map(plan).collect::<Result<_>>()?, cpus(&threads))
+        }
+        On::Hybrid(world) => {
+            let target = Target::Cpu { threads: 1 };
+            let plan = |rank| plan::hybrid(&blueprint, (rank, world), target);
+            ((0..world).map(plan).collect::<Result<_>>()?, cpus(&vec![1; world]))
+        }
+        On::Towers => {
+            let towers = towers::split(&job.spec, 2).unwrap();
+            let targets = [1, 2].map(|threads| Target::Cpu { threads });
+            (plan::towers(&blueprint, &towers, &targets)?, cpus(&[1, 2]))
+        }
+    };
+    let how = (Engine::Host, Duration::from_secs(20));
+    Ok(Box::new(plan::open_threads(&job.spec, plans, devices, how, start)?))
+}
+
+/// Begins a run, or goes on with it, until some step.
+fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
+    let stop = Stop::new();
+    let mut observer = StopsAfter(until, stop.clone());
+    let open = |start: &Start| open(job, on, start);
+    if !path.exists() {
+        let mut folder = RunFolder::create(path).unwrap();
+        let session = Session::new(job, &mut folder, &mut observer, &stop);
+        return session.start(open).unwrap();
+    }
+    let mut folder = RunFolder::open(path).unwrap();
+    let from = checkpoint::load_newest(path, &mut |_| ()).unwrap();
+    let identity = from.as_ref().map(|from| {
+        let identity = job.check(from, false, &mut Silent, &stop).unwrap();
+        identity.expect("nobody asks for a stop")
+    });
+    let session = Session::new(job, &mut folder, &mut observer, &stop).with_identity(identity);
+    session.resume(from, open).unwrap()
+}
+
+#[test]
+fn towers_train_and_go_on_to_the_bits_of_one_device() {
+    let whole = Scratch::new("whole");
+    let job = job(1);
+    go(&job, &whole.0, On::OneDevice, STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    let validations = expected.1.iter().filter(|line| line["kind"] == "validation").count();
+    assert!(validations >= 3, "{validations}");
+
+    use On::{OneDevice, Towers};
+    let ways =
+        [("towers", [Towers; 2]), ("there", [OneDevice, Towers]), ("back", [Towers, OneDevice])];
+    for (name, [first, then]) in ways {
+        let run = Scratch::new(name);
+        assert_eq!(go(&job, &run.0, first, 17).steps, 17);
+        assert_eq!(go(&job, &run.0, then, STEPS).resumed_at, 17);
+        assert!(bits(&run.0) == expected, "{name}");
+    }
+}
+
+#[test]
+fn one_two_and_four_replicas_come_to_the_same_bits() {
+    let (whole, job) = (Scratch::new("shards"), job(4));
+    go(&job, &whole.0, On::OneDevice, STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    for world in [2, 4] {
+        let run = Scratch::new("replicas");
+        go(&job, &run.0, On::Replicas(world), STEPS);
+        assert!(bits(&run.0) == expected, "{world} replicas");
+    }
+    // On four, on one, on two.
+    let run = Scratch::new("more-or-fewer");
+    go(&job, &run.0, On::Replicas(4), 11);
+    go(&job, &run.0, On::OneDevice, 30);
+    assert_eq!(go(&job, &run.0, On::Replicas(2), STEPS).resumed_at, 30);
+    assert!(bits(&run.0) == expected);
+}
+
+#[test]
+fn one_two_and_four_ranks_that_share_units_come_to_the_same_bits() {
+    let (whole, job) = (Scratch::new("units"), job(4));
+    go(&job, &whole.0, On::Hybrid(1), STEPS);
+    let expected = bits(&whole.0);
+    let losses = losses(&expected.1);
+    assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
+    for world in [2, 4] {
+        let run = Scratch::new("sharing");
+        go(&job, &run.0, On::Hybrid(world), STEPS);
+        assert!(bits(&run.0) == expected, "{world} ranks");
+    }
+    // On four, on one, on two.
+    let run = Scratch::new("sharing-goes-on");
+    go(&job, &run.0, On::Hybrid(4), 11);
+    go(&job, &run.0, On::Hybrid(1), 30);
+    assert_eq!(go(&job, &run.0, On::Hybrid(2), STEPS).resumed_at, 30);
+    assert!(bits(&run.0) == expected);
+}
+
+/// Running statistics go with the weights: among shards, between towers, into checkpoints and back.
+#[test]
+fn statistics_and_slopes_are_shared_out_like_weights() {
+    let normalised = |shards| {
+        let mut job = Job { max_steps: Some(16), ..job(shards) };
+        let at = |name: &str| {
+            let is_it = |row: &Row| matches!(row, Row::Conv(conv) if conv.name == name);
+            job.spec.rows.iter().position(is_it).unwrap() + 1
+        };
+        let (second, third) = (at("conv2"), at("conv3"));
+        job.spec.rows[third] = Row::Prelu(Bare {});
+        job.spec.rows.insert(second, Row::BatchNorm(BatchNorm::default()));
+        job
+    };
+    use On::{OneDevice, Replicas, Towers};
+    for (shards, ways) in [(1, [Towers, OneDevice]), (4, [Replicas(4), Replicas(2)])] {
+        let (whole, job) = (Scratch::new("norms-whole"), normalised(shards));
+        go(&job, &whole.0, OneDevice, 16);
+        let run = Scratch::new("norms");
+        go(&job, &run.0, ways[0], 7);
+        assert_eq!(go(&job, &run.0, ways[1], 16).resumed_at, 7);
+        assert!(bits(&run.0) == bits(&whole.0), "{shards} shards");
+    }
+}
+
+/// Where nothing is drawn batch by batch, shards differ from the whole in the sums' order alone.
+#[test]
+fn shards_learn_what_the_whole_batch_does() {
+    let losses = [1, 2, 8].map(|shards| {
+        let mut job = Job { max_steps: Some(20), ..job(shards) };
+        job.spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
+        let run = Scratch::new("sums");
+        go(&job, &run.0, On::OneDevice, 20);
+        losses(&bits(&run.0).1)
+    });
+    for (step, whole) in losses[0].iter().enumerate() {
+        for cut in [losses[1][step], losses[2][step]] {
+            assert!((cut - whole).abs() < 1e-4 * whole, "step {step}: {whole}, cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused() {
+    let (target, whole) = (Target::Cpu { threads: 1 }, job(1));
+    let told = |shards, world| match plan::replica(&job(shards).blueprint(), (0, world), target) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{shards} shards among {world}"),
+    };
+    assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
+    assert!(told(16, 2).contains("--batch-size 16"));
+    let towers = towers::split(&whole.spec, 2).unwrap();
+    let told = |job: &Job| {
+        plan::towers(&job.blueprint(), &towers, &[target; 2]).err().unwrap().to_string()
+    };
+    assert!(told(&job(2)).contains("towers see whole batches"), "{}", told(&job(2)));
+    let mut adams = job(4);
+    adams.recipe.optimizer = Optimizer::Adam;
+    let refused = plan::replica(&adams.blueprint(), (0, 2), target).err().unwrap().to_string();
+    assert!(refused.contains("Adam trains on one device"), "{refused}");
+    assert!(told(&adams).contains("Adam trains on one device"), "{}", told(&adams));
+    let alone = job(4).plan(target).err().unwrap().to_string();
+    assert!(alone.contains("recipe.shards is 4"), "{alone}");
+}

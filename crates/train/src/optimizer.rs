@@ -1,0 +1,129 @@
+//! From gradients to new parameters: the paper's SGD with momentum, and Adam.
+
+mod adam;
+
+use crate::Result;
+use adam::Adam;
+use kernels::sgd::{self, Segment};
+use layers::{Network, Parameter, Parameters, Role};
+use tensor::{DType, Device, Planner, Shape, Slot};
+
+/// How parameters are updated, with the memory that it takes.
+#[derive(Debug)]
+pub struct Optimizer {
+    /// Rate, momentum and decay of each parameter.
+    table: Slot,
+    /// What of each parameter is updated on this device.
+    segments: Vec<Segment>,
+    method: Method,
+}
+
+#[derive(Debug)]
+enum Method {
+    /// Velocities are a block of the network's.
+    Sgd,
+    Adam(Adam),
+}
+
+/// A part of every parameter that is updated on this device.
+pub type Segments = Vec<Segment>;
+
+impl Optimizer {
+    /// SGD with momentum of whole parameters.
+    pub fn sgd(network: &Network, planner: &mut Planner) -> Optimizer {
+        let table = table(network, planner);
+        Optimizer::sgd_of(segments(network), table)
+    }
+
+    /// SGD with momentum of parts of parameters; `table` as [`table`] claims it.
+    pub fn sgd_of(segments: Segments, table: Slot) -> Optimizer {
+        Optimizer { table, segments, method: Method::Sgd }
+    }
+
+    /// Adam.
+    pub fn adam(network: &Network, planner: &mut Planner) -> Optimizer {
+        let table = table(network, planner);
+        let method = Method::Adam(Adam::plan(network, planner));
+        Optimizer { table, segments: segments(network), method }
+    }
+
+    /// Sets the rate, the momentum and the decay of every parameter.
+    ///
+    /// # Errors
+    /// If the device fails, here and below.
+    pub fn set_rates(&self, device: &mut Device, rates: &[[f32; 3]]) -> Result<()> {
+        Ok(device.upload(self.table, rates.as_flattened())?)
+    }
+
+    /// Before step number `step`, with the rates that hold in it.
+    pub(crate) fn begin_step(
+        &self,
+        device: &mut Device,
+        entries: &[Parameter],
+        rates: &[[f32; 3]],
+        step: u64,
+    ) -> Result<()> {
+        let Method::Adam(adam) = &self.method else { return Ok(()) };
+        let mut weights = entries.iter().zip(rates).filter(|(entry, _)| entry.role == Role::Weight);
+        let beta_1 = weights.next().map_or(0.0, |(_, rates)| rates[1]);
+        adam.begin_step(device, beta_1, step)
+    }
+
+    /// Gradients to new parameters.
+    ///
+    /// # Errors
+    /// If the device fails.
+    ///
+    /// # Panics
+    /// If the network was planned for inference.
+    pub fn update(&self, device: &mut Device, parameters: &Parameters) -> tensor::Result<()> {
+        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
+            unreachable!("a network planned for training has gradients");
+        };
+        match &self.method {
+            Method::Sgd => sgd::step(device, &self.segments, self.table, dw, parameters.values, v),
+            Method::Adam(adam) => adam.update(device, self.table, parameters),
+        }
+    }
+
+    /// Adam's second moments, laid out as the weights are.
+    pub(crate) fn second_moments(&self) -> Option<Slot> {
+        match &self.method {
+            Method::Sgd => None,
+            Method::Adam(adam) => Some(adam.second),
+        }
+    }
+
+    /// What of parameter `idx` is updated on this device.
+    pub(crate) fn segment(&self, idx: usize) -> Segment {
+        self.segments[idx]
+    }
+
+    /// The norm of the last update of parameter `idx`, looked at through `room`, where it is not
+    /// its velocity's.
+    pub(crate) fn update_norm(
+        &self,
+        device: &Device,
+        parameters: &Parameters,
+        idx: usize,
+        room: &mut [f32],
+    ) -> Result<Option<f64>> {
+        match &self.method {
+            Method::Sgd => Ok(None), // the rate is inside the velocity
+            Method::Adam(adam) => {
+                adam.update_norm(device, self.table, parameters, idx, room).map(Some)
+            }
+        }
+    }
+}
+
+/// Room for the rates of a network's parameters.
+pub fn table(network: &Network, planner: &mut Planner) -> Slot {
+    planner.claim(DType::F32, Shape::from([network.parameters.entries.len(), 3]))
+}
+
+/// All of every parameter.
+fn segments(network: &Network) -> Segments {
+    let entries = network.parameters.entries.iter();
+    entries.map(|entry| Segment { start: entry.start, len: entry.len() }).collect()
+}

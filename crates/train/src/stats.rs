@@ -1,0 +1,209 @@
+//! Statistics of the layers in one step: norms of weights, gradients and updates; units that are
+//! dead.
+
+use crate::Result;
+use crate::log::LayerNumbers;
+use crate::plan::Plan;
+use kernels::sgd::Segment;
+use layers::{Network, Parameter, Role};
+use tensor::{Device, Shape, Slot};
+
+/// Statistics of a step's layers, and the memory to make them with; made once, so that filling them
+/// allocates nothing. There are two hooks in a step: after the loss and after the update.
+#[derive(Clone, Debug)]
+pub struct LayerStats {
+    /// In the network's order, one for each layer that learns.
+    pub layers: Vec<LayerNumbers>,
+    /// For each layer: its weight among the parameters.
+    weights: Vec<usize>,
+    /// Rows whose outputs were rectified: the output, and the layer that it belongs to.
+    rectified: Vec<(Slot, usize)>,
+    /// A piece of a tensor.
+    piece: Vec<f32>,
+    /// For each unit: whether it was more than zero for any image.
+    alive: Vec<bool>,
+}
+
+impl LayerStats {
+    /// Floats that are copied from the device at a time.
+    const PIECE: usize = 1 << 16;
+
+    /// Of the layers of `network`.
+    pub fn new(network: &Network) -> LayerStats {
+        LayerStats::with_others(network, std::iter::empty())
+    }
+
+    /// Of the layers of `network`, and rectified outputs of layers that are not among its rows.
+    pub fn with_others<'a>(
+        network: &Network,
+        others: impl Iterator<Item = (&'a str, Slot)>,
+    ) -> LayerStats {
+        let entries = network.parameters.entries.iter().enumerate();
+        let weights: Vec<usize> =
+            entries.filter(|(_, entry)| entry.role == Role::Weight).map(|(idx, _)| idx).collect();
+        let LayerStats { layers, .. } = LayerStats::of_layers(&network.parameters.entries);
+        let mut rectified = Vec::new();
+        let mut layer = None;
+        let find = |name: &str| layers.iter().position(|layer| layer.name == name);
+        for planned in network.rows() {
+            layer = find(planned.name()).or(layer);
+            if let Some(layer) = layer.filter(|_| planned.rectifies()) {
+                rectified.push((planned.output(), layer));
+            }
+        }
+        rectified.extend(others.filter_map(|(name, y)| Some((y, find(name)?))));
+        let units = rectified.iter().map(|&(y, _)| units(y)).max().unwrap_or(0);
+        let piece = vec![0.0; Self::PIECE.max(units)];
+        LayerStats { layers, weights, rectified, piece, alive: vec![false; units] }
+    }
+
+    /// Of a network with these parameters, whose parts are looked at elsewhere and
+    /// [combined](Self::combine).
+    pub fn of_layers(entries: &[Parameter]) -> LayerStats {
+        let weights = entries.iter().filter(|entry| entry.role == Role::Weight);
+        let name = |entry: &Parameter| entry.layer().to_string();
+        let layer = |entry| LayerNumbers { name: name(entry), ..LayerNumbers::default() };
+        let layers = weights.map(layer).collect();
+        let (weights, rectified, piece, alive) = (vec![], vec![], vec![], vec![]);
+        LayerStats { layers, weights, rectified, piece, alive }
+    }
+
+    /// For [`from_bytes`](Self::from_bytes) in another process.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let numbers = self.layers.iter().flat_map(|layer| {
+            let dead = layer.dead_relus.unwrap_or(f64::NAN);
+            [layer.weight_norm, layer.gradient_norm, layer.update_ratio, dead]
+        });
+        numbers.flat_map(f64::to_le_bytes).collect()
+    }
+
+    /// Another's, of layers with these parameters.
+    pub fn from_bytes(entries: &[Parameter], bytes: &[u8]) -> LayerStats {
+        let mut stats = LayerStats::of_layers(entries);
+        for (layer, numbers) in stats.layers.iter_mut().zip(bytes.as_chunks::<32>().0) {
+            let (numbers, _) = numbers.as_chunks::<8>();
+            let number = |idx: usize| f64::from_le_bytes(numbers[idx]);
+            layer.dead_relus = Some(number(3)).filter(|dead| !dead.is_nan());
+            [layer.weight_norm, layer.gradient_norm, layer.update_ratio] = [0, 1, 2].map(number);
+        }
+        stats
+    }
+
+    /// The whole network's, from those of its parts.
+    pub fn combine(&mut self, parts: &[Vec<LayerNumbers>]) {
+        for layer in &mut self.layers {
+            let of_it = || parts.iter().flatten().filter(|part| part.name == layer.name);
+            let norm = |number: fn(&LayerNumbers) -> f64| {
+                of_it().map(|part| number(part) * number(part)).sum::<f64>().sqrt()
+            };
+            let weight_norm = norm(|part| part.weight_norm);
+            let update_norm = norm(|part| part.update_ratio * part.weight_norm);
+            let dead: Vec<f64> = of_it().filter_map(|part| part.dead_relus).collect();
+            *layer = LayerNumbers {
+                name: layer.name.clone(),
+                weight_norm,
+                gradient_norm: norm(|part| part.gradient_norm),
+                update_ratio: update_norm / weight_norm.max(f64::MIN_POSITIVE),
+                // The parts have equally many units.
+                dead_relus: (!dead.is_empty())
+                    .then(|| dead.iter().sum::<f64>() / dead.len() as f64),
+            };
+        }
+    }
+
+    /// After the forward pass and before the backward pass, which writes over activations.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device), here and below.
+    pub fn after_loss(&mut self, device: &Device) -> Result<()> {
+        let LayerStats { layers, rectified, piece, alive, .. } = self;
+        for &(y, layer) in &*rectified {
+            let units = units(y);
+            let alive = &mut alive[..units];
+            alive.fill(false);
+            let whole_rows = piece.len() / units * units;
+            in_pieces(device, y, &mut piece[..whole_rows], |piece| {
+                for row in piece.chunks_exact(units) {
+                    alive.iter_mut().zip(row).for_each(|(alive, &y)| *alive |= y > 0.0);
+                }
+            })?;
+            let dead = alive.iter().filter(|alive| !**alive).count();
+            layers[layer].dead_relus = Some(dead as f64 / units as f64);
+        }
+        Ok(())
+    }
+
+    /// After the update. The gradient and the update of each parameter are looked at as far as
+    /// they are here.
+    pub fn after_update(&mut self, device: &Device, plan: &Plan) -> Result<()> {
+        let (parameters, optimizer) = (&plan.network.parameters, &plan.optimizer);
+        for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
+            let Segment { start, len } = optimizer.segment(idx);
+            let here = |block: Option<Slot>| {
+                block.expect("planned to train").part(start, Shape::from([len]))
+            };
+            let norm = |slot: Slot, room: &mut [f32]| -> Result<f64> {
+                let mut sum = 0.0;
+                in_pieces(device, slot, room, |piece| {
+                    sum += squares(piece);
+                })?;
+                Ok(sum.sqrt())
+            };
+            numbers.weight_norm = norm(parameters.value(idx), &mut self.piece)?;
+            numbers.gradient_norm = norm(here(parameters.gradients), &mut self.piece)?;
+            let update = match optimizer.update_norm(device, parameters, idx, &mut self.piece)? {
+                Some(update) => update,
+                // The rate is inside the velocity.
+                None => norm(here(parameters.velocities), &mut self.piece)?,
+            };
+            numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
+        }
+        Ok(())
+    }
+
+    /// The first of the numbers that is none: `conv2.weight`, `the gradient of conv2.weight`.
+    pub fn not_finite(&self) -> Option<String> {
+        self.layers.iter().find_map(|layer| {
+            let name = format!("{}.weight", layer.name);
+            match (layer.weight_norm.is_finite(), layer.gradient_norm.is_finite()) {
+                (_, false) => Some(format!("the gradient of {name}")),
+                (false, true) => Some(name),
+                (true, true) => None,
+            }
+        })
+    }
+}
+
+/// Channels, or units of a linear layer.
+fn units(y: Slot) -> usize {
+    *y.shape().dims().last().expect("an output has a shape")
+}
+
+/// Copies a tensor from the device, as much at a time as there is room for.
+fn in_pieces(
+    device: &Device,
+    slot: Slot,
+    room: &mut [f32],
+    mut see: impl FnMut(&[f32]),
+) -> Result<()> {
+    let most = room.len();
+    for start in (0..slot.len()).step_by(most) {
+        let count = most.min(slot.len() - start);
+        device.download_into(slot.part(start, Shape::from([count])), &mut room[..count])?;
+        see(&room[..count]);
+    }
+    Ok(())
+}
+
+/// A sum of squares in f64, in eight strands so that it is vectors; their order is fixed.
+fn squares(values: &[f32]) -> f64 {
+    let mut strands = [0.0f64; 8];
+    let (eights, rest) = values.as_chunks::<8>();
+    for eight in eights {
+        for (strand, &value) in strands.iter_mut().zip(eight) {
+            *strand += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&value| f64::from(value).powi(2)).sum();
+    strands.iter().sum::<f64>() + rest
+}

@@ -1,0 +1,111 @@
+//! Looking inside: what a layer makes of images.
+
+use super::SingleDevice;
+use crate::Result;
+use crate::device_network::DeviceNetwork;
+use crate::metrics::Tally;
+use data::Batch;
+use layers::{Phase, Spec, nearest};
+
+/// A layer that was asked for and is not there.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no layer `{name}`{hint} (there are {all})")]
+pub struct NoSuchLayer {
+    name: String,
+    hint: String,
+    all: String,
+}
+
+impl SingleDevice {
+    /// The planned row whose output is called `name`. A ReLU that was fused into the row above it
+    /// is that row; a convolution or linear layer is meant with the activation after it.
+    ///
+    /// # Errors
+    /// [`NoSuchLayer`], with the nearest name.
+    pub fn find_layer(&self, spec: &Spec, name: &str) -> std::result::Result<usize, NoSuchLayer> {
+        let rows = self.network().rows();
+        let planned = |name: &str| rows.iter().position(|row| row.name() == name);
+        let described = spec.describe().unwrap_or_default(); // it was planned: it can be described
+        let names: Vec<&str> = described.iter().map(|row| row.name.as_str()).collect();
+        if let Some(at) = names.iter().position(|&other| other == name) {
+            // A name that no planned row has was fused into the nearest one above that has.
+            let row = names[..=at].iter().rev().find_map(|above| planned(above));
+            let row = row.expect("the first row is always planned");
+            let next = rows.get(row + 1).map_or("", |next| next.name());
+            let kinds = ["relu", "tanh", "logistic", "leaky_relu", "prelu", "gelu"];
+            let activation = kinds.iter().any(|kind| next.starts_with(kind));
+            return Ok(if activation && described[at].parameters > 0 { row + 1 } else { row });
+        }
+        let hint = nearest(name, names.iter().copied());
+        let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        Err(NoSuchLayer { name: name.to_string(), hint, all: names.join(", ") })
+    }
+
+    /// The row whose output the classifier sees, before dropout: fc7 in the paper's network. Its
+    /// distances say which images look alike (section 6.1).
+    pub fn last_hidden_layer(&self) -> Option<usize> {
+        let rows = self.network().rows();
+        let (_classifier, below) = rows.split_last()?;
+        below.iter().rposition(|row| !row.name().starts_with("dropout"))
+    }
+
+    /// What a planned row is called, and the shape of its output for one image.
+    ///
+    /// # Panics
+    /// If there is no such row (so does the method below).
+    pub fn layer(&self, row: usize) -> (&str, Vec<usize>) {
+        let row = &self.network().rows()[row];
+        (row.name(), row.output().shape().dims()[1..].to_vec())
+    }
+
+    /// Looks at a batch without learning, up to the last of `rows`, which ascend; `see` gets each
+    /// one's output for the whole batch, image by image, channels last.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device).
+    pub fn look(
+        &mut self,
+        batch: &Batch,
+        rows: &[usize],
+        see: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let last = rows.last().map_or(0, |&last| last + 1);
+        self.look_up_to(last, batch, rows, see)
+    }
+
+    /// [`test`](Self::test) and [`look`](Self::look) in one pass: `see` gets the outputs of `rows`
+    /// on the way, and [`probabilities`](Self::probabilities) are those of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device).
+    pub fn test_and_look(
+        &mut self,
+        batch: &Batch,
+        rows: &[usize],
+        see: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<Tally> {
+        self.look_up_to(self.network().rows().len(), batch, rows, see)?;
+        let DeviceNetwork { plan, device, .. } = &mut self.net;
+        plan.frame.probabilities(device, plan.network.output)?;
+        plan.frame.tally(device)
+    }
+
+    fn look_up_to(
+        &mut self,
+        end: usize,
+        batch: &Batch,
+        rows: &[usize],
+        see: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.net.load(batch)?;
+        let DeviceNetwork { plan, device, .. } = &mut self.net;
+        plan.frame.preprocess(device, plan.network.input)?;
+        for (idx, row) in plan.network.rows()[..end].iter().enumerate() {
+            row.forward(device, Phase::Test)?;
+            if rows.contains(&idx) {
+                see(idx, &device.download::<f32>(row.output())?);
+            }
+        }
+        Ok(())
+    }
+}
