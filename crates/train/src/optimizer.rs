@@ -25,7 +25,7 @@ enum Method {
     Adam(Adam),
 }
 
-/// A part of every parameter that is updated on this device.
+/// Of every parameter, the part that a device updates.
 pub type Segments = Vec<Segment>;
 
 impl Optimizer {

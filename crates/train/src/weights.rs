@@ -3,8 +3,8 @@
 //! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
 //! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
 //! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
-//! the classes and the input. A [checkpoint] is such a file with more in it, and can be read as
-//! one.
+//! the classes and the input. A [checkpoint](crate::checkpoint) is such a file with more in it, and
+//! can be read as one.
 
 use crate::recipe::{Input, Mean};
 use crate::tensors::{Contents, Read, Tensor};

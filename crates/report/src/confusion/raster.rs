@@ -59,7 +59,7 @@ impl Confusion {
         let pairs = self.worst_pairs(PAIRS);
         let left = 7.0 * LETTERS as f64 + 40.0;
         let top = 0.8 * left;
-        let width = left + SIDE + 8.0;
+        let width = left + SIDE + 0.6 * left; // the names above lean over the right edge
         let height = top + SIDE + LINE * (pairs.len() as f64 + 2.5);
         let mut svg = format!(
             "<svg class=\"matrix\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \

@@ -73,8 +73,8 @@ impl SingleDevice {
         self.look_up_to(last, batch, rows, see)
     }
 
-    /// [`test`](Self::test) and [`look`](Self::look) in one pass: `see` gets the outputs of `rows`
-    /// on the way, and [`probabilities`](Self::probabilities) are those of the batch.
+    /// [`test_on`](Self::test_on) and [`look`](Self::look) in one pass: `see` gets the outputs of
+    /// `rows` on the way, and probabilities are those of the batch.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device).
