@@ -2,7 +2,9 @@
 
 mod ready;
 mod telling;
+mod together;
 
+use ready::Checked;
 pub use ready::{Place, Ready};
 
 use crate::cli::TrainArgs;
@@ -12,19 +14,19 @@ use crate::devices;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::limits;
-use crate::progress::Reading;
+use crate::progress::{self, Reading};
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
 use crate::signals;
 use layers::Spec;
 use std::path::Path;
-use std::time::Duration;
 use telling::tell;
 use train::Stop;
 use train::checkpoint::{self, Checkpoint};
 use train::folder::RunFolder;
 use train::observe::Observer;
 use train::recipes;
+use train::run::Outcome;
 use train::schedule::Schedule;
 
 /// Runs the command; the exit code of a run that was stopped is its signal's.
@@ -33,105 +35,106 @@ use train::schedule::Schedule;
 /// Every exit code that `alexnet --help` lists.
 pub fn train(args: &TrainArgs) -> Result<u8> {
     let ranks = Ranks::join()?;
-    let rank = ranks.rank();
-    let ended = train_as_rank(args, ranks).map_err(|fault| fault.of_rank(rank));
-    if rank == 0 || ended == Ok(0) {
-        return ended;
-    }
-    let code = ended.unwrap_or_else(console::fault);
-    std::thread::sleep(LAST_WORD);
-    Ok(code)
+    if ranks.is_alone() { train_alone(args) } else { together::train(args, ranks) }
 }
 
-/// mpirun kills the others as soon as one process has ended with a code: the first may take so long
-/// to say its last word.
-const LAST_WORD: Duration = Duration::from_millis(300);
-
-fn train_as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
-    let rank = ranks.rank();
-    let resumed = args.resume.as_deref().filter(|_| ranks.is_first());
+/// One process: what is meant, its images and devices, then the run.
+fn train_alone(args: &TrainArgs) -> Result<u8> {
+    let resumed = args.resume.as_deref();
     resumed.map_or(Ok(()), RunFolder::check_begun)?;
-    ranks.check_resumed(args.resume.is_some())?;
-    let saved = ranks.read(args.resume.as_deref(), "config.toml")?;
-    let mut settings = Settings::resolve_saved(args, saved.clone())?;
-    let spec = match args.resume.as_deref().filter(|_| args.model.is_none()) {
-        Some(run) => saved_model(run, &mut ranks)?,
-        None => find_model(&settings.model)?,
+    let (mut settings, spec) = meant(args, Saved::default())?;
+    if args.print_config {
+        return console::print(settings.to_toml()).map(|()| 0);
+    }
+    let stop = Stop::new();
+    signals::listen_for_checkpoints(&stop)?;
+    args.run.as_deref().map_or(Ok(()), RunFolder::check)?;
+    let notes = settle_precision(&mut settings, (resumed, None))?;
+    let own = settings.clone();
+    let choices = devices::choices(&own)?;
+    let cards = devices::open_cards(&choices, own.threads)?;
+    let mut observer = progress::observer(args.output.progress);
+    let reading = Reading::new(args.output.progress);
+    begin_with(&notes, &own, &mut *observer);
+
+    let mut say = |text: &str| observer.note(text);
+    let (folder, checkpoint) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
+    let checkpoint = checkpoint.flatten();
+    let images = open_images(&own, &spec, &reading)?;
+    let spec = devices::settle(spec, &own, choices.len(), resumed.is_some(), &mut say)?;
+    resumed.map_or(Ok(()), |run| check_kept(run, &own, checkpoint.is_some(), &mut say))?;
+    let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
+    let mut ready = Ready::new(&own, spec, &images, watchers, ((0, 1), checkpoint.is_some()))?;
+    drop(cards); // the run has opened its own
+    ready.tune(&mut Ranks::default(), resumed, &mut *observer)?;
+    ready.complete(&mut settings);
+    let Checked::From(from) = ready.check(checkpoint, args, &mut *observer, &stop)? else {
+        return Ok(stop.requested().map_or(0, signals::exit_code));
+    };
+    signals::listen_with(&stop)?; // until here a signal ends the program: there is nothing to save
+    let place = match folder {
+        Some(folder) => Place::Reopened(folder, from),
+        None => Place::New(new_folder(args.run.as_deref(), &ready.job.spec)?, None),
+    };
+    let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
+    drop(observer); // clears the bar
+    ended(&outcome, tell(&outcome, &run, args.output.json))
+}
+
+/// Files of the run that is resumed, where another process has read them.
+#[derive(Default)]
+struct Saved {
+    config: Option<String>,
+    /// The text, and its name for messages.
+    model: Option<(String, String)>,
+}
+
+/// The settings and the model that are meant.
+fn meant(args: &TrainArgs, saved: Saved) -> Result<(Settings, Spec)> {
+    let mut settings = Settings::resolve_saved(args, saved.config)?;
+    let spec = match (args.resume.as_deref().filter(|_| args.model.is_none()), saved.model) {
+        (Some(_), Some((text, name))) => model_of(&text, &name)?,
+        (Some(run), None) => find_model(&run.join("model.toml").display().to_string())?,
+        (None, _) => find_model(&settings.model)?,
     };
     check_layer_names(&spec, &settings)?;
     settle(&mut settings, args, &spec);
-    if args.print_config {
-        if rank == 0 {
-            console::print(settings.to_toml())?;
-        }
-        return Ok(0);
-    }
-    let asked = Stop::new();
-    signals::listen_for_checkpoints(&asked)?;
-    args.run.as_deref().filter(|_| ranks.is_first()).map_or(Ok(()), RunFolder::check)?;
-    let mut notes: Vec<String> = Vec::new();
-    let (from, note) = ((args.resume.as_deref(), saved), &mut |text: &str| notes.push(text.into()));
-    devices::settle_precision(&mut settings, from, note)?;
-    let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
-    let choices = devices::choices(&own)?;
-    let cards = devices::open_cards(&choices, own.threads)?;
-    let (mut observer, reading) = ranks.observer(args.output.progress);
-    let mut say = |text: &str| observer.note(text);
-    notes.iter().for_each(|note| say(note));
+    Ok((settings, spec))
+}
+
+/// Settles the precision; gives what is to be said of it.
+fn settle_precision(
+    settings: &mut Settings,
+    from: (Option<&Path>, Option<String>),
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    devices::settle_precision(settings, from, &mut |text| notes.push(text.to_string()))?;
+    Ok(notes)
+}
+
+/// What is said before anything is read.
+fn begin_with(notes: &[String], own: &Settings, observer: &mut dyn Observer) {
+    notes.iter().for_each(|note| observer.note(note));
     if cfg!(debug_assertions) {
-        say("WARNING: this is a debug build, many times slower: use cargo build --release");
+        observer
+            .note("WARNING: this is a debug build, many times slower: use cargo build --release");
     }
+    limits::too_many_threads(own.threads).iter().for_each(|warning| observer.note(warning));
+}
 
-    limits::too_many_threads(own.threads).into_iter().for_each(|warning| say(&warning));
+/// What a run that goes on must keep, or what is said of it.
+fn check_kept(
+    run: &Path,
+    own: &Settings,
+    has_checkpoint: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    devices::note_mode(run, own, say)?;
+    if has_checkpoint { check_init(run, own) } else { Ok(()) }
+}
 
-    let (folder, found) = resumed.map(|run| reopen(run, &mut say)).transpose()?.unzip();
-    let checkpoint = match args.resume {
-        Some(_) => ranks.checkpoint(found.flatten())?,
-        None => None,
-    };
-    let images = open_images(&own, &spec, &reading)?;
-    let devices = if ranks.is_alone() { choices.len() } else { ranks.world() };
-    let is_resumed = args.resume.is_some();
-    let mut say = |text: &str| observer.note(text);
-    let spec = devices::settle(spec, &own, devices, is_resumed, &mut say)?;
-    resumed.map_or(Ok(()), |run| devices::note_mode(run, &settings, &mut say))?;
-    resumed.filter(|_| checkpoint.is_some()).map_or(Ok(()), |run| check_init(run, &settings))?;
-    let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
-    let part = (ranks.place(), checkpoint.is_some());
-    let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
-    drop(cards); // the run has opened its own
-    ready.tune(&mut ranks, resumed, &mut *observer)?;
-    settings.precision = Some(ready.devices.precision().to_string());
-    ready.config = settings.to_toml(); // of all processes, which may be others when it goes on
-    let identity = match ranks.is_alone() {
-        true => None,
-        false => ready.meet(&mut ranks, &mut *observer, &asked)?,
-    };
-    let from = match checkpoint {
-        None => None,
-        Some(from) => match ready.job.check(&from, args.lr.is_some(), &mut *observer, &asked)? {
-            None => return Ok(asked.requested().map_or(0, signals::exit_code)),
-            Some(identity) => Some(Box::new((from, identity))),
-        },
-    };
-
-    ranks.listen(&asked)?;
-    signals::listen_with(&asked)?; // until here a signal ends the program: there is nothing to save
-    let folder = match folder {
-        Some(folder) => folder,
-        None if rank > 0 => RunFolder::nowhere(), // the first writes it all down
-        None => new_folder(args.run.as_deref(), &ready.job.spec)?,
-    };
-    let place = match is_resumed {
-        true => Place::Reopened(folder, from),
-        false => Place::New(folder, identity.map(Box::new)),
-    };
-    // Of several processes all stop at once: the loop sees what they have agreed on.
-    let stop = if ranks.is_alone() { asked.clone() } else { Stop::new() };
-    ready.seat = ranks.into_comm().map(|comm| (comm, asked, stop.clone()));
-    let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
-    drop(observer); // clears the bar
-    let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };
+/// The exit code of a run, after its result was told.
+fn ended(outcome: &Outcome, told: Result<()>) -> Result<u8> {
     match outcome.signal() {
         None => told.map(|()| 0),
         Some(signal) => {
@@ -146,15 +149,6 @@ fn new_folder(named: Option<&Path>, spec: &Spec) -> Result<RunFolder> {
         Some(path) => RunFolder::create(path)?,
         None => RunFolder::create_under(Path::new("runs"), &spec.name)?,
     })
-}
-
-/// The model of a run that is resumed.
-fn saved_model(run: &Path, ranks: &mut Ranks) -> Result<Spec> {
-    let name = run.join("model.toml").display().to_string();
-    match ranks.read(Some(run), "model.toml")? {
-        Some(text) => model_of(&text, &name),
-        None => find_model(&name),
-    }
 }
 
 /// The folder of a run that is resumed, locked, and its last checkpoint.

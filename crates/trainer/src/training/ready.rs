@@ -1,6 +1,7 @@
 //! A run that can be made: planned on its devices, before anything is written; and made.
 
 use super::telling::recipe_line;
+use crate::cli::TrainArgs;
 use crate::devices::{self, Devices, Seat};
 use crate::fault::Result;
 use crate::images::Images;
@@ -35,6 +36,14 @@ pub struct Ready<'a> {
     tuned: Option<Tuned>,
     /// Where this is one of several processes: its way to the others.
     pub(super) seat: Option<Seat>,
+}
+
+/// What a run goes on from.
+pub(super) enum Checked {
+    /// Its checkpoint, if it has one, and the job's identity that was checked against it.
+    From(Option<Box<(Checkpoint, Identity)>>),
+    /// Nothing: a stop was asked for while an image was waited for.
+    Stopped,
 }
 
 /// Where a run is written.
@@ -131,6 +140,29 @@ impl<'a> Ready<'a> {
         self.devices.meet(ranks, (&identity, self.settings))?;
         self.describe_devices(&mut |text| observer.note(text));
         Ok(Some(identity))
+    }
+
+    /// Completes the settings that are saved by what the devices decide.
+    pub(super) fn complete(&mut self, settings: &mut Settings) {
+        settings.precision = Some(self.devices.precision().to_string());
+        self.config = settings.to_toml();
+    }
+
+    /// Whether a checkpoint is this job's.
+    ///
+    /// # Errors
+    /// Exit code 2 if it is another job's.
+    pub(super) fn check(
+        &self,
+        checkpoint: Option<Checkpoint>,
+        args: &TrainArgs,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Checked> {
+        let Some(from) = checkpoint else { return Ok(Checked::From(None)) };
+        let identity = self.job.check(&from, args.lr.is_some(), observer, stop)?;
+        let checked = |identity| Checked::From(Some(Box::new((from, identity))));
+        Ok(identity.map_or(Checked::Stopped, checked))
     }
 
     /// Trains, and says where it left what it learned.
