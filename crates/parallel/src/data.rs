@@ -1,8 +1,8 @@
 //! The whole network on every device, each with a part of every batch.
 //!
 //! A batch is cut into micro-shards, whose number the recipe fixes. Each is a batch of its own to
-//! the network; their gradients are added up in a binary tree over the shards, whoever computes
-//! them. A rank has a run of shards that is a subtree: it adds up its own, and the ranks go on
+//! the network; their gradients are added up in a binary tree over the shards, on any number
+//! of ranks. A rank has a run of shards that is a subtree: it adds up its own, and the ranks go on
 //! pairwise (recursive halving), until each has the sum of a share of the parameters. That share it
 //! updates, velocities and all, and the ranks hand the new values round. So 1, 2, 4 or 8 ranks come
 //! to the same bits.

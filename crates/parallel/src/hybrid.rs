@@ -21,10 +21,11 @@
 //! weights' are. Gradients of convolutions set out as in `data`.
 //!
 //! **Order of sums.** A unit's output is one chain over its inputs. The gradient of an input is a
-//! sum over S blocks of units, in a binary tree: each device has a subtree, and whoever made the
-//! values adds up the others' in the order of the tree. Gradients of linear weights are sums over
-//! the whole batch, taken once, in its order. Those of convolutions are trees over micro-shards.
-//! So 1, 2, 4 or 8 devices come to the same bits; they differ from `data`'s in the last digits.
+//! sum over S blocks of units, in a binary tree: each device has a subtree, and the rank that made
+//! the values adds up the others' in the order of the tree. Gradients of linear weights are sums
+//! over the whole batch, taken once, in its order. Those of convolutions are trees over
+//! micro-shards. So the results of 1, 2, 4 or 8 devices are bit-identical; they differ from
+//! `data`'s in the last digits.
 
 mod meetings;
 

@@ -11,7 +11,7 @@ use train::schedule::Setting;
 use train::start::Start;
 use train::stats::LayerStats;
 
-/// A rank that nobody shares the work with.
+/// The only rank: all the work is its own.
 #[derive(Debug)]
 pub struct Lone {
     rank: Box<dyn Rank>,

@@ -71,7 +71,7 @@ pub trait Rank: Send + Debug {
     /// Room for statistics of the layers that are here.
     fn new_stats(&self) -> LayerStats;
 
-    /// Whether it has all parameters, whoever else has them.
+    /// Whether it has all parameters (others may have them too).
     fn has_all(&self) -> bool;
 
     /// Before a snapshot: velocities that others have come here. All ranks do it, or none.

@@ -29,7 +29,8 @@ pub(crate) fn quoted(line: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(bytes)
 }
 
-/// Text as the codec `raw-unicode-escape` writes it: Latin-1 with `\uXXXX` and `\UXXXXXXXX`.
+/// Text as the codec `raw-unicode-escape` writes it: Latin-1, with `\u` and four or `\U` and eight
+/// hexadecimal digits for all other characters.
 pub(crate) fn raw_unicode(line: &[u8]) -> Result<String, &'static str> {
     let mut text = String::with_capacity(line.len());
     let mut at = 0;

@@ -87,7 +87,7 @@ impl Shards {
                 net.device.upload(self.layout.counted, &[counted])?;
                 Some(comm.all_reduce(&mut net.device, self.layout.counted)?)
             }
-            _ => None, // nobody else has other rows
+            _ => None, // all rows are here
         };
         Ok(Counting { counted, under_way })
     }
@@ -100,7 +100,7 @@ impl Shards {
         tally: Tally,
     ) -> Result<f64> {
         if let Some(handle) = counting.under_way.take() {
-            let comm = self.comm.as_mut().expect("whoever counts has others");
+            let comm = self.comm.as_mut().expect("a sum is under way only between ranks");
             comm.wait(&mut net.device, handle)?;
             let mut sum = [0.0];
             net.device.download_into(self.layout.counted, &mut sum)?;
@@ -127,7 +127,7 @@ impl Shards {
         &self.tested
     }
 
-    /// The batch's tally: all shards' in their order, whoever made them.
+    /// The batch's tally: all shards' in their order, on any number of ranks.
     pub(crate) fn tally_of_all(
         &mut self,
         net: &mut DeviceNetwork,
