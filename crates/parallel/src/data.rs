@@ -111,7 +111,19 @@ impl ReplicaPlan {
     }
 }
 
-impl Replica {
+impl Rank for Replica {
+    fn net(&self) -> &DeviceNetwork {
+        &self.net
+    }
+
+    fn net_mut(&mut self) -> &mut DeviceNetwork {
+        &mut self.net
+    }
+
+    fn share(&self, entry: &Parameter) -> Share {
+        whole(entry)
+    }
+
     fn learn(
         &mut self,
         batch: &Batch,
@@ -152,30 +164,6 @@ impl Replica {
         }
         shards.tally_of_all(net, accord)
     }
-}
-
-impl Rank for Replica {
-    fn net(&self) -> &DeviceNetwork {
-        &self.net
-    }
-
-    fn net_mut(&mut self) -> &mut DeviceNetwork {
-        &mut self.net
-    }
-
-    fn share(&self, entry: &Parameter) -> Share {
-        whole(entry)
-    }
-
-    fn train(
-        &mut self,
-        batch: &Batch,
-        step: u64,
-        stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
-    ) -> Result<Tally> {
-        self.learn(batch, step, stats, accord).map_err(|error| error.at_step(step))
-    }
 
     fn test(&mut self, batch: &Batch, accord: Option<&mut Accord>) -> Result<Tally> {
         let Replica { net, shards, test, .. } = self;
@@ -202,10 +190,6 @@ impl Rank for Replica {
         (self.shards.layout.cut.rank, self.shards.layout.cut.world)
     }
 
-    fn part(&self) -> (usize, usize) {
-        self.place()
-    }
-
     fn images(&self) -> usize {
         self.net.plan.frame.images() * self.shards.layout.cut.own().len()
     }
@@ -227,10 +211,6 @@ impl Rank for Replica {
     }
 
     fn shares_of(&self, _: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
-        Ok(Vec::new())
-    }
-
-    fn stats_of_all(&mut self, _: &LayerStats) -> Result<Vec<LayerStats>> {
         Ok(Vec::new())
     }
 

@@ -166,53 +166,6 @@ fn features(base: &Plan, device: &mut Device, phase: Phase) -> tensor::Result<()
 }
 
 impl Hybrid {
-    fn learn(
-        &mut self,
-        batch: &Batch,
-        step: u64,
-        mut stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
-    ) -> Result<Tally> {
-        let cut = self.shards.layout.cut;
-        let mut counting = self.shards.start_counting(&mut self.net, batch)?;
-        for (number, shard) in cut.own().enumerate() {
-            let rows = self.shards.rows(&self.net, batch, number);
-            self.net.load_rows(batch, rows.clone())?;
-            self.set_clocks(step, number, &batch.labels[rows])?;
-            self.net
-                .replay(&mut self.forward, |plan, device| features(plan, device, Phase::Train))?;
-            self.forward_through_head(number, Phase::Train)?;
-            let DeviceNetwork { plan, device, .. } = &mut self.net;
-            plan.frame.loss(device, self.share.head.scores, self.share.head.d_scores)?;
-            device.mark_read()?;
-            self.shards.keep_tally(&self.net, shard)?;
-            let tally = self.net.finite_tally(step)?;
-            if let Some(stats) = stats.as_deref_mut().filter(|_| number == 0) {
-                stats.after_loss(&self.net.device)?;
-            }
-            let share = self.shards.share_of_batch(&mut self.net, &mut counting, tally)?;
-            self.shards.weigh(&mut self.net, self.share.head.d_scores, share)?;
-            self.backward_through_head(number)?;
-            if number + 1 < cut.own().len() {
-                self.shards.backward_of_shard(&mut self.net, &mut self.backward, number)?;
-            } else {
-                self.shards.backward_of_last_shard(&mut self.net)?;
-            }
-        }
-        let Hybrid { net, shards, share, .. } = self;
-        shards.finish_reducing(net)?;
-        let DeviceNetwork { plan, device, .. } = net;
-        plan.optimizer.update(device, &plan.network.parameters)?;
-        shards.share_out(device, plan.network.parameters.values)?;
-        if let Some(stats) = stats {
-            stats.after_update(device, plan)?;
-            let units =
-                |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
-            shards.sum_norms(net, stats, &units)?;
-        }
-        shards.tally_of_all(net, accord)
-    }
-
     /// Names the dropout masks of each micro-shard of a round: every one has its own.
     fn set_clocks(&mut self, step: u64, round: usize, labels: &[u32]) -> Result<()> {
         let cut = self.shards.layout.cut;
@@ -304,14 +257,51 @@ impl Rank for Hybrid {
         self.units_of(self.place().0, entry).unwrap_or((entry.shape, 0..entry.len()))
     }
 
-    fn train(
+    fn learn(
         &mut self,
         batch: &Batch,
         step: u64,
-        stats: Option<&mut LayerStats>,
+        mut stats: Option<&mut LayerStats>,
         accord: Option<&mut Accord>,
     ) -> Result<Tally> {
-        self.learn(batch, step, stats, accord).map_err(|error| error.at_step(step))
+        let cut = self.shards.layout.cut;
+        let mut counting = self.shards.start_counting(&mut self.net, batch)?;
+        for (number, shard) in cut.own().enumerate() {
+            let rows = self.shards.rows(&self.net, batch, number);
+            self.net.load_rows(batch, rows.clone())?;
+            self.set_clocks(step, number, &batch.labels[rows])?;
+            self.net
+                .replay(&mut self.forward, |plan, device| features(plan, device, Phase::Train))?;
+            self.forward_through_head(number, Phase::Train)?;
+            let DeviceNetwork { plan, device, .. } = &mut self.net;
+            plan.frame.loss(device, self.share.head.scores, self.share.head.d_scores)?;
+            device.mark_read()?;
+            self.shards.keep_tally(&self.net, shard)?;
+            let tally = self.net.finite_tally(step)?;
+            if let Some(stats) = stats.as_deref_mut().filter(|_| number == 0) {
+                stats.after_loss(&self.net.device)?;
+            }
+            let share = self.shards.share_of_batch(&mut self.net, &mut counting, tally)?;
+            self.shards.weigh(&mut self.net, self.share.head.d_scores, share)?;
+            self.backward_through_head(number)?;
+            if number + 1 < cut.own().len() {
+                self.shards.backward_of_shard(&mut self.net, &mut self.backward, number)?;
+            } else {
+                self.shards.backward_of_last_shard(&mut self.net)?;
+            }
+        }
+        let Hybrid { net, shards, share, .. } = self;
+        shards.finish_reducing(net)?;
+        let DeviceNetwork { plan, device, .. } = net;
+        plan.optimizer.update(device, &plan.network.parameters)?;
+        shards.share_out(device, plan.network.parameters.values)?;
+        if let Some(stats) = stats {
+            stats.after_update(device, plan)?;
+            let units =
+                |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
+            shards.sum_norms(net, stats, &units)?;
+        }
+        shards.tally_of_all(net, accord)
     }
 
     fn test(&mut self, batch: &Batch, accord: Option<&mut Accord>) -> Result<Tally> {
@@ -342,10 +332,6 @@ impl Rank for Hybrid {
         (self.shards.layout.cut.rank, self.shards.layout.cut.world)
     }
 
-    fn part(&self) -> (usize, usize) {
-        self.place()
-    }
-
     fn images(&self) -> usize {
         self.net.plan.frame.images() * self.shards.layout.cut.own().len()
     }
@@ -373,10 +359,6 @@ impl Rank for Hybrid {
             Some((idx, entry.name.clone(), share))
         });
         Ok(shared.collect())
-    }
-
-    fn stats_of_all(&mut self, _: &LayerStats) -> Result<Vec<LayerStats>> {
-        Ok(Vec::new())
     }
 
     fn line(&mut self) -> Option<Line<'_>> {

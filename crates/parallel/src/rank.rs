@@ -29,17 +29,31 @@ pub trait Rank: Send + Debug {
     /// The whole of a parameter, and which of its numbers are here.
     fn share(&self, entry: &Parameter) -> Share;
 
-    /// Learns from a batch; gives the whole batch's tally.
+    /// A step of training; gives the whole batch's tally. Called by [`Rank::train`].
     ///
     /// # Errors
     /// If this device fails or another is gone, here and below.
-    fn train(
+    fn learn(
         &mut self,
         batch: &Batch,
         step: u64,
         stats: Option<&mut LayerStats>,
         accord: Option<&mut Accord>,
     ) -> Result<Tally>;
+
+    /// Learns from a batch; gives the whole batch's tally.
+    ///
+    /// # Errors
+    /// As above, naming the step.
+    fn train(
+        &mut self,
+        batch: &Batch,
+        step: u64,
+        stats: Option<&mut LayerStats>,
+        accord: Option<&mut Accord>,
+    ) -> Result<Tally> {
+        self.learn(batch, step, stats, accord).map_err(|error| error.at_step(step))
+    }
 
     /// Looks at a batch without learning.
     ///
@@ -63,7 +77,9 @@ pub trait Rank: Send + Debug {
     fn place(&self) -> (usize, usize);
 
     /// Which of how many equal parts of a batch it reads.
-    fn part(&self) -> (usize, usize);
+    fn part(&self) -> (usize, usize) {
+        self.place()
+    }
 
     /// Images of a batch that it reads.
     fn images(&self) -> usize;
@@ -94,7 +110,9 @@ pub trait Rank: Send + Debug {
     ///
     /// # Errors
     /// As above.
-    fn stats_of_all(&mut self, own: &LayerStats) -> Result<Vec<LayerStats>>;
+    fn stats_of_all(&mut self, _own: &LayerStats) -> Result<Vec<LayerStats>> {
+        Ok(Vec::new())
+    }
 
     /// The way to the others and this rank's device, and room for pieces of whatever is sent beside
     /// a step; `None` where nothing but steps is.

@@ -191,37 +191,6 @@ impl TowerPlan {
 }
 
 impl Tower {
-    fn learn(
-        &mut self,
-        batch: &Batch,
-        step: u64,
-        mut stats: Option<&mut LayerStats>,
-        mut accord: Option<&mut Accord>,
-    ) -> Result<Tally> {
-        self.net.load(batch)?;
-        self.net.begin_step(step, &batch.labels)?;
-        self.forward(Phase::Train)?;
-        let DeviceNetwork { plan, device, .. } = &mut self.net;
-        if self.is_first {
-            plan.frame.loss(device, plan.network.output, plan.d_scores())?;
-        }
-        device.mark_read()?;
-        let tally = self.net.finite_tally(step)?;
-        if let Some(stats) = &mut stats {
-            stats.after_loss(&self.net.device)?;
-        }
-        let said = self.say(tally, accord.as_deref_mut())?;
-        let Tower { net, link, .. } = self;
-        let DeviceNetwork { plan, device, .. } = net;
-        let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
-        towers::backward(&plan.network, device, &mut cross)?;
-        plan.optimizer.update(device, &plan.network.parameters)?;
-        if let Some(stats) = stats {
-            stats.after_update(device, plan)?;
-        }
-        self.hear(said, tally, accord)
-    }
-
     fn forward(&mut self, phase: Phase) -> Result<()> {
         let Tower { net, link, .. } = self;
         let DeviceNetwork { plan, device, .. } = net;
@@ -274,14 +243,35 @@ impl Rank for Tower {
         (self.link.whole_shape(entry), self.link.share(entry))
     }
 
-    fn train(
+    fn learn(
         &mut self,
         batch: &Batch,
         step: u64,
-        stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
+        mut stats: Option<&mut LayerStats>,
+        mut accord: Option<&mut Accord>,
     ) -> Result<Tally> {
-        self.learn(batch, step, stats, accord).map_err(|error| error.at_step(step))
+        self.net.load(batch)?;
+        self.net.begin_step(step, &batch.labels)?;
+        self.forward(Phase::Train)?;
+        let DeviceNetwork { plan, device, .. } = &mut self.net;
+        if self.is_first {
+            plan.frame.loss(device, plan.network.output, plan.d_scores())?;
+        }
+        device.mark_read()?;
+        let tally = self.net.finite_tally(step)?;
+        if let Some(stats) = &mut stats {
+            stats.after_loss(&self.net.device)?;
+        }
+        let said = self.say(tally, accord.as_deref_mut())?;
+        let Tower { net, link, .. } = self;
+        let DeviceNetwork { plan, device, .. } = net;
+        let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
+        towers::backward(&plan.network, device, &mut cross)?;
+        plan.optimizer.update(device, &plan.network.parameters)?;
+        if let Some(stats) = stats {
+            stats.after_update(device, plan)?;
+        }
+        self.hear(said, tally, accord)
     }
 
     fn test(&mut self, batch: &Batch, mut accord: Option<&mut Accord>) -> Result<Tally> {
