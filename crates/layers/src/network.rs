@@ -120,6 +120,9 @@ impl Network {
     ///
     /// # Errors
     /// If the device fails.
+    ///
+    /// # Panics
+    /// If this is a tower: its pass is [`towers::forward`](crate::towers::forward).
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
         self.rows.iter().try_for_each(|row| row.forward(device, phase))
     }
@@ -131,7 +134,7 @@ impl Network {
     /// If the device fails.
     ///
     /// # Panics
-    /// If the network was planned for inference.
+    /// If the network was planned for inference, or is a tower.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         assert!(self.d_output.is_some(), "a network planned for inference has no backward pass");
         self.rows.iter().rev().try_for_each(|row| row.backward(device))
@@ -173,16 +176,23 @@ impl PlannedRow {
     ///
     /// # Errors
     /// If the device fails.
+    ///
+    /// # Panics
+    /// If it exchanges with other towers.
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
-        self.layer.forward(device, &self.wires, phase)?;
-        bury(device, &self.dead_after_forward)
+        self.check_alone();
+        self.run_forward(device, phase)
     }
 
     /// Its part of [`Network::backward`].
     ///
     /// # Errors
     /// If the device fails.
+    ///
+    /// # Panics
+    /// If it exchanges with other towers.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
+        self.check_alone();
         if self.goes_backward() {
             self.layer.backward(device, &self.wires)?;
             bury(device, &self.dead_after_backward)?;
@@ -192,6 +202,16 @@ impl PlannedRow {
 }
 
 impl PlannedRow {
+    /// Without its exchange a tower would compute with what its memory happens to hold.
+    fn check_alone(&self) {
+        assert!(self.layer.exchange().is_none(), "a tower exchanges: use layers::towers::forward");
+    }
+
+    fn run_forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
+        self.layer.forward(device, &self.wires, phase)?;
+        bury(device, &self.dead_after_forward)
+    }
+
     /// [`forward`](Self::forward), before which `cross` does what an exchange row has to send and
     /// receive.
     pub(crate) fn forward_across<E: From<tensor::Error>>(
@@ -203,7 +223,7 @@ impl PlannedRow {
         if let Some(exchange) = self.layer.exchange() {
             exchange::each(exchange, &self.wires, true, |crossing| cross(device, crossing))?;
         }
-        Ok(self.forward(device, phase)?)
+        Ok(self.run_forward(device, phase)?)
     }
 
     /// [`backward`](Self::backward), in which `cross` does what an exchange row has to send and

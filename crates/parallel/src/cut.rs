@@ -50,6 +50,11 @@ impl Cut {
         Ok(Cut { shards, rank, world, wire: Wire::F32 })
     }
 
+    /// This rank, and how many there are.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.rank, self.world)
+    }
+
     /// The shards of this rank.
     pub fn own(&self) -> Range<usize> {
         let each = self.shards / self.world;

@@ -98,8 +98,7 @@ impl ReplicaPlan {
     /// If there is not enough.
     pub fn open(self, device: Device, comm: Option<Box<dyn Comm>>) -> Result<Replica> {
         let size = (self.base.frame.images(), self.base.frame.classes());
-        let mut shards = Shards::new(self.layout, size);
-        shards.comm = comm;
+        let shards = Shards::new(self.layout, comm, size);
         let [forward, backward, test] = [(); 3].map(|()| Recording::default());
         Ok(Replica {
             net: DeviceNetwork::open(self.base, device)?,
@@ -187,7 +186,7 @@ impl Rank for Replica {
     }
 
     fn place(&self) -> (usize, usize) {
-        (self.shards.layout.cut.rank, self.shards.layout.cut.world)
+        self.shards.layout.cut.place()
     }
 
     fn images(&self) -> usize {

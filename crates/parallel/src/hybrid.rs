@@ -150,8 +150,7 @@ impl HybridPlan {
     /// If there is not enough.
     pub fn open(self, device: Device, comm: Option<Box<dyn Comm>>) -> Result<Hybrid> {
         let HybridPlan { base, layout, share } = self;
-        let mut shards = Shards::new(layout, (base.frame.images(), base.frame.classes()));
-        shards.comm = comm;
+        let shards = Shards::new(layout, comm, (base.frame.images(), base.frame.classes()));
         let travelling = Exchange::started(&share.meetings);
         let [forward, backward, test] = [(); 3].map(|()| Recording::default());
         let net = DeviceNetwork::open(base, device)?;
@@ -329,7 +328,7 @@ impl Rank for Hybrid {
     }
 
     fn place(&self) -> (usize, usize) {
-        (self.shards.layout.cut.rank, self.shards.layout.cut.world)
+        self.shards.layout.cut.place()
     }
 
     fn images(&self) -> usize {

@@ -147,7 +147,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Takes the memory of a device that nobody shares the work with.
+    /// Takes the memory of a device that trains alone.
     ///
     /// # Errors
     /// If there is not enough, or parameters are another network's.

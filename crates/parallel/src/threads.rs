@@ -119,7 +119,7 @@ impl Threads {
         }
         let (mut first, mut failed) = (Tally::default(), None);
         for answers in 0..self.threads.len() {
-            // Who computes alone may take its time; who is waited for, as long as any exchange.
+            // The first reply takes as long as a step does; the others as long as an exchange may.
             let answer = match (answers, &failed) {
                 (0, _) => self.answers.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 (_, None) => self.answers.recv_timeout(2 * self.patience),
@@ -196,7 +196,7 @@ impl Executor for Threads {
         Ok(self.with(batch, || Order::Test)?)
     }
 
-    /// From whoever has them.
+    /// Each device copies those it has.
     fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
         let room = Arc::new(Mutex::new(vec![0.0; into.len()]));
         let (to, each) = (Arc::clone(&room), self.images * self.classes / self.threads.len());
@@ -264,7 +264,7 @@ fn lost(rank: usize, fate: Fate) -> Error {
     Error::Comm(comm::Error::Lost { rank, fate })
 }
 
-/// Whoever panics does so with nothing half written that anybody reads.
+/// A poisoned lock is taken all the same: no panic leaves anything half written that is read.
 fn lock<T>(room: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     room.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -189,3 +189,15 @@ fn what_is_asked_for_in_a_step_is_what_the_table_says() {
     }
     assert_eq!([onward, back], [towers.bytes(IMAGES); 2]);
 }
+
+#[test]
+#[should_panic(expected = "a tower exchanges")]
+fn a_tower_does_not_go_forward_alone() {
+    let tower = &split(&net(), 2).unwrap().specs[0];
+    let mut planner = Planner::new();
+    let target = Target::Cpu { threads: 1 };
+    let network = Network::plan(tower, 1, Mode::Train, &mut planner, target).unwrap();
+    let mut device = Device::cpu(1);
+    device.reserve(planner.total()).unwrap();
+    let _ = network.forward(&mut device, Phase::Train);
+}

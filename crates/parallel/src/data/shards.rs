@@ -38,10 +38,14 @@ pub(crate) struct Counting {
 }
 
 impl Shards {
-    /// Of shards of `images` images and so many classes.
-    pub(crate) fn new(layout: Layout, (images, classes): (usize, usize)) -> Shards {
+    /// Of shards of `images` images and so many classes; `comm` is the way to the other ranks.
+    pub(crate) fn new(
+        layout: Layout,
+        comm: Option<Box<dyn Comm>>,
+        (images, classes): (usize, usize),
+    ) -> Shards {
         Shards {
-            comm: None,
+            comm,
             started: layout.buckets.iter().map(|_| None).collect(),
             tallies: vec![0.0; 4 * layout.cut.shards],
             said: vec![0.0; layout.tallies.len()],

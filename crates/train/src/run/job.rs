@@ -79,13 +79,8 @@ impl Job {
         Start { state, seed: self.seed, mean, scale }
     }
 
-    /// A loader for this job's validation set.
-    pub fn validation_loader(&self) -> Loader {
-        self.validation_loader_of((0, 1))
-    }
-
-    /// Of a part of every batch.
-    pub(super) fn validation_loader_of(&self, part: (usize, usize)) -> Loader {
+    /// Loads the given part of every batch, here and below.
+    pub(super) fn validation_loader(&self, part: (usize, usize)) -> Loader {
         let [height, width, _] = self.spec.input;
         let plan = data::Plan::testing(self.recipe.batch, (height, width)).part(part);
         Loader::new(Arc::clone(&self.validation), plan, self.workers, 0)

@@ -83,7 +83,7 @@ impl<'a> Training<'a> {
         };
         let saver = saver(job, executor.parameters(), folder, identity)?;
         Ok(Training {
-            validation: job.validation_loader_of(shape.part),
+            validation: job.validation_loader(shape.part),
             stats: executor.new_stats(),
             control: Control::default(),
             wants_end: false,
