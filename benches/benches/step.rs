@@ -1,8 +1,7 @@
 //! Criterion: whole steps of every built-in model, training and testing, batch 32.
 
-use alexnet_benches::Step;
+use alexnet_benches::{Mode, Step};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use layers::Mode;
 use train::recipes;
 
 fn steps(criterion: &mut Criterion) {

@@ -5,10 +5,10 @@ mod command;
 pub use command::command;
 
 use alexnet_benches::Form;
+use alexnet_benches::Mode;
 use alexnet_benches::epoch::Loading;
 use alexnet_benches::results::Work;
 use clap::{Parser, ValueEnum};
-use layers::Mode;
 use std::path::PathBuf;
 use tensor::Precision;
 

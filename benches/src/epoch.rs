@@ -6,7 +6,7 @@
 
 use crate::peer::{EpochTimes, Form, Peer};
 use data::{Folder, Loader, Memory, Source, Statistics, Subset};
-use layers::{Mode, Spec};
+use layers::Spec;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -92,7 +92,7 @@ impl Epoch {
         let mean = (Mean::Image, [side, side]);
         let values = Values { shape: vec![side, side, 3], values: statistics.mean.clone() };
         let start = Start::fresh(&recipe, 0, values);
-        let step = Plan::new(&spec, size.batch, Mode::Train, mean, device.target())
+        let step = Plan::new(&spec, size.batch, mean, device.target())
             .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
         let setting = recipe.schedule.setting(&State::default(), 1);

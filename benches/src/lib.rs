@@ -1,7 +1,7 @@
 //! How long ops, steps and batches take, against their floors and against PyTorch.
 //!
 //! * [`Rows`]: a network whose parts, one row one way, are run one at a time on real shapes
-//! * [`Step`]: a whole training or testing step, as a run makes them
+//! * [`Step`]: a whole step of training or inference, as a run makes them
 //! * [`peaks`]: what the machine could do at most: multiply-adds and bytes a second
 //! * [`Peer`]: the same step in PyTorch, in a process beside this one
 //! * [`floor`]: every part beside its floor and PyTorch's profile; [`turns`]: whole steps in turn;
@@ -44,7 +44,7 @@ pub mod turns;
 
 pub use peer::{EpochTimes, Form, Peer, Profile};
 pub use rows::{Part, Pass, Rows};
-pub use step::Step;
+pub use step::{InferenceStep, Mode, Step, TrainingStep};
 
 use std::time::{Duration, Instant};
 

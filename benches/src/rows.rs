@@ -1,9 +1,9 @@
 //! A step taken apart: every row, forward and backward, and what stands around them.
 
-use crate::noise;
+use crate::{Mode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
-use layers::{Mode, Network, Phase, Spec};
-use tensor::{DType, Device, Planner, Recording, Shape, Slot};
+use layers::{Network, Phase, Spec, SpecError, TrainableNetwork};
+use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
 
 /// Which way a part of a step goes.
@@ -59,11 +59,39 @@ pub struct Rows {
 /// The network and what surrounds it, laid out.
 #[derive(Debug)]
 struct Laid {
-    network: Network,
+    network: Planned,
     slots: Slots,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
     segments: Vec<sgd::Segment>,
+}
+
+#[derive(Debug)]
+enum Planned {
+    Train(TrainableNetwork),
+    Infer(Network),
+}
+
+impl Planned {
+    fn new(
+        spec: &Spec,
+        images: usize,
+        mode: Mode,
+        planner: &mut Planner,
+        target: Target,
+    ) -> Result<Planned, SpecError> {
+        Ok(match mode {
+            Mode::Train => Planned::Train(TrainableNetwork::plan(spec, images, planner, target)?),
+            Mode::Infer => Planned::Infer(Network::plan(spec, images, planner, target)?),
+        })
+    }
+
+    fn network(&self) -> &Network {
+        match self {
+            Planned::Train(network) => network,
+            Planned::Infer(network) => network,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,10 +151,10 @@ impl Rows {
             tally,
             table: rates,
         };
-        let network = Network::plan(spec, images, mode, &mut planner, device.target())
+        let network = Planned::new(spec, images, mode, &mut planner, device.target())
             .expect("a network that fits together");
         device.check_room(planner.total())?;
-        let entries = &network.parameters.entries;
+        let entries = &network.network().parameters.entries;
         let segments: Vec<_> = entries
             .iter()
             .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
@@ -154,21 +182,22 @@ impl Rows {
     /// Noise for images, and the recipe's weights and rates.
     fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) -> tensor::Result<()> {
         let Slots { pixels, tints, mean, labels, table, .. } = self.laid.slots;
-        let (device, parameters) = (&mut self.device, &self.laid.network.parameters);
+        let (device, network) = (&mut self.device, self.laid.network.network());
+        let parameters = &network.parameters;
         device.upload(pixels, &noise(pixels.len()))?;
         let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
         device.upload(tints, gains.as_flattened())?;
         device.upload(mean, &[127.5f32; 3])?;
         let classes_in_turn: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
         device.upload(labels, &classes_in_turn)?;
-        device.upload(self.laid.network.clock, &[1u32, 0, 1])?;
+        device.upload(network.clock, &[1u32, 0, 1])?;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let mut values = vec![0.0; entry.len()];
             let init = recipe.rule(&entry.name).init.for_fan_in(entry.fan_in);
             init.fill(0, ordinal, entry.fan_in, &mut values);
             device.upload(parameters.value(ordinal), &values)?;
         }
-        self.laid.network.prepare(device)?;
+        network.prepare(device)?;
         let state = train::schedule::State::default();
         let setting = recipe.schedule.setting(&state, 1);
         let rates: Vec<[f32; 3]> =
@@ -227,7 +256,7 @@ impl Rows {
 
 impl Laid {
     fn run(&self, device: &mut Device, work: Work) -> tensor::Result<()> {
-        let network = &self.network;
+        let network = self.network.network();
         let Slots { pixels, views, tints, mean, labels, probabilities, tally, table } = self.slots;
         match work {
             Work::Preprocess => {
@@ -235,28 +264,31 @@ impl Laid {
                 preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
             }
             Work::Forward(idx) => {
-                let trains = network.d_output.is_some();
-                let phase = if trains { Phase::Train } else { Phase::Infer };
+                let phase = match &self.network {
+                    Planned::Train(_) => Phase::Train,
+                    Planned::Infer(_) => Phase::Infer,
+                };
                 network.rows()[idx].forward(device, phase)
             }
             Work::Loss => {
                 let (loss, scores) = (&self.loss, network.output);
-                match network.d_output {
-                    Some(d) => {
-                        softmax_loss::forward_backward(device, loss, scores, labels, d, tally)
+                match &self.network {
+                    Planned::Train(TrainableNetwork { d_output: d, .. }) => {
+                        softmax_loss::forward_backward(device, loss, scores, labels, *d, tally)
                     }
-                    None => {
+                    Planned::Infer(_) => {
                         softmax_loss::forward(device, loss, scores, labels, probabilities, tally)
                     }
                 }
             }
             Work::Backward(idx) => network.rows()[idx].backward(device),
-            Work::Update => {
-                let block = &network.parameters;
-                let dw = block.gradients.expect("planned to train");
-                let v = block.velocities.expect("planned to train");
-                sgd::step(device, &self.segments, table, dw, block.values, v)
-            }
+            Work::Update => match &self.network {
+                Planned::Train(network) => {
+                    let (dw, w) = (network.gradients, network.parameters.values);
+                    sgd::step(device, &self.segments, table, dw, w, network.velocities)
+                }
+                Planned::Infer(_) => Ok(()),
+            },
         }
     }
 }
@@ -268,18 +300,14 @@ impl Laid {
 pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<Part> {
     let table = spec.describe().expect("a network that fits together");
     let classes = spec.classes().expect("a classifier");
-    let network = Network::plan(
-        spec,
-        images,
-        Mode::Train,
-        &mut Planner::new(),
-        tensor::Target::Cpu { threads: 1 },
-    );
+    let (planner, target) = (&mut Planner::new(), Target::Cpu { threads: 1 });
+    let network = Planned::new(spec, images, Mode::Train, planner, target);
     parts(&network.expect("a network that fits together"), &table, images, classes)
 }
 
 /// Every part with its floor in multiplications and bytes.
-fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: usize) -> Vec<Part> {
+fn parts(planned: &Planned, table: &[layers::RowInfo], images: usize, classes: usize) -> Vec<Part> {
+    let network = planned.network();
     const FLOAT: f64 = 4.0;
     let info = |name: &str| table.iter().find(|row| row.name == name).expect("a described row");
     let part = |name: &str, pass, flops: f64, bytes: f64, work| Part {
@@ -301,7 +329,7 @@ fn parts(network: &Network, table: &[layers::RowInfo], images: usize, classes: u
     }
     let scores = FLOAT * (images * classes) as f64;
     parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Work::Loss));
-    if network.d_output.is_none() {
+    if let Planned::Infer(_) = planned {
         return parts;
     }
     let mut first = true;

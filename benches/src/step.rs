@@ -1,24 +1,35 @@
-//! A whole step, as a run makes them.
+//! A whole step, as a run makes them: training, or inference.
 
 use crate::noise;
 use data::Batch;
-use layers::{Mode, Spec, SpecError};
-use tensor::Device;
+use layers::{Spec, SpecError};
+use std::path::Path;
+use tensor::{Device, Target};
 use train::executor::{Executor, StepRequest};
+use train::inference::{InferencePlan, Predictor};
 use train::metrics::Tally;
 use train::plan::Plan;
-use train::recipe::{Mean, Recipe};
+use train::recipe::{Input, Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
 use train::step::SingleDevice;
-use train::weights::Values;
+use train::weights::{About, Values, Weights};
+
+/// What a step is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Forward, backward, update.
+    Train,
+    /// Forward only.
+    Infer,
+}
 
 /// A network and a batch of noise; each [`run`](Step::run) is a step.
-pub struct Step {
-    step: SingleDevice,
-    batch: Batch,
-    mode: Mode,
-    number: u64,
+pub enum Step {
+    /// Of training.
+    Train(Box<TrainingStep>),
+    /// Of inference.
+    Infer(Box<InferenceStep>),
 }
 
 impl Step {
@@ -35,21 +46,76 @@ impl Step {
     /// # Errors
     /// If the device lacks room or a form of an op, or fails.
     pub fn on(
-        mut device: Device,
+        device: Device,
         spec: &Spec,
         recipe: &Recipe,
         mode: Mode,
         images: usize,
     ) -> train::Result<Step> {
+        Ok(match mode {
+            Mode::Train => Step::Train(Box::new(TrainingStep::on(device, spec, recipe, images)?)),
+            Mode::Infer => Step::Infer(Box::new(InferenceStep::on(device, spec, recipe, images)?)),
+        })
+    }
+
+    /// Makes a step.
+    ///
+    /// # Panics
+    /// If it diverges.
+    pub fn run(&mut self) {
+        match self {
+            Step::Train(step) => step.run(),
+            Step::Infer(step) => step.run(),
+        }
+    }
+
+    /// Images a step.
+    pub fn images(&self) -> usize {
+        match self {
+            Step::Train(step) => step.batch.images,
+            Step::Infer(step) => step.batch.images,
+        }
+    }
+
+    /// Runs `work` where the device's threads are.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
+        match self {
+            Step::Train(step) => step.enter(|step| work(Step::Train(Box::new(step)))),
+            Step::Infer(step) => {
+                let InferenceStep { predictor, batch } = *step;
+                predictor.enter(|predictor| {
+                    work(Step::Infer(Box::new(InferenceStep { predictor, batch })))
+                })
+            }
+        }
+    }
+}
+
+/// A network that learns from a batch of noise.
+pub struct TrainingStep {
+    step: SingleDevice,
+    batch: Batch,
+    number: u64,
+}
+
+impl TrainingStep {
+    /// Plans `spec` for `images` images on a device.
+    ///
+    /// # Errors
+    /// If the device lacks room or a form of an op, or fails.
+    pub fn on(
+        mut device: Device,
+        spec: &Spec,
+        recipe: &Recipe,
+        images: usize,
+    ) -> train::Result<TrainingStep> {
         let [height, width, _] = spec.input;
-        let mean = (Mean::Color, [height, width]);
-        let plan = Plan::new(spec, images, mode, mean, device.target())?;
+        let plan = Plan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
         plan.check(&mut device)?;
-        let mean = Values { shape: vec![3], values: vec![127.5; 3] };
-        let mut step = plan.open(device, &Start::fresh(recipe, 0, mean))?;
+        let mut step = plan.open(device, &Start::fresh(recipe, 0, grey()))?;
         step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
         let batch = noise_batch(spec, images)?;
-        Ok(Step { step, batch, mode, number: 0 })
+        Ok(TrainingStep { step, batch, number: 0 })
     }
 
     /// Learns from the batch as in step `number`.
@@ -65,34 +131,67 @@ impl Step {
         &self.step
     }
 
-    /// Makes a step.
+    /// Makes the next step.
     ///
     /// # Panics
     /// If it diverges.
     pub fn run(&mut self) {
         self.number += 1;
-        let done = match self.mode {
-            Mode::Train => self.learn(self.number),
-            Mode::Infer => self.step.test_on(&self.batch),
-        };
-        done.expect("a step on noise");
-    }
-
-    /// Images a step.
-    pub fn images(&self) -> usize {
-        self.batch.images
-    }
-
-    /// Bytes of the plan.
-    pub fn bytes(&self) -> usize {
-        self.step.plan().memory().total
+        self.learn(self.number).expect("a step on noise");
     }
 
     /// Runs `work` where the device's threads are.
-    pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
-        let Step { step, batch, mode, number } = self;
-        step.enter(|step| work(Step { step, batch, mode, number }))
+    pub fn enter<T: Send>(self, work: impl FnOnce(TrainingStep) -> T + Send) -> T {
+        let TrainingStep { step, batch, number } = self;
+        step.enter(|step| work(TrainingStep { step, batch, number }))
     }
+}
+
+/// A network that classifies a batch of noise.
+pub struct InferenceStep {
+    predictor: Predictor,
+    batch: Batch,
+}
+
+impl InferenceStep {
+    fn on(
+        mut device: Device,
+        spec: &Spec,
+        recipe: &Recipe,
+        images: usize,
+    ) -> train::Result<InferenceStep> {
+        let [height, width, _] = spec.input;
+        let plan =
+            InferencePlan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
+        plan.check(&mut device)?;
+        let predictor = plan.open(device, &drawn(spec, recipe)?, Path::new("drawn weights"))?;
+        Ok(InferenceStep { predictor, batch: noise_batch(spec, images)? })
+    }
+
+    fn run(&mut self) {
+        self.predictor.test_on(&self.batch).expect("a device that works");
+    }
+}
+
+/// Weights as `recipe` draws them.
+fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
+    let [height, width, _] = spec.input;
+    let (input, target) = ((Mean::Color, [height, width]), Target::Cpu { threads: 1 });
+    let plan = Plan::new(spec, 1, input, target)?;
+    let drawn = plan.open(Device::cpu(1), &Start::fresh(recipe, 0, grey()))?;
+    let about = About {
+        format: Weights::FORMAT,
+        classes: (0..spec.classes()?).map(|class| class.to_string()).collect(),
+        class_names: Vec::new(),
+        input: Input { mean: Mean::Color, ..recipe.input },
+        model: spec.clone(),
+    };
+    Weights::of(drawn.device(), &drawn.network().parameters, grey(), about)
+}
+
+/// A mean colour.
+fn grey() -> Values {
+    Values { shape: vec![3], values: vec![127.5; 3] }
 }
 
 /// Images of noise, labels in turn.

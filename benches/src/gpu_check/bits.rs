@@ -4,8 +4,7 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::card::{self, TINY};
 use crate::cli::Cli;
-use alexnet_benches::Step;
-use layers::Mode;
+use alexnet_benches::TrainingStep;
 use tensor::Precision;
 
 /// How often the same step is made.
@@ -44,9 +43,9 @@ fn repeat(
     // Weights that stay: every step then has the same gradients to compute.
     (recipe.rate, recipe.momentum, recipe.decay) = (0.0, 0.0, 0.0);
     let device = card::open_in(precision)?.expect("a precision that it has");
-    let step = Step::on(device, &spec, &recipe, Mode::Train, images);
+    let step = TrainingStep::on(device, &spec, &recipe, images);
     let mut step = step.map_err(|error| format!("{model}: {error}"))?;
-    let gradients = step.inner().network().parameters.gradients.expect("planned to train");
+    let gradients = step.inner().network().gradients;
     let mut first: Option<(u64, Vec<f32>)> = None;
     let mut room = vec![0.0f32; gradients.len()];
     let (mut done, mut differing) = (0, 0);
@@ -103,7 +102,7 @@ fn train(
     let mut device = card::open_in(precision)?.expect("a precision that it has");
     card::cuda(&mut device).eager(eager);
     let work = || -> train::Result<_> {
-        let mut step = Step::on(device, &spec, &recipe, Mode::Train, images)?;
+        let mut step = TrainingStep::on(device, &spec, &recipe, images)?;
         let losses: train::Result<Vec<u64>> =
             (1..=steps).map(|number| Ok(step.learn(number)?.loss.to_bits())).collect();
         let values = step.inner().network().parameters.values;

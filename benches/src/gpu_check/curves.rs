@@ -4,9 +4,8 @@ use crate::Verdict;
 use crate::budget::Budget;
 use crate::card::{self, TINY};
 use crate::cli::Cli;
-use alexnet_benches::Step;
+use alexnet_benches::TrainingStep;
 use alexnet_benches::ledger::Table;
-use layers::Mode;
 use tensor::{Device, Precision};
 
 const STEPS: u64 = 10;
@@ -71,7 +70,7 @@ fn compare(
 
 fn losses(device: Device, model: &str, images: usize) -> Result<Vec<f64>, String> {
     let (spec, recipe) = card::find(model)?;
-    let step = Step::on(device, &spec, &recipe, Mode::Train, images);
+    let step = TrainingStep::on(device, &spec, &recipe, images);
     let losses: train::Result<Vec<f64>> = step
         .map_err(|error| error.to_string())?
         .enter(|mut step| (1..=STEPS).map(|number| Ok(step.learn(number)?.score().loss)).collect());

@@ -5,8 +5,7 @@ use crate::budget::Budget;
 use crate::card::{self, Limits};
 use crate::cli::Cli;
 use alexnet_benches::ledger::Table;
-use alexnet_benches::{Part, Rows, Step, median, milliseconds, percent};
-use layers::Mode;
+use alexnet_benches::{Mode, Part, Rows, TrainingStep, median, milliseconds, percent};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use tensor::{Lap, Precision, Recording};
@@ -92,9 +91,9 @@ fn unit(
     let profile = Profile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(said)?;
     drop(rows);
 
-    let step = Step::on(open()?, &spec, &recipe, Mode::Train, batch);
+    let step = TrainingStep::on(open()?, &spec, &recipe, batch);
     let mut step = step.map_err(|error| error.to_string())?;
-    let steps = |step: &mut Step, range: std::ops::Range<u64>| {
+    let steps = |step: &mut TrainingStep, range: std::ops::Range<u64>| {
         let learned: train::Result<Vec<_>> = range.map(|number| step.learn(number)).collect();
         learned.map(drop).map_err(|error| error.to_string())
     };

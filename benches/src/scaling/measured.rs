@@ -120,7 +120,7 @@ fn exchange(floats: usize, rounds: usize) -> comm::Result<f64> {
 fn side_by_side(spec: &Spec, recipe: &Recipe, images: usize, steps: usize) -> f64 {
     let barrier = &Barrier::new(DEVICES);
     let side = || {
-        Step::plan(spec, recipe, layers::Mode::Train, images, 1).enter(|mut step| {
+        Step::plan(spec, recipe, crate::Mode::Train, images, 1).enter(|mut step| {
             let mut once = || {
                 barrier.wait();
                 let began = Instant::now();
@@ -180,7 +180,7 @@ fn open(spec: &Spec, recipe: &Recipe, mode: Mode, batch: usize) -> train::Result
             .collect::<train::Result<_>>()?,
         Mode::Towers => {
             let towers = towers::split(spec, DEVICES)?;
-            let each = TowerPlan::each(&towers, batch, layers::Mode::Train, input, &targets)?;
+            let each = TowerPlan::each(&towers, batch, input, &targets)?;
             each.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect()
         }
     };

@@ -7,7 +7,7 @@
 //! micro-shard after the other.
 //!
 //! * [`Shares`]: which images and which units are whose
-//! * [`plan`]: what a device has: a [`Network`] up to the features, and a [`Head`]
+//! * [`plan`]: what a device has: a [`TrainableNetwork`] up to the features, and a [`Head`]
 //! * [`Head`]: the linear layers, as far as they are here; what has to be sent or received between
 //!   its stages is left to whoever calls them
 //! * [`traffic`]: what crosses, and how many bytes
@@ -18,7 +18,7 @@ mod tests;
 
 use crate::fuse::fuse;
 use crate::layer::{self, Layer, dropout, weight_and_bias};
-use crate::network::{Mode, Network};
+use crate::network::TrainableNetwork;
 use crate::parameters::Parameter;
 use crate::rows::Row;
 use crate::spec::{Spec, SpecError};
@@ -210,13 +210,13 @@ pub fn plan(
     shares: Shares,
     planner: &mut Planner,
     target: Target,
-) -> Result<(Network, Head), SpecError> {
+) -> Result<(TrainableNetwork, Head), SpecError> {
     let cut = cut(spec, shares.shards)?;
     let drafts = cut.drafts(&shares)?;
     let below = Spec { rows: cut.fused.rows[..cut.first].to_vec(), ..cut.fused.clone() };
     let above = drafts.iter().flat_map(Draft::parameters).collect();
-    let network = Network::lay_out(&below, shares.images, Mode::Train, above, planner, target)?;
-    let head = Head::plan(shares, drafts, &network.parameters, planner, target);
+    let network = TrainableNetwork::plan_part(&below, shares.images, above, planner, target)?;
+    let head = Head::plan(shares, drafts, &network, planner, target);
     Ok((network, head))
 }
 

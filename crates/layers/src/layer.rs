@@ -17,7 +17,6 @@ mod prelu;
 use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row};
 pub use exchange::Crossing;
-use kernels::activation::mask_by_relu;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
@@ -40,22 +39,31 @@ pub struct Wires {
     pub x: Slot,
     /// Its output.
     pub y: Slot,
-    /// The gradient of its output, which the layer may overwrite. Absent in a network for
-    /// inference.
-    pub dy: Option<Slot>,
-    /// The gradient of its input; absent where nothing below learns. It is `x` itself where the
-    /// layer writes over its input and nobody reads that any more.
-    pub dx: Option<Slot>,
-    /// Values and gradients of its parameters, in the order in which it names them.
-    pub parameters: Vec<(Slot, Option<Slot>)>,
-    /// What the layer keeps from pass to pass; only in a network for inference.
+    /// The values of its parameters, in the order in which it names them.
+    pub parameters: Vec<Slot>,
+    /// What the layer keeps from pass to pass; only in a network that goes forward only.
     pub kept: Option<Slot>,
     /// Memory for the forward pass to work in; it means nothing afterwards.
-    pub forward_scratch: Slot,
-    /// Memory for the backward pass to work in.
-    pub backward_scratch: Slot,
+    pub scratch: Slot,
     /// As in [`Network::clock`](crate::Network::clock).
     pub clock: Slot,
+    /// What the backward pass works on beside these; absent in a network that goes forward only,
+    /// and below the first row that learns.
+    pub gradients: Option<Gradients>,
+}
+
+/// The slots of a layer's backward pass.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// The gradient of the layer's output, which the layer may overwrite.
+    pub dy: Slot,
+    /// The gradient of its input; absent where nothing below learns. It is `x` itself where the
+    /// layer writes over its input and no later pass reads that.
+    pub dx: Option<Slot>,
+    /// The gradients of its parameters, in the order in which it names them.
+    pub parameters: Vec<Slot>,
+    /// Memory to work in; it means nothing afterwards.
+    pub scratch: Slot,
 }
 
 impl Wires {
@@ -69,26 +77,17 @@ impl Wires {
         self.clock.part(3, Shape::from([2]))
     }
 
-    /// What a layer with a weight and a bias works on in training, dy after the ReLU behind it if
-    /// it `is_rectified` and nobody did that before.
-    fn weighted(&self, device: &mut Device, is_rectified: bool) -> Result<Weighted> {
-        let [(w, Some(dw)), (_, Some(db))] = self.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = self.dy.expect("planned to train");
-        if is_rectified {
-            mask_by_relu(device, self.y, dy)?;
-        }
-        Ok(Weighted { w, dw, db, dy })
+    /// Of a layer with a weight and a bias.
+    fn weight_and_bias(&self) -> [Slot; 2] {
+        self.parameters[..].try_into().expect("a weight and a bias")
     }
 }
 
-/// See [`Wires::weighted`].
-struct Weighted {
-    w: Slot,
-    dw: Slot,
-    db: Slot,
-    dy: Slot,
+impl Gradients {
+    /// Of a layer with a weight and a bias.
+    fn weight_and_bias(&self) -> [Slot; 2] {
+        self.parameters[..].try_into().expect("a weight and a bias")
+    }
 }
 
 /// A row of a network for a fixed number of images.
@@ -109,7 +108,7 @@ pub trait Layer: Debug + Send + Sync {
     ///
     /// # Errors
     /// If the device fails.
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()>;
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()>;
 
     /// Whether `backward` reads `y`.
     fn reads_output(&self) -> bool {
@@ -139,12 +138,12 @@ pub trait Layer: Debug + Send + Sync {
         0
     }
 
-    /// Fills what it keeps, from its parameters. Called where there is such a slot.
+    /// Fills `kept`, from its parameters.
     ///
     /// # Errors
     /// If the device fails.
-    fn keep(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let _ = (device, wires);
+    fn keep(&self, device: &mut Device, wires: &Wires, kept: Slot) -> Result<()> {
+        let _ = (device, wires, kept);
         Ok(())
     }
 

@@ -8,14 +8,15 @@
 //! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): what
 //!   is built
 //! * [`fuse`]: rewrites rows into fewer, faster ones
-//! * [`Network`]: the rows on a device; [`Mode`], [`Phase`]: planned for what, run for what
-//! * [`Parameters`]: weights and biases in one block, their gradients and velocities in two more
+//! * [`Network`]: the rows on a device, to go forward; [`TrainableNetwork`]: forward and backward;
+//!   [`Phase`]: what a pass is for
+//! * [`Parameters`]: weights and biases in one block
 //! * [`towers`]: cuts a network into towers for devices of their own
 //! * [`hybrid`]: shares the units of linear layers among devices, and images below them
 //! * [`init`]: initial values
 //!
 //! ```
-//! use alexnet_layers::{Mode, Network, Phase, Spec, window};
+//! use alexnet_layers::{Network, Phase, Spec, window};
 //! use tensor::{Device, Planner};
 //!
 //! let spec = Spec::image("tiny", 12, 12, 3)
@@ -25,7 +26,7 @@
 //!
 //! let mut planner = Planner::new();
 //! let mut device = Device::cpu(2);
-//! let network = Network::plan(&spec, 4, Mode::Infer, &mut planner, device.target())?;
+//! let network = Network::plan(&spec, 4, &mut planner, device.target())?;
 //! device.reserve(planner.total())?;
 //! device.upload(network.input, &[1.0f32; 4 * 12 * 12 * 3])?;
 //! network.forward(&mut device, Phase::Test)?;
@@ -42,14 +43,17 @@ mod layer;
 mod nearest;
 mod network;
 mod parameters;
+mod planned_row;
+mod planning;
 mod rows;
 mod spec;
 pub mod towers;
 
-pub use layer::{Crossing, Layer, Phase, Wires};
+pub use layer::{Crossing, Gradients, Layer, Phase, Wires};
 pub use nearest::nearest;
-pub use network::{Mode, Network, PlannedRow};
+pub use network::{Network, TrainableNetwork};
 pub use parameters::{Parameter, Parameters, Role};
+pub use planned_row::PlannedRow;
 pub use rows::{
     Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Pad, Part, Pool, Row, Tanh,
 };

@@ -1,5 +1,4 @@
-//! Weights, biases and their kin: one block, and two more of the same layout for gradients and
-//! velocities.
+//! Weights, biases and their kin, in one block.
 
 use tensor::{DType, Planner, Shape, Slot};
 
@@ -89,39 +88,26 @@ pub(crate) fn learned(entries: &[Parameter]) -> usize {
     learned.map(Parameter::len).sum()
 }
 
-/// Every parameter of a network. Three runs of one layout: an update is one pass, a checkpoint one
-/// copy.
+/// Every parameter of a network, in one block: an update is one pass, a checkpoint one copy.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// In the order of the rows, weight before bias.
     pub entries: Vec<Parameter>,
     /// Their values.
     pub values: Slot,
-    /// Their gradients, in a network planned to train.
-    pub gradients: Option<Slot>,
-    /// Their velocities, likewise.
-    pub velocities: Option<Slot>,
 }
 
 impl Parameters {
     /// Each parameter starts on a cache line.
     const ALIGN: usize = Planner::ALIGN / 4;
 
-    pub(crate) fn plan(
-        mut entries: Vec<Parameter>,
-        train: bool,
-        planner: &mut Planner,
-    ) -> Parameters {
+    pub(crate) fn plan(mut entries: Vec<Parameter>, planner: &mut Planner) -> Parameters {
         let mut end = 0;
         for entry in &mut entries {
             entry.start = end;
             end += entry.len().next_multiple_of(Self::ALIGN);
         }
-        let mut block = || planner.claim(DType::F32, Shape::from([end]));
-        let values = block();
-        let gradients = train.then(&mut block);
-        let velocities = train.then(&mut block);
-        Parameters { entries, values, gradients, velocities }
+        Parameters { entries, values: planner.claim(DType::F32, Shape::from([end])) }
     }
 
     /// The value of parameter `idx`.
@@ -129,17 +115,8 @@ impl Parameters {
         self.view(self.values, idx)
     }
 
-    /// The gradient of parameter `idx`, in a network planned to train.
-    pub fn gradient(&self, idx: usize) -> Option<Slot> {
-        self.gradients.map(|block| self.view(block, idx))
-    }
-
-    /// The velocity of parameter `idx`, in a network planned to train.
-    pub fn velocity(&self, idx: usize) -> Option<Slot> {
-        self.velocities.map(|block| self.view(block, idx))
-    }
-
-    fn view(&self, block: Slot, idx: usize) -> Slot {
+    /// Parameter `idx` in a block of the same layout as that of the values.
+    pub fn view(&self, block: Slot, idx: usize) -> Slot {
         block.part(self.entries[idx].start, self.entries[idx].shape)
     }
 

@@ -15,7 +15,7 @@
 mod weights;
 
 use crate::layer::{Crossing, Phase};
-use crate::network::Network;
+use crate::network::{Network, TrainableNetwork};
 use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Part, Row};
 use crate::spec::{Spec, SpecError};
 use tensor::Device;
@@ -78,7 +78,7 @@ pub fn forward<E: From<tensor::Error>>(
 /// # Errors
 /// As there.
 pub fn backward<E: From<tensor::Error>>(
-    tower: &Network,
+    tower: &TrainableNetwork,
     device: &mut Device,
     cross: &mut impl FnMut(&mut Device, Crossing) -> Result<(), E>,
 ) -> Result<(), E> {

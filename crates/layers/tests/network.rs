@@ -1,6 +1,8 @@
 //! Whole networks: gradients against central differences, plans, determinism, and what is refused.
 
-use alexnet_layers::{BatchNorm, Lrn, Mode, Network, Phase, Role, Row, Spec, SpecError, window};
+use alexnet_layers::{
+    BatchNorm, Lrn, Network, Phase, Role, Row, Spec, SpecError, TrainableNetwork, window,
+};
 use random::{Purpose, Stream};
 use tensor::{Device, Planner, Recording, Target};
 use testkit::{close, each_card};
@@ -37,19 +39,27 @@ fn clock(step: u32, images: usize) -> [u32; 5] {
     [1, 0, step, images as u32, 1f32.to_bits()]
 }
 
-struct Built {
+struct Built<N> {
     device: Device,
-    network: Network,
+    network: N,
 }
 
 /// The network with random parameters and random images.
-fn built(spec: &Spec, images: usize, mode: Mode, threads: usize) -> Built {
+fn built(spec: &Spec, images: usize, threads: usize) -> Built<TrainableNetwork> {
     let mut planner = Planner::new();
-    let network = Network::plan(spec, images, mode, &mut planner, Target::Cpu { threads }).unwrap();
-    filled(network, &planner, threads)
+    let target = Target::Cpu { threads };
+    let network = TrainableNetwork::plan(spec, images, &mut planner, target).unwrap();
+    Built { device: filled(&network, &planner, threads), network }
 }
 
-fn filled(network: Network, planner: &Planner, threads: usize) -> Built {
+/// As [`built`], to go forward only.
+fn built_forward(spec: &Spec, images: usize, threads: usize) -> Built<Network> {
+    let mut planner = Planner::new();
+    let network = Network::plan(spec, images, &mut planner, Target::Cpu { threads }).unwrap();
+    Built { device: filled(&network, &planner, threads), network }
+}
+
+fn filled(network: &Network, planner: &Planner, threads: usize) -> Device {
     let mut device = Device::cpu(threads);
     device.reserve(planner.total()).unwrap();
     let mut draws = Stream::new(5, Purpose::Test, 0, 0);
@@ -64,11 +74,11 @@ fn filled(network: Network, planner: &Planner, threads: usize) -> Built {
     }
     device.upload(network.input, &normals(network.input.len(), 1.0)).unwrap();
     device.upload(network.clock, &clock(3, network.input.shape().dims()[0])).unwrap();
-    Built { device, network }
+    device
 }
 
 /// sum(output * upstream), forward only.
-fn objective(built: &mut Built, upstream: &[f32]) -> f64 {
+fn objective(built: &mut Built<TrainableNetwork>, upstream: &[f32]) -> f64 {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
     let output = built.device.download::<f32>(built.network.output).unwrap();
     output.iter().zip(upstream).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum()
@@ -78,19 +88,18 @@ fn objective(built: &mut Built, upstream: &[f32]) -> f64 {
 /// upstream gradient.
 #[test]
 fn gradients_equal_central_differences() {
-    let mut built = built(&every_row(), 3, Mode::Train, 2);
+    let mut built = built(&every_row(), 3, 2);
     let mut draws = Stream::new(6, Purpose::Test, 0, 0);
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|_| draws.normal()).collect();
     objective(&mut built, &upstream);
-    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
+    built.device.upload(built.network.d_output, &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
 
     let entries = built.network.parameters.entries.clone();
     let taught = entries.iter().enumerate().filter(|(_, entry)| !entry.role.is_statistic());
     for (idx, entry) in taught {
         let slot = built.network.parameters.value(idx);
-        let gradient =
-            built.device.download::<f32>(built.network.parameters.gradient(idx).unwrap()).unwrap();
+        let gradient = built.device.download::<f32>(built.network.gradient(idx)).unwrap();
         let scale = gradient.iter().fold(0.0f32, |max, g| max.max(g.abs()));
         assert!(scale > 0.0, "{} has no gradient at all", entry.name);
         let values = built.device.download::<f32>(slot).unwrap();
@@ -122,16 +131,16 @@ fn gradients_equal_central_differences() {
 }
 
 fn gradients(spec: &Spec, threads: usize) -> Vec<f32> {
-    gradients_of(built(spec, 3, Mode::Train, threads))
+    gradients_of(built(spec, 3, threads))
 }
 
-fn gradients_of(mut built: Built) -> Vec<f32> {
+fn gradients_of(mut built: Built<TrainableNetwork>) -> Vec<f32> {
     built.network.forward(&mut built.device, Phase::Train).unwrap();
     let upstream: Vec<f32> = (0..built.network.output.len()).map(|i| (i as f32).sin()).collect();
-    built.device.upload(built.network.d_output.unwrap(), &upstream).unwrap();
+    built.device.upload(built.network.d_output, &upstream).unwrap();
     built.network.backward(&mut built.device).unwrap();
     let all = 0..built.network.parameters.entries.len();
-    let slots = all.map(|idx| built.network.parameters.gradient(idx).unwrap());
+    let slots = all.map(|idx| built.network.gradient(idx));
     slots.flat_map(|slot| built.device.download::<f32>(slot).unwrap()).collect()
 }
 
@@ -158,9 +167,9 @@ fn fused_rows_change_no_bit() {
         .linear("fc4", 12).relu().dropout(0.5)
         .linear("fc5", 4);
     let (mut planner, target) = (Planner::new(), Target::Cpu { threads: 2 });
-    let apart = Network::plan_as_written(&spec, 3, Mode::Train, &mut planner, target).unwrap();
+    let apart = TrainableNetwork::plan_as_written(&spec, 3, &mut planner, target).unwrap();
     assert_eq!(apart.rows().len(), spec.rows.len());
-    let apart = gradients_of(filled(apart, &planner, 2));
+    let apart = gradients_of(Built { device: filled(&apart, &planner, 2), network: apart });
     let fused = gradients(&spec, 2);
     assert!(fused.iter().any(|gradient| *gradient != 0.0));
     testkit::bits_equal(&fused, &apart, "fused");
@@ -184,39 +193,39 @@ fn training_takes_little_more_than_its_activations() {
         .linear("fc8", 1000);
     let (mut planner, mut apart) = (Planner::new(), Planner::new());
     let target = Target::Cpu { threads: 2 };
-    let network = Network::plan(&spec, 128, Mode::Train, &mut planner, target).unwrap();
-    Network::plan_as_written(&spec, 128, Mode::Train, &mut apart, target).unwrap();
+    let network = TrainableNetwork::plan(&spec, 128, &mut planner, target).unwrap();
+    TrainableNetwork::plan_as_written(&spec, 128, &mut apart, target).unwrap();
     let parameters = 3 * 4 * network.parameters.count();
     let outputs: usize = network.rows().iter().map(|row| row.output().range().len()).sum();
     let activations = network.input.range().len() + outputs;
     let (total, apart) = (planner.total(), apart.total());
-        assert!(total - parameters < activations / 100 * 130, "{total} {parameters} {activations}");
+    assert!(total - parameters < activations / 100 * 130, "{total} {parameters} {activations}");
     assert!(total < apart / 100 * 80, "{total} bytes fused, {apart} apart");
 }
 
 /// A network for inference reuses dead activations, yet computes the same.
 #[test]
 fn inference_takes_less_memory_and_gives_the_same_scores() {
-    let total = |mode| {
-        let mut planner = Planner::new();
-        Network::plan(&every_row(), 16, mode, &mut planner, Target::Cpu { threads: 2 }).unwrap();
-        planner.total()
-    };
-    let (infer, train) = (total(Mode::Infer), total(Mode::Train));
+    let (mut infer, mut train) = (Planner::new(), Planner::new());
+    let target = Target::Cpu { threads: 2 };
+    Network::plan(&every_row(), 16, &mut infer, target).unwrap();
+    TrainableNetwork::plan(&every_row(), 16, &mut train, target).unwrap();
+    let (infer, train) = (infer.total(), train.total());
     assert!(infer < train / 8 * 7, "{infer} bytes to infer, {train} to train");
-    let scores = |mode| {
-        let mut built = built(&every_row(), 2, mode, 2);
-        built.network.forward(&mut built.device, Phase::Test).unwrap();
-        built.device.download::<f32>(built.network.output).unwrap()
+    let scores = |network: &Network, mut device: Device| {
+        network.forward(&mut device, Phase::Test).unwrap();
+        device.download::<f32>(network.output).unwrap()
     };
-    assert_eq!(scores(Mode::Infer), scores(Mode::Train));
+    let infer = built_forward(&every_row(), 2, 2);
+    let train = built(&every_row(), 2, 2);
+    assert_eq!(scores(&infer.network, infer.device), scores(&train.network, train.device));
 }
 
 /// Filters that are kept in form give the scores of those that are not; once they are prepared
 /// again, when they have changed.
 #[test]
 fn a_prepared_network_gives_the_same_scores() {
-    let mut built = built(&every_row(), 2, Mode::Infer, 2);
+    let mut built = built_forward(&every_row(), 2, 2);
     let (network, device) = (&built.network, &mut built.device);
     let scores = |device: &mut Device, phase| {
         network.forward(device, phase).unwrap();
@@ -242,7 +251,7 @@ fn a_card_keeps_nothing() {
     let spec = Spec::image("filters", 3, 3, 64).conv("conv1", 96, window(3).pad(1)).linear("fc", 2);
     let plan = |target| {
         let mut planner = Planner::new();
-        let network = Network::plan(&spec, 1, Mode::Infer, &mut planner, target).unwrap();
+        let network = Network::plan(&spec, 1, &mut planner, target).unwrap();
         (network, planner)
     };
     let (network, planner) = plan(Target::Cuda);
@@ -271,7 +280,7 @@ fn a_card_keeps_nothing() {
 fn a_row_can_ask_for_the_direct_form() {
     let scores = |window| {
         let spec = Spec::image("two-rows", 16, 16, 16).conv("conv1", 64, window).linear("fc2", 10);
-        let mut built = built(&spec, 16, Mode::Infer, 1);
+        let mut built = built_forward(&spec, 16, 1);
         built.network.forward(&mut built.device, Phase::Test).unwrap();
         built.device.download::<f32>(built.network.output).unwrap()
     };
@@ -384,9 +393,9 @@ fn a_card_has_the_cpus_gradients() {
         let run = |device: &mut Device| {
             let mut planner = Planner::new();
             let target = device.target();
-            let network = Network::plan(&spec, 3, Mode::Train, &mut planner, target).unwrap();
+            let network = TrainableNetwork::plan(&spec, 3, &mut planner, target).unwrap();
             device.reserve(planner.total()).unwrap();
-            let (values, d_output) = (network.parameters.values, network.d_output.unwrap());
+            let (values, d_output) = (network.parameters.values, network.d_output);
             let mut draws = Stream::new(5, Purpose::Test, 0, 0);
             for (slot, std) in [(network.input, 1.0), (values, 0.3)] {
                 let normals: Vec<f32> = (0..slot.len()).map(|_| std * draws.normal()).collect();
@@ -398,8 +407,7 @@ fn a_card_has_the_cpus_gradients() {
             let upstream: Vec<f32> = (0..d_output.len()).map(|_| draws.normal()).collect();
             device.upload(d_output, &upstream).unwrap();
             network.backward(device).unwrap();
-            let gradients = network.parameters.gradients.unwrap();
-            [output, device.download::<f32>(gradients).unwrap()]
+            [output, device.download::<f32>(network.gradients).unwrap()]
         };
         let expected = run(&mut Device::cpu(1));
         each_card(|card| {
@@ -428,8 +436,7 @@ fn a_card_replays_what_the_cpu_computes() {
         .inverted_dropout(0.25)
         .linear("fc1", 4);
     let mut planner = Planner::new();
-    let network =
-        Network::plan(&spec, 3, Mode::Infer, &mut planner, Target::Cpu { threads: 1 }).unwrap();
+    let network = Network::plan(&spec, 3, &mut planner, Target::Cpu { threads: 1 }).unwrap();
     let output = network.output;
     let forward = |device: &mut Device, phase| network.forward(device, phase);
     let prepare = |device: &mut Device, step: u32| {

@@ -21,7 +21,7 @@ use crate::rank::{Line, Rank};
 use comm::{Comm, Traffic};
 use data::Batch;
 use kernels::sgd::Segment;
-use layers::{Mode, Network, Parameter, Spec};
+use layers::{Parameter, Spec, TrainableNetwork};
 use std::ops::Range;
 use tensor::{Device, Planner, Recording, Target};
 use train::device_network::{DeviceNetwork, Share, whole};
@@ -67,7 +67,7 @@ impl ReplicaPlan {
         let classes = spec.classes().map_err(train::Error::from)?;
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, (images, classes), input, &mut planner);
-        let network = Network::plan(spec, images, Mode::Train, &mut planner, target);
+        let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
         let table = optimizer::table(&network, &mut planner);
         let common = network.parameters.values.len();
@@ -92,11 +92,11 @@ impl ReplicaPlan {
         self.layout.messages()
     }
 
-    /// Takes the memory; `comm` is the way to the others, if there are any.
+    /// Takes the memory; `comm` is the way to the others.
     ///
     /// # Errors
     /// If there is not enough.
-    pub fn open(self, device: Device, comm: Option<Box<dyn Comm>>) -> Result<Replica> {
+    pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Replica> {
         let size = (self.base.frame.images(), self.base.frame.classes());
         let shards = Shards::new(self.layout, comm, size);
         let [forward, backward, test] = [(); 3].map(|()| Recording::default());
@@ -145,7 +145,7 @@ impl Rank for Replica {
                 stats.after_loss(&net.device)?;
             }
             let share = shards.share_of_batch(net, &mut counting, tally)?;
-            let d_scores = net.plan.d_scores();
+            let d_scores = net.plan.network.d_output;
             shards.weigh(net, d_scores, share)?;
             if number + 1 < cut.own().len() {
                 shards.backward_of_shard(net, backward, number)?;
@@ -155,7 +155,7 @@ impl Rank for Replica {
         }
         shards.finish_reducing(net)?;
         let DeviceNetwork { plan, device, .. } = net;
-        plan.optimizer.update(device, &plan.network.parameters)?;
+        plan.optimizer.update(device, &plan.network)?;
         shards.share_out(device, plan.network.parameters.values)?;
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;

@@ -141,14 +141,14 @@ impl HybridPlan {
             head.backward_weights(device, stage)?;
         }
         base.network.backward(device)?;
-        base.optimizer.update(device, &base.network.parameters)
+        base.optimizer.update(device, &base.network)
     }
 
-    /// Takes the memory; `comm` is the way to the others, if there are any.
+    /// Takes the memory; `comm` is the way to the others.
     ///
     /// # Errors
     /// If there is not enough.
-    pub fn open(self, device: Device, comm: Option<Box<dyn Comm>>) -> Result<Hybrid> {
+    pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Hybrid> {
         let HybridPlan { base, layout, share } = self;
         let shards = Shards::new(layout, comm, (base.frame.images(), base.frame.classes()));
         let travelling = Exchange::started(&share.meetings);
@@ -222,14 +222,14 @@ impl Hybrid {
                 head.backward_weights(device, stage)?; // while the last answers travel
             }
         }
-        let d_features = plan.d_scores(); // of what the network below gives
+        let d_features = plan.network.d_output; // of what the network below gives
         passes.clone().try_for_each(|pass| exchange.hear(device, (0, pass), d_features))
     }
 
     fn parts(&mut self) -> (&Head, &Plan, &mut Device, Exchange<'_>) {
         let Hybrid { net, shards, share, travelling, .. } = self;
         let DeviceNetwork { plan, device, .. } = net;
-        let comm = shards.comm.as_deref_mut();
+        let comm = &mut *shards.comm;
         let exchange = Exchange { meetings: &share.meetings, comm, started: travelling };
         (&share.head, plan, device, exchange)
     }
@@ -292,7 +292,7 @@ impl Rank for Hybrid {
         let Hybrid { net, shards, share, .. } = self;
         shards.finish_reducing(net)?;
         let DeviceNetwork { plan, device, .. } = net;
-        plan.optimizer.update(device, &plan.network.parameters)?;
+        plan.optimizer.update(device, &plan.network)?;
         shards.share_out(device, plan.network.parameters.values)?;
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;
@@ -362,7 +362,7 @@ impl Rank for Hybrid {
 
     fn line(&mut self) -> Option<Line<'_>> {
         let Hybrid { net, shards, share, .. } = self;
-        Some(Line { comm: shards.comm_mut()?, net, room: share.room })
+        Some(Line { comm: &mut *shards.comm, net, room: share.room })
     }
 
     fn traffic(&self) -> Traffic {

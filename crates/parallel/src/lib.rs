@@ -39,6 +39,6 @@ use tensor::Planner;
 pub fn parameters_of(spec: &Spec) -> train::Result<Vec<Parameter>> {
     let mut planner = Planner::new(); // no memory is taken: only the layout is wanted
     let target = tensor::Target::Cpu { threads: 1 };
-    let network = layers::Network::plan(spec, 1, layers::Mode::Infer, &mut planner, target)?;
+    let network = layers::Network::plan(spec, 1, &mut planner, target)?;
     Ok(network.parameters.entries)
 }

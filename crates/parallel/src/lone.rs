@@ -4,7 +4,8 @@ use crate::Result;
 use crate::rank::{self, Rank};
 use data::Batch;
 use layers::Parameter;
-use train::executor::{BatchShape, Executor, StepRequest, StepResult};
+use train::evaluate::{BatchShape, Evaluate};
+use train::executor::{Executor, StepRequest, StepResult};
 use train::metrics::Tally;
 use train::recipe::Recipe;
 use train::schedule::Setting;
@@ -29,14 +30,26 @@ impl Lone {
     }
 }
 
-impl Executor for Lone {
-    fn parameters(&self) -> &[Parameter] {
-        &self.rank.net().plan.network.parameters.entries
-    }
+impl Evaluate for Lone {
+    type Error = train::Error;
 
     fn batch_shape(&self) -> BatchShape {
         let classes = self.rank.net().plan.frame.classes();
         BatchShape { images: self.rank.images(), classes, part: (0, 1) }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
+        Ok(self.rank.test(batch, None)?)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
+        Ok(self.rank.probabilities(into)?)
+    }
+}
+
+impl Executor for Lone {
+    fn parameters(&self) -> &[Parameter] {
+        &self.rank.net().plan.network.parameters.entries
     }
 
     fn new_stats(&self) -> LayerStats {
@@ -50,14 +63,6 @@ impl Executor for Lone {
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> train::Result<StepResult> {
         let StepRequest { step, control, stats } = request;
         Ok(StepResult { tally: self.rank.train(batch, step, stats, None)?, control })
-    }
-
-    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
-        Ok(self.rank.test(batch, None)?)
-    }
-
-    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
-        Ok(self.rank.probabilities(into)?)
     }
 
     fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> train::Result<()> {

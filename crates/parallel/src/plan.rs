@@ -10,8 +10,8 @@ use crate::threads::Threads;
 use crate::towers::TowerPlan;
 use crate::{Error, Result, parameters_of};
 use comm::{Comm, Local, Nccl};
+use layers::Spec;
 use layers::towers::Towers;
-use layers::{Mode, Spec};
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::Stop;
@@ -90,7 +90,7 @@ pub fn towers(
         return Err(train::Error::Recipe(told.to_string()));
     }
     let (batch, input) = (job.recipe.batch, job.input()?);
-    let plans = TowerPlan::each(towers, batch, Mode::Train, input, targets)?;
+    let plans = TowerPlan::each(towers, batch, input, targets)?;
     Ok(plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect())
 }
 
@@ -155,14 +155,12 @@ impl Plan {
     /// # Panics
     /// If it is one of several ranks' plan.
     pub fn open(self, device: Device, start: &Start) -> train::Result<Box<dyn Executor>> {
-        let rank: Box<dyn Rank> = match self {
-            Plan::Single(plan) => return Ok(Box::new(plan.open(device, start)?)),
-            Plan::Replica(plan) => Box::new(plan.open(device, None)?),
-            Plan::Hybrid(plan) => Box::new(plan.open(device, None)?),
-            Plan::Tower(_) => panic!("a tower does not train alone"),
-        };
-        assert_eq!(rank.place(), (0, 1), "one of several ranks does not train alone");
-        Ok(Box::new(Lone::start(rank, start)?))
+        if let Plan::Single(plan) = self {
+            return plan.open_boxed(device, start);
+        }
+        assert!(!matches!(self, Plan::Tower(_)), "a tower does not train alone");
+        let [only] = Local::world(1, Local::PATIENCE).try_into().expect("a world of one");
+        Ok(Box::new(Lone::start(self.rank(device, Box::new(only))?, start)?))
     }
 
     /// Takes the memory of one rank of several; `comm` is its way to the others.
@@ -173,8 +171,8 @@ impl Plan {
         }
         Ok(match self {
             Plan::Single(_) => panic!("a plan for one device alone"),
-            Plan::Replica(plan) => Box::new(plan.open(device, Some(comm))?),
-            Plan::Hybrid(plan) => Box::new(plan.open(device, Some(comm))?),
+            Plan::Replica(plan) => Box::new(plan.open(device, comm)?),
+            Plan::Hybrid(plan) => Box::new(plan.open(device, comm)?),
             Plan::Tower(plan) => Box::new(plan.open(device, comm)?),
         })
     }

@@ -8,7 +8,8 @@ use data::Batch;
 use layers::{Parameter, Spec};
 use tensor::Traffic;
 use train::Stop;
-use train::executor::{BatchShape, Control, Executor, StepRequest, StepResult};
+use train::evaluate::{BatchShape, Evaluate};
+use train::executor::{Control, Executor, StepRequest, StepResult};
 use train::metrics::Tally;
 use train::recipe::Recipe;
 use train::schedule::Setting;
@@ -55,15 +56,27 @@ impl Process {
     }
 }
 
-impl Executor for Process {
-    fn parameters(&self) -> &[Parameter] {
-        &self.parameters
-    }
+impl Evaluate for Process {
+    type Error = train::Error;
 
     /// The classifier, the whole network's last layer, has a bias for each class.
     fn batch_shape(&self) -> BatchShape {
         let classes = self.parameters.last().map_or(0, Parameter::len);
         BatchShape { images: self.rank.images(), classes, part: self.rank.part() }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
+        Ok(self.rank.test(batch, Some(&mut self.accord))?)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
+        Ok(self.rank.probabilities(into)?)
+    }
+}
+
+impl Executor for Process {
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
     }
 
     fn new_stats(&self) -> LayerStats {
@@ -93,14 +106,6 @@ impl Executor for Process {
             stats => rank.train(batch, step, stats, Some(&mut *accord))?,
         };
         Ok(StepResult { tally, control: accord.heard })
-    }
-
-    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
-        Ok(self.rank.test(batch, Some(&mut self.accord))?)
-    }
-
-    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
-        Ok(self.rank.probabilities(into)?)
     }
 
     /// Rank 0 has the whole network's blocks; the others give what is theirs.

@@ -13,8 +13,8 @@ pub(crate) fn place_own(
     mut to: [&mut Vec<f32>; 2],
 ) -> train::Result<()> {
     let net = rank.net();
-    let parameters = &net.plan.network.parameters;
-    for (idx, entry) in parameters.entries.iter().enumerate() {
+    let network = &net.plan.network;
+    for (idx, entry) in network.parameters.entries.iter().enumerate() {
         if !rank.is_its_own(entry) {
             continue;
         }
@@ -22,8 +22,8 @@ pub(crate) fn place_own(
         let start = found.expect("the whole has its parts' parameters").start;
         let (_, own) = rank.share(entry);
         let own = start + own.start..start + own.end;
-        let velocity = parameters.velocity(idx).expect("a network planned for training");
-        for (slot, to) in [parameters.value(idx), velocity].into_iter().zip(&mut to) {
+        let slots = [network.parameters.value(idx), network.velocity(idx)];
+        for (slot, to) in slots.into_iter().zip(&mut to) {
             net.device.download_into(slot, &mut to[own.clone()])?;
         }
     }
@@ -43,17 +43,14 @@ pub(crate) fn gather_others(
             let found = whole.iter().find(|whole| whole.name == name);
             let at = found.expect("the whole has its parts' parameters").start + share.start;
             let Some(Line { comm, net, room }) = rank.line() else { return Ok(()) };
-            let parameters = &net.plan.network.parameters;
+            let network = &net.plan.network;
             let starts = (0..share.len()).step_by(room.len());
             for (first, block) in starts.flat_map(|first| [(first, 0), (first, 1)]) {
                 let piece = Shape::from([room.len().min(share.len() - first)]);
                 let slot = match (own == from, block) {
                     (false, _) => room.part(0, piece),
-                    (true, 0) => parameters.value(idx).part(first, piece),
-                    (true, _) => {
-                        let velocity = parameters.velocity(idx);
-                        velocity.expect("a network planned for training").part(first, piece)
-                    }
+                    (true, 0) => network.parameters.value(idx).part(first, piece),
+                    (true, _) => network.velocity(idx).part(first, piece),
                 };
                 let sent = comm.broadcast(&mut net.device, slot, from)?;
                 comm.wait(&mut net.device, sent)?;

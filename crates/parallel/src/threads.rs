@@ -15,7 +15,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use train::executor::{BatchShape, Executor, StepRequest, StepResult};
+use train::evaluate::{BatchShape, Evaluate};
+use train::executor::{Executor, StepRequest, StepResult};
 use train::metrics::Tally;
 use train::recipe::Recipe;
 use train::schedule::Setting;
@@ -152,13 +153,39 @@ impl Threads {
     }
 }
 
-impl Executor for Threads {
-    fn parameters(&self) -> &[Parameter] {
-        &self.entries
-    }
+impl Evaluate for Threads {
+    type Error = train::Error;
 
     fn batch_shape(&self) -> BatchShape {
         BatchShape { images: self.images, classes: self.classes, part: (0, 1) }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
+        Ok(self.with(batch, || Order::Test)?)
+    }
+
+    /// Each device copies those it has.
+    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
+        let room = Arc::new(Mutex::new(vec![0.0; into.len()]));
+        let (to, each) = (Arc::clone(&room), self.images * self.classes / self.threads.len());
+        let own = if self.shares_batch { each } else { into.len() };
+        self.each(move |member| {
+            let first = member.number * own;
+            let mut room = lock(&to);
+            let last = room.len().min(first + own);
+            match first < last {
+                true => member.rank.probabilities(&mut room[first..last]),
+                false => Ok(()),
+            }
+        })?;
+        into.copy_from_slice(&lock(&room));
+        Ok(())
+    }
+}
+
+impl Executor for Threads {
+    fn parameters(&self) -> &[Parameter] {
+        &self.entries
     }
 
     fn new_stats(&self) -> LayerStats {
@@ -190,28 +217,6 @@ impl Executor for Threads {
         let parts = if self.shares_batch { 1 } else { self.threads.len() };
         stats.combine(&lock(&seen)[..parts]);
         Ok(StepResult { tally, control })
-    }
-
-    fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
-        Ok(self.with(batch, || Order::Test)?)
-    }
-
-    /// Each device copies those it has.
-    fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
-        let room = Arc::new(Mutex::new(vec![0.0; into.len()]));
-        let (to, each) = (Arc::clone(&room), self.images * self.classes / self.threads.len());
-        let own = if self.shares_batch { each } else { into.len() };
-        self.each(move |member| {
-            let first = member.number * own;
-            let mut room = lock(&to);
-            let last = room.len().min(first + own);
-            match first < last {
-                true => member.rank.probabilities(&mut room[first..last]),
-                false => Ok(()),
-            }
-        })?;
-        into.copy_from_slice(&lock(&room));
-        Ok(())
     }
 
     /// Every device puts its share where it belongs in the whole.

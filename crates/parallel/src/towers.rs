@@ -12,7 +12,7 @@ use crate::{Result, parameters_of};
 use comm::{Comm, Handle, Traffic, bytes};
 use data::Batch;
 use layers::towers::{self, Towers};
-use layers::{Crossing, Mode, Network, Parameter, Phase, Row, Spec};
+use layers::{Crossing, Parameter, Phase, Row, Spec, TrainableNetwork};
 use std::ops::Range;
 use std::sync::Arc;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
@@ -118,13 +118,12 @@ impl TowerPlan {
     pub fn each(
         towers: &Towers,
         images: usize,
-        mode: Mode,
         input: (Mean, [usize; 2]),
         targets: &[Target],
     ) -> Result<Vec<TowerPlan>> {
         let shared = Arc::new(towers.clone());
         let each = towers.specs.iter().zip(targets);
-        let plan = |(spec, &target)| TowerPlan::new(&shared, spec, images, mode, input, target);
+        let plan = |(spec, &target)| TowerPlan::new(&shared, spec, images, input, target);
         each.map(plan).collect()
     }
 
@@ -132,7 +131,6 @@ impl TowerPlan {
         towers: &Arc<Towers>,
         spec: &Spec,
         images: usize,
-        mode: Mode,
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<TowerPlan> {
@@ -144,7 +142,7 @@ impl TowerPlan {
         };
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, (images, classes), input, &mut planner);
-        let network = Network::plan(spec, images, mode, &mut planner, target);
+        let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
         let optimizer = Optimizer::sgd(&network, &mut planner);
         let ranks = towers.specs.len();
@@ -165,15 +163,13 @@ impl TowerPlan {
     pub(crate) fn rehearse(&self, device: &mut Device) -> tensor::Result<()> {
         let Plan { network, frame, optimizer, .. } = &self.base;
         let mut nobody = |_: &mut Device, _| tensor::Result::Ok(());
-        if network.d_output.is_some() {
-            frame.preprocess(device, network.input)?;
-            towers::forward(network, device, Phase::Train, &mut nobody)?;
-            if self.is_first {
-                frame.loss(device, network.output, self.base.d_scores())?;
-            }
-            towers::backward(network, device, &mut nobody)?;
-            optimizer.update(device, &network.parameters)?;
+        frame.preprocess(device, network.input)?;
+        towers::forward(network, device, Phase::Train, &mut nobody)?;
+        if self.is_first {
+            frame.loss(device, network.output, network.d_output)?;
         }
+        towers::backward(network, device, &mut nobody)?;
+        optimizer.update(device, network)?;
         frame.preprocess(device, network.input)?;
         towers::forward(network, device, Phase::Test, &mut nobody)?;
         if self.is_first { frame.probabilities(device, network.output) } else { Ok(()) }
@@ -255,7 +251,7 @@ impl Rank for Tower {
         self.forward(Phase::Train)?;
         let DeviceNetwork { plan, device, .. } = &mut self.net;
         if self.is_first {
-            plan.frame.loss(device, plan.network.output, plan.d_scores())?;
+            plan.frame.loss(device, plan.network.output, plan.network.d_output)?;
         }
         device.mark_read()?;
         let tally = self.net.finite_tally(step)?;
@@ -267,7 +263,7 @@ impl Rank for Tower {
         let DeviceNetwork { plan, device, .. } = net;
         let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
         towers::backward(&plan.network, device, &mut cross)?;
-        plan.optimizer.update(device, &plan.network.parameters)?;
+        plan.optimizer.update(device, &plan.network)?;
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;
         }

@@ -13,7 +13,7 @@ use comm::{Comm, Local, Traffic};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
 use fixtures::{every_row, scaled};
-use layers::{Mode, Spec, towers};
+use layers::{Spec, towers};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Choice, Device, Target};
@@ -80,7 +80,7 @@ fn replicas_on(
     let steps = each.map(|(rank, (device, comm))| {
         let cut = Cut { wire, ..Cut::new(IMAGES, SHARDS, (rank, world))? };
         let plan = ReplicaPlan::new(&spec(), IMAGES, cut, INPUT, device.target())?;
-        Ok(Box::new(plan.open(device, Some(comm))?) as Box<dyn Rank>)
+        Ok(Box::new(plan.open(device, comm)?) as Box<dyn Rank>)
     });
     let steps = steps.collect::<Result<_>>().unwrap();
     let learn = |_, step| learn(step, steps_each, |number| batch(SIDE, IMAGES, number));
@@ -117,7 +117,7 @@ fn rounded_gradients_have_one_sum_on_any_number_of_devices() {
 #[test]
 fn running_statistics_are_not_rounded() {
     let target = Target::Cpu { threads: 1 };
-    let plan = train::plan::Plan::new(&spec(), IMAGES, Mode::Train, INPUT, target).unwrap();
+    let plan = train::plan::Plan::new(&spec(), IMAGES, INPUT, target).unwrap();
     let entries = &plan.parameters().entries;
     let of = |learned: &Learned, wanted: bool| -> Vec<u32> {
         let entries = entries.iter().filter(|entry| entry.role.is_statistic() == wanted);
@@ -166,7 +166,7 @@ fn two_towers_of_the_source_send_what_is_told() {
     assert_eq!(format!("{:.1}", towers.bytes(128) as f64 / 1e6), "30.0");
     assert_eq!(128 * told, towers.bytes(128));
     let (input, targets) = ((Mean::Color, [side; 2]), [Target::Cpu { threads: 1 }; 2]);
-    let plans = TowerPlan::each(&towers, images, Mode::Train, input, &targets).unwrap();
+    let plans = TowerPlan::each(&towers, images, input, &targets).unwrap();
     let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
     let mut devices = vec![Device::cpu(1), Device::cpu(1)];
     let steps = plan::ranks(plans, &mut devices, (Engine::Host, PATIENCE)).unwrap();
@@ -219,7 +219,7 @@ fn two_towers_on_cards_have_the_same_bits_by_either_way() {
         };
         let towers = || towers::split(&job.spec, 2).unwrap();
         let input = (Mean::Color, [side; 2]);
-        let plans = TowerPlan::each(&towers(), 2, Mode::Train, input, &[Target::Cuda; 2]).unwrap();
+        let plans = TowerPlan::each(&towers(), 2, input, &[Target::Cuda; 2]).unwrap();
         let each = plans.into_iter().zip(devices).zip(ranks);
         let steps = each.map(|((plan, device), comm)| {
             Box::new(plan.open(device, comm).unwrap()) as Box<dyn Rank>

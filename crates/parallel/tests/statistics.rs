@@ -7,12 +7,18 @@ mod fixtures;
 use alexnet_parallel::Cut;
 use alexnet_parallel::data::ReplicaPlan;
 use alexnet_parallel::rank::Rank;
+use comm::{Comm, Local};
 use data::IGNORED;
 use fixtures::scaled;
 use layers::Spec;
 use tensor::{Device, Target};
 use train::recipe::{Mean, Recipe};
 use train::recipes;
+
+/// The way to no others.
+fn alone() -> Box<dyn Comm> {
+    Box::new(Local::world(1, Local::PATIENCE).remove(0))
+}
 
 const SIDE: usize = 20;
 const CLASSES: usize = 4;
@@ -25,7 +31,7 @@ fn running_statistics_are_those_of_shards_by_their_images() {
     let cut = Cut::new(8, 2, (0, 1)).unwrap();
     let target = Target::Cpu { threads: 1 };
     let plan = ReplicaPlan::new(&spec, 8, cut, (Mean::Color, [SIDE; 2]), target).unwrap();
-    let mut rank: Box<dyn Rank> = Box::new(plan.open(Device::cpu(1), None).unwrap());
+    let mut rank: Box<dyn Rank> = Box::new(plan.open(Device::cpu(1), alone()).unwrap());
     let mut recipe = scaled(Recipe { batch: 8, rate: 0.01, ..recipes::paper() });
     recipe.input.scale = 1.0 / 64.0;
     fixtures::prepare(&mut *rank, &recipe, 128.0);

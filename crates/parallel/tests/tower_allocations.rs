@@ -10,7 +10,7 @@ use alexnet_parallel::rank::{self, Rank};
 use alexnet_parallel::towers::TowerPlan;
 use alexnet_parallel::{Cut, Engine, Plan, plan};
 use data::Batch;
-use layers::{Lrn, Mode, Row, Spec, towers};
+use layers::{Lrn, Row, Spec, towers};
 use std::sync::Barrier;
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -36,7 +36,7 @@ fn in_towers(spec: &Spec) -> Vec<Box<dyn Rank>> {
         }
     }
     let towers = towers::split(&spec, 2).unwrap();
-    let plans = TowerPlan::each(&towers, IMAGES, Mode::Train, INPUT, &[TARGET; 2]).unwrap();
+    let plans = TowerPlan::each(&towers, IMAGES, INPUT, &[TARGET; 2]).unwrap();
     let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
     plan::ranks(plans, &mut cpus(), (Engine::Host, PATIENCE)).unwrap()
 }

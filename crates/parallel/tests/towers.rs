@@ -11,7 +11,7 @@ use data::Batch;
 use fixtures::scaled;
 use kernels::conv;
 use layers::towers::{self, Named};
-use layers::{Lrn, Mode, Row, Spec, window};
+use layers::{Lrn, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -94,7 +94,7 @@ fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<Named>)> 
 
 fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<Named>) {
     let (input, target) = ((Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 });
-    let plan = SinglePlan::new(spec, images, Mode::Train, input, target).unwrap();
+    let plan = SinglePlan::new(spec, images, input, target).unwrap();
     let recipe = recipe();
     let mut step: SingleDevice =
         plan.open(Device::cpu(2), &fixtures::fresh(&recipe, 120.0)).unwrap();
@@ -117,7 +117,7 @@ fn open(spec: &Spec, images: usize, count: usize) -> Vec<Box<dyn Rank>> {
     let towers = towers::split(spec, count).unwrap();
     let input = (Mean::Color, [SIDE; 2]);
     let targets = vec![Target::Cpu { threads: 1 }; count];
-    let plans = TowerPlan::each(&towers, images, Mode::Train, input, &targets).unwrap();
+    let plans = TowerPlan::each(&towers, images, input, &targets).unwrap();
     let mut devices = (0..count).map(|_| Device::cpu(1)).collect();
     let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
     plan::ranks(plans, &mut devices, (Engine::Host, PATIENCE)).unwrap()

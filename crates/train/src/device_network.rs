@@ -8,13 +8,11 @@ use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::start::{InitialState, Start};
 use crate::stats::LayerStats;
-use crate::weights::Weights;
 use crate::{Error, Result, finite};
 use data::{Batch, IGNORED};
 use kernels::denormal::upload;
 use layers::{Parameter, Role};
 use std::ops::Range;
-use std::path::Path;
 use tensor::{Device, Recording, Shape, Slot};
 
 /// A planned network on its device.
@@ -24,8 +22,6 @@ pub struct DeviceNetwork {
     pub plan: Plan,
     /// The device, with the plan's memory.
     pub device: Device,
-    scale: f32,
-    scaled_tints: Vec<f32>,
     rates: Vec<[f32; 3]>,
     seed: u64,
 }
@@ -46,8 +42,7 @@ impl DeviceNetwork {
     /// [`Error::Device`] if there is not enough.
     pub fn open(plan: Plan, mut device: Device) -> Result<DeviceNetwork> {
         device.reserve(plan.bytes)?;
-        let scaled_tints = vec![0.0; plan.frame.tints_len()];
-        Ok(DeviceNetwork { plan, device, scale: 1.0, scaled_tints, rates: Vec::new(), seed: 0 })
+        Ok(DeviceNetwork { plan, device, rates: Vec::new(), seed: 0 })
     }
 
     /// Fills it with what training starts from: of each parameter the numbers that `share` gives.
@@ -91,14 +86,13 @@ impl DeviceNetwork {
             init.fill(self.seed, ordinal, entry.fan_in, &mut values);
             upload(&mut self.device, parameters.value(ordinal), &values[own])?;
         }
-        if let Some(velocities) = parameters.velocities {
-            let zeros = vec![0.0f32; velocities.len()];
-            self.device.upload(velocities, &zeros)?;
-            if let Some(second) = self.plan.optimizer.second_moments() {
-                self.device.upload(second, &zeros)?;
-            }
+        let velocities = self.plan.network.velocities;
+        let zeros = vec![0.0f32; velocities.len()];
+        self.device.upload(velocities, &zeros)?;
+        if let Some(second) = self.plan.optimizer.second_moments() {
+            self.device.upload(second, &zeros)?;
         }
-        Ok(self.plan.network.prepare(&mut self.device)?)
+        Ok(())
     }
 
     /// Takes some parameters over from another run.
@@ -113,7 +107,7 @@ impl DeviceNetwork {
             return Err(Error::Recipe(told.to_string()));
         }
         let own = |entry: &Parameter| share(entry).1;
-        init.upload(&mut self.device, &self.plan.network.parameters, all, own)
+        init.upload(&mut self.device, &self.plan.network, all, own)
     }
 
     /// Takes parameters and velocities as a checkpoint has them.
@@ -127,8 +121,7 @@ impl DeviceNetwork {
             let (whole, own) = share(entry);
             let (value, velocity) = checkpoint.parameter(&entry.name, whole)?;
             upload(&mut self.device, parameters.value(idx), &value[own.clone()])?;
-            let slot = parameters.velocity(idx).expect("a network planned for training");
-            upload(&mut self.device, slot, &velocity[own])?;
+            upload(&mut self.device, self.plan.network.velocity(idx), &velocity[own])?;
             if let Some(second) = self.plan.optimizer.second_moments() {
                 let values = checkpoint.second_moment(&entry.name, whole)?;
                 upload(&mut self.device, second.part(entry.start, entry.shape), values)?;
@@ -137,24 +130,15 @@ impl DeviceNetwork {
         Ok(())
     }
 
-    /// Takes trained parameters.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] naming `path` if they are not this network's.
-    pub fn upload_weights(&mut self, weights: &Weights, path: &Path) -> Result<()> {
-        weights.upload(&mut self.device, &self.plan.network.parameters, path)?;
-        Ok(self.plan.network.prepare(&mut self.device)?)
-    }
-
     /// Copies all parameters and velocities, each as one block; behind Adam's first moments, which
     /// are its velocities, the second ones.
     ///
     /// # Errors
     /// [`Error::Device`].
     pub fn snapshot(&self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {
-        let parameters = &self.plan.network.parameters;
-        let from = parameters.velocities.expect("a network planned for training");
-        for (slot, into) in [(parameters.values, values), (from, &mut *velocities)] {
+        let from = self.plan.network.velocities;
+        let blocks = [self.plan.network.parameters.values, from];
+        for (slot, into) in blocks.into_iter().zip([values, &mut *velocities]) {
             into.resize(slot.len(), 0.0);
             self.device.download_into(slot, into)?;
         }
@@ -173,10 +157,7 @@ impl DeviceNetwork {
     /// # Panics
     /// If the mean is not of the planned size.
     pub fn set_input(&mut self, mean: &[f32], scale: f64) -> Result<()> {
-        assert_eq!(mean.len(), self.plan.frame.mean.len(), "the mean is of another size");
-        upload(&mut self.device, self.plan.frame.mean, mean)?;
-        self.scale = scale as f32;
-        Ok(())
+        Ok(self.plan.frame.set_input(&mut self.device, mean, scale)?)
     }
 
     /// Sets rates and decays, for the steps that follow.
@@ -211,10 +192,7 @@ impl DeviceNetwork {
     /// # Errors
     /// [`Error::Device`].
     pub fn load_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<()> {
-        let tints = batch.tints[rows.clone()].as_flattened();
-        let scaled = self.scaled_tints.iter_mut().zip(tints);
-        scaled.for_each(|(scaled, tint)| *scaled = tint * self.scale);
-        self.plan.frame.load(&mut self.device, batch, rows, &self.scaled_tints[..tints.len()])
+        Ok(self.plan.frame.load(&mut self.device, batch, rows)?)
     }
 
     /// Before a pass: what the network has to know of a batch, or of a part of it. `moment` names

@@ -1,31 +1,62 @@
 //! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
 //! paper), or nine (the 2012 source's way with CIFAR).
 
-use crate::executor::{BatchShape, Executor};
+use crate::Stop;
 use crate::metrics::Tally;
 use crate::observe::Observer;
-use crate::{Result, Stop};
 use data::{Batch, IGNORED, Loaded, Loader};
+
+/// A network that can be tested, on one device or several.
+pub trait Evaluate {
+    /// What can fail.
+    type Error: From<data::Error>;
+
+    /// What its batches are.
+    fn batch_shape(&self) -> BatchShape;
+
+    /// Classifies a batch without learning from it. The batch is as it was when this returns.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally, Self::Error>;
+
+    /// The probabilities of the last tested images, row by row; as many as there is room for.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<(), Self::Error>;
+}
+
+/// The batches that a network takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Images.
+    pub images: usize,
+    /// Classes told apart.
+    pub classes: usize,
+    /// Which of how many equal parts of every batch is loaded in this process.
+    pub part: (usize, usize),
+}
 
 /// Validates on everything that `loader`, made for testing, has to give; `observer` hears of images
 /// done and of how many. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate(
-    executor: &mut dyn Executor,
+pub fn evaluate<E: From<data::Error>>(
+    network: &mut dyn Evaluate<Error = E>,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
-) -> Result<Option<Tally>> {
+) -> Result<Option<Tally>, E> {
     let views = views_of(loader);
-    let BatchShape { images, classes, .. } = executor.batch_shape();
+    let BatchShape { images, classes, .. } = network.batch_shape();
     let mut room = vec![0.0; if views > 1 { images * classes } else { 0 }];
-    run(executor, loader, stop, ("validation", observer), &mut |executor, batch, tally| {
+    run(network, loader, stop, ("validation", observer), &mut |network, batch, tally| {
         if views == 1 {
             return Ok(tally);
         }
-        executor.probabilities(&mut room)?;
+        network.probabilities(&mut room)?;
         Ok(averaged(&room, batch, views, classes, &mut |_| ()))
     })
 }
@@ -45,18 +76,18 @@ pub struct Tested<'a> {
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
-pub fn evaluate_each(
-    executor: &mut dyn Executor,
+pub fn evaluate_each<E: From<data::Error>>(
+    network: &mut dyn Evaluate<Error = E>,
     loader: &mut Loader,
     stop: &Stop,
     observer: &mut dyn Observer,
     each: &mut dyn FnMut(Tested),
-) -> Result<Option<Tally>> {
-    let BatchShape { images, classes, .. } = executor.batch_shape();
+) -> Result<Option<Tally>, E> {
+    let BatchShape { images, classes, .. } = network.batch_shape();
     let mut room = vec![0.0; images * classes];
     let views = views_of(loader);
-    run(executor, loader, stop, ("test", observer), &mut |executor, batch, tally| {
-        executor.probabilities(&mut room)?;
+    run(network, loader, stop, ("test", observer), &mut |network, batch, tally| {
+        network.probabilities(&mut room)?;
         let from_views = averaged(&room, batch, views, classes, each);
         // Of one view the kernel's loss is exact where probabilities, being floats, are not.
         Ok(if views == 1 { tally } else { from_views })
@@ -67,15 +98,15 @@ fn views_of(loader: &Loader) -> usize {
     loader.plan().views_per_image()
 }
 
-type Count<'a> = dyn FnMut(&mut dyn Executor, &Batch, Tally) -> Result<Tally> + 'a;
+type Count<'a, E> = dyn FnMut(&mut dyn Evaluate<Error = E>, &Batch, Tally) -> Result<Tally, E> + 'a;
 
-fn run(
-    executor: &mut dyn Executor,
+fn run<E: From<data::Error>>(
+    network: &mut dyn Evaluate<Error = E>,
     loader: &mut Loader,
     stop: &Stop,
     (what, observer): (&str, &mut dyn Observer),
-    count: &mut Count,
-) -> Result<Option<Tally>> {
+    count: &mut Count<E>,
+) -> Result<Option<Tally>, E> {
     let images = loader.source().len() as u64;
     let mut total = Tally::default();
     let mut batches = 0;
@@ -84,8 +115,8 @@ fn run(
         if stop.requested().is_some() {
             return Ok(None);
         }
-        let tally = executor.test(&mut batch)?;
-        total.add(count(executor, &batch, tally)?);
+        let tally = network.test(&mut batch)?;
+        total.add(count(network, &batch, tally)?);
         batches += 1;
         observer.seen(what, total.images as u64, images);
     }
@@ -99,12 +130,11 @@ pub(crate) fn next_batch(
     loader: &mut Loader,
     observer: &mut dyn Observer,
     stop: &Stop,
-) -> Result<Option<Loaded>> {
-    let batch = loader.next_batch_watched(&mut |stalled| {
+) -> Result<Option<Loaded>, data::Error> {
+    loader.next_batch_watched(&mut |stalled| {
         stalled.into_iter().for_each(|stalled| observer.stalled(stalled));
         stop.requested().is_none()
-    })?;
-    Ok(batch)
+    })
 }
 
 /// The tally of whole images, each from the mean of its `count` rows of probabilities.

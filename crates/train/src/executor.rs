@@ -1,10 +1,11 @@
 //! The interface between the loop and whatever carries out its steps.
 
-use crate::Result;
+use crate::evaluate::Evaluate;
 use crate::metrics::Tally;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::stats::LayerStats;
+use crate::{Error, Result};
 use data::Batch;
 use layers::Parameter;
 use tensor::Traffic;
@@ -15,12 +16,9 @@ use tensor::Traffic;
 ///
 /// An executor is made with its parameters and input ([`Start`](crate::start::Start)); rates are
 /// set before the first step of an epoch.
-pub trait Executor: Send {
+pub trait Executor: Evaluate<Error = Error> + Send {
     /// The whole network's parameters, and where each is in a snapshot.
     fn parameters(&self) -> &[Parameter];
-
-    /// What its batches are.
-    fn batch_shape(&self) -> BatchShape;
 
     /// Room for the statistics of all layers.
     fn new_stats(&self) -> LayerStats;
@@ -36,18 +34,6 @@ pub trait Executor: Send {
     /// # Errors
     /// [`Error::Diverged`](crate::Error::Diverged), before the update, if the loss is not a number.
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult>;
-
-    /// Looks at a batch without learning. The batch is as it was when this returns.
-    ///
-    /// # Errors
-    /// If a device fails.
-    fn test(&mut self, batch: &mut Batch) -> Result<Tally>;
-
-    /// The probabilities of the last tested images, row by row; as many as there is room for.
-    ///
-    /// # Errors
-    /// If a device fails.
-    fn probabilities(&mut self, into: &mut [f32]) -> Result<()>;
 
     /// Copies all parameters and velocities, each as one block, laid out as
     /// [`parameters`](Self::parameters) say; behind Adam's first moments, which are its velocities,
@@ -81,17 +67,6 @@ pub trait Executor: Send {
 
     /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>);
-}
-
-/// What an executor's batches are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchShape {
-    /// Images.
-    pub images: usize,
-    /// Classes told apart.
-    pub classes: usize,
-    /// Which of how many equal parts of every batch is loaded in this process.
-    pub part: (usize, usize),
 }
 
 /// A step that is asked for.

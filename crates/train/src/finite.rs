@@ -1,14 +1,14 @@
 //! Which tensor stopped being a number first.
 
 use crate::Error;
-use layers::{Network, Parameter};
+use layers::{Network, Parameter, TrainableNetwork};
 use tensor::{Device, Slot};
 
 /// The error for a loss that is not finite, seen after the forward pass and before anything is
 /// overwritten: parameters are those that made the loss, gradients those of the pass before.
 pub(crate) fn diverged(
     device: &Device,
-    network: &Network,
+    network: &TrainableNetwork,
     step: u64,
     loss: f64,
     rate: f32,
@@ -43,14 +43,12 @@ pub(crate) fn diverged(
 }
 
 /// Gradients arise from the last layer to the first.
-fn first_gradient(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {
-    let parameters = &network.parameters;
+fn first_gradient(network: &TrainableNetwork, finite: &impl Fn(Slot) -> bool) -> Option<String> {
     // Where running statistics have theirs, there are those of the batch meanwhile.
     let taught = |(_, entry): &(usize, &Parameter)| !entry.role.is_statistic();
-    let entries = parameters.entries.iter().enumerate().rev().filter(taught);
-    let mut spoilt =
-        entries.filter(|(idx, _)| parameters.gradient(*idx).is_some_and(|slot| !finite(slot)));
-    spoilt.next().map(|(_, entry)| entry.name.clone())
+    let mut entries = network.parameters.entries.iter().enumerate().rev().filter(taught);
+    let spoilt = entries.find(|(idx, _)| !finite(network.gradient(*idx)));
+    spoilt.map(|(_, entry)| entry.name.clone())
 }
 
 fn first_value(network: &Network, finite: &impl Fn(Slot) -> bool) -> Option<String> {

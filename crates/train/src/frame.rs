@@ -1,9 +1,9 @@
 //! What surrounds a network: images and labels in front of it, the loss behind it.
 
-use crate::Result;
 use crate::metrics::Tally;
 use crate::recipe::Mean;
 use data::Batch;
+use kernels::denormal::upload;
 use kernels::{preprocess, softmax_loss};
 use layers::Spec;
 use std::ops::Range;
@@ -16,14 +16,16 @@ pub struct Frame {
     views: Slot,
     tints: Slot,
     labels: Slot,
-    /// What is subtracted from every image.
-    pub mean: Slot,
+    mean: Slot,
     /// `[images, classes]`.
     pub probabilities: Slot,
     /// Loss, top-1 errors, top-5 errors, images.
     pub tally: Slot,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
+    /// What pixels less their mean are multiplied by.
+    scale: f32,
+    scaled_tints: Vec<f32>,
 }
 
 impl Frame {
@@ -59,6 +61,8 @@ impl Frame {
             tally: claim(DType::F32, softmax_loss::tally_shape(images)),
             preprocess: preprocess::Geometry { images, height, width, mean: form },
             loss: softmax_loss::Geometry { images, classes },
+            scale: 1.0,
+            scaled_tints: vec![0.0; 4 * images],
         }
     }
 
@@ -72,31 +76,50 @@ impl Frame {
         self.loss.classes
     }
 
-    /// Floats of the tints of its images.
-    pub(crate) fn tints_len(&self) -> usize {
-        self.tints.len()
+    /// Sets what is subtracted from every image, and what the difference is multiplied by.
+    ///
+    /// # Errors
+    /// If the device fails, here and below.
+    ///
+    /// # Panics
+    /// If the mean is not of the planned size.
+    pub fn set_input(
+        &mut self,
+        device: &mut Device,
+        mean: &[f32],
+        scale: f64,
+    ) -> tensor::Result<()> {
+        assert_eq!(mean.len(), self.mean.len(), "the mean is of another size");
+        upload(device, self.mean, mean)?;
+        self.scale = scale as f32;
+        Ok(())
     }
 
     /// Sends rows of a batch to their slots, while the last step's backward pass, which reads none
-    /// of them, may still be under way. `tints` are those rows', scaled.
-    pub(crate) fn load(
-        &self,
+    /// of them, may still be under way.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn load(
+        &mut self,
         device: &mut Device,
         batch: &Batch,
         rows: Range<usize>,
-        tints: &[f32],
-    ) -> Result<()> {
+    ) -> tensor::Result<()> {
+        let own = batch.tints[rows.clone()].as_flattened();
+        let tints = &mut self.scaled_tints[..own.len()];
+        tints.iter_mut().zip(own).for_each(|(scaled, tint)| *scaled = tint * self.scale);
         let bytes = batch.pixels.len() / batch.labels.len().max(1);
         device.upload_ahead(self.pixels, &batch.pixels[rows.start * bytes..rows.end * bytes])?;
         device.upload_ahead(self.views, batch.views[rows.clone()].as_flattened())?;
         device.upload_ahead(self.labels, &batch.labels[rows])?;
-        Ok(device.upload_ahead(self.tints, tints)?)
+        device.upload_ahead(self.tints, tints)
     }
 
     /// Pixels to the network's input `x`.
     ///
     /// # Errors
-    /// If the device fails, here and below.
+    /// If the device fails.
     pub fn preprocess(&self, device: &mut Device, x: Slot) -> tensor::Result<()> {
         let Frame { pixels, views, tints, mean, .. } = *self;
         preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
@@ -124,7 +147,7 @@ impl Frame {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn tally(&self, device: &Device) -> Result<Tally> {
+    pub fn tally(&self, device: &Device) -> tensor::Result<Tally> {
         let mut sums = [0.0; 4];
         device.download_into(self.tally, &mut sums)?;
         Ok(Tally::from_kernel(sums))

@@ -5,7 +5,7 @@ use crate::pattern::fits;
 use crate::weights::{Values, Weights};
 use crate::{Error, Result};
 use kernels::denormal;
-use layers::{Parameter, Parameters};
+use layers::{Parameter, TrainableNetwork};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -116,21 +116,21 @@ impl Init {
     pub(crate) fn upload(
         &self,
         device: &mut Device,
-        parameters: &Parameters,
+        network: &TrainableNetwork,
         whole: &[Parameter],
         share: impl Fn(&Parameter) -> Range<usize>,
     ) -> Result<()> {
         for taken in self.taken(whole)? {
             let name = &whole[taken].name;
+            let parameters = &network.parameters;
             let Some(idx) = parameters.entries.iter().position(|entry| entry.name == *name) else {
                 continue; // it is on another device
             };
             let own = share(&parameters.entries[idx]);
             let values = &self.values[name].values[own.clone()];
             denormal::upload(device, parameters.value(idx), values)?;
-            if let (Some(slot), Some(from)) = (parameters.velocity(idx), self.velocities.get(name))
-            {
-                denormal::upload(device, slot, &from.values[own])?;
+            if let Some(from) = self.velocities.get(name) {
+                denormal::upload(device, network.velocity(idx), &from.values[own])?;
             }
         }
         Ok(())

@@ -14,6 +14,7 @@
 //! * [`device_network`]: all of it on a device
 //! * [`start`]: what training starts from
 //! * [`run`]: epochs of steps and what is told of them
+//! * [`inference`]: a trained network on one device
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
@@ -74,6 +75,7 @@ pub mod executor;
 mod finite;
 pub mod folder;
 pub mod frame;
+pub mod inference;
 pub mod init;
 mod log;
 pub mod metrics;

@@ -5,7 +5,7 @@ mod adam;
 use crate::Result;
 use adam::Adam;
 use kernels::sgd::{self, Segment};
-use layers::{Network, Parameter, Parameters, Role};
+use layers::{Network, Parameter, Role, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// How parameters are updated, with the memory that it takes.
@@ -73,16 +73,11 @@ impl Optimizer {
     ///
     /// # Errors
     /// If the device fails.
-    ///
-    /// # Panics
-    /// If the network was planned for inference.
-    pub fn update(&self, device: &mut Device, parameters: &Parameters) -> tensor::Result<()> {
-        let (Some(dw), Some(v)) = (parameters.gradients, parameters.velocities) else {
-            unreachable!("a network planned for training has gradients");
-        };
+    pub fn update(&self, device: &mut Device, network: &TrainableNetwork) -> tensor::Result<()> {
+        let (dw, w, v) = (network.gradients, network.parameters.values, network.velocities);
         match &self.method {
-            Method::Sgd => sgd::step(device, &self.segments, self.table, dw, parameters.values, v),
-            Method::Adam(adam) => adam.update(device, self.table, parameters),
+            Method::Sgd => sgd::step(device, &self.segments, self.table, dw, w, v),
+            Method::Adam(adam) => adam.update(device, self.table, network),
         }
     }
 
@@ -104,14 +99,14 @@ impl Optimizer {
     pub(crate) fn update_norm(
         &self,
         device: &Device,
-        parameters: &Parameters,
+        network: &TrainableNetwork,
         idx: usize,
         room: &mut [f32],
     ) -> Result<Option<f64>> {
         match &self.method {
             Method::Sgd => Ok(None), // the rate is inside the velocity
             Method::Adam(adam) => {
-                adam.update_norm(device, self.table, parameters, idx, room).map(Some)
+                adam.update_norm(device, self.table, network, idx, room).map(Some)
             }
         }
     }

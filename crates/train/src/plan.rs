@@ -4,14 +4,14 @@ use crate::Result;
 use crate::frame::Frame;
 use crate::optimizer::Optimizer;
 use crate::recipe::{self, Mean};
-use layers::{Mode, Network, Phase, Spec};
+use layers::{Phase, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 
-/// A network with everything around it, laid out for one device.
+/// A network to be trained, with everything around it, laid out for one device.
 #[derive(Debug)]
 pub struct Plan {
     /// The network, or the part of it that a device has.
-    pub network: Network,
+    pub network: TrainableNetwork,
     /// What surrounds it.
     pub frame: Frame,
     /// How it learns.
@@ -35,18 +35,17 @@ pub struct Memory {
 
 impl Plan {
     /// Lays out a network for batches of `images` images, less a mean image of a height and width
-    /// or less a mean colour, on such a device; to train it by SGD, or to use it.
+    /// or less a mean colour, on such a device, to train it by SGD.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
     pub fn new(
         spec: &Spec,
         images: usize,
-        mode: Mode,
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, mode, input, target, recipe::Optimizer::Sgd)
+        Plan::lay_out(spec, images, input, target, recipe::Optimizer::Sgd)
     }
 
     /// As [`new`](Self::new), to train it by Adam.
@@ -59,13 +58,12 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<Plan> {
-        Plan::lay_out(spec, images, Mode::Train, input, target, recipe::Optimizer::Adam)
+        Plan::lay_out(spec, images, input, target, recipe::Optimizer::Adam)
     }
 
     fn lay_out(
         spec: &Spec,
         images: usize,
-        mode: Mode,
         input: (Mean, [usize; 2]),
         target: Target,
         optimizer: recipe::Optimizer,
@@ -73,7 +71,7 @@ impl Plan {
         spec.check_images(images)?;
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, (images, spec.classes()?), input, &mut planner);
-        let network = Network::plan(spec, images, mode, &mut planner, target)?;
+        let network = TrainableNetwork::plan(spec, images, &mut planner, target)?;
         let optimizer = match optimizer {
             recipe::Optimizer::Sgd => Optimizer::sgd(&network, &mut planner),
             recipe::Optimizer::Adam => Optimizer::adam(&network, &mut planner),
@@ -88,10 +86,10 @@ impl Plan {
 
     /// What it will take of the device's memory.
     pub fn memory(&self) -> Memory {
-        let parameters = &self.network.parameters;
+        let TrainableNetwork { gradients, velocities, .. } = self.network;
         let second = self.optimizer.second_moments();
-        let blocks = [Some(parameters.values), parameters.gradients, parameters.velocities, second];
-        let parameters = blocks.iter().flatten().map(|block| block.range().len()).sum();
+        let blocks = [self.network.parameters.values, gradients, velocities].into_iter();
+        let parameters = blocks.chain(second).map(|block| block.range().len()).sum();
         let (total, activations) = (self.bytes, self.bytes - parameters);
         Memory { total, parameters, adam: second.is_some(), activations }
     }
@@ -103,11 +101,9 @@ impl Plan {
     pub fn check(&self, device: &mut Device) -> Result<()> {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
-            if self.network.d_output.is_some() {
-                self.forward(device)?;
-                self.backward(device)?;
-            }
-            self.test(device) // what trains is validated, too
+            self.forward(device)?;
+            self.backward(device)?;
+            self.test(device)
         })?;
         Ok(())
     }
@@ -119,7 +115,7 @@ impl Plan {
     pub fn forward(&self, device: &mut Device) -> tensor::Result<()> {
         self.frame.preprocess(device, self.network.input)?;
         self.network.forward(device, Phase::Train)?;
-        self.frame.loss(device, self.network.output, self.d_scores())
+        self.frame.loss(device, self.network.output, self.network.d_output)
     }
 
     /// The loss's gradient to new parameters.
@@ -128,7 +124,7 @@ impl Plan {
     /// If the device fails.
     pub fn backward(&self, device: &mut Device) -> tensor::Result<()> {
         self.network.backward(device)?;
-        self.optimizer.update(device, &self.network.parameters)
+        self.optimizer.update(device, &self.network)
     }
 
     /// Images to probabilities and the tally.
@@ -136,18 +132,8 @@ impl Plan {
     /// # Errors
     /// If the device fails.
     pub fn test(&self, device: &mut Device) -> tensor::Result<()> {
-        // In training, weights change from one test to the next.
-        let phase = if self.network.d_output.is_some() { Phase::Test } else { Phase::Infer };
         self.frame.preprocess(device, self.network.input)?;
-        self.network.forward(device, phase)?;
+        self.network.forward(device, Phase::Test)?;
         self.frame.probabilities(device, self.network.output)
-    }
-
-    /// Where the gradient of the scores is.
-    ///
-    /// # Panics
-    /// If the network was planned for inference.
-    pub fn d_scores(&self) -> tensor::Slot {
-        self.network.d_output.expect("a network planned for training")
     }
 }

@@ -136,12 +136,10 @@ impl LayerStats {
     /// After the update. The gradient and the update of each parameter are looked at as far as
     /// they are here.
     pub fn after_update(&mut self, device: &Device, plan: &Plan) -> Result<()> {
-        let (parameters, optimizer) = (&plan.network.parameters, &plan.optimizer);
+        let Plan { network, optimizer, .. } = plan;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
             let Segment { start, len } = optimizer.segment(idx);
-            let here = |block: Option<Slot>| {
-                block.expect("planned to train").part(start, Shape::from([len]))
-            };
+            let here = |block: Slot| block.part(start, Shape::from([len]));
             let norm = |slot: Slot, room: &mut [f32]| -> Result<f64> {
                 let mut sum = 0.0;
                 in_pieces(device, slot, room, |piece| {
@@ -149,12 +147,12 @@ impl LayerStats {
                 })?;
                 Ok(sum.sqrt())
             };
-            numbers.weight_norm = norm(parameters.value(idx), &mut self.piece)?;
-            numbers.gradient_norm = norm(here(parameters.gradients), &mut self.piece)?;
-            let update = match optimizer.update_norm(device, parameters, idx, &mut self.piece)? {
+            numbers.weight_norm = norm(network.parameters.value(idx), &mut self.piece)?;
+            numbers.gradient_norm = norm(here(network.gradients), &mut self.piece)?;
+            let update = match optimizer.update_norm(device, network, idx, &mut self.piece)? {
                 Some(update) => update,
                 // The rate is inside the velocity.
-                None => norm(here(parameters.velocities), &mut self.piece)?,
+                None => norm(here(network.velocities), &mut self.piece)?,
             };
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
         }

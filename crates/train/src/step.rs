@@ -1,22 +1,17 @@
 //! A step on one device: load, begin, forward, loss, backward, update, over fixed addresses.
 
-mod inspect;
-
-pub use inspect::NoSuchLayer;
-
-use crate::Result;
 use crate::device_network::{DeviceNetwork, whole};
-use crate::executor::{BatchShape, Executor, StepRequest, StepResult};
+use crate::evaluate::{BatchShape, Evaluate};
+use crate::executor::{Executor, StepRequest, StepResult};
 use crate::metrics::Tally;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::start::Start;
 use crate::stats::LayerStats;
-use crate::weights::Weights;
+use crate::{Error, Result};
 use data::Batch;
-use layers::{Network, Parameter};
-use std::path::Path;
+use layers::{Parameter, TrainableNetwork};
 use tensor::{Device, Recording};
 
 /// A network on one device, ready to learn or to be tested.
@@ -54,7 +49,7 @@ impl SingleDevice {
         Ok(StepResult { tally, control })
     }
 
-    /// Looks at a batch without learning. [`probabilities`](Executor::probabilities) are then those
+    /// Looks at a batch without learning. [`probabilities`](Evaluate::probabilities) are then those
     /// of its images.
     ///
     /// # Errors
@@ -62,15 +57,11 @@ impl SingleDevice {
     pub fn test_on(&mut self, batch: &Batch) -> Result<Tally> {
         self.net.load(batch)?;
         self.passes.test(&mut self.net)?;
-        self.net.plan.frame.tally(&self.net.device)
-    }
-
-    pub(crate) fn new(net: DeviceNetwork) -> SingleDevice {
-        SingleDevice { net, passes: Passes::default() }
+        Ok(self.net.plan.frame.tally(&self.net.device)?)
     }
 
     /// The network.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &TrainableNetwork {
         &self.net.plan.network
     }
 
@@ -106,7 +97,7 @@ impl Plan {
     pub fn open(self, device: Device, start: &Start) -> Result<SingleDevice> {
         let mut net = DeviceNetwork::open(self, device)?;
         net.start(start, &whole)?;
-        Ok(SingleDevice::new(net))
+        Ok(SingleDevice { net, passes: Passes::default() })
     }
 
     /// As [`open`](Self::open), for a [`Session`](crate::run::Session).
@@ -115,23 +106,6 @@ impl Plan {
     /// As there.
     pub fn open_boxed(self, device: Device, start: &Start) -> Result<Box<dyn Executor>> {
         Ok(Box::new(self.open(device, start)?))
-    }
-
-    /// Takes the memory, and fills it with trained weights; `path` is where they came from, for
-    /// messages.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_trained(
-        self,
-        device: Device,
-        weights: &Weights,
-        path: &Path,
-    ) -> Result<SingleDevice> {
-        let mut net = DeviceNetwork::open(self, device)?;
-        net.upload_weights(weights, path)?;
-        net.set_input(&weights.mean.values, weights.about.input.scale)?;
-        Ok(SingleDevice::new(net))
     }
 }
 
@@ -162,14 +136,26 @@ impl Passes {
     }
 }
 
-impl Executor for SingleDevice {
-    fn parameters(&self) -> &[Parameter] {
-        &self.network().parameters.entries
-    }
+impl Evaluate for SingleDevice {
+    type Error = Error;
 
     fn batch_shape(&self) -> BatchShape {
         let frame = &self.net.plan.frame;
         BatchShape { images: frame.images(), classes: frame.classes(), part: (0, 1) }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
+        self.test_on(batch)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
+        Ok(self.net.device.download_into(self.net.plan.frame.probabilities, into)?)
+    }
+}
+
+impl Executor for SingleDevice {
+    fn parameters(&self) -> &[Parameter] {
+        &self.network().parameters.entries
     }
 
     fn new_stats(&self) -> LayerStats {
@@ -182,14 +168,6 @@ impl Executor for SingleDevice {
 
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult> {
         self.train_on(batch, request)
-    }
-
-    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
-        self.test_on(batch)
-    }
-
-    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
-        Ok(self.net.device.download_into(self.net.plan.frame.probabilities, into)?)
     }
 
     fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()> {

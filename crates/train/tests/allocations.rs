@@ -8,7 +8,6 @@ use alexnet_train::recipe::Mean;
 use alexnet_train::schedule::State;
 use alexnet_train::stats::LayerStats;
 use fixtures::Learn;
-use layers::Mode;
 use tensor::{Device, Target};
 
 #[global_allocator]
@@ -23,7 +22,7 @@ const STORED: usize = 72;
 fn a_step_allocates_nothing() {
     let (spec, target) = (models::find("alexnet-64").unwrap(), Target::Cpu { threads: 3 });
     let input = (Mean::Image, [STORED; 2]);
-    allocates_nothing(Plan::new(&spec, IMAGES, Mode::Train, input, target).unwrap());
+    allocates_nothing(Plan::new(&spec, IMAGES, input, target).unwrap());
     // What came after the paper, too.
     let spec = fixtures::every_row(64, 10);
     allocates_nothing(Plan::with_adam(&spec, IMAGES, input, target).unwrap());

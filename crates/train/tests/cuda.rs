@@ -3,7 +3,9 @@
 
 mod fixtures;
 
+use alexnet_train::evaluate::Evaluate;
 use alexnet_train::executor::Executor;
+use alexnet_train::inference::{InferencePlan, Predictor};
 use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::schedule::State;
@@ -12,8 +14,9 @@ use alexnet_train::{Error, recipes};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
 use fixtures::{Learn, every_row, scaled};
-use layers::{Mode, Spec};
+use layers::Spec;
 use random::{Purpose, Stream};
+use std::path::Path;
 use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
@@ -39,22 +42,27 @@ fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
     }
 }
 
-fn open(
-    spec: &Spec,
-    images: usize,
-    mode: Mode,
-    mut device: Device,
-) -> alexnet_train::Result<SingleDevice> {
+fn open(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result<SingleDevice> {
     let stored = spec.input[0] + 4;
-    let plan = Plan::new(spec, images, mode, (Mean::Image, [stored; 2]), device.target())?;
+    let plan = Plan::new(spec, images, (Mean::Image, [stored; 2]), device.target())?;
     plan.check(&mut device)?;
     let recipe = recipe(images);
     let start = fixtures::fresh_with(&recipe, 3, vec![120.0; stored * stored * 3]);
     let mut step = plan.open(device, &start)?;
-    if mode == Mode::Train {
-        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1))?;
-    }
+    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1))?;
     Ok(step)
+}
+
+/// The same network as [`open`] begins with, to go forward only.
+fn predictor(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result<Predictor> {
+    let stored = spec.input[0] + 4;
+    let input = Input { side: Some(stored), ..recipe(images).input };
+    let begun = open(spec, images, Device::cpu(1))?;
+    let mut weights = fixtures::weights_of(&begun, spec, input, vec![120.0; stored * stored * 3]);
+    weights.mean.shape = vec![stored, stored, 3];
+    let plan = InferencePlan::new(spec, images, (Mean::Image, [stored; 2]), device.target())?;
+    plan.check(&mut device)?;
+    plan.open(device, &weights, Path::new("drawn"))
 }
 
 /// What steps come to: the loss of each, a test's loss after them, and all parameters.
@@ -66,7 +74,7 @@ struct Outcome {
 }
 
 fn train(spec: &Spec, images: usize, steps: u64, device: Device) -> alexnet_train::Result<Outcome> {
-    let mut step = open(spec, images, Mode::Train, device)?;
+    let mut step = open(spec, images, device)?;
     let mut losses = Vec::new();
     for number in 1..=steps {
         losses.push(step.learn(&batch(spec, images, number), number)?.score().loss);
@@ -201,7 +209,7 @@ fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
     let spec = every_row(15, 4);
     let Some(card) = own_card() else { return };
     let see = |device| {
-        let mut step = open(&spec, 3, Mode::Infer, device).unwrap();
+        let mut step = predictor(&spec, 3, device).unwrap();
         let tally = step.test_on(&batch(&spec, 3, 1)).unwrap();
         let mut probabilities = vec![0.0; 3 * step.batch_shape().classes];
         step.probabilities(&mut probabilities).unwrap();

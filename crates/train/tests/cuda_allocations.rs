@@ -10,7 +10,6 @@ use alexnet_train::recipes;
 use alexnet_train::schedule::State;
 use alexnet_train::stats::LayerStats;
 use fixtures::{Learn, every_row};
-use layers::Mode;
 use testkit::{own_card, stand_in_in_use};
 
 #[global_allocator]
@@ -21,7 +20,7 @@ fn a_step_on_a_card_allocates_nothing() {
     let Some(mut device) = own_card() else { return };
     let spec = every_row(12, 4);
     let (recipe, images) = (recipes::paper(), 3);
-    let plan = Plan::new(&spec, images, Mode::Train, (Mean::Color, [12; 2]), device.target());
+    let plan = Plan::new(&spec, images, (Mean::Color, [12; 2]), device.target());
     let plan = plan.unwrap();
     plan.check(&mut device).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);

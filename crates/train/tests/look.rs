@@ -1,16 +1,18 @@
-//! What `SingleDevice::look` shows is what a full forward pass computes.
+//! What `Predictor::look` shows is what a full forward pass computes.
 
 mod fixtures;
 
-use alexnet_train::executor::Executor;
+use alexnet_train::evaluate::Evaluate;
+use alexnet_train::inference::{InferencePlan, Predictor};
 use alexnet_train::plan::Plan;
-use alexnet_train::recipe::{Mean, Recipe};
+use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::step::SingleDevice;
 use data::Batch;
 use fixtures::{every_row, scaled};
-use layers::{Mode, Spec};
+use layers::Spec;
 use random::{Purpose, Stream};
+use std::path::Path;
 use tensor::{Device, Target};
 
 const IMAGES: usize = 3;
@@ -22,14 +24,25 @@ fn spec() -> Spec {
     every_row(SIDE, CLASSES)
 }
 
-fn step(mode: Mode) -> SingleDevice {
+const INPUT: (Mean, [usize; 2]) = (Mean::Color, [SIDE; 2]);
+const TARGET: Target = Target::Cpu { threads: 2 };
+
+fn recipe() -> Recipe {
     let mut recipe = scaled(Recipe { batch: IMAGES, ..recipes::paper() });
-    recipe.input.scale = 1.0 / 64.0;
-    let plan =
-        Plan::new(&spec(), IMAGES, mode, (Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 })
-            .unwrap();
-    let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
+    recipe.input = Input { scale: 1.0 / 64.0, mean: Mean::Color, ..recipe.input };
+    recipe
+}
+
+fn step() -> SingleDevice {
+    let plan = Plan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
+    let start = fixtures::fresh_with(&recipe(), 3, vec![128.0; 3]);
     plan.open(Device::cpu(2), &start).unwrap()
+}
+
+fn predictor() -> Predictor {
+    let weights = fixtures::weights_of(&step(), &spec(), recipe().input, vec![128.0; 3]);
+    let plan = InferencePlan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
+    plan.open(Device::cpu(2), &weights, Path::new("drawn")).unwrap()
 }
 
 fn batch() -> Batch {
@@ -41,7 +54,7 @@ fn batch() -> Batch {
 /// A network planned for learning keeps every output until it has gone backward: after a test all
 /// of them still lie on the device.
 fn kept() -> Vec<Vec<f32>> {
-    let mut step = step(Mode::Train);
+    let mut step = step();
     step.test_on(&batch()).unwrap();
     let rows = step.network().rows().iter();
     rows.map(|row| step.device().download(row.output()).unwrap()).collect()
@@ -49,7 +62,7 @@ fn kept() -> Vec<Vec<f32>> {
 
 #[test]
 fn views_are_those_of_a_full_pass() {
-    let (expected, mut step) = (kept(), step(Mode::Infer));
+    let (expected, mut step) = (kept(), predictor());
     let all: Vec<usize> = (0..expected.len()).collect();
     assert!(all.len() >= 7, "{} rows", all.len());
     let mut seen = Vec::new();

@@ -11,9 +11,8 @@ use alexnet_train::step::SingleDevice;
 use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use fixtures::{Learn, every_row, scaled};
-use layers::{Mode, Spec};
+use layers::Spec;
 use random::{Purpose, Stream};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tensor::{Device, Slot, Target, Vectors};
@@ -43,7 +42,7 @@ impl Case {
     fn step(&self) -> SingleDevice {
         let (recipe, mean) = (self.recipe(), (Mean::Color, [self.side; 2]));
         let target = Target::Cpu { threads: 2 };
-        let plan = Plan::new(&self.spec, IMAGES, Mode::Train, mean, target).unwrap();
+        let plan = Plan::new(&self.spec, IMAGES, mean, target).unwrap();
         let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
         let setting = recipe.schedule.setting(&State::default(), 1);
@@ -84,10 +83,10 @@ impl Case {
 
 /// Parameters, gradients and velocities.
 fn state(step: &SingleDevice) -> Vec<f32> {
-    let parameters = &step.network().parameters;
-    let slots = [Some(parameters.values), parameters.gradients, parameters.velocities];
+    let network = step.network();
+    let slots = [network.parameters.values, network.gradients, network.velocities];
     let floats = |slot: Slot| step.device().download::<f32>(slot).unwrap();
-    slots.into_iter().flatten().flat_map(floats).collect()
+    slots.into_iter().flat_map(floats).collect()
 }
 
 /// A line for each network: losses and a digest of the state after three steps.
@@ -161,7 +160,7 @@ fn denormal_numbers_neither_stay_nor_cost() {
 
         let mut tiny = case.step();
         let weights = case.weights(&tiny, 1e-40);
-        tiny.net_mut().upload_weights(&weights, Path::new("tiny")).unwrap();
+        fixtures::upload(&mut tiny, &weights);
         tiny.net_mut().set_input(&[1e-40; 3], 1e-42).unwrap();
         let values = tiny.network().parameters.values;
         let values = tiny.device().download::<f32>(values).unwrap();
@@ -190,7 +189,7 @@ fn what_falls_below_the_smallest_number_is_zero() {
     for (name, case) in cases() {
         let (mut step, batch) = (case.step(), case.batch());
         let weights = case.weights(&step, 3e-38);
-        step.net_mut().upload_weights(&weights, Path::new("tiny")).unwrap();
+        fixtures::upload(&mut step, &weights);
         for number in 1..4 {
             step.learn(&batch, number).unwrap();
             assert_eq!(denormal(&state(&step)), None, "{name}, step {number}");

@@ -14,10 +14,9 @@ use alexnet_train::step::SingleDevice;
 use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use fixtures::Learn;
-use layers::{Mode, Parameter, Row, Spec};
+use layers::{Parameter, Row, Spec};
 use random::{Purpose, Stream};
 use serde::Deserialize;
-use std::path::Path;
 use tensor::{Device, Target};
 
 /// What the script wrote.
@@ -77,8 +76,7 @@ impl Recorded {
     fn step(&self, mut spec: Spec, recipe: &Recipe) -> SingleDevice {
         spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
         let mean = (Mean::Color, [self.side; 2]);
-        let plan =
-            Plan::new(&spec, self.batch, Mode::Train, mean, Target::Cpu { threads: 2 }).unwrap();
+        let plan = Plan::new(&spec, self.batch, mean, Target::Cpu { threads: 2 }).unwrap();
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };
         let start = Start::fresh(recipe, 0, mean.clone());
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
@@ -90,7 +88,7 @@ impl Recorded {
         let (format, class_names) = (Weights::FORMAT, Vec::new());
         let about = About { format, classes, class_names, input: recipe.input, model: spec };
         let weights = Weights { about, mean, parameters };
-        step.net_mut().upload_weights(&weights, Path::new("recorded")).unwrap();
+        fixtures::upload(&mut step, &weights);
         step
     }
 }

@@ -11,7 +11,7 @@ use alexnet_train::recipe::{Mean, Recipe};
 use alexnet_train::run::{Job, Outcome, Session};
 use alexnet_train::{Stop, plan, recipes};
 use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
-use layers::{Mode, Spec};
+use layers::Spec;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -94,14 +94,8 @@ impl Observer for Porter {
 #[test]
 fn a_test_tells_of_the_file_it_waits_for() {
     let (spec, recipe) = linear();
-    let plan = plan::Plan::new(
-        &spec,
-        16,
-        Mode::Infer,
-        (Mean::Image, [18, 18]),
-        Target::Cpu { threads: 1 },
-    )
-    .unwrap();
+    let (input, target) = ((Mean::Image, [18, 18]), Target::Cpu { threads: 1 });
+    let plan = plan::Plan::new(&spec, 16, input, target).unwrap();
     let start = fixtures::fresh_with(&recipe, 0, vec![128.0; 18 * 18 * 3]);
     let step = plan.open(Device::cpu(1), &start).unwrap();
     let source = Gated::new(channel().0, 64);

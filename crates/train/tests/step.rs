@@ -5,6 +5,7 @@ mod fixtures;
 use alexnet_train::Error;
 use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
+use alexnet_train::inference::InferencePlan;
 use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
@@ -13,7 +14,6 @@ use alexnet_train::stats::LayerStats;
 use alexnet_train::step::SingleDevice;
 use data::{Batch, IGNORED};
 use fixtures::{Learn, every_row, scaled};
-use layers::Mode;
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
 
@@ -48,7 +48,6 @@ fn step(rate: f64) -> SingleDevice {
     let plan = Plan::new(
         &every_row(SIDE, CLASSES),
         IMAGES,
-        Mode::Train,
         (Mean::Image, [STORED; 2]),
         Target::Cpu { threads: 2 },
     )
@@ -120,17 +119,15 @@ fn the_first_tensor_that_is_not_finite_is_named() {
 
 #[test]
 fn the_plan_says_what_it_takes() {
-    let plan = |images, mode| {
-        let mean = (Mean::Image, [STORED; 2]);
-        Plan::new(&every_row(SIDE, CLASSES), images, mode, mean, Target::Cpu { threads: 1 })
-            .unwrap()
-            .memory()
-    };
-    let (train, infer) = (plan(IMAGES, Mode::Train), plan(IMAGES, Mode::Infer));
-    assert_eq!(train.parameters, 3 * infer.parameters);
+    let (spec, mean) = (every_row(SIDE, CLASSES), (Mean::Image, [STORED; 2]));
+    let target = Target::Cpu { threads: 1 };
+    let plan = |images| Plan::new(&spec, images, mean, target).unwrap();
+    let (parameters, train) = (plan(IMAGES).parameters().values, plan(IMAGES).memory());
+    assert_eq!(train.parameters, 3 * parameters.range().len());
     assert_eq!(train.total, train.parameters + train.activations);
-    assert!(infer.activations < train.activations);
-    assert!(plan(2 * IMAGES, Mode::Train).activations > train.activations);
+    let infer = InferencePlan::new(&spec, IMAGES, mean, target).unwrap().bytes();
+    assert!(infer - parameters.range().len() < train.activations);
+    assert!(plan(2 * IMAGES).memory().activations > train.activations);
 }
 
 #[test]
@@ -143,16 +140,16 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
     }
     let names: Vec<&str> = look.layers.iter().map(|layer| layer.name.as_str()).collect();
     assert_eq!(names, ["conv1", "conv2", "fc3", "fc4"]);
-    let (parameters, device) = (&looking.network().parameters, looking.device());
+    let (network, device) = (looking.network(), looking.device());
     let norm = |slot| {
         let values = device.download::<f32>(slot).unwrap();
         values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
     // Between conv2 and fc3 are what normalises and slopes.
     for (layer, idx) in look.layers.iter().zip([0, 2, 11, 13]) {
-        let weight = norm(parameters.value(idx));
-        let ratio = norm(parameters.velocity(idx).unwrap()) / weight;
-        let gradient = norm(parameters.gradient(idx).unwrap());
+        let weight = norm(network.parameters.value(idx));
+        let ratio = norm(network.velocity(idx)) / weight;
+        let gradient = norm(network.gradient(idx));
         for (seen, expected) in [
             (layer.weight_norm, weight),
             (layer.gradient_norm, gradient),

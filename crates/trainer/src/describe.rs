@@ -103,7 +103,7 @@ fn list() -> String {
 
 fn as_text(run: &Run) -> Result<String> {
     let mut text = table(&run.spec)?;
-    let [train, test] = run.memory()?;
+    let (train, test) = run.memory()?;
     let Recipe { base, batch, shards, .. } = run.recipe();
     let shards = if *shards > 1 { format!(" in {shards} micro-shards") } else { String::new() };
     text += &format!(
@@ -111,7 +111,7 @@ fn as_text(run: &Run) -> Result<String> {
         device_name(run.target()),
         mebibytes(train.total),
         memory_parts(&train),
-        mebibytes(test.total),
+        mebibytes(test),
     );
     text += &match run.shared() {
         Some(Parallel::Towers) => towers::as_text(run)?,
@@ -191,7 +191,7 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
             })
         })
         .collect();
-    let [train, test] = run.memory()?;
+    let (train, test) = run.memory()?;
     let mut page = json!({
         "model": spec.name,
         "input": spec.input,
@@ -203,7 +203,7 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
         "micro_shards": run.recipe().shards,
         "device": device_name(run.target()),
         "train_bytes": train.total,
-        "infer_bytes": test.total,
+        "infer_bytes": test,
     });
     match run.shared() {
         Some(Parallel::Towers) => page["towers"] = towers::as_json(run)?,
@@ -249,7 +249,7 @@ mod tests {
     fn adam_keeps_both_of_its_moments_and_shards_their_sums() {
         let bytes = |words: &str| {
             let run = typed(&format!("alexnet-64 --device cpu --threads 2 {words}")).unwrap();
-            (run.memory().unwrap()[0], as_text(&run).unwrap())
+            (run.memory().unwrap().0, as_text(&run).unwrap())
         };
         let (sgd, text) = bytes("");
         assert!(text.contains("weights, gradients, velocities "), "{text}");
@@ -272,7 +272,7 @@ mod tests {
     fn a_processor_of_bf16_need_not_be_there() {
         let memory = |words: &str| {
             let run = typed(&format!("alexnet-64 --threads 2 {words}")).unwrap();
-            (run.memory().unwrap()[0].total, as_text(&run).unwrap())
+            (run.memory().unwrap().0.total, as_text(&run).unwrap())
         };
         let (f32, text) = memory("--device cpu");
         assert!(text.contains("memory on a processor with 2 threads at batch"), "{text}");

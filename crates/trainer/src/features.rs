@@ -12,7 +12,7 @@ use crate::{output, signals};
 use data::{IGNORED, Loader, Source};
 use std::sync::Arc;
 use train::Stop;
-use train::step::SingleDevice;
+use train::inference::Predictor;
 
 /// Runs the command.
 ///
@@ -24,18 +24,18 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let machine = &args.using.machine;
     let plan = plan_of(Default::default(), args.using.batch_size, trained.crop());
     let mut observer = progress::observer(args.output.progress);
-    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
-    let row = layer(&step, &trained, args.layer.as_deref())?;
-    let (name, shape) = step.layer(row);
+    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
+    let row = layer(&predictor, &trained, args.layer.as_deref())?;
+    let (name, shape) = predictor.layer(row);
     let (name, length) = (name.to_string(), shape.iter().product());
     let stop = signals::listen()?;
     let (source, labelled, failed) = images(args, &trained)?;
     let mut out = writer::Writer::create(&args.out, &*source, length, labelled)?;
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
     let mut written = Ok(());
-    let finished = step.enter(|mut step| {
+    let finished = predictor.enter(|mut predictor| {
         let mut watch = |done, of| observer.seen("features", done, of);
-        walk(&mut step, &mut loader, row, &stop, &mut watch, &mut |sample, vector| {
+        walk(&mut predictor, &mut loader, row, &stop, &mut watch, &mut |sample, vector| {
             if written.is_ok() {
                 written = out.push(sample, vector);
             }
@@ -59,13 +59,13 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
 ///
 /// # Errors
 /// Exit code 2.
-pub fn layer(step: &SingleDevice, trained: &Trained, name: Option<&str>) -> Result<usize> {
+pub fn layer(predictor: &Predictor, trained: &Trained, name: Option<&str>) -> Result<usize> {
     let spec = &trained.weights.about.model;
     match name {
-        Some(name) => {
-            step.find_layer(spec, name).map_err(|error| Fault::usage(format!("--layer: {error}")))
-        }
-        None => step.last_hidden_layer().ok_or_else(|| {
+        Some(name) => predictor
+            .find_layer(spec, name)
+            .map_err(|error| Fault::usage(format!("--layer: {error}"))),
+        None => predictor.last_hidden_layer().ok_or_else(|| {
             Fault::usage(format!("{} has no layer before its classifier", spec.name))
         }),
     }
@@ -109,21 +109,21 @@ pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pic
 /// # Errors
 /// If the data cannot be read or the device fails.
 pub fn walk(
-    step: &mut SingleDevice,
+    predictor: &mut Predictor,
     loader: &mut Loader,
     row: usize,
     stop: &Stop,
     watch: &mut dyn FnMut(u64, u64),
     each: &mut dyn FnMut(usize, Option<&[f32]>),
 ) -> Result<bool> {
-    let (length, total) = (step.layer(row).1.iter().product(), loader.source().len() as u64);
+    let (length, total) = (predictor.layer(row).1.iter().product(), loader.source().len() as u64);
     let mut done = 0;
     loader.start_at(0, 0);
     while let Some(batch) = loader.next_batch()? {
         if stop.requested().is_some() {
             return Ok(false);
         }
-        step.look(&batch, &[row], &mut |_, outputs| {
+        predictor.look(&batch, &[row], &mut |_, outputs| {
             let samples = batch.samples.iter().zip(&batch.labels).take(batch.images);
             for (vector, (&sample, &label)) in outputs.chunks_exact(length).zip(samples) {
                 each(sample as usize, (label != IGNORED).then_some(vector));

@@ -12,8 +12,8 @@ use report::figures::{Neighbour, Neighbours, draw_neighbours};
 use serde_json::json;
 use std::sync::Arc;
 use train::Stop;
+use train::inference::Predictor;
 use train::observe::Observer;
-use train::step::SingleDevice;
 
 /// Runs the command.
 ///
@@ -26,7 +26,7 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     let mut observer = progress::observer(args.output.progress);
     let mut say = |text: &str| observer.note(text);
     let mut search = Search::new(&trained, args.using.batch_size, machine, &mut say)?;
-    search.row = layer(&search.step, &trained, args.layer.as_deref())?;
+    search.row = layer(&search.predictor, &trained, args.layer.as_deref())?;
     let stop = signals::listen()?;
     let reading = Reading::new(args.output.progress);
     let workers = machine.workers.unwrap_or(0);
@@ -108,7 +108,7 @@ pub struct Near {
 
 /// A network looking for images that look alike to it.
 pub struct Search {
-    step: SingleDevice,
+    predictor: Predictor,
     row: usize,
     images: usize,
     crop: (usize, usize),
@@ -116,7 +116,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Distances in the last layer before the classifier. `say` as [`Trained::step`] has it.
+    /// Distances in the last layer before the classifier. `say` as [`Trained::predictor`] has it.
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
@@ -127,10 +127,10 @@ impl Search {
         say: &mut dyn FnMut(&str),
     ) -> Result<Search> {
         let images = images.max(1);
-        let step = trained.step(images, machine, say)?;
-        let row = layer(&step, trained, None)?;
+        let predictor = trained.predictor(images, machine, say)?;
+        let row = layer(&predictor, trained, None)?;
         let workers = machine.workers.unwrap_or(0);
-        Ok(Search { step, row, images, crop: trained.crop(), workers })
+        Ok(Search { predictor, row, images, crop: trained.crop(), workers })
     }
 
     /// For each image `asked` of `queries` the `count` nearest of `among`, the nearest first; all
@@ -154,12 +154,12 @@ impl Search {
         let mut first = Loader::new(few, plan, self.workers, 0);
         let mut second = Loader::new(among.clone(), plan, self.workers, 0);
         let row = self.row;
-        let found = self.step.enter(|mut step| -> Result<_> {
+        let found = self.predictor.enter(|mut predictor| -> Result<_> {
             let mut points: Vec<Vec<f32>> = Vec::new();
             let mut keep = |_: usize, vector: Option<&[f32]>| {
                 points.push(vector.map(<[f32]>::to_vec).unwrap_or_default());
             };
-            let mut done = walk(&mut step, &mut first, row, stop, &mut |_, _| (), &mut keep)?;
+            let mut done = walk(&mut predictor, &mut first, row, stop, &mut |_, _| (), &mut keep)?;
             let mut found = vec![Vec::new(); points.len()];
             let mut watch = |done, of| observer.seen("search", done, of);
             let mut compare = |sample: usize, vector: Option<&[f32]>| {
@@ -169,7 +169,7 @@ impl Search {
                     insert(nearest, Near { sample, distance }, count);
                 }
             };
-            done = done && walk(&mut step, &mut second, row, stop, &mut watch, &mut compare)?;
+            done = done && walk(&mut predictor, &mut second, row, stop, &mut watch, &mut compare)?;
             Ok(done.then_some(found))
         })?;
         Ok(found)

@@ -44,14 +44,14 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     others.iter().for_each(|path| skipped.add(path));
     skipped.notes().iter().for_each(|note| observer.note(note));
     let plan = plan_of(args.views, args.using.batch_size.min(count), trained.crop());
-    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
+    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
     let workers = if count == 1 { 1 } else { machine.workers.unwrap_or(0) };
     let mut loader = Loader::new(source.clone(), plan, workers, 0);
     let mut rows = Rows::begin(args, form, trained.classes().len())?;
     let mut written = Ok(());
     let titles = trained.titles();
-    let done = step.enter(|mut step| {
+    let done = predictor.enter(|mut predictor| {
         let mut keep = |image: Tested| {
             let at = image.sample as usize;
             if written.is_ok() && !source.bad().contains_key(&at) {
@@ -67,7 +67,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
                 written = rows.push(Best { at, name: source.name(at), best });
             }
         };
-        evaluate_each(&mut step, &mut loader, &stop, &mut *observer, &mut keep)
+        evaluate_each(&mut predictor, &mut loader, &stop, &mut *observer, &mut keep)
     })?;
     drop(observer);
     written?;

@@ -112,13 +112,13 @@ pub fn test(
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
     let plan = plan_of(views, batch, trained.crop());
-    let step = trained.step(plan.rows, machine, &mut |text| observer.note(text))?;
+    let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
     let workers = machine.workers.unwrap_or(0);
     let mut loader = Loader::new(images.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());
-    let tally = step.enter(|mut step| {
+    let tally = predictor.enter(|mut predictor| {
         let mut keep = |image: train::evaluate::Tested| predictions.push(image);
-        evaluate_each(&mut step, &mut loader, stop, observer, &mut keep)
+        evaluate_each(&mut predictor, &mut loader, stop, observer, &mut keep)
     })?;
     Ok(tally.map(|tally| (tally.score(), predictions)))
 }

@@ -12,13 +12,11 @@ use crate::run_file;
 use crate::settings::Settings;
 use augment::{Image, View};
 use data::{ExifMode, Labelling, ReadBuffer, Source};
-use layers::Mode;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
 use train::checkpoint;
-use train::plan::Plan;
-use train::step::SingleDevice;
+use train::inference::{InferencePlan, Predictor};
 use train::weights::Weights;
 
 /// The name of the weights in a run's folder.
@@ -117,12 +115,12 @@ impl Trained {
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
-    pub fn step(
+    pub fn predictor(
         &self,
         rows: usize,
         args: &MachineArgs,
         say: &mut dyn FnMut(&str),
-    ) -> Result<SingleDevice> {
+    ) -> Result<Predictor> {
         let choice: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
         let warning = limits::too_many_threads(args.threads.unwrap_or(0));
         warning.into_iter().for_each(|warning| say(&warning));
@@ -131,11 +129,11 @@ impl Trained {
         let (device, plan) = machine::open(
             choice,
             (args.threads.unwrap_or(0), machine::precision(args.precision.as_deref())?),
-            |device| Plan::new(&about.model, rows, Mode::Infer, mean, device.target()),
-            Plan::check,
+            |device| InferencePlan::new(&about.model, rows, mean, device.target()),
+            InferencePlan::check,
             say,
         )?;
-        Ok(plan.open_trained(device, &self.weights, &self.path)?)
+        Ok(plan.open(device, &self.weights, &self.path)?)
     }
 
     /// The images that its run learned from and was tested on, or those of the data set that was

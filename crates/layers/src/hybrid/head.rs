@@ -1,8 +1,8 @@
 //! The linear layers, as far as they are on a device.
 
 use super::{Between, Draft, Shares};
-use crate::layer::{Phase, Wires};
-use crate::parameters::Parameters;
+use crate::layer::{Gradients, Phase, Wires};
+use crate::network::TrainableNetwork;
 use kernels::columns::{self, Geometry, Place};
 use kernels::{activation, linear};
 use std::ops::Range;
@@ -51,22 +51,29 @@ struct Stage {
 #[derive(Debug)]
 struct PlannedRow {
     row: Between,
-    of_shards: Vec<Wires>,
-    of_batch: Wires,
+    of_shards: Vec<RowSlots>,
+    of_batch: RowSlots,
+}
+
+#[derive(Clone, Debug)]
+struct RowSlots {
+    wires: Wires,
+    gradients: Gradients,
 }
 
 impl Head {
-    /// `parameters` end in those of the drafts.
+    /// The network's parameters end in those of the drafts.
     pub(super) fn plan(
         shares: Shares,
         drafts: Vec<Draft>,
-        parameters: &Parameters,
+        network: &TrainableNetwork,
         planner: &mut Planner,
         target: Target,
     ) -> Head {
         let here: usize = drafts.iter().map(|draft| draft.parameters().len()).sum();
+        let parameters = &network.parameters;
         let mut next = (parameters.entries.len() - here..parameters.entries.len())
-            .map(|idx| (parameters.value(idx), parameters.gradient(idx)));
+            .map(|idx| [parameters.value(idx), network.gradient(idx)]);
         let images = shares.images;
         let scratch = drafts.iter().map(|draft| draft.scratch(images * shares.shards, target));
         let scratch = scratch.max().unwrap_or(0);
@@ -169,7 +176,9 @@ impl Head {
         linear::forward(device, &geometry, x, w, b, y, self.scratch)?;
         let shard = self.shard(of);
         let mut rows = stage.between.iter();
-        rows.try_for_each(|above| above.row.layer.forward(device, &above.of_shards[shard], phase))
+        rows.try_for_each(|above| {
+            above.row.layer.forward(device, &above.of_shards[shard].wires, phase)
+        })
     }
 
     /// From the gradient of a stage's output to that of its layer's, and to what the units here
@@ -178,7 +187,8 @@ impl Head {
         let stage = &self.stages[stage];
         let shard = self.shard(of);
         for above in stage.between.iter().rev() {
-            above.row.layer.backward(device, &above.of_shards[shard])?;
+            let RowSlots { wires, gradients } = &above.of_shards[shard];
+            above.row.layer.backward(device, wires, gradients)?;
         }
         let (y, dy) = (self.rows(stage.y, of), self.rows(stage.dy, of));
         if stage.geometry.relu {
@@ -198,7 +208,7 @@ impl Head {
         linear::backward_weights(device, &geometry, x, dy, dw, db, self.scratch)?;
         for above in &self.stages[stage].between {
             if let Some(layer) = &above.row.of_batch {
-                layer.backward(device, &above.of_batch)?;
+                layer.backward(device, &above.of_batch.wires, &above.of_batch.gradients)?;
             }
         }
         Ok(())
@@ -258,15 +268,12 @@ impl Stage {
     fn plan(
         shares: &Shares,
         draft: Draft,
-        parameters: &mut impl Iterator<Item = (Slot, Option<Slot>)>,
+        parameters: &mut impl Iterator<Item = [Slot; 2]>,
         (scratch, clocks): (Slot, Slot),
         planner: &mut Planner,
     ) -> Stage {
         let Draft { name, geometry, whole, between } = draft;
-        let mut next = || {
-            let (value, gradient) = parameters.next().expect("laid out for all drafts");
-            [value, gradient.expect("planned to train")]
-        };
+        let mut next = || parameters.next().expect("laid out for all drafts");
         let [weight, bias] = [next(), next()];
         let (batch, units) = (shares.images * shares.shards, geometry.outputs);
         let mut floats = |width| planner.claim(DType::F32, Shape::from([batch, width]));
@@ -275,21 +282,25 @@ impl Stage {
         for row in between {
             let own = row.layer.parameters().len();
             let [y, dy] = [floats(units), floats(units)];
-            let of_batch = Wires {
+            let (values, gradients) = parameters.take(own).map(|[w, dw]| (w, dw)).unzip();
+            let wires = Wires {
                 x: below[0],
                 y,
-                dy: Some(dy),
-                dx: None, // each micro-shard's has been computed
-                parameters: parameters.take(own).collect(),
+                parameters: values,
                 kept: None,
-                forward_scratch: scratch,
-                backward_scratch: scratch,
+                scratch,
                 clock: clocks.part(0, Shape::from([3])),
+                gradients: None,
             };
+            // Each micro-shard's dx has been computed.
+            let gradients = Gradients { dy, dx: None, parameters: gradients, scratch };
+            let of_batch = RowSlots { wires, gradients };
             let of_shard = |shard: usize| {
                 let [x, y, dy, dx] = [below[0], y, dy, below[1]].map(|s| shares.rows(s, shard));
                 let clock = clocks.part(shard / shares.each() * 3, Shape::from([3]));
-                Wires { x, y, dy: Some(dy), dx: Some(dx), clock, ..of_batch.clone() }
+                let RowSlots { wires, gradients } = of_batch.clone();
+                let wires = Wires { x, y, clock, ..wires };
+                RowSlots { wires, gradients: Gradients { dy, dx: Some(dx), ..gradients } }
             };
             let of_shards = (0..shares.shards).map(of_shard).collect();
             rows.push(PlannedRow { row, of_shards, of_batch });
@@ -300,9 +311,9 @@ impl Stage {
 
     /// The last row's, and its gradient.
     fn output(&self) -> [Slot; 2] {
-        self.between.last().map_or([self.y, self.dy], |last| {
-            [last.of_batch.y, last.of_batch.dy.expect("planned to train")]
-        })
+        self.between
+            .last()
+            .map_or([self.y, self.dy], |last| [last.of_batch.wires.y, last.of_batch.gradients.dy])
     }
 }
 

@@ -1,7 +1,6 @@
 use super::*;
-use crate::network::Mode;
+use crate::Phase;
 use crate::rows::window;
-use crate::{Network, Phase};
 use tensor::{Device, Slot};
 
 const IMAGES: usize = 3;
@@ -90,13 +89,13 @@ fn a_head_with_all_units_is_the_network() {
     let mut device = Device::cpu(2);
     let mut planner = Planner::new();
     let target = device.target();
-    let whole = Network::plan(&spec, IMAGES, Mode::Train, &mut planner, target).unwrap();
+    let whole = TrainableNetwork::plan(&spec, IMAGES, &mut planner, target).unwrap();
     let (network, head) = plan(&spec, shares(0, 1), &mut planner, target).unwrap();
     device.reserve(planner.total()).unwrap();
     for parameters in [&whole.parameters, &network.parameters] {
         fill(&mut device, parameters.values, 0.5, 3);
     }
-    let mut sums = vec![0.0f32; whole.parameters.gradients.unwrap().len()];
+    let mut sums = vec![0.0f32; whole.gradients.len()];
     for round in 0..SHARDS {
         fill(&mut device, whole.input, 1.0, 7 * round);
         fill(&mut device, network.input, 1.0, 7 * round);
@@ -118,28 +117,28 @@ fn a_head_with_all_units_is_the_network() {
         let scores = device.download::<f32>(whole.output).unwrap();
         assert_eq!(device.download::<f32>(made).unwrap(), scores, "round {round}");
 
-        fill(&mut device, whole.d_output.unwrap(), 1.0, round);
+        fill(&mut device, whole.d_output, 1.0, round);
         fill(&mut device, head.d_output(2, of), 1.0, round);
         whole.backward(&mut device).unwrap();
-        let gradients = device.download::<f32>(whole.parameters.gradients.unwrap()).unwrap();
+        let gradients = device.download::<f32>(whole.gradients).unwrap();
         sums.iter_mut().zip(gradients).for_each(|(sum, gradient)| *sum += gradient);
         for stage in (0..head.stages()).rev() {
             let gradient = head.backward(&mut device, stage, of).unwrap();
             let floats = device.download::<f32>(gradient).unwrap();
             match stage.checked_sub(1) {
                 Some(below) => device.upload(head.d_output(below, of), &floats).unwrap(),
-                None => device.upload(network.d_output.unwrap(), &floats).unwrap(),
+                None => device.upload(network.d_output, &floats).unwrap(),
             }
         }
         network.backward(&mut device).unwrap();
-        let conv = |device: &Device, network: &Network| {
-            device.download::<f32>(network.parameters.gradient(0).unwrap()).unwrap()
+        let conv = |device: &Device, network: &TrainableNetwork| {
+            device.download::<f32>(network.gradient(0)).unwrap()
         };
         testkit::close(&conv(&device, &network), &conv(&device, &whole), 1e-5);
     }
     (0..head.stages()).for_each(|stage| head.backward_weights(&mut device, stage).unwrap());
     for (idx, entry) in network.parameters.entries.iter().enumerate().skip(2) {
-        let made = device.download::<f32>(network.parameters.gradient(idx).unwrap()).unwrap();
+        let made = device.download::<f32>(network.gradient(idx)).unwrap();
         testkit::close(&made, &sums[entry.start..entry.start + entry.len()], 1e-5);
     }
 }

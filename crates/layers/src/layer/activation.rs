@@ -1,6 +1,6 @@
 //! A nonlinearity that stands alone; a ReLU right after a convolution is fused into it.
 
-use super::{Layer, Phase, Wires};
+use super::{Gradients, Layer, Phase, Wires};
 use crate::rows::LeakyRelu;
 use kernels::activation::{self, Activation};
 use tensor::{Device, Result, Shape};
@@ -38,14 +38,10 @@ impl Layer for Nonlinearity {
         activation::forward(device, self.kind, wires.x, wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) => {
-                let kept = if self.kind.reads_input() { wires.x } else { wires.y };
-                activation::backward(device, self.kind, kept, dy, dx)
-            }
-            _ => Ok(()),
-        }
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
+        let kept = if self.kind.reads_input() { wires.x } else { wires.y };
+        activation::backward(device, self.kind, kept, dy, dx)
     }
 
     fn reads_output(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Batch normalisation. Between the passes the batch's mean and variance lie where the gradients of
 //! the running ones are going to be.
 
-use super::{Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::batch_norm::{self, Backward, Geometry, Vectors};
@@ -34,20 +34,9 @@ pub(super) fn plan(
 const ROLES: [Role; 4] = [Role::Scale, Role::Shift, Role::Mean, Role::Variance];
 
 impl BatchNorm {
-    fn vectors(slots: [Slot; 4]) -> Vectors {
-        let [scale, shift, mean, variance] = slots;
+    fn vectors(parameters: &[Slot]) -> Vectors {
+        let &[scale, shift, mean, variance] = parameters else { unreachable!("four vectors") };
         Vectors { scale, shift, mean, variance }
-    }
-
-    fn values(wires: &Wires) -> Vectors {
-        Self::vectors(std::array::from_fn(|idx| wires.parameters[idx].0))
-    }
-
-    /// In a network planned to train.
-    fn gradients(wires: &Wires) -> Option<Vectors> {
-        wires.parameters[0].1?;
-        let gradient = |idx: usize| wires.parameters[idx].1.expect("all have one, or none");
-        Some(Self::vectors(std::array::from_fn(gradient)))
     }
 }
 
@@ -57,32 +46,32 @@ impl Layer for BatchNorm {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
-        let (g, vectors) = (&self.geometry, Self::values(wires));
-        let Wires { x, y, forward_scratch: scratch, .. } = *wires;
+        let (g, vectors) = (&self.geometry, Self::vectors(&wires.parameters));
+        let &Wires { x, y, scratch, .. } = wires;
         if phase != Phase::Train {
             return batch_norm::forward(device, g, x, vectors, y, scratch);
         }
         let room =
             |at: usize| scratch.part(g.scratch() + at * g.channels, Shape::from([g.channels]));
-        let (mean, variance) = match Self::gradients(wires) {
-            Some(gradients) => (gradients.mean, gradients.variance),
+        let (mean, variance) = match &wires.gradients {
+            Some(gradients) => (gradients.parameters[2], gradients.parameters[3]),
             None => (room(0), room(1)),
         };
         let vectors = Vectors { mean, variance, ..vectors };
         batch_norm::forward_batch(device, g, wires.batch(), x, vectors, y, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
         let work = Backward {
             batch: wires.batch(),
             x: wires.x,
-            dy: wires.dy.expect("planned to train"),
-            vectors: Self::values(wires),
+            dy: gradients.dy,
+            vectors: Self::vectors(&wires.parameters),
             momentum: self.momentum,
-            dx: wires.dx,
-            gradients: Self::gradients(wires).expect("planned to train"),
+            dx: gradients.dx,
+            gradients: Self::vectors(&gradients.parameters),
         };
-        batch_norm::backward(device, &self.geometry, &work, wires.backward_scratch)
+        batch_norm::backward(device, &self.geometry, &work, gradients.scratch)
     }
 
     fn reads_output(&self) -> bool {

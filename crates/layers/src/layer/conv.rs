@@ -1,10 +1,11 @@
 //! Convolution, with its ReLU if one follows.
 
-use super::{Layer, Phase, Weighted, Wires, by_tower, weight_and_bias};
+use super::{Gradients, Layer, Phase, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
+use kernels::activation::mask_by_relu;
 use kernels::conv::{self, Algorithm, Geometry, Pad};
-use tensor::{Device, Result, Shape, Target};
+use tensor::{Device, Result, Shape, Slot, Target};
 
 #[derive(Debug)]
 pub(super) struct Conv {
@@ -85,8 +86,7 @@ impl Layer for Conv {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
-        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
-        let Wires { x, y, forward_scratch: scratch, .. } = *wires;
+        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
         match (phase, wires.kept) {
             (Phase::Infer, Some(kept)) => {
                 conv::forward_kept(device, &self.geometry, x, (w, kept), b, y, scratch)
@@ -99,17 +99,19 @@ impl Layer for Conv {
         self.geometry.kept(target)
     }
 
-    fn keep(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let (w, _) = wires.parameters[0];
-        let kept = wires.kept.expect("planned to infer");
-        conv::keep(device, &self.geometry, w, kept, wires.forward_scratch)
+    fn keep(&self, device: &mut Device, wires: &Wires, kept: Slot) -> Result<()> {
+        let [w, _] = wires.weight_and_bias();
+        conv::keep(device, &self.geometry, w, kept, wires.scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, backward_scratch: scratch, .. } = *wires;
-        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
-        conv::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match (wires.dx, self.sum.tower()) {
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx, scratch, .. } = gradients;
+        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        if self.reads_output() {
+            mask_by_relu(device, wires.y, dy)?;
+        }
+        conv::backward_filter(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
+        match (dx, self.sum.tower()) {
             (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.filters / tower.filters;

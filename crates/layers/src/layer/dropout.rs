@@ -1,6 +1,6 @@
 //! Dropout (section 4.2). The mask is never stored: backward draws it again.
 
-use super::{Layer, Phase, Wires};
+use super::{Gradients, Layer, Phase, Wires};
 use crate::rows::{self, Part};
 use kernels::dropout::{self, Columns, Geometry};
 use tensor::{Device, Result, Shape};
@@ -59,13 +59,9 @@ impl Layer for Dropout {
         }
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) => {
-                dropout::backward(device, &self.geometry, wires.moment(), dy, dx)
-            }
-            _ => Ok(()),
-        }
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
+        dropout::backward(device, &self.geometry, wires.moment(), dy, dx)
     }
 
     fn reads_output(&self) -> bool {

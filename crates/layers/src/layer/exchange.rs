@@ -1,6 +1,6 @@
 //! Where towers meet.
 
-use super::{Layer, Phase, Wires};
+use super::{Gradients, Layer, Phase, Wires};
 use crate::rows::{Exchange, Part};
 use kernels::columns::{self, Geometry, Place};
 use tensor::{Device, Result, Shape, Slot};
@@ -49,33 +49,38 @@ pub(super) fn plan(exchange: Exchange, input: Shape) -> Meeting {
     Meeting { exchange, input }
 }
 
-/// Calls `cross` for what has to cross before a forward pass, or after a backward pass, of an
-/// exchange row.
-pub(crate) fn each<E>(
+/// Calls `cross` for what has to cross before a forward pass of an exchange row.
+pub(crate) fn before_forward<E>(
     exchange: Exchange,
-    wires: &Wires,
-    is_forward: bool,
+    &Wires { x: own, scratch: all, .. }: &Wires,
     mut cross: impl FnMut(Crossing) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let Part { index, of } = exchange.part;
-    let (scratch, own) = match is_forward {
-        true => (wires.forward_scratch, wires.x),
-        false => (wires.backward_scratch, wires.dx.unwrap_or(wires.x)),
-    };
-    if !is_forward && wires.dx.is_none() {
-        return Ok(()); // nothing below learns, on any tower
+    if !exchange.to_first {
+        return cross(Crossing::Gather { own, all });
     }
-    match (exchange.to_first, is_forward) {
-        (false, true) => cross(Crossing::Gather { own, all: scratch }),
-        (false, false) => cross(Crossing::Sum { all: scratch, own }),
-        (true, true) if index > 0 => cross(Crossing::Send { x: own, to: 0 }),
-        (true, false) if index > 0 => cross(Crossing::Receive { x: own, from: 0 }),
-        (true, true) => (1..of)
-            .try_for_each(|from| cross(Crossing::Receive { x: block(scratch, from, own), from })),
-        (true, false) => {
-            (1..of).try_for_each(|to| cross(Crossing::Send { x: block(scratch, to, own), to }))
-        }
+    if index > 0 {
+        return cross(Crossing::Send { x: own, to: 0 });
     }
+    (1..of).try_for_each(|from| cross(Crossing::Receive { x: block(all, from, own), from }))
+}
+
+/// Calls `cross` for what has to cross after a backward pass of an exchange row: nothing where no
+/// row below learns, on any tower.
+pub(crate) fn after_backward<E>(
+    exchange: Exchange,
+    gradients: &Gradients,
+    mut cross: impl FnMut(Crossing) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let &Gradients { dx: Some(own), scratch: all, .. } = gradients else { return Ok(()) };
+    let Part { index, of } = exchange.part;
+    if !exchange.to_first {
+        return cross(Crossing::Sum { all, own });
+    }
+    if index > 0 {
+        return cross(Crossing::Receive { x: own, from: 0 });
+    }
+    (1..of).try_for_each(|to| cross(Crossing::Send { x: block(all, to, own), to }))
 }
 
 /// Tower `index`'s block of a slot that has one for each.
@@ -122,7 +127,7 @@ impl Layer for Meeting {
             let (_, g) = self.geometry(index);
             let from = match index == self.exchange.part.index {
                 true => wires.x,
-                false => block(wires.forward_scratch, index, wires.x),
+                false => block(wires.scratch, index, wires.x),
             };
             columns::copy(device, &g, from, wires.y)?;
         }
@@ -130,16 +135,17 @@ impl Layer for Meeting {
     }
 
     /// Everyone's share of the gradient, one after another.
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let (Some(dy), Some(dx), false) = (wires.dy, wires.dx, self.is_left_out()) else {
+    fn backward(&self, device: &mut Device, _: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx: Some(dx), scratch, .. } = gradients else { return Ok(()) };
+        if self.is_left_out() {
             return Ok(());
-        };
+        }
         for index in 0..self.exchange.part.of {
             let (alone, g) = self.geometry(index);
             let g = Geometry { x: g.y, y: alone, ..g };
             let to = match self.exchange.to_first && index == 0 {
                 true => dx, // the first tower's own: complete
-                false => block(wires.backward_scratch, index, dx),
+                false => block(scratch, index, dx),
             };
             columns::copy(device, &g, dy, to)?;
         }

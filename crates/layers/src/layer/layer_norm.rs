@@ -1,6 +1,6 @@
 //! Layer normalisation, over the channels of each pixel or over all units of an image.
 
-use super::{Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::layer_norm::{self, Backward, Geometry};
@@ -32,17 +32,16 @@ impl Layer for LayerNorm {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let [(scale, _), (shift, _)] = wires.parameters[..] else { unreachable!("two vectors") };
+        let [scale, shift] = wires.parameters[..] else { unreachable!("two vectors") };
         layer_norm::forward(device, &self.geometry, wires.x, scale, shift, wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let [(scale, Some(d_scale)), (_, Some(d_shift))] = wires.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = wires.dy.expect("planned to train");
-        let work = Backward { x: wires.x, dy, scale, dx: wires.dx, d_scale, d_shift };
-        layer_norm::backward(device, &self.geometry, &work, wires.backward_scratch)
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx, scratch, .. } = gradients;
+        let scale = wires.parameters[0];
+        let [d_scale, d_shift] = gradients.parameters[..] else { unreachable!("two vectors") };
+        let work = Backward { x: wires.x, dy, scale, dx, d_scale, d_shift };
+        layer_norm::backward(device, &self.geometry, &work, scratch)
     }
 
     fn reads_output(&self) -> bool {

@@ -1,8 +1,9 @@
 //! The fully connected layer, with its ReLU if one follows.
 
-use super::{Layer, Phase, Weighted, Wires, by_tower, weight_and_bias};
+use super::{Gradients, Layer, Phase, Wires, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
+use kernels::activation::mask_by_relu;
 use kernels::linear::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
 
@@ -36,15 +37,18 @@ impl Layer for Linear {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
-        linear::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
+        linear::forward(device, &self.geometry, x, w, b, y, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, backward_scratch: scratch, .. } = *wires;
-        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
-        linear::backward_weights(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match (wires.dx, self.sum.tower()) {
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx, scratch, .. } = gradients;
+        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        if self.reads_output() {
+            mask_by_relu(device, wires.y, dy)?;
+        }
+        linear::backward_weights(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
+        match (dx, self.sum.tower()) {
             (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.outputs / tower.outputs;

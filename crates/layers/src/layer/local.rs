@@ -1,9 +1,10 @@
 //! A locally connected layer, with its ReLU if one follows.
 
 use super::conv::check_windows;
-use super::{Layer, Phase, Weighted, Wires, weight_and_bias};
+use super::{Gradients, Layer, Phase, Wires, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
+use kernels::activation::mask_by_relu;
 use kernels::conv::Pad;
 use kernels::local::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
@@ -46,15 +47,18 @@ impl Layer for Local {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let [(w, _), (b, _)] = wires.parameters[..] else { unreachable!("a weight and a bias") };
-        local::forward(device, &self.geometry, wires.x, w, b, wires.y, wires.forward_scratch)
+        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
+        local::forward(device, &self.geometry, x, w, b, y, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let Wires { x, backward_scratch: scratch, .. } = *wires;
-        let Weighted { w, dw, db, dy } = wires.weighted(device, self.reads_output())?;
-        local::backward_filter(device, &self.geometry, x, dy, dw, db, scratch)?;
-        match wires.dx {
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx, scratch, .. } = gradients;
+        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        if self.reads_output() {
+            mask_by_relu(device, wires.y, dy)?;
+        }
+        local::backward_filter(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
+        match dx {
             Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),
         }

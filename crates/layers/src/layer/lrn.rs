@@ -1,6 +1,6 @@
 //! Local response normalisation (section 3.3).
 
-use super::{Layer, Phase, Wires};
+use super::{Gradients, Layer, Phase, Wires};
 use crate::rows;
 use kernels::lrn::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -39,11 +39,9 @@ impl Layer for Lrn {
         lrn::forward(device, &self.geometry, wires.x, wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) => lrn::backward(device, &self.geometry, wires.x, dy, dx),
-            _ => Ok(()),
-        }
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
+        lrn::backward(device, &self.geometry, wires.x, dy, dx)
     }
 
     fn reads_output(&self) -> bool {

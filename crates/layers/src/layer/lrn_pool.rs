@@ -1,6 +1,6 @@
 //! Normalisation and pooling in one pass, whose gradient lies where the input was.
 
-use super::{Layer, Phase, Wires, lrn, pool};
+use super::{Gradients, Layer, Phase, Wires, lrn, pool};
 use crate::rows;
 use kernels::lrn_pool::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -24,10 +24,10 @@ impl Layer for LrnPool {
         lrn_pool::forward(device, &self.geometry, wires.x, wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let &Wires { x, y, dx, .. } = wires;
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let (&Wires { x, y, .. }, &Gradients { dy, dx, .. }) = (wires, gradients);
         assert_eq!(dx, Some(x), "fused where its gradient can lie over its input");
-        lrn_pool::backward_in_place(device, &self.geometry, y, wires.dy.expect("to train"), x)
+        lrn_pool::backward_in_place(device, &self.geometry, y, dy, x)
     }
 
     fn writes_over_input(&self) -> bool {

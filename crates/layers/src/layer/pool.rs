@@ -1,6 +1,6 @@
 //! Max and average pooling, overlapping or not (section 3.4).
 
-use super::{Layer, Phase, Wires};
+use super::{Gradients, Layer, Phase, Wires};
 use crate::rows;
 use kernels::activation;
 use kernels::pool::{self, Geometry, Kind};
@@ -44,18 +44,14 @@ impl Layer for Pool {
         pool::forward(device, &self.geometry, wires.x, wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
         let (&Wires { x, y, .. }, g) = (wires, &self.geometry);
-        match (wires.dy, wires.dx) {
-            (Some(dy), Some(dx)) if dx == x => {
-                pool::backward_in_place(device, g, self.relu, y, dy, x)
-            }
-            (Some(dy), Some(dx)) => {
-                pool::backward(device, g, x, y, dy, dx)?;
-                if self.relu { activation::mask_by_relu(device, x, dx) } else { Ok(()) }
-            }
-            _ => Ok(()),
+        let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
+        if dx == x {
+            return pool::backward_in_place(device, g, self.relu, y, dy, x);
         }
+        pool::backward(device, g, x, y, dy, dx)?;
+        if self.relu { activation::mask_by_relu(device, x, dx) } else { Ok(()) }
     }
 
     fn reads_output(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A ReLU with a learned slope for each channel, or each unit where there are no maps.
 
-use super::{Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use kernels::prelu::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
@@ -23,18 +23,15 @@ impl Layer for Prelu {
     }
 
     fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        prelu::forward(device, &self.geometry, wires.x, wires.parameters[0].0, wires.y)
+        prelu::forward(device, &self.geometry, wires.x, wires.parameters[0], wires.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires) -> Result<()> {
-        let [(slopes, Some(d_slopes))] = wires.parameters[..] else {
-            unreachable!("planned to train")
-        };
-        let dy = wires.dy.expect("planned to train");
-        let (g, scratch) = (&self.geometry, wires.backward_scratch);
-        prelu::backward_slopes(device, g, wires.x, dy, d_slopes, scratch)?;
-        match wires.dx {
-            Some(dx) => prelu::backward_input(device, g, wires.x, slopes, dy, dx),
+    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+        let &Gradients { dy, dx, scratch, .. } = gradients;
+        let (slopes, d_slopes) = (wires.parameters[0], gradients.parameters[0]);
+        prelu::backward_slopes(device, &self.geometry, wires.x, dy, d_slopes, scratch)?;
+        match dx {
+            Some(dx) => prelu::backward_input(device, &self.geometry, wires.x, slopes, dy, dx),
             None => Ok(()),
         }
     }

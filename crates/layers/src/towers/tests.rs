@@ -1,6 +1,6 @@
 use super::*;
 use crate::rows::window;
-use crate::{Crossing, Mode, Network, Phase};
+use crate::{Crossing, Network, Phase, TrainableNetwork};
 use std::collections::BTreeMap;
 use tensor::{Device, Planner, Target};
 
@@ -166,8 +166,7 @@ fn what_is_asked_for_in_a_step_is_what_the_table_says() {
     for spec in &towers.specs {
         let mut planner = Planner::new();
         let network =
-            Network::plan(spec, IMAGES, Mode::Train, &mut planner, Target::Cpu { threads: 1 })
-                .unwrap();
+            TrainableNetwork::plan(spec, IMAGES, &mut planner, Target::Cpu { threads: 1 }).unwrap();
         let mut device = Device::cpu(1);
         device.reserve(planner.total()).unwrap();
         // Every tower sends what it has to each of the others.
@@ -196,7 +195,7 @@ fn a_tower_does_not_go_forward_alone() {
     let tower = &split(&net(), 2).unwrap().specs[0];
     let mut planner = Planner::new();
     let target = Target::Cpu { threads: 1 };
-    let network = Network::plan(tower, 1, Mode::Train, &mut planner, target).unwrap();
+    let network = Network::plan(tower, 1, &mut planner, target).unwrap();
     let mut device = Device::cpu(1);
     device.reserve(planner.total()).unwrap();
     let _ = network.forward(&mut device, Phase::Train);

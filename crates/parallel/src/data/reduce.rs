@@ -22,8 +22,7 @@ impl Shards {
         let DeviceNetwork { plan, device, .. } = net;
         device.replay(recording, |device| plan.network.backward(device))?;
         let layout = &self.layout;
-        let gradients = plan.network.parameters.gradients.expect("planned to train");
-        let gradients = part(gradients, 0..layout.common);
+        let gradients = part(plan.network.gradients, 0..layout.common);
         // As many sums wait as the number has ones, and lie in as many places.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
@@ -44,7 +43,7 @@ impl Shards {
     /// are added and the sum sets out for the other ranks.
     pub(crate) fn backward_of_last_shard(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
-        let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = plan.network.gradients;
         let mut ready = 0;
         for (idx, row) in plan.network.rows().iter().enumerate().rev() {
             row.backward(device)?;
@@ -65,7 +64,7 @@ impl Shards {
     /// Ranks go on pairwise, until each has the sum of its share.
     pub(crate) fn finish_reducing(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
-        let gradients = plan.network.parameters.gradients.expect("planned to train");
+        let gradients = plan.network.gradients;
         for round in 0..self.layout.cut.rounds() {
             for number in 0..self.layout.buckets.len() {
                 if round > 0 {
@@ -74,7 +73,6 @@ impl Shards {
             }
             let Shards { layout, comm, started, .. } = self;
             for (number, bucket) in layout.buckets.iter().enumerate() {
-                let comm = comm.as_mut().expect("a world of several ranks has one");
                 for handle in started[number].take().into_iter().flatten() {
                     comm.wait(device, handle)?;
                 }
@@ -98,7 +96,6 @@ impl Shards {
     pub(crate) fn share_out(&mut self, device: &mut Device, block: Slot) -> Result<()> {
         let Shards { layout, comm, started, .. } = self;
         for round in (0..layout.cut.rounds()).rev() {
-            let comm = comm.as_mut().expect("a world of several ranks has one");
             let partner = layout.cut.partner(round);
             for (number, bucket) in layout.buckets.iter().enumerate() {
                 let (own, theirs) = (bucket.runs[round + 1].clone(), bucket.given(round));
@@ -115,7 +112,7 @@ impl Shards {
 
     /// In a world of several ranks each has the velocities of its share: now all have all.
     pub(crate) fn share_out_velocities(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        let velocities = net.plan.network.parameters.velocities.expect("planned to train");
+        let velocities = net.plan.network.velocities;
         self.share_out(&mut net.device, velocities)?;
         // Who is asked for nothing more is done when others have what is theirs.
         if let Device::Cuda(cuda) = &net.device {
@@ -132,7 +129,7 @@ impl Shards {
         gradients: Slot,
         (number, round): (usize, usize),
     ) -> Result<()> {
-        let Shards { layout, comm: Some(comm), started, .. } = self else { return Ok(()) };
+        let Shards { layout, comm, started, .. } = self;
         if round >= layout.cut.rounds() {
             return Ok(());
         }

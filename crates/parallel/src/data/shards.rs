@@ -15,8 +15,8 @@ use train::stats::LayerStats;
 #[derive(Debug)]
 pub(crate) struct Shards {
     pub(crate) layout: Layout,
-    /// To the others, if there are any.
-    pub(crate) comm: Option<Box<dyn Comm>>,
+    /// To the others.
+    pub(crate) comm: Box<dyn Comm>,
     /// Exchanges of gradients under way, a pair a bucket.
     pub(super) started: Vec<Option<[Handle; 2]>>,
     /// `[loss, top-1, top-5, images]` of all shards; those of this rank stand where they belong.
@@ -41,7 +41,7 @@ impl Shards {
     /// Of shards of `images` images and so many classes; `comm` is the way to the other ranks.
     pub(crate) fn new(
         layout: Layout,
-        comm: Option<Box<dyn Comm>>,
+        comm: Box<dyn Comm>,
         (images, classes): (usize, usize),
     ) -> Shards {
         Shards {
@@ -58,14 +58,7 @@ impl Shards {
 
     /// What this rank has sent to the others.
     pub(crate) fn traffic(&self) -> Traffic {
-        self.comm.as_ref().map_or(Traffic::default(), |comm| comm.traffic())
-    }
-
-    pub(crate) fn comm_mut(&mut self) -> Option<&mut dyn Comm> {
-        match &mut self.comm {
-            Some(comm) => Some(&mut **comm),
-            None => None,
-        }
+        self.comm.traffic()
     }
 
     /// Where the rows of this rank's shard number `number` are in a batch. One that holds no
@@ -86,13 +79,11 @@ impl Shards {
     ) -> Result<Counting> {
         let counted = batch.labels.iter().filter(|&&label| label != IGNORED).count() as f32;
         let is_part = batch.labels.len() == net.plan.frame.images() * self.layout.cut.own().len();
-        let under_way = match &mut self.comm {
-            Some(comm) if is_part => {
-                net.device.upload(self.layout.counted, &[counted])?;
-                Some(comm.all_reduce(&mut net.device, self.layout.counted)?)
-            }
-            _ => None, // all rows are here
-        };
+        if !is_part {
+            return Ok(Counting { counted, under_way: None }); // all rows are here
+        }
+        net.device.upload(self.layout.counted, &[counted])?;
+        let under_way = Some(self.comm.all_reduce(&mut net.device, self.layout.counted)?);
         Ok(Counting { counted, under_way })
     }
 
@@ -104,8 +95,7 @@ impl Shards {
         tally: Tally,
     ) -> Result<f64> {
         if let Some(handle) = counting.under_way.take() {
-            let comm = self.comm.as_mut().expect("a sum is under way only between ranks");
-            comm.wait(&mut net.device, handle)?;
+            self.comm.wait(&mut net.device, handle)?;
             let mut sum = [0.0];
             net.device.download_into(self.layout.counted, &mut sum)?;
             [counting.counted] = sum;
@@ -150,7 +140,7 @@ impl Shards {
         net: &mut DeviceNetwork,
         accord: Option<&mut Accord>,
     ) -> Result<()> {
-        let Shards { layout, comm: Some(comm), tallies, said, .. } = self else { return Ok(()) };
+        let Shards { layout, comm, tallies, said, .. } = self;
         let device = &mut net.device;
         let own = 4 * layout.cut.own().start..4 * layout.cut.own().end;
         let (here, block) = (own.len(), layout.own_tally.len());
@@ -198,7 +188,10 @@ impl Shards {
         stats: &mut LayerStats,
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
-        let Shards { layout, comm: Some(comm), norms, .. } = self else { return Ok(()) };
+        let Shards { layout, comm, norms, .. } = self;
+        if layout.cut.world == 1 {
+            return Ok(()); // it saw all
+        }
         let device = &mut net.device;
         let own = &mut norms[..layout.norms.len()];
         for (layer, norms) in stats.layers.iter().zip(own.as_chunks_mut::<NUMBERS>().0) {

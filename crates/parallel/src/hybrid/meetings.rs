@@ -116,8 +116,7 @@ pub(crate) type Started = Vec<Vec<Handle>>;
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     pub(crate) meetings: &'a Meetings,
-    /// Absent in a world of one.
-    pub(crate) comm: Option<&'a mut (dyn Comm + 'static)>,
+    pub(crate) comm: &'a mut dyn Comm,
     pub(crate) started: &'a mut Started,
 }
 
@@ -228,20 +227,18 @@ impl Exchange<'_> {
     }
 
     fn send(&mut self, device: &mut Device, pass: usize, x: Slot, to: usize) -> Result<()> {
-        let comm = self.comm.as_mut().expect("a world of several ranks has one");
-        self.started[pass].push(comm.send(device, x, to)?);
+        self.started[pass].push(self.comm.send(device, x, to)?);
         Ok(())
     }
 
     fn receive(&mut self, device: &mut Device, pass: usize, x: Slot, from: usize) -> Result<()> {
-        let comm = self.comm.as_mut().expect("a world of several ranks has one");
-        self.started[pass].push(comm.recv(device, x, from)?);
+        self.started[pass].push(self.comm.recv(device, x, from)?);
         Ok(())
     }
 
     fn finish(&mut self, device: &mut Device, pass: usize) -> Result<()> {
         for handle in self.started[pass].drain(..) {
-            self.comm.as_mut().expect("who has started has one").wait(device, handle)?;
+            self.comm.wait(device, handle)?;
         }
         Ok(())
     }

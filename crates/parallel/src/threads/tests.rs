@@ -3,7 +3,7 @@ use crate::hybrid::HybridPlan;
 use crate::towers::TowerPlan;
 use crate::{Cut, Engine, Plan, plan};
 use comm::Local;
-use layers::{Lrn, Mode, Spec, towers, window};
+use layers::{Lrn, Spec, towers, window};
 use tensor::{Device, Target};
 use train::recipe::Mean;
 use train::recipes;
@@ -50,12 +50,12 @@ fn open(plans: Vec<Plan>) -> Threads {
 /// Two towers that wait for each other for half a second.
 fn in_towers() -> Threads {
     let towers = towers::split(&spec(), 2).unwrap();
-    let plans = TowerPlan::each(&towers, IMAGES, Mode::Train, INPUT, &[TARGET; 2]).unwrap();
+    let plans = TowerPlan::each(&towers, IMAGES, INPUT, &[TARGET; 2]).unwrap();
     open(plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect())
 }
 
 fn alone() -> Box<dyn Executor> {
-    let plan = train::plan::Plan::new(&spec(), IMAGES, Mode::Train, INPUT, TARGET).unwrap();
+    let plan = train::plan::Plan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
     let mut alone = plan.open_boxed(Device::cpu(1), &start()).unwrap();
     set_rates(&mut *alone);
     alone

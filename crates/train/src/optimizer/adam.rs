@@ -4,7 +4,7 @@
 use crate::Result;
 use kernels::adam::{self, EPSILON, Moments};
 use kernels::sgd::{self, Segment};
-use layers::{Network, Parameters};
+use layers::{Network, Parameters, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
 
 /// Slots, and what is updated how.
@@ -49,11 +49,9 @@ impl Adam {
         &self,
         device: &mut Device,
         table: Slot,
-        parameters: &Parameters,
+        network: &TrainableNetwork,
     ) -> tensor::Result<()> {
-        let (Some(dw), Some(first)) = (parameters.gradients, parameters.velocities) else {
-            unreachable!("a network planned for training has gradients");
-        };
+        let (parameters, dw, first) = (&network.parameters, network.gradients, network.velocities);
         let moments = Moments { first, second: self.second };
         let numbers = [table, self.corrections];
         adam::step(device, &self.taught, numbers, dw, parameters.values, moments)?;
@@ -63,26 +61,20 @@ impl Adam {
         }
     }
 
-    /// The second moment of a parameter.
-    pub(super) fn of(&self, parameters: &Parameters, idx: usize) -> Slot {
-        let entry = &parameters.entries[idx];
-        self.second.part(entry.start, entry.shape)
-    }
-
     /// The norm of a parameter's last update, looked at through `room`.
     pub(super) fn update_norm(
         &self,
         device: &Device,
         table: Slot,
-        parameters: &Parameters,
+        network: &TrainableNetwork,
         idx: usize,
         room: &mut [f32],
     ) -> Result<f64> {
         let (mut rule, mut corrections) = ([0.0; 3], [0.0; 2]);
         device.download_into(table.part(3 * idx, Shape::from([3])), &mut rule)?;
         device.download_into(self.corrections, &mut corrections)?;
-        let (first, second) =
-            (parameters.velocity(idx).expect("planned to train"), self.of(parameters, idx));
+        let first = network.velocity(idx);
+        let second = network.parameters.view(self.second, idx);
         let half = room.len() / 2;
         let (m, s) = room.split_at_mut(half);
         let mut sum = 0.0;

@@ -4,7 +4,7 @@ use super::job::Job;
 use crate::plan::Plan;
 use crate::recipe::{Mean, Optimizer, Recipe};
 use crate::{Error, Result};
-use layers::{Mode, Spec};
+use layers::Spec;
 use tensor::Target;
 
 /// What of a job decides how its network is laid out.
@@ -48,7 +48,7 @@ impl Blueprint<'_> {
             return Err(Error::Recipe(told));
         }
         match optimizer {
-            Optimizer::Sgd => Plan::new(self.spec, batch, Mode::Train, self.input()?, target),
+            Optimizer::Sgd => Plan::new(self.spec, batch, self.input()?, target),
             Optimizer::Adam => Plan::with_adam(self.spec, batch, self.input()?, target),
         }
     }

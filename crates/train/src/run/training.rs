@@ -2,7 +2,8 @@
 
 use super::job::Job;
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store};
-use crate::executor::{BatchShape, Control, Executor};
+use crate::evaluate::BatchShape;
+use crate::executor::{Control, Executor};
 use crate::folder::{RunFolder, Status};
 use crate::observe::Observer;
 use crate::progress::{Progress, Sums};

@@ -7,9 +7,10 @@ use crate::devices::{self, TOWERS, plan_alone, plan_each};
 use crate::fault::Result;
 use crate::machine::{self, share_threads};
 use crate::settings::Settings;
-use layers::{Mode, Spec};
+use layers::Spec;
 use parallel::Plan;
 use tensor::{Choice, Device, Precision, Target};
+use train::inference::InferencePlan;
 use train::plan::Memory;
 use train::recipe::Recipe;
 use train::run::Blueprint;
@@ -111,16 +112,16 @@ impl Run {
         choices.iter().zip(threads).map(target).collect()
     }
 
-    /// What it takes of one device in training, and in testing as many images at a time.
+    /// What it takes of one device in training, and bytes in testing as many images at a time.
     ///
     /// # Errors
     /// Exit code 2 if it cannot be made.
-    pub(super) fn memory(&self) -> Result<[Memory; 2]> {
+    pub(super) fn memory(&self) -> Result<(Memory, usize)> {
         let (spec, target) = (self.settled()?, self.target());
         let job = self.blueprint(&spec);
         let input = (self.recipe().input.mean, job.stored);
-        let tests = train::plan::Plan::new(&self.spec, self.batch(), Mode::Infer, input, target)?;
-        Ok([plan_alone(self.settings.parallel, &job, target)?.memory(), tests.memory()])
+        let tests = InferencePlan::new(&self.spec, self.batch(), input, target)?;
+        Ok((plan_alone(self.settings.parallel, &job, target)?.memory(), tests.bytes()))
     }
 
     /// What each of several devices has to do.

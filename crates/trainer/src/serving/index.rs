@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use train::Stop;
-use train::executor::Executor;
-use train::step::SingleDevice;
+use train::evaluate::Evaluate;
+use train::inference::Predictor;
 
 /// Vectors of training images, and how far they are.
 pub struct Index {
@@ -109,10 +109,10 @@ impl Index {
     }
 }
 
-/// Opens the run's images, and with `step` looks at those that will be compared. Requests, of which
-/// `busy` counts those at hand, go first.
+/// Opens the run's images, and with `predictor` looks at those that will be compared. Requests, of
+/// which `busy` counts those at hand, go first.
 pub fn start(
-    step: Option<SingleDevice>,
+    predictor: Option<Predictor>,
     args: &ServeArgs,
     index: &Arc<Index>,
     trained: &Arc<Trained>,
@@ -123,10 +123,13 @@ pub fn start(
     let (data, among) = (args.data.clone(), args.among);
     let workers = args.machine.workers.unwrap_or(0);
     std::thread::spawn(move || {
-        let made = open(&index, &trained, data.as_deref(), workers).and_then(|images| match step {
-            Some(step) => make(&index, &trained, images, (step, among), workers, &busy, &stop),
-            None => Ok(()),
-        });
+        let made =
+            open(&index, &trained, data.as_deref(), workers).and_then(|images| match predictor {
+                Some(predictor) => {
+                    make(&index, &trained, images, (predictor, among), workers, &busy, &stop)
+                }
+                None => Ok(()),
+            });
         if let Err(fault) = made {
             let what = if among == 0 { "no images of its run" } else { "no neighbours" };
             console::note(format_args!("{what}: {}", fault.message));
@@ -150,13 +153,13 @@ fn make(
     index: &Index,
     trained: &Trained,
     images: &Images,
-    (step, count): (SingleDevice, usize),
+    (predictor, count): (Predictor, usize),
     workers: usize,
     busy: &AtomicUsize,
     stop: &Stop,
 ) -> Result<()> {
-    let row = layer(&step, trained, None)?;
-    let length: usize = step.layer(row).1.iter().product();
+    let row = layer(&predictor, trained, None)?;
+    let length: usize = predictor.layer(row).1.iter().product();
     let source = among(&images.train, Some(count));
     let asked = scattered(source.len());
     let of = asked.len();
@@ -165,14 +168,14 @@ fn make(
         shelf.vectors.reserve_exact(of * length);
         (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
     });
-    let plan = plan_of(Default::default(), step.batch_shape().images, trained.crop());
+    let plan = plan_of(Default::default(), predictor.batch_shape().images, trained.crop());
     let mut loader = Loader::new(source, plan, workers, 0);
-    let whole = step.enter(|mut step| {
+    let whole = predictor.enter(|mut predictor| {
         let mut watch = |done: u64, _: u64| {
             index.change(|shelf| shelf.done = done as usize);
             give_way(busy, stop);
         };
-        walk(&mut step, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
+        walk(&mut predictor, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
             let Some(vector) = vector else { return };
             index.change(|shelf| {
                 shelf.samples.push(sample);

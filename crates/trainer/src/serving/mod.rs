@@ -62,11 +62,11 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     let mut trained = Trained::open(args.run.as_deref(), args.weights.as_deref())?;
     trained.set_exif(args.exif);
     let mut say = |text: &str| console::note(text);
-    let step = trained.step(1, &args.machine, &mut say)?;
+    let predictor = trained.predictor(1, &args.machine, &mut say)?;
     let mut silent = |_: &str| {}; // where it computes has been said
     let batches = match args.among {
         0 => None,
-        _ => Some(trained.step(INDEX_BATCH, &args.machine, &mut silent)?),
+        _ => Some(trained.predictor(INDEX_BATCH, &args.machine, &mut silent)?),
     };
     trained.weights.parameters = Vec::new(); // they are on the device now
     let trained = Arc::new(trained);
@@ -75,7 +75,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
 
     let index = Arc::new(Index::new(args.among));
     let maps = network::convolutions(&trained);
-    let (queue, network) = network::start(step, trained.clone(), index.clone(), maps.clone())?;
+    let (queue, network) = network::start(predictor, trained.clone(), index.clone(), maps.clone())?;
     index::start(batches, args, &index, &trained, queue.busy(), &stop);
     let limits = Limits { patience: Duration::from_secs(args.patience), ..Limits::default() };
     let app = App { name: name(&trained), trained, maps, index, queue, limits };

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
-use train::executor::Executor;
-use train::step::SingleDevice;
+use train::evaluate::Evaluate;
+use train::inference::Predictor;
 
 /// Images that may wait; one more is sent away.
 const WAITING: usize = 8;
@@ -91,18 +91,19 @@ pub fn convolutions(trained: &Trained) -> Vec<String> {
     names.collect()
 }
 
-/// Starts the thread with `step`, planned for one image; `maps` are names of rows.
+/// Starts the thread with `predictor`, planned for one image; `maps` are names of rows.
 ///
 /// # Errors
 /// If the system has no thread.
 pub fn start(
-    step: SingleDevice,
+    predictor: Predictor,
     trained: Arc<Trained>,
     index: Arc<Index>,
     maps: Vec<String>,
 ) -> Result<(Queue, JoinHandle<()>)> {
     let (jobs, queue) = sync_channel(WAITING);
-    let work = move || step.enter(|step| Desk::new(step, trained, index, maps).work(queue));
+    let work =
+        move || predictor.enter(|predictor| Desk::new(predictor, trained, index, maps).work(queue));
     let thread = Builder::new().name("network".into()).spawn(work);
     let thread =
         thread.map_err(|error| Fault::failure(format!("cannot start a thread: {error}")))?;
@@ -111,7 +112,7 @@ pub fn start(
 
 /// The network and what it needs to look at an image.
 struct Desk {
-    step: SingleDevice,
+    predictor: Predictor,
     trained: Arc<Trained>,
     index: Arc<Index>,
     /// Planned rows that make maps, each with the name of its layer; ascending.
@@ -123,16 +124,16 @@ struct Desk {
 
 impl Desk {
     fn new(
-        step: SingleDevice,
+        predictor: Predictor,
         trained: Arc<Trained>,
         index: Arc<Index>,
         names: Vec<String>,
     ) -> Desk {
         let spec = &trained.weights.about.model;
-        let row = |name: String| Some((step.find_layer(spec, &name).ok()?, name));
+        let row = |name: String| Some((predictor.find_layer(spec, &name).ok()?, name));
         let maps = names.into_iter().filter_map(row).collect();
-        let hidden = step.last_hidden_layer();
-        Desk { maps, hidden, step, trained, index, buffer: ReadBuffer::default() }
+        let hidden = predictor.last_hidden_layer();
+        Desk { maps, hidden, predictor, trained, index, buffer: ReadBuffer::default() }
     }
 
     fn work(mut self, queue: Receiver<Job>) {
@@ -194,7 +195,7 @@ impl Desk {
             maps: Vec::new(),
         };
         for (row, values) in outputs {
-            let (name, shape) = self.step.layer(row);
+            let (name, shape) = self.predictor.layer(row);
             if self.hidden == Some(row) {
                 (looked.layer, looked.vector) = (name.to_string(), values.clone());
             }
@@ -213,11 +214,11 @@ impl Desk {
         let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
         let rows: Vec<usize> = maps.chain(self.hidden).collect();
         let mut outputs = Vec::new();
-        self.step.test_and_look(batch, &rows, &mut |row, values| {
+        self.predictor.test_and_look(batch, &rows, &mut |row, values| {
             outputs.push((row, values.to_vec()));
         })?;
         let mut probabilities = vec![0.0; self.trained.classes().len()];
-        self.step.probabilities(&mut probabilities)?;
+        self.predictor.probabilities(&mut probabilities)?;
         Ok((probabilities, outputs))
     }
 }

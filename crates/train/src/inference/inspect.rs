@@ -1,11 +1,10 @@
 //! Looking inside: what a layer makes of images.
 
-use super::SingleDevice;
-use crate::Result;
-use crate::device_network::DeviceNetwork;
+use super::Predictor;
 use crate::metrics::Tally;
 use data::Batch;
 use layers::{Phase, Spec, nearest};
+use tensor::Result;
 
 /// A layer that was asked for and is not there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +15,7 @@ pub struct NoSuchLayer {
     all: String,
 }
 
-impl SingleDevice {
+impl Predictor {
     /// The planned row whose output is called `name`. A ReLU that was fused into the row above it
     /// is that row; a convolution or linear layer is meant with the activation after it.
     ///
@@ -58,11 +57,11 @@ impl SingleDevice {
         (row.name(), row.output().shape().dims()[1..].to_vec())
     }
 
-    /// Looks at a batch without learning, up to the last of `rows`, which ascend; `see` gets each
+    /// Looks at a batch up to the last of `rows`, which ascend; `see` gets each
     /// one's output for the whole batch, image by image, channels last.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device).
+    /// If the device fails.
     pub fn look(
         &mut self,
         batch: &Batch,
@@ -77,7 +76,7 @@ impl SingleDevice {
     /// `rows` on the way, and probabilities are those of the batch.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device).
+    /// If the device fails.
     pub fn test_and_look(
         &mut self,
         batch: &Batch,
@@ -85,7 +84,7 @@ impl SingleDevice {
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<Tally> {
         self.look_up_to(self.network().rows().len(), batch, rows, see)?;
-        let DeviceNetwork { plan, device, .. } = &mut self.net;
+        let Predictor { plan, device, .. } = self;
         plan.frame.probabilities(device, plan.network.output)?;
         plan.frame.tally(device)
     }
@@ -97,8 +96,8 @@ impl SingleDevice {
         rows: &[usize],
         see: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        self.net.load(batch)?;
-        let DeviceNetwork { plan, device, .. } = &mut self.net;
+        self.load(batch)?;
+        let Predictor { plan, device, .. } = self;
         plan.frame.preprocess(device, plan.network.input)?;
         for (idx, row) in plan.network.rows()[..end].iter().enumerate() {
             row.forward(device, Phase::Test)?;

@@ -1,0 +1,141 @@
+//! A trained network on one device: tested on images, and seen into.
+
+mod inspect;
+
+pub use inspect::NoSuchLayer;
+
+use crate::evaluate::{BatchShape, Evaluate};
+use crate::frame::Frame;
+use crate::metrics::Tally;
+use crate::recipe::Mean;
+use crate::weights::Weights;
+use crate::{Error, Result};
+use data::Batch;
+use layers::{Network, Phase, Spec};
+use std::path::Path;
+use tensor::{Device, Planner, Recording, Target};
+
+/// A network that goes forward only, with everything around it, laid out for one device.
+#[derive(Debug)]
+pub struct InferencePlan {
+    network: Network,
+    frame: Frame,
+    bytes: usize,
+}
+
+/// A trained network on its device.
+#[derive(Debug)]
+pub struct Predictor {
+    plan: InferencePlan,
+    device: Device,
+    forward: Recording,
+}
+
+impl InferencePlan {
+    /// Lays out a network for batches of `images` images, less a mean image of a height and width
+    /// or less a mean colour, on such a device.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the rows do not fit together.
+    pub fn new(
+        spec: &Spec,
+        images: usize,
+        input: (Mean, [usize; 2]),
+        target: Target,
+    ) -> Result<InferencePlan> {
+        spec.check_images(images)?;
+        let mut planner = Planner::new();
+        let frame = Frame::plan(spec, (images, spec.classes()?), input, &mut planner);
+        let network = Network::plan(spec, images, &mut planner, target)?;
+        Ok(InferencePlan { network, frame, bytes: planner.total() })
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what is missing.
+    pub fn check(&self, device: &mut Device) -> Result<()> {
+        device.check_room(self.bytes)?;
+        Ok(device.rehearse(|device| self.forward(device))?)
+    }
+
+    /// Takes the memory, and fills it with trained weights; `path` is where they came from, for
+    /// messages.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is not enough; [`Error::Weights`] if they are another network's.
+    pub fn open(mut self, mut device: Device, weights: &Weights, path: &Path) -> Result<Predictor> {
+        device.reserve(self.bytes)?;
+        weights.upload(&mut device, &self.network.parameters, path)?;
+        self.network.prepare(&mut device)?;
+        self.frame.set_input(&mut device, &weights.mean.values, weights.about.input.scale)?;
+        Ok(Predictor { plan: self, device, forward: Recording::default() })
+    }
+
+    /// Images to probabilities and the tally.
+    fn forward(&self, device: &mut Device) -> tensor::Result<()> {
+        self.frame.preprocess(device, self.network.input)?;
+        self.network.forward(device, Phase::Infer)?;
+        self.frame.probabilities(device, self.network.output)
+    }
+}
+
+impl Predictor {
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.plan.network
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Classifies a batch. [`probabilities`](Evaluate::probabilities) are then those of its images.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn test_on(&mut self, batch: &Batch) -> tensor::Result<Tally> {
+        self.load(batch)?;
+        let Predictor { plan, device, forward } = self;
+        device.replay(forward, |device| plan.forward(device))?;
+        plan.frame.tally(device)
+    }
+
+    fn load(&mut self, batch: &Batch) -> tensor::Result<()> {
+        self.plan.frame.load(&mut self.device, batch, 0..batch.labels.len())
+    }
+
+    /// Runs `work` where the device's threads are: a loop of batches inside hands nothing over.
+    pub fn enter<T: Send>(self, work: impl FnOnce(Predictor) -> T + Send) -> T {
+        match &self.device {
+            Device::Cpu(cpu) => {
+                let pool = cpu.pool().clone();
+                pool.install(|| work(self))
+            }
+            Device::Cuda(_) => work(self),
+        }
+    }
+}
+
+impl Evaluate for Predictor {
+    type Error = Error;
+
+    fn batch_shape(&self) -> BatchShape {
+        let frame = &self.plan.frame;
+        BatchShape { images: frame.images(), classes: frame.classes(), part: (0, 1) }
+    }
+
+    fn test(&mut self, batch: &mut Batch) -> Result<Tally> {
+        Ok(self.test_on(batch)?)
+    }
+
+    fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
+        Ok(self.device.download_into(self.plan.frame.probabilities, into)?)
+    }
+}
