@@ -17,7 +17,7 @@ use train::recipe::{Augment, Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
 use train::step::SingleDevice;
-use train::weights::Values;
+use weights::Values;
 
 /// Where a batch's pixels come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,18 +2,19 @@
 
 use crate::noise;
 use data::Batch;
+use evaluate::Tally;
+use inference::{InferencePlan, Predictor};
 use layers::{Spec, SpecError};
+use std::error::Error;
 use std::path::Path;
 use tensor::{Device, Target};
 use train::executor::{Executor, StepRequest};
-use train::inference::{InferencePlan, Predictor};
-use train::metrics::Tally;
 use train::plan::Plan;
 use train::recipe::{Input, Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
 use train::step::SingleDevice;
-use train::weights::{About, Values, Weights};
+use weights::{About, Values, Weights};
 
 /// What a step is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Step {
         recipe: &Recipe,
         mode: Mode,
         images: usize,
-    ) -> train::Result<Step> {
+    ) -> Result<Step, Box<dyn Error>> {
         Ok(match mode {
             Mode::Train => Step::Train(Box::new(TrainingStep::on(device, spec, recipe, images)?)),
             Mode::Infer => Step::Infer(Box::new(InferenceStep::on(device, spec, recipe, images)?)),
@@ -159,10 +160,10 @@ impl InferenceStep {
         spec: &Spec,
         recipe: &Recipe,
         images: usize,
-    ) -> train::Result<InferenceStep> {
+    ) -> Result<InferenceStep, Box<dyn Error>> {
         let [height, width, _] = spec.input;
-        let plan =
-            InferencePlan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
+        let mean = (Mean::Color, [height, width]);
+        let plan = InferencePlan::new(spec, images, mean, device.target())?;
         plan.check(&mut device)?;
         let predictor = plan.open(device, &drawn(spec, recipe)?, Path::new("drawn weights"))?;
         Ok(InferenceStep { predictor, batch: noise_batch(spec, images)? })
@@ -186,7 +187,7 @@ fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
         input: Input { mean: Mean::Color, ..recipe.input },
         model: spec.clone(),
     };
-    Weights::of(drawn.device(), &drawn.network().parameters, grey(), about)
+    Ok(Weights::of(drawn.device(), &drawn.network().parameters, grey(), about)?)
 }
 
 /// A mean colour.

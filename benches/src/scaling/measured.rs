@@ -26,7 +26,7 @@ use train::executor::{Executor, StepRequest};
 use train::recipe::{Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
-use train::weights::Values;
+use weights::Values;
 
 /// A mode's step: as the model says, and as it was.
 #[derive(Clone, Copy, Debug)]

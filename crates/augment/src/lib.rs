@@ -8,6 +8,7 @@
 //! * [`View`]: where a crop is taken: drawn for training, in the centre, or ten or nine of them for
 //!   testing
 //! * [`ColorShift`]: the PCA colour shift of the paper's section 4.1, as its source computes it
+//! * [`ExifMode`]: whether a camera's orientation is applied
 //! * [`ResizedCrop`], [`Jitter`]: what came later, for comparison: torchvision's random resized
 //!   crop and colour jitter
 //!
@@ -30,6 +31,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod color_shift;
+mod exif;
 mod image;
 mod jitter;
 mod resize;
@@ -37,6 +39,7 @@ mod resized_crop;
 mod view;
 
 pub use color_shift::{ColorForm, ColorShift};
+pub use exif::ExifMode;
 pub use image::{Image, crop, mirror};
 pub use jitter::{Adjustment, Jitter, adjust};
 pub use resize::{Resizer, shorter_side_to};

@@ -15,7 +15,7 @@ mod foreign;
 mod orientation;
 
 pub use crate::reason::Reason;
-pub use orientation::ExifMode;
+pub use augment::ExifMode;
 pub(crate) use orientation::Orientation;
 
 use crate::bounded;

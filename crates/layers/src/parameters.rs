@@ -1,6 +1,7 @@
 //! Weights, biases and their kin, in one block.
 
-use tensor::{DType, Planner, Shape, Slot};
+use kernels::denormal;
+use tensor::{DType, Device, Planner, Result, Shape, Slot};
 
 /// What a parameter does: recipes treat the two differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,14 @@ impl Parameters {
     /// The value of parameter `idx`.
     pub fn value(&self, idx: usize) -> Slot {
         self.view(self.values, idx)
+    }
+
+    /// Gives parameter `idx` the `values`; denormal numbers among them become zero.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn upload(&self, device: &mut Device, idx: usize, values: &[f32]) -> Result<()> {
+        denormal::upload(device, self.value(idx), values)
     }
 
     /// Parameter `idx` in a block of the same layout as that of the values.

@@ -4,7 +4,7 @@
 //! differs from one to another: each rank's word on that travels with every tally, and costs no
 //! message of its own.
 
-use train::Stop;
+use evaluate::Stop;
 use train::executor::Control;
 
 /// A rank's part in what all of them decide.

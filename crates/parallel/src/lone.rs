@@ -3,10 +3,10 @@
 use crate::Result;
 use crate::rank::{self, Rank};
 use data::Batch;
+use evaluate::Tally;
+use evaluate::{BatchShape, Evaluate};
 use layers::Parameter;
-use train::evaluate::{BatchShape, Evaluate};
 use train::executor::{Executor, StepRequest, StepResult};
-use train::metrics::Tally;
 use train::recipe::Recipe;
 use train::schedule::Setting;
 use train::start::Start;

@@ -10,11 +10,11 @@ use crate::threads::Threads;
 use crate::towers::TowerPlan;
 use crate::{Error, Result, parameters_of};
 use comm::{Comm, Local, Nccl};
+use evaluate::Stop;
 use layers::Spec;
 use layers::towers::Towers;
 use std::time::Duration;
 use tensor::{Device, Target};
-use train::Stop;
 use train::executor::Executor;
 use train::plan::{Memory, Plan as SinglePlan};
 use train::recipe::Recipe;
@@ -132,8 +132,8 @@ impl Plan {
     /// Finds out whether `device` can run this plan: it has room, and a form of every op.
     ///
     /// # Errors
-    /// [`train::Error::Device`] with what is missing.
-    pub fn check(&self, device: &mut Device) -> train::Result<()> {
+    /// What is missing.
+    pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         match self {
             Plan::Single(plan) => return plan.check(device),
             Plan::Replica(plan) => return plan.base.check(device),
@@ -143,8 +143,7 @@ impl Plan {
             Plan::Hybrid(plan) => plan.rehearse(device),
             Plan::Tower(plan) => plan.rehearse(device),
             Plan::Single(_) | Plan::Replica(_) => Ok(()), // checked above
-        })?;
-        Ok(())
+        })
     }
 
     /// Takes the memory of a device that trains alone.

@@ -5,6 +5,7 @@ use crate::accord::Accord;
 use crate::error::cause;
 use comm::{Comm, Traffic};
 use data::Batch;
+use evaluate::Tally;
 use layers::Parameter;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -12,7 +13,6 @@ use std::ops::Range;
 use std::{panic, thread};
 use tensor::Slot;
 use train::device_network::{DeviceNetwork, Share};
-use train::metrics::Tally;
 use train::start::Start;
 use train::stats::LayerStats;
 

@@ -7,6 +7,8 @@ mod fixtures;
 
 use alexnet_parallel::{Plan, plan};
 use comm::Local;
+use evaluate::Stop;
+use evaluate::observe::{Observer, Silent, StepReport};
 use fixtures::{STEPS, Scratch, bits, losses, two_towers};
 use layers::towers;
 use std::ops::ControlFlow;
@@ -17,10 +19,9 @@ use tensor::{Device, Target};
 use train::checkpoint::{self, Policy};
 use train::executor::Executor;
 use train::folder::RunFolder;
-use train::observe::{Observer, Silent, StepReport};
 use train::run::{End, Job, Outcome, Session};
 use train::start::Start;
-use train::{Error, Result, Stop};
+use train::{Error, Result};
 
 const TARGET: Target = Target::Cpu { threads: 1 };
 
@@ -233,7 +234,7 @@ fn towers_come_to_the_bits_of_one_process_and_look_at_the_whole_network() {
 #[test]
 fn any_rank_may_be_asked_for_a_checkpoint_and_the_first_ones_clock_counts() {
     let names = |run: &Scratch| {
-        let list = checkpoint::list(&run.0).unwrap();
+        let list = weights::run::list(&run.0).unwrap();
         list.into_iter().map(|(step, _)| step).collect::<Vec<_>>()
     };
     let keep = Policy { keep: 99, every: None };

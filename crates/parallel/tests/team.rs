@@ -6,19 +6,20 @@ extern crate train as alexnet_train; // for the fixtures that `train` shares
 mod fixtures;
 
 use alexnet_parallel::{Engine, Plan, plan};
+use evaluate::Stop;
+use evaluate::observe::Silent;
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
 use layers::{Bare, BatchNorm, Row, towers};
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Device, Target};
+use train::Result;
 use train::checkpoint;
 use train::executor::Executor;
 use train::folder::RunFolder;
-use train::observe::Silent;
 use train::recipe::Optimizer;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
-use train::{Result, Stop};
 
 /// What a run computes on.
 #[derive(Clone, Copy)]

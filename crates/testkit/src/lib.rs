@@ -10,6 +10,7 @@
 //! * [`gradient`]: central differences, and the adjoint test for linear maps
 //! * [`CountingAllocator`], [`allocations_during`]: proof that a step allocates nothing
 //! * [`geometry`]: proptest strategies for sizes that find mistakes
+//! * [`disk`]: disks that fail, fill up or lose power
 //! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: files of MATLAB
 //!
 //! ```
@@ -28,6 +29,7 @@ mod allocations;
 mod arrays;
 mod compare;
 mod devices;
+pub mod disk;
 pub mod geometry;
 pub mod gradient;
 pub mod mat;

@@ -1,6 +1,6 @@
 //! Checkpoints: a run on disk, in one file that is whole or not there.
 //!
-//! `checkpoints/step-00001234.safetensors` is a file of [weights](crate::weights) that has more in
+//! `checkpoints/step-00001234.safetensors` is a file of [weights](weights) that has more in
 //! it: the velocities (`velocity.conv1.weight`), or Adam's first moments in their place, and its
 //! second ones (`second_moment.conv1.weight`); a second entry of metadata, `checkpoint`, which is
 //! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.
@@ -10,21 +10,16 @@
 //! with a checkpoint's name is whole, or the one before it is.
 
 mod identity;
-mod learned;
 mod lost;
 mod saver;
 mod store;
 
 pub use identity::{Difference, Identity};
-pub use learned::newest_weights;
 pub(crate) use saver::{Desk, Saver, What};
 pub(crate) use store::Store;
-pub use store::{find_newest, list, load_newest};
+pub use store::{find_newest, load_newest};
 
-use crate::disk;
 use crate::progress::Progress;
-use crate::tensors::{Contents, Read, Tensor};
-use crate::weights::{About, SECOND_MOMENT, VELOCITY, Values};
 use crate::{Error, Result};
 use layers::Parameter;
 use serde::{Deserialize, Serialize};
@@ -32,6 +27,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tensor::Shape;
+use weights::tensors::{Contents, Read, Tensor};
+use weights::{About, SECOND_MOMENT, VELOCITY, Values};
 
 /// When checkpoints are written, and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +102,7 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] if it is missing, damaged, or not one of this program's.
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let refused = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        let bytes = disk::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         Checkpoint::from_bytes(&bytes, path).map_err(|refusal| refused(refusal.to_string()))
     }
 

@@ -2,7 +2,6 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::init::Init;
-use crate::metrics::Tally;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -10,6 +9,7 @@ use crate::start::{InitialState, Start};
 use crate::stats::LayerStats;
 use crate::{Error, Result, finite};
 use data::{Batch, IGNORED};
+use evaluate::Tally;
 use kernels::denormal::upload;
 use layers::{Parameter, Role};
 use std::ops::Range;

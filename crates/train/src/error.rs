@@ -1,6 +1,5 @@
 //! What can go wrong in a run. The program gives each kind an exit code.
 
-use std::io;
 use std::path::PathBuf;
 
 /// A run that cannot go on.
@@ -58,49 +57,13 @@ pub enum Error {
         tensor: String,
     },
 
-    /// A file of weights holds numbers that are none.
-    #[error(
-        "{path}: {tensor} has a number that is not finite (NaN or infinity): its training \
-         diverged, or the file was changed; use weights or a checkpoint from before that",
-        path = path.display()
-    )]
-    NotFiniteWeights {
-        /// The file.
-        path: PathBuf,
-        /// `conv2.weight`, `input.mean`.
-        tensor: String,
-    },
+    /// A file of the run was not written.
+    #[error(transparent)]
+    File(#[from] files::Error),
 
-    /// A file of the run cannot be written.
-    #[error("{path}: cannot write: {source}", path = path.display())]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-
-    /// The disk is full.
-    #[error(
-        "{path}: no room: {needed} bytes are needed{free}; {remedy}, and the run goes on with \
-         --resume from what was saved last ({source})",
-        path = path.display(),
-        free = free.map_or_else(String::new, |free| format!(" and {free} are free")),
-        remedy = match source.kind() {
-            io::ErrorKind::FileTooLarge => "raise the limit on the size of files (ulimit -f)",
-            _ => "free some space",
-        }
-    )]
-    NoRoom {
-        /// What was being written.
-        path: PathBuf,
-        /// Its size.
-        needed: u64,
-        /// Bytes that are free, where the system tells.
-        free: Option<u64>,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// Weights cannot be used.
+    #[error(transparent)]
+    Weights(weights::Error),
 
     /// No checkpoint of a run can be used.
     #[error("{path}: {reason}", path = path.display())]
@@ -117,15 +80,6 @@ pub enum Error {
         /// The run's folder.
         path: PathBuf,
         /// What differs, a line each.
-        reason: String,
-    },
-
-    /// A file of weights cannot be used.
-    #[error("{path}: {reason}", path = path.display())]
-    Weights {
-        /// Which.
-        path: PathBuf,
-        /// Why, and what to do.
         reason: String,
     },
 
@@ -149,6 +103,16 @@ impl From<tensor::Error> for Error {
         match error {
             tensor::Error::Unanswered { .. } => Error::Executor(Box::new(error)),
             other => Error::Device(other),
+        }
+    }
+}
+
+impl From<weights::Error> for Error {
+    fn from(error: weights::Error) -> Error {
+        match error {
+            weights::Error::File(error) => Error::File(error),
+            weights::Error::Device(error) => error.into(),
+            other => Error::Weights(other),
         }
     }
 }

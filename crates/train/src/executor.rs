@@ -1,12 +1,12 @@
 //! The interface between the loop and whatever carries out its steps.
 
-use crate::evaluate::Evaluate;
-use crate::metrics::Tally;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::stats::LayerStats;
 use crate::{Error, Result};
 use data::Batch;
+use evaluate::Evaluate;
+use evaluate::Tally;
 use layers::Parameter;
 use tensor::Traffic;
 

@@ -4,9 +4,11 @@ mod lock;
 
 pub use crate::log::{LayerNumbers, Record};
 
-use crate::disk::{self, Disk, Kind, Real, make_folders};
 use crate::log::Log;
-use crate::{Error, Result, atomic, clock, metrics::Score};
+use crate::{Error, Result, clock};
+use evaluate::Score;
+use files::atomic;
+use files::disk::{Disk, Kind, Real, make_folders};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -126,7 +128,7 @@ impl RunFolder {
     pub fn create(path: &Path) -> Result<RunFolder> {
         Self::check(path)?;
         let made = make_folders(&Real, path);
-        made.map_err(|source| Error::Write { path: path.into(), source })?;
+        made.map_err(|source| files::Error::Write { path: path.into(), source })?;
         Self::enter(path)
     }
 
@@ -146,7 +148,7 @@ impl RunFolder {
     /// [`Error::RunFolder`] if there is none.
     pub fn check_begun(path: &Path) -> Result<()> {
         let status = path.join("run.json");
-        match disk::exists(&status) {
+        match files::exists(&status) {
             Ok(true) => Ok(()),
             Err(error) => refuse(&status, &format!("cannot be read: {error}")),
             Ok(false) => refuse(
@@ -165,10 +167,10 @@ impl RunFolder {
     /// Locks the folder and opens its logs.
     fn enter(path: &Path) -> Result<RunFolder> {
         let lock = lock::lock(path)?;
-        let failed = |source| Error::Write { path: path.into(), source };
+        let failed = |source| files::Error::Write { path: path.into(), source };
         for leftover in atomic::leftovers(&Real, path).map_err(failed)? {
             let removed = Real.remove(&leftover);
-            removed.map_err(|source| Error::Write { path: leftover, source })?;
+            removed.map_err(|source| files::Error::Write { path: leftover, source })?;
         }
         let as_they_are = Log::NAMES.map(|name| (name.to_string(), u64::MAX)).into();
         let kept = Kept { log: Log::open(path, &as_they_are)?, _locks: lock };
@@ -211,7 +213,7 @@ impl RunFolder {
     /// [`Error::Write`].
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         match &self.kept {
-            Some(_) => atomic::write(&self.path.join(name), contents),
+            Some(_) => Ok(atomic::write(&self.path.join(name), contents)?),
             None => Ok(()),
         }
     }
@@ -234,7 +236,7 @@ impl RunFolder {
             return Ok(Status::begun());
         }
         let path = self.path.join("run.json");
-        let text = disk::read_to_string(&path).map_err(|error| error.to_string());
+        let text = files::read_to_string(&path).map_err(|error| error.to_string());
         let status = text.and_then(|text| {
             serde_json::from_str(&text).map_err(|error| format!("cannot be understood: {error}"))
         });

@@ -2,7 +2,6 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::pattern::fits;
-use crate::weights::{Values, Weights};
 use crate::{Error, Result};
 use kernels::denormal;
 use layers::{Parameter, TrainableNetwork};
@@ -11,6 +10,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tensor::Device;
+use weights::{Values, Weights};
 
 /// Parameters of another run, by name.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Init {
             return Ok(Init { path, layers, values: parameters, velocities });
         }
         let (path, weights) = match from.is_dir() {
-            true => checkpoint::newest_weights(from, say)?,
+            true => weights::run::newest_weights(from, say)?,
             false => (from.to_path_buf(), Weights::read(from)?),
         };
         let values = weights.parameters.into_iter().collect();
@@ -66,7 +66,9 @@ impl Init {
     /// [`Error::Weights`] if one of them is missing or has another shape, or if no layer fits a
     /// name.
     pub fn taken(&self, entries: &[Parameter]) -> Result<Vec<usize>> {
-        let refused = |reason: String| Error::Weights { path: self.path.clone(), reason };
+        let refused = |reason: String| {
+            Error::from(weights::Error::Unusable { path: self.path.clone(), reason })
+        };
         if let Some(layers) = &self.layers
             && let Some(idle) =
                 layers.iter().find(|name| !entries.iter().any(|e| fits(name, e.layer())))

@@ -14,7 +14,6 @@
 //! * [`device_network`]: all of it on a device
 //! * [`start`]: what training starts from
 //! * [`run`]: epochs of steps and what is told of them
-//! * [`inference`]: a trained network on one device
 //! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
 //! * [`predictions`]: what a network said of every image; averages of several networks
 //! * [`observe`]: who watches a run; [`Stop`]: who ends it early
@@ -64,27 +63,20 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod atomic;
 pub mod checkpoint;
 mod clock;
 pub mod device_network;
-mod disk;
 mod error;
-pub mod evaluate;
 pub mod executor;
 mod finite;
 pub mod folder;
-pub mod frame;
-pub mod inference;
 pub mod init;
 mod log;
-pub mod metrics;
-pub mod observe;
 pub mod optimizer;
 mod pattern;
 pub mod plan;
-pub mod predictions;
 pub mod progress;
+mod recent;
 pub mod recipe;
 pub mod recipes;
 pub mod run;
@@ -92,11 +84,6 @@ pub mod schedule;
 pub mod start;
 pub mod stats;
 pub mod step;
-mod stop;
 pub mod stuck;
-mod tensors;
-pub mod weights;
 
-pub use disk::{exists, free_bytes, read, read_to_string};
 pub use error::{Error, Result};
-pub use stop::Stop;

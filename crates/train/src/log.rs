@@ -7,9 +7,10 @@
 mod csv;
 mod events;
 
-use crate::disk::{Disk, Real, Sink, open_regular};
-use crate::metrics::Score;
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
+use evaluate::Score;
+use files::atomic;
+use files::disk::{Disk, Real, Sink, open_regular};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -115,7 +116,7 @@ impl Log {
         let open = |name| Lines::open(folder, name, lengths.get(name).copied().unwrap_or(0));
         let [jsonl, csv, events] = Log::NAMES;
         let (jsonl, csv, events) = (open(jsonl)?, open(csv)?, open(events)?);
-        let failed = |source| Error::Write { path: folder.into(), source };
+        let failed = |source| files::Error::Write { path: folder.into(), source };
         Real.sync_folder(folder).map_err(failed)?; // their names are durable before their lines
         let mut log = Log { jsonl, csv, events };
         if log.csv.bytes == 0 {
@@ -166,7 +167,7 @@ impl Log {
 impl Lines {
     fn open(folder: &Path, name: &'static str, most: u64) -> Result<Lines> {
         let path = folder.join(name);
-        let failed = |source| Error::Write { path: folder.join(name), source };
+        let failed = |source| files::Error::Write { path: folder.join(name), source };
         let mut options = OpenOptions::new();
         let options = options.append(true).create(true);
         let file = open_regular(options, &path).map_err(failed)?;
@@ -185,7 +186,7 @@ impl Lines {
     }
 
     fn failed(&self, source: std::io::Error) -> Error {
-        Error::Write { path: self.path.clone(), source }
+        files::Error::Write { path: self.path.clone(), source }.into()
     }
 }
 

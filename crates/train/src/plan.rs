@@ -1,9 +1,9 @@
 //! What training or testing takes of a device, laid out before any memory is taken.
 
 use crate::Result;
-use crate::frame::Frame;
 use crate::optimizer::Optimizer;
 use crate::recipe::{self, Mean};
+use evaluate::Frame;
 use layers::{Phase, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 
@@ -97,15 +97,14 @@ impl Plan {
     /// Finds out whether `device` can run this plan: it has room, and a form of every op.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) with what is missing.
-    pub fn check(&self, device: &mut Device) -> Result<()> {
+    /// What is missing.
+    pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
             self.forward(device)?;
             self.backward(device)?;
             self.test(device)
-        })?;
-        Ok(())
+        })
     }
 
     /// Images to loss, its gradient and the tally.

@@ -1,9 +1,9 @@
 //! How far a run has come: all that it must remember to go on as if nothing had happened.
 
-use crate::metrics::{Score, Tally};
-use crate::observe::Recent;
+use crate::recent::Recent;
 use crate::schedule;
 use crate::stuck::Stuck;
+use evaluate::{Score, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

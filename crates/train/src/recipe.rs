@@ -4,11 +4,11 @@ pub mod ranges;
 mod variation;
 
 pub use variation::{Augment, ColorForm, Jitter, ResizedCrop};
+pub use weights::{Input, Mean};
 
 use crate::Error;
 use crate::pattern::fits;
 use crate::schedule::{Schedule, Setting};
-use data::ExifMode;
 use layers::Role;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,34 +115,6 @@ pub struct Bias {
     pub decay: f64,
     /// Whether the schedule lowers their rate too.
     pub scheduled: bool,
-}
-
-/// What an image looks like when it enters the network: `(pixel - mean) * scale`, pixels from 0 to
-/// 255.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// What is subtracted.
-    pub mean: Mean,
-    /// What the difference is multiplied by.
-    pub scale: f64,
-    /// Side of the square that images are brought to before a crop is taken; by default what
-    /// [`Recipe::side`] says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub side: Option<usize>,
-    /// What is done about the EXIF orientation of image files.
-    #[serde(default, skip_serializing_if = "ExifMode::is_ignore")]
-    pub exif: ExifMode,
-}
-
-/// What is subtracted from every pixel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mean {
-    /// The training set's mean image, pixel by pixel.
-    Image,
-    /// The training set's mean colour.
-    Color,
 }
 
 /// What one layer, or all whose names fit a pattern, differ in.

@@ -3,8 +3,8 @@
 use crate::checkpoint::Checkpoint;
 use crate::init::Init;
 use crate::recipe::Recipe;
-use crate::weights::Values;
 use std::sync::Arc;
+use weights::Values;
 
 /// Parameters and how an image enters. Cheap to clone: several devices may need it.
 #[derive(Clone, Debug)]

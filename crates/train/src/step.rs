@@ -1,9 +1,7 @@
 //! A step on one device: load, begin, forward, loss, backward, update, over fixed addresses.
 
 use crate::device_network::{DeviceNetwork, whole};
-use crate::evaluate::{BatchShape, Evaluate};
 use crate::executor::{Executor, StepRequest, StepResult};
-use crate::metrics::Tally;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -11,6 +9,8 @@ use crate::start::Start;
 use crate::stats::LayerStats;
 use crate::{Error, Result};
 use data::Batch;
+use evaluate::Tally;
+use evaluate::{BatchShape, Evaluate};
 use layers::{Parameter, TrainableNetwork};
 use tensor::{Device, Recording};
 

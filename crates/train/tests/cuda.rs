@@ -3,9 +3,7 @@
 
 mod fixtures;
 
-use alexnet_train::evaluate::Evaluate;
 use alexnet_train::executor::Executor;
-use alexnet_train::inference::{InferencePlan, Predictor};
 use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::schedule::State;
@@ -13,7 +11,9 @@ use alexnet_train::step::SingleDevice;
 use alexnet_train::{Error, recipes};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
+use evaluate::Evaluate;
 use fixtures::{Learn, every_row, scaled};
+use inference::{InferencePlan, Predictor};
 use layers::Spec;
 use random::{Purpose, Stream};
 use std::path::Path;
@@ -54,10 +54,10 @@ fn open(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result
 }
 
 /// The same network as [`open`] begins with, to go forward only.
-fn predictor(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result<Predictor> {
+fn predictor(spec: &Spec, images: usize, mut device: Device) -> inference::Result<Predictor> {
     let stored = spec.input[0] + 4;
     let input = Input { side: Some(stored), ..recipe(images).input };
-    let begun = open(spec, images, Device::cpu(1))?;
+    let begun = open(spec, images, Device::cpu(1)).unwrap();
     let mut weights = fixtures::weights_of(&begun, spec, input, vec![120.0; stored * stored * 3]);
     weights.mean.shape = vec![stored, stored, 3];
     let plan = InferencePlan::new(spec, images, (Mean::Image, [stored; 2]), device.target())?;

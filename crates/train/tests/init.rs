@@ -5,18 +5,19 @@ mod fixtures;
 use alexnet_train::checkpoint::{self, Checkpoint, Policy};
 use alexnet_train::folder::RunFolder;
 use alexnet_train::init::Init;
-use alexnet_train::observe::Silent;
 use alexnet_train::recipe::{Augment, Recipe};
+use alexnet_train::recipes;
 use alexnet_train::run::{Job, Outcome, Session};
 use alexnet_train::schedule::Schedule;
-use alexnet_train::weights::Weights;
-use alexnet_train::{Stop, recipes};
 use data::{Shapes, Statistics};
+use evaluate::Stop;
+use evaluate::observe::Silent;
 use fixtures::Scratch;
 use layers::{Spec, window};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
+use weights::Weights;
 
 fn spec(classes: usize) -> Spec {
     Spec::image("tiny", 16, 16, 3)

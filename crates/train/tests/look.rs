@@ -2,14 +2,14 @@
 
 mod fixtures;
 
-use alexnet_train::evaluate::Evaluate;
-use alexnet_train::inference::{InferencePlan, Predictor};
 use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::step::SingleDevice;
 use data::Batch;
+use evaluate::Evaluate;
 use fixtures::{every_row, scaled};
+use inference::{InferencePlan, Predictor};
 use layers::Spec;
 use random::{Purpose, Stream};
 use std::path::Path;

@@ -8,7 +8,6 @@ use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
 use alexnet_train::step::SingleDevice;
-use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use fixtures::{Learn, every_row, scaled};
 use layers::Spec;
@@ -16,6 +15,7 @@ use random::{Purpose, Stream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tensor::{Device, Slot, Target, Vectors};
+use weights::{About, Values, Weights};
 
 const IMAGES: usize = 6;
 

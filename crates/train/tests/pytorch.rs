@@ -11,13 +11,13 @@ use alexnet_train::recipes;
 use alexnet_train::schedule::{Schedule, State};
 use alexnet_train::start::Start;
 use alexnet_train::step::SingleDevice;
-use alexnet_train::weights::{About, Values, Weights};
 use data::Batch;
 use fixtures::Learn;
 use layers::{Parameter, Row, Spec};
 use random::{Purpose, Stream};
 use serde::Deserialize;
 use tensor::{Device, Target};
+use weights::{About, Values, Weights};
 
 /// What the script wrote.
 #[derive(Deserialize)]

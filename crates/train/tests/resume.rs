@@ -6,12 +6,13 @@ mod fixtures;
 
 use alexnet_train::checkpoint::{self, Policy};
 use alexnet_train::folder::RunFolder;
-use alexnet_train::observe::{Observer, Silent, StepReport, ValidationReport};
 use alexnet_train::recipe::{Augment, ColorForm, Optimizer, Recipe};
+use alexnet_train::recipes;
 use alexnet_train::run::{End, Job, Outcome, Session};
 use alexnet_train::schedule::Schedule;
-use alexnet_train::{Stop, recipes};
 use data::{Shapes, Statistics};
+use evaluate::Stop;
+use evaluate::observe::{Observer, Silent, StepReport, ValidationReport};
 use fixtures::{Scratch, StopsAfter, timeless};
 use layers::{Lrn, Spec, window};
 use serde_json::Value;

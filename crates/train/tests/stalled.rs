@@ -4,13 +4,14 @@
 mod fixtures;
 
 use alexnet_train::checkpoint::{self, Policy};
-use alexnet_train::evaluate::evaluate;
 use alexnet_train::folder::RunFolder;
-use alexnet_train::observe::{Observer, Silent};
 use alexnet_train::recipe::{Mean, Recipe};
 use alexnet_train::run::{Job, Outcome, Session};
-use alexnet_train::{Stop, plan, recipes};
+use alexnet_train::{plan, recipes};
 use data::{Loader, Patience, Plan, ReadBuffer, Shapes, Source, Stalled, Statistics};
+use evaluate::Stop;
+use evaluate::evaluate;
+use evaluate::observe::{Observer, Silent};
 use layers::Spec;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

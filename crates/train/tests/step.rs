@@ -5,7 +5,6 @@ mod fixtures;
 use alexnet_train::Error;
 use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
-use alexnet_train::inference::InferencePlan;
 use alexnet_train::plan::Plan;
 use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
@@ -14,6 +13,7 @@ use alexnet_train::stats::LayerStats;
 use alexnet_train::step::SingleDevice;
 use data::{Batch, IGNORED};
 use fixtures::{Learn, every_row, scaled};
+use inference::InferencePlan;
 use random::{Purpose, Stream};
 use tensor::{Device, Target};
 

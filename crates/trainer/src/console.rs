@@ -4,15 +4,15 @@
 //! the command with exit code 7; a reader that has seen enough (`| head`) is no failure, and the
 //! command ends as it would have, with the rest of its output dropped.
 //!
-//! Control characters in it are made visible ([`escape`](crate::escape)), as names of files and
+//! Control characters in it are made visible ([`escape`](files::escape)), as names of files and
 //! classes may hold any.
 //!
 //! [`note`] and [`progress`] are for what is reported on the way. They never fail, so that a closed
 //! pipe, a lost terminal or a full disk behind a log ends no run: the first failure of each stream
 //! is kept for the run's own log ([`take_trouble`]).
 
-use crate::escape::{escape, is_control};
 use crate::fault::{Fault, Result};
+use files::escape::{escape, is_control};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,13 +13,14 @@ use crate::ranks::{Member, Ranks};
 use crate::run_file;
 use crate::settings::Settings;
 use comm::{Comm, Local};
+use evaluate::Stop;
+use inference::device::{self, Placement};
 use layers::Spec;
 use layers::towers;
 use parallel::{Engine, Plan};
 use std::path::Path;
 use std::slice;
 use tensor::{Choice, Device, Precision, Target};
-use train::Stop;
 use train::checkpoint::Identity;
 use train::executor::Executor;
 use train::run::Blueprint;
@@ -177,8 +178,8 @@ impl Devices {
                 say("--exchange nccl: one device has nothing to exchange");
             }
             let plan = |device: &Device| plan_alone(settings.parallel, job, device.target());
-            let how = (settings.threads, precision);
-            let (device, plan) = machine::open(*choice, how, plan, Plan::check, say)?;
+            let placement = Placement { device: *choice, threads: settings.threads, precision };
+            let (device, plan) = device::open(placement, plan, Plan::check, say)?;
             return Ok(Devices::of(vec![(device, plan)], settings.parallel));
         }
         if settings.exchange == Exchange::Nccl {
@@ -188,7 +189,7 @@ impl Devices {
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let mut devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
-        machine::set_precision(&mut devices, precision, say)?;
+        device::set_precision(&mut devices, precision, say)?;
         let targets: Vec<Target> = devices.iter().map(Device::target).collect();
         let plans = plan_each(settings.parallel, job, &targets)?;
         let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
@@ -219,7 +220,7 @@ impl Devices {
     ) -> Result<Devices> {
         let mut device = Device::open(choice, settings.threads)?;
         let precision = machine::precision(settings.precision.as_deref())?;
-        machine::set_precision(slice::from_mut(&mut device), precision, say)?;
+        device::set_precision(slice::from_mut(&mut device), precision, say)?;
         let plan = plan_one(settings.parallel, job, place, device.target())?;
         plan.check(&mut device)?;
         Ok(Devices::of(vec![(device, plan)], settings.parallel))
@@ -236,7 +237,7 @@ impl Devices {
             Device::Cpu(_) => own.memory().total,
             Device::Cuda(_) => 0,
         };
-        let name = (machine::name(device), device.threads());
+        let name = (device::name(device), device.threads());
         let (all, bytes_here) = ranks.meet(Member::new(describe_one(device), name, bytes, plan))?;
         if bytes > 0 {
             device.check_room(bytes_here)?;
@@ -270,7 +271,7 @@ impl Devices {
 
     /// For the run's `env.json`: the device, or all of them, and their threads.
     pub fn machine(&self) -> machine::Machine {
-        let own = self.members.iter().map(|(device, _)| (machine::name(device), device.threads()));
+        let own = self.members.iter().map(|(device, _)| (device::name(device), device.threads()));
         let (names, threads): (Vec<String>, Vec<usize>) = match &self.processes[..] {
             [] => own.unzip(),
             processes => processes.iter().map(|process| process.name.clone()).unzip(),
@@ -332,5 +333,5 @@ fn describe_one(device: &Device) -> String {
         (Device::Cpu(_), Precision::F32) => String::new(),
         (_, precision) => format!(", {precision}"),
     };
-    format!("{}{precision}, {threads} thread{plural}", machine::name(device))
+    format!("{}{precision}, {threads} thread{plural}", device::name(device))
 }

@@ -107,7 +107,7 @@ fn disk(folder: &Path) -> std::result::Result<String, String> {
     let took = began.elapsed().as_secs_f64();
     let _ = fs::remove_file(&probe);
     written.map_err(|error| format!("{}: cannot write: {error}", folder.display()))?;
-    let free = train::free_bytes(folder);
+    let free = files::free_bytes(folder);
     let free = free.map_or("unknown".to_string(), |free| mebibytes(free as usize));
     Ok(format!("{}: {free} free, a file is safe in {:.1} ms", folder.display(), 1e3 * took))
 }

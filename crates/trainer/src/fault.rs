@@ -51,10 +51,11 @@ impl From<train::Error> for Fault {
             ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
             E::Device(_) | E::Step { .. } | E::Executor(_) => 1,
-            E::Data(data::Error::Write { .. }) | E::Write { .. } | E::NoRoom { .. } => 7,
+            E::Data(data::Error::Write { .. }) | E::File(_) => 7,
             E::Data(_) => 3,
-            E::Weights { .. } | E::Checkpoint { .. } => 4,
-            E::Diverged { .. } | E::NotFinite { .. } | E::NotFiniteWeights { .. } => 5,
+            E::Weights(weights::Error::NotFinite { .. }) => 5,
+            E::Weights(_) | E::Checkpoint { .. } => 4,
+            E::Diverged { .. } | E::NotFinite { .. } => 5,
         };
         Fault { code, message: error.to_string() }
     }
@@ -63,6 +64,27 @@ impl From<train::Error> for Fault {
 impl From<parallel::Error> for Fault {
     fn from(error: parallel::Error) -> Fault {
         train::Error::from(error).into()
+    }
+}
+
+impl From<weights::Error> for Fault {
+    fn from(error: weights::Error) -> Fault {
+        train::Error::from(error).into()
+    }
+}
+
+impl From<inference::Error> for Fault {
+    fn from(error: inference::Error) -> Fault {
+        use inference::Error as E;
+        match error {
+            E::Weights(error) => error.into(),
+            E::Network(error) => error.into(),
+            E::Data(error) => error.into(),
+            E::Device(error) => error.into(),
+            E::Layer(error) => Fault::usage(format!("--layer: {error}")),
+            error @ E::NoHiddenLayer { .. } => Fault::usage(error),
+            error => Fault::failure(error),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `alexnet features`: vectors from inside a network, and the walk that collects them.
+//! `alexnet features`: vectors from inside a network.
 
 mod writer;
 
@@ -7,12 +7,12 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::pictures::Pictures;
 use crate::progress::{self, Reading};
-use crate::trained::{Trained, plan_of};
+use crate::trained::Trained;
 use crate::{output, signals};
-use data::{IGNORED, Loader, Source};
+use data::{Loader, Source};
+use inference::Views;
+use inference::features::{layer, walk};
 use std::sync::Arc;
-use train::Stop;
-use train::inference::Predictor;
 
 /// Runs the command.
 ///
@@ -22,10 +22,10 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     output::ending(&args.out, &writer::ENDINGS)?;
     let trained = Trained::chosen(&args.using)?;
     let machine = &args.using.machine;
-    let plan = plan_of(Default::default(), args.using.batch_size, trained.crop());
+    let plan = Views::Centre.plan(args.using.batch_size, trained.crop());
     let mut observer = progress::observer(args.output.progress);
     let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
-    let row = layer(&predictor, &trained, args.layer.as_deref())?;
+    let row = layer(&predictor, &trained.weights.about.model, args.layer.as_deref())?;
     let (name, shape) = predictor.layer(row);
     let (name, length) = (name.to_string(), shape.iter().product());
     let stop = signals::listen()?;
@@ -53,22 +53,6 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
         shape_text(&shape)
     ))?;
     Ok(if failed { 3 } else { 0 })
-}
-
-/// The row that was asked for, or the last before the classifier.
-///
-/// # Errors
-/// Exit code 2.
-pub fn layer(predictor: &Predictor, trained: &Trained, name: Option<&str>) -> Result<usize> {
-    let spec = &trained.weights.about.model;
-    match name {
-        Some(name) => predictor
-            .find_layer(spec, name)
-            .map_err(|error| Fault::usage(format!("--layer: {error}"))),
-        None => predictor.last_hidden_layer().ok_or_else(|| {
-            Fault::usage(format!("{} has no layer before its classifier", spec.name))
-        }),
-    }
 }
 
 type Found = (Arc<dyn Source>, bool, bool);
@@ -101,38 +85,6 @@ pub fn named(files: &[std::path::PathBuf], trained: &Trained) -> Result<(Arc<Pic
     bad.iter().for_each(|error| console::note(format_args!("alexnet: {error}")));
     pictures.remarks().iter().for_each(console::note);
     Ok((Arc::new(pictures), !bad.is_empty()))
-}
-
-/// Hands each image's output of a row to `each`, in the source's order; `None` for an image that
-/// could not be read. Whether it came to the end.
-///
-/// # Errors
-/// If the data cannot be read or the device fails.
-pub fn walk(
-    predictor: &mut Predictor,
-    loader: &mut Loader,
-    row: usize,
-    stop: &Stop,
-    watch: &mut dyn FnMut(u64, u64),
-    each: &mut dyn FnMut(usize, Option<&[f32]>),
-) -> Result<bool> {
-    let (length, total) = (predictor.layer(row).1.iter().product(), loader.source().len() as u64);
-    let mut done = 0;
-    loader.start_at(0, 0);
-    while let Some(batch) = loader.next_batch()? {
-        if stop.requested().is_some() {
-            return Ok(false);
-        }
-        predictor.look(&batch, &[row], &mut |_, outputs| {
-            let samples = batch.samples.iter().zip(&batch.labels).take(batch.images);
-            for (vector, (&sample, &label)) in outputs.chunks_exact(length).zip(samples) {
-                each(sample as usize, (label != IGNORED).then_some(vector));
-            }
-        })?;
-        done += batch.images as u64;
-        watch(done, total);
-    }
-    Ok(true)
 }
 
 fn shape_text(shape: &[usize]) -> String {

@@ -4,11 +4,11 @@ use crate::fault::Result;
 use crate::mebibytes::mebibytes;
 use crate::progress::Reading;
 use data::{ExifMode, Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use report::grouped;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use train::Stop;
-use train::observe::Observer;
 
 /// What is learned from and what is tested on.
 pub struct Images {

@@ -9,9 +9,9 @@ use crate::trained::WEIGHTS;
 use report::grouped;
 use serde_json::{Value, json};
 use std::path::Path;
-use train::checkpoint::{self, Checkpoint};
+use train::checkpoint::Checkpoint;
 use train::folder::Record;
-use train::weights::Weights;
+use weights::Weights;
 
 /// Runs the command.
 ///
@@ -111,7 +111,7 @@ fn run(path: &Path) -> Result<Value> {
     })?;
     let status: Value = serde_json::from_str(&text).map_err(|e| unreadable(&status, e))?;
     let mut checkpoints = json!({});
-    let files = checkpoint::list(path)?;
+    let files = weights::run::list(path)?;
     for (_, file) in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().to_string();
         checkpoints[name] = match Checkpoint::read(file) {
@@ -129,7 +129,7 @@ fn run(path: &Path) -> Result<Value> {
 }
 
 fn metrics(path: &Path) -> Result<Value> {
-    let text = train::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let text = files::read_to_string(path).map_err(|error| unreadable(path, error))?;
     let mut report = json!({ "lines": text.lines().count() });
     for (number, line) in text.lines().enumerate() {
         let record = serde_json::from_str::<Record>(line)

@@ -1,7 +1,7 @@
 //! What may be asked of a machine: threads, and images held at once.
 
 use crate::fault::{Fault, Result};
-use train::recipe::ranges::Range;
+use weights::range::Range;
 
 /// Threads that compute. More than a few for each core only wait for each other: a thousand on two
 /// cores take twenty seconds for a step.

@@ -27,7 +27,6 @@ mod datasets;
 mod describe;
 mod devices;
 mod doctor;
-mod escape;
 mod fault;
 mod features;
 mod images;

@@ -4,18 +4,19 @@ mod rows;
 
 use crate::cli::PredictArgs;
 use crate::fault::{Fault, Result};
-use crate::trained::{Trained, plan_of};
+use crate::trained::Trained;
 use crate::unlabelled::{Named, Unlabelled};
 use crate::{console, output, progress, signals};
 use data::formats::Skipped;
 use data::{Loader, Source};
+use evaluate::predictions::top;
+use evaluate::{Tested, evaluate_each};
+use inference::Views;
 use report::figures::{Guess, draw_guesses};
 use rows::{Best, Guessed, Rows};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use train::evaluate::{Tested, evaluate_each};
-use train::predictions::top;
 
 /// One picture shows so many images at most.
 const MOST_DRAWN: usize = 1000;
@@ -43,7 +44,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let mut skipped = Skipped::default();
     others.iter().for_each(|path| skipped.add(path));
     skipped.notes().iter().for_each(|note| observer.note(note));
-    let plan = plan_of(args.views, args.using.batch_size.min(count), trained.crop());
+    let plan = Views::from(args.views).plan(args.using.batch_size.min(count), trained.crop());
     let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
     let stop = signals::listen()?;
     let workers = if count == 1 { 1 } else { machine.workers.unwrap_or(0) };

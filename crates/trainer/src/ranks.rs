@@ -20,14 +20,14 @@ use crate::run_file;
 use crate::settings::Settings;
 use crate::signals;
 use comm::{Comm, Local, bytes};
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use launch::Joined;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Choice, DType, Device, Planner, Shape, Slot};
-use train::Stop;
 use train::checkpoint::Checkpoint;
-use train::observe::Observer;
 
 /// This process among those of its run.
 #[derive(Default)]
@@ -153,7 +153,7 @@ impl Ranks {
         let path = run.join(name);
         let read = || {
             let failed = |error| Fault::usage(format!("{}: cannot read: {error}", path.display()));
-            train::read(&path).map_err(failed)
+            files::read(&path).map_err(failed)
         };
         let text = self.share(read)?;
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
@@ -172,7 +172,7 @@ impl Ranks {
         }
         let read = || {
             let path = path.unwrap_or_default();
-            train::read(&path).map_err(|error| run_file::unreadable(&path, error))
+            files::read(&path).map_err(|error| run_file::unreadable(&path, error))
         };
         let bytes = self.share(read)?.unwrap_or_default();
         match found {

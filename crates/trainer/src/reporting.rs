@@ -5,21 +5,21 @@ use crate::console;
 use crate::describe::picture;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
-use crate::neighbours::{Search, among, pictures};
+use crate::neighbours::{among, pictures, search};
 use crate::predicting::named_top;
 use crate::progress::{self, Reading};
 use crate::trained::{Trained, has_network, spread};
 use crate::{output, run_file, signals, testing};
 use data::{Source, Subset};
+use evaluate::Stop;
+use evaluate::observe::Observer;
+use evaluate::predictions::Predictions;
 use layers::{Row, Spec};
 use report::figures::Guess;
 use report::kernels::Kernels;
 use report::{ClassRow, Confusion, Curves, Measure, Model, ModelRow, Page, Run, Tested};
 use std::path::Path;
 use std::sync::Arc;
-use train::Stop;
-use train::observe::Observer;
-use train::predictions::Predictions;
 
 /// Figure 4 has eight predictions, and five queries with six neighbours each.
 const GUESSES: usize = 8;
@@ -161,11 +161,11 @@ fn use_network(
     run.tested = Some(tested(&trained, &images, &said, few.len()));
 
     let mut silent = |_: &str| {}; // the test said where it computes
-    let search = Search::new(&trained, args.batch_size, &args.machine, &mut silent)?;
+    let search = search(&trained, args.batch_size, &args.machine, &mut silent)?;
     let asked = spread(&*few, QUERIES);
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));
-    if let Some(found) = search.run(&few, &asked, &pool, NEAREST, stop, observer)? {
+    if let Some(found) = search.run((&few, &asked), &pool, NEAREST, stop, observer)? {
         run.neighbours = pictures(&trained, (&*few, &asked), &*pool, &found, true)?;
     }
     Ok(())

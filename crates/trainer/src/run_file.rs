@@ -10,7 +10,7 @@ use std::path::Path;
 /// Exit code 4 if there is one and it cannot be read, or is no regular file.
 pub fn read(path: &Path) -> Result<Option<String>> {
     match exists(path)? {
-        true => train::read_to_string(path).map(Some).map_err(|error| unreadable(path, error)),
+        true => files::read_to_string(path).map(Some).map_err(|error| unreadable(path, error)),
         false => Ok(None),
     }
 }
@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> Result<Option<String>> {
 /// # Errors
 /// Exit code 4 if that cannot be told.
 pub fn exists(path: &Path) -> Result<bool> {
-    train::exists(path).map_err(|error| unreadable(path, error))
+    files::exists(path).map_err(|error| unreadable(path, error))
 }
 
 /// That a file cannot be read.

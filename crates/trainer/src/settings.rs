@@ -142,7 +142,7 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings> {
         let refused =
             |reason: String| Fault { code: 4, message: format!("{}: {reason}", path.display()) };
-        let text = train::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let text = files::read_to_string(path).map_err(|error| refused(error.to_string()))?;
         toml::from_str(&text).map_err(|error| refused(error.to_string()))
     }
 

@@ -5,12 +5,12 @@
 //! breaks. A program that was started to ignore it (`nohup`) ignores it.
 
 use crate::fault::{Fault, Result};
+use evaluate::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use train::Stop;
 
 /// The exit code of a program that a signal ended.
 pub fn exit_code(signal: usize) -> u8 {

@@ -9,16 +9,17 @@ use crate::fault::Result;
 use crate::images::Images;
 use crate::progress::{self, Reading, percent};
 use crate::signals;
-use crate::trained::{Trained, plan_of};
+use crate::trained::Trained;
 use data::{Loader, Source};
+use evaluate::Score;
+use evaluate::Stop;
+use evaluate::evaluate_each;
+use evaluate::observe::Observer;
+use evaluate::predictions::Predictions;
+use inference::Views;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
-use train::Stop;
-use train::evaluate::evaluate_each;
-use train::metrics::Score;
-use train::observe::Observer;
-use train::predictions::Predictions;
 
 /// Runs the command.
 ///
@@ -44,7 +45,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let seconds = began.elapsed().as_secs_f64();
     let images_per_s = score.images as f64 / seconds.max(1e-9);
     told::write_files(args, &images, &predictions)?;
-    let views = plan_of(views(args), 1, trained.crop()).views_per_image();
+    let views = Views::from(views(args)).plan(1, trained.crop()).views_per_image();
     if args.output.json {
         let line = json!({
             "loss": score.loss,
@@ -111,13 +112,13 @@ pub fn test(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Option<(Score, Predictions)>> {
-    let plan = plan_of(views, batch, trained.crop());
+    let plan = Views::from(views).plan(batch, trained.crop());
     let predictor = trained.predictor(plan.rows, machine, &mut |text| observer.note(text))?;
     let workers = machine.workers.unwrap_or(0);
     let mut loader = Loader::new(images.clone(), plan, workers, 0);
     let mut predictions = Predictions::new(trained.classes().len());
     let tally = predictor.enter(|mut predictor| {
-        let mut keep = |image: train::evaluate::Tested| predictions.push(image);
+        let mut keep = |image: evaluate::Tested| predictions.push(image);
         evaluate_each(&mut predictor, &mut loader, stop, observer, &mut keep)
     })?;
     Ok(tally.map(|tally| (tally.score(), predictions)))

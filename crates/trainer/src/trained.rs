@@ -1,8 +1,7 @@
 //! A trained network, from a run's folder or a file of weights, and the images of its run.
 
-use crate::cli::{ExifArg, MachineArgs, UsingArgs, ViewsArg};
+use crate::cli::{ExifArg, MachineArgs, UsingArgs};
 use crate::console;
-use crate::escape::on_one_line;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::limits;
@@ -10,14 +9,13 @@ use crate::machine;
 use crate::progress::Reading;
 use crate::run_file;
 use crate::settings::Settings;
-use augment::{Image, View};
-use data::{ExifMode, Labelling, ReadBuffer, Source};
-use std::collections::BTreeMap;
+use data::{Labelling, Source};
+use inference::device::Placement;
+use inference::{Model, Predictor};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
-use train::checkpoint;
-use train::inference::{InferencePlan, Predictor};
-use train::weights::Weights;
+use weights::Weights;
 
 /// The name of the weights in a run's folder.
 pub const WEIGHTS: &str = Weights::FILE;
@@ -25,11 +23,17 @@ pub const WEIGHTS: &str = Weights::FILE;
 /// A trained network and where it came from.
 pub struct Trained {
     /// What was learned.
-    pub weights: Weights,
-    /// The file.
-    pub path: PathBuf,
+    pub model: Model,
     /// The settings of its run, if it lies in a run's folder.
     pub config: Option<Settings>,
+}
+
+impl Deref for Trained {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
 }
 
 impl Trained {
@@ -47,16 +51,16 @@ impl Trained {
                     Some(path) if run_file::exists(&path)? => Some(Settings::read(&path)?),
                     _ => None,
                 };
-                let (path, weights) = (weights.to_path_buf(), Weights::read(weights)?);
-                return Ok(Trained { weights, path, config });
+                let model = Model { weights: Weights::read(weights)?, path: weights.to_path_buf() };
+                return Ok(Trained { model, config });
             }
             (None, None) => newest(Path::new("runs"))?.ok_or_else(|| {
                 Fault::usage("there is no run in runs/ with weights or a checkpoint: name a run")
             })?,
         };
         let config = Some(Settings::read(&run.join("config.toml"))?);
-        let (path, weights) = checkpoint::newest_weights(&run, &mut |text| console::note(text))?;
-        Ok(Trained { weights, path, config })
+        let model = Model::open(&run, &mut |text| console::note(text))?;
+        Ok(Trained { model, config })
     }
 
     /// As [`open`](Self::open), for what was typed.
@@ -69,49 +73,15 @@ impl Trained {
         Ok(trained)
     }
 
-    /// What is done about the EXIF orientation of images: as when the network was trained, unless
-    /// something else was typed.
-    pub fn exif(&self) -> ExifMode {
-        self.weights.about.input.exif
-    }
-
     /// Has EXIF orientation treated as was typed.
     pub fn set_exif(&mut self, typed: Option<ExifArg>) {
         if let Some(typed) = typed {
-            self.weights.about.input.exif = typed.into();
+            self.model.weights.about.input.exif = typed.into();
         }
     }
 
-    /// What each class is called: ids that tell them apart.
-    pub fn classes(&self) -> &[String] {
-        &self.weights.about.classes
-    }
-
-    /// What a class is called in words, if the weights know.
-    pub fn name_of(&self, class: u32) -> Option<&str> {
-        let name = self.weights.about.class_names.get(class as usize)?;
-        Some(name.as_str()).filter(|name| !name.is_empty())
-    }
-
-    /// What each class is called for people (see [`titles`]).
-    pub fn titles(&self) -> Vec<String> {
-        titles(&self.weights.about.classes, &self.weights.about.class_names)
-    }
-
-    /// Height and width of what the network sees.
-    pub fn crop(&self) -> (usize, usize) {
-        let [height, width, _] = self.weights.about.model.input;
-        (height, width)
-    }
-
-    /// Height and width of the images that crops are taken from.
-    pub fn side(&self) -> usize {
-        let (height, width) = self.crop();
-        self.weights.about.input.side.unwrap_or(height.max(width))
-    }
-
-    /// The network on a device, for batches of so many rows; `say` hears why the CPU computes where
-    /// nobody asked for it.
+    /// The network where it was typed, for batches of so many rows; `say` gets the reason if the
+    /// CPU computes where it was not asked for.
     ///
     /// # Errors
     /// Exit codes 1, 2, 4 and 6.
@@ -121,19 +91,9 @@ impl Trained {
         args: &MachineArgs,
         say: &mut dyn FnMut(&str),
     ) -> Result<Predictor> {
-        let choice: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
         let warning = limits::too_many_threads(args.threads.unwrap_or(0));
         warning.into_iter().for_each(|warning| say(&warning));
-        let about = &self.weights.about;
-        let mean = (about.input.mean, [self.side(); 2]);
-        let (device, plan) = machine::open(
-            choice,
-            (args.threads.unwrap_or(0), machine::precision(args.precision.as_deref())?),
-            |device| InferencePlan::new(&about.model, rows, mean, device.target()),
-            InferencePlan::check,
-            say,
-        )?;
-        Ok(plan.open(device, &self.weights, &self.path)?)
+        Ok(self.model.predictor(rows, placement(args)?, say)?)
     }
 
     /// The images that its run learned from and was tested on, or those of the data set that was
@@ -183,26 +143,6 @@ impl Trained {
         let path = self.path.display();
         Err(Fault { code: 3, message: format!("{path}: its classes are not the data's: {how}") })
     }
-
-    /// What the network sees of an image, unless it looks at several views: its centre.
-    ///
-    /// # Errors
-    /// Exit code 3.
-    pub fn seen(&self, source: &dyn Source, sample: usize) -> Result<Image> {
-        let mut buffer = ReadBuffer::default();
-        let pixels = source.read(sample, &mut buffer)?;
-        Ok(self.centre(pixels, source.size()))
-    }
-
-    /// The centre that the network sees of `pixels`, an image of `size` (height and width), stored
-    /// by rows with three bytes a pixel.
-    pub fn centre(&self, pixels: &[u8], size: (usize, usize)) -> Image {
-        let (height, width) = self.crop();
-        let View { top, left, .. } = View::centre(size, (height, width));
-        let mut seen = Image::filled(height, width, [0; 3]);
-        augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
-        seen
-    }
 }
 
 /// How a run's labels were had, if `data` is the run's; of other data, only how to take them from
@@ -216,28 +156,14 @@ fn labelling_of(config: &Settings, data: &str) -> Labelling {
     }
 }
 
-/// What classes are called for people: their names in words, with their ids where several have one
-/// name; their ids where there are no names. Each is on one line.
-pub fn titles(ids: &[String], names: &[String]) -> Vec<String> {
-    let mut counts = BTreeMap::new();
-    names.iter().for_each(|name| *counts.entry(name).or_insert(0) += 1);
-    let title = |(at, id): (usize, &String)| match names.get(at).filter(|name| !name.is_empty()) {
-        None => id.clone(),
-        Some(name) if counts[name] > 1 => format!("{name} ({id})"),
-        Some(name) => name.clone(),
-    };
-    ids.iter().enumerate().map(|class| on_one_line(&title(class)).into_owned()).collect()
-}
-
-/// How images are seen, so many at a time; the plan's rows are as many times the views.
-pub fn plan_of(views: ViewsArg, images: usize, crop: (usize, usize)) -> data::Plan {
-    let of_rows = match views {
-        ViewsArg::Centre => data::Plan::testing,
-        ViewsArg::Ten => data::Plan::ten_views,
-        ViewsArg::Nine => data::Plan::nine_views,
-    };
-    let views = of_rows(1, crop).views_per_image();
-    of_rows(images.max(1) * views, crop)
+/// Where a command computes.
+///
+/// # Errors
+/// Exit code 2.
+pub fn placement(args: &MachineArgs) -> Result<Placement> {
+    let device: Choice = args.device.as_deref().unwrap_or("auto").parse()?;
+    let (threads, precision) = (args.threads.unwrap_or(0), args.precision.as_deref());
+    Ok(Placement { device, threads, precision: machine::precision(precision)? })
 }
 
 /// The run with a network whose name, which begins with a time, is the last.
@@ -264,7 +190,7 @@ fn newest(runs: &Path) -> Result<Option<PathBuf>> {
 /// # Errors
 /// Exit code 4 if its folder cannot be read.
 pub fn has_network(run: &Path) -> Result<bool> {
-    Ok(run_file::exists(&run.join(WEIGHTS))? || !checkpoint::list(run)?.is_empty())
+    Ok(run_file::exists(&run.join(WEIGHTS))? || !weights::run::list(run)?.is_empty())
 }
 
 /// The folder that is a run's, if a file of weights or a checkpoint lies in one.
@@ -293,16 +219,6 @@ pub fn spread(source: &dyn Source, count: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use data::Fake;
-
-    #[test]
-    fn names_that_repeat_are_shown_with_their_ids() {
-        let text = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
-        let ids = text(&["n1", "n2", "n3", "n4"]);
-        assert_eq!(titles(&text(&["a\nb"]), &[]), ["a\\u000ab"]);
-        let shown = titles(&ids, &text(&["tench", "crane", "crane", ""]));
-        assert_eq!(shown, ["tench", "crane (n2)", "crane (n3)", "n4"]);
-        assert_eq!(titles(&ids, &[]), ids);
-    }
 
     #[test]
     fn images_are_of_as_many_classes_as_can_be() {

@@ -227,7 +227,7 @@ impl Tuned {
             let message = format!("{}: {reason}; {TUNE_ANEW}", path.display());
             Fault { code: 4, message }
         };
-        let text = match train::read_to_string(&path) {
+        let text = match files::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 say("the run has no choices.toml: from here on it may have other bits");
@@ -346,7 +346,7 @@ impl Cache {
         all = Tuned { work, ..self.here.clone() };
         let folder = self.path.parent().expect("a file in a folder");
         let made = fs::create_dir_all(folder).map_err(|error| error.to_string());
-        let write = || train::atomic::write(&self.path, all.to_toml().as_bytes());
+        let write = || files::atomic::write(&self.path, all.to_toml().as_bytes());
         if let Err(why) = made.and_then(|()| write().map_err(|error| error.to_string())) {
             say(&format!("{}: {why}: the next run times anew", folder.display()));
         }

@@ -5,10 +5,10 @@ use crate::Result;
 use crate::accord::Accord;
 use comm::{Comm, Handle, Traffic};
 use data::{Batch, IGNORED};
+use evaluate::Tally;
 use std::ops::Range;
 use tensor::{Shape, Slot};
 use train::device_network::DeviceNetwork;
-use train::metrics::Tally;
 use train::stats::LayerStats;
 
 /// What a rank keeps of its micro-shards on the host, and its way to the others.

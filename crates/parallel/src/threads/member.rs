@@ -4,10 +4,10 @@ use crate::rank::Rank;
 use crate::{Error, Result};
 use comm::Fate;
 use data::Batch;
+use evaluate::Tally;
 use layers::Parameter;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
-use train::metrics::Tally;
 use train::start::Start;
 use train::stats::LayerStats;
 

@@ -7,7 +7,7 @@ use layers::{Lrn, Spec, towers, window};
 use tensor::{Device, Target};
 use train::recipe::Mean;
 use train::recipes;
-use train::weights::Values;
+use weights::Values;
 
 const IMAGES: usize = 4;
 

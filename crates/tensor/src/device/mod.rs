@@ -39,9 +39,10 @@ pub enum Target {
 }
 
 /// A device as the user names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// The best there is.
+    #[default]
     Auto,
     /// The host's processor.
     Cpu,

@@ -3,13 +3,13 @@
 //! A run that was killed before its first save begins again, and its logs with it. One whose
 //! checkpoints were removed must not: nobody would ask for its logs to be cut to nothing.
 
-use super::Store;
-use crate::disk::{Disk, Kind};
 use crate::folder::{State, Status};
-use crate::weights::Weights;
 use crate::{Error, Result};
+use files::disk::{Disk, Kind};
 use std::io;
 use std::path::Path;
+use weights::Weights;
+use weights::run::CHECKPOINTS;
 
 /// What shows that a run has been saved, or has got further than it can have without.
 #[derive(Debug, PartialEq)]
@@ -22,7 +22,7 @@ impl Trace {
     /// # Errors
     /// [`Error::Checkpoint`] if a file is there and cannot be read: that is no proof of anything.
     pub(super) fn of(disk: &dyn Disk, run: &Path) -> Result<Option<Trace>> {
-        let folder = run.join(Store::FOLDER);
+        let folder = run.join(CHECKPOINTS);
         let kind = |path: &Path| disk.kind(path).map_err(|error| unknown(path, &error));
         let found = |text: String| Ok(Some(Trace(text)));
         for pointer in ["latest", "best"] {

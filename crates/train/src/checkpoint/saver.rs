@@ -1,8 +1,9 @@
 //! A thread that writes checkpoints while training goes on.
 
 use super::{Form, Snapshot, Store};
-use crate::disk::Sink;
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
+use files::atomic;
+use files::disk::Sink;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -140,7 +141,7 @@ impl Desk {
         if what != What::Weights {
             let path = &self.weights.with_file_name("metrics.jsonl");
             for log in &mut self.logs {
-                log.sync().map_err(|source| Error::Write { path: path.clone(), source })?;
+                log.sync().map_err(|source| files::Error::Write { path: path.clone(), source })?;
             }
             self.store.save(&self.form, snapshot)?;
         }

@@ -2,70 +2,18 @@
 
 use super::lost::Trace;
 use super::{Checkpoint, Form, Refusal, Snapshot};
-use crate::disk::{self, Disk, Kind, Real};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
+use files::atomic;
+use files::disk::{self, Disk, Real};
 use std::io;
 use std::path::{Path, PathBuf};
+use weights::run::{CHECKPOINTS, Saved, checkpoint_name, saved, step_of, unreadable};
 
 /// Writes checkpoints and removes old ones.
 pub(crate) struct Store {
     pub(super) folder: PathBuf,
     pub(super) keep: usize,
     pub(super) disk: Box<dyn Disk>,
-}
-
-/// The checkpoints of a run, newest first, by the steps in their names: nothing is said of whether
-/// they are intact.
-///
-/// # Errors
-/// [`Error::Checkpoint`] if the folder is there and cannot be read.
-pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let named = named_files(&Real, run)?.into_iter();
-    Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
-}
-
-/// Something with a checkpoint's name.
-struct Named {
-    step: u64,
-    path: PathBuf,
-    /// Whether it is a regular file.
-    is_file: bool,
-}
-
-/// What has a checkpoint's name, newest first. Only a folder that is not there is an empty one.
-fn named_files(disk: &dyn Disk, run: &Path) -> Result<Vec<Named>> {
-    let folder = run.join(Store::FOLDER);
-    let failed = |path: &Path, error: io::Error| unreadable(path, &error);
-    if disk.kind(&folder).map_err(|error| failed(&folder, error))?.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for path in disk.list(&folder).map_err(|error| failed(&folder, error))? {
-        let Some(step) = step_of(&path) else { continue };
-        match disk.kind(&path).map_err(|error| failed(&path, error))? {
-            None => {} // removed just now by the process that trains, or a link to nothing
-            Some(kind) => found.push(Named { step, path, is_file: matches!(kind, Kind::File(_)) }),
-        }
-    }
-    found.sort_by(|a, b| (b.step, &b.path).cmp(&(a.step, &a.path)));
-    Ok(found)
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::Checkpoint {
-        path: path.into(),
-        reason: format!(
-            "cannot be read: {error}; nothing was changed. Try again when it can be read, or move \
-             it away"
-        ),
-    }
-}
-
-fn step_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-    let is_number = digits.len() >= 8 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
 }
 
 /// The newest checkpoint of a run that is intact; `None` if it never had one. Damaged ones on the
@@ -119,7 +67,7 @@ fn search(
     say: &mut dyn FnMut(&str),
 ) -> Result<Option<(Checkpoint, Vec<Unfit>)>> {
     let mut unfit: Vec<Unfit> = Vec::new();
-    for Named { step, path, is_file } in named_files(disk, run)? {
+    for Saved { step, path, is_file } in saved(disk, run)? {
         if !is_file {
             say(&format!("WARNING: {}: ignored, as this is no regular file", path.display()));
             continue;
@@ -147,7 +95,7 @@ fn search(
         };
         unfit.push(Unfit { path, reason, aside });
     }
-    let folder = run.join(Store::FOLDER);
+    let folder = run.join(CHECKPOINTS);
     if let Some(first) = unfit.first() {
         let (count, newest, reason) = (unfit.len(), first.path.display(), &first.reason);
         let reason = format!(
@@ -183,7 +131,7 @@ fn announce(checkpoint: &Checkpoint, unfit: &[Unfit], say: &mut dyn FnMut(&str))
 
 /// Says so if the newest checkpoint was removed; that `latest` cannot be read is no news.
 fn warn_if_older_than_latest(disk: &dyn Disk, run: &Path, step: u64, say: &mut dyn FnMut(&str)) {
-    let folder = run.join(Store::FOLDER);
+    let folder = run.join(CHECKPOINTS);
     let latest = disk.read(&folder.join("latest")).ok();
     let latest = latest.and_then(|text| String::from_utf8(text).ok());
     let latest = latest.and_then(|name| step_of(&folder.join(name.trim())));
@@ -193,8 +141,6 @@ fn warn_if_older_than_latest(disk: &dyn Disk, run: &Path, step: u64, say: &mut d
 }
 
 impl Store {
-    pub(crate) const FOLDER: &str = "checkpoints";
-
     /// The checkpoints of the run in `run`; what a killed program left unfinished is removed.
     ///
     /// # Errors
@@ -204,17 +150,17 @@ impl Store {
     }
 
     pub(crate) fn on(run: &Path, keep: usize, disk: Box<dyn Disk>) -> Result<Store> {
-        let folder = run.join(Store::FOLDER);
-        let failed = |source| Error::Write { path: folder.clone(), source };
+        let folder = run.join(CHECKPOINTS);
+        let failed = |source| files::Error::Write { path: folder.clone(), source };
         disk::make_folders(&*disk, &folder).map_err(failed)?;
         for path in atomic::leftovers(&*disk, &folder).map_err(failed)? {
-            disk.remove(&path).map_err(|source| Error::Write { path, source })?;
+            disk.remove(&path).map_err(|source| files::Error::Write { path, source })?;
         }
         Ok(Store { folder, keep: keep.max(1), disk })
     }
 
     pub(crate) fn path(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("step-{step:08}.safetensors"))
+        self.folder.join(checkpoint_name(step))
     }
 
     /// Writes a checkpoint, then says that it is the latest, then removes old ones.
@@ -234,7 +180,8 @@ impl Store {
 
     fn write(&self, path: &Path, form: &Form, snapshot: &Snapshot) -> Result<()> {
         let contents = form.checkpoint(snapshot);
-        atomic::write_on(&*self.disk, path, contents.bytes(), |file| contents.write(file))
+        atomic::write_on(&*self.disk, path, contents.bytes(), |file| contents.write(file))?;
+        Ok(())
     }
 
     /// A file with nothing in it but the name of a checkpoint.
@@ -242,17 +189,18 @@ impl Store {
         let to = self.path(step);
         let to = to.file_name().expect("a file").to_string_lossy() + "\n";
         let path = self.folder.join(name);
-        atomic::write_on(&*self.disk, &path, to.len() as u64, |file| file.write_all(to.as_bytes()))
+        let bytes = to.len() as u64;
+        Ok(atomic::write_on(&*self.disk, &path, bytes, |file| file.write_all(to.as_bytes()))?)
     }
 
     /// Removes all but the newest, as many as are kept, and the best. What has a later step's name
     /// than the one just saved is not this run's, and neither counts nor is touched.
-    fn prune(&self, saved: u64, best: Option<u64>) -> Result<()> {
+    fn prune(&self, newest: u64, best: Option<u64>) -> Result<()> {
         let run = self.folder.parent().expect("a folder in a run's folder");
-        let own = named_files(&*self.disk, run)?.into_iter();
-        let own = own.filter(|found| found.is_file && found.step <= saved);
-        for Named { path, .. } in own.skip(self.keep).filter(|found| Some(found.step) != best) {
-            self.disk.remove(&path).map_err(|source| Error::Write { path, source })?;
+        let own = saved(&*self.disk, run)?.into_iter();
+        let own = own.filter(|found| found.is_file && found.step <= newest);
+        for Saved { path, .. } in own.skip(self.keep).filter(|found| Some(found.step) != best) {
+            self.disk.remove(&path).map_err(|source| files::Error::Write { path, source })?;
         }
         Ok(())
     }

@@ -1,21 +1,21 @@
 //! A small checkpoint, damaged, killed and starved in every way there is.
 
 use super::*;
-use crate::atomic;
-use crate::disk::Disk;
-use crate::disk::tests::power::Volatile;
-use crate::disk::tests::{Ask, Mortal, Unreadable};
 use crate::folder::{State, Status};
-use crate::metrics::Score;
 use crate::recipe::{Input, Mean};
 use crate::recipes;
-use crate::tensors::CHECKSUM;
+use evaluate::Score;
+use files::atomic;
+use files::disk::Disk;
 use layers::{Role, Spec};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tensor::Shape;
+use testkit::disk::power::Volatile;
+use testkit::disk::{Ask, Mortal, Unreadable};
+use weights::tensors::CHECKSUM;
 
 /// A run's folder that goes away with the test.
 struct Folder(PathBuf);
@@ -99,7 +99,7 @@ fn read(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
 }
 
 fn list(run: &Path) -> Vec<(u64, PathBuf)> {
-    super::list(run).unwrap()
+    weights::run::list(run).unwrap()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_is_written_is_read() {
     let folder = Folder::new();
     let path = folder.0.join("w.safetensors");
     fs::write(&path, &bytes).unwrap();
-    let weights = crate::weights::Weights::read(&path).unwrap();
+    let weights = weights::Weights::read(&path).unwrap();
     assert_eq!((weights.parameters.len(), weights.mean), (2, form.mean));
     let views = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(views.tensor(CHECKSUM).unwrap().data(), &bytes[bytes.len() - 32..]);
@@ -274,7 +274,7 @@ fn a_disk_that_fills_up_says_what_is_needed_and_what_is_free() {
                 let free = size * sixteenth / 16;
                 assert!(text.contains(&format!("{free} are free")), "{text}");
             }
-            assert!(matches!(error, Error::NoRoom { .. }));
+            assert!(matches!(error, Error::File(files::Error::NoRoom { .. })));
             kept += u32::from(folder.step() == Some(1));
             assert_eq!(list(&folder.0).len(), 1);
         }
@@ -352,7 +352,7 @@ fn line(step: u64) -> Vec<u8> {
 
 fn three_saves(disk: &Volatile) {
     let run = Path::new(RUN);
-    disk::make_folders(disk, run).unwrap();
+    files::disk::make_folders(disk, run).unwrap();
     let log_path = run.join("metrics.jsonl");
     let mut log = disk.create(&log_path).unwrap();
     disk.sync_folder(run).unwrap();

@@ -1,8 +1,8 @@
 //! One process trains in a folder at a time.
 
 use super::refuse;
-use crate::disk::{self, open_regular};
-use crate::{Error, Result};
+use crate::Result;
+use files::disk::open_regular;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
@@ -13,9 +13,9 @@ use std::path::Path;
 /// folders.
 pub(super) fn lock(folder: &Path) -> Result<Vec<File>> {
     let path = folder.join("lock");
-    let failed = |source| Error::Write { path: folder.join("lock"), source };
+    let failed = |source| files::Error::Write { path: folder.join("lock"), source };
     let taken = || {
-        let who = disk::read_to_string(&path).unwrap_or_default();
+        let who = files::read_to_string(&path).unwrap_or_default();
         let who = match who.trim() {
             "" => String::new(),
             who => format!(" ({who})"),
@@ -37,10 +37,10 @@ pub(super) fn lock(folder: &Path) -> Result<Vec<File>> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return taken(),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
+        Err(TryLockError::Error(error)) => return Err(failed(error).into()),
     }
     file.set_len(0).map_err(failed)?;
-    let host = disk::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
+    let host = files::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     let who = format!("process {} {}", std::process::id(), host.trim());
     file.write_all(who.trim_end().as_bytes()).map_err(failed)?;
     locks.push(file);

@@ -1,73 +1,12 @@
 //! The valid range of every number in a recipe: one table.
 
-use super::{Init, Input, Recipe};
+use super::{Init, Recipe};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
-use std::fmt;
-
-/// The numbers that a setting may be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
-    /// The least.
-    least: f64,
-    /// The greatest.
-    most: f64,
-    /// Whether the least, and the greatest, are excluded.
-    open: [bool; 2],
-}
-
-impl Range {
-    /// From `least` to `most`, both included.
-    pub const fn of(least: f64, most: f64) -> Range {
-        Range { least, most, open: [false; 2] }
-    }
-
-    const fn above(self) -> Range {
-        Range { open: [true, self.open[1]], ..self }
-    }
-
-    const fn below(self) -> Range {
-        Range { open: [self.open[0], true], ..self }
-    }
-
-    /// Whether a number lies in it; NaN lies in none.
-    pub fn contains(&self, value: f64) -> bool {
-        let [least, most] = self.open;
-        let above = if least { value > self.least } else { value >= self.least };
-        let below = if most { value < self.most } else { value <= self.most };
-        above && below
-    }
-
-    /// Whether `value` lies in it, or a sentence that names the setting and the range.
-    ///
-    /// # Errors
-    /// That sentence.
-    pub fn check(&self, name: &str, value: f64) -> std::result::Result<(), String> {
-        match self.contains(value) {
-            true => Ok(()),
-            false => Err(format!("{name} is {value}; it must be {self}")),
-        }
-    }
-}
-
-/// `at least 0 and below 1`
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [least, most] = self.open;
-        let number = |value: f64| match value {
-            value if value.abs() >= 1e9 => format!("{value:e}"),
-            value => value.to_string(),
-        };
-        let least = if least { "above" } else { "at least" };
-        let most = if most { "below" } else { "at most" };
-        write!(f, "{least} {} and {most} {}", number(self.least), number(self.most))
-    }
-}
+use weights::range::Range;
 
 /// Images of a batch.
 pub const BATCH: Range = Range::of(1.0, 1_048_576.0);
-/// The side of the square that images are resized to.
-pub const SIDE: Range = Range::of(1.0, 16_384.0);
 const SHARDS: Range = Range::of(1.0, 65_536.0);
 const EPOCHS: Range = Range::of(1.0, u32::MAX as f64);
 const SHARE: Range = Range::of(0.0, 1.0);
@@ -76,7 +15,6 @@ const RATE: Range = Range::of(0.0, 1e30);
 const FACTOR: Range = Range::of(0.0, 1e6);
 const DECAY: Range = Range::of(0.0, 1e3);
 const MOMENTUM: Range = Range::of(0.0, 1.0).below();
-const SCALE: Range = Range::of(0.0, 1e6).above();
 const COLOR: Range = Range::of(0.0, 100.0);
 const CONSTANT: Range = Range::of(-1e30, 1e30);
 
@@ -95,7 +33,7 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
         ("augment.color".to_string(), recipe.augment.color, COLOR),
     ];
     table.extend(recipe.until.map(|until| ("until".to_string(), until, SHARE)));
-    table.extend(of_input(&recipe.input));
+    table.extend(recipe.input.numbers());
     table.extend(of_schedule(&recipe.schedule));
     for (name, layer) in &recipe.layers {
         let key = |field: &str| format!("layers.{name}.{field}");
@@ -110,12 +48,6 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
             });
         }
     }
-    table
-}
-
-fn of_input(input: &Input) -> Vec<(String, f64, Range)> {
-    let mut table = vec![("input.scale".to_string(), input.scale, SCALE)];
-    table.extend(input.side.map(|side| ("input.side".to_string(), side as f64, SIDE)));
     table
 }
 
@@ -151,16 +83,6 @@ impl Recipe {
             range.check(&format!("recipe.{name}"), value).map_err(Error::Recipe)?;
         }
         self.augment.check().map_err(Error::Recipe)
-    }
-}
-
-impl Input {
-    /// Whether every number lies in its range.
-    ///
-    /// # Errors
-    /// A sentence with the first setting that does not.
-    pub(crate) fn check(&self) -> std::result::Result<(), String> {
-        of_input(self).iter().try_for_each(|(name, value, range)| range.check(name, *value))
     }
 }
 
@@ -280,8 +202,9 @@ mod tests {
     #[test]
     fn a_range_reads_as_it_is_meant() {
         assert_eq!(MOMENTUM.to_string(), "at least 0 and below 1");
-        assert_eq!(SCALE.to_string(), "above 0 and at most 1000000");
+        let scale = Range::of(0.0, 1e6).above();
+        assert_eq!(scale.to_string(), "above 0 and at most 1000000");
         assert_eq!(RATE.to_string(), "at least 0 and at most 1e30");
-        assert!(MOMENTUM.contains(0.0) && !MOMENTUM.contains(1.0) && !SCALE.contains(0.0));
+        assert!(MOMENTUM.contains(0.0) && !MOMENTUM.contains(1.0) && !scale.contains(0.0));
     }
 }

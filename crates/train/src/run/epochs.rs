@@ -3,10 +3,10 @@
 use super::outcome::{End, Outcome, conclude};
 use super::training::Training;
 use crate::Result;
-use crate::evaluate::{evaluate, next_batch};
 use crate::executor::{Control, StepRequest};
-use crate::metrics::Tally;
 use data::Batch;
+use evaluate::Tally;
+use evaluate::{evaluate, next_batch};
 use std::time::Instant;
 use tensor::Traffic;
 

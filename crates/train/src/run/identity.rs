@@ -2,9 +2,10 @@
 
 use super::job::Job;
 use crate::checkpoint::{Checkpoint, Difference, Identity};
-use crate::observe::Observer;
-use crate::{Error, Result, Stop};
+use crate::{Error, Result};
 use data::{Patience, Source};
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 

@@ -4,10 +4,10 @@ use crate::checkpoint::{Checkpoint, Policy};
 use crate::init::Init;
 use crate::recipe::{Mean, Recipe};
 use crate::start::{InitialState, Start};
-use crate::weights::{About, Values, Weights};
 use data::{Loader, Source, Statistics};
 use layers::Spec;
 use std::sync::Arc;
+use weights::{About, Values, Weights};
 
 /// Everything that decides a run's bits, and how it is to be watched.
 #[derive(Clone)]

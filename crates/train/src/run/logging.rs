@@ -2,11 +2,11 @@
 
 use super::training::Training;
 use crate::folder::Record;
-use crate::metrics::{Score, Tally};
-use crate::observe::{StepReport, ValidationReport};
 use crate::progress::Progress;
 use crate::stuck::Stuck;
 use crate::{Error, Result};
+use evaluate::observe::{StepReport, ValidationReport};
+use evaluate::{Score, Tally};
 use std::ops::ControlFlow;
 
 impl Training<'_> {

@@ -1,9 +1,10 @@
 //! How a run ended.
 
+use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::folder::{RunFolder, State, Status};
-use crate::metrics::Score;
-use crate::{Result, Stop};
+use evaluate::Score;
+use evaluate::Stop;
 use tensor::Traffic;
 
 /// Why a run ended, if no error ended it.
@@ -13,7 +14,7 @@ pub enum End {
     Finished,
     /// A signal asked for it (1: hang-up, 2: interrupt, 15: terminate).
     Signal(usize),
-    /// The [`Observer`](crate::observe::Observer) had seen enough.
+    /// The [`Observer`](evaluate::observe::Observer) had seen enough.
     StoppedEarly,
 }
 

@@ -3,12 +3,13 @@
 use super::job::Job;
 use super::outcome::{Outcome, conclude};
 use super::training::Training;
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::executor::Executor;
 use crate::folder::{RunFolder, State, Status};
-use crate::observe::Observer;
 use crate::start::Start;
-use crate::{Result, Stop};
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use std::sync::Arc;
 
 /// A job about to be done: where it is written down, who watches it, who may end it.

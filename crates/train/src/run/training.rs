@@ -1,20 +1,21 @@
 //! A run in progress, and how far it has come.
 
 use super::job::Job;
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store};
-use crate::evaluate::BatchShape;
 use crate::executor::{Control, Executor};
 use crate::folder::{RunFolder, Status};
-use crate::observe::Observer;
 use crate::progress::{Progress, Sums};
 use crate::stats::LayerStats;
-use crate::weights::Weights;
-use crate::{Result, Stop};
 use data::Loader;
+use evaluate::BatchShape;
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use layers::Parameter;
 use std::sync::Arc;
 use std::time::Instant;
 use tensor::Traffic;
+use weights::Weights;
 
 /// A run in progress.
 pub(super) struct Training<'a> {

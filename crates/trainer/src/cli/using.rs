@@ -2,6 +2,7 @@
 
 use super::{ExifArg, MachineArgs, OutputArgs, ProgressKind};
 use clap::{Args, ValueEnum};
+use inference::Views;
 use std::path::PathBuf;
 
 pub(super) const EVAL_EXAMPLES: &str = "\
@@ -134,6 +135,16 @@ pub enum ViewsArg {
     Ten,
     /// A grid of three by three, not mirrored: the 2012 source's way with CIFAR
     Nine,
+}
+
+impl From<ViewsArg> for Views {
+    fn from(views: ViewsArg) -> Views {
+        match views {
+            ViewsArg::Centre => Views::Centre,
+            ViewsArg::Ten => Views::Ten,
+            ViewsArg::Nine => Views::Nine,
+        }
+    }
 }
 
 /// Which network, and where to compute.

@@ -2,9 +2,9 @@
 
 use crate::cli::PredictArgs;
 use crate::console;
-use crate::escape::on_one_line;
 use crate::fault::Result;
 use crate::output::Output;
+use files::escape::on_one_line;
 use report::{CsvRow, grouped};
 use serde_json::json;
 use std::path::Path;

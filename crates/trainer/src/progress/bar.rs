@@ -3,10 +3,10 @@
 use super::lines::{shortest, validated};
 use super::{Rate, duration, percent};
 use crate::console;
+use evaluate::observe::{Observer, StepReport, ValidationReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
 use std::time::Duration;
-use train::observe::{Observer, StepReport, ValidationReport};
 
 pub(super) struct Bar {
     bar: ProgressBar,

@@ -3,10 +3,10 @@
 use super::Rate;
 use crate::console;
 use data::Stalled;
+use evaluate::observe::{Observer, StepReport, ValidationReport};
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::time::Duration;
-use train::observe::{Observer, StepReport, ValidationReport};
 
 pub(super) struct Json {
     steps: Rate,

@@ -2,9 +2,9 @@
 
 use super::{Rate, duration, percent};
 use crate::console;
+use evaluate::observe::{Observer, StepReport, ValidationReport};
 use std::ops::ControlFlow;
 use std::time::Duration;
-use train::observe::{Observer, StepReport, ValidationReport};
 
 pub(super) struct Lines {
     steps: Rate,

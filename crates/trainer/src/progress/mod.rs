@@ -8,10 +8,10 @@ use crate::cli::ProgressKind;
 use crate::console;
 use crate::fault::Result;
 use data::{Patience, Source, Stalled, Statistics};
+use evaluate::observe::{Observer, Silent};
 pub use report::percent;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use train::observe::{Observer, Silent};
 
 /// Whoever shows progress as asked.
 pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {

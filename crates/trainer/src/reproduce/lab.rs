@@ -12,6 +12,10 @@ use crate::trained::{Trained, WEIGHTS};
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
+use evaluate::Score;
+use evaluate::Stop;
+use evaluate::observe::Observer;
+use evaluate::predictions::Predictions;
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use serde_json::Value;
@@ -20,12 +24,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
-use train::Stop;
 use train::checkpoint::Policy;
 use train::folder::RunFolder;
-use train::metrics::Score;
-use train::observe::Observer;
-use train::predictions::Predictions;
 
 /// Where and on what a protocol runs.
 pub struct Lab<'a> {

@@ -3,13 +3,13 @@
 use crate::fault::{Fault, Result};
 use crate::output;
 use crate::run_file;
+use evaluate::Score;
 use layers::Spec;
 use protocols::{Arm, Data, Measure, Protocol, View};
 use report::Curves;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use train::metrics::Score;
 
 const FILE: &str = "measured.json";
 
@@ -125,7 +125,7 @@ impl Measured {
         for (run, stage) in runs.iter().zip(&arm.stages) {
             let read = |name: &str| {
                 let path = run.join(name);
-                let text = train::read_to_string(&path);
+                let text = files::read_to_string(&path);
                 text.map_err(|error| Fault::failure(format!("{}: {error}", path.display())))
             };
             let curves = Curves::parse(&read("metrics.jsonl")?);

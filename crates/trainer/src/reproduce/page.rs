@@ -3,11 +3,11 @@
 use super::measured::{Measured, words};
 use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
+use evaluate::Score;
 use protocols::{Data, Form, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
 use serde_json::json;
 use std::fmt::Write;
-use train::metrics::Score;
 
 /// All that is said of a protocol's runs.
 pub struct Said<'a> {

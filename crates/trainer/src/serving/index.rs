@@ -3,19 +3,21 @@
 use crate::cli::{ProgressKind, ServeArgs};
 use crate::console;
 use crate::fault::Result;
-use crate::features::{layer, walk};
 use crate::images::Images;
-use crate::neighbours::{Chosen, Near, among, distance, insert};
+use crate::neighbours::among;
 use crate::progress::Reading;
-use crate::trained::{Trained, plan_of};
+use crate::trained::Trained;
 use data::{Loader, Source};
+use evaluate::Evaluate;
+use evaluate::Stop;
+use inference::Predictor;
+use inference::Views;
+use inference::features::{layer, walk};
+use inference::neighbours::{Chosen, Near, distance, insert};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
-use train::Stop;
-use train::evaluate::Evaluate;
-use train::inference::Predictor;
 
 /// Vectors of training images, and how far they are.
 pub struct Index {
@@ -158,7 +160,7 @@ fn make(
     busy: &AtomicUsize,
     stop: &Stop,
 ) -> Result<()> {
-    let row = layer(&predictor, trained, None)?;
+    let row = layer(&predictor, &trained.weights.about.model, None)?;
     let length: usize = predictor.layer(row).1.iter().product();
     let source = among(&images.train, Some(count));
     let asked = scattered(source.len());
@@ -168,7 +170,7 @@ fn make(
         shelf.vectors.reserve_exact(of * length);
         (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
     });
-    let plan = plan_of(Default::default(), predictor.batch_shape().images, trained.crop());
+    let plan = Views::Centre.plan(predictor.batch_shape().images, trained.crop());
     let mut loader = Loader::new(source, plan, workers, 0);
     let whole = predictor.enter(|mut predictor| {
         let mut watch = |done: u64, _: u64| {

@@ -68,7 +68,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
         0 => None,
         _ => Some(trained.predictor(INDEX_BATCH, &args.machine, &mut silent)?),
     };
-    trained.weights.parameters = Vec::new(); // they are on the device now
+    trained.model.weights.parameters = Vec::new(); // they are on the device now
     let trained = Arc::new(trained);
     let listener = listen(args.listen.as_deref())?;
     let stop = signals::listen()?;

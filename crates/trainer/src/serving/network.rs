@@ -8,15 +8,15 @@ use crate::trained::Trained;
 use augment::{ColorShift, View};
 use data::inspect::inspect;
 use data::{Batch, ReadBuffer, decode};
+use evaluate::Evaluate;
 use hyper::StatusCode;
+use inference::Predictor;
 use layers::Row;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
-use train::evaluate::Evaluate;
-use train::inference::Predictor;
 
 /// Images that may wait; one more is sent away.
 const WAITING: usize = 8;
@@ -210,7 +210,7 @@ impl Desk {
     }
 
     /// Probabilities, and the outputs of the rows that are looked at.
-    fn outputs(&mut self, batch: &Batch, with_maps: bool) -> train::Result<Outputs> {
+    fn outputs(&mut self, batch: &Batch, with_maps: bool) -> inference::Result<Outputs> {
         let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
         let rows: Vec<usize> = maps.chain(self.hidden).collect();
         let mut outputs = Vec::new();

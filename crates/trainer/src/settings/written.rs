@@ -26,7 +26,7 @@ pub(super) fn layers(args: &TrainArgs, saved: Option<String>) -> Result<Vec<Laye
     if let Some(path) = resumed.as_ref().or(args.config.as_ref()) {
         let name = path.display().to_string();
         let read = || match resumed {
-            Some(_) => train::read_to_string(path),
+            Some(_) => files::read_to_string(path),
             None => bounded::read_text_or_pipe(path), // the user's own may be a pipe
         };
         let text = saved.map_or_else(read, Ok);

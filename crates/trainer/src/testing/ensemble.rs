@@ -7,9 +7,9 @@ use crate::fault::{Fault, Result};
 use crate::progress::{self, percent};
 use crate::signals;
 use crate::trained::Trained;
+use evaluate::predictions::Predictions;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use train::predictions::Predictions;
 
 /// Tests each network, then the average of their probabilities.
 ///

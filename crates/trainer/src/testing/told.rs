@@ -7,10 +7,10 @@ use crate::output::{self, Output};
 use crate::progress::percent;
 use data::Source;
 use data::shards::About;
+use evaluate::predictions::Predictions;
 use report::{Confusion, CsvRow};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use train::predictions::Predictions;
 
 /// Tables of up to so many classes are printed whole.
 const MOST_CLASSES: usize = 20;

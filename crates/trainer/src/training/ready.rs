@@ -11,15 +11,15 @@ use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
 use crate::tuning::{self, Tuned};
 use crate::vendor::Vendor;
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use layers::Spec;
 use report::grouped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use train::Stop;
 use train::checkpoint::{Checkpoint, Identity};
 use train::folder::RunFolder;
 use train::init::Init;
-use train::observe::Observer;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
 

@@ -14,10 +14,10 @@ use crate::fault::Result;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::signals;
+use evaluate::Stop;
+use evaluate::observe::Observer;
 use std::time::Duration;
-use train::Stop;
 use train::folder::RunFolder;
-use train::observe::Observer;
 
 /// mpirun kills the others as soon as one process has ended with a code: the first may take so long
 /// to say its last word.

@@ -5,7 +5,7 @@
 //! each of the others is there or not, whatever became of those before and after it. That is more
 //! than most file systems allow themselves.
 
-use super::super::{Disk, Kind, Sink};
+use files::disk::{Disk, Kind, Sink};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ enum Node {
 
 /// Names, and the bytes of files by their numbers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
+pub struct Files {
     names: BTreeMap<PathBuf, Node>,
     bytes: BTreeMap<usize, Vec<u8>>,
 }
@@ -56,7 +56,7 @@ struct Recording {
 
 /// The disk as the running program sees it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Volatile(Arc<Mutex<Recording>>);
+pub struct Volatile(Arc<Mutex<Recording>>);
 
 impl Files {
     fn apply(&mut self, change: &Change, torn: bool) {
@@ -98,7 +98,7 @@ impl Files {
     }
 
     /// A file's bytes.
-    pub(crate) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         match self.node(path) {
             Some(Node::File(file)) => Ok(self.bytes.get(&file).cloned().unwrap_or_default()),
             Some(Node::Folder) => Err(ErrorKind::IsADirectory.into()),
@@ -118,22 +118,23 @@ impl Files {
 }
 
 impl Volatile {
-    pub(crate) fn new() -> Volatile {
+    /// An empty disk.
+    pub fn new() -> Volatile {
         Volatile::default()
     }
 
     /// A disk as a failure left it.
-    pub(crate) fn of(files: Files) -> Volatile {
+    pub fn of(files: Files) -> Volatile {
         Volatile(Arc::new(Mutex::new(Recording { now: files, changes: Vec::new() })))
     }
 
     /// Says that step `step` is safe from here on.
-    pub(crate) fn promise(&self, step: u64) {
+    pub fn promise(&self, step: u64) {
         self.0.lock().unwrap().changes.push(Change::Promise(step));
     }
 
     /// What was done to names and folders, in words.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let recording = self.0.lock().unwrap();
         let words = recording.changes.iter().filter_map(|change| match change {
             Change::Names { what, .. } => Some(what.clone()),
@@ -147,7 +148,7 @@ impl Volatile {
     /// before it: after every change all subsets of what is not safe, if these are at most `most`
     /// and no more than twelve changes; else so many drawn by `seed`. Some of them have a write
     /// that was done by half. Returns the number of states. Without `syncs` no sync does anything.
-    pub(crate) fn failures(
+    pub fn failures(
         &self,
         most: u64,
         seed: u64,
@@ -256,7 +257,7 @@ impl Sink for Open {
 
 impl Volatile {
     /// A file that is there, open once more: to be synced by somebody else.
-    pub(crate) fn again(&self, path: &Path) -> Box<dyn Sink> {
+    pub fn again(&self, path: &Path) -> Box<dyn Sink> {
         let Ok(Node::File(file)) = self.node(path) else { panic!("no file: {}", path.display()) };
         Box::new(Open { disk: self.clone(), file, at: 0 })
     }

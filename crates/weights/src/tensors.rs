@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 /// The name of the tensor that holds a file's checksum.
-pub(crate) const CHECKSUM: &str = "sha256";
+pub const CHECKSUM: &str = "sha256";
 const CHECKSUM_BYTES: usize = 32;
 
 /// Bytes hashed and written at a time: they are still in the cache when they are written.
@@ -27,7 +27,7 @@ pub struct Values {
 }
 
 /// What a file is going to hold.
-pub(crate) struct Contents<'a> {
+pub struct Contents<'a> {
     /// Text by name.
     pub metadata: BTreeMap<&'static str, String>,
     /// Tensors in the order in which they lie in the file.
@@ -37,15 +37,18 @@ pub(crate) struct Contents<'a> {
 }
 
 /// A tensor in memory.
-pub(crate) struct Tensor<'a> {
+pub struct Tensor<'a> {
+    /// Its name.
     pub name: String,
+    /// Its shape.
     pub shape: &'a [usize],
+    /// Its numbers, the last dimension fastest.
     pub values: &'a [f32],
 }
 
 impl Contents<'_> {
     /// Equal contents give equal bytes: entries are in the order of their names.
-    pub(crate) fn header(&self) -> Vec<u8> {
+    pub fn header(&self) -> Vec<u8> {
         let mut entries = Map::new();
         entries.insert("__metadata__".to_string(), json!(self.metadata));
         let mut at = 0;
@@ -68,14 +71,14 @@ impl Contents<'_> {
     }
 
     /// The file's size.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let floats: usize = self.tensors.iter().map(|tensor| tensor.values.len()).sum();
         let checksum = if self.checked { CHECKSUM_BYTES } else { 0 };
         (self.header().len() + 4 * floats + checksum) as u64
     }
 
     /// Writes the file.
-    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let header = self.header();
         let data = self.tensors.iter().map(|tensor| bytemuck::cast_slice(tensor.values));
         let mut hash = self.checked.then(Sha256::new);
@@ -90,8 +93,10 @@ impl Contents<'_> {
 }
 
 /// What a file held.
-pub(crate) struct Read {
+pub struct Read {
+    /// Text by name.
     pub metadata: HashMap<String, String>,
+    /// Tensors by name.
     pub tensors: HashMap<String, Values>,
     /// Whether it had a checksum, which was right.
     pub checked: bool,
@@ -99,7 +104,7 @@ pub(crate) struct Read {
 
 impl Read {
     /// Reads a file, and checks it if it has a checksum.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Read, String> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Read, String> {
         let damaged = |error| format!("this is not an intact safetensors file ({error})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let views = SafeTensors::deserialize(bytes).map_err(damaged)?;

@@ -4,16 +4,13 @@ mod inspect;
 
 pub use inspect::NoSuchLayer;
 
-use crate::evaluate::{BatchShape, Evaluate};
-use crate::frame::Frame;
-use crate::metrics::Tally;
-use crate::recipe::Mean;
-use crate::weights::Weights;
 use crate::{Error, Result};
 use data::Batch;
+use evaluate::{BatchShape, Evaluate, Frame, Tally};
 use layers::{Network, Phase, Spec};
 use std::path::Path;
 use tensor::{Device, Planner, Recording, Target};
+use weights::Weights;
 
 /// A network that goes forward only, with everything around it, laid out for one device.
 #[derive(Debug)]
@@ -40,7 +37,7 @@ impl InferencePlan {
     pub fn new(
         spec: &Spec,
         images: usize,
-        input: (Mean, [usize; 2]),
+        input: (weights::Mean, [usize; 2]),
         target: Target,
     ) -> Result<InferencePlan> {
         spec.check_images(images)?;
@@ -58,10 +55,10 @@ impl InferencePlan {
     /// Finds out whether `device` can run this plan: it has room, and a form of every op.
     ///
     /// # Errors
-    /// [`Error::Device`] with what is missing.
-    pub fn check(&self, device: &mut Device) -> Result<()> {
+    /// What is missing.
+    pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         device.check_room(self.bytes)?;
-        Ok(device.rehearse(|device| self.forward(device))?)
+        device.rehearse(|device| self.forward(device))
     }
 
     /// Takes the memory, and fills it with trained weights; `path` is where they came from, for

@@ -3,26 +3,23 @@
 //! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
 //! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
 //! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
-//! the classes and the input. A [checkpoint](crate::checkpoint) is such a file with more in it, and
+//! the classes and the input. A checkpoint of a run is such a file with more in it, and
 //! can be read as one.
 
-use crate::recipe::{Input, Mean};
-use crate::tensors::{Contents, Read, Tensor};
-use crate::{Error, Result, atomic, disk};
-use kernels::denormal;
+use crate::input::{Input, Mean};
+use crate::tensors::{Contents, Read, Tensor, Values};
+use crate::{Error, Result};
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tensor::Device;
 
-pub use crate::tensors::Values;
-
 /// Before a parameter's name: its velocity.
-pub(crate) const VELOCITY: &str = "velocity.";
+pub const VELOCITY: &str = "velocity.";
 
 /// Before a parameter's name: its second moment, if Adam trains it.
-pub(crate) const SECOND_MOMENT: &str = "second_moment.";
+pub const SECOND_MOMENT: &str = "second_moment.";
 
 /// What is subtracted from an image.
 const MEAN: &str = "input.mean";
@@ -87,14 +84,14 @@ impl Weights {
     /// Copies the parameters to a device on which the same network is planned.
     ///
     /// # Errors
-    /// [`Error::Weights`] naming `path` if a parameter is missing or has another shape.
+    /// [`Error::Unusable`] naming `path` if a parameter is missing or has another shape.
     pub fn upload(&self, device: &mut Device, parameters: &Parameters, path: &Path) -> Result<()> {
         for (idx, entry) in parameters.entries.iter().enumerate() {
             let found = self.parameters.iter().find(|(name, _)| *name == entry.name);
-            let refused = |reason| Error::Weights { path: path.into(), reason };
+            let refused = |reason| Error::Unusable { path: path.into(), reason };
             let found = check_shape(&entry.name, found.map(|(_, it)| it), entry.shape.dims());
             let found = found.map_err(refused)?;
-            denormal::upload(device, parameters.value(idx), &found.values)?;
+            parameters.upload(device, idx, &found.values)?;
         }
         Ok(())
     }
@@ -102,9 +99,9 @@ impl Weights {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`], [`Error::NoRoom`].
+    /// [`Error::File`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        atomic::write(path, &self.to_bytes())
+        Ok(files::atomic::write(path, &self.to_bytes())?)
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -126,15 +123,15 @@ impl Weights {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Weights`] if it is missing, damaged, not one of this program's, or contradicts
-    /// itself; [`Error::NotFiniteWeights`] naming the first tensor with a NaN or an infinity.
+    /// [`Error::Unusable`] if it is missing, damaged, not one of this program's, or contradicts
+    /// itself; [`Error::NotFinite`] naming the first tensor with a NaN or an infinity.
     pub fn read(path: &Path) -> Result<Weights> {
-        let refused = |reason: String| Error::Weights { path: path.into(), reason };
-        let bytes = disk::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let refused = |reason: String| Error::Unusable { path: path.into(), reason };
+        let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         let weights = Weights::from_bytes(&bytes).map_err(refused)?;
         match weights.first_not_finite() {
             None => Ok(weights),
-            Some(tensor) => Err(Error::NotFiniteWeights { path: path.into(), tensor }),
+            Some(tensor) => Err(Error::NotFinite { path: path.into(), tensor }),
         }
     }
 
@@ -221,13 +218,16 @@ impl About {
         }
     }
 
-    pub(crate) fn to_toml(&self) -> String {
+    /// As the file's metadata has it.
+    pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("only strings, numbers and lists")
     }
 
-    pub(crate) fn from_metadata(
-        metadata: &HashMap<String, String>,
-    ) -> std::result::Result<About, String> {
+    /// From a file's metadata.
+    ///
+    /// # Errors
+    /// A sentence, if it is not this program's or of a later format.
+    pub fn from_metadata(metadata: &HashMap<String, String>) -> std::result::Result<About, String> {
         let about = metadata.get("alexnet").ok_or(
             "the file says nothing about its network (metadata `alexnet`): it was not written by \
              this program",
@@ -245,10 +245,9 @@ impl About {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipes;
 
     fn tiny() -> Weights {
-        let input = Input { mean: Mean::Color, ..recipes::paper().input };
+        let input = Input { mean: Mean::Color, scale: 1.0, side: None, exif: Default::default() };
         let classes = vec!["cat".to_string(), "dog \"x\"".to_string()];
         let model = Spec::image("tiny", 4, 4, 3).linear("fc1", 2);
         let weight = Values { shape: vec![2, 48], values: (0..96).map(|i| i as f32).collect() };
@@ -282,7 +281,7 @@ mod tests {
                 *values.last_mut().unwrap() = bad;
                 weights.write(&path).unwrap();
                 let error = Weights::read(&path).unwrap_err();
-                let Error::NotFiniteWeights { tensor, .. } = &error else { panic!("{error}") };
+                let Error::NotFinite { tensor, .. } = &error else { panic!("{error}") };
                 assert_eq!(tensor, name);
                 assert!(error.to_string().contains("not finite"), "{error}");
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Every operation by which a save changes the disk, and those by which a run that goes on reads
 /// it.
-pub(crate) trait Disk: Send + Sync {
+pub trait Disk: Send + Sync {
     /// A new, empty file.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>>;
 
@@ -38,23 +38,24 @@ pub(crate) trait Disk: Send + Sync {
 
 /// What can lie at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A regular file of so many bytes.
     File(u64),
+    /// A folder.
     Folder,
     /// A pipe, a device: opening one may wait for ever, and reading one may never end.
     Other,
 }
 
 /// An open file.
-pub(crate) trait Sink: Write + Send {
+pub trait Sink: Write + Send {
     /// Makes its contents durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
 /// The disk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Real;
+pub struct Real;
 
 impl Disk for Real {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
@@ -116,7 +117,7 @@ impl Sink for File {
 }
 
 /// Opens a regular file and nothing else, without waiting for whoever would write into a pipe.
-pub(crate) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -159,7 +160,7 @@ pub fn exists(path: &Path) -> io::Result<bool> {
 
 /// Makes a folder and those that hold it, as far as they are missing, and makes their names
 /// durable.
-pub(crate) fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() {
         return Ok(()); // the working directory
     }
@@ -191,6 +192,3 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
         None
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

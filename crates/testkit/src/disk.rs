@@ -1,9 +1,9 @@
 //! A disk that dies after so many operations, or is full after so many bytes; one that cannot be
 //! read for a while; and, in [`power`], one whose power fails.
 
-pub(crate) mod power;
+pub mod power;
 
-use super::{Disk, Kind, Real, Sink};
+use files::disk::{Disk, Kind, Real, Sink};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// process had been killed. The one that hits the limit is done by half where it can be: half of a
 /// write.
 #[derive(Clone)]
-pub(crate) struct Mortal {
+pub struct Mortal {
     left: Arc<AtomicU64>,
     done: Arc<AtomicU64>,
     room: Arc<AtomicU64>,
@@ -22,19 +22,19 @@ pub(crate) struct Mortal {
 
 impl Mortal {
     /// Dies after `operations`.
-    pub(crate) fn after(operations: u64) -> Mortal {
+    pub fn after(operations: u64) -> Mortal {
         let word = |value| Arc::new(AtomicU64::new(value));
         Mortal { left: word(operations), done: word(0), room: word(u64::MAX), told: None }
     }
 
     /// Has room for `bytes` more, and says so if it `tells`.
-    pub(crate) fn full_after(bytes: u64, tells: bool) -> Mortal {
+    pub fn full_after(bytes: u64, tells: bool) -> Mortal {
         let room = Arc::new(AtomicU64::new(bytes));
         Mortal { room, told: tells.then_some(bytes), ..Mortal::after(u64::MAX) }
     }
 
     /// Operations that were done.
-    pub(crate) fn operations(&self) -> u64 {
+    pub fn operations(&self) -> u64 {
         self.done.load(SeqCst)
     }
 
@@ -123,17 +123,23 @@ impl Disk for Mortal {
 
 /// The real disk, of which one way of reading one path fails: as when a disk or a server answers
 /// with an error once, or a permission is missing.
-pub(crate) struct Unreadable {
-    pub(crate) what: Ask,
-    pub(crate) path: PathBuf,
-    pub(crate) error: ErrorKind,
+pub struct Unreadable {
+    /// The way.
+    pub what: Ask,
+    /// The path.
+    pub path: PathBuf,
+    /// The error.
+    pub error: ErrorKind,
 }
 
 /// A way of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub enum Ask {
+    /// Of a folder's names.
     List,
+    /// Of what is at a path.
     Kind,
+    /// Of a file's bytes.
     Read,
 }
 
@@ -182,46 +188,4 @@ impl Disk for Unreadable {
         self.check(Ask::Read, path)?;
         Real.read(path)
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn only_regular_files_are_opened_and_nothing_is_waited_for() {
-    let folder = std::env::temp_dir().join(format!("alexnet-disk-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let pipe = folder.join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    std::os::unix::fs::symlink(&pipe, folder.join("link")).unwrap();
-    let socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
-    for path in [&pipe, &folder.join("link"), &folder.join("socket"), Path::new("/dev/zero")] {
-        assert_eq!(Real.kind(path).unwrap(), Some(Kind::Other), "{}", path.display());
-        let error = super::read(path).unwrap_err();
-        assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
-        let append = super::open_regular(std::fs::OpenOptions::new().append(true), path);
-        let error = append.unwrap_err().to_string();
-        assert!(error.contains("no regular file"), "{}: {error}", path.display());
-    }
-    drop(socket);
-    assert_eq!(Real.kind(&folder).unwrap(), Some(Kind::Folder));
-    assert!(super::read(&folder).unwrap_err().to_string().contains("no regular file"));
-    assert_eq!(Real.kind(&folder.join("nothing")).unwrap(), None);
-    assert_eq!(super::read(&folder.join("nothing")).unwrap_err().kind(), ErrorKind::NotFound);
-    std::fs::write(folder.join("file"), "four").unwrap();
-    assert_eq!(Real.kind(&folder.join("file")).unwrap(), Some(Kind::File(4)));
-    assert_eq!(Real.kind(&folder.join("file/below")).unwrap(), None);
-    assert_eq!(super::read_to_string(&folder.join("file")).unwrap(), "four");
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-/// A folder whose own folders were missing is durable only if each of their names is.
-#[test]
-fn every_folder_that_is_made_is_made_durable_in_the_one_that_holds_it() {
-    let disk = power::Volatile::new();
-    super::make_folders(&disk, Path::new("/a/b/c")).unwrap();
-    assert_eq!(
-        disk.names(),
-        ["make /a", "sync /", "make /a/b", "sync /a", "make /a/b/c", "sync /a/b"]
-    );
-    super::make_folders(&disk, Path::new("/a/b/c")).unwrap();
-    assert_eq!(disk.names().len(), 6);
 }

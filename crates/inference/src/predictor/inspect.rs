@@ -1,8 +1,8 @@
 //! Looking inside: what a layer makes of images.
 
 use super::Predictor;
-use crate::metrics::Tally;
 use data::Batch;
+use evaluate::Tally;
 use layers::{Phase, Spec, nearest};
 use tensor::Result;
 

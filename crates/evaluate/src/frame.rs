@@ -1,13 +1,14 @@
 //! What surrounds a network: images and labels in front of it, the loss behind it.
 
 use crate::metrics::Tally;
-use crate::recipe::Mean;
+
 use data::Batch;
 use kernels::denormal::upload;
 use kernels::{preprocess, softmax_loss};
 use layers::Spec;
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
+use weights::Mean;
 
 /// Slots around a network for a fixed number of images.
 #[derive(Debug)]

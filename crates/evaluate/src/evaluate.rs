@@ -1,9 +1,9 @@
 //! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
 //! paper), or nine (the 2012 source's way with CIFAR).
 
-use crate::Stop;
 use crate::metrics::Tally;
 use crate::observe::Observer;
+use crate::stop::Stop;
 use data::{Batch, IGNORED, Loaded, Loader};
 
 /// A network that can be tested, on one device or several.
@@ -126,7 +126,7 @@ fn run<E: From<data::Error>>(
 
 /// The next batch; while it is waited for, `observer` hears of reads that take long. `None` after
 /// the last one, or once a stop is asked for.
-pub(crate) fn next_batch(
+pub fn next_batch(
     loader: &mut Loader,
     observer: &mut dyn Observer,
     stop: &Stop,

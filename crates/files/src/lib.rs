@@ -1,0 +1,25 @@
+//! Files that are the old one or the new one, whatever happens in between.
+//!
+//! * [`atomic`]: files that are replaced whole, or not at all
+//! * [`disk`]: what files are read and written through: the real disk, or in tests one that fails
+//! * [`read`], [`read_to_string`], [`exists`]: regular files only; an error is no absence
+//! * [`escape`]: names of files as visible text
+//! * [`Error`]: a file that cannot be written, by its path
+//!
+//! ```
+//! let path = std::env::temp_dir().join("alexnet-files-example");
+//! alexnet_files::atomic::write(&path, b"whole or not at all")?;
+//! assert_eq!(alexnet_files::read(&path)?, b"whole or not at all");
+//! std::fs::remove_file(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod atomic;
+pub mod disk;
+mod error;
+pub mod escape;
+
+pub use disk::{exists, free_bytes, read, read_to_string};
+pub use error::{Error, Result};

@@ -1,0 +1,56 @@
+//! A trained network in one call: open, predict, features, neighbours.
+//!
+//! * [`Classifier`]: opens a run's folder or a file of weights and answers from any thread
+//! * [`Model`]: trained weights and where they came from; [`Views`]: how an image is seen
+//! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory, laid out
+//! * [`features`], [`neighbours`]: outputs of a layer for a whole data set; images that look alike
+//! * [`device`]: opening the device that was chosen, or the best there is
+//! * [`Error`]: what can go wrong
+//!
+//! ```
+//! # use alexnet_inference::example;
+//! use alexnet_inference::{Classifier, Image};
+//!
+//! # let folder = example::folder();
+//! let classifier = Classifier::open(folder.join("weights.safetensors"))?; // or a run's folder
+//! let photo = Image::filled(30, 40, [200, 100, 50]); // or classifier.predict_file("photo.jpg")
+//! for guess in classifier.predict(&photo)?.top(2) {
+//!     println!("{} {:.1} %", guess.title, 100.0 * guess.probability);
+//! }
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Features of a layer, here to find which of two images is more like a third:
+//!
+//! ```
+//! # use alexnet_inference::example;
+//! use alexnet_inference::{Classifier, Image, neighbours::distance};
+//!
+//! # let folder = example::folder();
+//! let classifier = Classifier::open(&folder)?;
+//! let [red, pink, blue] = [[200, 30, 30], [220, 60, 70], [20, 40, 200]]
+//!     .map(|color| classifier.features(Some("conv1"), &Image::filled(8, 8, color)));
+//! let (red, pink, blue) = (red?, pink?, blue?);
+//! assert!(distance(&red, &pink) < distance(&red, &blue));
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod classifier;
+pub mod device;
+mod error;
+#[doc(hidden)]
+pub mod example;
+pub mod features;
+mod model;
+pub mod neighbours;
+mod predictor;
+
+pub use augment::Image;
+pub use classifier::{Classifier, Guess, Options, Prediction};
+pub use error::{Error, Result};
+pub use model::{Model, Views, titles};
+pub use predictor::{InferencePlan, NoSuchLayer, Predictor};

@@ -1,0 +1,141 @@
+//! Images that look alike to a network (section 6.1 of the paper, figure 4).
+
+use crate::Result;
+use crate::features::walk;
+use crate::model::Views;
+use crate::predictor::Predictor;
+use data::{Loader, Source};
+use evaluate::{Evaluate, Observer, Stop};
+use std::sync::Arc;
+
+/// An image near another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    /// Its place in the source.
+    pub sample: usize,
+    /// Euclidean distance.
+    pub distance: f32,
+}
+
+/// Euclidean, in f64: fc7 has thousands of terms.
+pub fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+    a.iter().zip(b).map(square).sum::<f64>().sqrt() as f32
+}
+
+/// Keeps the nearest, the nearest first; of equals the one that came first.
+pub fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
+    let at = nearest.partition_point(|old| old.distance <= new.distance);
+    if at < count {
+        nearest.insert(at, new);
+        nearest.truncate(count);
+    }
+}
+
+/// A search among the images of a data set.
+pub struct Search {
+    /// The network.
+    pub predictor: Predictor,
+    /// The planned row in which distances are measured.
+    pub row: usize,
+    /// Height and width of what the network sees.
+    pub crop: (usize, usize),
+    /// Threads that read images; 0 means one for each core.
+    pub workers: usize,
+}
+
+impl Search {
+    /// For each image `asked` of `queries` the `count` nearest of `among`, the nearest first; all
+    /// of `among` are compared, one after another, and only the nearest kept. `None` if a stop was
+    /// requested first.
+    ///
+    /// # Errors
+    /// If images cannot be read or the device fails.
+    pub fn run(
+        self,
+        (queries, asked): (&Arc<dyn Source>, &[usize]),
+        among: &Arc<dyn Source>,
+        count: usize,
+        stop: &Stop,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Vec<Near>>>> {
+        let images = self.predictor.batch_shape().images;
+        let plan = Views::Centre.plan(images, self.crop);
+        let few: Arc<dyn Source> =
+            Arc::new(Chosen { source: queries.clone(), asked: asked.to_vec() });
+        let mut first = Loader::new(few, plan, self.workers, 0);
+        let mut second = Loader::new(among.clone(), plan, self.workers, 0);
+        let row = self.row;
+        self.predictor.enter(|mut predictor| {
+            let mut points: Vec<Vec<f32>> = Vec::new();
+            let mut keep = |_: usize, vector: Option<&[f32]>| {
+                points.push(vector.map(<[f32]>::to_vec).unwrap_or_default());
+            };
+            let mut done = walk(&mut predictor, &mut first, row, stop, &mut |_, _| (), &mut keep)?;
+            let mut found = vec![Vec::new(); points.len()];
+            let mut watch = |done, of| observer.seen("search", done, of);
+            let mut compare = |sample: usize, vector: Option<&[f32]>| {
+                let Some(vector) = vector else { return };
+                for (point, nearest) in points.iter().zip(&mut found) {
+                    let distance = distance(point, vector);
+                    insert(nearest, Near { sample, distance }, count);
+                }
+            };
+            done = done && walk(&mut predictor, &mut second, row, stop, &mut watch, &mut compare)?;
+            Ok(done.then_some(found))
+        })
+    }
+}
+
+/// Some images of a source, in an order of their own.
+pub struct Chosen {
+    /// Where from.
+    pub source: Arc<dyn Source>,
+    /// Which.
+    pub asked: Vec<usize>,
+}
+
+impl Source for Chosen {
+    fn classes(&self) -> &[String] {
+        self.source.classes()
+    }
+
+    fn size(&self) -> (usize, usize) {
+        self.source.size()
+    }
+
+    fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.source.label(self.asked[index])
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.source.name(self.asked[index])
+    }
+
+    fn read<'a>(
+        &'a self,
+        index: usize,
+        buffer: &'a mut data::ReadBuffer,
+    ) -> data::Result<&'a [u8]> {
+        self.source.read(self.asked[index], buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_are_kept_in_order() {
+        let mut nearest = Vec::new();
+        for (sample, distance) in [3.0, 1.0, 2.0, 1.0, 0.5].into_iter().enumerate() {
+            insert(&mut nearest, Near { sample, distance }, 3);
+        }
+        assert_eq!(nearest.iter().map(|near| near.sample).collect::<Vec<_>>(), [4, 1, 3]);
+        assert_eq!(distance(&[1.0, 2.0], &[4.0, 6.0]), 5.0);
+    }
+}

@@ -1,0 +1,118 @@
+//! A classifier answers as the network does, from any thread, however many images wait.
+
+use alexnet_inference::device::Placement;
+use alexnet_inference::{Classifier, Error, Image, Model, Options, Views, example};
+use std::fs;
+use std::path::PathBuf;
+use tensor::Choice;
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open(views: Views) -> (Folder, Classifier) {
+    let folder = Folder(example::folder());
+    let mut options = Options::default();
+    options.placement = Placement { device: Choice::Cpu, threads: 1, precision: None };
+    (options.batch, options.views) = (4, views);
+    let classifier = Classifier::open_with(&folder.0, &options).unwrap();
+    (folder, classifier)
+}
+
+/// Images of many colours and sizes.
+fn images(count: usize) -> Vec<Image> {
+    let image = |i: usize| {
+        let (height, width) = (8 + i % 5, 8 + i % 7);
+        let pixels = (0..height * width * 3).map(|at| (at * (i + 3) * 37 % 251) as u8);
+        Image { height, width, pixels: pixels.collect() }
+    };
+    (0..count).map(image).collect()
+}
+
+#[test]
+fn what_waits_together_is_answered_as_what_comes_alone() {
+    for views in [Views::Centre, Views::Ten, Views::Nine] {
+        let (_folder, classifier) = open(views);
+        let images = images(11);
+        let alone: Vec<Vec<f32>> =
+            images.iter().map(|image| classifier.predict(image).unwrap().probabilities).collect();
+        assert!(alone.iter().all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+        assert_ne!(alone[0], alone[1]);
+        let together = classifier.predict_all(&images).unwrap();
+        for (together, alone) in together.iter().zip(&alone) {
+            testkit::close(&together.probabilities, alone, 1e-6);
+        }
+        assert!(classifier.predict_all(&[]).unwrap().is_empty());
+        // Threads that ask at once get their own images' answers.
+        std::thread::scope(|scope| {
+            for (image, alone) in images.iter().zip(&alone) {
+                let classifier = &classifier;
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        let found = classifier.predict(image).unwrap().probabilities;
+                        testkit::close(&found, alone, 1e-6);
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn the_best_classes_come_first_with_their_names() {
+    let (_folder, classifier) = open(Views::Centre);
+    let prediction = classifier.predict(&images(1)[0]).unwrap();
+    let top = prediction.top(5);
+    assert_eq!(top.len(), 2, "there are two classes");
+    assert!(top[0].probability >= top[1].probability);
+    assert_eq!(top[0].probability, prediction.probabilities[top[0].class]);
+    assert_eq!(top[0].title, classifier.model().titles()[top[0].class]);
+}
+
+#[test]
+fn features_are_a_layer_s_output_and_a_wrong_name_is_told() {
+    let (_folder, classifier) = open(Views::Centre);
+    let image = &images(2)[1];
+    assert_eq!(classifier.features(Some("conv1"), image).unwrap().len(), 6 * 6 * 4);
+    let hidden = classifier.features(None, image).unwrap();
+    assert_eq!(hidden, classifier.features(Some("conv1"), image).unwrap());
+    assert!(hidden.iter().all(|&value| value >= 0.0), "after its ReLU");
+    let error = classifier.features(Some("conv2"), image).unwrap_err();
+    assert!(matches!(error, Error::Layer(_)) && error.to_string().contains("did you mean"));
+    // It goes on after that.
+    assert_eq!(classifier.features(None, image).unwrap(), hidden);
+}
+
+#[test]
+fn a_file_is_what_its_pixels_are() {
+    let (folder, classifier) = open(Views::Centre);
+    let image = &images(3)[2];
+    let path = folder.0.join("image.png");
+    let file = fs::File::create(&path).unwrap();
+    let mut encoder = png::Encoder::new(file, image.width as u32, image.height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&image.pixels).unwrap();
+    let found = classifier.predict_file(&path).unwrap().probabilities;
+    assert_eq!(found, classifier.predict(image).unwrap().probabilities);
+    let error = classifier.predict_file(folder.0.join("nothing.png")).unwrap_err();
+    assert!(error.to_string().contains("nothing.png"), "{error}");
+}
+
+#[test]
+fn what_is_no_image_or_no_network_is_told() {
+    let (folder, classifier) = open(Views::Centre);
+    let broken = Image { height: 9, width: 9, pixels: vec![0; 10] };
+    let error = classifier.predict(&broken).unwrap_err().to_string();
+    assert!(error.contains("9 x 9 has 243 bytes, not 10"), "{error}");
+    assert!(classifier.predict(&Image::default()).is_err());
+    let empty = folder.0.join("empty");
+    fs::create_dir(&empty).unwrap();
+    let error = Classifier::open(&empty).unwrap_err();
+    assert!(matches!(error, Error::Weights(_)), "{error}");
+    assert!(error.to_string().contains("neither weights nor checkpoints"), "{error}");
+    assert!(Model::open(&folder.0.join("none.safetensors"), &mut |_| ()).is_err());
+}

@@ -1,0 +1,112 @@
+//! The names of a run's files, and what it has learned so far.
+
+use crate::weights::Weights;
+use crate::{Error, Result};
+use files::disk::{Disk, Kind, Real};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder of checkpoints in a run's folder.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// The name of the checkpoint after a step.
+pub fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:08}.safetensors")
+}
+
+/// The checkpoints of a run, newest first, by the steps in their names: nothing is said of whether
+/// they are intact.
+///
+/// # Errors
+/// [`Error::Unusable`] if the folder is there and cannot be read.
+pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let named = saved(&Real, run)?.into_iter();
+    Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
+}
+
+/// Something with a checkpoint's name.
+pub struct Saved {
+    /// The step in its name.
+    pub step: u64,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+}
+
+/// What has a checkpoint's name, newest first. Only a folder that is not there is an empty one.
+///
+/// # Errors
+/// [`Error::Unusable`] if the folder is there and cannot be read.
+pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
+    let folder = run.join(CHECKPOINTS);
+    let failed = |path: &Path, error: io::Error| unreadable(path, &error);
+    if disk.kind(&folder).map_err(|error| failed(&folder, error))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for path in disk.list(&folder).map_err(|error| failed(&folder, error))? {
+        let Some(step) = step_of(&path) else { continue };
+        match disk.kind(&path).map_err(|error| failed(&path, error))? {
+            None => {} // removed just now by the process that trains, or a link to nothing
+            Some(kind) => found.push(Saved { step, path, is_file: matches!(kind, Kind::File(_)) }),
+        }
+    }
+    found.sort_by(|a, b| (b.step, &b.path).cmp(&(a.step, &a.path)));
+    Ok(found)
+}
+
+/// That a checkpoint, or their folder, cannot be read.
+pub fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::Unusable {
+        path: path.into(),
+        reason: format!(
+            "cannot be read: {error}; nothing was changed. Try again when it can be read, or move \
+             it away"
+        ),
+    }
+}
+
+/// The step in a checkpoint's name.
+pub fn step_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
+    let is_number = digits.len() >= 8 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
+/// Reads what a run has learned so far: its file of weights, or while there is none its newest
+/// checkpoint that is intact, which `say` is told. Gives the file, too.
+///
+/// # Errors
+/// [`Error::Unusable`] naming the run if it has neither.
+pub fn newest_weights(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
+    let path = run.join(Weights::FILE);
+    let failed = |error: io::Error| Error::Unusable {
+        path: path.clone(),
+        reason: format!("cannot read: {error}"),
+    };
+    if files::exists(&path).map_err(failed)? {
+        return Ok((path.clone(), Weights::read(&path)?));
+    }
+    let found = list(run)?;
+    for (step, path) in &found {
+        match Weights::read(path) {
+            Ok(weights) => {
+                let (run, file, name) = (run.display(), Weights::FILE, path.display());
+                say(&format!("{run}: there is no {file} yet, so step {step} is used, from {name}"));
+                return Ok((path.clone(), weights));
+            }
+            Err(error) => say(&format!("WARNING: {error}; the checkpoint before is tried")),
+        }
+    }
+    let reason = match found.len() {
+        0 => "there are neither weights nor checkpoints yet: a run writes its first after an \
+              epoch, or sooner with --every"
+            .to_string(),
+        count => {
+            format!("there are no weights yet, and none of its {count} checkpoints is intact")
+        }
+    };
+    Err(Error::Unusable { path: run.into(), reason })
+}
