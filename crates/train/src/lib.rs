@@ -9,16 +9,11 @@
 //! * [`schedule`]: how the learning rate changes from epoch to epoch
 //! * [`executor`]: the interface between the loop and whatever carries out its steps
 //! * [`step`]: one device: load, begin, forward, loss, backward, update
-//! * [`plan`], [`frame`], [`optimizer`]: what a step takes, laid out before; what surrounds a
-//!   network; how it learns
+//! * [`plan`], [`optimizer`]: what a step takes, laid out before; how a network learns
 //! * [`device_network`]: all of it on a device
 //! * [`start`]: what training starts from
 //! * [`run`]: epochs of steps and what is told of them
-//! * [`evaluate`], [`metrics`]: centre crops or ten views; losses and errors
-//! * [`predictions`]: what a network said of every image; averages of several networks
-//! * [`observe`]: who watches a run; [`Stop`]: who ends it early
-//! * [`folder`], [`weights`]: what a run leaves behind
-//! * [`atomic`]: files that are the old one or the new one
+//! * [`folder`]: what a run leaves behind
 //! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
 //! * [`init`]: parameters taken over from another run
 //! * [`stats`], [`stuck`]: norms, dead units; a loss that stays at chance
@@ -31,7 +26,8 @@
 //! use tensor::Device;
 //! use alexnet_train::recipe::Recipe;
 //! use alexnet_train::run::{Job, Session};
-//! use alexnet_train::{Stop, folder::RunFolder, observe::Silent, recipes};
+//! use alexnet_train::{folder::RunFolder, recipes};
+//! use evaluate::{Silent, Stop};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
 //! let job = Job {

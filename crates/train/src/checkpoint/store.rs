@@ -16,6 +16,14 @@ pub(crate) struct Store {
     pub(super) disk: Box<dyn Disk>,
 }
 
+/// What is wrong with a checkpoint, or with their folder.
+fn refused(error: weights::Error) -> Error {
+    match error {
+        weights::Error::Unusable { path, reason } => Error::Checkpoint { path, reason },
+        other => other.into(),
+    }
+}
+
 /// The newest checkpoint of a run that is intact; `None` if it never had one. Damaged ones on the
 /// way there are named to `say` and put aside as `*.damaged`, and those whose name is another
 /// step's as `*.misnamed`. Call it for a run that this process has locked.
@@ -67,14 +75,14 @@ fn search(
     say: &mut dyn FnMut(&str),
 ) -> Result<Option<(Checkpoint, Vec<Unfit>)>> {
     let mut unfit: Vec<Unfit> = Vec::new();
-    for Saved { step, path, is_file } in saved(disk, run)? {
+    for Saved { step, path, is_file } in saved(disk, run).map_err(refused)? {
         if !is_file {
             say(&format!("WARNING: {}: ignored, as this is no regular file", path.display()));
             continue;
         }
         let bytes = match disk.read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // removed just now
-            read => read.map_err(|error| unreadable(&path, &error))?,
+            read => read.map_err(|error| refused(unreadable(&path, &error)))?,
         };
         let (reason, aside) = match Checkpoint::from_bytes(&bytes, &path) {
             Ok(checkpoint) if checkpoint.progress.step == step => {
@@ -197,7 +205,7 @@ impl Store {
     /// than the one just saved is not this run's, and neither counts nor is touched.
     fn prune(&self, newest: u64, best: Option<u64>) -> Result<()> {
         let run = self.folder.parent().expect("a folder in a run's folder");
-        let own = saved(&*self.disk, run)?.into_iter();
+        let own = saved(&*self.disk, run).map_err(refused)?.into_iter();
         let own = own.filter(|found| found.is_file && found.step <= newest);
         for Saved { path, .. } in own.skip(self.keep).filter(|found| Some(found.step) != best) {
             self.disk.remove(&path).map_err(|source| files::Error::Write { path, source })?;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// A job about to be done: where it is written down, who watches it, who may end it.
 ///
 /// ```no_run
-/// # use alexnet_train::{Stop, folder::RunFolder, observe::Silent, run::{Job, Session}};
+/// # use alexnet_train::{folder::RunFolder, run::{Job, Session}};
+/// # use evaluate::{Silent, Stop};
 /// # fn example(job: Job, folder: &mut RunFolder) -> alexnet_train::Result<()> {
 /// let plan = job.plan(tensor::Target::Cpu { threads: 2 })?;
 /// let (mut observer, stop) = (Silent, Stop::new());
