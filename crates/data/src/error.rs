@@ -33,6 +33,14 @@ pub enum Error {
         /// What the system says, and what to do.
         reason: String,
     },
+    /// A pattern that no file's name could fit.
+    #[error("{pattern}: no pattern for files: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that is no usable image.
     #[error("{}: {reason}; replace the file, or remove it", path.display())]
     Image {

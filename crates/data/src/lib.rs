@@ -13,6 +13,7 @@
 //!   large files
 //! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
 //!   [`Fake`]: noise, for measuring speed
+//! * [`unlabelled`]: image files without classes, named one by one or by patterns
 //! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
 //! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
 //!   says
@@ -74,6 +75,7 @@ pub mod shards;
 mod source;
 mod statistics;
 pub mod tar;
+pub mod unlabelled;
 pub mod verify;
 mod watch;
 

@@ -52,6 +52,7 @@ impl From<train::Error> for Fault {
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,
             E::Device(_) | E::Step { .. } | E::Executor(_) => 1,
             E::Data(data::Error::Write { .. }) | E::File(_) => 7,
+            E::Data(data::Error::Pattern { .. }) => 2,
             E::Data(_) => 3,
             E::Weights(weights::Error::NotFinite { .. }) => 5,
             E::Weights(_) | E::Checkpoint { .. } => 4,

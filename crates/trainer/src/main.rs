@@ -37,7 +37,6 @@ mod manual;
 mod mebibytes;
 mod neighbours;
 mod output;
-mod pictures;
 mod predicting;
 mod progress;
 mod ranks;
@@ -51,7 +50,6 @@ mod testing;
 mod trained;
 mod training;
 mod tuning;
-mod unlabelled;
 mod vendor;
 
 use clap::Parser;

@@ -1,7 +1,7 @@
-//! Image files named one by one, as a source.
+//! Image files without classes, read at once and kept.
 
-use data::decode::read_square;
-use data::{Error, ExifMode, ReadBuffer, Result, Source};
+use crate::decode::read_square;
+use crate::{Error, ExifMode, ReadBuffer, Result, Source};
 use std::path::PathBuf;
 
 /// Images read from files; none has a class.

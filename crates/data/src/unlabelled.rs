@@ -1,13 +1,19 @@
-//! Image files without classes, read when they are asked for: any number of them.
+//! Image files without classes, as they are named one by one, by folders or by patterns.
+//!
+//! * [`Named`]: which files are meant
+//! * [`Unlabelled`]: read when they are asked for, any number of them
+//! * [`Pictures`]: read at once and kept
 
-use crate::fault::{Fault, Result};
-use data::decode::read_square;
-use data::formats::{NameKind, kind_of_name};
-use data::{Error, ExifMode, ReadBuffer, Source};
+mod kept;
+mod lazy;
+
+pub use kept::Pictures;
+pub use lazy::Unlabelled;
+
+use crate::formats::{NameKind, kind_of_name};
+use crate::{Error, Result};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The files that arguments name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +32,8 @@ impl Named {
     /// and links to folders are passed over.
     ///
     /// # Errors
-    /// Exit code 3 if a folder cannot be read, or holds no image, or a pattern fits nothing.
+    /// [`Error::Io`] if a folder cannot be read, or holds no image, or a pattern fits nothing;
+    /// [`Error::Pattern`].
     pub fn by(arguments: &[PathBuf]) -> Result<Named> {
         let mut named = Named::default();
         for argument in arguments {
@@ -45,8 +52,8 @@ impl Named {
                 named.files.push(argument.clone());
             }
             if named.files.len() == before {
-                let message = format!("{text}: no image file there");
-                return Err(Fault { code: 3, message });
+                let reason = "no image file there".to_string();
+                return Err(Error::Io { path: argument.clone(), reason });
             }
         }
         Ok(named)
@@ -63,10 +70,7 @@ impl Named {
         let mut folders = vec![root.to_path_buf()];
         let mut found = Vec::new();
         while let Some(folder) = folders.pop() {
-            let failed = |error: std::io::Error| Fault {
-                code: 3,
-                message: format!("{}: {error}", folder.display()),
-            };
+            let failed = |error: std::io::Error| Error::io(&folder, &error);
             for entry in std::fs::read_dir(&folder).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -95,9 +99,10 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
         ..glob::MatchOptions::default()
     };
     let found = glob::glob_with(pattern, options)
-        .map_err(|error| Fault::usage(format!("{pattern}: no pattern for files: {error}")))?;
-    let found: std::result::Result<Vec<PathBuf>, _> = found.collect();
-    let mut found = found.map_err(|error| Fault { code: 3, message: error.to_string() })?;
+        .map_err(|error| Error::Pattern { pattern: pattern.into(), reason: error.to_string() })?;
+    let mut found = found
+        .map(|found| found.map_err(|error| Error::io(error.path(), error.error())))
+        .collect::<Result<Vec<PathBuf>>>()?;
     found.sort_by(|a, b| natural(a, b));
     Ok(found)
 }
@@ -135,88 +140,6 @@ fn natural_bytes(mut a: &[u8], mut b: &[u8]) -> Ordering {
 fn number(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
     &digits[zeros..]
-}
-
-/// Image files as a source. One that cannot be read is a grey image, and is told of: no number of
-/// them ends the others' predictions.
-pub struct Unlabelled {
-    classes: Vec<String>,
-    side: usize,
-    exif: ExifMode,
-    files: Vec<PathBuf>,
-    grey: Vec<u8>,
-    bad: Mutex<BTreeMap<usize, Error>>,
-    /// Images with an EXIF orientation other than the stored one.
-    oriented: Mutex<BTreeSet<usize>>,
-}
-
-impl Unlabelled {
-    /// Files, each to be read as a square of `side`, upright or as it is stored, for a network that
-    /// knows these classes.
-    pub fn new(
-        files: Vec<PathBuf>,
-        (side, exif): (usize, ExifMode),
-        classes: &[String],
-    ) -> Unlabelled {
-        let grey = vec![128; side * side * 3];
-        let (classes, bad, oriented) = (classes.to_vec(), Mutex::default(), Mutex::default());
-        Unlabelled { classes, side, exif, files, grey, bad, oriented }
-    }
-
-    /// The file of an image.
-    pub fn path(&self, index: usize) -> &Path {
-        &self.files[index]
-    }
-
-    /// The images that could not be read so far, and why.
-    pub fn bad(&self) -> MutexGuard<'_, BTreeMap<usize, Error>> {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for Unlabelled {
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.side, self.side)
-    }
-
-    fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    fn label(&self, index: usize) -> u32 {
-        assert!(index < self.len(), "image {index} of {}", self.len());
-        0
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.files[index].display().to_string()
-    }
-
-    fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> data::Result<&'a [u8]> {
-        match read_square(&self.files[index], self.side, self.exif, buffer).map(drop) {
-            Ok(()) => {
-                if buffer.is_oriented() {
-                    self.oriented.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
-                }
-                Ok(&buffer.image.pixels)
-            }
-            Err(error) => {
-                self.bad().insert(index, error);
-                Ok(&self.grey)
-            }
-        }
-    }
-
-    fn remarks(&self) -> Vec<String> {
-        let oriented = self.oriented.lock().unwrap_or_else(PoisonError::into_inner);
-        let first =
-            oriented.first().map(|&first| self.exif.note(oriented.len(), &self.name(first)));
-        first.into_iter().collect()
-    }
 }
 
 #[cfg(test)]
