@@ -10,6 +10,10 @@ pub enum Error {
     #[error(transparent)]
     Weights(weights::Error),
 
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] files::Error),
+
     /// The network's rows do not fit together.
     #[error(transparent)]
     Network(#[from] layers::SpecError),

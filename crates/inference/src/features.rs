@@ -1,5 +1,9 @@
 //! Outputs of a layer for all images of a data set.
 
+mod writer;
+
+pub use writer::{Form, Writer};
+
 use crate::predictor::Predictor;
 use crate::{Error, Result};
 use data::{IGNORED, Loader};

@@ -2,8 +2,8 @@
 
 mod raster;
 
-use crate::csv::CsvRow;
 use crate::markup::{escape, percent, standalone};
+use files::CsvRow;
 use std::fmt::Write;
 
 /// Counts of images by their class and by what they were taken for.

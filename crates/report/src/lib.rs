@@ -6,7 +6,7 @@
 //! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`Diagram`]: a network as its Figure 2 draws one
-//! * [`Confusion`]: which classes are taken for which; [`CsvRow`]: tables for spreadsheets
+//! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
 //!
@@ -22,7 +22,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod confusion;
-mod csv;
 mod curves;
 mod diagram;
 pub mod figures;
@@ -40,7 +39,6 @@ mod sections;
 pub mod sheet;
 
 pub use confusion::Confusion;
-pub use csv::CsvRow;
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
 pub use markup::{grouped, percent};

@@ -74,11 +74,18 @@ impl From<weights::Error> for Fault {
     }
 }
 
+impl From<files::Error> for Fault {
+    fn from(error: files::Error) -> Fault {
+        train::Error::File(error).into()
+    }
+}
+
 impl From<inference::Error> for Fault {
     fn from(error: inference::Error) -> Fault {
         use inference::Error as E;
         match error {
             E::Weights(error) => error.into(),
+            E::File(error) => error.into(),
             E::Network(error) => error.into(),
             E::Data(error) => error.into(),
             E::Device(error) => error.into(),

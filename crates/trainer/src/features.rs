@@ -1,7 +1,5 @@
 //! `alexnet features`: vectors from inside a network.
 
-mod writer;
-
 use crate::cli::{FeaturesArgs, PartArg};
 use crate::console;
 use crate::fault::{Fault, Result};
@@ -11,7 +9,7 @@ use crate::{output, signals};
 use data::unlabelled::Pictures;
 use data::{Loader, Source};
 use inference::Views;
-use inference::features::{layer, walk};
+use inference::features::{Form, Writer, layer, walk};
 use std::sync::Arc;
 
 /// Runs the command.
@@ -19,7 +17,11 @@ use std::sync::Arc;
 /// # Errors
 /// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
 pub fn features(args: &FeaturesArgs) -> Result<u8> {
-    output::ending(&args.out, &writer::ENDINGS)?;
+    let form = match output::ending(&args.out, &["safetensors", "npy", "csv"])? {
+        "safetensors" => Form::Safetensors,
+        "npy" => Form::Npy,
+        _ => Form::Csv,
+    };
     let trained = Trained::chosen(&args.using)?;
     let machine = &args.using.machine;
     let plan = Views::Centre.plan(args.using.batch_size, trained.crop());
@@ -30,7 +32,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let (name, length) = (name.to_string(), shape.iter().product());
     let stop = signals::listen()?;
     let (source, labelled, failed) = images(args, &trained)?;
-    let mut out = writer::Writer::create(&args.out, &*source, length, labelled)?;
+    let mut out = Writer::create((&args.out, form), &*source, length, labelled)?;
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
     let mut written = Ok(());
     let finished = predictor.enter(|mut predictor| {

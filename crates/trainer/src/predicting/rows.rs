@@ -3,9 +3,11 @@
 use crate::cli::PredictArgs;
 use crate::console;
 use crate::fault::Result;
-use crate::output::Output;
+use crate::output;
+use files::CsvRow;
+use files::Output;
 use files::escape::on_one_line;
-use report::{CsvRow, grouped};
+use report::grouped;
 use serde_json::json;
 use std::path::Path;
 
@@ -60,11 +62,11 @@ impl Rows {
         let (json, text) = (args.json, String::new());
         let form = match (&args.out, form) {
             (Some(path), "csv") => {
-                let mut file = Output::create(path)?;
+                let mut file = output::create(path)?;
                 file.write(header(args.top.clamp(1, classes)).as_bytes())?;
                 Form::Csv(file)
             }
-            (Some(path), "jsonl") => Form::Jsonl(Output::create(path)?),
+            (Some(path), "jsonl") => Form::Jsonl(output::create(path)?),
             (Some(_), _) => Form::Drawn { json, text, rows: Vec::new() },
             (None, _) => Form::Text { json, text },
         };

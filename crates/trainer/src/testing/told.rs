@@ -3,12 +3,13 @@
 use crate::cli::EvalArgs;
 use crate::fault::Result;
 use crate::images::Images;
-use crate::output::{self, Output};
+use crate::output;
 use crate::progress::percent;
 use data::Source;
 use data::shards::About;
 use evaluate::predictions::Predictions;
-use report::{Confusion, CsvRow};
+use files::CsvRow;
+use report::Confusion;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,7 @@ fn write_confusion(path: &Path, confusion: &Confusion) -> Result<()> {
 fn write_predictions(path: &Path, source: &dyn Source, said: &Predictions) -> Result<()> {
     let classes = source.classes();
     let csv = output::ending(path, &["csv", "jsonl"])? == "csv";
-    let mut file = Output::create(path)?;
+    let mut file = output::create(path)?;
     if csv {
         let names = CsvRow::new().texts(["image", "name", "class", "predicted"]);
         let line = names.texts(classes.iter().map(|class| format!("p {class}"))).line();
@@ -99,7 +100,7 @@ fn write_predictions(path: &Path, source: &dyn Source, said: &Predictions) -> Re
         };
         file.write(line.as_bytes())?;
     }
-    file.finish()
+    Ok(file.finish()?)
 }
 
 /// ILSVRC's text for classification: a line an image, its five most probable labels, counted from
@@ -110,7 +111,7 @@ fn write_submission(path: &Path, images: &Images, said: &Predictions) -> Result<
     let line = |classes: &mut dyn Iterator<Item = u32>| {
         classes.map(|class| id(class).to_string()).collect::<Vec<_>>().join(" ") + "\n"
     };
-    let mut file = Output::create(path)?;
+    let mut file = output::create(path)?;
     let mut at = 0;
     for sample in 0..images.test.len() {
         // An image that could not be read has its line, too: lines are counted.
@@ -122,7 +123,7 @@ fn write_submission(path: &Path, images: &Images, said: &Predictions) -> Result<
         };
         file.write(text.as_bytes())?;
     }
-    file.finish()
+    Ok(file.finish()?)
 }
 
 /// The development kit's number of each class, if the images were prepared from the contest's

@@ -1,71 +1,69 @@
 //! Vectors as files, written as they come: memory holds one at a time.
 
-use crate::fault::Result;
-use crate::output::{self, Output};
+use crate::Result;
 use data::Source;
-use report::CsvRow;
+use files::{CsvRow, Output};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// What a file's name may end in.
-pub const ENDINGS: [&str; 3] = ["safetensors", "npy", "csv"];
+/// The form of a file of vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `features` F32 `[images, length]`; `labels` U32 `[images]`, if there are classes.
+    Safetensors,
+    /// NumPy's: the matrix; labels, if there are classes, in a file of their own beside it.
+    Npy,
+    /// A line an image: image, name, class, the numbers.
+    Csv,
+}
 
 /// A file of as many vectors as there are images. The vector of an image that could not be read is
 /// all NaN, so that rows are the images' numbers.
 pub struct Writer<'a> {
     file: Output,
-    kind: Kind,
+    form: Form,
+    /// Where labels go that have a file of their own.
+    labels: Option<PathBuf>,
+    labelled: bool,
     source: &'a dyn Source,
     length: usize,
 }
 
-enum Kind {
-    /// `features` F32 `[images, length]`; `labels` U32 `[images]`, if there are classes.
-    Safetensors,
-    /// The matrix; and labels in a file of their own.
-    Npy { labels: Option<PathBuf> },
-    /// A line an image: image, name, class, the numbers.
-    Csv { labelled: bool },
-}
-
 impl<'a> Writer<'a> {
-    /// Begins a file in the form that its name ends in.
+    /// Begins a file for the images of `source`, each with a vector of `length` numbers.
     ///
     /// # Errors
-    /// Exit codes 2 and 7.
+    /// [`Error::File`](crate::Error::File), here and below.
     pub fn create(
-        path: &Path,
+        (path, form): (&Path, Form),
         source: &'a dyn Source,
         length: usize,
         labelled: bool,
     ) -> Result<Writer<'a>> {
-        let kind = match output::ending(path, &ENDINGS)? {
-            "safetensors" => Kind::Safetensors,
-            "npy" => Kind::Npy { labels: labelled.then(|| path.with_extension("labels.npy")) },
-            _ => Kind::Csv { labelled },
-        };
+        let beside = labelled && form == Form::Npy;
+        let beside = beside.then(|| path.with_extension("labels.npy"));
         let mut file = Output::create(path)?;
         let images = source.len();
-        match &kind {
-            Kind::Safetensors => file.write(&safetensors_header(images, length, labelled))?,
-            Kind::Npy { .. } => file.write(&npy_header("<f4", &format!("{images}, {length}")))?,
-            Kind::Csv { .. } => {
+        match form {
+            Form::Safetensors => file.write(&safetensors_header(images, length, labelled))?,
+            Form::Npy => file.write(&npy_header("<f4", &format!("{images}, {length}")))?,
+            Form::Csv => {
                 let names = CsvRow::new().texts(["image", "name", "class"]);
                 let line = names.texts((0..length).map(|at| format!("f{at}"))).line();
                 file.write(line.as_bytes())?;
             }
         }
         // safetensors lays a tensor after the other: labels, being known, come first.
-        if labelled && matches!(kind, Kind::Safetensors) {
+        if labelled && form == Form::Safetensors {
             file.write(&labels(source))?;
         }
-        Ok(Writer { file, kind, source, length })
+        Ok(Writer { file, form, labels: beside, labelled, source, length })
     }
 
     /// Adds the vector of the next image.
     ///
     /// # Errors
-    /// Exit code 7.
+    /// If the file cannot be written.
     pub fn push(&mut self, sample: usize, vector: Option<&[f32]>) -> Result<()> {
         let absent;
         let vector = match vector {
@@ -75,27 +73,29 @@ impl<'a> Writer<'a> {
                 &absent
             }
         };
-        if let Kind::Csv { labelled } = self.kind {
+        if self.form == Form::Csv {
             let class = &self.source.classes()[self.source.label(sample) as usize];
-            let class = if labelled { class } else { "" };
+            let class = if self.labelled { class } else { "" };
             let row = CsvRow::new().number(sample).text(&self.source.name(sample)).text(class);
-            return self.file.write(row.numbers(vector).line().as_bytes());
+            return Ok(self.file.write(row.numbers(vector).line().as_bytes())?);
         }
         let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-        self.file.write(&bytes)
+        Ok(self.file.write(&bytes)?)
     }
 
     /// Gives the file its name.
     ///
     /// # Errors
-    /// Exit code 7.
+    /// If the file cannot be written.
     pub fn finish(self) -> Result<()> {
-        if let Kind::Npy { labels: Some(path) } = &self.kind {
+        if let Some(path) = &self.labels {
             let mut bytes = npy_header("<u4", &format!("{},", self.source.len()));
             bytes.extend(labels(self.source));
-            output::write(path, &bytes)?;
+            let mut file = Output::create(path)?;
+            file.write(&bytes)?;
+            file.finish()?;
         }
-        self.file.finish()
+        Ok(self.file.finish()?)
     }
 }
 
@@ -136,11 +136,11 @@ mod tests {
     use data::Fake;
     use safetensors::SafeTensors;
 
-    fn written(ending: &str, labelled: bool) -> (Vec<u8>, PathBuf) {
-        let name = format!("alexnet-features-{labelled}-{}.{ending}", std::process::id());
+    fn written(form: Form, labelled: bool) -> (Vec<u8>, PathBuf) {
+        let name = format!("alexnet-features-{labelled}-{form:?}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let source = Fake::new(3, 8, 2);
-        let mut writer = Writer::create(&path, &source, 2, labelled).unwrap();
+        let mut writer = Writer::create((&path, form), &source, 2, labelled).unwrap();
         writer.push(0, Some(&[1.0, 2.0])).unwrap();
         writer.push(1, None).unwrap();
         writer.push(2, Some(&[-0.5, 1e-9])).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn safetensors_are_read_by_the_library() {
         for labelled in [true, false] {
-            let (bytes, _) = written("safetensors", labelled);
+            let (bytes, _) = written(Form::Safetensors, labelled);
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let features = file.tensor("features").unwrap();
             assert_eq!(features.shape(), [3, 2]);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn npy_begins_as_numpy_wants() {
-        let (bytes, path) = written("npy", true);
+        let (bytes, path) = written(Form::Npy, true);
         let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
         assert_eq!((10 + length) % 64, 0);
         let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn csv_has_a_line_an_image() {
-        let (bytes, _) = written("csv", true);
+        let (bytes, _) = written(Form::Csv, true);
         let text = String::from_utf8(bytes).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0]), (4, "image,name,class,f0,f1"));

@@ -1,0 +1,89 @@
+//! Image files without classes, read when they are asked for: any number of them.
+
+use crate::decode::read_square;
+use crate::{Error, ExifMode, ReadBuffer, Result, Source};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Image files as a source. One that cannot be read is a grey image, and is told of: no number of
+/// them ends the others' predictions.
+pub struct Unlabelled {
+    classes: Vec<String>,
+    side: usize,
+    exif: ExifMode,
+    files: Vec<PathBuf>,
+    grey: Vec<u8>,
+    bad: Mutex<BTreeMap<usize, Error>>,
+    /// Images with an EXIF orientation other than the stored one.
+    oriented: Mutex<BTreeSet<usize>>,
+}
+
+impl Unlabelled {
+    /// Files, each to be read as a square of `side`, upright or as it is stored, for a network that
+    /// knows these classes.
+    pub fn new(
+        files: Vec<PathBuf>,
+        (side, exif): (usize, ExifMode),
+        classes: &[String],
+    ) -> Unlabelled {
+        let grey = vec![128; side * side * 3];
+        let (classes, bad, oriented) = (classes.to_vec(), Mutex::default(), Mutex::default());
+        Unlabelled { classes, side, exif, files, grey, bad, oriented }
+    }
+
+    /// The file of an image.
+    pub fn path(&self, index: usize) -> &Path {
+        &self.files[index]
+    }
+
+    /// The images that could not be read so far, and why.
+    pub fn bad(&self) -> MutexGuard<'_, BTreeMap<usize, Error>> {
+        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Unlabelled {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.side, self.side)
+    }
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        assert!(index < self.len(), "image {index} of {}", self.len());
+        0
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.files[index].display().to_string()
+    }
+
+    fn read<'a>(&'a self, index: usize, buffer: &'a mut ReadBuffer) -> Result<&'a [u8]> {
+        match read_square(&self.files[index], self.side, self.exif, buffer).map(drop) {
+            Ok(()) => {
+                if buffer.is_oriented() {
+                    self.oriented.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+                }
+                Ok(&buffer.image.pixels)
+            }
+            Err(error) => {
+                self.bad().insert(index, error);
+                Ok(&self.grey)
+            }
+        }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let oriented = self.oriented.lock().unwrap_or_else(PoisonError::into_inner);
+        let first =
+            oriented.first().map(|&first| self.exif.note(oriented.len(), &self.name(first)));
+        first.into_iter().collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! A file that is written piece by piece and gets its name when it is whole.
+
+use crate::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that is written under a temporary name and gets its own when it is done.
+#[derive(Debug)]
+pub struct Output {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: BufWriter<File>,
+    done: bool,
+}
+
+impl Output {
+    /// Begins a file; one of this name is only replaced by [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// [`Error::Write`], here and below.
+    pub fn create(path: &Path) -> Result<Output> {
+        let name = path.file_name().ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "this names no file");
+            failed(path, source)
+        })?;
+        let mut name = name.to_os_string();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::create(&temporary).map_err(|error| failed(path, error))?;
+        Ok(Output { path: path.into(), temporary, file: BufWriter::new(file), done: false })
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| failed(&self.path, error))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn finish(mut self) -> Result<()> {
+        let written = self.file.flush().and_then(|()| {
+            self.file.get_ref().sync_all()?; // else a power failure could leave the name alone
+            fs::rename(&self.temporary, &self.path)
+        });
+        self.done = written.is_ok();
+        written.map_err(|error| failed(&self.path, error))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.temporary); // the first error is the one to report
+        }
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_the_old_one() {
+        let path = std::env::temp_dir().join(format!("alexnet-output-{}.txt", std::process::id()));
+        fs::write(&path, b"old").unwrap();
+        let mut output = Output::create(&path).unwrap();
+        output.write(b"half").unwrap();
+        let temporary = output.temporary.clone();
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(!temporary.exists());
+        let mut output = Output::create(&path).unwrap();
+        output.write(b"new").unwrap();
+        output.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        fs::remove_file(&path).unwrap();
+        assert!(Output::create(Path::new("/no/such/folder/x.csv")).is_err());
+    }
+}
