@@ -62,11 +62,12 @@ fn unit(
     canvas: &mut Canvas,
 ) -> Option<()> {
     for &number in header.scan.components() {
-        let (own, plane) = (&header.components[number], &mut canvas.planes[number]);
+        let (own, mean) = (&header.components[number & 3], &mut means[number & 3]);
+        let plane = &mut canvas.planes[number & 3];
         let (dc, ac) = (&header.dc[own.dc & 3], &header.ac[own.ac & 3]);
         for y in 0..own.down {
             for x in 0..own.across {
-                let last = block(bits, dc, ac, &mut means[number], coefficients)?;
+                let last = block(bits, dc, ac, mean, coefficients)?;
                 let stride = plane.stride;
                 let to = plane.block(place * own.across + x, y);
                 idct::block(coefficients, &own.steps, last, to, stride);
@@ -81,10 +82,10 @@ fn unit(
 #[inline(always)]
 fn pass_unit(header: &Header, bits: &mut Bits<'_>, means: &mut [i32; 4]) -> Option<()> {
     for &number in header.scan.components() {
-        let own = &header.components[number];
+        let (own, mean) = (&header.components[number & 3], &mut means[number & 3]);
         let (dc, ac) = (&header.dc[own.dc & 3], &header.ac[own.ac & 3]);
         for _ in 0..own.down * own.across {
-            first(bits, dc, &mut means[number])?;
+            first(bits, dc, mean)?;
             others(bits, ac, |_, _, _| ())?;
         }
     }

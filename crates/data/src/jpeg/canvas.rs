@@ -209,7 +209,10 @@ impl Canvas {
         for y in rows {
             let to = &mut into[(y * header.width + region.columns.start) * 3..];
             let to = &mut to[..region.columns.len() * 3];
-            planes.iter_mut().for_each(|plane| plane.widen(y, unit_row, &mut self.quarters));
+            // No closure here: it might not be inlined, and would know no wide vectors then.
+            for plane in &mut *planes {
+                plane.widen(y, unit_row, &mut self.quarters);
+            }
             let mut channels: [&[u8]; 4] = [&[]; 4];
             for (channel, plane) in channels.iter_mut().zip(&*planes) {
                 *channel = &plane.full(y, unit_row)[start..end];
