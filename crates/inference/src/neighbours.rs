@@ -4,7 +4,7 @@ use crate::Result;
 use crate::features::walk;
 use crate::model::Views;
 use crate::predictor::Predictor;
-use data::{Loader, Source};
+use data::{Loader, Source, Subset};
 use evaluate::{Evaluate, Observer, Stop};
 use std::sync::Arc;
 
@@ -30,6 +30,23 @@ pub fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
         nearest.insert(at, new);
         nearest.truncate(count);
     }
+}
+
+/// `count` of a set's images, spread over all; all of them if it has fewer, or no count is given.
+/// One at least.
+pub fn among(set: &Arc<dyn Source>, count: Option<usize>) -> Arc<dyn Source> {
+    match count {
+        Some(count) if count < set.len() => Arc::new(Subset::spread(set.clone(), count.max(1))),
+        _ => set.clone(),
+    }
+}
+
+/// The name of an image's class.
+///
+/// # Panics
+/// If there is no such image.
+pub fn class_of(source: &dyn Source, sample: usize) -> &str {
+    &source.classes()[source.label(sample) as usize]
 }
 
 /// A search among the images of a data set.
@@ -128,6 +145,22 @@ impl Source for Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_images_are_spread_over_all_and_have_their_own_classes() {
+        let set: Arc<dyn Source> = Arc::new(data::Fake::new(12, 4, 3));
+        for (count, len) in [(None, 12), (Some(12), 12), (Some(99), 12), (Some(4), 4), (Some(0), 1)]
+        {
+            assert_eq!(among(&set, count).len(), len, "{count:?}");
+        }
+        let some = among(&set, Some(4));
+        let place = |at: usize| (0..12).find(|&place| set.name(place) == some.name(at)).unwrap();
+        let places: Vec<usize> = (0..4).map(place).collect();
+        assert!(places.windows(2).all(|two| two[0] + 1 < two[1]), "{places:?}");
+        for at in 0..4 {
+            assert_eq!(class_of(&*some, at), class_of(&*set, place(at)));
+        }
+    }
 
     #[test]
     fn the_nearest_are_kept_in_order() {

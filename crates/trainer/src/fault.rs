@@ -96,6 +96,21 @@ impl From<inference::Error> for Fault {
     }
 }
 
+impl From<serve::Error> for Fault {
+    fn from(error: serve::Error) -> Fault {
+        use serve::Error as E;
+        match error {
+            E::Inference(error) => error.into(),
+            E::Address { .. } => Fault::usage(format!("--listen {error}")),
+            E::Listen { .. } => {
+                Fault::failure(format!("--listen {error}; without --listen a free port is found"))
+            }
+            E::Ports { .. } => Fault::failure(format!("{error}; name another with --listen")),
+            error => Fault::failure(error),
+        }
+    }
+}
+
 impl From<tensor::Error> for Fault {
     fn from(error: tensor::Error) -> Fault {
         train::Error::Device(error).into()

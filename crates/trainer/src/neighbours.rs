@@ -7,9 +7,9 @@ use crate::features::named;
 use crate::progress::{self, Reading};
 use crate::trained::{Trained, spread};
 use crate::{output, signals};
-use data::{Source, Subset};
+use data::Source;
 use inference::features::layer;
-use inference::neighbours::{Near, Search};
+use inference::neighbours::{Near, Search, among, class_of};
 use report::figures::{Neighbour, Neighbours, draw_neighbours};
 use serde_json::json;
 use std::sync::Arc;
@@ -58,14 +58,6 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     Ok(if failed { 3 } else { 0 })
 }
 
-/// Some of a set's images, spread over all.
-pub fn among(train: &Arc<dyn Source>, count: Option<usize>) -> Arc<dyn Source> {
-    match count {
-        Some(count) if count < train.len() => Arc::new(Subset::spread(train.clone(), count.max(1))),
-        _ => train.clone(),
-    }
-}
-
 /// One query's result.
 fn tell(
     args: &NeighboursArgs,
@@ -89,11 +81,6 @@ fn tell(
         text += &format!("  {:>9.3}  {class}  {name}\n", near.distance);
     }
     console::print(text)
-}
-
-/// The name of an image's class.
-pub fn class_of(source: &dyn Source, sample: usize) -> &str {
-    &source.classes()[source.label(sample) as usize]
 }
 
 /// A search with distances in the last layer before the classifier. `say` as

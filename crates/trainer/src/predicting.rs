@@ -14,7 +14,6 @@ use evaluate::{Tested, evaluate_each};
 use inference::Views;
 use report::figures::{Guess, draw_guesses};
 use rows::{Best, Guessed, Rows};
-use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,16 +115,4 @@ fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Best>) ->
 pub fn named_top(classes: &[String], row: &[f32], count: usize) -> Vec<(String, f32)> {
     let best = top(row, count.max(1)).into_iter();
     best.map(|(class, p)| (classes[class as usize].clone(), p)).collect()
-}
-
-/// The most probable classes for programs: their ids, and their names where there are any.
-pub fn top_json(trained: &Trained, row: &[f32], count: usize) -> Value {
-    let rows = top(row, count).into_iter().map(|(class, p)| {
-        let mut row = json!({ "class": trained.classes()[class as usize], "probability": p });
-        if let Some(name) = trained.name_of(class) {
-            row["name"] = name.into();
-        }
-        row
-    });
-    rows.collect()
 }

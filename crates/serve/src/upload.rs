@@ -1,7 +1,7 @@
 //! What clients send: an image as the body, or forms with one or more.
 
-use super::client::{Client, PIECE};
-use super::replies::{Refusal, short};
+use crate::client::{Client, PIECE};
+use crate::replies::{Refusal, short};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap};

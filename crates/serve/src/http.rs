@@ -1,10 +1,11 @@
 //! Connections: how many, how long, from whom. One request each.
 
-use super::client::{Client, PIECE, Server};
-use super::clients::Clients;
-use super::replies::{Answer, Refusal, as_json};
-use super::{App, routes};
-use crate::fault::{Fault, Result};
+use crate::app::App;
+use crate::client::{Client, PIECE, Shared};
+use crate::clients::Clients;
+use crate::error::{Error, Result};
+use crate::replies::{Answer, Refusal, as_json};
+use crate::{listen, routes};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -37,13 +38,13 @@ pub fn run<T>(
     app: Arc<App>,
     mut end: impl FnMut() -> Option<T>,
 ) -> Result<T> {
-    let failed = |error: std::io::Error| Fault::failure(format!("cannot serve: {error}"));
+    let failed = Error::system("serve");
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(2).build().map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    let loopback = super::local(&listener)?.ip().is_loopback();
+    let loopback = listen::address(&listener)?.ip().is_loopback();
     let limits = app.limits;
-    let server = Arc::new(Server {
+    let shared = Arc::new(Shared {
         app,
         clients: Clients::new(limits.waiting),
         answering: Semaphore::new(limits.answering),
@@ -52,7 +53,7 @@ pub fn run<T>(
     });
     runtime.block_on(async {
         let listener = net::TcpListener::from_std(listener).map_err(failed)?;
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&server)));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         let with = loop {
             match end() {
                 Some(with) => break with,
@@ -61,7 +62,7 @@ pub fn run<T>(
         };
         accepting.abort();
         let owed = async {
-            while server.clients.some_are_owed_an_answer() {
+            while shared.clients.some_are_owed_an_answer() {
                 tokio::time::sleep(TICK / 5).await;
             }
         };
@@ -70,7 +71,7 @@ pub fn run<T>(
     })
 }
 
-async fn accept(listener: net::TcpListener, server: Arc<Server>) {
+async fn accept(listener: net::TcpListener, shared: Arc<Shared>) {
     for number in 0.. {
         let stream = loop {
             match listener.accept().await {
@@ -79,10 +80,10 @@ async fn accept(listener: net::TcpListener, server: Arc<Server>) {
                 Err(_) => tokio::time::sleep(TICK).await,
             }
         };
-        let client = Arc::new(Client { server: Arc::clone(&server), number });
+        let client = Arc::new(Client { shared: Arc::clone(&shared), number });
         let connection = tokio::spawn(connection(stream, client));
         // It begins when this task waits: it is known before.
-        server.clients.add(number, connection.abort_handle());
+        shared.clients.add(number, connection.abort_handle());
     }
 }
 
@@ -105,9 +106,9 @@ async fn connection(stream: net::TcpStream, client: Arc<Client>) {
 async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer {
     client.heard();
     let head = request.method() == Method::HEAD;
-    let allowed = check(&request, client.server.loopback);
+    let allowed = check(&request, &client.shared);
     let answer = match allowed {
-        Ok(()) => routes::answer(&client.server.app, request, client).await,
+        Ok(()) => routes::answer(&client.shared.app, request, client).await,
         Err(refusal) => Err(refusal),
     };
     let mut answer = answer.unwrap_or_else(|Refusal(status, sentence)| {
@@ -121,8 +122,8 @@ async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer {
     if head {
         *answer.body_mut() = Full::default();
     }
-    client.server.clients.asked(client.number);
-    client.server.clients.answered(client.number);
+    client.shared.clients.asked(client.number);
+    client.shared.clients.answered(client.number);
     answer
 }
 
@@ -141,7 +142,7 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
 ];
 
 /// Whether the request is meant for this server, and not sent by another site's page.
-fn check(request: &Request<Incoming>, loopback: bool) -> std::result::Result<(), Refusal> {
+fn check(request: &Request<Incoming>, shared: &Shared) -> std::result::Result<(), Refusal> {
     let text =
         |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = request.uri().authority().map(|name| name.as_str()).or(text(header::HOST));
@@ -149,12 +150,12 @@ fn check(request: &Request<Incoming>, loopback: bool) -> std::result::Result<(),
         return Err(Refusal(StatusCode::BAD_REQUEST, "the request names no host".into()));
     };
     // A name that leads here today may have led elsewhere when its page was loaded.
-    if loopback && !is_local(host) {
+    if shared.loopback && !is_local(host) {
         return Err(Refusal(
             StatusCode::FORBIDDEN,
             format!(
-                "{host:?} is not what this server is called: use 127.0.0.1 or localhost, or start \
-                 it with --listen and an address that others may use"
+                "{host:?} is not what this server is called: use 127.0.0.1 or localhost, or {}",
+                shared.app.way_in
             ),
         ));
     }

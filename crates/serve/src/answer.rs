@@ -1,11 +1,11 @@
 //! What is said of an image, as JSON.
 
-use super::index::Index;
-use super::replies::short;
-use crate::neighbours::class_of;
-use crate::predicting::top_json;
-use crate::trained::Trained;
+use crate::index::Index;
+use crate::replies::short;
 use augment::Image;
+use evaluate::predictions::top;
+use inference::Model;
+use inference::neighbours::class_of;
 use report::maps::{GAP, Maps};
 use report::picture::{data_uri, png_uri, thumbnail};
 use serde_json::{Value, json};
@@ -87,9 +87,9 @@ impl Wanted {
 }
 
 /// The answer.
-pub fn answer(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
+pub fn answer(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
     let probabilities = &looked.probabilities;
-    let top = top_json(trained, probabilities, wanted.top);
+    let top = most_probable(model, probabilities, wanted.top);
     let mut image = json!({
         "format": looked.format,
         "width": looked.size.1,
@@ -100,7 +100,7 @@ pub fn answer(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     }
     let mut said = json!({ "image": image, "top": top });
     if wanted.neighbours > 0 {
-        said["neighbours"] = neighbours(trained, index, looked, wanted);
+        said["neighbours"] = neighbours(model, index, looked, wanted);
     }
     if wanted.maps {
         said["maps"] = looked.maps.iter().map(maps).collect();
@@ -108,8 +108,20 @@ pub fn answer(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
     said
 }
 
+/// The most probable classes: their ids, and their names where there are any.
+fn most_probable(model: &Model, row: &[f32], count: usize) -> Value {
+    let rows = top(row, count).into_iter().map(|(class, p)| {
+        let mut row = json!({ "class": model.classes()[class as usize], "probability": p });
+        if let Some(name) = model.name_of(class) {
+            row["name"] = name.into();
+        }
+        row
+    });
+    rows.collect()
+}
+
 /// The nearest of the training images that have been looked at by now.
-fn neighbours(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
+fn neighbours(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
     let mut said = index.standing();
     let found = index.nearest(&looked.vector, wanted.neighbours);
     let near = found.iter().map(|(source, near)| {
@@ -119,7 +131,7 @@ fn neighbours(trained: &Trained, index: &Index, looked: &Looked, wanted: &Wanted
             "distance": near.distance,
         });
         if wanted.pictures
-            && let Ok(image) = trained.seen(&**source, near.sample)
+            && let Ok(image) = model.seen(&**source, near.sample)
         {
             one["picture"] = data_uri(&thumbnail(&image, THUMBNAIL)).into();
         }

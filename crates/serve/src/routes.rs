@@ -1,12 +1,14 @@
 //! From a path to an answer.
 
-use super::answer::Wanted;
-use super::client::Client;
-use super::replies::{Answer, Refusal, as_json, body, short};
-use super::{App, page, upload};
+use crate::answer::Wanted;
+use crate::app::App;
+use crate::client::Client;
+use crate::replies::{Answer, Refusal, as_json, body, short};
+use crate::{page, upload};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use inference::neighbours::class_of;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -58,13 +60,13 @@ fn wrong_method(allowed: &'static str) -> Answer {
 
 /// What is served, and how far it is.
 fn about(app: &App) -> Answer {
-    let about = &app.trained.weights.about;
+    let about = &app.model.weights.about;
     as_json(&json!({
         "run": app.name,
         "model": about.model.name,
         "input": about.model.input,
         "classes": about.classes,
-        "titles": app.trained.titles(),
+        "titles": app.model.titles(),
         "maps": app.maps,
         "neighbours": app.index.standing(),
         "test_images": app.index.images().map(|images| images.test.len()),
@@ -131,7 +133,7 @@ async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
         let (height, width) = source.size();
         let pixels = source.read(number, &mut buffer)?.to_vec();
         let picture = report::picture::data_uri(&augment::Image { height, width, pixels });
-        let class = crate::neighbours::class_of(&*source, number);
+        let class = class_of(&*source, number);
         let name = short(&source.name(number)).to_string();
         Ok(json!({
             "number": number,

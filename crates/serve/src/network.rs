@@ -1,16 +1,15 @@
 //! The one thread that has the network, and the queue before it: requests cannot meet inside.
 
-use super::answer::{Looked, Wanted, answer};
-use super::index::Index;
-use super::replies::Refusal;
-use crate::fault::{Fault, Result};
-use crate::trained::Trained;
+use crate::answer::{Looked, Wanted, answer};
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::replies::Refusal;
 use augment::{ColorShift, View};
 use data::inspect::inspect;
 use data::{Batch, ReadBuffer, decode};
 use evaluate::Evaluate;
 use hyper::StatusCode;
-use inference::Predictor;
+use inference::{Model, Predictor};
 use layers::Row;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,8 +80,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// The names of the rows that make maps.
-pub fn convolutions(trained: &Trained) -> Vec<String> {
-    let rows = trained.weights.about.model.rows.iter();
+pub fn convolutions(model: &Model) -> Vec<String> {
+    let rows = model.weights.about.model.rows.iter();
     let names = rows.filter_map(|row| match row {
         Row::Conv(conv) => Some(conv.name.clone()),
         Row::Local(local) => Some(local.name.clone()),
@@ -97,23 +96,22 @@ pub fn convolutions(trained: &Trained) -> Vec<String> {
 /// If the system has no thread.
 pub fn start(
     predictor: Predictor,
-    trained: Arc<Trained>,
+    model: Arc<Model>,
     index: Arc<Index>,
     maps: Vec<String>,
 ) -> Result<(Queue, JoinHandle<()>)> {
     let (jobs, queue) = sync_channel(WAITING);
     let work =
-        move || predictor.enter(|predictor| Desk::new(predictor, trained, index, maps).work(queue));
+        move || predictor.enter(|predictor| Desk::new(predictor, model, index, maps).work(queue));
     let thread = Builder::new().name("network".into()).spawn(work);
-    let thread =
-        thread.map_err(|error| Fault::failure(format!("cannot start a thread: {error}")))?;
+    let thread = thread.map_err(Error::system("start a thread"))?;
     Ok((Queue { jobs, busy: Arc::default() }, thread))
 }
 
 /// The network and what it needs to look at an image.
 struct Desk {
     predictor: Predictor,
-    trained: Arc<Trained>,
+    model: Arc<Model>,
     index: Arc<Index>,
     /// Planned rows that make maps, each with the name of its layer; ascending.
     maps: Vec<(usize, String)>,
@@ -123,17 +121,12 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(
-        predictor: Predictor,
-        trained: Arc<Trained>,
-        index: Arc<Index>,
-        names: Vec<String>,
-    ) -> Desk {
-        let spec = &trained.weights.about.model;
+    fn new(predictor: Predictor, model: Arc<Model>, index: Arc<Index>, names: Vec<String>) -> Desk {
+        let spec = &model.weights.about.model;
         let row = |name: String| Some((predictor.find_layer(spec, &name).ok()?, name));
         let maps = names.into_iter().filter_map(row).collect();
         let hidden = predictor.last_hidden_layer();
-        Desk { maps, hidden, predictor, trained, index, buffer: ReadBuffer::default() }
+        Desk { maps, hidden, predictor, model, index, buffer: ReadBuffer::default() }
     }
 
     fn work(mut self, queue: Receiver<Job>) {
@@ -142,7 +135,7 @@ impl Desk {
                 continue; // whoever asked has gone
             }
             let said = self.look(job.bytes, job.pixels, job.wanted.maps).map(|looked| {
-                answer(&self.trained, &self.index, &looked, &job.wanted).to_string() + "\n"
+                answer(&self.model, &self.index, &looked, &job.wanted).to_string() + "\n"
             });
             let _ = job.reply.send(said);
         }
@@ -155,7 +148,7 @@ impl Desk {
         with_maps: bool,
     ) -> std::result::Result<Looked, Refusal> {
         let no_image = |text: String| Refusal(StatusCode::UNPROCESSABLE_ENTITY, text);
-        let (side, crop) = (self.trained.side(), self.trained.crop());
+        let (side, crop) = (self.model.side(), self.model.crop());
         let facts = inspect(&bytes).ok();
         if let Some(facts) = &facts
             && facts.height.saturating_mul(facts.width) > pixels
@@ -165,13 +158,13 @@ impl Desk {
             return Err(no_image(text));
         }
         self.buffer.file = bytes;
-        let read = decode::square(side, self.trained.exif(), &mut self.buffer);
+        let read = decode::square(side, self.model.exif(), &mut self.buffer);
         let read = read.map(|(pixels, _)| pixels.to_vec());
         self.buffer = ReadBuffer::default(); // a large image's memory is not kept
         let square = read.map_err(|reason| no_image(reason.to_string()))?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
 
-        let seen = self.trained.centre(&square, (side, side));
+        let seen = self.model.centre(&square, (side, side));
         let centre = View::centre((side, side), crop);
         let batch = Batch {
             pixels: seen.pixels.clone(),
@@ -217,7 +210,7 @@ impl Desk {
         self.predictor.test_and_look(batch, &rows, &mut |row, values| {
             outputs.push((row, values.to_vec()));
         })?;
-        let mut probabilities = vec![0.0; self.trained.classes().len()];
+        let mut probabilities = vec![0.0; self.model.classes().len()];
         self.predictor.probabilities(&mut probabilities)?;
         Ok((probabilities, outputs))
     }

@@ -1,23 +1,22 @@
 //! The training images' vectors, made in the background; they can be searched before all are there.
 
-use crate::cli::{ProgressKind, ServeArgs};
-use crate::console;
-use crate::fault::Result;
-use crate::images::Images;
-use crate::neighbours::among;
-use crate::progress::Reading;
-use crate::trained::Trained;
 use data::{Loader, Source};
-use evaluate::Evaluate;
-use evaluate::Stop;
-use inference::Predictor;
-use inference::Views;
+use evaluate::{Evaluate, Stop};
 use inference::features::{layer, walk};
-use inference::neighbours::{Chosen, Near, distance, insert};
+use inference::neighbours::{Chosen, Near, among, distance, insert};
+use inference::{Model, Predictor, Views};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
+
+/// The images that a network learned from, and those that it was tested on.
+pub struct Images {
+    /// What it learned from: neighbours are looked for here.
+    pub train: Arc<dyn Source>,
+    /// What it was tested on: the page shows them.
+    pub test: Arc<dyn Source>,
+}
 
 /// Vectors of training images, and how far they are.
 pub struct Index {
@@ -111,85 +110,83 @@ impl Index {
     }
 }
 
-/// Opens the run's images, and with `predictor` looks at those that will be compared. Requests, of
-/// which `busy` counts those at hand, go first.
-pub fn start(
-    predictor: Option<Predictor>,
-    args: &ServeArgs,
-    index: &Arc<Index>,
-    trained: &Arc<Trained>,
-    busy: Arc<AtomicUsize>,
-    stop: &Stop,
-) {
-    let (index, trained, stop) = (Arc::clone(index), Arc::clone(trained), stop.clone());
-    let (data, among) = (args.data.clone(), args.among);
-    let workers = args.machine.workers.unwrap_or(0);
-    std::thread::spawn(move || {
-        let made =
-            open(&index, &trained, data.as_deref(), workers).and_then(|images| match predictor {
-                Some(predictor) => {
-                    make(&index, &trained, images, (predictor, among), workers, &busy, &stop)
-                }
-                None => Ok(()),
-            });
-        if let Err(fault) = made {
-            let what = if among == 0 { "no images of its run" } else { "no neighbours" };
-            console::note(format_args!("{what}: {}", fault.message));
-            index.change(|shelf| shelf.state = State::Failed(fault.message));
-        }
-    });
+/// What the thread needs that makes an index.
+pub struct Making {
+    pub index: Arc<Index>,
+    pub model: Arc<Model>,
+    /// So many images at most; 0: only the images are opened.
+    pub among: usize,
+    /// Threads that read them; 0: one for each core.
+    pub workers: usize,
+    /// How many requests are at hand: they go first.
+    pub busy: Arc<AtomicUsize>,
+    pub stop: Stop,
 }
 
-fn open<'a>(
-    index: &'a Index,
-    trained: &Trained,
-    data: Option<&str>,
-    workers: usize,
-) -> Result<&'a Images> {
-    let reading = Reading::new(ProgressKind::Auto);
-    let images = trained.images(data, workers, &reading)?;
-    Ok(index.images.get_or_init(|| images))
-}
-
-fn make(
-    index: &Index,
-    trained: &Trained,
-    images: &Images,
-    (predictor, count): (Predictor, usize),
-    workers: usize,
-    busy: &AtomicUsize,
-    stop: &Stop,
-) -> Result<()> {
-    let row = layer(&predictor, &trained.weights.about.model, None)?;
-    let length: usize = predictor.layer(row).1.iter().product();
-    let source = among(&images.train, Some(count));
-    let asked = scattered(source.len());
-    let of = asked.len();
-    let source: Arc<dyn Source> = Arc::new(Chosen { source, asked });
-    index.change(|shelf| {
-        shelf.vectors.reserve_exact(of * length);
-        (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
-    });
-    let plan = Views::Centre.plan(predictor.batch_shape().images, trained.crop());
-    let mut loader = Loader::new(source, plan, workers, 0);
-    let whole = predictor.enter(|mut predictor| {
-        let mut watch = |done: u64, _: u64| {
-            index.change(|shelf| shelf.done = done as usize);
-            give_way(busy, stop);
-        };
-        walk(&mut predictor, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
-            let Some(vector) = vector else { return };
-            index.change(|shelf| {
-                shelf.samples.push(sample);
-                shelf.vectors.extend_from_slice(vector);
-            });
-        })
-    })?;
-    if whole {
-        index.change(|shelf| shelf.state = State::Ready);
-        console::note(format_args!("neighbours are found among {of} training images"));
+impl Making {
+    /// Opens the images in a thread, and with `predictor` looks at those that will be compared.
+    /// `note` hears how it ended.
+    pub fn start(
+        self,
+        predictor: Option<Predictor>,
+        images: impl FnOnce() -> Result<Images, String> + Send + 'static,
+        mut note: impl FnMut(&str) + Send + 'static,
+    ) {
+        std::thread::spawn(move || match self.open(images, predictor) {
+            Ok(None) => {}
+            Ok(Some(of)) => note(&format!("neighbours are found among {of} training images")),
+            Err(why) => {
+                let what = if self.among == 0 { "no images of its run" } else { "no neighbours" };
+                note(&format!("{what}: {why}"));
+                self.index.change(|shelf| shelf.state = State::Failed(why));
+            }
+        });
     }
-    Ok(())
+
+    /// How many images were looked at, if all were.
+    fn open(
+        &self,
+        images: impl FnOnce() -> Result<Images, String>,
+        predictor: Option<Predictor>,
+    ) -> Result<Option<usize>, String> {
+        let images = images()?;
+        let images = self.index.images.get_or_init(|| images);
+        let Some(predictor) = predictor else { return Ok(None) };
+        self.look(images, predictor).map_err(|error| error.to_string())
+    }
+
+    fn look(&self, images: &Images, predictor: Predictor) -> inference::Result<Option<usize>> {
+        let Making { index, model, among: count, workers, busy, stop } = self;
+        let row = layer(&predictor, &model.weights.about.model, None)?;
+        let length: usize = predictor.layer(row).1.iter().product();
+        let source = among(&images.train, Some(*count));
+        let asked = scattered(source.len());
+        let of = asked.len();
+        let source: Arc<dyn Source> = Arc::new(Chosen { source, asked });
+        index.change(|shelf| {
+            shelf.vectors.reserve_exact(of * length);
+            (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
+        });
+        let plan = Views::Centre.plan(predictor.batch_shape().images, model.crop());
+        let mut loader = Loader::new(source, plan, *workers, 0);
+        let whole = predictor.enter(|mut predictor| {
+            let mut watch = |done: u64, _: u64| {
+                index.change(|shelf| shelf.done = done as usize);
+                give_way(busy, stop);
+            };
+            walk(&mut predictor, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
+                let Some(vector) = vector else { return };
+                index.change(|shelf| {
+                    shelf.samples.push(sample);
+                    shelf.vectors.extend_from_slice(vector);
+                });
+            })
+        })?;
+        if whole {
+            index.change(|shelf| shelf.state = State::Ready);
+        }
+        Ok(whole.then_some(of))
+    }
 }
 
 /// Lets requests go first, but not for ever.

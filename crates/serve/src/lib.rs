@@ -1,0 +1,78 @@
+//! A page on which a trained network shows what it makes of an image, and the same over HTTP for
+//! programs.
+//!
+//! [`Server::open`] gives a network its memory and takes an address; [`Server::run`] answers until
+//! it is told to stop. The page lies at `/`. Programs POST an image, or a form with several, to
+//! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes`), and GET `/about`, `/health` and
+//! `/test-images/N`. All but the page is JSON, errors too: `{"error": "a sentence"}`.
+//!
+//! * [`Server`], [`Options`]: from opening to the end; [`Images`]: the data set behind the network
+//! * [`Error`]: what can go wrong on this side; what goes wrong for a client, it reads
+//!
+//! And inside, in the order in which a request comes through:
+//!
+//! * `listen`: the address
+//! * `http`: connections, how long they may last, and who may ask
+//! * `limits`, `client`, `clients`: what a client may take up; who is connected, and who has to go
+//! * `routes`: from a path to an answer; `replies`: the forms of answers
+//! * `upload`: what was sent: an image, or a form with some
+//! * `app`: what answers; `network`: the one thread that has the network, and the queue before it
+//! * `answer`: what is said of an image
+//! * `index`: vectors of the training images, made in the background
+//! * `page`: the page, its style and its script
+//!
+//! ```
+//! # use inference::example;
+//! use alexnet_serve::{Options, Server};
+//! use evaluate::Stop;
+//! use inference::{Model, device::Placement};
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! # let folder = example::folder();
+//! let model = Model::open(&folder, &mut |_| ())?; // a run's folder, or a file of weights
+//! let mut options = Options::default();
+//! options.listen = Some("127.0.0.1:0".to_string()); // any port that is free
+//! let name = "tiny".to_string();
+//! let server = Server::open(model, name, Placement::default(), options, &mut |_| ())?;
+//! let (address, stop) = (server.address(), Stop::new());
+//! let serving = std::thread::spawn({
+//!     let stop = stop.clone();
+//!     let images = || Err("its images are elsewhere".to_string());
+//!     move || server.run(images, |_| (), &stop)
+//! });
+//!
+//! let mut client = TcpStream::connect(address)?;
+//! write!(client, "GET /about HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+//! let mut answer = String::new();
+//! client.read_to_string(&mut answer)?;
+//! assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""run":"tiny""#));
+//!
+//! stop.request(2); // as Ctrl-C does in the program
+//! assert_eq!(serving.join().unwrap()?, 2);
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod answer;
+mod app;
+mod client;
+mod clients;
+mod error;
+mod http;
+mod index;
+mod limits;
+mod listen;
+mod network;
+mod page;
+mod replies;
+mod routes;
+mod server;
+mod upload;
+
+pub use error::{Error, Result};
+pub use index::Images;
+pub use listen::PORT;
+pub use server::{Options, Server};
