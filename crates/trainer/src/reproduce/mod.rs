@@ -11,9 +11,9 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::settings::did_you_mean;
 use crate::{output, progress, ranks, signals};
+use experiments::{Arm, Measure, Protocol};
 use lab::Lab;
 use measured::Measured;
-use protocols::{Arm, Measure, Protocol};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -27,8 +27,8 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
         return Ok(0);
     };
     ranks::check_alone()?;
-    let page = protocols::find(name).ok_or_else(|| {
-        let all = protocols::all();
+    let page = experiments::find(name).ok_or_else(|| {
+        let all = experiments::all();
         let hint = did_you_mean(name, all.iter().map(|page| page.name));
         Fault::usage(format!(
             "there is no protocol `{name}`{hint} (`alexnet reproduce` lists them)"
@@ -77,7 +77,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<u8> {
 
 fn list() -> String {
     let mut text = String::from("Protocols, the cheapest first:\n");
-    for page in protocols::all() {
+    for page in experiments::all() {
         text += &format!("  {:<12} {}\n", page.name, page.about);
     }
     text + "\nalexnet reproduce NAME --data DIR; --rehearse goes through all of one in seconds, \
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn arms_take_turns() {
-        let page = protocols::find("overlap").unwrap();
+        let page = experiments::find("overlap").unwrap();
         let mut done = Vec::new();
         let mut order = Vec::new();
         while let Some(Next { arm, seed, most_epochs: None }) = next(&page, 2, &done) {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_network_that_diverged_is_not_asked_with_the_others() {
-        let page = protocols::find("ensemble").unwrap();
+        let page = experiments::find("ensemble").unwrap();
         let mut done: Vec<Measured> =
             (0..2).map(|seed| measured(&page.arms[0].name, seed, None)).collect();
         assert!(is_whole(&page, 2, &done) && !is_whole(&page, 3, &done));
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn only_the_fastest_of_a_group_goes_on_and_none_is_waited_for_longer() {
-        let page = protocols::find("fig1").unwrap();
+        let page = experiments::find("fig1").unwrap();
         let mut done: Vec<Measured> = Vec::new();
         let (mut order, mut most) = (Vec::new(), Vec::new());
         while let Some(Next { arm, seed, most_epochs }) = next(&page, 2, &done) {

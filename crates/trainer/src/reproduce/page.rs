@@ -4,7 +4,7 @@ use super::measured::{Measured, words};
 use super::spread::{Spread, share};
 use crate::progress::{duration, percent};
 use evaluate::Score;
-use protocols::{Data, Form, Measure, Protocol};
+use experiments::{Data, Form, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
 use serde_json::json;
 use std::fmt::Write;

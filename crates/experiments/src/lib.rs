@@ -8,7 +8,7 @@
 //!   ImageNet in miniature
 //!
 //! ```
-//! let page = alexnet_protocols::find("cifar-80sec").unwrap();
+//! let page = alexnet_experiments::find("cifar-80sec").unwrap();
 //! assert_eq!((page.seeds, page.arms.len(), page.asked), (3, 1, Some(0.265)));
 //! ```
 #![forbid(unsafe_code)]
