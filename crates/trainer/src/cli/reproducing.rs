@@ -2,7 +2,7 @@
 
 use super::{MachineArgs, ProgressKind};
 use clap::Args;
-use protocols::Form;
+use experiments::Form;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\

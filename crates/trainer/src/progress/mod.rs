@@ -9,7 +9,7 @@ use crate::console;
 use crate::fault::Result;
 use data::{Patience, Source, Stalled, Statistics};
 use evaluate::observe::{Observer, Silent};
-pub use report::percent;
+pub use report::{duration, percent};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -112,28 +112,9 @@ impl Rate {
     }
 }
 
-/// Seconds as people say them: `3 h 05 min`, `4 min 10 s`, `12 s`.
-pub fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, _) => format!("{minutes} min {seconds:02} s"),
-        _ => format!("{hours} h {minutes:02} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_said_as_people_do() {
-        assert_eq!(duration(11.6), "12 s");
-        assert_eq!(duration(250.0), "4 min 10 s");
-        assert_eq!(duration(11_100.0), "3 h 05 min");
-        assert_eq!(percent(0.38616), "38.62 %");
-    }
 
     #[test]
     fn a_rate_lets_the_first_through_and_holds_the_next() {

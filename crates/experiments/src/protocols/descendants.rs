@@ -1,8 +1,8 @@
 //! What grew from the paper: activations and normalisations of the years after, in a network of its
 //! time.
 
-use crate::cifar::eighty_seconds_arm;
-use crate::{Arm, Measure, Protocol, View};
+use super::cifar::eighty_seconds_arm;
+use crate::protocol::{Arm, Measure, Protocol, View};
 use layers::{Spec, Window, window};
 use train::recipes;
 

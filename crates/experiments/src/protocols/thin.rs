@@ -1,7 +1,7 @@
 //! The same experiments with a sixteenth of the filters: to see in seconds whether every part of
 //! one works, before it takes weeks.
 
-use crate::Protocol;
+use crate::protocol::Protocol;
 use layers::{Row, Spec};
 
 /// How much thinner.

@@ -1,6 +1,6 @@
 //! Figure 1 of the paper.
 
-use crate::{Arm, Measure, Protocol, View};
+use crate::protocol::{Arm, Measure, Protocol, View};
 use layers::{Spec, Window, window};
 use std::collections::BTreeMap;
 use train::recipe::{Init, Layer, Recipe};

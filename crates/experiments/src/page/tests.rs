@@ -1,7 +1,7 @@
 //! Pages of runs that were made up.
 
-use super::super::measured::{Epoch, Tested};
 use super::*;
+use crate::measured::Tested;
 
 fn run(arm: &str, seed: u64, error: f64) -> Measured {
     let tested = Tested { views: "centre".into(), top1_error: error, ..Tested::default() };
@@ -16,7 +16,7 @@ fn run(arm: &str, seed: u64, error: f64) -> Measured {
 }
 
 fn page(name: &str, runs: &[Measured]) -> String {
-    let page = protocols::find(name).unwrap();
+    let page = crate::find(name).unwrap();
     let seeds = page.seeds;
     let note = Some("Alone.");
     Said { page: &page, seeds, form: Form::Whole, note, together: None }.markdown(runs)
@@ -45,7 +45,7 @@ fn what_was_asked_is_said_to_be_reached_or_missed() {
 #[test]
 fn the_command_is_the_one_that_makes_these_runs() {
     let command_of = |name: &str, seeds: Option<u64>, form, runs: &[Measured]| {
-        let page = protocols::find(name).unwrap();
+        let page = crate::find(name).unwrap();
         let seeds = seeds.unwrap_or(page.seeds);
         Said { page: &page, seeds, form, note: None, together: None }.command(runs)
     };

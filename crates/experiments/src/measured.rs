@@ -1,11 +1,10 @@
 //! What a run came to, kept in its folder: `measured.json`.
 
-use crate::fault::{Fault, Result};
-use crate::output;
+use crate::error::{Error, Result};
+use crate::protocol::{Arm, Data, Measure, Protocol, View};
 use crate::run_file;
 use evaluate::Score;
 use layers::Spec;
-use protocols::{Arm, Data, Measure, Protocol, View};
 use report::Curves;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,7 +76,7 @@ pub struct Epoch {
 
 impl Tested {
     /// What a test came to.
-    pub fn of(view: View, score: Score) -> Tested {
+    pub(crate) fn of(view: View, score: Score) -> Tested {
         let Score { loss, top1_error, top5_error, .. } = score;
         Tested { views: words(view).to_string(), top1_error, top5_error, loss }
     }
@@ -96,24 +95,27 @@ impl Measured {
     /// Reads back what was measured, if it was.
     ///
     /// # Errors
-    /// Exit code 4 if it was, and cannot be read.
+    /// [`Error::Unreadable`] if it was, and cannot be read.
     pub fn read(run: &Path) -> Result<Option<Measured>> {
-        let text = run_file::read(&run.join(FILE))?;
+        let text = run_file::read(&Measured::path(run))?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// # Errors
-    /// Exit code 7.
-    pub fn write(&self, run: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        output::write(&run.join(FILE), text.as_bytes())
+    /// Where it is kept.
+    pub(crate) fn path(run: &Path) -> PathBuf {
+        run.join(FILE)
+    }
+
+    /// As it is kept.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
 
     /// What the logs of an arm's stages tell.
     ///
     /// # Errors
-    /// Exit code 1 if a log is missing, 2 if a run's model cannot be read.
-    pub fn of(arm: &Arm, seed: u64, runs: &[PathBuf], page: &Protocol) -> Result<Measured> {
+    /// [`Error::Log`] if a log is missing, [`Error::Network`] if a run's model cannot be read.
+    pub(crate) fn of(arm: &Arm, seed: u64, runs: &[PathBuf], page: &Protocol) -> Result<Measured> {
         let mut measured = Measured {
             arm: arm.name.clone(),
             label: arm.label.clone(),
@@ -126,7 +128,7 @@ impl Measured {
             let read = |name: &str| {
                 let path = run.join(name);
                 let text = files::read_to_string(&path);
-                text.map_err(|error| Fault::failure(format!("{}: {error}", path.display())))
+                text.map_err(|source| Error::Log { path: path.clone(), source })
             };
             let curves = Curves::parse(&read("metrics.jsonl")?);
             // The protocol's own network may be for other classes than the data has.

@@ -1,6 +1,6 @@
 //! The paper's results on ImageNet: for machines that have it.
 
-use crate::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use crate::protocol::{Arm, Data, Measure, Protocol, Stage, Takes, View};
 use models::{alexnet, notebook};
 use std::collections::BTreeMap;
 use train::recipe::Recipe;

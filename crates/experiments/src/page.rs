@@ -1,11 +1,12 @@
 //! What a protocol came to, as a page, a plot and a file for programs.
 
-use super::measured::{Measured, words};
-use super::spread::{Spread, share};
-use crate::progress::{duration, percent};
+use crate::measured::{Epoch, Measured, words};
+use crate::order::{fastest, next};
+use crate::protocol::{Data, Form, Measure, Protocol};
+use crate::spread::{Spread, share};
 use evaluate::Score;
-use protocols::{Data, Form, Measure, Protocol};
 use report::plot::{self, Line, Plot, Stroke};
+use report::{duration, percent};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -70,7 +71,7 @@ impl Said<'_> {
         let mut lines = Vec::new();
         for (color, arm) in self.shown(runs).enumerate() {
             for run in runs.iter().filter(|run| run.arm == *arm.0) {
-                let points = |of: fn(&super::measured::Epoch) -> f64| {
+                let points = |of: fn(&Epoch) -> f64| {
                     run.epochs.iter().map(|row| (row.epoch, of(row))).collect::<Vec<_>>()
                 };
                 let label = if run.seed == 0 { arm.1.to_string() } else { String::new() };
@@ -103,7 +104,7 @@ impl Said<'_> {
 
     /// The arms that a plot shows: all, or of each group the fastest.
     fn shown<'b>(&'b self, runs: &'b [Measured]) -> impl Iterator<Item = (&'b String, &'b str)> {
-        let fastest = super::fastest(self.page, runs);
+        let fastest = fastest(self.page, runs);
         let all = !matches!(self.page.measure, Measure::EpochsTo(_)) || fastest.is_empty();
         self.page.arms.iter().filter_map(move |arm| {
             let is_fastest = fastest.get(arm.group).is_some_and(|(name, _)| *name == arm.name);
@@ -169,7 +170,7 @@ impl Said<'_> {
     }
 
     fn epochs(&self, runs: &[Measured], error: f64) -> String {
-        let fastest = super::fastest(self.page, runs);
+        let fastest = fastest(self.page, runs);
         let epochs: Vec<(&str, Spread)> = fastest
             .iter()
             .filter_map(|(group, (arm, _))| {
@@ -341,7 +342,7 @@ impl Said<'_> {
         if let Some(note) = self.note {
             let _ = writeln!(text, "* {note}");
         }
-        let left = super::next(self.page, self.seeds, runs).is_some();
+        let left = next(self.page, self.seeds, runs).is_some();
         if left {
             let _ = writeln!(text, "* Not all runs are done: the same command goes on.");
         }

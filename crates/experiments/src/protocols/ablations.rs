@@ -1,7 +1,7 @@
 //! What each of the paper's ideas is worth, on a small machine.
 
-use crate::cifar::{eighty_seconds_arm, folded, thirteen_percent_arm};
-use crate::{Arm, JPEG, Measure, Protocol, View};
+use super::cifar::{JPEG, eighty_seconds_arm, folded, thirteen_percent_arm};
+use crate::protocol::{Arm, Measure, Protocol, View};
 use layers::{Lrn, Spec, Window, window};
 use models::{alexnet, cifar};
 use train::recipe::{Augment, Init, Input, Layer, Mean, Optimizer, Recipe};

@@ -1,8 +1,8 @@
 //! The experiments on ImageNet for images of 32 x 32 pixels: the same rows, recipes, phases and
 //! views, where there is neither ImageNet nor a GPU.
 
-use crate::Protocol;
-use crate::thin::fewer;
+use super::thin::fewer;
+use crate::protocol::Protocol;
 use layers::{Pad, Row, Spec};
 use train::recipe::{Init, Recipe};
 

@@ -1,0 +1,168 @@
+//! Whoever trains and tests the networks of an experiment: the program's own commands.
+
+use crate::cli::{Exchange, MachineArgs, ReproduceArgs, ViewsArg};
+use crate::fault::{Fault, Result};
+use crate::images::Images;
+use crate::progress::Reading;
+use crate::settings::{Inherited, Settings};
+use crate::trained::Trained;
+use crate::training::{Place, Ready, open_images, reopen};
+use crate::vendor::Vendor;
+use crate::{devices, machine, output, run_file, testing};
+use evaluate::{Observer, Predictions, Score, Stop};
+use experiments::{Began, Ended, Fingerprints, Runner, Task, View};
+use layers::Spec;
+use std::path::Path;
+use tensor::Choice;
+use train::checkpoint::Policy;
+use train::folder::RunFolder;
+
+/// Images of a test at a time.
+const BATCH: usize = 128;
+
+/// What was typed of how and where to compute.
+pub struct Trainer<'a> {
+    machine: &'a MachineArgs,
+    reading: Reading,
+    stop: &'a Stop,
+}
+
+impl<'a> Trainer<'a> {
+    /// # Errors
+    /// Exit code 2 if a word means no device or precision, 6 if a card was named that is not there.
+    pub fn new(args: &'a ReproduceArgs, stop: &'a Stop) -> Result<Trainer<'a>> {
+        let device: Choice = args.machine.device.as_deref().unwrap_or("auto").parse()?;
+        devices::open_cards(&[device], 0)?;
+        machine::precision(args.machine.precision.as_deref())?;
+        Ok(Trainer { machine: &args.machine, reading: Reading::new(args.progress), stop })
+    }
+
+    fn settings(&self, task: &Task) -> Settings {
+        Settings {
+            model: task.spec.name.clone(),
+            data: task.images.name().to_string(),
+            labelling: Default::default(),
+            seed: task.seed,
+            device: self.machine.device.clone().unwrap_or_else(|| "auto".to_string()),
+            precision: task.precision.clone(),
+            parallel: None,
+            exchange: Exchange::Host,
+            vendor: Vendor::None,
+            deterministic: false,
+            threads: self.machine.threads.unwrap_or(0),
+            workers: self.machine.workers.unwrap_or(0),
+            max_steps: task.max_steps,
+            overfit: None,
+            hold_out: task.hold_out,
+            init: task.init.clone().map(|init| Inherited {
+                from: init.from,
+                layers: None,
+                velocities: init.velocities,
+            }),
+            fake_data: None,
+            checkpoints: Policy { keep: 1, ..Policy::default() },
+            recipe: task.recipe.clone(),
+        }
+    }
+
+    fn images(
+        &self,
+        which: &experiments::Images,
+        settings: &Settings,
+        spec: &Spec,
+    ) -> Result<Images> {
+        let &experiments::Images::Shapes { train, test } = which else {
+            return open_images(settings, spec, &self.reading);
+        };
+        let side = settings.recipe.input.side.expect("settings are settled");
+        let images = Images::shapes((train, test), side, settings.workers)?;
+        Ok(match settings.hold_out {
+            Some(nth) => images.hold_out(nth),
+            None => images,
+        })
+    }
+
+    /// Makes a run or goes on with it; false if a signal came before the end.
+    fn go(&self, path: &Path, task: &Task, observer: &mut dyn Observer) -> Result<bool> {
+        let (settings, spec) = (&self.settings(task), &task.spec);
+        let has_begun = run_file::exists(&path.join("run.json"))?;
+        let mut images = self.images(&task.images, settings, spec)?;
+        if images.identify(observer, self.stop)?.is_none() {
+            return Ok(false);
+        }
+        let reopened = has_begun.then(|| reopen(path, &mut |text| observer.note(text)));
+        let reopened = reopened.transpose()?;
+        let goes_on = reopened.as_ref().is_some_and(|(_, from)| from.is_some());
+        let watchers: (&Reading, &mut dyn Observer) = (&self.reading, observer);
+        let ready = Ready::new(settings, spec.clone(), &images, watchers, ((0, 1), goes_on))?;
+        let place = match reopened {
+            Some((folder, None)) => Place::Reopened(folder, None),
+            Some((folder, Some(from))) => {
+                match ready.job.check(&from, false, observer, self.stop)? {
+                    None => return Ok(false),
+                    Some(identity) => Place::Reopened(folder, Some(Box::new((from, identity)))),
+                }
+            }
+            None => Place::New(RunFolder::create(path)?, None),
+        };
+        let (outcome, _) = ready.go(place, observer, self.stop)?;
+        Ok(outcome.signal().is_none())
+    }
+}
+
+impl Runner for Trainer<'_> {
+    type Error = Fault;
+    type Opened = (Trained, Images);
+
+    fn began(&self, run: &Path) -> Result<Began> {
+        let Settings { data, recipe, hold_out, seed, max_steps, precision, .. } =
+            Settings::read(&run.join("config.toml"))?;
+        Ok(Began { data, recipe, hold_out, seed, max_steps, precision })
+    }
+
+    fn fingerprints(
+        &self,
+        task: &Task,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Fingerprints>> {
+        let mut images = self.images(&task.images, &self.settings(task), &task.spec)?;
+        Ok(images.identify(observer, self.stop)?.cloned())
+    }
+
+    fn train(&self, run: &Path, task: &Task, observer: &mut dyn Observer) -> Result<Ended> {
+        match self.go(run, task, observer) {
+            Ok(true) => Ok(Ended::Finished),
+            Ok(false) => Ok(Ended::Stopped),
+            Err(fault) if fault.code == 5 => Ok(Ended::Diverged(fault.message)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn open(&self, run: &Path, which: &experiments::Images) -> Result<(Trained, Images)> {
+        let trained = Trained::open(Some(run), None)?;
+        let mut settings = trained.config.clone().expect("a run's folder has its settings");
+        (settings.hold_out, settings.data) = (None, which.name().to_string());
+        let images = self.images(which, &settings, &trained.weights.about.model)?;
+        trained.check_classes(images.test.classes())?;
+        Ok((trained, images))
+    }
+
+    fn test(
+        &self,
+        (trained, images): &(Trained, Images),
+        view: View,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Score, Predictions)>> {
+        let views = match view {
+            View::Centre => ViewsArg::Centre,
+            View::Nine => ViewsArg::Nine,
+            View::Ten => ViewsArg::Ten,
+        };
+        let seen = (views, BATCH, self.machine);
+        testing::test(seen, trained, &images.test, observer, self.stop)
+    }
+
+    fn write(&self, path: &Path, contents: &[u8]) -> Result<()> {
+        output::write(path, contents)
+    }
+}
