@@ -17,7 +17,7 @@ pub fn write(path: &Path, contents: &[u8]) -> Result<()> {
     write_on(&Real, path, contents.len() as u64, |file| file.write_all(contents))
 }
 
-/// [`write`] on any disk, for contents that come piece by piece, `bytes` in all.
+/// [`write()`] on any disk, for contents that come piece by piece, `bytes` in all.
 pub fn write_on(
     disk: &dyn Disk,
     path: &Path,

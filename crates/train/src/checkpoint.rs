@@ -1,6 +1,6 @@
 //! Checkpoints: a run on disk, in one file that is whole or not there.
 //!
-//! `checkpoints/step-00001234.safetensors` is a file of [weights](weights) that has more in
+//! `checkpoints/step-00001234.safetensors` is a file of [`weights`] that has more in
 //! it: the velocities (`velocity.conv1.weight`), or Adam's first moments in their place, and its
 //! second ones (`second_moment.conv1.weight`); a second entry of metadata, `checkpoint`, which is
 //! JSON with the run's [`Identity`] and its [`Progress`]; the SHA-256 of everything before it.

@@ -32,7 +32,7 @@ pub trait Executor: Evaluate<Error = Error> + Send {
     /// Learns from a batch, which is as it was when this returns.
     ///
     /// # Errors
-    /// [`Error::Diverged`](crate::Error::Diverged), before the update, if the loss is not a number.
+    /// [`Error::Diverged`], before the update, if the loss is not a number.
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult>;
 
     /// Copies all parameters and velocities, each as one block, laid out as

@@ -108,7 +108,7 @@ impl RunFolder {
     /// `runs/2026-11-24T08-30-05Z-alexnet-64-3fa9`.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn create_under(runs: &Path, model: &str) -> Result<RunFolder> {
         let now = SystemTime::now();
         let nanoseconds =
@@ -124,7 +124,7 @@ impl RunFolder {
     /// traces of a run that never began.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`Error::Write`].
+    /// As [`check`](Self::check), and [`Error::File`].
     pub fn create(path: &Path) -> Result<RunFolder> {
         Self::check(path)?;
         let made = make_folders(&Real, path);
@@ -136,7 +136,7 @@ impl RunFolder {
     /// [`cut_back`](Self::cut_back).
     ///
     /// # Errors
-    /// [`Error::RunFolder`] if it is none, or if another process trains there; [`Error::Write`].
+    /// [`Error::RunFolder`] if it is none, or if another process trains there; [`Error::File`].
     pub fn open(path: &Path) -> Result<RunFolder> {
         Self::check_begun(path)?;
         Self::enter(path)
@@ -210,7 +210,7 @@ impl RunFolder {
     /// Writes one of its files, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         match &self.kept {
             Some(_) => Ok(atomic::write(&self.path.join(name), contents)?),
@@ -221,7 +221,7 @@ impl RunFolder {
     /// Writes `run.json`.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn status(&self, status: &Status) -> Result<()> {
         let text = serde_json::to_string_pretty(status).expect("a status is plain data");
         self.write("run.json", (text + "\n").as_bytes())
@@ -247,7 +247,7 @@ impl RunFolder {
     /// not.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn record(&mut self, record: &Record) -> Result<()> {
         self.kept.as_mut().map_or(Ok(()), |kept| kept.log.record(record))
     }
@@ -255,7 +255,7 @@ impl RunFolder {
     /// Takes out of the logs what was written after a checkpoint: those steps will be made again.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn cut_back(&mut self, lengths: &BTreeMap<String, u64>) -> Result<()> {
         if let Some(kept) = &mut self.kept {
             kept.log = Log::open(&self.path, lengths)?;

@@ -111,7 +111,7 @@ impl Log {
     /// one that is not named had none.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub(crate) fn open(folder: &Path, lengths: &BTreeMap<String, u64>) -> Result<Log> {
         let open = |name| Lines::open(folder, name, lengths.get(name).copied().unwrap_or(0));
         let [jsonl, csv, events] = Log::NAMES;
@@ -131,7 +131,7 @@ impl Log {
     /// Writes a line into each.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record).expect("a record is plain data") + "\n";
         self.jsonl.append(line.as_bytes())?;
@@ -153,7 +153,7 @@ impl Log {
     /// The files again, for another thread to make them durable.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub(crate) fn handles(&self) -> Result<Vec<Box<dyn Sink>>> {
         let files = [&self.jsonl, &self.csv, &self.events].into_iter();
         let clone = |lines: &Lines| {

@@ -26,8 +26,8 @@ impl SingleDevice {
     /// put it.
     ///
     /// # Errors
-    /// [`Error::Diverged`](crate::Error::Diverged), before the update, if the loss is not a number;
-    /// [`Error::Device`](crate::Error::Device).
+    /// [`Error::Diverged`], before the update, if the loss is not a number;
+    /// [`Error::Device`].
     pub fn train_on(&mut self, batch: &Batch, request: StepRequest<'_>) -> Result<StepResult> {
         let step = request.step;
         self.step(batch, request).map_err(|error| error.at_step(step))
@@ -53,7 +53,7 @@ impl SingleDevice {
     /// of its images.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device).
+    /// [`Error::Device`].
     pub fn test_on(&mut self, batch: &Batch) -> Result<Tally> {
         self.net.load(batch)?;
         self.passes.test(&mut self.net)?;
@@ -91,8 +91,8 @@ impl Plan {
     /// Takes the memory, and fills it with what training starts from.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) if there is not enough;
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) or [`Error::Weights`](crate::Error::Weights)
+    /// [`Error::Device`] if there is not enough;
+    /// [`Error::Checkpoint`] or [`Error::Weights`]
     /// if parameters are another network's.
     pub fn open(self, device: Device, start: &Start) -> Result<SingleDevice> {
         let mut net = DeviceNetwork::open(self, device)?;

@@ -6,15 +6,13 @@
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
 //!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
-//!   the verbs that use a network, as it lies in a run's folder ([`trained`]);
-//!   [`unlabelled`]: image files without classes
+//!   the verbs that use a network, as it lies in a run's folder ([`trained`])
 //! * [`serve`](crate::serving): the same in a browser
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`run_file`]: what is read from a run's folder
-//! * [`console`]: all that is printed, and what becomes of a run when it cannot be;
-//!   [`escape`]: control characters as visible text
+//! * [`console`]: all that is printed, and what becomes of a run when it cannot be
 //! * [`ranks`]: the processes of a run, where a launcher started several
 //! * [`limits`]: what may be asked of a machine
 //! * [`fault`]: exit codes

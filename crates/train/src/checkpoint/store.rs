@@ -152,7 +152,7 @@ impl Store {
     /// The checkpoints of the run in `run`; what a killed program left unfinished is removed.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub(crate) fn open(run: &Path, keep: usize) -> Result<Store> {
         Store::on(run, keep, Box::new(Real))
     }
@@ -174,7 +174,7 @@ impl Store {
     /// Writes a checkpoint, then says that it is the latest, then removes old ones.
     ///
     /// # Errors
-    /// [`Error::Write`], [`Error::NoRoom`]; the checkpoint before is then still there.
+    /// [`Error::File`]; the checkpoint before is then still there.
     pub(crate) fn save(&self, form: &Form, snapshot: &Snapshot) -> Result<()> {
         let step = snapshot.progress.step;
         self.write(&self.path(step), form, snapshot)?;

@@ -60,7 +60,7 @@ impl<'a> Training<'a> {
     /// Ready for its first step, or for the one after its checkpoint.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::Write`];
+    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::File`];
     /// [`Error::Device`].
     pub(super) fn new(
         job: &'a Job,
