@@ -1,4 +1,5 @@
-//! `alexnet serve`: a page on which a network shows what it makes of an image ([`serve`](mod@serve)).
+//! `alexnet serve`: a page on which a network shows what it makes of an image
+//! ([`serve`](mod@serve)).
 
 use crate::cli::{ProgressKind, ServeArgs};
 use crate::fault::Result;
