@@ -147,20 +147,9 @@ impl Rank for Replica {
             let share = shards.share_of_batch(net, &mut counting, tally)?;
             let d_scores = net.plan.network.d_output;
             shards.weigh(net, d_scores, share)?;
-            if number + 1 < cut.own().len() {
-                shards.backward_of_shard(net, backward, number)?;
-            } else {
-                shards.backward_of_last_shard(net)?;
-            }
+            shards.backward(net, backward, number)?;
         }
-        shards.finish_reducing(net)?;
-        let DeviceNetwork { plan, device, .. } = net;
-        plan.optimizer.update(device, &plan.network)?;
-        shards.share_out(device, plan.network.parameters.values)?;
-        if let Some(stats) = stats {
-            stats.after_update(device, plan)?;
-            shards.sum_norms(net, stats, &|_| None)?;
-        }
+        shards.update(net, stats, &|_| None)?;
         shards.tally_of_all(net, accord)
     }
 

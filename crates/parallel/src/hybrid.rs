@@ -283,23 +283,11 @@ impl Rank for Hybrid {
             let share = self.shards.share_of_batch(&mut self.net, &mut counting, tally)?;
             self.shards.weigh(&mut self.net, self.share.head.d_scores, share)?;
             self.backward_through_head(number)?;
-            if number + 1 < cut.own().len() {
-                self.shards.backward_of_shard(&mut self.net, &mut self.backward, number)?;
-            } else {
-                self.shards.backward_of_last_shard(&mut self.net)?;
-            }
+            self.shards.backward(&mut self.net, &mut self.backward, number)?;
         }
         let Hybrid { net, shards, share, .. } = self;
-        shards.finish_reducing(net)?;
-        let DeviceNetwork { plan, device, .. } = net;
-        plan.optimizer.update(device, &plan.network)?;
-        shards.share_out(device, plan.network.parameters.values)?;
-        if let Some(stats) = stats {
-            stats.after_update(device, plan)?;
-            let units =
-                |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
-            shards.sum_norms(net, stats, &units)?;
-        }
+        let units = |layer: &str| share.head.units(layer).map(|(own, whole)| (own.len(), whole));
+        shards.update(net, stats, &units)?;
         shards.tally_of_all(net, accord)
     }
 

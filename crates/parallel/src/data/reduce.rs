@@ -9,11 +9,45 @@ use std::ops::Range;
 use tensor::{Device, Recording, Shape, Slot};
 use train::device_network::DeviceNetwork;
 use train::recipe::Wire;
+use train::stats::LayerStats;
 
 impl Shards {
+    /// Backward through this rank's shard number `number`.
+    pub(crate) fn backward(
+        &mut self,
+        net: &mut DeviceNetwork,
+        recording: &mut Recording,
+        number: usize,
+    ) -> Result<()> {
+        if number + 1 < self.layout.cut.own().len() {
+            self.backward_of_shard(net, recording, number)
+        } else {
+            self.backward_of_last_shard(net)
+        }
+    }
+
+    /// After all backward passes: the sums of all ranks, the update of this rank's share, and the
+    /// shares of all ranks. `units` is as in [`sum_norms`](Self::sum_norms).
+    pub(crate) fn update(
+        &mut self,
+        net: &mut DeviceNetwork,
+        stats: Option<&mut LayerStats>,
+        units: &dyn Fn(&str) -> Option<(usize, usize)>,
+    ) -> Result<()> {
+        self.finish_reducing(net)?;
+        let DeviceNetwork { plan, device, .. } = net;
+        plan.optimizer.update(device, &plan.network)?;
+        self.share_out(device, plan.network.parameters.values)?;
+        if let Some(stats) = stats {
+            stats.after_update(device, plan)?;
+            self.sum_norms(net, stats, units)?;
+        }
+        Ok(())
+    }
+
     /// Backward through a shard that is not the last, number `number` of this rank's: its gradient
     /// joins those that wait for it, as a carry does in a sum of binary numbers.
-    pub(crate) fn backward_of_shard(
+    fn backward_of_shard(
         &mut self,
         net: &mut DeviceNetwork,
         recording: &mut Recording,
@@ -41,7 +75,7 @@ impl Shards {
 
     /// Backward through the last shard: as soon as a bucket's gradients are there, those that wait
     /// are added and the sum sets out for the other ranks.
-    pub(crate) fn backward_of_last_shard(&mut self, net: &mut DeviceNetwork) -> Result<()> {
+    fn backward_of_last_shard(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
         let gradients = plan.network.gradients;
         let mut ready = 0;
@@ -62,7 +96,7 @@ impl Shards {
     }
 
     /// Ranks go on pairwise, until each has the sum of its share.
-    pub(crate) fn finish_reducing(&mut self, net: &mut DeviceNetwork) -> Result<()> {
+    fn finish_reducing(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
         let gradients = plan.network.gradients;
         for round in 0..self.layout.cut.rounds() {
@@ -93,7 +127,7 @@ impl Shards {
     }
 
     /// Every rank's share of a block goes to all others, the way back.
-    pub(crate) fn share_out(&mut self, device: &mut Device, block: Slot) -> Result<()> {
+    fn share_out(&mut self, device: &mut Device, block: Slot) -> Result<()> {
         let Shards { layout, comm, started, .. } = self;
         for round in (0..layout.cut.rounds()).rev() {
             let partner = layout.cut.partner(round);

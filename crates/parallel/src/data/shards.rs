@@ -182,7 +182,7 @@ impl Shards {
 
     /// Puts together the norms of all ranks, each of which saw the gradients and velocities of its
     /// own share. `units` says of a layer whose units are shared how many are here and in all.
-    pub(crate) fn sum_norms(
+    pub(super) fn sum_norms(
         &mut self,
         net: &mut DeviceNetwork,
         stats: &mut LayerStats,
