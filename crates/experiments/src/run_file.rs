@@ -1,29 +1,26 @@
-//! Files of a run's folder: that one is missing is an answer, that one cannot be read is an error.
+//! Files of a run's folder, with this crate's error.
 
 use crate::error::{Error, Result};
 use std::io;
 use std::path::Path;
 
-/// The text of a file; `None` if there is none.
+/// As [`files::read_optional`].
 ///
 /// # Errors
-/// [`Error::Unreadable`] if there is one and it cannot be read, or is no regular file.
+/// [`Error::Unreadable`].
 pub fn read(path: &Path) -> Result<Option<String>> {
-    match exists(path)? {
-        true => files::read_to_string(path).map(Some).map_err(|error| unreadable(path, error)),
-        false => Ok(None),
-    }
+    files::read_optional(path).map_err(|error| unreadable(path, error))
 }
 
-/// Whether there is a file.
+/// As [`files::exists`].
 ///
 /// # Errors
-/// [`Error::Unreadable`] if that cannot be told.
+/// [`Error::Unreadable`].
 pub fn exists(path: &Path) -> Result<bool> {
     files::exists(path).map_err(|error| unreadable(path, error))
 }
 
-/// That a file cannot be read.
+/// A file that cannot be read.
 pub fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Unreadable { path: path.into(), source }
 }

@@ -105,7 +105,7 @@ impl Disk for Real {
     }
 }
 
-/// Whether an error says that there is nothing at a path, and not that nobody knows.
+/// Whether an error means that there is nothing at a path, rather than that the system cannot tell.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -116,7 +116,7 @@ impl Sink for File {
     }
 }
 
-/// Opens a regular file and nothing else, without waiting for whoever would write into a pipe.
+/// Opens a regular file and nothing else, without waiting for a writer of a pipe.
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
@@ -125,7 +125,7 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
     let refused = || io::Error::new(ErrorKind::InvalidInput, "this is no regular file");
     let file = match options.open(path) {
-        // Linux refuses by itself to open a socket, or to write into a pipe that nobody reads.
+        // Linux refuses by itself to open a socket, or to write into a pipe without a reader.
         Err(_) if matches!(Real.kind(path), Ok(Some(Kind::Other))) => return Err(refused()),
         opened => opened?,
     };
@@ -147,6 +147,14 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let text = String::from_utf8(read(path)?);
     text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// The text of a regular file; `None` if there is nothing at the path.
+///
+/// # Errors
+/// If there is a file and it cannot be read, or is no regular one.
+pub fn read_optional(path: &Path) -> io::Result<Option<String>> {
+    if exists(path)? { read_to_string(path).map(Some) } else { Ok(None) }
 }
 
 /// Whether there is anything at a path. Unlike [`Path::exists`] it does not take a disk that does

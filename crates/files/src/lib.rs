@@ -3,7 +3,8 @@
 //! * [`atomic`]: files that are replaced whole, or not at all
 //! * [`Output`]: the same for a file that is written piece by piece
 //! * [`disk`]: what files are read and written through: the real disk, or in tests one that fails
-//! * [`read`], [`read_to_string`], [`exists`]: regular files only; an error is no absence
+//! * [`read`], [`read_to_string`], [`read_optional`], [`exists`]: regular files only; an error is
+//!   no absence
 //! * [`CsvRow`]: rows of tables that a spreadsheet may open
 //! * [`escape`]: names of files as visible text
 //! * [`Error`]: a file that cannot be written, by its path
@@ -26,6 +27,6 @@ pub mod escape;
 mod output;
 
 pub use csv::CsvRow;
-pub use disk::{exists, free_bytes, read, read_to_string};
+pub use disk::{exists, free_bytes, read, read_optional, read_to_string};
 pub use error::{Error, Result};
 pub use output::Output;

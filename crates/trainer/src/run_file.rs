@@ -9,10 +9,7 @@ use std::path::Path;
 /// # Errors
 /// Exit code 4 if there is one and it cannot be read, or is no regular file.
 pub fn read(path: &Path) -> Result<Option<String>> {
-    match exists(path)? {
-        true => files::read_to_string(path).map(Some).map_err(|error| unreadable(path, error)),
-        false => Ok(None),
-    }
+    files::read_optional(path).map_err(|error| unreadable(path, error))
 }
 
 /// Whether there is a file.
