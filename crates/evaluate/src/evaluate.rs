@@ -38,8 +38,8 @@ pub struct BatchShape {
     pub part: (usize, usize),
 }
 
-/// Validates on everything that `loader`, made for testing, has to give; `observer` hears of images
-/// done and of how many. `None` if a stop was asked for before the end.
+/// Validates on everything that `loader`, made for testing, has to give; `observer` gets the images
+/// done and their total. `None` if a stop was asked for before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -120,11 +120,11 @@ fn run<E: From<data::Error>>(
         batches += 1;
         observer.seen(what, total.images as u64, images);
     }
-    // Whoever was called away from the wait for a batch has not seen all.
+    // A stop while a batch was waited for ends the loop early, too.
     Ok((batches == loader.batches_per_epoch()).then_some(total))
 }
 
-/// The next batch; while it is waited for, `observer` hears of reads that take long. `None` after
+/// The next batch; while it is waited for, `observer` gets reads that take long. `None` after
 /// the last one, or once a stop is asked for.
 pub fn next_batch(
     loader: &mut Loader,

@@ -1,10 +1,10 @@
-//! What a run tells whoever watches it.
+//! Reports of a run while it goes on.
 
 use crate::metrics::Score;
 use data::Stalled;
 use std::ops::ControlFlow;
 
-/// Someone who watches a run. Called on the computing thread: be brief.
+/// Receives the reports of a run. Called on the computing thread: return quickly.
 ///
 /// [`ControlFlow::Break`] ends the run: after this step, or after the next where other processes
 /// must learn of it. A checkpoint and weights are written, and `run.json` says `stopped-early`.

@@ -17,7 +17,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// A flag that nobody has raised.
+    /// No request yet.
     pub fn new() -> Stop {
         Stop::default()
     }

@@ -13,7 +13,7 @@ use train::recipe::Recipe;
 /// Whether a run that has begun is the one that is meant. It keeps the precision in which it began.
 ///
 /// # Errors
-/// If its folder is another's, or another precision is asked for.
+/// If its folder is another's, or another precision is requested.
 pub fn settle<R: Runner>(
     runner: &R,
     run: &Path,

@@ -4,11 +4,11 @@ use crate::protocol::Data;
 use std::io;
 use std::path::PathBuf;
 
-/// An experiment that cannot go on, whatever its runner does.
+/// An experiment that cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody said where images are that the protocol needs.
+    /// The protocol needs images, and no folder was named.
     #[error("{protocol} needs images")]
     NoImages {
         /// Which protocol.
@@ -26,14 +26,14 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// A run has begun in another precision than the one that is asked for.
+    /// A run has begun in another precision than the requested one.
     #[error("{run}: this run multiplies in {began}, not in {asked}", run = run.display())]
     AnotherPrecision {
         /// Its folder.
         run: PathBuf,
         /// Its own.
         began: String,
-        /// What is asked for.
+        /// The requested one.
         asked: String,
     },
 
@@ -53,7 +53,7 @@ pub enum Error {
         data: Data,
     },
 
-    /// A file or folder is there and cannot be read, or nobody knows whether it is.
+    /// A file or folder cannot be read, or the system does not report whether it exists.
     #[error("{path}: cannot read: {source}", path = path.display())]
     Unreadable {
         /// Which.
@@ -62,7 +62,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A run that is done lacks a file that says how it went.
+    /// A finished run lacks one of its logs.
     #[error("{path}: {source}", path = path.display())]
     Log {
         /// Which.
@@ -89,7 +89,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// Networks that are to be asked as one were not tested on the same images.
+    /// The networks of an ensemble were not tested on the same images.
     #[error("{0}")]
     Apart(String),
 

@@ -34,7 +34,7 @@ pub struct Experiment {
 
 impl Experiment {
     /// # Errors
-    /// [`Error::NoImages`] if nobody said where images are that the protocol needs.
+    /// [`Error::NoImages`] if the protocol needs images and no folder was named.
     pub(crate) fn check(&self) -> Result<()> {
         let stages = || self.page.arms.iter().flat_map(|arm| &arm.stages);
         for data in [Data::Own, Data::Larger] {
@@ -46,7 +46,7 @@ impl Experiment {
     }
 
     /// # Errors
-    /// [`Error::NoImages`] if nobody said where they are.
+    /// [`Error::NoImages`] if no folder was named.
     pub(crate) fn images(&self, data: Data) -> Result<Images> {
         if self.form == Form::Rehearsal {
             return Ok(REHEARSED);

@@ -13,31 +13,31 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An experiment and who makes its runs.
+/// An experiment and its runner.
 pub struct Lab<'a, R: Runner> {
     experiment: &'a Experiment,
     runner: &'a R,
-    /// What was found of images.
+    /// Fingerprints of the images read so far.
     found: RefCell<HashMap<Seen, Fingerprints>>,
 }
 
 /// Images as a task sees them: which, their side, and what is held out.
 type Seen = (Images, Option<usize>, Option<usize>);
 
-/// `None` if a stop was asked for before the end.
+/// `None` if a stop was requested before the end.
 type Result<T, R> = std::result::Result<Option<T>, <R as Runner>::Error>;
 
 /// After an arm's name and its seeds: the file that keeps what they say together.
 const TOGETHER: &str = "-together.json";
 
 impl<'a, R: Runner> Lab<'a, R> {
-    /// A lab where nothing has been looked at yet.
+    /// For an experiment whose images have not been read yet.
     pub fn new(experiment: &'a Experiment, runner: &'a R) -> Lab<'a, R> {
         Lab { experiment, runner, found: RefCell::default() }
     }
 
     /// Makes an arm's run with a seed, or goes on with it, and measures it; `None` if a stop was
-    /// asked for before the end.
+    /// requested before the end.
     ///
     /// # Errors
     /// If a run cannot be made, or the one that is there is another.
@@ -103,7 +103,7 @@ impl<'a, R: Runner> Lab<'a, R> {
     }
 
     /// Adds what the tests say that the protocol asks for and another that shares the run did not;
-    /// `None` if a stop was asked for before the end.
+    /// `None` if a stop was requested before the end.
     fn tested(
         &self,
         mut measured: Measured,
@@ -131,7 +131,7 @@ impl<'a, R: Runner> Lab<'a, R> {
         Ok(Some(measured))
     }
 
-    /// What the images of a task are known by; `None` if a stop was asked for before they were
+    /// What the images of a task are known by; `None` if a stop was requested before they were
     /// read.
     fn fingerprints(&self, task: &Task, observer: &mut dyn Observer) -> Result<Fingerprints, R> {
         let key = (task.images.clone(), task.recipe.input.side, task.hold_out);

@@ -7,7 +7,7 @@
 //! * [`Form`]: the whole of a page, or its networks small enough to rehearse it, or to run one on
 //!   ImageNet in miniature
 //! * [`Experiment`]: a protocol with its images and folders; [`Task`]: a run that is to be made
-//! * [`Runner`]: whoever trains and tests its networks, in the program `alexnet` the code of its
+//! * [`Runner`]: trains and tests its networks; in the program `alexnet` through the code of its
 //!   other commands
 //! * [`reproduce`]: its runs one after another, each going on if it was ended; a page, a plot and a
 //!   file for programs with what they came to
@@ -19,7 +19,7 @@
 //! assert_eq!((page.seeds, page.arms.len(), page.asked), (3, 1, Some(0.265)));
 //! ```
 //!
-//! A rehearsal by a runner that trains nothing and is wrong every fourth time:
+//! A rehearsal with a runner that trains nothing and reports an error of 25 %:
 //!
 //! ```
 //! use alexnet_experiments::{
@@ -82,7 +82,7 @@
 //!     out: runs.clone(),
 //!     note: None,
 //! };
-//! let measured = reproduce(&experiment, &Pretender, &mut Silent)?.expect("nobody stops it");
+//! let measured = reproduce(&experiment, &Pretender, &mut Silent)?.expect("no stop was requested");
 //! assert_eq!(measured.len(), 2 * 2); // two arms, two seeds
 //! let text = std::fs::read_to_string(runs.join("overlap.md"))?;
 //! assert!(text.contains("overlapping 25.00 ± 0.00 %"));

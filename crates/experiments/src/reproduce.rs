@@ -12,7 +12,7 @@ use std::fs;
 
 /// Makes the runs of an experiment, or goes on with those that are there, tests their networks, and
 /// writes what they come to: `NAME.md`, `NAME.svg` and `NAME.json`, anew after every run. Gives
-/// what was measured; `None` if a stop was asked for before the last run was.
+/// what was measured; `None` if a stop was requested before the last run ended.
 ///
 /// A run that is done is not made again, whichever protocol made it. A network that diverges is a
 /// result, and no error.

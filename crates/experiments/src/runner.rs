@@ -1,4 +1,4 @@
-//! What an experiment needs of whoever trains and tests networks.
+//! The interface between an experiment and the code that trains and tests its networks.
 
 use crate::error::Error;
 use crate::protocol::View;
@@ -7,11 +7,11 @@ use layers::Spec;
 use std::path::{Path, PathBuf};
 use train::recipe::Recipe;
 
-/// Whoever trains and tests the networks of an experiment: it knows where images are and which
-/// devices compute. The experiment says which run is to be made, in which folder.
+/// Trains and tests the networks of an experiment. A runner knows where images are and which
+/// devices compute; the experiment decides which run is made in which folder.
 ///
-/// A request to stop is the runner's own: where one came, its functions say so, and the experiment
-/// ends.
+/// A runner handles requests to stop itself: after one its functions return `None` or
+/// [`Ended::Stopped`], and the experiment ends.
 pub trait Runner {
     /// What its functions, and so the experiment, can fail with.
     type Error: From<Error>;
@@ -25,7 +25,7 @@ pub trait Runner {
     /// If it cannot be told.
     fn began(&self, run: &Path) -> Result<Began, Self::Error>;
 
-    /// What the images of a task are known by, wherever they lie. `None` if a stop was asked for
+    /// What the images of a task are known by, wherever they lie. `None` if a stop was requested
     /// before they were read.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ pub trait Runner {
     /// If one of them cannot be read, or they have other classes.
     fn open(&self, run: &Path, images: &Images) -> Result<Self::Opened, Self::Error>;
 
-    /// Tests a network on its images. `None` if a stop was asked for before the end.
+    /// Tests a network on its images. `None` if a stop was requested before the end.
     ///
     /// # Errors
     /// If images cannot be read, or a device fails.
@@ -144,7 +144,7 @@ pub struct Began {
     pub seed: u64,
     /// Steps after which it ends.
     pub max_steps: Option<u64>,
-    /// In which precision it multiplies, if its settings say so.
+    /// In which precision it multiplies, if its settings have one.
     pub precision: Option<String>,
 }
 
@@ -156,8 +156,8 @@ pub type Fingerprints = [String; 2];
 pub enum Ended {
     /// With its last step.
     Finished,
-    /// Before it, because a stop was asked for: the run can go on.
+    /// Before it, by a request to stop: the run can be resumed.
     Stopped,
-    /// Before it, because the network diverged; with the reason. To go on makes no sense.
+    /// Before it, because the network diverged; with the reason. It cannot be resumed.
     Diverged(String),
 }

@@ -107,7 +107,7 @@ impl PlannedRow {
     }
 }
 
-/// In debug builds, fills slots nobody may read any more with NaN, so that a planner's mistake
+/// In debug builds, fills slots that are no longer read with NaN, so that a planner's mistake
 /// shows.
 fn bury(device: &mut Device, dead: &[Slot]) -> Result<()> {
     match cfg!(debug_assertions) {

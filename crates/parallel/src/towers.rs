@@ -162,16 +162,16 @@ impl TowerPlan {
     /// Does on the device what a tower does, without the others: for a rehearsal.
     pub(crate) fn rehearse(&self, device: &mut Device) -> tensor::Result<()> {
         let Plan { network, frame, optimizer, .. } = &self.base;
-        let mut nobody = |_: &mut Device, _| tensor::Result::Ok(());
+        let mut no_exchange = |_: &mut Device, _| tensor::Result::Ok(());
         frame.preprocess(device, network.input)?;
-        towers::forward(network, device, Phase::Train, &mut nobody)?;
+        towers::forward(network, device, Phase::Train, &mut no_exchange)?;
         if self.is_first {
             frame.loss(device, network.output, network.d_output)?;
         }
-        towers::backward(network, device, &mut nobody)?;
+        towers::backward(network, device, &mut no_exchange)?;
         optimizer.update(device, network)?;
         frame.preprocess(device, network.input)?;
-        towers::forward(network, device, Phase::Test, &mut nobody)?;
+        towers::forward(network, device, Phase::Test, &mut no_exchange)?;
         if self.is_first { frame.probabilities(device, network.output) } else { Ok(()) }
     }
 

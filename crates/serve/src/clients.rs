@@ -1,7 +1,7 @@
 //! Who is connected: a connection is being answered, or waits for its client.
 //!
-//! A client that sends nothing, sends slowly or does not read its answer costs nobody else
-//! anything: of connections that wait for their client only so many stay, and when there are more,
+//! A client that sends nothing, sends slowly or does not read its answer costs other clients
+//! nothing: of connections that wait for their client only so many stay, and when there are more,
 //! the one whose client has been silent longest is closed.
 
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_silent_client_goes_and_nobody_who_is_answered() {
+    fn the_most_silent_client_goes_and_none_that_is_being_answered() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let clients = Clients::new(2);

@@ -38,7 +38,7 @@ struct Shelf {
 
 #[derive(Default)]
 enum State {
-    /// Nobody asked for neighbours.
+    /// No neighbours are wanted.
     #[default]
     Off,
     /// The data set is being opened.
@@ -125,7 +125,7 @@ pub struct Making {
 
 impl Making {
     /// Opens the images in a thread, and with `predictor` looks at those that will be compared.
-    /// `note` hears how it ended.
+    /// `note` gets a line when it ends.
     pub fn start(
         self,
         predictor: Option<Predictor>,

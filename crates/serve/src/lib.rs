@@ -2,7 +2,7 @@
 //! programs.
 //!
 //! [`Server::open`] gives a network its memory and takes an address; [`Server::run`] answers until
-//! it is told to stop. The page lies at `/`. Programs POST an image, or a form with several, to
+//! a stop is requested. The page lies at `/`. Programs POST an image, or a form with several, to
 //! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes`), and GET `/about`, `/health` and
 //! `/test-images/N`. All but the page is JSON, errors too: `{"error": "a sentence"}`.
 //!

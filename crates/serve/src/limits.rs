@@ -22,7 +22,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The longest patience: waiting for hours is waiting for nobody.
+    /// The longest patience: a client that sends nothing for an hour is gone.
     const PATIENCE: Duration = Duration::from_secs(3600);
 
     /// The limits of every server; how patient it is, is its own.

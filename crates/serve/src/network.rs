@@ -132,7 +132,7 @@ impl Desk {
     fn work(mut self, queue: Receiver<Job>) {
         while let Ok(job) = queue.recv() {
             if job.reply.is_closed() {
-                continue; // whoever asked has gone
+                continue; // the client has disconnected
             }
             let said = self.look(job.bytes, job.pixels, job.wanted.maps).map(|looked| {
                 answer(&self.model, &self.index, &looked, &job.wanted).to_string() + "\n"

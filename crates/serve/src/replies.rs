@@ -25,7 +25,7 @@ pub fn as_json(value: &Value) -> Answer {
     body("application/json", format!("{value}\n"))
 }
 
-/// A file's name without the folders above it, which are nobody's business but this machine's.
+/// A file's name without the folders above it, which are private to this machine.
 pub fn short(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }

@@ -31,8 +31,7 @@ pub struct Options {
     pub workers: usize,
     /// A request must have come whole after so long; an hour at most.
     pub patience: Duration,
-    /// How a client gets in that calls a local server by another name: the end of a sentence that
-    /// it is told.
+    /// The remedy in the error for a client that calls a local server by another name.
     pub way_in: String,
 }
 
@@ -110,10 +109,10 @@ impl Server {
         &self.app.model
     }
 
-    /// Answers requests until `stop` is requested, and gives the signal that did; whoever has asked
-    /// by then gets half a second's time to be answered. Meanwhile a thread opens the network's
+    /// Answers requests until `stop` is requested, and returns the signal; requests that have
+    /// come by then have half a second to be answered. Meanwhile a thread opens the network's
     /// data set through `images`, which gives a sentence if there is none, and looks at its
-    /// training images. `note` is told of what comes of that, for people.
+    /// training images. `note` gets lines on the result, for people.
     ///
     /// # Errors
     /// [`Error::Ended`] if the network's thread has panicked; [`Error::System`].

@@ -76,7 +76,7 @@ pub fn step_of(path: &Path) -> Option<u64> {
 }
 
 /// Reads what a run has learned so far: its file of weights, or while there is none its newest
-/// checkpoint that is intact, which `say` is told. Gives the file, too.
+/// checkpoint that is intact, and `say` gets a line about it. Returns the file's path, too.
 ///
 /// # Errors
 /// [`Error::Unusable`] naming the run if it has neither.

@@ -15,7 +15,7 @@ pub struct Pictures {
 
 impl Pictures {
     /// Reads those of the files that can be read, as squares of `side`, upright or as they are
-    /// stored; and says which cannot.
+    /// stored. Gives an error for each of the others.
     pub fn read(
         files: &[PathBuf],
         (side, exif): (usize, ExifMode),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Image files as a source. One that cannot be read is a grey image, and is told of: no number of
-/// them ends the others' predictions.
+/// Image files as a source. A file that cannot be read becomes a grey image and is listed in
+/// [`bad`](Self::bad): no number of them ends the others' predictions.
 pub struct Unlabelled {
     classes: Vec<String>,
     side: usize,

@@ -1,4 +1,4 @@
-//! Whoever trains and tests the networks of an experiment: the program's own commands.
+//! Trains and tests the networks of an experiment with the code of the other commands.
 
 use crate::cli::{Exchange, MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
