@@ -6,8 +6,8 @@ use crate::features::layer;
 use crate::model::{Model, Views};
 use crate::predictor::Predictor;
 use crate::{Error, Result};
-use augment::{ColorShift, Image};
-use data::{Batch, IGNORED, ReadBuffer, decode};
+use augment::Image;
+use data::{ReadBuffer, decode};
 use evaluate::{BatchShape, Evaluate};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -279,7 +279,7 @@ impl Engine {
         let (model, views) = (Arc::clone(&self.model), self.options.views);
         let predictor = self.predictor(squares.len())?;
         let BatchShape { images: rows, classes, .. } = predictor.batch_shape();
-        predictor.test_on(&batch_of(&model, squares, views, rows))?;
+        predictor.test_on(&model.batch(squares, views, rows))?;
         let mut room = vec![0.0; rows * classes];
         predictor.probabilities(&mut room)?;
         let views = views.of((model.side(), model.side()), model.crop()).len();
@@ -299,38 +299,11 @@ impl Engine {
             (predictor.batch_shape().images, predictor.layer(row).1.iter().product());
         let mut vectors = Vec::new();
         for square in squares {
-            let batch = batch_of(&model, &[square], Views::Centre, rows);
+            let batch = model.batch(&[square], Views::Centre, rows);
             predictor.look(&batch, &[row], &mut |_, outputs: &[f32]| {
                 vectors.push(outputs[..length].to_vec());
             })?;
         }
         Ok(vectors)
     }
-}
-
-/// The views of images, in a batch of `rows` rows.
-fn batch_of(model: &Model, squares: &[&Image], views: Views, rows: usize) -> Batch {
-    let (side, (height, width)) = (model.side(), model.crop());
-    let bytes = height * width * 3;
-    let mut batch = Batch {
-        pixels: vec![0; rows * bytes],
-        views: vec![[0; 3]; rows],
-        tints: vec![ColorShift::NONE; rows],
-        labels: vec![IGNORED; rows],
-        samples: vec![IGNORED; rows],
-        images: squares.len(),
-        ..Batch::default()
-    };
-    let views = views.of((side, side), (height, width));
-    let seen = squares.iter().enumerate().flat_map(|image| views.iter().map(move |v| (image, v)));
-    for (row, ((sample, square), view)) in seen.enumerate() {
-        let pixels = &mut batch.pixels[row * bytes..(row + 1) * bytes];
-        augment::crop(&square.pixels, side, view.top, view.left, (height, width), pixels);
-        if view.mirror {
-            augment::mirror(pixels, width);
-        }
-        batch.views[row] = [view.top as u32, view.left as u32, u32::from(view.mirror)];
-        (batch.labels[row], batch.samples[row]) = (0, sample as u32);
-    }
-    batch
 }

@@ -3,8 +3,8 @@
 use crate::device::{self, Placement};
 use crate::predictor::{InferencePlan, Predictor};
 use crate::{Error, Result};
-use augment::{Image, Resizer, View, nine_crop, ten_crop};
-use data::{ExifMode, ReadBuffer, Source};
+use augment::{ColorShift, Image, Resizer, View, nine_crop, ten_crop};
+use data::{Batch, ExifMode, IGNORED, ReadBuffer, Source};
 use files::escape::on_one_line;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,39 @@ impl Model {
         let mut seen = Image::filled(height, width, [0; 3]);
         augment::crop(pixels, size.1, top, left, (height, width), &mut seen.pixels);
         seen
+    }
+
+    /// A batch of `rows` rows with the views of images, each given as the
+    /// [`square`](Self::square) that crops are taken from; rows without an image are
+    /// [ignored](IGNORED).
+    ///
+    /// # Panics
+    /// If there are more views than rows.
+    pub fn batch(&self, squares: &[&Image], views: Views, rows: usize) -> Batch {
+        let (side, (height, width)) = (self.side(), self.crop());
+        let bytes = height * width * 3;
+        let mut batch = Batch {
+            pixels: vec![0; rows * bytes],
+            views: vec![[0; 3]; rows],
+            tints: vec![ColorShift::NONE; rows],
+            labels: vec![IGNORED; rows],
+            samples: vec![IGNORED; rows],
+            images: squares.len(),
+            ..Batch::default()
+        };
+        let views = views.of((side, side), (height, width));
+        let seen = squares.iter().enumerate();
+        let seen = seen.flat_map(|image| views.iter().map(move |view| (image, view)));
+        for (row, ((sample, square), view)) in seen.enumerate() {
+            let pixels = &mut batch.pixels[row * bytes..(row + 1) * bytes];
+            augment::crop(&square.pixels, side, view.top, view.left, (height, width), pixels);
+            if view.mirror {
+                augment::mirror(pixels, width);
+            }
+            batch.views[row] = [view.top as u32, view.left as u32, u32::from(view.mirror)];
+            (batch.labels[row], batch.samples[row]) = (0, sample as u32);
+        }
+        batch
     }
 
     /// The network on a device, for batches of so many rows; `say` gets the reason if the CPU

@@ -4,12 +4,12 @@ use crate::answer::{Looked, Wanted, answer};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::replies::Refusal;
-use augment::{ColorShift, View};
+use augment::Image;
 use data::inspect::inspect;
 use data::{Batch, ReadBuffer, decode};
 use evaluate::Evaluate;
 use hyper::StatusCode;
-use inference::{Model, Predictor};
+use inference::{Model, Predictor, Views};
 use layers::Row;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +148,7 @@ impl Desk {
         with_maps: bool,
     ) -> std::result::Result<Looked, Refusal> {
         let no_image = |text: String| Refusal(StatusCode::UNPROCESSABLE_ENTITY, text);
-        let (side, crop) = (self.model.side(), self.model.crop());
+        let side = self.model.side();
         let facts = inspect(&bytes).ok();
         if let Some(facts) = &facts
             && facts.height.saturating_mul(facts.width) > pixels
@@ -159,22 +159,17 @@ impl Desk {
         }
         self.buffer.file = bytes;
         let read = decode::square(side, self.model.exif(), &mut self.buffer);
-        let read = read.map(|(pixels, _)| pixels.to_vec());
+        let square = |(pixels, _): (&[u8], _)| {
+            let pixels = pixels.to_vec();
+            Image { height: side, width: side, pixels }
+        };
+        let read = read.map(square);
         self.buffer = ReadBuffer::default(); // a large image's memory is not kept
         let square = read.map_err(|reason| no_image(reason.to_string()))?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
 
-        let seen = self.model.centre(&square, (side, side));
-        let centre = View::centre((side, side), crop);
-        let batch = Batch {
-            pixels: seen.pixels.clone(),
-            views: vec![[centre.top as u32, centre.left as u32, 0]],
-            tints: vec![ColorShift::NONE],
-            labels: vec![0],
-            samples: vec![0],
-            images: 1,
-            ..Batch::default()
-        };
+        let seen = self.model.centre(&square.pixels, (side, side));
+        let batch = self.model.batch(&[&square], Views::Centre, 1);
         let (probabilities, outputs) = self.outputs(&batch, with_maps).map_err(|error| {
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot compute: {error}"))
         })?;
