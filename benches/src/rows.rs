@@ -244,13 +244,7 @@ impl Rows {
 
     /// Runs `work` where the device's threads are.
     pub fn enter<T: Send>(self, work: impl FnOnce(Rows) -> T + Send) -> T {
-        match &self.device {
-            Device::Cpu(cpu) => {
-                let pool = cpu.pool().clone();
-                pool.install(|| work(self))
-            }
-            Device::Cuda(_) => work(self),
-        }
+        Device::enter_with(self, |rows| &rows.device, work)
     }
 }
 

@@ -110,13 +110,7 @@ impl Predictor {
 
     /// Runs `work` where the device's threads are: a loop of batches inside hands nothing over.
     pub fn enter<T: Send>(self, work: impl FnOnce(Predictor) -> T + Send) -> T {
-        match &self.device {
-            Device::Cpu(cpu) => {
-                let pool = cpu.pool().clone();
-                pool.install(|| work(self))
-            }
-            Device::Cuda(_) => work(self),
-        }
+        Device::enter_with(self, |predictor| &predictor.device, work)
     }
 }
 

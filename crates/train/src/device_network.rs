@@ -257,12 +257,6 @@ impl DeviceNetwork {
 
     /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
     pub fn enter<T: Send>(self, work: impl FnOnce(DeviceNetwork) -> T + Send) -> T {
-        match &self.device {
-            Device::Cpu(cpu) => {
-                let pool = cpu.pool().clone();
-                pool.install(|| work(self))
-            }
-            Device::Cuda(_) => work(self),
-        }
+        Device::enter_with(self, |net| &net.device, work)
     }
 }

@@ -257,12 +257,21 @@ impl Device {
     /// Runs `work` where the device's threads are, so that the ops inside start without a
     /// hand-over. Wrap a whole loop in it: a step inside allocates nothing.
     pub fn enter<T: Send>(&mut self, work: impl FnOnce(&mut Device) -> T + Send) -> T {
-        match self {
+        Device::enter_with(self, |device| device, work)
+    }
+
+    /// [`enter`](Self::enter) for a value that owns the device.
+    pub fn enter_with<O: Send, T: Send>(
+        owner: O,
+        device: impl FnOnce(&O) -> &Device,
+        work: impl FnOnce(O) -> T + Send,
+    ) -> T {
+        match device(&owner) {
             Device::Cpu(cpu) => {
                 let pool = cpu.pool().clone();
-                pool.install(|| work(self))
+                pool.install(|| work(owner))
             }
-            Device::Cuda(_) => work(self),
+            Device::Cuda(_) => work(owner),
         }
     }
 
