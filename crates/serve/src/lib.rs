@@ -13,7 +13,7 @@
 //!
 //! * `listen`: the address
 //! * `http`: connections, how long they may last, and who may ask
-//! * `limits`, `client`, `clients`: what a client may take up; who is connected, and who has to go
+//! * `limits`, `client`, `clients`: limits per client; connections, and which one is closed first
 //! * `routes`: from a path to an answer; `replies`: the forms of answers
 //! * `upload`: what was sent: an image, or a form with some
 //! * `app`: what answers; `network`: the one thread that has the network, and the queue before it

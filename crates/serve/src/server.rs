@@ -94,7 +94,7 @@ impl Server {
         Ok(Server { listener, address, app, network, batches, among, workers })
     }
 
-    /// Where it listens. Who comes before [`run`](Self::run) waits for it.
+    /// Where it listens. Clients that connect before [`run`](Self::run) wait for it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

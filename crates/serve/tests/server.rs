@@ -66,7 +66,7 @@ fn it_answers_until_it_is_stopped() {
     assert!(status == 403 && refused["error"].as_str().unwrap().ends_with("or knock"), "{refused}");
     stop.request(15);
     assert_eq!(serving.join().unwrap().unwrap(), 15);
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "the port is closed");
 }
 
 #[test]
