@@ -27,8 +27,8 @@ impl Case {
         let matrix = |seed| random_array(seed, (images * pixels, channels));
         let vector = |at: u64| random_array::<ndarray::Ix1, _>(seed ^ at, channels);
         let mut dy: Array2<f32> = matrix(!seed);
-        // Neighbours lie apart: the variance of equal ones would be all rounding.
-        let mut x = matrix(seed) + 2.0;
+        // Neighbours lie apart, by 2 or more: the variance of equal ones would be all rounding.
+        let mut x = matrix(seed).mapv(f32::tanh) + 2.0;
         x.slice_mut(s![..;2, ..]).map_inplace(|x| *x += 4.0);
         dy.slice_mut(s![counted * pixels.., ..]).fill(0.0);
         Case {
