@@ -118,3 +118,22 @@ fn panels_come_back() {
     copy_rows(&b, 40, 40, 48, &mut rows);
     assert_eq!((&rows[48..88], rows[47], rows[95]), (&b[40..80], 0.0, 0.0));
 }
+
+/// An intrinsic in a function that is compiled without its instruction set becomes a function that
+/// is called: right, and many times slower. Its mangled name is then in the program. Integers of
+/// other sizes are left out, as the standard library searches text by them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn no_instruction_on_floats_is_a_call() {
+    const OF_PULP: &str = "_mm256_blendv_ps"; // a call where tests are compiled, not in releases
+    let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let module = ["core_arch", "3x86"].concat();
+    let names = program.windows(60).filter(|text| text.starts_with(module.as_bytes()));
+    let calls: Vec<_> = names
+        .map(|text| String::from_utf8_lossy(text.split(|byte| *byte == 0).next().unwrap()))
+        .filter(|name| name.contains("_mm256_") || name.contains("_mm512_"))
+        .filter(|name| name.contains("_ps") || name.contains("_epi32"))
+        .filter(|name| !name.contains(OF_PULP))
+        .collect();
+    assert!(calls.is_empty(), "{calls:?}");
+}

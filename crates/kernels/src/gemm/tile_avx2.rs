@@ -203,22 +203,22 @@ unsafe fn finish<const R: usize, const V: usize>(
     let masks = masks::<V>(tile.columns);
     // SAFETY: the masks leave what is the tile's.
     unsafe {
-        // The second operand is what comes out where it is NaN.
-        let rectify = |sum| _mm256_max_ps(_mm256_setzero_ps(), sum);
+        // Loops, not `map`: a closure that the compiler leaves a function has no AVX2, and in it each
+        // instruction becomes a call.
         if tile.relu {
-            each_row!(r < R, { sums[r] = sums[r].map(rectify) });
+            each_row!(r < R, {
+                for sum in &mut sums[r] {
+                    // The second operand is what comes out where it is NaN.
+                    *sum = _mm256_max_ps(_mm256_setzero_ps(), *sum);
+                }
+            });
         }
-        let [exponent, sign] = [0x7F80_0000, i32::MIN].map(|bits| _mm256_set1_epi32(bits));
-        let flush = |sum| {
-            let bits = _mm256_castps_si256(sum);
-            let in_exponent = _mm256_and_si256(bits, exponent);
-            let denormal = _mm256_cmpeq_epi32(in_exponent, _mm256_setzero_si256());
-            // All bits of a denormal number but its sign go.
-            let gone = _mm256_andnot_si256(sign, denormal);
-            _mm256_castsi256_ps(_mm256_andnot_si256(gone, bits))
-        };
         if tile.last {
-            each_row!(r < R, { sums[r] = sums[r].map(flush) });
+            each_row!(r < R, {
+                for sum in &mut sums[r] {
+                    *sum = flushed(*sum);
+                }
+            });
         }
         each_row!(r < R, {
             let c = c.add(r * tile.c_row);
@@ -227,4 +227,16 @@ unsafe fn finish<const R: usize, const V: usize>(
             }
         });
     }
+}
+
+/// As [`simd::flushed`](crate::simd::flushed), of each number.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn flushed(numbers: __m256) -> __m256 {
+    let bits = _mm256_castps_si256(numbers);
+    let exponent = _mm256_and_si256(bits, _mm256_set1_epi32(0x7F80_0000));
+    let denormal = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+    // All bits of a denormal number but its sign go.
+    let gone = _mm256_andnot_si256(_mm256_set1_epi32(i32::MIN), denormal);
+    _mm256_castsi256_ps(_mm256_andnot_si256(gone, bits))
 }
