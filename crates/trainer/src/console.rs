@@ -1,30 +1,17 @@
-//! Standard output and standard error: everything that this program prints goes through here.
-//!
-//! [`print()`] and [`println()`] are for results, what a command was asked for. A full device ends
-//! the command with exit code 7; a reader that has seen enough (`| head`) is no failure, and the
-//! command ends as it would have, with the rest of its output dropped.
-//!
-//! Control characters in it are made visible ([`escape`](files::escape)), as names of files and
-//! classes may hold any.
-//!
-//! [`note`] and [`progress`] are for what is reported on the way. They never fail, so that a closed
-//! pipe, a lost terminal or a full disk behind a log ends no run: the first failure of each stream
-//! is kept for the run's own log ([`take_trouble`]).
+//! Everything that this program prints, with its exit codes: [`terminal::output`].
 
 use crate::fault::{Fault, Result};
-use files::escape::{escape, is_control};
+use files::escape::is_control;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::io::Write;
+pub use terminal::output::{note, progress, take_trouble};
 
 /// Prints a result on standard output, as it is.
 ///
 /// # Errors
-/// Exit code 7 if it cannot be written, unless nobody reads it any more.
+/// Exit code 7 if it cannot be written.
 pub fn print(text: impl Display) -> Result<()> {
-    delivered(write(&mut io::stdout().lock(), &text.to_string()))
+    Ok(terminal::output::print(text)?)
 }
 
 /// Prints a result on standard output, and ends its line.
@@ -32,21 +19,7 @@ pub fn print(text: impl Display) -> Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn println(text: impl Display) -> Result<()> {
-    print(format_args!("{text}\n"))
-}
-
-/// Reports something on standard error, in a line of its own.
-pub fn note(text: impl Display) {
-    let written = write(&mut io::stderr().lock(), &format!("{text}\n"));
-    remember(&STDERR, written);
-}
-
-/// Reports progress on standard output, in a line of its own: for programs.
-pub fn progress(text: impl Display) {
-    let written = write(&mut io::stdout().lock(), &format!("{text}\n"));
-    if let Some(trouble) = remember(&STDOUT, written) {
-        note(format_args!("WARNING: {trouble}"));
-    }
+    Ok(terminal::output::println(text)?)
 }
 
 /// Reports why a command failed. Gives its exit code.
@@ -55,169 +28,20 @@ pub fn fault(fault: Fault) -> u8 {
     fault.code
 }
 
-/// Whether standard error is a terminal.
-pub fn is_terminal() -> bool {
-    io::stderr().is_terminal()
-}
-
-/// What has gone wrong with a stream since this was asked last, in a sentence for the run's log;
-/// once for each stream.
-pub fn take_trouble() -> Option<String> {
-    if !HAS_TROUBLE.swap(false, Ordering::Relaxed) {
-        return None;
-    }
-    let mut troubles = TROUBLES.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(std::mem::take(&mut *troubles).join("; "))
-}
-
 /// Prints what clap answers in place of a command: a help page, the version, or what is wrong with
 /// the arguments. Gives the exit code.
 pub fn answer(answer: &clap::Error) -> u8 {
     // clap colours its answers, and repeats in them what was typed as it is.
     let is_plain = std::env::args_os().all(|typed| !typed.to_string_lossy().contains(is_control));
-    let printed = match (is_plain, answer.use_stderr()) {
-        (true, _) => answer.print().and_then(|()| io::stdout().flush()),
-        (false, true) => write(&mut io::stderr().lock(), &answer.to_string()),
-        (false, false) => write(&mut io::stdout().lock(), &answer.to_string()),
-    };
-    if answer.use_stderr() {
-        return 2;
-    }
-    delivered(printed).map_or_else(fault, |()| 0)
-}
-
-/// A stream whose first failure is reported.
-struct Stream {
-    name: &'static str,
-    has_failed: AtomicBool,
-}
-
-static STDOUT: Stream = Stream { name: "standard output", has_failed: AtomicBool::new(false) };
-static STDERR: Stream = Stream { name: "standard error", has_failed: AtomicBool::new(false) };
-static HAS_TROUBLE: AtomicBool = AtomicBool::new(false);
-static TROUBLES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Keeps a stream's first failure for [`take_trouble`], and gives it if this is the first.
-fn remember(stream: &Stream, written: io::Result<()>) -> Option<String> {
-    let error = written.err()?;
-    if stream.has_failed.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    let name = stream.name;
-    let trouble = format!("{name} cannot be written: {error}; lines are lost, the run continues");
-    TROUBLES.lock().unwrap_or_else(PoisonError::into_inner).push(trouble.clone());
-    HAS_TROUBLE.store(true, Ordering::Relaxed);
-    Some(trouble)
-}
-
-/// Whether a result has reached whoever still reads.
-fn delivered(written: io::Result<()>) -> Result<()> {
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Fault {
-            code: 7,
-            message: format!(
-                "standard output: cannot write: {error}; part of the result is lost: free some \
-                 space, or send it elsewhere"
-            ),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// How long a stream that another program made non-blocking is left alone before it is tried again.
-const BUSY: Duration = Duration::from_millis(5);
-
-/// Writes all of a text. Every byte that this program prints passes here, help pages and progress
-/// bars excepted.
-fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
-    let text = escape(text);
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        match stream.write(rest) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => rest = &rest[count..],
-            Err(error) => wait_if_busy(error)?,
+    match (is_plain, answer.use_stderr()) {
+        (true, true) => _ = answer.print(),
+        (false, true) => note(answer.to_string().trim_end()),
+        (true, false) => {
+            let printed = answer.print().and_then(|()| std::io::stdout().flush());
+            return terminal::output::delivered(printed)
+                .map_or_else(|error| fault(error.into()), |()| 0);
         }
+        (false, false) => return print(answer).map_or_else(fault, |()| 0),
     }
-    while let Err(error) = stream.flush() {
-        wait_if_busy(error)?;
-    }
-    Ok(())
-}
-
-fn wait_if_busy(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        ErrorKind::Interrupted => Ok(()),
-        ErrorKind::WouldBlock => {
-            std::thread::sleep(BUSY);
-            Ok(())
-        }
-        _ => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Takes three bytes at a time, and not at every try; ends with `last` after `room` bytes.
-    struct Grudging {
-        taken: Vec<u8>,
-        tries: usize,
-        room: usize,
-        last: ErrorKind,
-    }
-
-    impl Write for Grudging {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.tries += 1;
-            match self.tries % 3 {
-                0 => return Err(ErrorKind::WouldBlock.into()),
-                1 => return Err(ErrorKind::Interrupted.into()),
-                _ if self.taken.len() >= self.room => return Err(self.last.into()),
-                _ => {}
-            }
-            let count = bytes.len().min(3);
-            self.taken.extend(&bytes[..count]);
-            Ok(count)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            self.tries += 1;
-            if self.tries.is_multiple_of(2) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        }
-    }
-
-    fn grudging(room: usize, last: ErrorKind) -> Grudging {
-        Grudging { taken: Vec::new(), tries: 0, room, last }
-    }
-
-    #[test]
-    fn all_of_a_text_is_written_to_a_stream_that_takes_it_in_pieces() {
-        let mut stream = grudging(usize::MAX, ErrorKind::Other);
-        write(&mut stream, "every byte of it\n").unwrap();
-        assert_eq!(stream.taken, b"every byte of it\n");
-        let mut full = grudging(6, ErrorKind::StorageFull);
-        assert_eq!(write(&mut full, "123456789").unwrap_err().kind(), ErrorKind::StorageFull);
-        assert_eq!(full.taken, b"123456");
-    }
-
-    #[test]
-    fn a_reader_that_has_gone_is_no_failure_of_a_result_and_a_full_device_is() {
-        assert_eq!(delivered(Ok(())), Ok(()));
-        assert_eq!(delivered(Err(ErrorKind::BrokenPipe.into())), Ok(()));
-        let fault = delivered(Err(ErrorKind::StorageFull.into())).unwrap_err();
-        assert!(fault.code == 7 && fault.message.starts_with("standard output: "), "{fault:?}");
-    }
-
-    #[test]
-    fn the_first_failure_of_a_stream_is_kept_once() {
-        let stream = Stream { name: "a pipe", has_failed: AtomicBool::new(false) };
-        assert_eq!(remember(&stream, Ok(())), None);
-        let told = remember(&stream, Err(ErrorKind::BrokenPipe.into())).unwrap();
-        assert!(told.starts_with("a pipe cannot be written: broken pipe"), "{told}");
-        assert_eq!(remember(&stream, Err(ErrorKind::StorageFull.into())), None);
-        assert_eq!(take_trouble().as_ref(), Some(&told));
-        assert_eq!(take_trouble(), None);
-    }
+    2
 }

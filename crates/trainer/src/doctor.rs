@@ -6,13 +6,13 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::machine;
 use crate::mebibytes::mebibytes;
-use crate::progress::Reading;
 use data::Labelling;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use tensor::{Choice, Device};
+use terminal::progress::Reading;
 
 /// Runs the command.
 ///

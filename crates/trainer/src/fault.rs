@@ -111,6 +111,13 @@ impl From<serve::Error> for Fault {
     }
 }
 
+impl From<terminal::Error> for Fault {
+    fn from(error: terminal::Error) -> Fault {
+        let code = if matches!(error, terminal::Error::Output(_)) { 7 } else { 1 };
+        Fault { code, message: error.to_string() }
+    }
+}
+
 impl From<tensor::Error> for Fault {
     fn from(error: tensor::Error) -> Fault {
         train::Error::Device(error).into()

@@ -3,14 +3,15 @@
 use crate::cli::{FeaturesArgs, PartArg};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::progress::{self, Reading};
+use crate::output;
 use crate::trained::Trained;
-use crate::{output, signals};
 use data::unlabelled::Pictures;
 use data::{Loader, Source};
 use inference::Views;
 use inference::features::{Form, Writer, layer, walk};
 use std::sync::Arc;
+use terminal::progress::{self, Reading};
+use terminal::signals;
 
 /// Runs the command.
 ///

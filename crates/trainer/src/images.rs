@@ -2,13 +2,13 @@
 
 use crate::fault::Result;
 use crate::mebibytes::mebibytes;
-use crate::progress::Reading;
 use data::{ExifMode, Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use report::grouped;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use terminal::progress::Reading;
 
 /// What is learned from and what is tested on.
 pub struct Images {
@@ -139,7 +139,7 @@ impl Images {
         }
         let measured = self.measured.as_ref().unwrap_or(&self.train);
         let count = measured.len().min(Self::STATISTICS);
-        reading.measure("images measured for their mean", measured, threads, count)
+        Ok(reading.measure("images measured for their mean", measured, threads, count)?)
     }
 
     /// The folder, or `shapes`.

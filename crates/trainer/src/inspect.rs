@@ -3,10 +3,10 @@
 use crate::cli::InspectArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::progress::{duration, percent};
 use crate::run_file;
 use crate::trained::WEIGHTS;
 use report::grouped;
+use report::{duration, percent};
 use serde_json::{Value, json};
 use std::path::Path;
 use train::checkpoint::Checkpoint;

@@ -10,7 +10,6 @@
 //! * [`serve`](crate::serving): the same in a browser
 //! * [`reproduce`]: the verb that runs the paper's experiments
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
-//! * [`progress`]: a bar, lines, JSON or nothing
 //! * [`run_file`]: what is read from a run's folder
 //! * [`console`]: all that is printed, and what becomes of a run when it cannot be
 //! * [`ranks`]: the processes of a run, where a launcher started several
@@ -36,14 +35,12 @@ mod mebibytes;
 mod neighbours;
 mod output;
 mod predicting;
-mod progress;
 mod ranks;
 mod reporting;
 mod reproduce;
 mod run_file;
 mod serving;
 mod settings;
-mod signals;
 mod testing;
 mod trained;
 mod training;
@@ -53,6 +50,7 @@ mod vendor;
 use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
+use terminal::signals;
 
 fn main() -> ExitCode {
     signals::outlive_file_limits();

@@ -4,15 +4,16 @@ use crate::cli::{MachineArgs, NeighboursArgs};
 use crate::console;
 use crate::fault::Result;
 use crate::features::named;
-use crate::progress::{self, Reading};
+use crate::output;
 use crate::trained::{Trained, spread};
-use crate::{output, signals};
 use data::Source;
 use inference::features::layer;
 use inference::neighbours::{Near, Search, among, class_of};
 use report::figures::{Neighbour, Neighbours, draw_neighbours};
 use serde_json::json;
 use std::sync::Arc;
+use terminal::progress::{self, Reading};
+use terminal::signals;
 
 /// Runs the command.
 ///

@@ -5,7 +5,7 @@ mod rows;
 use crate::cli::PredictArgs;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
-use crate::{console, output, progress, signals};
+use crate::{console, output};
 use data::formats::Skipped;
 use data::unlabelled::{Named, Unlabelled};
 use data::{Loader, Source};
@@ -16,6 +16,8 @@ use report::figures::{Guess, draw_guesses};
 use rows::{Best, Guessed, Rows};
 use std::path::Path;
 use std::sync::Arc;
+use terminal::progress;
+use terminal::signals;
 
 /// One picture shows so many images at most.
 const MOST_DRAWN: usize = 1000;

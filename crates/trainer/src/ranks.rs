@@ -15,10 +15,8 @@ use crate::cli::ProgressKind;
 use crate::cli::{Exchange, Parallel};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::progress::{self, Reading};
 use crate::run_file;
 use crate::settings::Settings;
-use crate::signals;
 use comm::{Comm, Local, bytes};
 use evaluate::Stop;
 use evaluate::observe::Observer;
@@ -27,6 +25,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Choice, DType, Device, Planner, Shape, Slot};
+use terminal::progress::{self, Reading};
+use terminal::signals;
 use train::checkpoint::Checkpoint;
 
 /// This process among those of its run.
@@ -233,7 +233,7 @@ impl Ranks {
     pub fn listen(&self, stop: &Stop) -> Result<()> {
         let is_open_mpi = std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some();
         match is_open_mpi && !self.is_alone() {
-            true => signals::listen_for_mpirun(stop),
+            true => Ok(signals::listen_for_mpirun(stop)?),
             false => Ok(()),
         }
     }

@@ -7,9 +7,8 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
-use crate::progress::{self, Reading};
 use crate::trained::{Trained, has_network, spread};
-use crate::{output, run_file, signals, testing};
+use crate::{output, run_file, testing};
 use data::{Source, Subset};
 use evaluate::Stop;
 use evaluate::observe::Observer;
@@ -21,6 +20,8 @@ use report::kernels::Kernels;
 use report::{ClassRow, Confusion, Curves, Measure, Model, ModelRow, Page, Run, Tested};
 use std::path::Path;
 use std::sync::Arc;
+use terminal::progress::{self, Reading};
+use terminal::signals;
 
 /// Figure 4 has eight predictions, and five queries with six neighbours each.
 const GUESSES: usize = 8;

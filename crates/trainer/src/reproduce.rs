@@ -5,12 +5,14 @@ mod runner;
 use crate::cli::ReproduceArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
+use crate::ranks;
 use crate::settings::did_you_mean;
-use crate::{progress, ranks, signals};
 use experiments::{Data, Error, Experiment};
 use runner::Trainer;
 use std::fs;
 use std::path::PathBuf;
+use terminal::progress;
+use terminal::signals;
 
 /// Runs the command.
 ///

@@ -3,11 +3,12 @@
 
 use crate::cli::{ProgressKind, ServeArgs};
 use crate::fault::Result;
-use crate::progress::Reading;
 use crate::trained::{Trained, placement, run_of};
-use crate::{console, limits, signals};
+use crate::{console, limits};
 use serve::{Images, Options, PORT, Server};
 use std::time::Duration;
+use terminal::progress::Reading;
+use terminal::signals;
 
 /// Runs the command, until a signal comes.
 ///

@@ -7,8 +7,6 @@ use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
 use crate::console;
 use crate::fault::Result;
 use crate::images::Images;
-use crate::progress::{self, Reading, percent};
-use crate::signals;
 use crate::trained::Trained;
 use data::{Loader, Source};
 use evaluate::Score;
@@ -17,9 +15,12 @@ use evaluate::evaluate_each;
 use evaluate::observe::Observer;
 use evaluate::predictions::Predictions;
 use inference::Views;
+use report::percent;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
+use terminal::progress::{self, Reading};
+use terminal::signals;
 
 /// Runs the command.
 ///

@@ -6,7 +6,6 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::limits;
 use crate::machine;
-use crate::progress::Reading;
 use crate::run_file;
 use crate::settings::Settings;
 use data::{Labelling, Source};
@@ -15,6 +14,7 @@ use inference::{Model, Predictor};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use tensor::Choice;
+use terminal::progress::Reading;
 use weights::Weights;
 
 /// The name of the weights in a run's folder.

@@ -1,6 +1,7 @@
 //! Where every verb computes, and what it shows.
 
 use clap::{Args, ValueEnum};
+use terminal::progress::Progress;
 
 /// Where to compute.
 #[derive(Debug, Default, Args)]
@@ -45,4 +46,16 @@ pub enum ProgressKind {
     Json,
     /// Nothing
     None,
+}
+
+impl From<ProgressKind> for Progress {
+    fn from(kind: ProgressKind) -> Progress {
+        match kind {
+            ProgressKind::Auto => Progress::Auto,
+            ProgressKind::Bar => Progress::Bar,
+            ProgressKind::Plain => Progress::Plain,
+            ProgressKind::Json => Progress::Json,
+            ProgressKind::None => Progress::None,
+        }
+    }
 }

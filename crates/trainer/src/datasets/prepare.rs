@@ -4,17 +4,18 @@ use crate::cli::{KeepArg, PrepareArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::mebibytes::mebibytes;
-use crate::progress::{Reading, duration};
-use crate::signals;
 use data::collection::Collection;
 use data::ilsvrc::{Contest, has_published_md5, verify_md5};
 use data::prepare::{Progress, Summary};
 use data::shards::{Form, Keep};
 use data::{PrepareOptions, prepare};
+use report::duration;
 use report::grouped;
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
+use terminal::progress::Reading;
+use terminal::signals;
 
 /// Runs the command; the exit code of a run that was stopped is its signal's. The same command
 /// goes on with it.

@@ -4,12 +4,12 @@ use crate::cli::{ShowArgs, TrainArgs};
 use crate::console;
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
-use crate::progress::Reading;
 use crate::settings::Settings;
 use augment::Image;
 use data::{Batch, IGNORED, Loader, Options, Statistics};
 use report::sheet::{self, Labelled};
 use std::fs;
+use terminal::progress::Reading;
 use train::recipe::Mean;
 
 /// So many images tell the colours' components well enough for a look.

@@ -4,11 +4,11 @@ use super::exif_of;
 use crate::cli::StatsArgs;
 use crate::console;
 use crate::fault::Result;
-use crate::progress::Reading;
 use data::{Dataset, Options, Source, Statistics};
 use report::grouped;
 use serde_json::{Value, json};
 use std::path::Path;
+use terminal::progress::Reading;
 
 /// Side of the squares whose colours are measured, where the images have none of their own: the
 /// paper's.

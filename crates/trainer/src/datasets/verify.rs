@@ -5,13 +5,13 @@ use super::exif_of;
 use crate::cli::VerifyArgs;
 use crate::console;
 use crate::fault::Result;
-use crate::progress::Reading;
 use data::verify::{self, Finding, Kind, Report};
 use data::{Dataset, Labelling, Options};
 use files::escape::on_one_line;
 use report::grouped;
 use serde_json::json;
 use std::path::Path;
+use terminal::progress::Reading;
 
 /// The exit code where some file cannot be used.
 const UNUSABLE: u8 = 3;

@@ -3,7 +3,6 @@
 use crate::cli::{Exchange, MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
 use crate::images::Images;
-use crate::progress::Reading;
 use crate::settings::{Inherited, Settings};
 use crate::trained::Trained;
 use crate::training::{Place, Ready, open_images, reopen};
@@ -14,6 +13,7 @@ use experiments::{Began, Ended, Fingerprints, Runner, Task, View};
 use layers::Spec;
 use std::path::Path;
 use tensor::Choice;
+use terminal::progress::Reading;
 use train::checkpoint::Policy;
 use train::folder::RunFolder;
 

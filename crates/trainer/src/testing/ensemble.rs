@@ -4,12 +4,13 @@ use super::result;
 use crate::cli::EvalArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::progress::{self, percent};
-use crate::signals;
 use crate::trained::Trained;
 use evaluate::predictions::Predictions;
+use report::percent;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use terminal::progress;
+use terminal::signals;
 
 /// Tests each network, then the average of their probabilities.
 ///

@@ -4,12 +4,12 @@ use crate::cli::EvalArgs;
 use crate::fault::Result;
 use crate::images::Images;
 use crate::output;
-use crate::progress::percent;
 use data::Source;
 use data::shards::About;
 use evaluate::predictions::Predictions;
 use files::CsvRow;
 use report::Confusion;
+use report::percent;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

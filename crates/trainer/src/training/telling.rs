@@ -2,8 +2,8 @@
 
 use crate::console;
 use crate::fault::Result;
-use crate::progress::{duration, percent};
 use crate::trained::WEIGHTS;
+use report::{duration, percent};
 use serde_json::{Value, json};
 use std::path::Path;
 use train::recipe::Recipe;

@@ -11,12 +11,12 @@ use crate::cli::TrainArgs;
 use crate::console;
 use crate::devices;
 use crate::fault::Result;
-use crate::progress::Reading;
 use crate::ranks::Ranks;
-use crate::signals;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use std::time::Duration;
+use terminal::progress::Reading;
+use terminal::signals;
 use train::folder::RunFolder;
 
 /// mpirun kills the others as soon as one process has ended with a code: the first may take so long

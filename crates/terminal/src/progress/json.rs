@@ -1,7 +1,7 @@
 //! JSON lines on stdout: for programs.
 
 use super::Rate;
-use crate::console;
+use crate::output;
 use data::Stalled;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use serde_json::json;
@@ -34,7 +34,7 @@ impl Observer for Json {
                 "data_wait": r.data_wait,
                 "eta_s": r.eta_s,
             });
-            console::progress(line);
+            output::progress(line);
         }
         ControlFlow::Continue(())
     }
@@ -50,7 +50,7 @@ impl Observer for Json {
             "images": r.score.images,
             "seconds": r.seconds,
         });
-        console::progress(line);
+        output::progress(line);
         ControlFlow::Continue(())
     }
 
@@ -59,16 +59,16 @@ impl Observer for Json {
     }
 
     fn note(&mut self, text: &str) {
-        console::progress(json!({ "kind": "note", "text": text }));
+        output::progress(json!({ "kind": "note", "text": text }));
     }
 
     fn take_warning(&mut self) -> Option<String> {
-        console::take_trouble()
+        output::take_trouble()
     }
 }
 
 /// The line of an image that does not come.
 pub(super) fn say_stalled(stalled: &Stalled) {
     let seconds = stalled.waited.as_secs_f64();
-    console::progress(json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
+    output::progress(json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
 }

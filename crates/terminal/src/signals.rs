@@ -1,10 +1,11 @@
-//! Ctrl-C and its kin: the first asks, the second ends. SIGUSR1 asks for a checkpoint.
+//! Ctrl-C and its siblings: the first requests a stop, the second ends the program. SIGUSR1 requests
+//! a checkpoint.
 //!
-//! SIGHUP asks, too: a terminal or a connection is gone. It never ends at once, since systems send
-//! it more than once, and after SIGTERM: a shell and the kernel each send one when a connection
-//! breaks. A program that was started to ignore it (`nohup`) ignores it.
+//! SIGHUP, a terminal or connection that is gone, requests a stop, too. It never ends the program at
+//! once, as systems send it more than once, and after SIGTERM: a shell and the kernel each send one
+//! when a connection breaks. A program that was started to ignore it (`nohup`) ignores it.
 
-use crate::fault::{Fault, Result};
+use crate::{Error, Result};
 use evaluate::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -37,13 +38,13 @@ pub fn listen_with(stop: &Stop) -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds `again` lowered, then raises it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
-            .map_err(refused)?;
-        flag::register(signal, Arc::clone(&again)).map_err(refused)?;
-        flag::register_usize(signal, stop.word(), signal as usize).map_err(refused)?;
+            .map_err(Error::Signals)?;
+        flag::register(signal, Arc::clone(&again)).map_err(Error::Signals)?;
+        flag::register_usize(signal, stop.word(), signal as usize).map_err(Error::Signals)?;
     }
     #[cfg(unix)]
     if !is_ignored(signal_hook::consts::SIGHUP) {
-        flag::register(signal_hook::consts::SIGHUP, stop.hang_up_flag()).map_err(refused)?;
+        flag::register(signal_hook::consts::SIGHUP, stop.hang_up_flag()).map_err(Error::Signals)?;
     }
     Ok(())
 }
@@ -80,7 +81,7 @@ pub fn outlive_file_limits() {
 /// As [`listen`].
 pub fn listen_for_checkpoints(stop: &Stop) -> Result<()> {
     #[cfg(unix)]
-    flag::register(signal_hook::consts::SIGUSR1, stop.checkpoint_flag()).map_err(refused)?;
+    flag::register(signal_hook::consts::SIGUSR1, stop.checkpoint_flag()).map_err(Error::Signals)?;
     let _ = stop;
     Ok(())
 }
@@ -96,7 +97,7 @@ pub fn listen_for_checkpoints(stop: &Stop) -> Result<()> {
 pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
     const TICK: Duration = Duration::from_millis(50);
     let continued = Arc::new(AtomicBool::new(false));
-    flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued)).map_err(refused)?;
+    flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued)).map_err(Error::Signals)?;
     let stop = stop.clone();
     let watch = move || {
         loop {
@@ -109,7 +110,7 @@ pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
         }
     };
     let thread = std::thread::Builder::new().name("continued".into()).spawn(watch);
-    thread.map(drop).map_err(refused)
+    thread.map(drop).map_err(Error::Signals)
 }
 
 /// Where there is no such signal, nothing is listened for.
@@ -119,10 +120,6 @@ pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
 #[cfg(not(unix))]
 pub fn listen_for_mpirun(_: &Stop) -> Result<()> {
     Ok(())
-}
-
-fn refused(error: std::io::Error) -> Fault {
-    Fault::failure(format!("cannot listen for signals: {error}"))
 }
 
 #[cfg(all(test, unix))]

@@ -2,7 +2,7 @@
 
 use super::lines::{shortest, validated};
 use super::{Rate, duration, percent};
-use crate::console;
+use crate::output;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
@@ -65,11 +65,11 @@ impl Observer for Bar {
     }
 
     fn note(&mut self, text: &str) {
-        self.bar.suspend(|| console::note(text));
+        self.bar.suspend(|| output::note(text));
     }
 
     fn take_warning(&mut self) -> Option<String> {
-        console::take_trouble()
+        output::take_trouble()
     }
 }
 

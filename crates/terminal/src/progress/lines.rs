@@ -1,7 +1,7 @@
 //! A line every few seconds: for files, pipes and batch systems.
 
 use super::{Rate, duration, percent};
-use crate::console;
+use crate::output;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Lines {
 impl Observer for Lines {
     fn step(&mut self, r: &StepReport) -> ControlFlow<()> {
         if self.steps.due() || r.step == r.steps {
-            console::note(format_args!(
+            output::note(format_args!(
                 "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  \
                  data {:.0} %  {} left",
                 r.epoch,
@@ -42,21 +42,21 @@ impl Observer for Lines {
 
     fn seen(&mut self, what: &str, done: u64, of: u64) {
         if self.tests.due() && self.tests.last.is_some() && done < of && done * 10 > of {
-            console::note(format_args!("{what}  {done}/{of} images"));
+            output::note(format_args!("{what}  {done}/{of} images"));
         }
     }
 
     fn validation(&mut self, r: &ValidationReport) -> ControlFlow<()> {
-        console::note(validated(r));
+        output::note(validated(r));
         ControlFlow::Continue(())
     }
 
     fn note(&mut self, text: &str) {
-        console::note(text);
+        output::note(text);
     }
 
     fn take_warning(&mut self) -> Option<String> {
-        console::take_trouble()
+        output::take_trouble()
     }
 }
 

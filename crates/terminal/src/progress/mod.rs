@@ -4,29 +4,43 @@ mod bar;
 mod json;
 mod lines;
 
-use crate::cli::ProgressKind;
-use crate::console;
-use crate::fault::Result;
+use crate::output;
 use data::{Patience, Source, Stalled, Statistics};
 use evaluate::observe::{Observer, Silent};
-pub use report::{duration, percent};
+use report::{duration, percent};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Whoever shows progress as asked.
-pub fn observer(kind: ProgressKind) -> Box<dyn Observer> {
-    match kind {
-        ProgressKind::Auto if console::is_terminal() => Box::new(bar::Bar::new()),
-        ProgressKind::Auto | ProgressKind::Plain => Box::new(lines::Lines::new()),
-        ProgressKind::Bar => Box::new(bar::Bar::new()),
-        ProgressKind::Json => Box::new(json::Json::new()),
-        ProgressKind::None => Box::new(Silent),
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// A bar on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// One line, redrawn.
+    Bar,
+    /// A line every few seconds.
+    Plain,
+    /// A line of JSON every few seconds.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// An observer that shows progress in this way.
+pub fn observer(kind: impl Into<Progress>) -> Box<dyn Observer> {
+    match kind.into() {
+        Progress::Auto if output::is_terminal() => Box::new(bar::Bar::new()),
+        Progress::Auto | Progress::Plain => Box::new(lines::Lines::new()),
+        Progress::Bar => Box::new(bar::Bar::new()),
+        Progress::Json => Box::new(json::Json::new()),
+        Progress::None => Box::new(Silent),
     }
 }
 
 /// What is said while a data set is read, if that takes long.
 pub struct Reading {
-    kind: ProgressKind,
+    kind: Progress,
     /// Which of several processes says it, if it is not the first.
     rank: Option<usize>,
     rate: Option<Mutex<Rate>>,
@@ -35,53 +49,54 @@ pub struct Reading {
 impl Reading {
     /// Says nothing for the first seconds, and nothing at all where progress is for programs. Of an
     /// image that does not come it says what an observer would.
-    pub fn new(kind: ProgressKind) -> Reading {
-        let shown = !matches!(kind, ProgressKind::None | ProgressKind::Json);
+    pub fn new(kind: impl Into<Progress>) -> Reading {
+        let kind = kind.into();
+        let shown = !matches!(kind, Progress::None | Progress::Json);
         let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
         Reading { kind, rank: None, rate: shown.then(|| Mutex::new(rate())) }
     }
 
     /// Of a process that is not the first: it says what it waits for, and nothing else.
     pub fn of_rank(rank: usize) -> Reading {
-        Reading { kind: ProgressKind::Plain, rank: Some(rank), rate: None }
+        Reading { kind: Progress::Plain, rank: Some(rank), rate: None }
     }
 
     /// `done` of `of` are done; from any thread.
     pub fn say(&self, what: &str, done: usize, of: usize) {
         let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
         if rate.is_some_and(|mut rate| rate.due()) {
-            console::note(format_args!("{what}: {done} of {of}"));
+            output::note(format_args!("{what}: {done} of {of}"));
         }
     }
 
     /// An image does not come.
     fn stalled(&self, stalled: &Stalled) {
         match (self.rank, self.kind) {
-            (Some(rank), _) => console::note(format_args!("rank {rank}: {stalled}")),
-            (None, ProgressKind::Json) => json::say_stalled(stalled),
-            (None, ProgressKind::None) => {}
-            (None, _) => console::note(stalled),
+            (Some(rank), _) => output::note(format_args!("rank {rank}: {stalled}")),
+            (None, Progress::Json) => json::say_stalled(stalled),
+            (None, Progress::None) => {}
+            (None, _) => output::note(stalled),
         }
     }
 
     /// The statistics of `count` images of a source, as `what`.
     ///
     /// # Errors
-    /// Exit code 3 if none can be read, or one does not come.
+    /// If none can be read, or one does not come.
     pub fn measure(
         &self,
         what: &str,
         source: &Arc<dyn Source>,
         threads: usize,
         count: usize,
-    ) -> Result<Statistics> {
+    ) -> data::Result<Statistics> {
         let (patience, mut watch) = (Patience::default(), self.watch(what, count));
         let measured = Statistics::of_watched(source, threads, Some(count), patience, &mut watch)?;
-        Ok(measured.expect("nobody stops it"))
+        Ok(measured.expect("it is not stopped"))
     }
 
-    /// Hears how many of `of` are done, and of an image that does not come; never stops whoever
-    /// reads.
+    /// A callback for how many of `of` are done, and for an image that does not come; it never
+    /// stops the reading.
     pub fn watch(&self, what: &str, of: usize) -> impl FnMut(usize, Option<&Stalled>) -> bool {
         move |done, stalled| {
             self.say(what, done, of);
