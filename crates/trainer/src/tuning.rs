@@ -75,12 +75,11 @@ pub fn settle(
     sources: Sources<'_>,
     say: &mut dyn FnMut(&str),
 ) -> Result<Tuned> {
-    if ranks.is_alone() {
-        return tune(devices, sources, say);
-    }
     let is_first = ranks.is_first();
-    let text = ranks.share(|| Ok(tune(devices, sources, say)?.to_toml().into_bytes()))?;
-    let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    let Some(group) = &mut ranks.group else { return tune(devices, sources, say) };
+    let first = || -> Result<_> { Ok(tune(devices, sources, say)?.to_toml().into_bytes()) };
+    let text = group.share(first)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
     let told = |reason: String| Fault::failure(format!("the first rank's choices: {reason}"));
     let tuned = Tuned::read(&text).map_err(told)?;
     if !is_first {
@@ -151,7 +150,7 @@ const TUNE_ANEW: &str = "without that file the run is tuned anew, and with --ven
 /// is fastest; a card follows what those before it found. Gives what all of them met.
 fn rehearse(devices: &mut Devices, choices: &Choices, times: bool) -> train::Result<Vec<Met>> {
     let (mut choices, mut all) = (choices.clone(), Vec::<Met>::new());
-    for (device, plan) in devices.members() {
+    for (device, plan) in devices.own.members_mut() {
         card(device).tune(choices.clone(), times);
         let done = plan.check(device);
         let met = card(device).tuned();
@@ -180,7 +179,7 @@ impl Tuned {
     fn here(devices: &mut Devices) -> Tuned {
         let mut cards: Vec<String> = Vec::new();
         let mut here = Tuned::default();
-        for (device, _) in devices.members() {
+        for (device, _) in devices.own.members_mut() {
             let cuda = card(device);
             let cublaslt = cuda.cublaslt().map(|library| format!("cuBLASLt {}", library.version()));
             let cudnn = cuda.cudnn().map(|library| format!("cuDNN {}", library.version()));

@@ -2,7 +2,7 @@
 
 use super::telling::recipe_line;
 use crate::cli::TrainArgs;
-use crate::devices::{self, Devices, Seat};
+use crate::devices::{self, Devices};
 use crate::fault::Result;
 use crate::images::Images;
 use crate::machine;
@@ -14,6 +14,7 @@ use crate::vendor::Vendor;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
+use parallel::Seat;
 use report::grouped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +85,8 @@ impl<'a> Ready<'a> {
             (0, 1) => Devices::open(&choices, settings, &job.blueprint(), &mut say)?,
             place => Devices::open_one(choices[0], settings, &job.blueprint(), place, &mut say)?,
         };
-        settings.vendor.serve(devices.each(), &mut say)?;
+        let each = devices.own.members_mut().iter_mut().map(|(device, _)| device);
+        settings.vendor.serve(each, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {
@@ -137,7 +139,9 @@ impl<'a> Ready<'a> {
         stop: &Stop,
     ) -> Result<Option<Identity>> {
         let Some(identity) = self.job.identity(observer, stop)? else { return Ok(None) };
-        self.devices.meet(ranks, (&identity, self.settings))?;
+        if let Some(group) = &mut ranks.group {
+            self.devices.meet(group, &identity, self.settings)?;
+        }
         self.describe_devices(&mut |text| observer.note(text));
         Ok(Some(identity))
     }
