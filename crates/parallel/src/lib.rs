@@ -9,6 +9,7 @@
 //! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
 //!   one device that makes micro-shards one after the other
 //! * [`processes`]: those of a run, from their launcher to the engine through which they talk
+//! * [`tuning`]: in which ways the cards of a run work
 //! * [`rank`]: the interface that the three ways implement
 //! * [`cut`]: which micro-shards a rank has; [`accord`]: what processes must know to decide alike
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod rank;
 mod snapshot;
 pub mod threads;
 pub mod towers;
+pub mod tuning;
 
 pub use cut::Cut;
 pub use devices::{Devices, Seat, share_threads};

@@ -9,12 +9,13 @@ use crate::machine;
 use crate::progress::Reading;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
-use crate::tuning::{self, Tuned};
+use crate::tuning;
 use crate::vendor::Vendor;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
 use parallel::Seat;
+use parallel::tuning::{FILE, Tuned};
 use report::grouped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,9 +122,10 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         if self.settings.vendor == Vendor::Tune {
-            let sources = tuning::Sources { run, deterministic: self.settings.deterministic };
+            let (devices, group) = (&mut self.devices.own, ranks.group.as_mut());
             let mut say = |text: &str| observer.note(text);
-            self.tuned = Some(tuning::settle(&mut self.devices, ranks, sources, &mut say)?);
+            let from = (run, self.settings);
+            self.tuned = Some(tuning::settle(devices, group, from, &mut say)?);
         }
         Ok(())
     }
@@ -186,7 +188,7 @@ impl<'a> Ready<'a> {
         let environment = machine::environment(&devices.machine(), images.summary());
         describe_run(folder, &config, &job, environment)?;
         if let Some(tuned) = tuned {
-            folder.write(tuning::FILE, tuned.to_toml().as_bytes())?;
+            folder.write(FILE, tuned.to_toml().as_bytes())?;
         }
         let open = |start: &Start| devices.executor(&job.spec, seat, start);
         let outcome = match place {
