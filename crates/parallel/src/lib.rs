@@ -5,8 +5,11 @@
 //! * [`towers`]: a network in towers, each on a device (section 3.5 of the paper)
 //! * [`hybrid`]: data parallelism below the linear layers, whose units are shared
 //! * [`plan`]: what each device has to do, before any memory is taken; and opening them
+//! * [`Mode`]: which of the three ways; [`Devices`]: a process's, from their plans to an executor
 //! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
 //!   one device that makes micro-shards one after the other
+//! * [`processes`]: those of a run, from their launcher to the engine through which they talk
+//! * [`tuning`]: in which ways the cards of a run work
 //! * [`rank`]: the interface that the three ways implement
 //! * [`cut`]: which micro-shards a rank has; [`accord`]: what processes must know to decide alike
 #![forbid(unsafe_code)]
@@ -15,18 +18,24 @@
 pub mod accord;
 pub mod cut;
 pub mod data;
+mod devices;
 mod error;
 pub mod hybrid;
 pub mod lone;
+mod mode;
 pub mod plan;
 pub mod process;
+pub mod processes;
 pub mod rank;
 mod snapshot;
 pub mod threads;
 pub mod towers;
+pub mod tuning;
 
 pub use cut::Cut;
+pub use devices::{Devices, Seat, share_threads};
 pub use error::{Error, Result};
+pub use mode::Mode;
 pub use plan::{Engine, Plan};
 
 use layers::{Parameter, Spec};

@@ -1,26 +1,19 @@
 //! The devices of a run: from what was typed to an executor.
 
-mod planning;
-
-use planning::plan_one;
-pub use planning::{plan_alone, plan_each};
-
 use crate::cli::{Exchange, Parallel};
 use crate::fault::{Fault, Result};
 use crate::images::memory_line;
 use crate::machine;
-use crate::ranks::{Member, Ranks};
 use crate::run_file;
 use crate::settings::Settings;
-use comm::{Comm, Local};
-use evaluate::Stop;
 use inference::device::{self, Placement};
 use layers::Spec;
 use layers::towers;
-use parallel::{Engine, Plan};
+use parallel::processes::{Group, Member};
+use parallel::{Engine, Mode, Plan, Seat, share_threads};
 use std::path::Path;
 use std::slice;
-use tensor::{Choice, Device, Precision, Target};
+use tensor::{Choice, Device, Precision};
 use train::checkpoint::Identity;
 use train::executor::Executor;
 use train::run::Blueprint;
@@ -28,16 +21,14 @@ use train::start::Start;
 
 /// Devices with what each is to do, before any memory is taken.
 pub struct Devices {
-    members: Vec<(Device, Plan)>,
+    /// This process's.
+    pub own: parallel::Devices,
     /// How they share the work.
     parallel: Option<Parallel>,
     exchange: Exchange,
     /// Where this is one of several processes: all of them, once they have met.
     processes: Vec<Member>,
 }
-
-/// One of several processes: its engine, what it was asked for, and what all were.
-pub type Seat = (Box<dyn Comm>, Stop, Stop);
 
 /// The paper's two cards.
 pub(crate) const TOWERS: usize = 2;
@@ -177,34 +168,27 @@ impl Devices {
             if settings.exchange == Exchange::Nccl {
                 say("--exchange nccl: one device has nothing to exchange");
             }
-            let plan = |device: &Device| plan_alone(settings.parallel, job, device.target());
+            let mode = settings.parallel.map(Mode::from);
+            let plan = |device: &Device| Mode::plan_alone(mode, job, device.target());
             let placement = Placement { device: *choice, threads: settings.threads, precision };
             let (device, plan) = device::open(placement, plan, Plan::check, say)?;
-            return Ok(Devices::of(vec![(device, plan)], settings.parallel));
+            return Ok(Devices::of(parallel::Devices::one(device, plan), settings));
         }
         if settings.exchange == Exchange::Nccl {
             check_cards(choices)?;
         }
-        let each = machine::share_threads(settings.threads, choices);
+        let each = share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
         let mut devices: Vec<Device> =
             choices.iter().zip(&each).map(open).collect::<tensor::Result<_>>()?;
         device::set_precision(&mut devices, precision, say)?;
-        let targets: Vec<Target> = devices.iter().map(Device::target).collect();
-        let plans = plan_each(settings.parallel, job, &targets)?;
-        let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
-        for (device, plan) in &mut members {
-            plan.check(device)?;
-        }
-        // What each has room for alone is not there for all of them.
-        let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
-        let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
-        hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices { exchange: settings.exchange, ..Devices::of(members, settings.parallel) })
+        let own = parallel::Devices::plan_each(devices, mode_of_several(settings), job)?;
+        Ok(Devices::of(own, settings))
     }
 
-    fn of(members: Vec<(Device, Plan)>, parallel: Option<Parallel>) -> Devices {
-        Devices { members, parallel, exchange: Exchange::Host, processes: Vec::new() }
+    fn of(own: parallel::Devices, settings: &Settings) -> Devices {
+        let &Settings { parallel, exchange, .. } = settings;
+        Devices { own, parallel, exchange, processes: Vec::new() }
     }
 
     /// Opens this process's device, one of several processes', and plans its part.
@@ -221,24 +205,24 @@ impl Devices {
         let mut device = Device::open(choice, settings.threads)?;
         let precision = machine::precision(settings.precision.as_deref())?;
         device::set_precision(slice::from_mut(&mut device), precision, say)?;
-        let plan = plan_one(settings.parallel, job, place, device.target())?;
-        plan.check(&mut device)?;
-        Ok(Devices::of(vec![(device, plan)], settings.parallel))
+        let mode = mode_of_several(settings);
+        Ok(Devices::of(parallel::Devices::plan_one(device, mode, job, place)?, settings))
     }
 
-    /// Meets the other processes, if there are any, before anything is written.
+    /// Meets the other processes before anything is written.
     ///
     /// # Errors
     /// Exit code 2 if one is about to do something else, 1 if those on this host do not fit into
     /// its memory.
-    pub fn meet(&mut self, ranks: &mut Ranks, plan: (&Identity, &Settings)) -> Result<()> {
-        let (device, own) = &self.members[0];
+    pub fn meet(&mut self, group: &mut Group, identity: &Identity, own: &Settings) -> Result<()> {
+        let (device, plan) = &self.own.members()[0];
         let bytes = match device {
-            Device::Cpu(_) => own.memory().total,
+            Device::Cpu(_) => plan.memory().total,
             Device::Cuda(_) => 0,
         };
         let name = (device::name(device), device.threads());
-        let (all, bytes_here) = ranks.meet(Member::new(describe_one(device), name, bytes, plan))?;
+        let member = Member::new(describe_one(device), name, bytes, what_to_do(identity, own));
+        let (all, bytes_here) = group.meet(member)?;
         if bytes > 0 {
             device.check_room(bytes_here)?;
         }
@@ -249,29 +233,26 @@ impl Devices {
     /// `cpu, 2 threads`; several have a number each.
     pub fn describe(&self) -> String {
         let each: Vec<String> = match &self.processes[..] {
-            [] => self.members.iter().map(|(device, _)| describe_one(device)).collect(),
+            [] => self.own.members().iter().map(|(device, _)| describe_one(device)).collect(),
             processes => processes.iter().map(|process| process.device.clone()).collect(),
         };
         if let [one] = &each[..] {
             return one.clone();
         }
         let each = each.iter().enumerate().map(|(rank, device)| format!("{rank}: {device}"));
-        let how = match self.parallel {
-            Some(Parallel::Towers) => "towers",
-            Some(Parallel::Hybrid) => "hybrid",
-            Some(Parallel::Data) | None => "data",
-        };
+        let how = self.parallel.map_or(Mode::Data, Mode::from).name();
         format!("{} ({how})", each.collect::<Vec<_>>().join("; "))
     }
 
     /// What they take of memory, a line a device.
     pub fn memory(&self, batch: usize) -> Vec<String> {
-        self.members.iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
+        self.own.members().iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
     }
 
     /// For the run's `env.json`: the device, or all of them, and their threads.
     pub fn machine(&self) -> machine::Machine {
-        let own = self.members.iter().map(|(device, _)| (device::name(device), device.threads()));
+        let own =
+            self.own.members().iter().map(|(device, _)| (device::name(device), device.threads()));
         let (names, threads): (Vec<String>, Vec<usize>) = match &self.processes[..] {
             [] => own.unzip(),
             processes => processes.iter().map(|process| process.name.clone()).unzip(),
@@ -282,18 +263,8 @@ impl Devices {
 
     /// In which numbers they multiply; of several processes this one's.
     pub fn precision(&self) -> Precision {
-        let (device, _) = &self.members[0];
+        let (device, _) = &self.own.members()[0];
         device.precision()
-    }
-
-    /// Each of this process's, with what it is to do.
-    pub fn members(&mut self) -> impl Iterator<Item = (&mut Device, &Plan)> {
-        self.members.iter_mut().map(|(device, plan)| (device, &*plan))
-    }
-
-    /// Each of this process's.
-    pub fn each(&mut self) -> impl Iterator<Item = &mut Device> {
-        self.members.iter_mut().map(|(device, _)| device)
     }
 
     /// Takes the memory, and fills it with what training starts from. One of several processes has
@@ -307,22 +278,17 @@ impl Devices {
         seat: Option<Seat>,
         start: &Start,
     ) -> train::Result<Box<dyn Executor>> {
-        let (mut devices, mut plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
-        if let Some((comm, asked, agreed)) = seat {
-            let (way, plan) = ((devices.remove(0), comm), plans.remove(0));
-            let flags = (&asked, &agreed);
-            return Ok(Box::new(parallel::plan::open_process(whole, plan, way, flags, start)?));
-        }
-        if devices.len() == 1 {
-            return plans.remove(0).open(devices.remove(0), start);
-        }
         let engine = match self.exchange {
             Exchange::Host => Engine::Host,
             Exchange::Nccl => Engine::Nccl,
         };
-        let how = (engine, Local::PATIENCE);
-        Ok(Box::new(parallel::plan::open_threads(whole, plans, devices, how, start)?))
+        self.own.executor(whole, engine, seat, start)
     }
+}
+
+/// How devices share the work, where there are several.
+pub fn mode_of_several(settings: &Settings) -> Mode {
+    settings.parallel.map_or(Mode::Towers, Mode::from)
 }
 
 /// `cpu, 2 threads`; of a card, or where they are not f32, also in which numbers it multiplies.
@@ -334,4 +300,18 @@ fn describe_one(device: &Device) -> String {
         (_, precision) => format!(", {precision}"),
     };
     format!("{}{precision}, {threads} thread{plural}", device::name(device))
+}
+
+/// What processes compare before they begin: the run's identity, and what else must be alike.
+fn what_to_do(identity: &Identity, settings: &Settings) -> Identity {
+    let mut plan = identity.clone();
+    let commit = option_env!("ALEXNET_COMMIT").unwrap_or("a commit that is not known");
+    plan.insert("program", format!("{} of {commit}", env!("CARGO_PKG_VERSION")));
+    plan.insert(
+        "parallel",
+        settings.parallel.map_or("nothing", |parallel| Mode::from(parallel).name()),
+    );
+    let steps = settings.max_steps.map_or("all".to_string(), |steps| steps.to_string());
+    plan.insert("max_steps", steps);
+    plan
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use tensor::{Choice, Precision};
+use tensor::Precision;
 
 /// What computes.
 pub struct Machine {
@@ -42,39 +42,9 @@ pub fn precision(typed: Option<&str>) -> tensor::Result<Option<Precision>> {
     typed.map(str::parse).transpose()
 }
 
-/// How many of `threads` threads (0: one for each core) each device has: the CPUs share them, and
-/// what is over goes to the first, which has the classifier.
-pub fn share_threads(threads: usize, choices: &[Choice]) -> Vec<usize> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if threads == 0 { cores() } else { threads };
-    let hosts = choices.iter().filter(|choice| !matches!(choice, Choice::Cuda(_))).count();
-    let mut host = 0;
-    let mut share = |choice: &Choice| match choice {
-        Choice::Cuda(_) => 1,
-        Choice::Auto | Choice::Cpu => {
-            host += 1;
-            (threads / hosts + usize::from(host <= threads % hosts)).max(1)
-        }
-    };
-    choices.iter().map(&mut share).collect()
-}
-
 /// The processor's name, where the system tells it.
 pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processors_share_the_threads() {
-        use Choice::{Cpu, Cuda};
-        assert_eq!(share_threads(5, &[Cpu, Cpu]), [3, 2]);
-        assert_eq!(share_threads(1, &[Cpu, Cpu]), [1, 1]);
-        assert_eq!(share_threads(4, &[Cuda(0), Cpu]), [1, 4]);
-    }
 }

@@ -12,7 +12,7 @@
 //! * [`completions`, `man`](manual): the same words for shells and for `man`
 //! * [`run_file`]: what is read from a run's folder
 //! * [`console`]: all that is printed, and what becomes of a run when it cannot be
-//! * [`ranks`]: the processes of a run, where a launcher started several
+//! * [`ranks`]: this process among those of its run, where a launcher started several
 //! * [`limits`]: what may be asked of a machine
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]

@@ -1,6 +1,7 @@
 //! How several devices share a run.
 
 use clap::ValueEnum;
+use parallel::Mode;
 use serde::{Deserialize, Serialize};
 
 /// How several devices or processes share the work.
@@ -13,6 +14,16 @@ pub enum Parallel {
     Data,
     /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
     Hybrid,
+}
+
+impl From<Parallel> for Mode {
+    fn from(parallel: Parallel) -> Mode {
+        match parallel {
+            Parallel::Towers => Mode::Towers,
+            Parallel::Data => Mode::Data,
+            Parallel::Hybrid => Mode::Hybrid,
+        }
+    }
 }
 
 /// By which way several devices of one process exchange.

@@ -3,13 +3,13 @@
 use super::find_model;
 use crate::cli::Parallel;
 use crate::cli::{DescribeArgs, MachineArgs, TrainArgs};
-use crate::devices::{self, TOWERS, plan_alone, plan_each};
+use crate::devices::{self, TOWERS};
 use crate::fault::Result;
-use crate::machine::{self, share_threads};
+use crate::machine;
 use crate::settings::Settings;
 use inference::InferencePlan;
 use layers::Spec;
-use parallel::Plan;
+use parallel::{Mode, Plan, share_threads};
 use tensor::{Choice, Device, Precision, Target};
 use train::plan::Memory;
 use train::recipe::Recipe;
@@ -121,7 +121,8 @@ impl Run {
         let job = self.blueprint(&spec);
         let input = (self.recipe().input.mean, job.stored);
         let tests = InferencePlan::new(&self.spec, self.batch(), input, target)?;
-        Ok((plan_alone(self.settings.parallel, &job, target)?.memory(), tests.bytes()))
+        let mode = self.settings.parallel.map(Mode::from);
+        Ok((Mode::plan_alone(mode, &job, target)?.memory(), tests.bytes()))
     }
 
     /// What each of several devices has to do.
@@ -131,6 +132,6 @@ impl Run {
     pub(super) fn plans(&self) -> Result<Vec<Plan>> {
         let spec = self.settled()?;
         let targets = self.targets(&self.choices);
-        plan_each(self.settings.parallel, &self.blueprint(&spec), &targets)
+        Ok(devices::mode_of_several(&self.settings).plan_each(&self.blueprint(&spec), &targets)?)
     }
 }

@@ -2,17 +2,19 @@
 
 use super::telling::recipe_line;
 use crate::cli::TrainArgs;
-use crate::devices::{self, Devices, Seat};
+use crate::devices::{self, Devices};
 use crate::fault::Result;
 use crate::images::Images;
 use crate::machine;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
-use crate::tuning::{self, Tuned};
+use crate::tuning;
 use crate::vendor::Vendor;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
+use parallel::Seat;
+use parallel::tuning::{FILE, Tuned};
 use report::grouped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +86,8 @@ impl<'a> Ready<'a> {
             (0, 1) => Devices::open(&choices, settings, &job.blueprint(), &mut say)?,
             place => Devices::open_one(choices[0], settings, &job.blueprint(), place, &mut say)?,
         };
-        settings.vendor.serve(devices.each(), &mut say)?;
+        let each = devices.own.members_mut().iter_mut().map(|(device, _)| device);
+        settings.vendor.serve(each, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));
         if let Some(init) = &job.init {
@@ -119,9 +122,10 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         if self.settings.vendor == Vendor::Tune {
-            let sources = tuning::Sources { run, deterministic: self.settings.deterministic };
+            let (devices, group) = (&mut self.devices.own, ranks.group.as_mut());
             let mut say = |text: &str| observer.note(text);
-            self.tuned = Some(tuning::settle(&mut self.devices, ranks, sources, &mut say)?);
+            let from = (run, self.settings);
+            self.tuned = Some(tuning::settle(devices, group, from, &mut say)?);
         }
         Ok(())
     }
@@ -137,7 +141,9 @@ impl<'a> Ready<'a> {
         stop: &Stop,
     ) -> Result<Option<Identity>> {
         let Some(identity) = self.job.identity(observer, stop)? else { return Ok(None) };
-        self.devices.meet(ranks, (&identity, self.settings))?;
+        if let Some(group) = &mut ranks.group {
+            self.devices.meet(group, &identity, self.settings)?;
+        }
         self.describe_devices(&mut |text| observer.note(text));
         Ok(Some(identity))
     }
@@ -182,7 +188,7 @@ impl<'a> Ready<'a> {
         let environment = machine::environment(&devices.machine(), images.summary());
         describe_run(folder, &config, &job, environment)?;
         if let Some(tuned) = tuned {
-            folder.write(tuning::FILE, tuned.to_toml().as_bytes())?;
+            folder.write(FILE, tuned.to_toml().as_bytes())?;
         }
         let open = |start: &Start| devices.executor(&job.spec, seat, start);
         let outcome = match place {

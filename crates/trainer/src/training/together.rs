@@ -14,6 +14,7 @@ use crate::fault::Result;
 use crate::ranks::Ranks;
 use evaluate::Stop;
 use evaluate::observe::Observer;
+use parallel::Seat;
 use std::time::Duration;
 use terminal::progress::Reading;
 use terminal::signals;
@@ -62,9 +63,9 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
 
     let mut say = |text: &str| observer.note(text);
     let (folder, found) = here.map(|run| reopen(run, &mut say)).transpose()?.unzip();
-    let checkpoint = match resumed {
-        Some(_) => ranks.checkpoint(found.flatten())?,
-        None => None,
+    let checkpoint = match (&mut ranks.group, resumed) {
+        (Some(group), Some(_)) => group.checkpoint(found.flatten())?,
+        _ => None,
     };
     let images = open_images(&own, &spec, &reading)?;
     let spec = devices::settle(spec, &own, ranks.world(), resumed.is_some(), &mut say)?;
@@ -91,7 +92,8 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
         None => Place::New(folder, identity.map(Box::new)),
     };
     let stop = Stop::new(); // all stop at once: the loop sees what they have agreed on
-    ready.seat = ranks.into_comm().map(|comm| (comm, asked, stop.clone()));
+    ready.seat =
+        ranks.group.map(|group| Seat { comm: group.into_comm(), asked, agreed: stop.clone() });
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
     let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };

@@ -1,6 +1,6 @@
 //! Who started this process, as one of how many, and how it finds the others.
 
-use crate::fault::{Fault, Result};
+use super::error::Error;
 use comm::{Comm, Nccl, rendezvous};
 use std::time::Duration;
 use tensor::{Choice, Device};
@@ -19,7 +19,7 @@ enum Launch {
 
 impl Launch {
     /// mpirun may run inside a job of Slurm's, and srun may speak PMI to whoever knows it.
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Launch> {
+    fn read(variable: impl Fn(&str) -> Option<String>) -> crate::Result<Launch> {
         let mpi = |name: &'static str| {
             let processes = variable(name).and_then(|size| size.parse().ok());
             let several = processes.filter(|&processes| processes > 1);
@@ -30,7 +30,7 @@ impl Launch {
             (Some(mpirun), _) => Ok(mpirun),
             (None, Some(pmi)) if cfg!(feature = "mpi") => Ok(pmi),
             (None, pmi) => {
-                let cards = rendezvous::Launch::told(&variable).map_err(parallel::Error::from)?;
+                let cards = rendezvous::Launch::told(&variable)?;
                 Ok(cards.map(Launch::Cards).or(pmi).unwrap_or(Launch::Alone))
             }
         }
@@ -52,9 +52,9 @@ pub(super) struct Joined {
 /// Finds the others, if a launcher started some.
 ///
 /// # Errors
-/// Exit code 2 if this program cannot talk to them, 6 if it needs a card or NCCL for that, 1 if
-/// they cannot be reached.
-pub(super) fn join() -> Result<Option<Joined>> {
+/// [`Error::WithoutMpi`] and [`Error::NoCard`] if it cannot talk to them, [`Error::Parallel`] if
+/// NCCL is missing or they cannot be reached.
+pub(super) fn join() -> Result<Option<Joined>, Error> {
     match Launch::read(|name| std::env::var(name).ok())? {
         Launch::Alone => Ok(None),
         Launch::Mpi { variable, processes } => {
@@ -63,67 +63,48 @@ pub(super) fn join() -> Result<Option<Joined>> {
         }
         Launch::Cards(launch) => {
             let (card, mut desk) = own_card(&launch)?;
-            let comm = Nccl::meet(&mut desk, &launch, ARRIVAL).map_err(parallel::Error::from)?;
+            let comm = Nccl::meet(&mut desk, &launch, ARRIVAL).map_err(crate::Error::from)?;
             Ok(Some(Joined { comm: Box::new(comm), desk, card: Some(card) }))
         }
     }
 }
 
-/// Refuses to be one of several processes, for verbs whose runs are one process's.
+/// Whether a launcher started several processes: what says so, and how many there are.
 ///
 /// # Errors
-/// Exit code 2 if a launcher started several: each would make runs of its own.
-pub fn check_alone() -> Result<()> {
-    let (launcher, processes) = match Launch::read(|name| std::env::var(name).ok())? {
-        Launch::Alone => return Ok(()),
-        Launch::Mpi { variable, processes } => (variable, processes),
-        Launch::Cards(launch) => ("the number of processes", launch.world as u64),
-    };
-    Err(Fault::usage(format!(
-        "{launcher} is {processes}: these runs are one process's; start it without a launcher, or \
-         train with `alexnet train`"
-    )))
+/// [`Error::Comm`](crate::Error::Comm) if the launcher's variables contradict each other.
+pub fn started() -> crate::Result<Option<(&'static str, u64)>> {
+    Ok(match Launch::read(|name| std::env::var(name).ok())? {
+        Launch::Alone => None,
+        Launch::Mpi { variable, processes } => Some((variable, processes)),
+        Launch::Cards(launch) => Some(("the number of processes", launch.world as u64)),
+    })
 }
 
 /// The card of a process that torchrun or srun started: the one with its number on its host, or the
 /// only one that it is shown.
 ///
 /// # Errors
-/// Exit code 6.
-fn own_card(launch: &rendezvous::Launch) -> Result<(usize, Device)> {
+/// [`Error::NoCard`].
+fn own_card(launch: &rendezvous::Launch) -> Result<(usize, Device), Error> {
     let open = |card| Device::open(Choice::Cuda(card), 1);
     let opened = match open(launch.local) {
         Ok(card) => Ok((launch.local, card)),
         Err(_) if launch.local > 0 && open(1).is_err() => open(0).map(|card| (0, card)),
         Err(error) => Err(error),
     };
-    opened.map_err(|error| {
-        let rendezvous::Launch { rank, world, .. } = launch;
-        let Fault { code, message } = error.into();
-        Fault {
-            code,
-            message: format!(
-                "process {rank} of {world} that a launcher started: {message}; without MPI \
-                 processes exchange through their cards: on CPUs use mpirun, or one process with \
-                 --device cpu,cpu"
-            ),
-        }
-    })
+    let &rendezvous::Launch { rank, world, .. } = launch;
+    opened.map_err(|source| Error::NoCard { rank, world, source })
 }
 
 #[cfg(feature = "mpi")]
-fn join_mpi(_: &str, _: u64) -> Result<Box<dyn Comm>> {
-    let joined = comm::Mpi::join(comm::Local::PATIENCE).map_err(parallel::Error::from)?;
-    Ok(Box::new(joined))
+fn join_mpi(_: &str, _: u64) -> crate::Result<Box<dyn Comm>> {
+    Ok(Box::new(comm::Mpi::join(comm::Local::PATIENCE)?))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn join_mpi(variable: &str, processes: u64) -> Result<Box<dyn Comm>> {
-    Err(Fault::usage(format!(
-        "{variable} is {processes}: this program was built without MPI; build it with `cargo build \
-         --release --features mpi`, or let one process use this machine's devices, with --device \
-         cpu,cpu --parallel data"
-    )))
+fn join_mpi(variable: &'static str, processes: u64) -> Result<Box<dyn Comm>, Error> {
+    Err(Error::WithoutMpi { variable, processes })
 }
 
 #[cfg(test)]
@@ -136,9 +117,9 @@ mod tests {
             Launch::read(|asked| (asked == name).then(|| size.to_string()))
         };
         let (variable, processes) = ("PMI_SIZE", 4);
-        assert_eq!(read("PMI_SIZE", "4"), Ok(Launch::Mpi { variable, processes }));
-        assert_eq!(read("PMI_SIZE", "1"), Ok(Launch::Alone));
-        assert_eq!(read("SHLVL", "2"), Ok(Launch::Alone));
+        assert_eq!(read("PMI_SIZE", "4").unwrap(), Launch::Mpi { variable, processes });
+        assert_eq!(read("PMI_SIZE", "1").unwrap(), Launch::Alone);
+        assert_eq!(read("SHLVL", "2").unwrap(), Launch::Alone);
         let slurm = |name: &str| match name {
             "SLURM_PROCID" | "SLURM_LOCALID" => Some("1".to_string()),
             "SLURM_NTASKS" | "PMI_SIZE" => Some("2".to_string()),

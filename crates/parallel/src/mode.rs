@@ -1,0 +1,74 @@
+//! How devices share the work, and what each has to do then.
+
+use crate::plan::{self, Plan};
+use layers::towers;
+use tensor::Target;
+use train::run::Blueprint;
+
+/// How several devices or processes share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each has one of the network's towers.
+    Towers,
+    /// Each has the whole network and a part of every batch.
+    Data,
+    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units.
+    Hybrid,
+}
+
+impl Mode {
+    /// `towers`, `data` or `hybrid`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Towers => "towers",
+            Mode::Data => "data",
+            Mode::Hybrid => "hybrid",
+        }
+    }
+
+    /// The plan of a device that nobody shares the work with.
+    ///
+    /// # Errors
+    /// [`train::Error::Network`] or [`train::Error::Recipe`] if the network does not fit together
+    /// or the recipe.
+    pub fn plan_alone(
+        mode: Option<Mode>,
+        job: &Blueprint<'_>,
+        target: Target,
+    ) -> train::Result<Plan> {
+        match mode {
+            Some(Mode::Hybrid) => plan::hybrid(job, (0, 1), target),
+            _ => plan::single(job, target),
+        }
+    }
+
+    /// The plan of one of several devices, of which there are as many as `of` says second.
+    ///
+    /// # Errors
+    /// [`train::Error::Network`] or [`train::Error::Recipe`] if they cannot share the work so.
+    pub fn plan_one(
+        self,
+        job: &Blueprint<'_>,
+        of: (usize, usize),
+        target: Target,
+    ) -> train::Result<Plan> {
+        match self {
+            Mode::Data => plan::replica(job, of, target),
+            Mode::Hybrid => plan::hybrid(job, of, target),
+            Mode::Towers => {
+                let (rank, world) = of;
+                let towers = towers::split(job.spec, world)?;
+                Ok(plan::towers(job, &towers, &vec![target; world])?.swap_remove(rank))
+            }
+        }
+    }
+
+    /// Each of several devices' plan.
+    ///
+    /// # Errors
+    /// As [`plan_one`](Self::plan_one).
+    pub fn plan_each(self, job: &Blueprint<'_>, targets: &[Target]) -> train::Result<Vec<Plan>> {
+        let each = targets.iter().enumerate();
+        each.map(|(rank, &target)| self.plan_one(job, (rank, targets.len()), target)).collect()
+    }
+}
