@@ -87,11 +87,16 @@ fn remember(stream: &Stream, written: io::Result<()>) -> Option<String> {
     Some(trouble)
 }
 
-/// What writing a result came to: a reader that has closed the stream is no failure.
+/// Ends a result that something else has printed on standard output.
 ///
 /// # Errors
-/// [`Error::Output`].
-pub fn delivered(written: io::Result<()>) -> Result<()> {
+/// As [`print()`].
+pub fn finish(printed: io::Result<()>) -> Result<()> {
+    delivered(printed.and_then(|()| io::stdout().flush()))
+}
+
+/// What writing a result came to: a reader that has closed the stream is no failure.
+fn delivered(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),

@@ -1,9 +1,9 @@
-//! Ctrl-C and its siblings: the first requests a stop, the second ends the program. SIGUSR1 requests
-//! a checkpoint.
+//! Ctrl-C and its siblings: the first requests a stop, the second ends the program. SIGUSR1
+//! requests a checkpoint.
 //!
-//! SIGHUP, a terminal or connection that is gone, requests a stop, too. It never ends the program at
-//! once, as systems send it more than once, and after SIGTERM: a shell and the kernel each send one
-//! when a connection breaks. A program that was started to ignore it (`nohup`) ignores it.
+//! SIGHUP, a terminal or connection that is gone, requests a stop, too. It never ends the program
+//! at once, as systems send it more than once, and after SIGTERM: a shell and the kernel each send
+//! one when a connection breaks. A program that was started to ignore it (`nohup`) ignores it.
 
 use crate::{Error, Result};
 use evaluate::Stop;

@@ -3,7 +3,6 @@
 use crate::fault::{Fault, Result};
 use files::escape::is_control;
 use std::fmt::Display;
-use std::io::Write;
 pub use terminal::output::{note, progress, take_trouble};
 
 /// Prints a result on standard output, as it is.
@@ -37,9 +36,8 @@ pub fn answer(answer: &clap::Error) -> u8 {
         (true, true) => _ = answer.print(),
         (false, true) => note(answer.to_string().trim_end()),
         (true, false) => {
-            let printed = answer.print().and_then(|()| std::io::stdout().flush());
-            return terminal::output::delivered(printed)
-                .map_or_else(|error| fault(error.into()), |()| 0);
+            let printed = terminal::output::finish(answer.print());
+            return printed.map_or_else(|error| fault(error.into()), |()| 0);
         }
         (false, false) => return print(answer).map_or_else(fault, |()| 0),
     }

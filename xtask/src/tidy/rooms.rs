@@ -45,7 +45,7 @@ const PRINTS: [&str; 7] =
     ["println!", "eprintln!", "print!", "eprint!", concat!("dbg", "!"), "stdout()", "stderr()"];
 
 /// The only file that prints.
-const CONSOLE: &str = "crates/trainer/src/console.rs";
+const CONSOLE: &str = "crates/terminal/src/output.rs";
 
 /// Crates of tests, which print what they skip.
 const TESTERS: [&str; 2] = ["testkit", "cuda-on-cpu"];

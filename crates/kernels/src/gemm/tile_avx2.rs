@@ -203,8 +203,8 @@ unsafe fn finish<const R: usize, const V: usize>(
     let masks = masks::<V>(tile.columns);
     // SAFETY: the masks leave what is the tile's.
     unsafe {
-        // Loops, not `map`: a closure that the compiler leaves a function has no AVX2, and in it each
-        // instruction becomes a call.
+        // Loops, not `map`: a closure that the compiler leaves a function has no AVX2, and in it
+        // each instruction becomes a call.
         if tile.relu {
             each_row!(r < R, {
                 for sum in &mut sums[r] {
