@@ -11,10 +11,10 @@ use crate::cli::Parallel;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
-use crate::mebibytes::mebibytes;
 use crate::output;
 use crate::settings::find_recipe;
 use ::data::bounded;
+use files::numbers::mebibytes;
 use layers::Spec;
 use report::grouped;
 use run::Run;
@@ -228,13 +228,6 @@ fn typed(words: &str) -> Result<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_like_the_paper() {
-        assert_eq!(grouped(60_965_224), "60,965,224");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(mebibytes(1 << 20), "1.0 MiB");
-    }
 
     #[test]
     fn the_papers_table_has_its_totals() {

@@ -32,7 +32,6 @@ mod inspect;
 mod limits;
 mod machine;
 mod manual;
-mod mebibytes;
 mod neighbours;
 mod output;
 mod predicting;

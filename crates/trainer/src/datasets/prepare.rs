@@ -3,7 +3,6 @@
 use crate::cli::{KeepArg, PrepareArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::mebibytes::mebibytes;
 use crate::progress::{Reading, duration};
 use crate::signals;
 use data::collection::Collection;
@@ -11,6 +10,7 @@ use data::ilsvrc::{Contest, has_published_md5, verify_md5};
 use data::prepare::{Progress, Summary};
 use data::shards::{Form, Keep};
 use data::{PrepareOptions, prepare};
+use files::numbers::mebibytes;
 use report::grouped;
 use serde_json::json;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use crate::fault::Result;
-use crate::mebibytes::mebibytes;
+use files::numbers::mebibytes;
 use layers::towers::{Towers, Traffic, split};
 use report::grouped;
 use serde_json::json;
