@@ -5,6 +5,7 @@
 //! * [`towers`]: a network in towers, each on a device (section 3.5 of the paper)
 //! * [`hybrid`]: data parallelism below the linear layers, whose units are shared
 //! * [`plan`]: what each device has to do, before any memory is taken; and opening them
+//! * [`summary`]: how several devices share a step, as text and as JSON
 //! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
 //!   one device that makes micro-shards one after the other
 //! * [`rank`]: the interface that the three ways implement
@@ -22,12 +23,14 @@ pub mod plan;
 pub mod process;
 pub mod rank;
 mod snapshot;
+pub mod summary;
 pub mod threads;
 pub mod towers;
 
 pub use cut::Cut;
 pub use error::{Error, Result};
 pub use plan::{Engine, Plan};
+pub use summary::Summary;
 
 use layers::{Parameter, Spec};
 use tensor::Planner;
