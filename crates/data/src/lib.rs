@@ -14,7 +14,8 @@
 //! * [`Cifar`]: the binary files of CIFAR-10 and CIFAR-100; [`Idx`]: those of MNIST and its kin;
 //!   [`Fake`]: noise, for measuring speed
 //! * [`unlabelled`]: image files without classes, named one by one or by patterns
-//! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source
+//! * [`Memory`]: any source, read once and kept; [`Subset`]: a part of any source;
+//!   [`spread_over_classes`]: a few images of it
 //! * [`verify`]: what is wrong with the files of a folder; [`inspect`](mod@inspect): what a header
 //!   says
 //! * [`Loader`]: threads that make batches ahead of time, by a [`Plan`]
@@ -93,6 +94,6 @@ pub use open::{Dataset, Options, WatchOfMany, open, open_watched, stored_exif, s
 pub use prepare::{PrepareOptions, prepare};
 pub use shapes::Shapes;
 pub use shards::Shards;
-pub use source::{ReadBuffer, Source, Subset};
+pub use source::{ReadBuffer, Source, Subset, spread_over_classes};
 pub use statistics::Statistics;
 pub use watch::Watch;

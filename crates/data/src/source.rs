@@ -283,6 +283,23 @@ impl Source for Subset {
     }
 }
 
+/// Places of `count` of a source's images, or of all if it has fewer, spread over the source and of
+/// as many different classes as there are.
+pub fn spread_over_classes(source: &dyn Source, count: usize) -> Vec<usize> {
+    let (classes, len) = (source.classes().len().max(1), source.len());
+    let mut chosen: Vec<usize> = Vec::new();
+    for number in 0..count.min(len) {
+        let few = count < classes;
+        let class = if few { number * classes / count } else { number % classes } as u32;
+        let from = number * len / count.max(1);
+        let order = (from..len).chain(0..from);
+        let free: Vec<usize> = order.filter(|at| !chosen.contains(at)).collect();
+        let own = free.iter().find(|&&at| source.label(at) == class);
+        chosen.extend(own.or(free.first()));
+    }
+    chosen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,5 +317,19 @@ mod tests {
             assert!(held.iter().all(|at| at % nth == nth - 1), "{held:?}");
             assert_eq!(rest.union(&held).count(), len, "{rest:?} {held:?}");
         }
+    }
+
+    #[test]
+    fn images_are_of_as_many_classes_as_can_be() {
+        let source = Fake::new(40, 8, 10);
+        for (count, least) in [(4, 4), (10, 10), (25, 10)] {
+            let chosen = spread_over_classes(&source, count);
+            let distinct: BTreeSet<_> = chosen.iter().collect();
+            let classes = chosen.iter().map(|&at| source.label(at));
+            let classes: BTreeSet<u32> = classes.collect();
+            assert_eq!((chosen.len(), distinct.len()), (count, count));
+            assert_eq!(classes.len(), least, "{chosen:?}");
+        }
+        assert_eq!(spread_over_classes(&source, 99).len(), 40);
     }
 }

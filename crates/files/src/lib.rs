@@ -7,6 +7,7 @@
 //!   no absence
 //! * [`CsvRow`]: rows of tables that a spreadsheet may open
 //! * [`escape`]: names of files as visible text
+//! * [`numbers`]: counts, bytes, times and shares as people read them
 //! * [`Error`]: a file that cannot be written, by its path
 //!
 //! ```
@@ -24,6 +25,7 @@ mod csv;
 pub mod disk;
 mod error;
 pub mod escape;
+pub mod numbers;
 mod output;
 
 pub use csv::CsvRow;

@@ -6,6 +6,7 @@
 //! * [`hybrid`]: data parallelism below the linear layers, whose units are shared
 //! * [`plan`]: what each device has to do, before any memory is taken; and opening them
 //! * [`Mode`]: which of the three ways; [`Devices`]: a process's, from their plans to an executor
+//! * [`summary`]: how several devices share a step, as text and as JSON
 //! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
 //!   one device that makes micro-shards one after the other
 //! * [`processes`]: those of a run, from their launcher to the engine through which they talk
@@ -28,6 +29,7 @@ pub mod process;
 pub mod processes;
 pub mod rank;
 mod snapshot;
+pub mod summary;
 pub mod threads;
 pub mod towers;
 pub mod tuning;
@@ -37,6 +39,7 @@ pub use devices::{Devices, Seat, share_threads};
 pub use error::{Error, Result};
 pub use mode::Mode;
 pub use plan::{Engine, Plan};
+pub use summary::Summary;
 
 use layers::{Parameter, Spec};
 use tensor::Planner;

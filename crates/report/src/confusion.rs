@@ -2,8 +2,9 @@
 
 mod raster;
 
-use crate::markup::{escape, percent, standalone};
+use crate::markup::{escape, standalone};
 use files::CsvRow;
+use files::numbers::percent;
 use std::fmt::Write;
 
 /// Counts of images by their class and by what they were taken for.

@@ -41,7 +41,7 @@ pub mod sheet;
 pub use confusion::Confusion;
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
-pub use markup::{duration, grouped, percent};
+pub use files::numbers::{duration, grouped, percent};
 pub use page::{Page, STYLE};
 pub use progress::{Measure, curves_svg};
 pub use run::{ClassRow, Model, ModelRow, Run, Tested};

@@ -47,35 +47,6 @@ fn named_outright(rules: &str, palette: &str) -> String {
     })
 }
 
-/// A share as a percentage: `38.62 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
-}
-
-/// Seconds as people say them: `3 h 05 min`, `4 min 10 s`, `12 s`.
-pub fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, _) => format!("{minutes} min {seconds:02} s"),
-        _ => format!("{hours} h {minutes:02} min"),
-    }
-}
-
-/// 60965224 as `60,965,224`.
-pub fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,14 +65,6 @@ mod tests {
         }
         assert!(dark.ends_with("}</style><text style=\"fill:currentColor\"/>\n"), "{dark}");
         assert!(!svg.contains("--"), "{svg}");
-    }
-
-    #[test]
-    fn durations_are_said_as_people_do() {
-        assert_eq!(duration(11.6), "12 s");
-        assert_eq!(duration(250.0), "4 min 10 s");
-        assert_eq!(duration(11_100.0), "3 h 05 min");
-        assert_eq!(percent(0.38616), "38.62 %");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! One or more runs as one HTML file: inline style, SVG and images, no script, nothing loaded.
 
-use crate::markup::{escape, percent};
+use crate::markup::escape;
 use crate::plot::color_class;
 use crate::progress::{Measure, plot_of};
 use crate::run::Run;
 use crate::sections;
+use files::numbers::percent;
 
 /// Colours, dark and light, and the style of headings, cards, bars and rows: of the page, and of
 /// whatever should look like it.

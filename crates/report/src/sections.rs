@@ -1,10 +1,11 @@
 //! What the page says of one run.
 
 use crate::figures::{Guess, Neighbours};
-use crate::markup::{escape, grouped, percent};
+use crate::markup::escape;
 use crate::picture::{data_uri, thumbnail};
 use crate::run::{ClassRow, Model, Run, Tested};
 use augment::Image;
+use files::numbers::{grouped, percent};
 use std::fmt::Write;
 
 /// Images are embedded with at most so many pixels a side.

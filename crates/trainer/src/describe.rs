@@ -1,20 +1,16 @@
 //! `alexnet describe`: models and recipes as tables.
 
-mod data;
-mod hybrid;
 pub mod picture;
 mod run;
-mod towers;
 
 use crate::cli::DescribeArgs;
-use crate::cli::Parallel;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::images::memory_parts;
-use crate::mebibytes::mebibytes;
 use crate::output;
 use crate::settings::find_recipe;
-use ::data::bounded;
+use data::bounded;
+use files::numbers::mebibytes;
 use layers::Spec;
 use report::grouped;
 use run::Run;
@@ -113,13 +109,7 @@ fn as_text(run: &Run) -> Result<String> {
         memory_parts(&train),
         mebibytes(test),
     );
-    text += &match run.shared() {
-        Some(Parallel::Towers) => towers::as_text(run)?,
-        Some(Parallel::Data) => data::as_text(run)?,
-        Some(Parallel::Hybrid) => hybrid::as_text(run)?,
-        None => String::new(),
-    };
-    Ok(text)
+    Ok(text + &run.summary()?.map_or_else(String::new, |summary| summary.text))
 }
 
 /// `a processor with 2 threads`, `in bf16`, or `a card`.
@@ -205,11 +195,8 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
         "train_bytes": train.total,
         "infer_bytes": test,
     });
-    match run.shared() {
-        Some(Parallel::Towers) => page["towers"] = towers::as_json(run)?,
-        Some(Parallel::Data) => page["data"] = data::as_json(run)?,
-        Some(Parallel::Hybrid) => page["hybrid"] = hybrid::as_json(run)?,
-        None => {}
+    if let Some(summary) = run.summary()? {
+        page[summary.mode] = summary.json;
     }
     Ok(page)
 }
@@ -228,13 +215,6 @@ fn typed(words: &str) -> Result<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_like_the_paper() {
-        assert_eq!(grouped(60_965_224), "60,965,224");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(mebibytes(1 << 20), "1.0 MiB");
-    }
 
     #[test]
     fn the_papers_table_has_its_totals() {
@@ -289,5 +269,45 @@ mod tests {
         let run = typed("cifar-19pct --recipe paper --batch-size 32").unwrap();
         assert_eq!((run.recipe().base.as_str(), run.batch()), ("paper", 32));
         assert_eq!(typed("cifar-19pct").unwrap().recipe().base, "cifar-19pct");
+    }
+
+    #[test]
+    fn devices_that_share_the_work_follow_the_table() {
+        for (words, mode, sentence) in [
+            ("alexnet-source --parallel towers", "towers", "\n\nin 2 towers, each on a device"),
+            ("alexnet --parallel data", "data", "1/2 of every batch on each, in 8 micro-shards"),
+            ("alexnet --parallel hybrid", "hybrid", "18.7 MB of gradients and new values"),
+            (
+                "alexnet --parallel data --device cpu,cpu,cpu,cpu --set recipe.wire=bf16",
+                "data",
+                "a step at batch 128: 365.8 MB of gradients, 731.6 MB of new values",
+            ),
+        ] {
+            let run = typed(words).unwrap();
+            let (text, json) = (as_text(&run).unwrap(), as_json(&run).unwrap());
+            assert!(text.contains(sentence), "{text}");
+            assert_eq!(json[mode]["devices"].as_array().unwrap().len(), run.devices());
+        }
+    }
+
+    #[test]
+    fn a_network_without_towers_is_refused() {
+        let run = |name: &str| typed(&format!("{name} --parallel towers")).unwrap();
+        let sentence = |name| as_text(&run(name)).unwrap_err().message;
+        assert!(sentence("torchvision").contains("no row has groups = 2"));
+        assert!(sentence("alexnet").contains("`lrn1`: its windows cross the edge between towers"));
+    }
+
+    #[test]
+    fn what_cannot_be_shared_is_refused() {
+        let model = std::env::temp_dir().join(format!("flat-{}.toml", std::process::id()));
+        let flat = layers::Spec::image("flat", 8, 8, 3).linear("fc1", 10);
+        std::fs::write(&model, flat.to_toml()).unwrap();
+        let told = |words: &str| as_text(&typed(&format!("{words} --parallel hybrid")).unwrap());
+        let fault = told(model.to_str().unwrap()).unwrap_err();
+        std::fs::remove_file(&model).unwrap();
+        assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer below"), "{fault:?}");
+        let fault = told("alexnet --batch-size 7").unwrap_err();
+        assert!(fault.code == 2 && fault.message.contains("--batch-size 8"), "{fault:?}");
     }
 }

@@ -1,10 +1,10 @@
 //! From the name of a data set to the two sources of a run.
 
 use crate::fault::Result;
-use crate::mebibytes::mebibytes;
 use data::{ExifMode, Fake, Labelling, Options, Patience, Source, Stalled, Statistics, Subset};
 use evaluate::Stop;
 use evaluate::observe::Observer;
+use files::numbers::mebibytes;
 use report::grouped;
 use serde_json::{Value, json};
 use std::sync::Arc;

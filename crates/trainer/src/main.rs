@@ -31,7 +31,6 @@ mod inspect;
 mod limits;
 mod machine;
 mod manual;
-mod mebibytes;
 mod neighbours;
 mod output;
 mod predicting;

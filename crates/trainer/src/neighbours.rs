@@ -5,8 +5,8 @@ use crate::console;
 use crate::fault::Result;
 use crate::features::named;
 use crate::output;
-use crate::trained::{Trained, spread};
-use data::Source;
+use crate::trained::Trained;
+use data::{Source, spread_over_classes};
 use inference::features::layer;
 use inference::neighbours::{Near, Search, among, class_of};
 use report::figures::{Neighbour, Neighbours, draw_neighbours};
@@ -38,7 +38,7 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
         let all = (0..pictures.len()).collect();
         (pictures, all, failed)
     } else {
-        let asked = spread(&*images.test, args.queries.max(1));
+        let asked = spread_over_classes(&*images.test, args.queries.max(1));
         (images.test.clone(), asked, false)
     };
     let found = search.run((&queries, &asked), &among, args.top.max(1), &stop, &mut *observer)?;

@@ -7,9 +7,9 @@ use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::neighbours::{pictures, search};
 use crate::predicting::named_top;
-use crate::trained::{Trained, has_network, spread};
+use crate::trained::{Trained, has_network};
 use crate::{output, run_file, testing};
-use data::{Source, Subset};
+use data::{Source, Subset, spread_over_classes};
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use evaluate::predictions::Predictions;
@@ -157,14 +157,14 @@ fn use_network(
         Ok(Guess { image: trained.seen(&*few, sample)?, name: few.name(sample), truth, top })
     };
     let place = |sample: usize| said.samples.binary_search(&(sample as u32)).ok();
-    let chosen = spread(&*few, GUESSES).into_iter().filter_map(place);
+    let chosen = spread_over_classes(&*few, GUESSES).into_iter().filter_map(place);
     run.guesses = chosen.map(&guess).collect::<Result<_>>()?;
     run.mistakes = said.worst(MISTAKES).into_iter().map(&guess).collect::<Result<_>>()?;
     run.tested = Some(tested(&trained, &images, &said, few.len()));
 
     let mut silent = |_: &str| {}; // the test said where it computes
     let search = search(&trained, args.batch_size, &args.machine, &mut silent)?;
-    let asked = spread(&*few, QUERIES);
+    let asked = spread_over_classes(&*few, QUERIES);
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));
     if let Some(found) = search.run((&few, &asked), &pool, NEAREST, stop, observer)? {

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::machine;
 use crate::run_file;
 use crate::settings::Settings;
-use data::{Labelling, Source};
+use data::Labelling;
 use inference::device::Placement;
 use inference::{Model, Predictor};
 use std::ops::Deref;
@@ -197,40 +197,4 @@ pub fn has_network(run: &Path) -> Result<bool> {
 pub fn run_of(weights: &Path) -> Option<&Path> {
     let folder = weights.parent()?;
     if folder.ends_with("checkpoints") { folder.parent() } else { Some(folder) }
-}
-
-/// `count` of a source's images of as many different classes as there are.
-pub fn spread(source: &dyn Source, count: usize) -> Vec<usize> {
-    let (classes, len) = (source.classes().len().max(1), source.len());
-    let mut chosen: Vec<usize> = Vec::new();
-    for number in 0..count.min(len) {
-        let few = count < classes;
-        let class = if few { number * classes / count } else { number % classes } as u32;
-        let from = number * len / count.max(1);
-        let order = (from..len).chain(0..from);
-        let free: Vec<usize> = order.filter(|at| !chosen.contains(at)).collect();
-        let own = free.iter().find(|&&at| source.label(at) == class);
-        chosen.extend(own.or(free.first()));
-    }
-    chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use data::Fake;
-
-    #[test]
-    fn images_are_of_as_many_classes_as_can_be() {
-        let source = Fake::new(40, 8, 10);
-        for (count, least) in [(4, 4), (10, 10), (25, 10)] {
-            let chosen = spread(&source, count);
-            let distinct: std::collections::BTreeSet<_> = chosen.iter().collect();
-            let classes = chosen.iter().map(|&at| source.label(at));
-            let classes: std::collections::BTreeSet<u32> = classes.collect();
-            assert_eq!((chosen.len(), distinct.len()), (count, count));
-            assert_eq!(classes.len(), least, "{chosen:?}");
-        }
-        assert_eq!(spread(&source, 99).len(), 40);
-    }
 }

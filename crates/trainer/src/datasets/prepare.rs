@@ -3,12 +3,12 @@
 use crate::cli::{KeepArg, PrepareArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::mebibytes::mebibytes;
 use data::collection::Collection;
 use data::ilsvrc::{Contest, has_published_md5, verify_md5};
 use data::prepare::{Progress, Summary};
 use data::shards::{Form, Keep};
 use data::{PrepareOptions, prepare};
+use files::numbers::mebibytes;
 use report::duration;
 use report::grouped;
 use serde_json::json;

@@ -8,8 +8,8 @@ use crate::fault::Result;
 use crate::machine;
 use crate::settings::Settings;
 use inference::InferencePlan;
-use layers::Spec;
-use parallel::{Mode, Plan, share_threads};
+use layers::{Spec, hybrid, towers};
+use parallel::{Mode, Plan, Summary, share_threads};
 use tensor::{Choice, Device, Precision, Target};
 use train::plan::Memory;
 use train::recipe::Recipe;
@@ -76,17 +76,12 @@ impl Run {
         self.settings.recipe.batch
     }
 
-    /// How devices share the work, if there are several.
-    pub(super) fn shared(&self) -> Option<Parallel> {
-        self.settings.parallel.filter(|_| self.devices() > 1)
-    }
-
     pub(super) fn devices(&self) -> usize {
         self.choices.len()
     }
 
     /// The network as its devices sum: see [`devices::settle`].
-    pub(super) fn settled(&self) -> Result<Spec> {
+    fn settled(&self) -> Result<Spec> {
         let spec = self.spec.clone();
         devices::settle(spec, &self.settings, self.devices(), false, &mut |_| ())
     }
@@ -125,11 +120,29 @@ impl Run {
         Ok((Mode::plan_alone(mode, &job, target)?.memory(), tests.bytes()))
     }
 
-    /// What each of several devices has to do.
+    /// How devices share the work, if there are several.
     ///
     /// # Errors
-    /// Exit code 2 if they cannot share the work so.
-    pub(super) fn plans(&self) -> Result<Vec<Plan>> {
+    /// Exit code 2 if they cannot share it so.
+    pub(super) fn summary(&self) -> Result<Option<Summary>> {
+        let Some(parallel) = self.settings.parallel.filter(|_| self.devices() > 1) else {
+            return Ok(None);
+        };
+        Ok(Some(match parallel {
+            Parallel::Towers => {
+                let towers = towers::split(&self.settled()?, self.devices())?;
+                Summary::of_towers(&towers, &self.plans()?, self.batch())?
+            }
+            Parallel::Data => Summary::of_data(&self.spec, &self.plans()?, self.recipe())?,
+            Parallel::Hybrid => {
+                let traffic = hybrid::traffic(&self.spec, self.devices())?;
+                Summary::of_hybrid(&self.spec, &traffic, &self.plans()?, self.recipe())?
+            }
+        }))
+    }
+
+    /// What each of several devices has to do.
+    fn plans(&self) -> Result<Vec<Plan>> {
         let spec = self.settled()?;
         let targets = self.targets(&self.choices);
         Ok(devices::mode_of_several(&self.settings).plan_each(&self.blueprint(&spec), &targets)?)

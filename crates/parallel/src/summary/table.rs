@@ -1,0 +1,70 @@
+//! Tables of devices and of what crosses between them.
+
+use files::numbers::{grouped, mebibytes};
+use serde_json::{Value, json};
+
+/// What one device has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// Weights, biases and statistics.
+    pub(super) parameters: usize,
+    /// Multiply-accumulates of an image.
+    pub(super) macs: usize,
+    /// Memory that training takes.
+    pub(super) bytes: usize,
+}
+
+/// What crosses at one place, forward.
+#[derive(Clone, Debug)]
+pub(super) struct Crossing {
+    /// The row before.
+    pub(super) from: String,
+    /// The row after.
+    pub(super) to: String,
+    /// Numbers of an image.
+    pub(super) floats: usize,
+    /// How often they are sent.
+    pub(super) copies: String,
+    /// Bytes of an image, and of a batch.
+    pub(super) bytes: [usize; 2],
+}
+
+/// The devices for programs.
+pub(super) fn devices_json(shares: &[Share]) -> Value {
+    let share = |&Share { parameters, macs, bytes }: &Share| json!({ "parameters": parameters, "macs": macs, "train_bytes": bytes });
+    shares.iter().map(share).collect()
+}
+
+/// A line a device.
+pub(super) fn devices(shares: &[Share]) -> String {
+    let mut text =
+        format!("{:<10}  {:>12}  {:>15}  {:>10}\n", "device", "parameters", "MACs", "training");
+    for (index, &Share { parameters, macs, bytes }) in shares.iter().enumerate() {
+        let (parameters, macs, bytes) = (grouped(parameters), grouped(macs), mebibytes(bytes));
+        text += &format!("{:<10}  {parameters:>12}  {macs:>15}  {bytes:>10}\n", index + 1);
+    }
+    text
+}
+
+/// A line a place, and their sum.
+pub(super) fn crossings(crossings: &[Crossing]) -> String {
+    let mut text = format!(
+        "\n{:<10}  {:<10}  {:>15}  {:>9}  {:>15}  {:>15}\n",
+        "crosses", "into", "floats an image", "copies", "bytes an image", "bytes a batch"
+    );
+    let mut total = [0; 2];
+    for Crossing { from, to, floats, copies, bytes } in crossings {
+        let (floats, [one, all]) = (grouped(*floats), bytes.map(grouped));
+        text += &format!("{from:<10}  {to:<10}  {floats:>15}  {copies:>9}  {one:>15}  {all:>15}\n");
+        total.iter_mut().zip(bytes).for_each(|(total, bytes)| *total += bytes);
+    }
+    let ([one, all], blank) = (total.map(grouped), "");
+    text +=
+        &format!("{:<10}  {blank:<10}  {blank:>15}  {blank:>9}  {one:>15}  {all:>15}\n\n", "total");
+    text
+}
+
+/// Bytes as `30.0 MB`.
+pub(super) fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
