@@ -31,7 +31,10 @@ pub(super) struct Crossing {
 
 /// The devices for programs.
 pub(super) fn devices_json(shares: &[Share]) -> Value {
-    let share = |&Share { parameters, macs, bytes }: &Share| json!({ "parameters": parameters, "macs": macs, "train_bytes": bytes });
+    let share = |share: &Share| {
+        let Share { parameters, macs, bytes } = share;
+        json!({ "parameters": parameters, "macs": macs, "train_bytes": bytes })
+    };
     shares.iter().map(share).collect()
 }
 
