@@ -65,7 +65,7 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let (folder, found) = here.map(|run| reopen(run, &mut say)).transpose()?.unzip();
     let checkpoint = match (&mut ranks.group, resumed) {
         (Some(group), Some(_)) => group.checkpoint(found.flatten())?,
-        _ => None,
+        _ => found.flatten(),
     };
     let images = open_images(&own, &spec, &reading)?;
     let spec = devices::settle(spec, &own, ranks.world(), resumed.is_some(), &mut say)?;
