@@ -4,8 +4,8 @@
 mod files;
 mod python;
 
-use crate::error::grouped;
 use crate::{Error, ReadBuffer, Result, Source};
+use ::files::numbers::grouped;
 use augment::Image;
 use files::Files;
 use std::path::Path;

@@ -129,16 +129,3 @@ impl Error {
         Error::Layout { path: path.to_owned(), problem: problem.into(), remedy: remedy.into() }
     }
 }
-
-/// 60000 as `60,000`.
-pub(crate) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}

@@ -6,8 +6,8 @@
 //! images of three (images, rows, columns) or of four, the last of them one or three channels.
 
 use crate::bounded;
-use crate::error::grouped;
 use crate::{Error, ReadBuffer, Result, Source};
+use files::numbers::grouped;
 use flate2::read::MultiGzDecoder;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -10,20 +10,20 @@ use train::executor::Executor;
 use train::run::Blueprint;
 use train::start::Start;
 
-/// Devices of this process, each with what it is to do, before any memory is taken.
+/// The devices of this process and their plans, before memory is allocated.
 #[derive(Debug)]
 pub struct Devices {
     members: Vec<(Device, Plan)>,
 }
 
-/// The place of one of several processes.
+/// How one of several processes is connected to the others.
 #[derive(Debug)]
-pub struct Seat {
-    /// Its way to the others.
+pub struct ProcessLink {
+    /// Its communicator.
     pub comm: Box<dyn Comm>,
-    /// What this process is asked for.
+    /// Stops and checkpoints requested from this process.
     pub asked: Stop,
-    /// What all know that one of them was asked for: what its loop must be given.
+    /// Requests that all processes have agreed on: the flag of the training loop.
     pub agreed: Stop,
 }
 
@@ -33,7 +33,7 @@ impl Devices {
         Devices { members: vec![(device, plan)] }
     }
 
-    /// Plans this process's part on its device, and finds out whether it can do it.
+    /// Plans this process's part on its device, and checks that the device supports it.
     ///
     /// # Errors
     /// As [`Mode::plan_one`], and what the device lacks.
@@ -48,7 +48,7 @@ impl Devices {
         Ok(Devices::one(device, plan))
     }
 
-    /// Plans on each of several devices, and finds out whether it can do its part.
+    /// Plans each device's part, and checks that the device supports it.
     ///
     /// # Errors
     /// As [`Mode::plan_each`], and what one of them lacks.
@@ -63,25 +63,25 @@ impl Devices {
         for (device, plan) in &mut members {
             plan.check(device)?;
         }
-        // What each has room for alone is not there for all of them.
+        // CPU devices share the host's memory: the sum must fit, too.
         let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
         Ok(Devices { members })
     }
 
-    /// Each of them, with what it is to do; there is at least one.
+    /// The devices with their plans; at least one.
     pub fn members(&self) -> &[(Device, Plan)] {
         &self.members
     }
 
-    /// The same.
+    /// As [`members`](Self::members), mutable.
     pub fn members_mut(&mut self) -> &mut [(Device, Plan)] {
         &mut self.members
     }
 
-    /// Takes the memory, and fills it with what training starts from; several devices exchange by
-    /// `engine`. One of several processes has its seat. `whole` is the network.
+    /// Allocates memory and loads `start`; `whole` is the unsplit network. Several devices exchange
+    /// through `engine`; one of several processes through its `link`.
     ///
     /// # Errors
     /// If there is not enough memory, or parameters are another network's.
@@ -89,11 +89,11 @@ impl Devices {
         self,
         whole: &Spec,
         engine: Engine,
-        seat: Option<Seat>,
+        link: Option<ProcessLink>,
         start: &Start,
     ) -> train::Result<Box<dyn Executor>> {
         let (mut devices, mut plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
-        if let Some(Seat { comm, asked, agreed }) = seat {
+        if let Some(ProcessLink { comm, asked, agreed }) = link {
             let (way, plan) = ((devices.remove(0), comm), plans.remove(0));
             let flags = (&asked, &agreed);
             return Ok(Box::new(plan::open_process(whole, plan, way, flags, start)?));
@@ -106,8 +106,8 @@ impl Devices {
     }
 }
 
-/// How many of `threads` threads (0: one for each core) each device has: the CPUs share them, and
-/// what is over goes to the first, which has the classifier.
+/// Threads of each device, from `threads` in total (0: one per core): CPU devices share them, the
+/// first ones get the remainder, GPUs have one each.
 pub fn share_threads(threads: usize, choices: &[Choice]) -> Vec<usize> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads };

@@ -5,12 +5,12 @@
 //! * [`towers`]: a network in towers, each on a device (section 3.5 of the paper)
 //! * [`hybrid`]: data parallelism below the linear layers, whose units are shared
 //! * [`plan`]: what each device has to do, before any memory is taken; and opening them
-//! * [`Mode`]: which of the three ways; [`Devices`]: a process's, from their plans to an executor
+//! * [`Mode`]: data, towers or hybrid; [`Devices`]: a process's devices, from plans to an executor
 //! * [`summary`]: how several devices share a step, as text and as JSON
 //! * [`threads`]: devices of one process; [`process`]: one device of several processes; [`lone`]:
 //!   one device that makes micro-shards one after the other
-//! * [`processes`]: those of a run, from their launcher to the engine through which they talk
-//! * [`tuning`]: in which ways the cards of a run work
+//! * [`processes`]: the processes of a run, from their launcher to their communicator
+//! * [`tuning`]: the GPU algorithms of a run, timed or read from a file
 //! * [`rank`]: the interface that the three ways implement
 //! * [`cut`]: which micro-shards a rank has; [`accord`]: what processes must know to decide alike
 #![forbid(unsafe_code)]
@@ -35,7 +35,7 @@ pub mod towers;
 pub mod tuning;
 
 pub use cut::Cut;
-pub use devices::{Devices, Seat, share_threads};
+pub use devices::{Devices, ProcessLink, share_threads};
 pub use error::{Error, Result};
 pub use mode::Mode;
 pub use plan::{Engine, Plan};

@@ -1,4 +1,4 @@
-//! How devices share the work, and what each has to do then.
+//! Parallel modes, and the plan of each device in them.
 
 use crate::plan::{self, Plan};
 use layers::towers;
@@ -26,7 +26,7 @@ impl Mode {
         }
     }
 
-    /// The plan of a device that nobody shares the work with.
+    /// The plan of a single device.
     ///
     /// # Errors
     /// [`train::Error::Network`] or [`train::Error::Recipe`] if the network does not fit together
@@ -42,7 +42,7 @@ impl Mode {
         }
     }
 
-    /// The plan of one of several devices, of which there are as many as `of` says second.
+    /// The plan of one of several devices; `of` is its rank and the number of devices.
     ///
     /// # Errors
     /// [`train::Error::Network`] or [`train::Error::Recipe`] if they cannot share the work so.
@@ -63,11 +63,14 @@ impl Mode {
         }
     }
 
-    /// Each of several devices' plan.
+    /// The plans of several devices, in the order of their ranks.
     ///
     /// # Errors
     /// As [`plan_one`](Self::plan_one).
     pub fn plan_each(self, job: &Blueprint<'_>, targets: &[Target]) -> train::Result<Vec<Plan>> {
+        if self == Mode::Towers {
+            return plan::towers(job, &towers::split(job.spec, targets.len())?, targets);
+        }
         let each = targets.iter().enumerate();
         each.map(|(rank, &target)| self.plan_one(job, (rank, targets.len()), target)).collect()
     }

@@ -1,9 +1,9 @@
-//! The processes of a run: which there are, and through which engine they talk.
+//! The processes of a run, from their launch to the first training step.
 //!
-//! A launcher says in the environment that it has started several ([`launch`]). They find each
-//! other before anything is read ([`Group::join`]); the first reads what belongs to the run and
-//! shares it; all compare what they are about to do ([`Group::meet`]); then the engine is the
-//! step's ([`Group::into_comm`]).
+//! Environment variables show that a launcher has started several processes ([`launch`]). They
+//! connect first ([`Group::join`]). Rank 0 then reads the run's files and broadcasts them
+//! ([`Group::share`]), and all ranks check that their settings are equal ([`Group::meet`]).
+//! Training takes over the communicator ([`Group::into_comm`]).
 
 mod error;
 mod group;
@@ -13,4 +13,4 @@ mod meeting;
 
 pub use error::Error;
 pub use group::Group;
-pub use meeting::{Disagreement, Member};
+pub use meeting::{Disagreement, ProcessInfo};

@@ -6,6 +6,7 @@ mod hybrid;
 mod table;
 mod towers;
 
+use crate::Mode;
 use serde_json::Value;
 
 /// How several devices share the work of a step; made by [`of_towers`](Self::of_towers),
@@ -13,8 +14,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// `towers`, `data` or `hybrid`.
-    pub mode: &'static str,
+    /// The mode.
+    pub mode: Mode,
     /// Tables, and a sentence on a step's bytes. Begins with an empty line.
     pub text: String,
     /// `devices`: of each its `parameters`, `macs` of an image and `train_bytes` of memory; and the

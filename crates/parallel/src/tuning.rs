@@ -1,9 +1,10 @@
-//! In which ways the cards of a run work, found once, kept and read again.
+//! The algorithms that a run's GPUs use for matrix products and convolutions.
 //!
-//! Ways decide bits, so a run has its own in `choices.toml`, and goes on with them whatever is
-//! faster by then. What was timed is kept in a cache, too, a file for each card, driver, set of
-//! libraries and program: another run of the same shapes times nothing. The cache is a convenience:
-//! one that is broken or cannot be written is told and done without.
+//! The algorithm decides the last bits of a result. A run therefore saves its choices in
+//! `choices.toml`, and a resumed run uses the same ones, even if others are faster by then. Timings
+//! are also kept in a cache, a file for each GPU, driver, set of libraries and program, so that
+//! another run of the same shapes times nothing. A cache file that is damaged or cannot be written
+//! is reported and ignored.
 
 mod cache;
 mod choices;
@@ -15,31 +16,31 @@ pub use error::Error;
 use crate::devices::Devices;
 use crate::processes::Group;
 use cache::Cache;
-use choices::card;
+use choices::gpu;
 use std::path::Path;
 use std::time::Instant;
 use tensor::Cuda;
 use tensor::tune::{Choices, Met, Why};
 
-/// What a run may take its ways from, beside rules.
+/// Where a run may take its algorithms from; fixed heuristics fill in the rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// The folder of a run that goes on.
+    /// The folder of a run that is resumed.
     pub run: Option<&'a Path>,
-    /// The folder of what was timed before; `None` if nothing is kept beside runs.
+    /// The folder of the cache, if there is one.
     pub cache: Option<&'a Path>,
-    /// Not from a clock, nor from the cache, where a clock's choices are.
+    /// Use neither timings nor the cache, which holds timings.
     pub deterministic: bool,
-    /// This program: what another one timed is not taken from the cache.
+    /// Version of this program; timings of other versions are not used.
     pub program: &'a str,
 }
 
-/// Chooses ways for all that the cards among these devices will do; of several processes the first
-/// does so for all. `say` gets lines about it.
+/// Chooses an algorithm for every operation of the GPUs among these devices; rank 0 chooses for all
+/// processes. `say` receives lines for the log.
 ///
 /// # Errors
 /// [`Error::Unreadable`] if the run's own choices cannot be read, [`Error::NotHere`] if they cannot
-/// be followed here, [`Error::Train`] if a card fails.
+/// be used here, [`Error::Train`] if a GPU fails.
 pub fn settle(
     devices: &mut Devices,
     group: Option<&mut Group>,
@@ -51,7 +52,7 @@ pub fn settle(
     let text = group.share::<Error>(first)?;
     let tuned = Tuned::read(&String::from_utf8_lossy(&text)).map_err(Error::Shared)?;
     if group.rank() > 0 {
-        // What only this rank does, if there is such, it does by rule.
+        // Operations of this rank alone use the heuristics.
         rehearse(devices, &tuned.choices(), false)?;
     }
     Ok(tuned)
@@ -79,7 +80,7 @@ fn tune(
             return Err(Error::NotHere { path: run.join(FILE), source });
         }
         (Err(error @ tensor::Error::NoWay { .. }), _, Some(cache)) => {
-            cache.tell(&error.to_string(), say);
+            cache.warn(&error.to_string(), say);
             (known, choices) = (Tuned::default(), Choices::new());
             rehearse(devices, &choices, false)?
         }
@@ -87,13 +88,13 @@ fn tune(
     };
     let unknown = met.iter().filter(|met| met.why == Why::Rule).count();
     if unknown > 0 && !sources.deterministic {
-        let (card, libraries) = (&tuned.card, tuned.named_libraries());
-        say(&format!("tuning  {unknown} products on {card}, with {libraries}"));
+        let (gpu, libraries) = (&tuned.gpu, tuned.named_libraries());
+        say(&format!("tuning  {unknown} products on {gpu}, with {libraries}"));
         met = rehearse(devices, &choices, true)?;
     }
     let timed = met.iter().filter(|met| matches!(met.why, Why::Timed { .. })).count();
     tuned.take(met, &known);
-    tuned.tell_left_out(say);
+    tuned.log_left_out(say);
     let (counted, seconds) = (tuned.counted(), begun.elapsed().as_secs_f64());
     say(&match (timed, unknown) {
         (0, 0) => format!("tuned   {counted} as {from}"),
@@ -107,23 +108,24 @@ fn tune(
         cache.add(&tuned, say);
     }
     if is_own {
-        // What it has and does not do now it may do again; and it still was found where it was.
+        // Choices that are not used now are kept, and so is where they were made.
         let work = known.work.into_iter().chain(tuned.work).collect();
         tuned = Tuned { work, ..known };
     }
     Ok(tuned)
 }
 
-/// Has every card follow `choices`, and what they do not name their rules or, if it is timed, what
-/// is fastest; a card follows what those before it found. Gives what all of them met.
+/// Runs every operation once with `choices`; an operation without one uses the heuristic or, with
+/// `times`, the fastest algorithm. A GPU uses the choices of those before it. Returns the operations
+/// of all GPUs.
 fn rehearse(devices: &mut Devices, choices: &Choices, times: bool) -> tensor::Result<Vec<Met>> {
     let (mut choices, mut all) = (choices.clone(), Vec::<Met>::new());
     for (device, plan) in devices.members_mut() {
-        if let Some(card) = card(device) {
-            card.tune(choices.clone(), times);
+        if let Some(gpu) = gpu(device) {
+            gpu.tune(choices.clone(), times);
         }
         let done = plan.check(device);
-        let met = card(device).map_or_else(Vec::new, Cuda::tuned);
+        let met = gpu(device).map_or_else(Vec::new, Cuda::tuned);
         done?;
         choices.extend(met.iter().map(|met| (met.name.clone(), met.way)));
         let is_new = |met: &Met| all.iter().all(|known| known.name != met.name);

@@ -13,7 +13,7 @@ pub use around::{CompletionsArgs, DoctorArgs, InspectArgs, ManArgs};
 pub use datasets::{DataArgs, DataCommand, KeepArg, PrepareArgs, ShowArgs, StatsArgs, VerifyArgs};
 pub use exif::ExifArg;
 pub use labelling::{LabellingArgs, check as check_labelling};
-pub use machine::{MachineArgs, OutputArgs, ProgressKind};
+pub use machine::{MachineArgs, OutputArgs};
 pub use reproducing::ReproduceArgs;
 pub use sharing::{Exchange, Parallel};
 pub use using::{

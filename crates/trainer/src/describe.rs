@@ -196,7 +196,7 @@ fn as_json(run: &Run) -> Result<serde_json::Value> {
         "infer_bytes": test,
     });
     if let Some(summary) = run.summary()? {
-        page[summary.mode] = summary.json;
+        page[summary.mode.name()] = summary.json;
     }
     Ok(page)
 }

@@ -9,8 +9,8 @@ use crate::settings::Settings;
 use inference::device::{self, Placement};
 use layers::Spec;
 use layers::towers;
-use parallel::processes::{Group, Member};
-use parallel::{Engine, Mode, Plan, Seat, share_threads};
+use parallel::processes::{Group, ProcessInfo};
+use parallel::{Engine, Mode, Plan, ProcessLink, share_threads};
 use std::path::Path;
 use std::slice;
 use tensor::{Choice, Device, Precision};
@@ -27,7 +27,7 @@ pub struct Devices {
     parallel: Option<Parallel>,
     exchange: Exchange,
     /// Where this is one of several processes: all of them, once they have met.
-    processes: Vec<Member>,
+    processes: Vec<ProcessInfo>,
 }
 
 /// The paper's two cards.
@@ -221,7 +221,7 @@ impl Devices {
             Device::Cuda(_) => 0,
         };
         let name = (device::name(device), device.threads());
-        let member = Member::new(describe_one(device), name, bytes, what_to_do(identity, own));
+        let member = ProcessInfo::new(describe_one(device), name, bytes, what_to_do(identity, own));
         let (all, bytes_here) = group.meet(member)?;
         if bytes > 0 {
             device.check_room(bytes_here)?;
@@ -268,21 +268,21 @@ impl Devices {
     }
 
     /// Takes the memory, and fills it with what training starts from. One of several processes has
-    /// its seat.
+    /// its link.
     ///
     /// # Errors
     /// If there is not enough memory, or parameters are another network's.
     pub fn executor(
         self,
         whole: &Spec,
-        seat: Option<Seat>,
+        link: Option<ProcessLink>,
         start: &Start,
     ) -> train::Result<Box<dyn Executor>> {
         let engine = match self.exchange {
             Exchange::Host => Engine::Host,
             Exchange::Nccl => Engine::Nccl,
         };
-        self.own.executor(whole, engine, seat, start)
+        self.own.executor(whole, engine, link, start)
     }
 }
 

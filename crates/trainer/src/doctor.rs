@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use tensor::{Choice, Device};
-use terminal::progress::Reading;
+use terminal::progress::{Progress, Reading};
 
 /// Runs the command.
 ///
@@ -42,7 +42,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     say("gpu", Ok(gpu()))?;
     say("disk", disk(&args.runs))?;
     if let Some(name) = &args.data {
-        let reading = Reading::new(crate::cli::ProgressKind::Auto);
+        let reading = Reading::new(Progress::Auto);
         let exif = data::stored_exif(name).ok().flatten().unwrap_or_default();
         let opened = Images::open((name, &Labelling::default()), (64, exif), 0, &reading);
         let opened = opened.map(|images| images.describe());

@@ -1,11 +1,10 @@
-//! This process among those of its run: what a program says of it, and to whom.
+//! This process among the processes of its run, with the program's flags and exit codes.
 //!
-//! A launcher may have started several ([`parallel::processes`]). The first reads what belongs to
-//! the run and shares it, writes and speaks. Whatever is not this process's place or its engine is
-//! the same for one process and for many.
+//! A launcher may have started several ([`parallel::processes`]). Rank 0 reads the run's files,
+//! broadcasts them, and alone writes and prints. Only the rank and the communicator differ between
+//! processes.
 
 use crate::cli::Exchange;
-use crate::cli::ProgressKind;
 use crate::console;
 use crate::fault::{Fault, Result};
 use crate::settings::Settings;
@@ -13,55 +12,55 @@ use evaluate::Stop;
 use evaluate::observe::Observer;
 use parallel::processes::{Error, Group, launch};
 use std::path::Path;
-use terminal::progress::{self, Reading};
+use terminal::progress::{self, Progress, Reading};
 use terminal::signals;
 
-/// This process among those of its run.
+/// This process among the processes of its run.
 #[derive(Default)]
 pub struct Ranks {
-    /// All of them, if this is not the only one.
+    /// All processes, if there are several.
     pub group: Option<Group>,
 }
 
 impl Ranks {
-    /// Finds the other processes, if a launcher started some.
+    /// Connects to the other processes, if a launcher has started some.
     ///
     /// # Errors
-    /// Exit code 2 if this program cannot talk to them, 6 if it needs a card or NCCL for that, 1 if
-    /// they cannot be reached.
+    /// Exit code 2 if this program is built without MPI, 6 if a GPU or NCCL is missing, 1 if a
+    /// process cannot be reached.
     pub fn join() -> Result<Ranks> {
         Ok(Ranks { group: Group::join()? })
     }
 
-    /// Whether there are no others.
+    /// Whether this is the only process.
     pub fn is_alone(&self) -> bool {
         self.group.is_none()
     }
 
-    /// Which of them this is, and how many there are.
+    /// The rank, and the number of processes.
     pub fn place(&self) -> (usize, usize) {
         self.group.as_ref().map_or((0, 1), |group| (group.rank(), group.world()))
     }
 
-    /// Which of them this is.
+    /// The rank.
     pub fn rank(&self) -> usize {
         self.place().0
     }
 
-    /// Whether this is the one that writes and speaks.
+    /// Whether this is rank 0, which writes and prints.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
     }
 
-    /// How many there are.
+    /// The number of processes.
     pub fn world(&self) -> usize {
         self.place().1
     }
 
-    /// Whether all go on with a run, or all begin one.
+    /// Checks that all processes resume a run, or all start one.
     ///
     /// # Errors
-    /// Exit code 2 in all of them, with the rank that does not do what the first does.
+    /// Exit code 2 in all of them, with the first rank that differs.
     pub fn check_resumed(&mut self, is_resumed: bool) -> Result<()> {
         let Some(group) = &mut self.group else { return Ok(()) };
         let all = group.gather(&[u8::from(is_resumed)])?;
@@ -73,16 +72,16 @@ impl Ranks {
         )))
     }
 
-    /// Who shows progress, and who says what is read: the first process as asked, the others next
-    /// to nothing.
-    pub fn observer(&self, kind: ProgressKind) -> (Box<dyn Observer>, Reading) {
+    /// The observers of training and of reading data: as requested in rank 0; the other ranks report
+    /// only what they wait for.
+    pub fn observer(&self, kind: Progress) -> (Box<dyn Observer>, Reading) {
         match self.rank() {
             0 => (progress::observer(kind), Reading::new(kind)),
-            rank => (Box::new(Mate(rank)), Reading::of_rank(rank)),
+            rank => (Box::new(RankObserver(rank)), Reading::of_rank(rank)),
         }
     }
 
-    /// The text of a file of the run that is resumed, which only the first process need see.
+    /// The text of a file of the run that is resumed; only rank 0 needs access to it.
     ///
     /// # Errors
     /// Exit code 2 if it cannot be read.
@@ -94,8 +93,8 @@ impl Ranks {
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// What of the settings is this process's own: its device and its share of the host's cores.
-    /// `None` if it is alone.
+    /// The settings with this process's own device and its share of the host's cores. `None` if it
+    /// is the only process.
     ///
     /// # Errors
     /// Exit code 2 if the settings are not for several processes.
@@ -108,7 +107,7 @@ impl Ranks {
                  hybrid"
             )));
         }
-        check_exchange(settings.exchange, group.card())?;
+        check_exchange(settings.exchange, group.gpu())?;
         if settings.device.contains(',') {
             return Err(Fault::usage(format!(
                 "--device {}: each of {world} processes has one device; say --device auto, and \
@@ -119,12 +118,12 @@ impl Ranks {
         let share = |typed: usize| if typed == 0 { group.cores() } else { typed };
         let mut own = settings.clone();
         (own.threads, own.workers) = (share(settings.threads), share(settings.workers));
-        let other = || other_card(&settings.device, group.card());
+        let other = || other_device(&settings.device, group.gpu());
         own.device = group.device(&settings.device).ok_or_else(other)?;
         Ok(Some(own))
     }
 
-    /// Listens for what its launcher says beside the signals that every process knows.
+    /// Handles the signals of mpirun, beside those that every process handles.
     ///
     /// # Errors
     /// Exit code 1 if the system refuses a handler.
@@ -137,10 +136,10 @@ impl Ranks {
     }
 }
 
-/// Refuses to be one of several processes, for verbs whose runs are one process's.
+/// Refuses a launch as one of several processes, for commands that run in one process.
 ///
 /// # Errors
-/// Exit code 2 if a launcher started several: each would make runs of its own.
+/// Exit code 2 if a launcher has started several: each would make runs of its own.
 pub fn check_alone() -> Result<()> {
     let Some((launcher, processes)) = launch::started()? else { return Ok(()) };
     Err(Fault::usage(format!(
@@ -149,10 +148,9 @@ pub fn check_alone() -> Result<()> {
     )))
 }
 
-/// Processes exchange by the way on which they met: those with a card through NCCL, others through
-/// MPI.
-fn check_exchange(asked: Exchange, card: Option<usize>) -> Result<()> {
-    match (asked, card) {
+/// Processes exchange through the library that connects them: NCCL between GPUs, or MPI.
+fn check_exchange(asked: Exchange, gpu: Option<usize>) -> Result<()> {
+    match (asked, gpu) {
         (Exchange::Host, _) | (Exchange::Nccl, Some(_)) => Ok(()),
         (Exchange::Nccl, None) => Err(Fault::usage(
             "--exchange nccl: processes that mpirun starts exchange through MPI: say --exchange \
@@ -161,37 +159,37 @@ fn check_exchange(asked: Exchange, card: Option<usize>) -> Result<()> {
     }
 }
 
-/// Another device was named than the card through which this process has joined the others.
-fn other_card(typed: &str, joined: Option<usize>) -> Fault {
-    let joined = joined.map_or("another card".to_string(), |card| format!("cuda:{card}"));
+/// The named device is not the GPU that the communicator is on.
+fn other_device(typed: &str, gpu: Option<usize>) -> Fault {
+    let gpu = gpu.map_or("another GPU".to_string(), |gpu| format!("cuda:{gpu}"));
     Fault::usage(format!(
-        "--device {typed}: this process exchanges through {joined}, the card with its number on \
-         its host; leave --device out"
+        "--device {typed}: this process exchanges through {gpu}, the GPU with its local rank; \
+         leave --device out"
     ))
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
-        let told = error.to_string();
+        let message = error.to_string();
         match error {
             Error::Parallel(error) => error.into(),
             Error::WithoutMpi { .. } => Fault::usage(format!(
-                "{told}; build it with `cargo build --release --features mpi`, or let one process \
+                "{message}; build it with `cargo build --release --features mpi`, or let one process \
                  use this machine's devices, with --device cpu,cpu --parallel data"
             )),
-            Error::NoCard { source, .. } => Fault {
-                message: format!("{told}, or one process with --device cpu,cpu"),
+            Error::NoGpu { source, .. } => Fault {
+                message: format!("{message}, or one process with --device cpu,cpu"),
                 ..source.into()
             },
-            _ => Fault::usage(told),
+            _ => Fault::usage(message),
         }
     }
 }
 
-/// Whoever watches a process that is not the first: it says what it waits for, by its rank.
-struct Mate(usize);
+/// The observer of a rank above 0: it reports what the rank waits for.
+struct RankObserver(usize);
 
-impl Observer for Mate {
+impl Observer for RankObserver {
     fn stalled(&mut self, stalled: &data::Stalled) {
         console::note(format_args!("rank {}: {stalled}", self.0));
     }
@@ -206,22 +204,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_exchange_as_they_have_met() {
-        for (asked, card, is_fine) in [
+    fn processes_exchange_through_what_connects_them() {
+        for (asked, gpu, is_fine) in [
             (Exchange::Host, None, true),
-            (Exchange::Host, Some(0), true), // nobody asked for anything
+            (Exchange::Host, Some(0), true), // the default
             (Exchange::Nccl, Some(1), true),
             (Exchange::Nccl, None, false),
         ] {
-            let checked = check_exchange(asked, card);
+            let checked = check_exchange(asked, gpu);
             assert_eq!(checked.is_ok(), is_fine, "{checked:?}");
         }
         assert_eq!(check_exchange(Exchange::Nccl, None).unwrap_err().code, 2);
     }
 
     #[test]
-    fn another_device_than_the_card_that_joined_is_refused() {
-        let Fault { code, message } = other_card("cuda:0", Some(1));
+    fn another_device_than_the_communicators_gpu_is_refused() {
+        let Fault { code, message } = other_device("cuda:0", Some(1));
         assert!(code == 2 && message.contains("exchanges through cuda:1"), "{message}");
     }
 }

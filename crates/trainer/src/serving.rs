@@ -1,13 +1,13 @@
 //! `alexnet serve`: a page on which a network shows what it makes of an image
 //! ([`serve`](mod@serve)).
 
-use crate::cli::{ProgressKind, ServeArgs};
+use crate::cli::ServeArgs;
 use crate::fault::Result;
 use crate::trained::{Trained, placement, run_of};
 use crate::{console, limits};
 use serve::{Images, Options, PORT, Server};
 use std::time::Duration;
-use terminal::progress::Reading;
+use terminal::progress::{Progress, Reading};
 use terminal::signals;
 
 /// Runs the command, until a signal comes.
@@ -32,7 +32,7 @@ pub fn serve(args: &ServeArgs) -> Result<u8> {
     let trained = Trained { model: server.model().clone(), config };
     let (data, workers) = (args.data.clone(), args.machine.workers.unwrap_or(0));
     let images = move || {
-        let reading = Reading::new(ProgressKind::Auto);
+        let reading = Reading::new(Progress::Auto);
         let images = trained.images(data.as_deref(), workers, &reading);
         let images = images.map_err(|fault| fault.message)?;
         Ok(Images { train: images.train, test: images.test })

@@ -1,4 +1,4 @@
-//! `--vendor tune`: from where a run takes the ways in which its cards work.
+//! `--vendor tune`: the GPU algorithms of a run.
 
 use crate::fault::{Fault, Result};
 use crate::settings::Settings;
@@ -7,12 +7,12 @@ use parallel::tuning::{self, Error, Sources, Tuned};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Chooses ways for all that these devices, which are cards, will do; `run` is the folder of one
-/// that goes on.
+/// Chooses an algorithm for every operation of these GPUs; `run` is the folder of a run that is
+/// resumed.
 ///
 /// # Errors
-/// Exit code 4 if the run's own choices cannot be read, 6 if they cannot be followed here, 1 if a
-/// card fails.
+/// Exit code 4 if the run's own choices cannot be read, 6 if they cannot be used here, 1 if a GPU
+/// fails.
 pub fn settle(
     devices: &mut parallel::Devices,
     group: Option<&mut Group>,
@@ -43,18 +43,19 @@ fn program() -> String {
     format!("{} {commit}", env!("CARGO_PKG_VERSION")).trim_end().to_string()
 }
 
-/// What to do about choices that cannot be followed.
+/// The remedy where choices cannot be used.
 const TUNE_ANEW: &str = "without that file the run is tuned anew, and with --vendor none it needs \
                          no library; both have other bits from here on";
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
-        let told = error.to_string();
+        let message = error.to_string();
+        let with_remedy = |code| Fault { code, message: format!("{message}; {TUNE_ANEW}") };
         match error {
             Error::Train(error) => error.into(),
-            Error::Unreadable { .. } => Fault { code: 4, message: format!("{told}; {TUNE_ANEW}") },
-            Error::NotHere { .. } => Fault { code: 6, message: format!("{told}; {TUNE_ANEW}") },
-            _ => Fault::failure(told),
+            Error::Unreadable { .. } => with_remedy(4),
+            Error::NotHere { .. } => with_remedy(6),
+            _ => Fault::failure(message),
         }
     }
 }

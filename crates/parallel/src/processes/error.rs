@@ -1,8 +1,8 @@
-//! Why processes do not begin a run together.
+//! Errors between the launch of several processes and their first step.
 
 use super::meeting::Disagreement;
 
-/// Processes that do not find each other, or are about to do different things.
+/// Processes that cannot connect, or have different settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,37 +10,37 @@ pub enum Error {
     #[error(transparent)]
     Parallel(#[from] crate::Error),
 
-    /// Processes were started that talk through MPI.
+    /// MPI processes were launched, and this program is built without MPI.
     #[error("{variable} is {processes}: this program was built without MPI")]
     WithoutMpi {
-        /// The launcher's variable that says so.
+        /// The environment variable with the number of processes.
         variable: &'static str,
-        /// How many were started.
+        /// The number of processes.
         processes: u64,
     },
 
-    /// This process has no card, and would talk through it.
+    /// This process needs a GPU to communicate with the others, and has none.
     #[error(
-        "process {rank} of {world} that a launcher started: {source}; without MPI processes \
-         exchange through their cards: on CPUs use mpirun"
+        "process {rank} of {world} that a launcher started: {source}; without MPI, processes \
+         communicate through their GPUs; on CPUs use mpirun"
     )]
-    NoCard {
-        /// Which process this is.
+    NoGpu {
+        /// This process's rank.
         rank: usize,
-        /// How many there are.
+        /// The number of processes.
         world: usize,
-        /// What the card lacks.
+        /// Why the GPU cannot be used.
         source: tensor::Error,
     },
 
-    /// What another process says is not understood.
+    /// Another process sends something that this program cannot parse.
     #[error(
         "another process runs another program than {version}: {0}",
         version = env!("CARGO_PKG_VERSION")
     )]
     OtherProgram(serde_json::Error),
 
-    /// They are about to do different things.
+    /// The processes have different settings.
     #[error(transparent)]
     Disagree(#[from] Disagreement),
 }

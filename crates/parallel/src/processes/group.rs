@@ -1,9 +1,9 @@
-//! This process among those of its run, until the run itself has their engine.
+//! The group of processes, until training takes over their communicator.
 
 use super::error::Error;
 use super::host::{self, Host};
 use super::launch::{self, Joined};
-use super::meeting::{self, Member};
+use super::meeting::{self, ProcessInfo};
 use crate::Result;
 use comm::{Comm, Local, bytes};
 use std::path::Path;
@@ -15,95 +15,94 @@ use train::checkpoint::Checkpoint;
 #[derive(Debug)]
 pub struct Group {
     comm: Box<dyn Comm>,
-    /// What they say goes through host memory, or through the card that joined them.
-    desk: Device,
+    /// Messages go through this device: the CPU, or the GPU that the communicator is on.
+    staging: Device,
     room: Slot,
     host: Host,
-    /// The number of that card.
-    card: Option<usize>,
+    /// The index of that GPU.
+    gpu: Option<usize>,
 }
 
-/// Until the first step the ranks wait for each other as long as reading and measuring images may
-/// take; from then on, as long as any ranks do.
+/// How long ranks wait for each other before the first step: reading and measuring images may take
+/// long. Afterwards [`Local::PATIENCE`] holds.
 const PREPARATION: Duration = Duration::from_secs(3600);
 
-/// Floats that are on their way at a time.
+/// Floats of a transfer.
 const ROOM: usize = 1 << 20;
 
 impl Group {
-    /// Finds the other processes; `None` if no launcher started any.
+    /// Connects to the other processes; `None` if no launcher has started any.
     ///
     /// # Errors
-    /// [`Error::WithoutMpi`] and [`Error::NoCard`] if they cannot be talked to from here;
-    /// [`Error::Parallel`] if they cannot be reached.
+    /// [`Error::WithoutMpi`] and [`Error::NoGpu`] if this program or machine lacks the means;
+    /// [`Error::Parallel`] if a process cannot be reached.
     pub fn join() -> std::result::Result<Option<Group>, Error> {
-        let Some(Joined { comm, mut desk, card }) = launch::join()? else { return Ok(None) };
+        let Some(Joined { comm, mut staging, gpu }) = launch::join()? else { return Ok(None) };
         let mut planner = Planner::new();
         let room = planner.claim(DType::F32, Shape::from([ROOM]));
-        desk.reserve(planner.total()).map_err(crate::Error::from)?;
-        let mut group = Group { comm, desk, room, host: Host::default(), card };
+        staging.reserve(planner.total()).map_err(crate::Error::from)?;
+        let mut group = Group { comm, staging, room, host: Host::default(), gpu };
         let all = group.gather(host::own().as_bytes())?;
         group.host = Host::of(group.rank(), &all);
         group.comm.set_patience(PREPARATION);
         Ok(Some(group))
     }
 
-    /// Which of them this is.
+    /// This process's rank.
     pub fn rank(&self) -> usize {
         self.comm.rank()
     }
 
-    /// How many there are.
+    /// The number of processes.
     pub fn world(&self) -> usize {
         self.comm.world()
     }
 
-    /// The number of the card through which this process has joined the others, if it has joined
-    /// through one.
-    pub fn card(&self) -> Option<usize> {
-        self.card
+    /// The index of the GPU that the communicator is on, if it is on one.
+    pub fn gpu(&self) -> Option<usize> {
+        self.gpu
     }
 
-    /// This process's share of the cores that it may use.
+    /// This process's share of the host's cores.
     pub fn cores(&self) -> usize {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         (available / self.host.sharing).max(1)
     }
 
-    /// The name of this process's device, where `auto`, `cuda` or a device was named for all of
-    /// them: with cards, each process of a host has its own. `None` if it is not the card through
-    /// which it has joined.
+    /// The name of this process's device, where `auto`, `cuda` or a device is set for all of them;
+    /// each process of a host gets its own GPU. `None` if `named` is another device than the GPU
+    /// that the communicator is on.
     pub fn device(&self, named: &str) -> Option<String> {
-        let has_card = |card| Device::open(Choice::Cuda(card), 1).is_ok();
-        match self.card {
-            None => Some(self.host.device(named, &has_card)),
-            Some(card) => joined_card(card, named),
+        let has_gpu = |gpu| Device::open(Choice::Cuda(gpu), 1).is_ok();
+        match self.gpu {
+            None => Some(self.host.device(named, &has_gpu)),
+            Some(gpu) => communicating_gpu(gpu, named),
         }
     }
 
-    /// What every process says, in the order of the ranks.
+    /// Gathers bytes from every process, in the order of the ranks.
     ///
     /// # Errors
     /// [`Error::Comm`](crate::Error::Comm) if a rank is lost.
     pub fn gather(&mut self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        Ok(bytes::gather(&mut *self.comm, (&mut self.desk, self.room), own)?)
+        Ok(bytes::gather(&mut *self.comm, (&mut self.staging, self.room), own)?)
     }
 
-    /// What the first process alone can see, as every one has it then.
+    /// Broadcasts what rank 0 gets from `first`; the other ranks do not call it.
     ///
     /// # Errors
-    /// What `first` ends with; [`Error::Comm`](crate::Error::Comm) if a rank is lost.
+    /// The error of `first`; [`Error::Comm`](crate::Error::Comm) if a rank is lost.
     pub fn share<E: From<crate::Error>>(
         &mut self,
         first: impl FnOnce() -> std::result::Result<Vec<u8>, E>,
     ) -> std::result::Result<Vec<u8>, E> {
         let mut shared = if self.rank() == 0 { first()? } else { Vec::new() };
-        let way = (&mut self.desk, self.room);
+        let way = (&mut self.staging, self.room);
         bytes::broadcast(&mut *self.comm, way, 0, &mut shared).map_err(crate::Error::from)?;
         Ok(shared)
     }
 
-    /// The checkpoint that the first process found, for all of them.
+    /// Broadcasts the checkpoint that rank 0 has found.
     ///
     /// # Errors
     /// [`train::Error::Checkpoint`] if it cannot be read, or what arrives is not what was written.
@@ -129,21 +128,24 @@ impl Group {
         }
     }
 
-    /// Meets the others, each with what it is about to do; gives all of them, and the bytes that
-    /// those on this host take together.
+    /// Exchanges process information and checks that all settings are equal. Returns all of it, and
+    /// the bytes that the processes of this host take together.
     ///
     /// # Errors
-    /// [`Error::Disagree`], in all processes, if one is about to do something else;
-    /// [`Error::OtherProgram`] if one is not understood.
-    pub fn meet(&mut self, own: Member) -> std::result::Result<(Vec<Member>, usize), Error> {
+    /// [`Error::Disagree`], in all processes, if settings differ; [`Error::OtherProgram`] if another
+    /// process sends something unknown.
+    pub fn meet(
+        &mut self,
+        own: ProcessInfo,
+    ) -> std::result::Result<(Vec<ProcessInfo>, usize), Error> {
         let own = own.on_host(&self.host.name).to_json();
-        let all = meeting::understand(&self.gather(&own)?).map_err(Error::OtherProgram)?;
+        let all = meeting::parse(&self.gather(&own)?).map_err(Error::OtherProgram)?;
         meeting::compare(&all)?;
         let bytes = meeting::bytes_on(&self.host.name, &all);
         Ok((all, bytes))
     }
 
-    /// Hands over the engine: from now on ranks do not wait for each other for long.
+    /// The communicator, with the shorter time limit of training.
     pub fn into_comm(self) -> Box<dyn Comm> {
         let mut comm = self.comm;
         comm.set_patience(Local::PATIENCE);
@@ -151,9 +153,9 @@ impl Group {
     }
 }
 
-/// The device of a process that has joined the others through a card.
-fn joined_card(card: usize, named: &str) -> Option<String> {
-    let own = format!("cuda:{card}");
+/// The device of a process whose communicator is on a GPU: that GPU.
+fn communicating_gpu(gpu: usize, named: &str) -> Option<String> {
+    let own = format!("cuda:{gpu}");
     (matches!(named, "auto" | "cuda") || named == own).then_some(own)
 }
 
@@ -162,10 +164,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_keeps_the_card_through_which_it_joined() {
-        assert_eq!(joined_card(1, "auto").as_deref(), Some("cuda:1"));
-        assert_eq!(joined_card(1, "cuda:1").as_deref(), Some("cuda:1"));
-        assert_eq!(joined_card(1, "cuda:0"), None);
-        assert_eq!(joined_card(0, "cpu"), None);
+    fn a_process_trains_on_the_gpu_that_its_communicator_is_on() {
+        assert_eq!(communicating_gpu(1, "auto").as_deref(), Some("cuda:1"));
+        assert_eq!(communicating_gpu(1, "cuda:1").as_deref(), Some("cuda:1"));
+        assert_eq!(communicating_gpu(1, "cuda:0"), None);
+        assert_eq!(communicating_gpu(0, "cpu"), None);
     }
 }

@@ -1,24 +1,24 @@
-//! A process among those of its host.
+//! The processes of one host.
 
 use std::fs;
 
-/// This process among those of its host.
+/// This process's host, and its place there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Host {
     pub(super) name: String,
-    /// Its number among them.
+    /// Its index among the host's processes.
     pub(super) rank: usize,
-    /// Processes that may use the same cores as this one.
+    /// Processes that may use the same cores as this one, including it.
     pub(super) sharing: usize,
 }
 
-/// What a process says of itself: its host's name, and the cores that it may use.
+/// What a process sends: its host's name, and the cores that it may use.
 pub(super) fn own() -> String {
     format!("{}\n{}", host_name(), cores())
 }
 
 impl Host {
-    /// From what every rank says of itself.
+    /// From what all ranks have sent.
     pub(super) fn of(rank: usize, all: &[Vec<u8>]) -> Host {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let own = text(&all[rank]);
@@ -31,14 +31,14 @@ impl Host {
         }
     }
 
-    /// The device that is meant: with cards, each process of a host has its own.
-    pub(super) fn device(&self, named: &str, has_card: &dyn Fn(usize) -> bool) -> String {
+    /// The name of this process's device; each process of a host gets its own GPU.
+    pub(super) fn device(&self, named: &str, has_gpu: &dyn Fn(usize) -> bool) -> String {
         let own = format!("cuda:{}", self.rank);
         match named {
             "cuda" => own,
-            "auto" if has_card(self.rank) => own,
-            // Some launchers show each process its own card alone.
-            "auto" if self.rank > 0 && has_card(0) => "cuda:0".to_string(),
+            "auto" if has_gpu(self.rank) => own,
+            // Some launchers make only its own GPU visible to a process.
+            "auto" if self.rank > 0 && has_gpu(0) => "cuda:0".to_string(),
             "auto" => "cpu".to_string(),
             other => other.to_string(),
         }
@@ -62,15 +62,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_of_a_host_share_its_cores_and_each_has_a_card() {
+    fn processes_of_a_host_share_its_cores_and_each_has_a_gpu() {
         // Two hosts; on the second a launcher has bound each process to cores of its own.
         let all = ["a\n0-7", "b\n0-3", "a\n0-7", "b\n4-7", "a\n0-7"].map(|text| text.into());
         let host = |rank| Host::of(rank, &all);
         let of = |name: &str, rank, sharing| Host { name: name.to_string(), rank, sharing };
         assert_eq!([host(0), host(4)], [of("a", 0, 3), of("a", 2, 3)]);
         assert_eq!([host(1), host(3)], [of("b", 0, 1), of("b", 1, 1)]);
-        assert_eq!(host(2).device("auto", &|card| card < 2), "cuda:1");
-        assert_eq!(host(4).device("auto", &|card| card < 1), "cuda:0");
+        assert_eq!(host(2).device("auto", &|gpu| gpu < 2), "cuda:1");
+        assert_eq!(host(4).device("auto", &|gpu| gpu < 1), "cuda:0");
         assert_eq!(host(4).device("auto", &|_| false), "cpu");
         assert_eq!(host(4).device("cuda", &|_| false), "cuda:2");
         assert_eq!(host(4).device("cuda:0", &|_| false), "cuda:0");

@@ -1,11 +1,11 @@
-//! Who started this process, as one of how many, and how it finds the others.
+//! Launchers: mpirun, torchrun and srun, as their environment variables show them.
 
 use super::error::Error;
 use comm::{Comm, Nccl, rendezvous};
 use std::time::Duration;
 use tensor::{Choice, Device};
 
-/// Who started this process, and as one of how many.
+/// How this process was started.
 #[derive(Debug, PartialEq, Eq)]
 enum Launch {
     Alone,
@@ -13,12 +13,13 @@ enum Launch {
         variable: &'static str,
         processes: u64,
     },
-    /// torchrun or srun: processes with a card each.
-    Cards(rendezvous::Launch),
+    /// torchrun or srun: processes with a GPU each.
+    Gpus(rendezvous::Launch),
 }
 
 impl Launch {
-    /// mpirun may run inside a job of Slurm's, and srun may speak PMI to whoever knows it.
+    /// mpirun may run inside a Slurm job, whose variables are then set, too; srun may also set
+    /// those of PMI.
     fn read(variable: impl Fn(&str) -> Option<String>) -> crate::Result<Launch> {
         let mpi = |name: &'static str| {
             let processes = variable(name).and_then(|size| size.parse().ok());
@@ -30,8 +31,8 @@ impl Launch {
             (Some(mpirun), _) => Ok(mpirun),
             (None, Some(pmi)) if cfg!(feature = "mpi") => Ok(pmi),
             (None, pmi) => {
-                let cards = rendezvous::Launch::told(&variable)?;
-                Ok(cards.map(Launch::Cards).or(pmi).unwrap_or(Launch::Alone))
+                let gpus = rendezvous::Launch::told(&variable)?;
+                Ok(gpus.map(Launch::Gpus).or(pmi).unwrap_or(Launch::Alone))
             }
         }
     }
@@ -40,36 +41,36 @@ impl Launch {
 /// How long a launcher may take to start all of them.
 const ARRIVAL: Duration = Duration::from_secs(300);
 
-/// A process that has found the others.
+/// A process that is connected to the others.
 pub(super) struct Joined {
     pub(super) comm: Box<dyn Comm>,
-    /// What it can talk through: host memory, or the card that joined.
-    pub(super) desk: Device,
-    /// The number of that card.
-    pub(super) card: Option<usize>,
+    /// The device that messages go through: the CPU, or the GPU that the communicator is on.
+    pub(super) staging: Device,
+    /// The index of that GPU.
+    pub(super) gpu: Option<usize>,
 }
 
-/// Finds the others, if a launcher started some.
+/// Connects to the others, if a launcher has started some.
 ///
 /// # Errors
-/// [`Error::WithoutMpi`] and [`Error::NoCard`] if it cannot talk to them, [`Error::Parallel`] if
-/// NCCL is missing or they cannot be reached.
+/// [`Error::WithoutMpi`] and [`Error::NoGpu`] if this program or machine lacks the means;
+/// [`Error::Parallel`] if NCCL is missing or a process cannot be reached.
 pub(super) fn join() -> Result<Option<Joined>, Error> {
     match Launch::read(|name| std::env::var(name).ok())? {
         Launch::Alone => Ok(None),
         Launch::Mpi { variable, processes } => {
             let comm = join_mpi(variable, processes)?;
-            Ok(Some(Joined { comm, desk: Device::cpu(1), card: None }))
+            Ok(Some(Joined { comm, staging: Device::cpu(1), gpu: None }))
         }
-        Launch::Cards(launch) => {
-            let (card, mut desk) = own_card(&launch)?;
-            let comm = Nccl::meet(&mut desk, &launch, ARRIVAL).map_err(crate::Error::from)?;
-            Ok(Some(Joined { comm: Box::new(comm), desk, card: Some(card) }))
+        Launch::Gpus(launch) => {
+            let (gpu, mut staging) = own_gpu(&launch)?;
+            let comm = Nccl::meet(&mut staging, &launch, ARRIVAL).map_err(crate::Error::from)?;
+            Ok(Some(Joined { comm: Box::new(comm), staging, gpu: Some(gpu) }))
         }
     }
 }
 
-/// Whether a launcher started several processes: what says so, and how many there are.
+/// Whether a launcher has started several processes: the variable that shows it, and their number.
 ///
 /// # Errors
 /// [`Error::Comm`](crate::Error::Comm) if the launcher's variables contradict each other.
@@ -77,24 +78,24 @@ pub fn started() -> crate::Result<Option<(&'static str, u64)>> {
     Ok(match Launch::read(|name| std::env::var(name).ok())? {
         Launch::Alone => None,
         Launch::Mpi { variable, processes } => Some((variable, processes)),
-        Launch::Cards(launch) => Some(("the number of processes", launch.world as u64)),
+        Launch::Gpus(launch) => Some(("the number of processes", launch.world as u64)),
     })
 }
 
-/// The card of a process that torchrun or srun started: the one with its number on its host, or the
-/// only one that it is shown.
+/// The GPU of a process that torchrun or srun has started: the one with its local rank, or the only
+/// visible one.
 ///
 /// # Errors
-/// [`Error::NoCard`].
-fn own_card(launch: &rendezvous::Launch) -> Result<(usize, Device), Error> {
-    let open = |card| Device::open(Choice::Cuda(card), 1);
+/// [`Error::NoGpu`].
+fn own_gpu(launch: &rendezvous::Launch) -> Result<(usize, Device), Error> {
+    let open = |gpu| Device::open(Choice::Cuda(gpu), 1);
     let opened = match open(launch.local) {
-        Ok(card) => Ok((launch.local, card)),
-        Err(_) if launch.local > 0 && open(1).is_err() => open(0).map(|card| (0, card)),
+        Ok(gpu) => Ok((launch.local, gpu)),
+        Err(_) if launch.local > 0 && open(1).is_err() => open(0).map(|gpu| (0, gpu)),
         Err(error) => Err(error),
     };
     let &rendezvous::Launch { rank, world, .. } = launch;
-    opened.map_err(|source| Error::NoCard { rank, world, source })
+    opened.map_err(|source| Error::NoGpu { rank, world, source })
 }
 
 #[cfg(feature = "mpi")]
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn launchers_say_how_many_there_are() {
+    fn launchers_set_the_number_of_processes() {
         let read = |name: &'static str, size: &str| {
             Launch::read(|asked| (asked == name).then(|| size.to_string()))
         };
@@ -126,8 +127,8 @@ mod tests {
             "SLURM_STEP_NODELIST" | "MASTER_PORT" => Some("7".to_string()),
             _ => None,
         };
-        let told = Launch::read(slurm).unwrap();
-        assert_eq!(matches!(told, Launch::Cards(_)), cfg!(not(feature = "mpi")), "{told:?}");
+        let launch = Launch::read(slurm).unwrap();
+        assert_eq!(matches!(launch, Launch::Gpus(_)), cfg!(not(feature = "mpi")), "{launch:?}");
         let mpirun = |name: &str| match name {
             "OMPI_COMM_WORLD_SIZE" => Some("2".to_string()),
             other => slurm(other),

@@ -1,30 +1,30 @@
-//! Before the first step all ranks say what they are about to do, and go on only if it is the same.
+//! Before the first step all ranks exchange their settings, and start only if these are equal.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use train::checkpoint::{Difference, Identity};
 
-/// A process as the others know it.
+/// What a process sends to the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Member {
+pub struct ProcessInfo {
     /// Its device, with its threads.
     pub device: String,
     /// The device's name, and its threads.
     pub name: (String, usize),
-    /// Bytes of the host's memory that it takes.
+    /// Bytes of host memory that it needs.
     pub bytes: usize,
     host: String,
     plan: Identity,
 }
 
-impl Member {
-    /// A process on such a device, which is about to do what `plan` says.
-    pub fn new(device: String, name: (String, usize), bytes: usize, plan: Identity) -> Member {
-        Member { device, name, bytes, host: String::new(), plan }
+impl ProcessInfo {
+    /// A process on a device; `plan` has the settings that must be equal.
+    pub fn new(device: String, name: (String, usize), bytes: usize, plan: Identity) -> ProcessInfo {
+        ProcessInfo { device, name, bytes, host: String::new(), plan }
     }
 
-    pub(super) fn on_host(self, name: &str) -> Member {
-        Member { host: name.to_string(), ..self }
+    pub(super) fn on_host(self, name: &str) -> ProcessInfo {
+        ProcessInfo { host: name.to_string(), ..self }
     }
 
     pub(super) fn to_json(&self) -> Vec<u8> {
@@ -32,39 +32,39 @@ impl Member {
     }
 }
 
-/// What all of them say, in the order of the ranks.
+/// Parses what all processes have sent.
 ///
 /// # Errors
-/// If one says what this program would not.
-pub(super) fn understand(all: &[Vec<u8>]) -> serde_json::Result<Vec<Member>> {
+/// If one has sent something else than this program would.
+pub(super) fn parse(all: &[Vec<u8>]) -> serde_json::Result<Vec<ProcessInfo>> {
     all.iter().map(|bytes| serde_json::from_slice(bytes)).collect()
 }
 
-/// The bytes that the processes on one host take together.
-pub(super) fn bytes_on(host: &str, all: &[Member]) -> usize {
-    all.iter().filter(|member| member.host == host).map(|member| member.bytes).sum()
+/// The bytes of host memory that the processes of one host need together.
+pub(super) fn bytes_on(host: &str, all: &[ProcessInfo]) -> usize {
+    all.iter().filter(|process| process.host == host).map(|process| process.bytes).sum()
 }
 
-/// Whether all are about to do the same. The same sentence on every rank.
+/// Checks that all settings are equal.
 ///
 /// # Errors
-/// Who is not, and what differs.
-pub(super) fn compare(all: &[Member]) -> Result<(), Disagreement> {
-    let differences = |member: &Member| all[0].plan.differences(&member.plan, |_| false);
+/// The same on every rank: which ranks differ from rank 0, and how.
+pub(super) fn compare(all: &[ProcessInfo]) -> Result<(), Disagreement> {
+    let differences = |process: &ProcessInfo| all[0].plan.differences(&process.plan, |_| false);
     let each = all.iter().map(differences).enumerate();
     let mut differ = each.filter(|(_, differences)| !differences.is_empty());
     let Some((rank, differences)) = differ.next() else { return Ok(()) };
     Err(Disagreement { rank, differences, others: differ.map(|(rank, _)| rank).collect() })
 }
 
-/// Processes that are about to do something else than the first. It is told line by line.
+/// Processes whose settings differ from those of rank 0; displayed line by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The first of them.
+    /// The first rank that differs.
     pub rank: usize,
-    /// What the first process would do, and what this one.
+    /// The settings of rank 0 and of this one, where they differ.
     pub differences: Vec<Difference>,
-    /// The rest of them.
+    /// The other ranks that differ.
     pub others: Vec<usize>,
 }
 
@@ -103,18 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_differs_is_named_with_every_difference() {
-        let member = |seed: u64, batch: usize| {
+    fn ranks_that_differ_are_named_with_every_difference() {
+        let process = |seed: u64, batch: usize| {
             let mut plan = Identity::default();
             plan.insert("seed", seed);
             plan.insert("recipe.batch", batch);
-            Member::new("cpu".to_string(), ("cpu".to_string(), 1), 0, plan)
+            ProcessInfo::new("cpu".to_string(), ("cpu".to_string(), 1), 0, plan)
         };
-        let [same, other] = [member(1, 8), member(2, 16)];
+        let [same, other] = [process(1, 8), process(2, 16)];
         assert_eq!(compare(&[same.clone(), same.clone()]), Ok(()));
-        let told = compare(&[same.clone(), same, other.clone(), other]).unwrap_err();
+        let error = compare(&[same.clone(), same, other.clone(), other]).unwrap_err();
         assert_eq!(
-            told.to_string(),
+            error.to_string(),
             "rank 2 would train something else than rank 0 (and so would rank 3), so none begins:\n\
              \x20 recipe.batch: rank 0 has 8, rank 2 16\n  seed: rank 0 has 1, rank 2 2"
         );
@@ -128,9 +128,9 @@ mod tests {
                 first.insert(&format!("entry {entry}"), 1);
                 other.insert(&format!("entry {entry}"), 2);
             }
-            let member = |plan| Member::new(String::new(), (String::new(), 1), 0, plan);
-            let told = compare(&[member(first), member(other)]).unwrap_err().to_string();
-            told.lines().map(str::to_string).collect::<Vec<_>>()
+            let process = |plan| ProcessInfo::new(String::new(), (String::new(), 1), 0, plan);
+            let message = compare(&[process(first), process(other)]).unwrap_err().to_string();
+            message.lines().map(str::to_string).collect::<Vec<_>>()
         };
         assert_eq!(lines(12).len(), 1 + 12);
         assert_eq!((lines(13).len(), lines(13)[12].as_str()), (1 + 12, "  and 2 more"));

@@ -2,7 +2,7 @@
 
 use super::Summary;
 use super::table::{Share, devices, devices_json, megabytes};
-use crate::Plan;
+use crate::{Mode, Plan};
 use layers::{Spec, SpecError};
 use serde_json::json;
 use train::recipe::{Recipe, Wire};
@@ -34,7 +34,7 @@ impl Summary {
             "gradient_bytes": gradients,
             "value_bytes": values,
         });
-        Ok(Summary { mode: "data", text: text(&shares, [gradients, values], recipe), json })
+        Ok(Summary { mode: Mode::Data, text: text(&shares, [gradients, values], recipe), json })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
-use crate::Plan;
+use crate::{Mode, Plan};
 use layers::hybrid::Traffic;
 use layers::{Row, Spec, SpecError};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl Summary {
             forward: traffic.iter().map(|traffic| traffic.bytes(recipe.batch)).sum(),
             common: 2 * (world - 1) * 4 * parameters,
         };
-        Ok(Summary { mode: "hybrid", text: step.text(recipe), json: step.json(recipe.batch) })
+        Ok(Summary { mode: Mode::Hybrid, text: step.text(recipe), json: step.json(recipe.batch) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
-use crate::Plan;
+use crate::{Mode, Plan};
 use layers::SpecError;
 use layers::towers::{Towers, Traffic};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ impl Summary {
             shares.push(Share { parameters, macs, bytes: plan.memory().total });
         }
         let (text, json) = (text(&shares, towers, batch), json(&shares, towers, batch));
-        Ok(Summary { mode: "towers", text, json })
+        Ok(Summary { mode: Mode::Towers, text, json })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ways, and where they were found: `choices.toml`.
+//! Chosen algorithms, and where they were chosen: `choices.toml`.
 
 use super::error::Error;
 use crate::devices::Devices;
@@ -11,23 +11,24 @@ use tensor::cudnn::Cudnn;
 use tensor::tune::{Choices, Met, Way, Why};
 use tensor::{Cuda, Device};
 
-/// What the run's file is called.
+/// The name of the file in a run's folder.
 pub const FILE: &str = "choices.toml";
 
 const HEAD: &str = "\
-# In which way a card does the work that it can do in several. A way decides the last bits.
+# The GPU algorithm of each operation. It decides the last bits of results.
 # own/T/S: this program's kernels, in tiles of T x T, with sums over k cut into S slices.
-# cublaslt/N: cuBLASLt's way N; 0 is the one that it holds for the best.
+# cublaslt/N: cuBLASLt's algorithm N; 0 is its own first choice.
 # cudnn/N: cuDNN's algorithm N.
-# `tried` has what was timed, the rule's way first.
+# `tried` has the timings, that of the heuristic's choice first.
 
 ";
 
-/// Ways, and where they were found.
+/// Chosen algorithms, and where they were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuned {
-    pub(super) card: String,
+    #[serde(rename = "card")]
+    pub(super) gpu: String,
     pub(super) driver: String,
     pub(super) libraries: String,
     pub(super) program: String,
@@ -46,27 +47,27 @@ pub(super) struct Chosen {
 }
 
 impl Tuned {
-    /// Nothing yet, on these cards.
+    /// No choices yet, on these GPUs.
     pub(super) fn here(devices: &mut Devices, program: &str) -> Tuned {
-        let mut cards: Vec<String> = Vec::new();
+        let mut gpus: Vec<String> = Vec::new();
         let mut here = Tuned { program: program.to_string(), ..Tuned::default() };
-        for cuda in devices.members_mut().iter_mut().filter_map(|(device, _)| card(device)) {
+        for cuda in devices.members_mut().iter_mut().filter_map(|(device, _)| gpu(device)) {
             let cublaslt = cuda.cublaslt().map(|library| format!("cuBLASLt {}", library.version()));
             let cudnn = cuda.cudnn().map(|library| format!("cuDNN {}", library.version()));
             let libraries: Vec<String> = cublaslt.into_iter().chain(cudnn).collect();
             here.libraries = libraries.join(", ");
             here.driver = cuda.driver();
-            cards.push(cuda.model());
+            gpus.push(cuda.model());
         }
-        cards.dedup();
-        here.card = cards.join(" and ");
+        gpus.dedup();
+        here.gpu = gpus.join(" and ");
         here
     }
 
     /// From the text of a file.
     ///
     /// # Errors
-    /// Why it is none, in a line.
+    /// A line on what is wrong with it.
     pub(super) fn read(text: &str) -> Result<Tuned, String> {
         let tuned: Tuned = toml::from_str(text)
             .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_string())?;
@@ -76,7 +77,7 @@ impl Tuned {
         Ok(tuned)
     }
 
-    /// For people.
+    /// The libraries, for messages.
     pub(super) fn named_libraries(&self) -> &str {
         if self.libraries.is_empty() { "no library" } else { &self.libraries }
     }
@@ -86,13 +87,13 @@ impl Tuned {
         HEAD.to_string() + &toml::to_string(self).expect("strings in tables")
     }
 
-    /// The ways by what they are for; texts that are none were refused when they were read.
+    /// The algorithm of each operation; [`read`](Self::read) has refused invalid ones.
     pub(super) fn choices(&self) -> Choices {
         let each = self.work.iter();
         each.filter_map(|(name, it)| Some((name.clone(), it.way.parse().ok()?))).collect()
     }
 
-    /// The choices of a run that goes on, if it has any.
+    /// The choices of a run that is resumed, if it has any.
     ///
     /// # Errors
     /// [`Error::Unreadable`] and [`Error::NotHere`].
@@ -121,7 +122,7 @@ impl Tuned {
             there.map_err(|source| Error::NotHere { path: path.clone(), source })?;
         }
         let [found, here] = [&own, self]
-            .map(|it| format!("{}, driver {}, with {}", it.card, it.driver, it.named_libraries()));
+            .map(|it| format!("{}, driver {}, with {}", it.gpu, it.driver, it.named_libraries()));
         if found != here {
             say(&format!(
                 "the run's choices were made on {found}, and this is {here}: they are kept, and \
@@ -131,7 +132,7 @@ impl Tuned {
         Ok(Some(own))
     }
 
-    /// Adds what was met; of what was known already also what was tried then.
+    /// Adds operations and their algorithms; timings of `known` ones are kept.
     pub(super) fn take(&mut self, met: Vec<Met>, known: &Tuned) {
         for Met { name, way, why } in met {
             let mut chosen = Chosen { way: way.to_string(), ..Chosen::default() };
@@ -160,7 +161,8 @@ impl Tuned {
         format!("{products} products: {}", counts.collect::<Vec<_>>().join(", "))
     }
 
-    pub(super) fn tell_left_out(&self, say: &mut dyn FnMut(&str)) {
+    /// Logs how many algorithms could not be used, and why the first could not.
+    pub(super) fn log_left_out(&self, say: &mut dyn FnMut(&str)) {
         let each = self.work.iter();
         let left_out =
             each.flat_map(|(name, chosen)| chosen.left_out.iter().map(move |it| (name, it)));
@@ -172,8 +174,8 @@ impl Tuned {
     }
 }
 
-/// A processor has one way for everything.
-pub(super) fn card(device: &mut Device) -> Option<&mut Cuda> {
+/// The device, if it is a GPU: a CPU has one algorithm for each operation.
+pub(super) fn gpu(device: &mut Device) -> Option<&mut Cuda> {
     match device {
         Device::Cuda(cuda) => Some(cuda),
         Device::Cpu(_) => None,

@@ -1,13 +1,13 @@
-//! Why no ways are chosen.
+//! Errors of choosing algorithms.
 
 use std::path::PathBuf;
 
-/// Choices that cannot be read or followed, or a card that fails. A run whose own choices are the
-/// reason can go on without its file, and has other bits from there on.
+/// Choices that cannot be read or used, or a GPU that fails. Without its choices file a run can be
+/// resumed; its results then differ in the last bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A card fails, or a process is lost.
+    /// A GPU fails, or a process is lost.
     #[error(transparent)]
     Train(#[from] train::Error),
 
@@ -16,11 +16,11 @@ pub enum Error {
     Unreadable {
         /// Their file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 
-    /// The run's own choices cannot be followed here.
+    /// The run's own choices cannot be used on this machine.
     #[error("{path}: {source}", path = path.display())]
     NotHere {
         /// Their file.
@@ -29,7 +29,7 @@ pub enum Error {
         source: tensor::Error,
     },
 
-    /// What the first process chose is not understood.
+    /// The choices of rank 0 cannot be parsed.
     #[error("the first rank's choices: {0}")]
     Shared(String),
 }

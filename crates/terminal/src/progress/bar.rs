@@ -1,7 +1,7 @@
 //! One line, redrawn: for terminals.
 
-use super::lines::{shortest, validated};
-use super::{Rate, duration, percent};
+use super::Rate;
+use super::lines::{speed, validated};
 use crate::output;
 use evaluate::observe::{Observer, StepReport, ValidationReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -33,15 +33,7 @@ impl Observer for Bar {
         self.bar.set_length(r.steps);
         self.bar.set_position(r.step);
         self.bar.set_prefix(format!("epoch {}/{}", r.epoch, r.epochs));
-        self.bar.set_message(format!(
-            "loss {:.3}  error {}  rate {}  {:.0} images/s  data {:.0} %  {} left",
-            r.loss,
-            percent(r.top1_error),
-            shortest(r.rate),
-            r.images_per_s,
-            100.0 * r.data_wait,
-            duration(r.eta_s),
-        ));
+        self.bar.set_message(format!("loss {:.3}  {}", r.loss, speed(r)));
         ControlFlow::Continue(())
     }
 

@@ -22,19 +22,10 @@ impl Lines {
 impl Observer for Lines {
     fn step(&mut self, r: &StepReport) -> ControlFlow<()> {
         if self.steps.due() || r.step == r.steps {
+            let StepReport { epoch, epochs, step, steps, loss, .. } = r;
             output::note(format_args!(
-                "epoch {}/{}  step {}/{}  loss {:.4}  error {}  rate {}  {:.0} images/s  \
-                 data {:.0} %  {} left",
-                r.epoch,
-                r.epochs,
-                r.step,
-                r.steps,
-                r.loss,
-                percent(r.top1_error),
-                shortest(r.rate),
-                r.images_per_s,
-                100.0 * r.data_wait,
-                duration(r.eta_s),
+                "epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4}  {}",
+                speed(r)
             ));
         }
         ControlFlow::Continue(())
@@ -75,8 +66,14 @@ pub(super) fn validated(r: &ValidationReport) -> String {
     )
 }
 
-/// A rate without the last digits that f64 arithmetic leaves: 0.0001 and not
-/// 0.00010000000000000002.
-pub(super) fn shortest(rate: f64) -> f32 {
-    rate as f32
+/// The end of a step's line: error, learning rate, images per second, waiting time, time left.
+pub(super) fn speed(r: &StepReport) -> String {
+    format!(
+        "error {}  rate {}  {:.0} images/s  data {:.0} %  {} left",
+        percent(r.top1_error),
+        r.rate as f32, // without the last digits that f64 arithmetic leaves: 0.0001
+        r.images_per_s,
+        100.0 * r.data_wait,
+        duration(r.eta_s),
+    )
 }

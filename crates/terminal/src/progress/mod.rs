@@ -12,24 +12,24 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Progress {
-    /// A bar on a terminal, lines elsewhere.
+    /// A bar on a terminal, lines elsewhere
     #[default]
     Auto,
-    /// One line, redrawn.
+    /// One line, redrawn
     Bar,
-    /// A line every few seconds.
+    /// A line every few seconds
     Plain,
-    /// A line of JSON every few seconds.
+    /// A line of JSON every few seconds
     Json,
-    /// Nothing.
+    /// Nothing
     None,
 }
 
 /// An observer that shows progress in this way.
-pub fn observer(kind: impl Into<Progress>) -> Box<dyn Observer> {
-    match kind.into() {
+pub fn observer(kind: Progress) -> Box<dyn Observer> {
+    match kind {
         Progress::Auto if output::is_terminal() => Box::new(bar::Bar::new()),
         Progress::Auto | Progress::Plain => Box::new(lines::Lines::new()),
         Progress::Bar => Box::new(bar::Bar::new()),
@@ -49,8 +49,7 @@ pub struct Reading {
 impl Reading {
     /// Says nothing for the first seconds, and nothing at all where progress is for programs. Of an
     /// image that does not come it says what an observer would.
-    pub fn new(kind: impl Into<Progress>) -> Reading {
-        let kind = kind.into();
+    pub fn new(kind: Progress) -> Reading {
         let shown = !matches!(kind, Progress::None | Progress::Json);
         let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
         Reading { kind, rank: None, rate: shown.then(|| Mutex::new(rate())) }

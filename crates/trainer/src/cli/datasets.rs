@@ -1,9 +1,10 @@
 //! What can be typed after `alexnet data`.
 
-use super::{ExifArg, LabellingArgs, OutputArgs, ProgressKind};
+use super::{ExifArg, LabellingArgs, OutputArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use data::verify::Kind;
 use std::path::PathBuf;
+use terminal::progress::Progress;
 
 pub(super) const DATA_EXAMPLES: &str = "\
 Examples:
@@ -214,5 +215,5 @@ pub struct ShowArgs {
     pub columns: u32,
     /// How progress is shown (on stderr)
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
+    pub progress: Progress,
 }

@@ -1,6 +1,6 @@
 //! Where every verb computes, and what it shows.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use terminal::progress::Progress;
 
 /// Where to compute.
@@ -26,36 +26,8 @@ pub struct MachineArgs {
 pub struct OutputArgs {
     /// How progress is shown (on stderr; json: on stdout)
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
+    pub progress: Progress,
     /// End with one line of JSON on stdout
     #[arg(long)]
     pub json: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressKind {
-    /// A bar on a terminal, lines elsewhere
-    #[default]
-    Auto,
-    /// One line, redrawn
-    Bar,
-    /// A line every few seconds
-    Plain,
-    /// A line of JSON every few seconds
-    Json,
-    /// Nothing
-    None,
-}
-
-impl From<ProgressKind> for Progress {
-    fn from(kind: ProgressKind) -> Progress {
-        match kind {
-            ProgressKind::Auto => Progress::Auto,
-            ProgressKind::Bar => Progress::Bar,
-            ProgressKind::Plain => Progress::Plain,
-            ProgressKind::Json => Progress::Json,
-            ProgressKind::None => Progress::None,
-        }
-    }
 }

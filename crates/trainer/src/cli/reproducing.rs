@@ -1,9 +1,10 @@
 //! What can be typed after `reproduce`.
 
-use super::{MachineArgs, ProgressKind};
+use super::MachineArgs;
 use clap::Args;
 use experiments::Form;
 use std::path::PathBuf;
+use terminal::progress::Progress;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub struct ReproduceArgs {
     pub machine: MachineArgs,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
+    pub progress: Progress,
 }
 
 impl ReproduceArgs {

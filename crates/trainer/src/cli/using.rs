@@ -1,9 +1,10 @@
 //! What can be typed after the verbs that use a trained network.
 
-use super::{ExifArg, MachineArgs, OutputArgs, ProgressKind};
+use super::{ExifArg, MachineArgs, OutputArgs};
 use clap::{Args, ValueEnum};
 use inference::Views;
 use std::path::PathBuf;
+use terminal::progress::Progress;
 
 pub(super) const EVAL_EXAMPLES: &str = "\
 Examples:
@@ -192,7 +193,7 @@ pub struct PredictArgs {
     pub out: Option<PathBuf>,
     /// How progress is shown (on stderr; json: on stdout)
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
+    pub progress: Progress,
     /// Which network.
     #[command(flatten)]
     pub using: UsingArgs,
@@ -335,5 +336,5 @@ pub struct ReportArgs {
     pub machine: MachineArgs,
     /// How progress is shown (on stderr)
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
-    pub progress: ProgressKind,
+    pub progress: Progress,
 }

@@ -13,7 +13,7 @@ use crate::vendor::Vendor;
 use evaluate::Stop;
 use evaluate::observe::Observer;
 use layers::Spec;
-use parallel::Seat;
+use parallel::ProcessLink;
 use parallel::tuning::{FILE, Tuned};
 use report::grouped;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct Ready<'a> {
     /// The run's `choices.toml`, if it has one.
     tuned: Option<Tuned>,
     /// Where this is one of several processes: its way to the others.
-    pub(super) seat: Option<Seat>,
+    pub(super) link: Option<ProcessLink>,
 }
 
 /// What a run goes on from.
@@ -98,7 +98,7 @@ impl<'a> Ready<'a> {
         say(&format!("data    {}", images.describe()));
         let precision = Some(devices.precision().to_string());
         let config = Settings { precision, ..settings.clone() }.to_toml();
-        let ready = Ready { job, settings, images, devices, config, tuned: None, seat: None };
+        let ready = Ready { job, settings, images, devices, config, tuned: None, link: None };
         if place == (0, 1) {
             ready.describe_devices(&mut say);
         }
@@ -181,7 +181,7 @@ impl<'a> Ready<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<(Outcome, PathBuf)> {
-        let Ready { job, images, devices, config, tuned, seat, .. } = self;
+        let Ready { job, images, devices, config, tuned, link, .. } = self;
         let (Place::New(folder, _) | Place::Reopened(folder, _)) = &place;
         let path = folder.path().to_path_buf();
         observer.note(&format!("run     {}", path.display()));
@@ -190,7 +190,7 @@ impl<'a> Ready<'a> {
         if let Some(tuned) = tuned {
             folder.write(FILE, tuned.to_toml().as_bytes())?;
         }
-        let open = |start: &Start| devices.executor(&job.spec, seat, start);
+        let open = |start: &Start| devices.executor(&job.spec, link, start);
         let outcome = match place {
             Place::New(mut folder, identity) => {
                 let session = Session::new(&job, &mut folder, observer, stop);

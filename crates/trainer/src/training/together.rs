@@ -14,7 +14,7 @@ use crate::fault::Result;
 use crate::ranks::Ranks;
 use evaluate::Stop;
 use evaluate::observe::Observer;
-use parallel::Seat;
+use parallel::ProcessLink;
 use std::time::Duration;
 use terminal::progress::Reading;
 use terminal::signals;
@@ -92,8 +92,11 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
         None => Place::New(folder, identity.map(Box::new)),
     };
     let stop = Stop::new(); // all stop at once: the loop sees what they have agreed on
-    ready.seat =
-        ranks.group.map(|group| Seat { comm: group.into_comm(), asked, agreed: stop.clone() });
+    ready.link = ranks.group.map(|group| ProcessLink {
+        comm: group.into_comm(),
+        asked,
+        agreed: stop.clone(),
+    });
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;
     drop(observer); // clears the bar
     let told = if rank == 0 { tell(&outcome, &run, args.output.json) } else { Ok(()) };

@@ -3,8 +3,8 @@
 use super::shard_files::{ShardFiles, find};
 use super::{ClassNames, Sample, Unused, scan};
 use crate::bounded;
-use crate::error::grouped;
 use crate::{Error, Result};
+use files::numbers::grouped;
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

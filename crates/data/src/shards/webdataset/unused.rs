@@ -1,7 +1,7 @@
 //! Members of tar files that are not used: how many of each kind, with an example.
 
-use crate::error::grouped;
 use crate::tar::Skipped;
+use files::numbers::grouped;
 use std::collections::BTreeMap;
 
 /// So many kinds are told apart: names come from strangers' files.
