@@ -116,8 +116,8 @@ fn tune(
 }
 
 /// Runs every operation once with `choices`; an operation without one uses the heuristic or, with
-/// `times`, the fastest algorithm. A GPU uses the choices of those before it. Returns the operations
-/// of all GPUs.
+/// `times`, the fastest algorithm. A GPU uses the choices of those before it. Returns the
+/// operations of all GPUs.
 fn rehearse(devices: &mut Devices, choices: &Choices, times: bool) -> tensor::Result<Vec<Met>> {
     let (mut choices, mut all) = (choices.clone(), Vec::<Met>::new());
     for (device, plan) in devices.members_mut() {

@@ -72,8 +72,8 @@ impl Ranks {
         )))
     }
 
-    /// The observers of training and of reading data: as requested in rank 0; the other ranks report
-    /// only what they wait for.
+    /// The observers of training and of reading data: as requested in rank 0; the other ranks
+    /// report only what they wait for.
     pub fn observer(&self, kind: Progress) -> (Box<dyn Observer>, Reading) {
         match self.rank() {
             0 => (progress::observer(kind), Reading::new(kind)),
@@ -174,8 +174,8 @@ impl From<Error> for Fault {
         match error {
             Error::Parallel(error) => error.into(),
             Error::WithoutMpi { .. } => Fault::usage(format!(
-                "{message}; build it with `cargo build --release --features mpi`, or let one process \
-                 use this machine's devices, with --device cpu,cpu --parallel data"
+                "{message}; build it with `cargo build --release --features mpi`, or let one \
+                 process use this machine's devices, with --device cpu,cpu --parallel data"
             )),
             Error::NoGpu { source, .. } => Fault {
                 message: format!("{message}, or one process with --device cpu,cpu"),

@@ -132,8 +132,8 @@ impl Group {
     /// the bytes that the processes of this host take together.
     ///
     /// # Errors
-    /// [`Error::Disagree`], in all processes, if settings differ; [`Error::OtherProgram`] if another
-    /// process sends something unknown.
+    /// [`Error::Disagree`], in all processes, if settings differ; [`Error::OtherProgram`] if
+    /// another process sends something unknown.
     pub fn meet(
         &mut self,
         own: ProcessInfo,
