@@ -5,7 +5,7 @@
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
 //! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
-//! * [`Diagram`]: a network as its Figure 2 draws one
+//! * [`network`]: a network row by row, from its specification; [`Diagram`]: as Figure 2 draws one
 //! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
@@ -29,6 +29,7 @@ pub mod font;
 pub mod kernels;
 pub mod maps;
 mod markup;
+pub mod network;
 mod page;
 pub mod palette;
 pub mod picture;

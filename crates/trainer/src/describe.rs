@@ -1,6 +1,5 @@
 //! `alexnet describe`: models and recipes as tables.
 
-pub mod picture;
 mod run;
 
 use crate::cli::DescribeArgs;
@@ -12,10 +11,9 @@ use crate::settings::find_recipe;
 use data::bounded;
 use files::numbers::mebibytes;
 use layers::Spec;
-use report::grouped;
+use report::network;
 use run::Run;
 use serde::Serialize;
-use serde_json::json;
 use std::path::Path;
 use tensor::Target;
 use train::recipe::Recipe;
@@ -38,7 +36,7 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
             let run = Run::of(args)?;
             if let Some(path) = &args.picture {
                 output::ending(path, &["svg"])?;
-                output::write(path, picture::diagram(&run.spec)?.to_svg_file().as_bytes())?;
+                output::write(path, network::diagram(&run.spec)?.to_svg_file().as_bytes())?;
             }
             match args.json {
                 true => console::println(as_json(&run)?)?,
@@ -98,7 +96,7 @@ fn list() -> String {
 }
 
 fn as_text(run: &Run) -> Result<String> {
-    let mut text = table(&run.spec)?;
+    let mut text = network::table(&run.spec)?;
     let (train, test) = run.memory()?;
     let Recipe { base, batch, shards, .. } = run.recipe();
     let shards = if *shards > 1 { format!(" in {shards} micro-shards") } else { String::new() };
@@ -123,78 +121,15 @@ fn device_name(target: Target) -> String {
     format!("a processor with {threads} thread{s}{numbers}")
 }
 
-/// A line a row.
-fn table(spec: &Spec) -> Result<String> {
-    let rows = spec.describe()?;
-    let width = |column: fn(&layers::RowInfo) -> usize| rows.iter().map(column).max().unwrap_or(0);
-    let names = width(|row| row.name.len()).max("row".len());
-    let summaries = width(|row| row.summary.len()).max("what".len());
-    let mut text = format!(
-        "{}: images of {} x {} x {}\n\n{:names$}  {:summaries$}  {:>15}  {:>12}  {:>15}\n",
-        spec.name,
-        spec.input[0],
-        spec.input[1],
-        spec.input[2],
-        "row",
-        "what",
-        "output",
-        "parameters",
-        "MACs",
-    );
-    let dash = |n: usize| if n == 0 { String::new() } else { grouped(n) };
-    for row in &rows {
-        let line = format!(
-            "{:names$}  {:summaries$}  {:>15}  {:>12}  {:>15}",
-            row.name,
-            row.summary,
-            row.output.to_string(),
-            dash(row.parameters),
-            dash(row.macs),
-        );
-        text += line.trim_end();
-        text += "\n";
-    }
-    let (parameters, macs) = (spec.parameters()?, spec.macs()?);
-    text += &format!(
-        "{:names$}  {:summaries$}  {:>15}  {:>12}  {:>15}\n\n",
-        "total",
-        "",
-        "",
-        grouped(parameters),
-        grouped(macs),
-    );
-    Ok(text)
-}
-
 fn as_json(run: &Run) -> Result<serde_json::Value> {
-    let spec = &run.spec;
-    let rows: Vec<_> = spec
-        .describe()?
-        .iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                "summary": row.summary,
-                "output": row.output.dims(),
-                "parameters": row.parameters,
-                "macs": row.macs,
-            })
-        })
-        .collect();
     let (train, test) = run.memory()?;
-    let mut page = json!({
-        "model": spec.name,
-        "input": spec.input,
-        "rows": rows,
-        "parameters": spec.parameters()?,
-        "macs": spec.macs()?,
-        "recipe": run.recipe().base,
-        "batch": run.batch(),
-        "micro_shards": run.recipe().shards,
-        "device": device_name(run.target()),
-        "train_bytes": train.total,
-        "infer_bytes": test,
-    });
+    let mut page = network::json(&run.spec)?;
+    page["recipe"] = run.recipe().base.as_str().into();
+    page["batch"] = run.batch().into();
+    page["micro_shards"] = run.recipe().shards.into();
+    page["device"] = device_name(run.target()).into();
+    page["train_bytes"] = train.total.into();
+    page["infer_bytes"] = test.into();
     if let Some(summary) = run.summary()? {
         page[summary.mode.name()] = summary.json;
     }

@@ -2,7 +2,6 @@
 
 use crate::cli::{ReportArgs, ViewsArg};
 use crate::console;
-use crate::describe::picture;
 use crate::fault::{Fault, Result};
 use crate::images::Images;
 use crate::neighbours::{pictures, search};
@@ -17,7 +16,7 @@ use inference::neighbours::among;
 use layers::{Row, Spec};
 use report::figures::Guess;
 use report::kernels::Kernels;
-use report::{ClassRow, Confusion, Curves, Measure, Model, ModelRow, Page, Run, Tested};
+use report::{ClassRow, Confusion, Curves, Measure, Page, Run, Tested, network};
 use std::path::Path;
 use std::sync::Arc;
 use terminal::progress::{self, Reading};
@@ -98,24 +97,12 @@ fn read(path: &Path) -> Result<Run> {
         name,
         status: status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
         curves: Curves::parse(&metrics.unwrap_or_default()),
-        model: spec.as_ref().and_then(model),
+        model: spec.and_then(|spec| network::model(&spec).ok()),
         config,
         environment,
         missing,
         ..Run::default()
     })
-}
-
-fn model(spec: &Spec) -> Option<Model> {
-    let rows = spec.describe().ok()?.into_iter().map(|row| ModelRow {
-        name: row.name,
-        summary: row.summary,
-        output: row.output.to_string(),
-        parameters: row.parameters,
-        macs: row.macs,
-    });
-    let diagram = picture::diagram(spec).ok()?;
-    Some(Model { name: spec.name.clone(), diagram, rows: rows.collect() })
 }
 
 /// Adds what the network can say. What is there stays if something fails on the way.

@@ -1,7 +1,7 @@
 //! A network as the paper's Figure 2 draws one.
 
+use crate::{Diagram, Stage};
 use layers::{Row, RowInfo, Spec, SpecError};
-use report::{Diagram, Stage};
 
 /// The network's layers with weights, each with what follows it. Where a layer has two groups the
 /// whole is drawn as two towers, as in the figure.

@@ -1,0 +1,52 @@
+//! A network from its specification: row by row, as a table, as JSON, and as the paper's Figure 2
+//! draws one.
+
+mod figure;
+mod table;
+
+pub use figure::diagram;
+pub use table::table;
+
+use crate::{Model, ModelRow};
+use layers::{RowInfo, Spec, SpecError};
+use serde_json::{Value, json};
+
+/// The network for the page: its diagram and its rows.
+///
+/// # Errors
+/// If its rows do not fit together.
+pub fn model(spec: &Spec) -> Result<Model, SpecError> {
+    let row = |row: RowInfo| ModelRow {
+        name: row.name,
+        summary: row.summary,
+        output: row.output.to_string(),
+        parameters: row.parameters,
+        macs: row.macs,
+    };
+    let rows = spec.describe()?.into_iter().map(row).collect();
+    Ok(Model { name: spec.name.clone(), diagram: diagram(spec)?, rows })
+}
+
+/// The network for programs: `model` (its name), `input` (height, width and channels), `rows`, and
+/// in all its `parameters` and `macs`, the multiply-accumulates of an image.
+///
+/// # Errors
+/// If its rows do not fit together.
+pub fn json(spec: &Spec) -> Result<Value, SpecError> {
+    let row = |row: &RowInfo| {
+        json!({
+            "name": row.name,
+            "summary": row.summary,
+            "output": row.output.dims(),
+            "parameters": row.parameters,
+            "macs": row.macs,
+        })
+    };
+    Ok(json!({
+        "model": spec.name,
+        "input": spec.input,
+        "rows": spec.describe()?.iter().map(row).collect::<Vec<_>>(),
+        "parameters": spec.parameters()?,
+        "macs": spec.macs()?,
+    }))
+}
