@@ -3,8 +3,10 @@
 mod raster;
 
 use crate::markup::{escape, standalone};
+use evaluate::predictions::Predictions;
 use files::CsvRow;
 use files::numbers::percent;
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Counts of images by their class and by what they were taken for.
@@ -23,6 +25,11 @@ const MOST_SHAPES: usize = 100;
 const CELL: f64 = 34.0;
 
 impl Confusion {
+    /// Which classes were taken for which.
+    pub fn of(classes: &[String], said: &Predictions) -> Confusion {
+        Confusion { classes: classes.to_vec(), counts: said.confusion() }
+    }
+
     fn row(&self, class: usize) -> &[u32] {
         &self.counts[class * self.classes.len()..][..self.classes.len()]
     }
@@ -150,6 +157,12 @@ impl Confusion {
         text
     }
 
+    /// The matrix for programs: `classes`, and `counts` with a list for each of them.
+    pub fn to_json(&self) -> Value {
+        let rows: Vec<&[u32]> = (0..self.classes.len()).map(|class| self.row(class)).collect();
+        json!({ "classes": self.classes, "counts": rows })
+    }
+
     /// The matrix as comma-separated values with names in the first row and column.
     pub fn to_csv(&self) -> String {
         let mut text = CsvRow::new().text("class").texts(&self.classes).line();
@@ -185,6 +198,7 @@ mod tests {
             confusion.to_csv(),
             "class,cat,\"dog, large\",<x>\ncat,8,2,0\n\"dog, large\",5,5,0\n<x>,0,1,0\n"
         );
+        assert_eq!(confusion.to_json()["counts"], json!([[8, 2, 0], [5, 5, 0], [0, 1, 0]]));
         let text = confusion.to_text();
         assert!(text.lines().nth(2).unwrap().ends_with("2 5 5 ."), "{text}");
         let svg = confusion.to_svg("c");

@@ -2,6 +2,8 @@
 
 use crate::picture;
 use augment::Image;
+use layers::Row;
+use weights::Weights;
 
 /// The weights of a first convolution: `filters` windows of height x width x 3, channels last.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,37 @@ pub fn draw(kernels: &Kernels) -> Image {
         picture::paste(&mut sheet, (top, GAP + place % columns * cell), &kernel, scale);
     }
     sheet
+}
+
+/// The first layer's kernels, drawn, and a sentence on them; `None` if it is no convolution of
+/// images.
+pub fn first_layer(weights: &Weights) -> Option<(Image, String)> {
+    let spec = &weights.about.model;
+    let conv = spec.rows.iter().find_map(|row| match row {
+        Row::Conv(conv) => Some(conv),
+        _ => None,
+    })?;
+    let towers = spec.rows.iter().find_map(|row| match row {
+        Row::Conv(conv) if conv.groups > 1 => Some(conv.groups),
+        _ => None,
+    });
+    let towers = towers.unwrap_or(1);
+    let name = format!("{}.weight", conv.name);
+    let (_, values) = weights.parameters.iter().find(|(other, _)| *other == name)?;
+    let &[filters, window, width, 3] = &values.shape[..] else { return None };
+    if window != width || filters == 0 {
+        return None;
+    }
+    let drawn = draw(&Kernels { weights: &values.values, filters, window, towers });
+    let laid = match towers {
+        1 => String::new(),
+        _ => format!(
+            ", the first tower's {} above the second's, as in Figure 3 of the paper",
+            filters / towers
+        ),
+    };
+    let caption = format!("The {filters} kernels of {}, {window} × {window} × 3{laid}.", conv.name);
+    Some((drawn, caption))
 }
 
 #[cfg(test)]

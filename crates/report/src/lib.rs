@@ -1,6 +1,7 @@
 //! Pictures of what a network learned, and one page with all of them. No training code.
 //!
-//! * [`Page`]: one or more runs as one HTML file that needs nothing else
+//! * [`Page`]: one or more runs as one HTML file that needs nothing else; [`Run::read`]: what a
+//!   run's folder tells; [`export`]: its pictures as files
 //! * [`Curves`]: a run's measurements; [`plot`]: lines as SVG
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
 //! * [`maps`]: what convolutions make of an image, map beside map
@@ -24,7 +25,10 @@
 mod confusion;
 mod curves;
 mod diagram;
+mod error;
+pub mod export;
 pub mod figures;
+mod folder;
 pub mod font;
 pub mod kernels;
 pub mod maps;
@@ -42,6 +46,7 @@ pub mod sheet;
 pub use confusion::Confusion;
 pub use curves::{Curves, Drop, Learned, Validated};
 pub use diagram::{Diagram, Stage};
+pub use error::Error;
 pub use files::numbers::{duration, grouped, percent};
 pub use page::{Page, STYLE};
 pub use progress::{Measure, curves_svg};

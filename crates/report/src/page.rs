@@ -21,6 +21,15 @@ pub struct Page {
 }
 
 impl Page {
+    /// A page of some runs: of one it has the name.
+    pub fn of(runs: Vec<Run>) -> Page {
+        let title = match &runs[..] {
+            [run] => run.name.clone(),
+            several => format!("{} runs compared", several.len()),
+        };
+        Page { title, runs }
+    }
+
     /// The page.
     pub fn to_html(&self) -> String {
         let mut html = format!(

@@ -4,6 +4,7 @@ use crate::curves::Curves;
 use crate::figures::{Guess, Neighbours};
 use crate::{Confusion, Diagram};
 use augment::Image;
+use evaluate::predictions::Predictions;
 use serde_json::Value;
 
 /// Everything about a run that is there; what is not is said.
@@ -91,4 +92,28 @@ pub struct ClassRow {
     pub top5_error: f64,
     /// Of the images taken for this class, the share that are of it.
     pub precision: f64,
+}
+
+impl Tested {
+    /// On one centre view of each image. `titles` are the classes' names as people are shown them;
+    /// `is_part` says that only some of the test images were looked at.
+    pub fn of(titles: &[String], said: &Predictions, is_part: bool) -> Tested {
+        let score = said.score();
+        let all = if is_part { ", spread over all" } else { "" };
+        let rows = titles.iter().zip(said.by_class()).map(|(name, class)| ClassRow {
+            name: name.clone(),
+            images: class.score.images,
+            top1_error: class.score.top1_error,
+            top5_error: class.score.top5_error,
+            precision: class.precision,
+        });
+        Tested {
+            on: format!("{} test images{all}, one centre view each", score.images),
+            loss: score.loss,
+            top1_error: score.top1_error,
+            top5_error: score.top5_error,
+            classes: rows.collect(),
+            confusion: Confusion::of(titles, said),
+        }
+    }
 }

@@ -118,6 +118,17 @@ impl From<terminal::Error> for Fault {
     }
 }
 
+impl From<report::Error> for Fault {
+    fn from(error: report::Error) -> Fault {
+        match error {
+            error @ report::Error::Read { .. } => {
+                Fault { code: 4, message: format!("Not all could be read: {error}.") }
+            }
+            error => Fault::usage(error),
+        }
+    }
+}
+
 impl From<tensor::Error> for Fault {
     fn from(error: tensor::Error) -> Fault {
         train::Error::Device(error).into()

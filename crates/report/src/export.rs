@@ -1,0 +1,55 @@
+//! A run's pictures as files of their own.
+
+use crate::figures::{draw_guesses, draw_neighbours};
+use crate::progress::{Measure, curves_svg};
+use crate::{Run, palette};
+use augment::Image;
+
+/// A picture as a file.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The file's name.
+    pub name: &'static str,
+    /// PNG or SVG, as the name says.
+    pub bytes: Vec<u8>,
+}
+
+/// Guesses side by side.
+const COLUMNS: usize = 4;
+
+/// The first run's pictures, as far as it has them: `kernels.png`, `predictions.png`,
+/// `mistakes.png`, `neighbours.png`, and `confusion.svg` or, of many classes, `confusion.png`; then
+/// the curves of all runs, `loss.svg` and `error.svg`. PNGs have so many colours at most, 2 to 256,
+/// if `colors` says so.
+///
+/// # Panics
+/// If there is no run.
+pub fn pictures(runs: &[Run], colors: Option<usize>) -> Vec<Picture> {
+    let run = &runs[0];
+    let mut pictures = Vec::new();
+    let mut add = |name, bytes| pictures.push(Picture { name, bytes });
+    let png = |image: &Image| palette::png_of(image, colors);
+    if let Some((image, _)) = &run.kernels {
+        add("kernels.png", png(image));
+    }
+    if !run.guesses.is_empty() {
+        add("predictions.png", png(&draw_guesses(&run.guesses, COLUMNS)));
+    }
+    if !run.mistakes.is_empty() {
+        add("mistakes.png", png(&draw_guesses(&run.mistakes, COLUMNS)));
+    }
+    if !run.neighbours.is_empty() {
+        add("neighbours.png", png(&draw_neighbours(&run.neighbours)));
+    }
+    if let Some(tested) = &run.tested {
+        let confusion = &tested.confusion;
+        match confusion.is_small() {
+            true => add("confusion.svg", confusion.to_svg_file().into_bytes()),
+            false => add("confusion.png", png(&confusion.draw())),
+        }
+    }
+    for (name, measure) in [("loss.svg", Measure::Loss), ("error.svg", Measure::Error)] {
+        add(name, curves_svg(runs, measure).into_bytes());
+    }
+    pictures
+}
