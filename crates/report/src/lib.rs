@@ -1,12 +1,14 @@
 //! Pictures of what a network learned, and one page with all of them. No training code.
 //!
 //! * [`Page`]: one or more runs as one HTML file that needs nothing else; [`Run::read`]: what a
-//!   run's folder tells; [`export`]: its pictures as files
+//!   run's folder tells; [`export`]: its pictures as files; [`Error`]: why a folder tells nothing
 //! * [`Curves`]: a run's measurements; [`plot`]: lines as SVG
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
 //! * [`maps`]: what convolutions make of an image, map beside map
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
 //! * [`network`]: a network row by row, from its specification; [`Diagram`]: as Figure 2 draws one
+//! * [`tested`]: what a test leaves, as files and tables; [`predicted`]: what single images show,
+//!   as text, JSON or CSV
 //! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
@@ -38,10 +40,12 @@ mod page;
 pub mod palette;
 pub mod picture;
 pub mod plot;
+pub mod predicted;
 mod progress;
 mod run;
 mod sections;
 pub mod sheet;
+pub mod tested;
 
 pub use confusion::Confusion;
 pub use curves::{Curves, Drop, Learned, Validated};

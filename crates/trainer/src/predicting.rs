@@ -1,7 +1,5 @@
 //! `alexnet predict`: what images show, with bars.
 
-mod rows;
-
 use crate::cli::PredictArgs;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
@@ -13,12 +11,15 @@ use evaluate::predictions::top;
 use evaluate::{Tested, evaluate_each};
 use inference::Views;
 use report::figures::{Guess, draw_guesses};
-use rows::{Best, Guessed, Rows};
+use report::grouped;
+use report::predicted::{Class, Finished, Predicted, Rows};
 use std::path::Path;
 use std::sync::Arc;
 use terminal::progress;
 use terminal::signals;
 
+/// What a file's name may end in.
+const ENDINGS: [&str; 3] = ["csv", "jsonl", "png"];
 /// One picture shows so many images at most.
 const MOST_DRAWN: usize = 1000;
 
@@ -28,7 +29,7 @@ const MOST_DRAWN: usize = 1000;
 /// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them; 3 also if some of several images could
 /// not be read, after the others.
 pub fn predict(args: &PredictArgs) -> Result<u8> {
-    let form = args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &rows::ENDINGS))?;
+    let form = args.out.as_deref().map_or(Ok(""), |path| output::ending(path, &ENDINGS))?;
     let trained = Trained::chosen(&args.using)?;
     let Named { files, others } = Named::by(&args.images)?;
     if form == "png" && files.len() > MOST_DRAWN {
@@ -50,7 +51,7 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
     let stop = signals::listen()?;
     let workers = if count == 1 { 1 } else { machine.workers.unwrap_or(0) };
     let mut loader = Loader::new(source.clone(), plan, workers, 0);
-    let mut rows = Rows::begin(args, form, trained.classes().len())?;
+    let mut rows = begin(args, form, trained.classes().len())?;
     let mut written = Ok(());
     let titles = trained.titles();
     let done = predictor.enter(|mut predictor| {
@@ -59,14 +60,14 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
             if written.is_ok() && !source.bad().contains_key(&at) {
                 let row: Vec<f32> = image.probabilities.iter().map(|&p| p as f32).collect();
                 let best = top(&row, args.top.max(1)).into_iter();
-                let class = |(class, probability): (u32, f32)| Guessed {
+                let class = |(class, probability): (u32, f32)| Class {
                     id: trained.classes()[class as usize].clone(),
                     name: trained.name_of(class).map(str::to_owned),
                     title: titles[class as usize].clone(),
                     probability,
                 };
                 let best = best.map(class).collect();
-                written = rows.push(Best { at, name: source.name(at), best });
+                written = rows.push(Predicted { at, name: source.name(at), best });
             }
         };
         evaluate_each(&mut predictor, &mut loader, &stop, &mut *observer, &mut keep)
@@ -77,11 +78,43 @@ pub fn predict(args: &PredictArgs) -> Result<u8> {
         return Ok(signals::exit_code(stop.requested().expect("it ends early when asked to")));
     }
     source.remarks().iter().for_each(console::note);
-    let drawn = rows.finish(args.out.as_deref())?;
+    let drawn = finish(args, rows)?;
     if let (Some(path), "png", false) = (&args.out, form, drawn.is_empty()) {
         draw(path, &trained, &source, drawn)?;
     }
     report_bad(&source)
+}
+
+/// Begins a file, or text, of the most probable of `classes` classes.
+///
+/// # Errors
+/// Exit code 7.
+fn begin(args: &PredictArgs, form: &str, classes: usize) -> Result<Rows> {
+    Ok(match (&args.out, form) {
+        (Some(path), "csv") => Rows::csv(output::create(path)?, args.top.clamp(1, classes))?,
+        (Some(path), "jsonl") => Rows::jsonl(output::create(path)?),
+        (Some(_), _) => Rows::drawn(args.json),
+        (None, _) => Rows::text(args.json),
+    })
+}
+
+/// Prints the text, or gives the file its name and says what is in it. Gives back what is to be
+/// drawn.
+///
+/// # Errors
+/// Exit code 7.
+fn finish(args: &PredictArgs, rows: Rows) -> Result<Vec<Predicted>> {
+    match rows.finish()? {
+        Finished::Text(text, drawn) => {
+            console::print(text)?;
+            Ok(drawn)
+        }
+        Finished::File(images) => {
+            let (path, images) = (args.out.as_deref().unwrap_or(Path::new("")), grouped(images));
+            console::println(format_args!("written: {} ({images} images)", path.display()))?;
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// Tells the files that could not be read; 3 if there are any, else 0.
@@ -99,10 +132,10 @@ fn report_bad(source: &Unlabelled) -> Result<u8> {
 }
 
 /// Draws images with their bars.
-fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Best>) -> Result<()> {
+fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Predicted>) -> Result<()> {
     let guesses: Result<Vec<Guess>> = rows
         .into_iter()
-        .map(|Best { at, best, .. }| {
+        .map(|Predicted { at, best, .. }| {
             let image = trained.seen(source, at)?;
             let name = source.path(at).file_name().map(|name| name.to_string_lossy());
             let name = name.unwrap_or_default().to_string();

@@ -1,7 +1,7 @@
 //! `alexnet eval`: wiring.
 
 mod ensemble;
-mod told;
+mod written;
 
 use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
 use crate::console;
@@ -15,7 +15,7 @@ use evaluate::evaluate_each;
 use evaluate::observe::Observer;
 use evaluate::predictions::Predictions;
 use inference::Views;
-use report::percent;
+use report::{percent, tested};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ use terminal::signals;
 /// # Errors
 /// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
 pub fn eval(args: &EvalArgs) -> Result<u8> {
-    told::check(args)?; // before anything slow is done
+    written::check(args)?; // before anything slow is done
     if !args.ensemble.is_empty() {
         return ensemble::eval(args);
     }
@@ -38,14 +38,14 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let images = open(args, &trained, args.data.as_deref(), &mut *observer)?;
     let began = Instant::now();
     let seen = (views(args), args.batch_size, &args.machine);
-    let tested = test(seen, &trained, &images.test, &mut *observer, &stop)?;
+    let done = test(seen, &trained, &images.test, &mut *observer, &stop)?;
     drop(observer);
-    let Some((score, predictions)) = tested else {
+    let Some((score, predictions)) = done else {
         return Ok(stopped(&stop));
     };
     let seconds = began.elapsed().as_secs_f64();
     let images_per_s = score.images as f64 / seconds.max(1e-9);
-    told::write_files(args, &images, &predictions)?;
+    written::write_files(args, &images, &predictions)?;
     let views = Views::from(views(args)).plan(1, trained.crop()).views_per_image();
     if args.output.json {
         let line = json!({
@@ -57,7 +57,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "images_per_s": images_per_s,
             "seconds": seconds,
             "weights": trained.path.to_string_lossy(),
-            "per_class": told::per_class_json(&images, &predictions),
+            "per_class": tested::classes_json(images.test.classes(), &predictions),
         });
         console::println(line)?;
         return Ok(0);
@@ -69,8 +69,13 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         plural(views, "view"),
         result(&score)
     ))?;
-    console::print(told::by_class(args, &images, &predictions))?;
+    console::print(by_class(args, &images, &predictions))?;
     Ok(0)
+}
+
+/// The table by class and the confusion matrix, and which files were written.
+fn by_class(args: &EvalArgs, images: &Images, said: &Predictions) -> String {
+    tested::classes_text(images.test.classes(), said) + &written::names(args)
 }
 
 /// How images are to be seen.

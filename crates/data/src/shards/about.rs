@@ -167,6 +167,13 @@ impl About {
         Ok(about)
     }
 
+    /// The development kit's number of each class, if the folder is one that was prepared from the
+    /// contest's archives.
+    pub fn devkit_ids(dir: &Path) -> Option<Vec<u32>> {
+        let about = About::is_at(dir).then(|| About::read(dir).ok()).flatten()?;
+        about.classes.iter().map(|class| class.devkit_id).collect()
+    }
+
     /// Makes sure that orientations were treated as they are to be: what was not applied when a
     /// folder was prepared is lost.
     ///

@@ -6,7 +6,7 @@ use crate::console;
 use crate::fault::{Fault, Result};
 use crate::trained::Trained;
 use evaluate::predictions::Predictions;
-use report::percent;
+use report::{percent, tested};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use terminal::progress;
@@ -38,8 +38,8 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     for trained in &all {
         let images = super::open(args, trained, data.as_deref(), &mut *observer)?;
         let seen = (super::views(args), args.batch_size, &args.machine);
-        let tested = super::test(seen, trained, &images.test, &mut *observer, &stop)?;
-        let Some((score, predictions)) = tested else {
+        let done = super::test(seen, trained, &images.test, &mut *observer, &stop)?;
+        let Some((score, predictions)) = done else {
             return Ok(super::stopped(&stop));
         };
         observer.note(&format!("{}: {}", trained.path.display(), result(&score)));
@@ -65,7 +65,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
     let together = Predictions::average(&said, &weights).map_err(differ)?;
     let score = together.score();
     let rest = args.search_weights.then(|| together.score_of_rest());
-    super::told::write_files(args, &images, &together)?;
+    super::written::write_files(args, &images, &together)?;
     if args.output.json {
         let networks = all.iter().zip(&scores).zip(&weights).map(|((trained, score), weight)| {
             json!({ "weights": trained.path.to_string_lossy(), "weight": weight, "loss": score.loss,
@@ -78,7 +78,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             "images": score.images,
             "not_searched": rest,
             "networks": networks.collect::<Vec<_>>(),
-            "per_class": super::told::per_class_json(&images, &together),
+            "per_class": tested::classes_json(images.test.classes(), &together),
         });
         console::println(line)?;
         return Ok(0);
@@ -98,6 +98,6 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             result(&rest)
         ))?;
     }
-    console::print(super::told::by_class(args, &images, &together))?;
+    console::print(super::by_class(args, &images, &together))?;
     Ok(0)
 }

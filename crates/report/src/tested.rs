@@ -1,0 +1,239 @@
+//! What a test leaves, from [`Predictions`]: files for programs, tables for people.
+//!
+//! Classes are those of the source that was tested on, in the order of their labels.
+
+use crate::Confusion;
+use data::Source;
+use evaluate::predictions::Predictions;
+use files::numbers::percent;
+use files::{CsvRow, Output, Result};
+use serde_json::{Value, json};
+
+/// The classes that the contest's text has of each image.
+const MOST_PROBABLE: usize = 5;
+/// Tables of up to so many classes are printed whole.
+const MOST_CLASSES: usize = 20;
+/// Of more classes, those that fare worst.
+const WORST: usize = 10;
+
+/// Writes every probability as a table: a line an image, in the order of `source`; images that
+/// could not be read are left out.
+///
+/// # Errors
+/// If the file cannot be written (so do the functions below).
+pub fn write_csv(mut file: Output, source: &dyn Source, said: &Predictions) -> Result<()> {
+    let classes = source.classes();
+    let names = CsvRow::new().texts(["image", "name", "class", "predicted"]);
+    let names = names.texts(classes.iter().map(|class| format!("p {class}")));
+    file.write(names.line().as_bytes())?;
+    for at in 0..said.len() {
+        let (sample, [truth, best]) = (said.samples[at], truth_and_best(classes, said, at));
+        let row = CsvRow::new().number(sample).text(&source.name(sample as usize));
+        let row = row.texts([truth, best]).numbers(said.row(at));
+        file.write(row.line().as_bytes())?;
+    }
+    file.finish()
+}
+
+/// The same as lines of JSON, which also have each image's five most probable classes.
+///
+/// # Errors
+/// As [`write_csv`].
+pub fn write_jsonl(mut file: Output, source: &dyn Source, said: &Predictions) -> Result<()> {
+    let classes = source.classes();
+    for at in 0..said.len() {
+        let (sample, [truth, best]) = (said.samples[at], truth_and_best(classes, said, at));
+        let top = said.top(at, MOST_PROBABLE);
+        let top: Vec<_> = top.iter().map(|(class, p)| (&classes[*class as usize], p)).collect();
+        let line = json!({
+            "image": sample,
+            "name": source.name(sample as usize),
+            "class": truth,
+            "predicted": best,
+            "top": top,
+            "probabilities": said.row(at),
+        });
+        file.write(format!("{line}\n").as_bytes())?;
+    }
+    file.finish()
+}
+
+/// The class of the `at`th image and the one that it was taken for.
+fn truth_and_best<'a>(classes: &'a [String], said: &Predictions, at: usize) -> [&'a str; 2] {
+    [said.labels[at], said.top(at, 1)[0].0].map(|class| classes[class as usize].as_str())
+}
+
+/// ILSVRC's text for classification: a line for each of `images` images, its five most probable
+/// labels, the best first. `ids` are the classes' labels; without them classes are counted from 1.
+///
+/// # Errors
+/// As [`write_csv`].
+pub fn write_submission(
+    mut file: Output,
+    images: usize,
+    ids: Option<&[u32]>,
+    said: &Predictions,
+) -> Result<()> {
+    let id = |class: u32| ids.map_or(class + 1, |ids| ids[class as usize]);
+    let line = |classes: &mut dyn Iterator<Item = u32>| {
+        classes.map(|class| id(class).to_string()).collect::<Vec<_>>().join(" ") + "\n"
+    };
+    let mut at = 0;
+    for sample in 0..images {
+        // An image that could not be read has its line, too: lines are counted.
+        let text = if said.samples.get(at) == Some(&(sample as u32)) {
+            at += 1;
+            line(&mut said.top(at - 1, MOST_PROBABLE).into_iter().map(|(class, _)| class))
+        } else {
+            line(&mut (0..MOST_PROBABLE.min(said.classes) as u32))
+        };
+        file.write(text.as_bytes())?;
+    }
+    file.finish()
+}
+
+/// How each class's images fared, for programs: a list in the order of the classes.
+pub fn classes_json(classes: &[String], said: &Predictions) -> Value {
+    let rows = classes.iter().zip(said.by_class()).map(|(name, class)| {
+        json!({
+            "class": name,
+            "images": class.score.images,
+            "top1_error": class.score.top1_error,
+            "top5_error": class.score.top5_error,
+            "loss": class.score.loss,
+            "predicted": class.predicted,
+            "precision": class.precision,
+        })
+    });
+    rows.collect()
+}
+
+/// The same as a table for spreadsheets.
+pub fn classes_csv(classes: &[String], said: &Predictions) -> String {
+    let mut text = "class,images,top1_error,top5_error,loss,predicted,precision\n".to_string();
+    for (name, class) in classes.iter().zip(said.by_class()) {
+        let s = class.score;
+        let row = CsvRow::new().text(name).number(s.images);
+        let row = row.numbers([s.top1_error, s.top5_error, s.loss]);
+        text += &row.number(class.predicted).number(class.precision).line();
+    }
+    text
+}
+
+/// The table by class and the confusion matrix for people, as far as they fit a screen: of more
+/// than twenty classes those that fare worst, and which were confused most. Begins with an empty
+/// line.
+pub fn classes_text(classes: &[String], said: &Predictions) -> String {
+    let is_whole = classes.len() <= MOST_CLASSES;
+    let confusion = Confusion::of(classes, said);
+    let mut text = String::from("\n");
+    if !is_whole {
+        text += &format!("the {WORST} classes of {} that fare worst:\n", classes.len());
+    }
+    text += &classes_table(classes, said, is_whole);
+    if is_whole {
+        text += &format!("\nrows are classes, columns what was said:\n{}", confusion.to_text());
+    } else {
+        text += "\nmost confused:\n";
+        for (class, other, images) in confusion.worst_pairs(WORST) {
+            text += &format!("{images:>6}  {class}, taken for {other}\n");
+        }
+    }
+    text
+}
+
+/// A line a class: all in their order, or the worst, those with the largest top-1 error first.
+fn classes_table(classes: &[String], said: &Predictions, is_whole: bool) -> String {
+    let scores = said.by_class();
+    let mut order: Vec<usize> = (0..classes.len()).collect();
+    if !is_whole {
+        let error = |class: &usize| scores[*class].score.top1_error;
+        order.sort_by(|a, b| error(b).total_cmp(&error(a)).then(a.cmp(b)));
+        order.truncate(WORST);
+    }
+    let letters = |&class: &usize| classes[class].chars().count();
+    let widest = order.iter().map(letters).max().unwrap_or(0).max("class".len());
+    let (top1, top5) = ("top-1 error", "top-5 error");
+    let mut text = format!("{:widest$}  images  {top1}  {top5}    loss  precision\n", "class");
+    for class in order {
+        let (name, row) = (&classes[class], &scores[class]);
+        let (s, precision) = (row.score, percent(row.precision));
+        let (top1, top5) = (percent(s.top1_error), percent(s.top5_error));
+        let (images, loss) = (s.images, s.loss);
+        text += &format!(
+            "{name:widest$}  {images:>6}  {top1:>11}  {top5:>11}  {loss:>6.3}  {precision:>9}\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::Fake;
+    use evaluate::Tested;
+    use std::fs;
+
+    /// Of image 0 the first class is most probable, of image 2 the last; image 1 could not be read.
+    fn said(classes: usize, labels: [u32; 2]) -> Predictions {
+        let mut said = Predictions::new(classes);
+        for (sample, (label, best)) in
+            [0, 2].into_iter().zip(labels.into_iter().zip([0, classes - 1]))
+        {
+            let p = |class| if class == best { 0.75 } else { 0.25 / (classes - 1) as f64 };
+            let probabilities: Vec<f64> = (0..classes).map(p).collect();
+            said.push(Tested { sample, label, probabilities: &probabilities });
+        }
+        said
+    }
+
+    fn written(write: impl FnOnce(Output) -> Result<()>) -> String {
+        let id = std::thread::current().id();
+        let path = std::env::temp_dir().join(format!("tested-{}-{id:?}", std::process::id()));
+        write(Output::create(&path).unwrap()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        text
+    }
+
+    #[test]
+    fn files_have_a_line_for_each_image_that_was_read() {
+        let (source, said) = (Fake::new(3, 8, 3), said(3, [0, 1]));
+        let csv = written(|file| write_csv(file, &source, &said));
+        let lines: Vec<&str> = csv.lines().collect();
+        let [a, b, c] = [0, 1, 2].map(|class| source.classes()[class].clone());
+        assert_eq!(lines[0], format!("image,name,class,predicted,p {a},p {b},p {c}"));
+        assert_eq!(lines[1], format!("0,{},{a},{a},0.75,0.125,0.125", source.name(0)));
+        assert_eq!(lines[2], format!("2,{},{b},{c},0.125,0.125,0.75", source.name(2)));
+        let jsonl = written(|file| write_jsonl(file, &source, &said));
+        let rows: Vec<Value> =
+            jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!((&rows[1]["image"], &rows[1]["predicted"]), (&json!(2), &json!(c)));
+        assert_eq!(rows[1]["top"], json!([[c, 0.75], [a, 0.125], [b, 0.125]]));
+    }
+
+    #[test]
+    fn the_contests_text_has_a_line_for_each_image() {
+        let said = said(3, [0, 1]);
+        let counted = written(|file| write_submission(file, 3, None, &said));
+        assert_eq!(counted, "1 2 3\n1 2 3\n3 1 2\n");
+        let named = written(|file| write_submission(file, 3, Some(&[30, 10, 20]), &said));
+        assert_eq!(named, "30 10 20\n30 10 20\n20 30 10\n");
+    }
+
+    #[test]
+    fn few_classes_are_shown_whole_and_of_many_the_worst() {
+        let names = |count| (0..count).map(|class| format!("c{class}")).collect::<Vec<String>>();
+        let few = said(3, [0, 1]);
+        let text = classes_text(&names(3), &few);
+        assert!(text.starts_with("\nclass  images  top-1 error"), "{text}");
+        assert!(text.contains("\nrows are classes, columns what was said:\n"), "{text}");
+        assert_eq!(classes_csv(&names(3), &few).lines().count(), 4);
+        assert_eq!(classes_json(&names(3), &few)[1]["top1_error"], 1.0);
+        let text = classes_text(&names(21), &said(21, [0, 1]));
+        assert!(text.starts_with("\nthe 10 classes of 21 that fare worst:\nclass "), "{text}");
+        assert_eq!(text.lines().nth(3).unwrap().split_whitespace().next(), Some("c1"));
+        assert!(text.ends_with("\nmost confused:\n     1  c1, taken for c20\n"), "{text}");
+    }
+}

@@ -1,0 +1,72 @@
+//! The files that a test leaves, where they were asked for.
+
+use crate::cli::EvalArgs;
+use crate::fault::Result;
+use crate::images::Images;
+use crate::output;
+use data::shards::About;
+use evaluate::predictions::Predictions;
+use report::{Confusion, tested};
+use std::path::{Path, PathBuf};
+
+const PREDICTIONS: [&str; 2] = ["csv", "jsonl"];
+const CONFUSION: [&str; 4] = ["csv", "json", "svg", "png"];
+const PER_CLASS: [&str; 2] = ["csv", "json"];
+
+/// Whether the files asked for can have the forms that their names ask for.
+///
+/// # Errors
+/// Exit code 2.
+pub fn check(args: &EvalArgs) -> Result<()> {
+    let check = |path: &Option<PathBuf>, known: &[&str]| match path {
+        Some(path) => output::ending(path, known).map(|_| ()),
+        None => Ok(()),
+    };
+    check(&args.predictions, &PREDICTIONS)?;
+    check(&args.confusion, &CONFUSION)?;
+    check(&args.per_class, &PER_CLASS)
+}
+
+/// Writes what was asked for.
+///
+/// # Errors
+/// Exit code 7.
+pub fn write_files(args: &EvalArgs, images: &Images, said: &Predictions) -> Result<()> {
+    let classes = images.test.classes();
+    if let Some(path) = &args.predictions {
+        match output::ending(path, &PREDICTIONS)? {
+            "csv" => tested::write_csv(output::create(path)?, &*images.test, said)?,
+            _ => tested::write_jsonl(output::create(path)?, &*images.test, said)?,
+        }
+    }
+    if let Some(path) = &args.submission {
+        let ids = About::devkit_ids(Path::new(images.name()));
+        let (file, count) = (output::create(path)?, images.test.len());
+        tested::write_submission(file, count, ids.as_deref(), said)?;
+    }
+    if let Some(path) = &args.confusion {
+        let confusion = Confusion::of(classes, said);
+        let bytes = match output::ending(path, &CONFUSION)? {
+            "csv" => confusion.to_csv().into_bytes(),
+            "png" => report::picture::to_png(&confusion.draw()),
+            "svg" => confusion.to_svg_file().into_bytes(),
+            _ => format!("{}\n", confusion.to_json()).into_bytes(),
+        };
+        output::write(path, &bytes)?;
+    }
+    if let Some(path) = &args.per_class {
+        let text = match output::ending(path, &PER_CLASS)? {
+            "json" => format!("{:#}\n", tested::classes_json(classes, said)),
+            _ => tested::classes_csv(classes, said),
+        };
+        output::write(path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A line for each file that was written.
+pub fn names(args: &EvalArgs) -> String {
+    let written = [&args.predictions, &args.submission, &args.confusion, &args.per_class];
+    let line = |path: &PathBuf| format!("written: {}\n", path.display());
+    written.into_iter().flatten().map(line).collect()
+}
