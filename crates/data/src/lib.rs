@@ -1,6 +1,7 @@
 //! From disk to a full batch in host memory; knows no device.
 //!
-//! * [`open`]: from what a user names to a [`Dataset`]: training and test images
+//! * [`open`]: from what a user names to a [`Dataset`]: training and test images, all, few or some
+//!   held out, and what is measured of them
 //! * [`Source`]: labelled images of one size, any of which can be read at any time
 //! * [`Shapes`]: images that are generated, for training without a download
 //! * [`Folder`]: image files in folders named for their classes; [`Labelling`]: labels from
@@ -71,6 +72,7 @@ mod reason;
 #[cfg(test)]
 mod scratch_dir;
 mod seen;
+mod set;
 pub mod shapes;
 pub mod shards;
 mod source;
@@ -90,8 +92,9 @@ pub use idx::Idx;
 pub use layout::Labelling;
 pub use loader::{Batch, IGNORED, Loaded, Loader, Pass, Patience, Plan, Stalled, Views, bad_limit};
 pub use memory::Memory;
-pub use open::{Dataset, Options, WatchOfMany, open, open_watched, stored_exif, stored_side};
+pub use open::{Options, open, open_watched, stored_exif, stored_side};
 pub use prepare::{PrepareOptions, prepare};
+pub use set::{Dataset, WatchOfMany};
 pub use shapes::Shapes;
 pub use shards::Shards;
 pub use source::{ReadBuffer, Source, Subset, spread_over_classes};

@@ -8,29 +8,11 @@ use crate::layout::{Labelling, names};
 use crate::located::Known;
 use crate::shards::About;
 use crate::{
-    Cifar, Error, Idx, Memory, Patience, ReadBuffer, Result, Shapes, Shards, Source, Stalled,
-    Statistics, bad_limit,
+    Cifar, Dataset, Error, Idx, Memory, Patience, ReadBuffer, Result, Shapes, Shards, Source,
+    Stalled, WatchOfMany, bad_limit,
 };
 use std::path::Path;
 use std::sync::Arc;
-
-/// A training and a test set with the same classes and sizes.
-#[derive(Clone)]
-pub struct Dataset {
-    /// What was opened.
-    pub name: String,
-    /// Images to train on.
-    pub train: Arc<dyn Source>,
-    /// Images to test on.
-    pub test: Arc<dyn Source>,
-    /// What each class is called in words, in the order of labels; empty where the data has no
-    /// names besides [`Source::classes`], which tell classes apart. Names need not be unique.
-    pub class_names: Vec<String>,
-    /// What the user should be told, once.
-    pub notes: Vec<String>,
-    /// What was measured when the set was prepared, if it was, and at the size that is asked for.
-    pub statistics: Option<Statistics>,
-}
 
 /// How a data set is opened.
 #[derive(Clone, Debug)]
@@ -82,10 +64,6 @@ pub fn open(
     });
     Ok(opened?.map(|()| set).expect("nobody stops it"))
 }
-
-/// Hears how many of how many images have been read, and of one that takes long; says whether to go
-/// on.
-pub type WatchOfMany<'a> = dyn FnMut((usize, usize), Option<&Stalled>) -> bool + 'a;
 
 /// Reads a part of a set into memory, of which so many images were read before, of so many in all.
 type Reader<'a> = dyn FnMut(&Arc<dyn Source>, usize, usize) -> Result<Option<Memory>> + 'a;
@@ -165,8 +143,8 @@ fn of_kind(what: &str, options: &Options) -> Result<(Dataset, usize)> {
         (names, notes) = (class_names, said);
         (Arc::new(train.with_exif(options.exif)), Arc::new(test.with_exif(options.exif)))
     };
-    let name = what.to_owned();
-    Ok((Dataset { name, train, test, class_names: names, notes, statistics }, memory_limit))
+    let set = Dataset::new(what.to_owned(), train, test);
+    Ok((Dataset { class_names: names, notes, statistics, ..set }, memory_limit))
 }
 
 /// The images of CIFAR or MNIST.

@@ -3,7 +3,7 @@
 use crate::cli::DoctorArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::images::Images;
+use crate::images;
 use crate::machine;
 use data::Labelling;
 use files::numbers::mebibytes;
@@ -44,8 +44,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     if let Some(name) = &args.data {
         let reading = Reading::new(Progress::Auto);
         let exif = data::stored_exif(name).ok().flatten().unwrap_or_default();
-        let opened = Images::open((name, &Labelling::default()), (64, exif), 0, &reading);
-        let opened = opened.map(|images| images.describe());
+        let opened = images::open((name, &Labelling::default()), (64, exif), 0, &reading);
+        let opened = opened.map(|images| images::describe(&images));
         say("data", opened.map_err(|fault| fault.message))?;
     }
     match problems {

@@ -6,7 +6,7 @@ mod written;
 use crate::cli::{EvalArgs, MachineArgs, ViewsArg};
 use crate::console;
 use crate::fault::Result;
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::trained::Trained;
 use data::{Loader, Source};
 use evaluate::Score;
@@ -63,7 +63,11 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         return Ok(0);
     }
     let model = &trained.weights.about.model.name;
-    console::println(format_args!("{}: {model} on {}", trained.path.display(), images.describe()))?;
+    console::println(format_args!(
+        "{}: {model} on {}",
+        trained.path.display(),
+        images::describe(&images)
+    ))?;
     console::println(format_args!(
         "{}: {} ({images_per_s:.0} images/s)",
         plural(views, "view"),

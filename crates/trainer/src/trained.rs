@@ -3,7 +3,7 @@
 use crate::cli::{ExifArg, MachineArgs, UsingArgs};
 use crate::console;
 use crate::fault::{Fault, Result};
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::limits;
 use crate::machine;
 use crate::run_file;
@@ -111,15 +111,15 @@ impl Trained {
         let labelling = config.map(|config| labelling_of(config, name)).unwrap_or_default();
         let config = config.filter(|_| named.is_none());
         let images = match config.and_then(|config| config.fake_data) {
-            Some(count) => Images::fake(count, self.side(), self.classes().len()),
+            Some(count) => Images::random(count, self.side(), self.classes().len()),
             None => {
                 let seen = (self.side(), self.exif());
-                Images::open((name, &labelling), seen, workers, reading)?
+                images::open((name, &labelling), seen, workers, reading)?
             }
         };
         self.check_classes(images.train.classes())?;
         Ok(match config.and_then(|config| config.overfit) {
-            Some(count) => images.overfit(count),
+            Some(count) => images.few(count),
             None => images,
         })
     }

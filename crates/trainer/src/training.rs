@@ -12,7 +12,7 @@ use crate::console;
 use crate::describe::{find_model, model_of};
 use crate::devices;
 use crate::fault::{Fault, Result};
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::limits;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings, did_you_mean};
@@ -172,15 +172,15 @@ pub fn open_images(settings: &Settings, spec: &Spec, reading: &Reading) -> Resul
     let [height, width, _] = spec.input;
     let side = settings.recipe.side(height, width);
     let images = match settings.fake_data {
-        Some(count) => Images::fake(count, side, spec.classes()?),
+        Some(count) => Images::random(count, side, spec.classes()?),
         None => {
             let what = (settings.data.as_str(), &settings.labelling);
             let seen = (side, settings.recipe.input.exif);
-            Images::open(what, seen, settings.workers, reading)?
+            images::open(what, seen, settings.workers, reading)?
         }
     };
     Ok(match (settings.overfit, settings.hold_out) {
-        (Some(count), _) => images.overfit(count),
+        (Some(count), _) => images.few(count),
         (None, Some(nth)) => images.hold_out(nth),
         (None, None) => images,
     })

@@ -2,12 +2,13 @@
 
 use crate::cli::{Exchange, MachineArgs, ReproduceArgs, ViewsArg};
 use crate::fault::{Fault, Result};
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::settings::{Inherited, Settings};
 use crate::trained::Trained;
 use crate::training::{Place, Ready, open_images, reopen};
 use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
+use data::Options;
 use evaluate::{Observer, Predictions, Score, Stop};
 use experiments::{Began, Ended, Fingerprints, Runner, Task, View};
 use layers::Spec;
@@ -75,7 +76,9 @@ impl<'a> Trainer<'a> {
             return open_images(settings, spec, &self.reading);
         };
         let side = settings.recipe.input.side.expect("settings are settled");
-        let images = Images::shapes((train, test), side, settings.workers)?;
+        let (threads, shapes) = (settings.workers, (train, test));
+        let options = Options { threads, shapes, ..Options::with_side(side) };
+        let images = data::open("shapes", &options, &|_, _| ())?;
         Ok(match settings.hold_out {
             Some(nth) => images.hold_out(nth),
             None => images,
@@ -87,7 +90,7 @@ impl<'a> Trainer<'a> {
         let (settings, spec) = (&self.settings(task), &task.spec);
         let has_begun = run_file::exists(&path.join("run.json"))?;
         let mut images = self.images(&task.images, settings, spec)?;
-        if images.identify(observer, self.stop)?.is_none() {
+        if images::identify(&mut images, observer, self.stop)?.is_none() {
             return Ok(false);
         }
         let reopened = has_begun.then(|| reopen(path, &mut |text| observer.note(text)));
@@ -126,7 +129,7 @@ impl Runner for Trainer<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Fingerprints>> {
         let mut images = self.images(&task.images, &self.settings(task), &task.spec)?;
-        Ok(images.identify(observer, self.stop)?.cloned())
+        Ok(images::identify(&mut images, observer, self.stop)?.cloned())
     }
 
     fn train(&self, run: &Path, task: &Task, observer: &mut dyn Observer) -> Result<Ended> {

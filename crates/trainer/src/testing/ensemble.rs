@@ -4,6 +4,7 @@ use super::result;
 use crate::cli::EvalArgs;
 use crate::console;
 use crate::fault::{Fault, Result};
+use crate::images;
 use crate::trained::Trained;
 use evaluate::predictions::Predictions;
 use report::{percent, tested};
@@ -83,7 +84,7 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
         console::println(line)?;
         return Ok(0);
     }
-    console::println(format_args!("{} networks on {}", all.len(), images.describe()))?;
+    console::println(format_args!("{} networks on {}", all.len(), images::describe(&images)))?;
     for ((trained, score), weight) in all.iter().zip(&scores).zip(&weights) {
         console::println(format_args!(
             "{}: weight {weight:.3}, {}",

@@ -4,7 +4,7 @@ use super::telling::recipe_line;
 use crate::cli::TrainArgs;
 use crate::devices::{self, Devices};
 use crate::fault::Result;
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::machine;
 use crate::ranks::Ranks;
 use crate::settings::{Inherited, Settings};
@@ -95,7 +95,7 @@ impl<'a> Ready<'a> {
             let (taken, of) = (init.taken(&entries)?.len(), entries.len());
             say(&format!("init    {taken} of {of} parameters from {}", init.path().display()));
         }
-        say(&format!("data    {}", images.describe()));
+        say(&format!("data    {}", images::describe(images)));
         let precision = Some(devices.precision().to_string());
         let config = Settings { precision, ..settings.clone() }.to_toml();
         let ready = Ready { job, settings, images, devices, config, tuned: None, link: None };
@@ -227,7 +227,7 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
         seed: settings.seed,
         train: images.train.clone(),
         validation: images.test.clone(),
-        statistics: images.statistics(settings.workers, reading)?,
+        statistics: images::statistics(images, settings.workers, reading)?,
         workers: settings.workers,
         init: None,
         max_steps: settings.max_steps,
