@@ -9,6 +9,7 @@
 //! * [`network`]: a network row by row, from its specification; [`Diagram`]: as Figure 2 draws one
 //! * [`tested`]: what a test leaves, as files and tables; [`predicted`]: what single images show,
 //!   as text, JSON or CSV
+//! * [`DatasetSummary`]: the classes, sizes and colours of a data set
 //! * [`Confusion`]: which classes are taken for which
 //! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
 //!   in few colours
@@ -26,6 +27,7 @@
 
 mod confusion;
 mod curves;
+mod dataset;
 mod diagram;
 mod error;
 pub mod export;
@@ -49,6 +51,7 @@ pub mod tested;
 
 pub use confusion::Confusion;
 pub use curves::{Curves, Drop, Learned, Validated};
+pub use dataset::DatasetSummary;
 pub use diagram::{Diagram, Stage};
 pub use error::Error;
 pub use files::numbers::{duration, grouped, percent};

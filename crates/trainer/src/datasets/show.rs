@@ -5,12 +5,10 @@ use crate::console;
 use crate::describe::find_model;
 use crate::fault::{Fault, Result};
 use crate::settings::Settings;
-use augment::Image;
-use data::{Batch, IGNORED, Loader, Options, Statistics};
-use report::sheet::{self, Labelled};
+use data::{IGNORED, Loader, Options};
+use report::sheet::{self, Labelled, StoredMean};
 use std::fs;
 use terminal::progress::Reading;
-use train::recipe::Mean;
 
 /// So many images tell the colours' components well enough for a look.
 const STATISTICS: usize = 2000;
@@ -60,12 +58,12 @@ pub fn show(args: &ShowArgs) -> Result<()> {
     let mut loader = Loader::new(set.train.clone(), plan, 0, 1);
     loader.set_color(colors.as_ref().and_then(|colors| recipe.augment.color_shift(colors)));
     let batch = loader.next_batch()?.expect("training never ends");
-    let mean = colors.as_ref().map(|colors| (recipe.input.mean, colors, side));
+    let mean = colors.as_ref().map(|colors| StoredMean { kind: recipe.input.mean, colors, side });
     let seen: Vec<Labelled> = (0..batch.images)
         .filter(|&row| batch.labels[row] != IGNORED)
         .map(|row| {
             let label = &set.train.classes()[batch.labels[row] as usize];
-            (seen(&batch, row, crop, mean), label.as_str())
+            (sheet::network_input(&batch, row, crop, mean), label.as_str())
         })
         .collect();
     let sheet = sheet::of(&seen, columns);
@@ -83,68 +81,4 @@ pub fn show(args: &ShowArgs) -> Result<()> {
         sheet.width,
     ))?;
     Ok(())
-}
-
-/// A row of a batch after its reflection and its colour shift; the mean, which the network does
-/// without, is left in.
-fn seen(
-    batch: &Batch,
-    row: usize,
-    (height, width): (usize, usize),
-    mean: Option<(Mean, &Statistics, usize)>,
-) -> Image {
-    let bytes = height * width * 3;
-    let mut image = Image { height, width, pixels: batch.pixels[row * bytes..][..bytes].to_vec() };
-    let [top, left, mirrored] = batch.views[row].map(|n| n as usize);
-    if let Some((kind, colors, side)) = mean {
-        let [gain, shift @ ..] = batch.tints[row];
-        for (at, pixel) in image.pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            let (y, x) = (top + at / width, left + at % width);
-            for channel in 0..3 {
-                let mean = match kind {
-                    Mean::Image => colors.mean[(y * side + x) * 3 + channel],
-                    Mean::Color => colors.color[channel],
-                };
-                let value = (f32::from(pixel[channel]) - mean) * gain + shift[channel] + mean;
-                pixel[channel] = value.round().clamp(0.0, 255.0) as u8;
-            }
-        }
-    }
-    if mirrored == 1 {
-        augment::mirror(&mut image.pixels, width);
-    }
-    image
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_pixel_is_shifted_about_its_mean_and_mirrored() {
-        let batch = Batch {
-            pixels: [vec![9; 6], vec![10, 20, 30, 100, 200, 250]].concat(),
-            views: vec![[0; 3], [1, 1, 1]],
-            tints: vec![[1.0, 0.0, 0.0, 0.0], [0.5, 1.0, -40.0, 200.0]],
-            labels: vec![0; 2],
-            images: 2,
-            ..Batch::default()
-        };
-        let mut colors = Statistics {
-            mean: vec![0.0; 27],
-            color: [50.0, 60.0, 70.0],
-            variances: [0.0; 3],
-            components: [[0.0; 3]; 3],
-            images: 1,
-        };
-        let plain = seen(&batch, 1, (1, 2), None);
-        assert_eq!(plain.pixels, [100, 200, 250, 10, 20, 30]);
-        // By hand: (100 - 50) / 2 + 1 + 50 = 76, (200 - 60) / 2 - 40 + 60 = 90, and so on.
-        let with_color = seen(&batch, 1, (1, 2), Some((Mean::Color, &colors, 3)));
-        assert_eq!(with_color.pixels, [76, 90, 255, 31, 0, 250]);
-        // Rows and columns 1 and 1, 1 and 2 of a mean image of 3 x 3.
-        colors.mean[12..18].copy_from_slice(&[2.0, 4.0, 6.0, 20.0, 40.0, 60.0]);
-        let with_image = seen(&batch, 1, (1, 2), Some((Mean::Image, &colors, 3)));
-        assert_eq!(with_image.pixels, [61, 80, 255, 7, 0, 218]);
-    }
 }
