@@ -18,8 +18,9 @@ pub struct DatasetSummary {
 }
 
 impl DatasetSummary {
-    /// Counts the images of each class. `sizes` are the heights and widths of all images in pixels, or
-    /// one pair if all have the same size; `colors` were measured on squares of `side` pixels.
+    /// Counts the images of each class. `sizes` are heights and widths in pixels: one pair for each
+    /// image, or one pair if all have the same size. `colors` were measured on squares of `side`
+    /// pixels.
     pub fn new(set: Dataset, sizes: &[(usize, usize)], side: usize, colors: Statistics) -> Self {
         let counts = counts(&set);
         let heights = spread(sizes.iter().map(|size| size.0).collect());
