@@ -105,7 +105,7 @@ def by_module(events, names):
 
 @contextmanager
 def quiet():
-    """The profiler tells of each start and stop, and of cards that are not there."""
+    """The profiler tells of each start and stop, and of GPUs that are not there."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -145,7 +145,7 @@ def peak_memory():
 
 def main():
     model, mode, form, images, threads, device, precision = sys.argv[1:]
-    on_card = device == "cuda"
+    on_gpu = device == "cuda"
     if int(threads):
         torch.set_num_threads(int(threads))
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -160,10 +160,10 @@ def main():
         net = net.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     net.train(mode == "train")
-    best = "max-autotune" if on_card else "default"
+    best = "max-autotune" if on_gpu else "default"
     run = torch.compile(net, mode=best) if "compiled" in form else net
     sgd = torch.optim.SGD(
-        net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=on_card or None
+        net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=on_gpu or None
     )
     cast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
@@ -178,7 +178,7 @@ def main():
         sgd.step()
 
     def timed():
-        if on_card:  # by the card's own clock
+        if on_gpu:  # by the GPU's own clock
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             step()

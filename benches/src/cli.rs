@@ -39,10 +39,10 @@ pub struct Cli {
     #[arg(long)]
     pub peaks: bool,
 
-    /// Count a training step's floor on this card, without one; at 128 and 1024 images
-    #[arg(long, value_enum, value_name = "CARD",
+    /// Count a training step's floor on this GPU, without one; at 128 and 1024 images
+    #[arg(long, value_enum, value_name = "GPU",
           conflicts_with_all = ["peer", "peaks", "epoch", "baseline", "save"])]
-    pub floor: Option<Card>,
+    pub floor: Option<Gpu>,
 
     /// Take everything in turn with PyTorch
     #[arg(long, value_enum, help_heading = "Against PyTorch")]
@@ -147,7 +147,7 @@ impl What {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Card {
+pub enum Gpu {
     H200,
 }
 

@@ -12,7 +12,7 @@ use alexnet_benches::peaks::{self, Peaks};
 use alexnet_benches::results::{Measure, Results, Work};
 use alexnet_benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
 use clap::Parser;
-use cli::{Card, Cli, TableName, What};
+use cli::{Cli, Gpu, TableName, What};
 use layers::Spec;
 use report::Report;
 use std::process::ExitCode;
@@ -64,8 +64,8 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     if cli.epoch.is_some() {
         epochs(cli, &mut report)?;
     }
-    if let Some(card) = cli.floor {
-        floors_on_paper(cli, card, &report)?;
+    if let Some(gpu) = cli.floor {
+        floors_on_paper(cli, gpu, &report)?;
     }
     if cli.wants(TableName::Steps) {
         steps(cli, &mut report)?;
@@ -122,10 +122,10 @@ fn find(name: &str) -> Result<(Spec, Recipe), String> {
     Ok((spec, recipe))
 }
 
-/// What steps take at least on a card that need not be here.
-fn floors_on_paper(cli: &Cli, card: Card, report: &Report) -> Result<(), String> {
-    let (name, peaks) = match card {
-        Card::H200 => ("h200", paper::H200),
+/// What steps take at least on a GPU that need not be here.
+fn floors_on_paper(cli: &Cli, gpu: Gpu, report: &Report) -> Result<(), String> {
+    let (name, peaks) = match gpu {
+        Gpu::H200 => ("h200", paper::H200),
     };
     let Peaks { flops, bytes } = peaks;
     let about = format!(

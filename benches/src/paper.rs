@@ -1,4 +1,4 @@
-//! A step's floor on a card that is not here: bytes and operations counted on paper.
+//! A step's floor on a GPU that is not here: bytes and operations counted on paper.
 
 use crate::ledger::Table;
 use crate::peaks::Peaks;

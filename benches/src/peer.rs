@@ -93,11 +93,11 @@ impl Peer {
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 
-    /// [`steps`](Self::steps) of training on the first card, in full f32, tf32 or bf16.
+    /// [`steps`](Self::steps) of training on the first GPU, in full f32, tf32 or bf16.
     ///
     /// # Errors
     /// As `steps`.
-    pub fn on_card(
+    pub fn on_gpu(
         python: &Path,
         model: &str,
         form: Form,

@@ -226,7 +226,7 @@ impl Rows {
         self.laid.run(&mut self.device, self.parts[part].work)
     }
 
-    /// Runs all parts in order; on a card as one recorded step.
+    /// Runs all parts in order; on a GPU as one recorded step.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,4 +1,4 @@
-//! `gpu-check` on the stand-in for a card, in little: its sections, its time bounds, its report.
+//! `gpu-check` on the stand-in for a GPU, in little: its sections, its time bounds, its report.
 
 use cuda_on_cpu::Sources;
 use std::fs;
@@ -59,7 +59,7 @@ fn gpu_check(scratch: &Scratch, driver: &Path, words: &[&str]) -> (i32, String, 
 }
 
 #[test]
-fn without_a_card_it_says_what_waits() {
+fn without_a_gpu_it_says_what_waits() {
     let scratch = Scratch::new("none");
     let Some(folder) = driver(&scratch) else { return };
     let hidden = |require: &str| {
@@ -70,7 +70,7 @@ fn without_a_card_it_says_what_waits() {
     };
     let (code, said) = hidden("0");
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("NO CARD: cuda:0 cannot be used: "), "{said}");
+    assert!(said.starts_with("NO GPU: cuda:0 cannot be used: "), "{said}");
     assert!(said.contains("  sanitizer  compute-sanitizer"), "{said}");
     assert_eq!(hidden("1").0, Some(1));
 }
@@ -124,7 +124,7 @@ fn test_programs_that_pass_fail_and_hang_are_told_apart() {
     assert!(said.contains("out of time") && said.contains("| tests | Unfinished |"), "{said}");
 }
 
-/// Every section that needs a card, in little: with a network that has every kind of row, in every
+/// Every section that needs a GPU, in little: with a network that has every kind of row, in every
 /// precision.
 #[test]
 fn sections_pass_in_every_precision() {
@@ -197,17 +197,17 @@ fn libraries_are_held_to_our_kernels() {
     }
 }
 
-/// Two cards that the stand-in for NCCL joins; without it, the sentence that says so.
+/// Two GPUs that the stand-in for NCCL joins; without it, the sentence that says so.
 #[test]
-fn collectives_are_checked_among_all_cards() {
+fn collectives_are_checked_among_all_gpus() {
     let scratch = Scratch::new("nccl");
     let Some(folder) = driver(&scratch) else { return };
     let run =
-        |folders: &str, cards: &str| with_libraries(&scratch, &["--only", "nccl"], folders, cards);
+        |folders: &str, gpus: &str| with_libraries(&scratch, &["--only", "nccl"], folders, gpus);
     let nccl = cuda_on_cpu::Nccl::without(&[]).unwrap();
     let both = format!("{}:{}", folder.display(), nccl.parent().unwrap().display());
-    for (cards, last) in [("devices=1", "rank 0 of 1"), ("devices=3", "rank 2 of 3")] {
-        let (code, said) = run(&both, cards);
+    for (gpus, last) in [("devices=1", "rank 0 of 1"), ("devices=3", "rank 2 of 3")] {
+        let (code, said) = run(&both, gpus);
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("NCCL 2.28.9") && said.contains(last), "{said}");
         assert!(said.contains("as it should be") && said.contains("| nccl | Passed |"), "{said}");

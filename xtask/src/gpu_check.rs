@@ -1,4 +1,4 @@
-//! `cargo xtask gpu-check`: a folder that checks a card, on any machine that has one.
+//! `cargo xtask gpu-check`: a folder that checks a GPU, on any machine that has one.
 
 use crate::{alexnet, cargo};
 use std::ffi::OsString;
@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 cargo xtask gpu-check [--build] [WORDS...]
 
-  Builds target/gpu-check: the program gpu-check, alexnet, and the tests that have a card's part.
-  Then runs gpu-check with WORDS (--help tells its own). Where there is no card it says what waits:
+  Builds target/gpu-check: the program gpu-check, alexnet, and the tests that have a GPU's part.
+  Then runs gpu-check with WORDS (--help tells its own). Where there is no GPU it says what waits:
   copy the folder to a machine that has one, and run ./gpu-check there. No cargo is needed, no
   toolkit.
   --build   only builds the folder

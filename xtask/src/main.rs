@@ -25,7 +25,7 @@ cargo xtask <word> [arguments]
   reproduce [NAME --data DIR]  run the paper's experiments, and write down what comes out
   bench [--help]               time ops and steps, as one table
   kernels [--help]             compile the CUDA kernels that are committed and embedded
-  gpu-check [help]             everything that only a card can show, in one folder to carry there
+  gpu-check [help]             everything that only a GPU can show, in one folder to carry there
   fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
   test [--long]                everything that must hold: format, lints, docs, tidy, tests;
                                --long: and every resume point, a hundred kills, full disks

@@ -56,7 +56,7 @@ enum Needs {
     Bf16,
     /// `mpirun`, and builds with the feature `mpi`.
     Mpi,
-    /// The stand-in for a card, which the tests have built.
+    /// The stand-in for a GPU, which the tests have built.
     Driver,
     /// A run of the old build that stopped half-way, which both go on with.
     HalfRun,
@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
         launched("hybrid, 2 processes", "mpirun -np 2", &[CIFAR, "--parallel hybrid"]),
         case("resumed from a checkpoint of the old build", &["--max-steps 200"], Needs::HalfRun),
         case(
-            "whole steps on the stand-in for a card",
+            "whole steps on the stand-in for a GPU",
             &["--model alexnet-64 --fake-data 32 --batch-size 4 --max-steps 3 --device cuda"],
             Needs::Driver,
         ),

@@ -2,8 +2,8 @@
 
 use crate::Verdict;
 use crate::budget::Budget;
-use crate::card::{self, TINY};
 use crate::cli::Cli;
+use crate::gpu::{self, TINY};
 use alexnet_benches::TrainingStep;
 use tensor::Precision;
 
@@ -18,7 +18,7 @@ pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     };
     let mut verdict = Verdict::Passed;
     for (model, images) in units {
-        for precision in card::precisions()? {
+        for precision in gpu::precisions()? {
             let what = format!("{model}, {images} images, {precision}");
             budget.say(&format!("repeats: {what}, {repeats} times"));
             let (done, differing) = repeat(model, images, precision, repeats, budget)?;
@@ -39,10 +39,10 @@ fn repeat(
     repeats: usize,
     budget: &Budget,
 ) -> Result<(usize, usize), String> {
-    let (spec, mut recipe) = card::find(model)?;
+    let (spec, mut recipe) = gpu::find(model)?;
     // Weights that stay: every step then has the same gradients to compute.
     (recipe.rate, recipe.momentum, recipe.decay) = (0.0, 0.0, 0.0);
-    let device = card::open_in(precision)?.expect("a precision that it has");
+    let device = gpu::open_in(precision)?.expect("a precision that it has");
     let step = TrainingStep::on(device, &spec, &recipe, images);
     let mut step = step.map_err(|error| format!("{model}: {error}"))?;
     let gradients = step.inner().network().gradients;
@@ -78,7 +78,7 @@ pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
-        for precision in card::precisions()? {
+        for precision in gpu::precisions()? {
             let what = format!("{model}, {images} images, {precision}");
             budget.say(&format!("replay: {what}, {steps} steps"));
             let recorded = train(model, images, precision, (steps, false))?;
@@ -98,9 +98,9 @@ fn train(
     precision: Precision,
     (steps, eager): (u64, bool),
 ) -> Result<(Vec<u64>, Vec<f32>), String> {
-    let (spec, recipe) = card::find(model)?;
-    let mut device = card::open_in(precision)?.expect("a precision that it has");
-    card::cuda(&mut device).eager(eager);
+    let (spec, recipe) = gpu::find(model)?;
+    let mut device = gpu::open_in(precision)?.expect("a precision that it has");
+    gpu::cuda(&mut device).eager(eager);
     let work = || -> train::Result<_> {
         let mut step = TrainingStep::on(device, &spec, &recipe, images)?;
         let losses: train::Result<Vec<u64>> =

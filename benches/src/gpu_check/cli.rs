@@ -5,7 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Checks and times the CUDA half on this machine's first card, and prints a report.
+/// Checks and times the CUDA half on this machine's first GPU, and prints a report.
 #[derive(Debug, Parser)]
 #[command(name = "gpu-check", args_override_self = true, max_term_width = 100)]
 pub struct Cli {
@@ -35,7 +35,7 @@ pub struct Cli {
     /// Where the report goes [default: gpu-check.md in $OUT, or here]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// A tiny network, few repeats: the way through all of it, on a stand-in for a card
+    /// A tiny network, few repeats: the way through all of it, on a stand-in for a GPU
     #[arg(long)]
     pub small: bool,
     /// Run this section here
@@ -46,19 +46,19 @@ pub struct Cli {
 /// A part of the check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
-    /// Ten losses, CPU and card
+    /// Ten losses, CPU and GPU
     Curves,
     /// Recorded steps against steps done as they are asked for
     Replay,
     /// A hundred times the same step
     Repeats,
-    /// Every collective through NCCL, among all cards there are
+    /// Every collective through NCCL, among all GPUs there are
     Nccl,
     /// cuBLASLt's and cuDNN's products against our kernels', and how long both take
     Vendor,
     /// Steps, parts and kernels against their floors
     Times,
-    /// PyTorch's steps on the same card
+    /// PyTorch's steps on the same GPU
     Peer,
     /// The test programs
     Tests,
@@ -98,13 +98,13 @@ impl Section {
     /// Its head in the report.
     pub fn title(self) -> &'static str {
         match self {
-            Section::Curves => "Ten losses of the CPU and the card",
+            Section::Curves => "Ten losses of the CPU and the GPU",
             Section::Replay => "Recorded steps against steps done as they are asked for",
             Section::Repeats => "A hundred times the same step",
-            Section::Nccl => "Every collective through NCCL, among all cards there are",
+            Section::Nccl => "Every collective through NCCL, among all GPUs there are",
             Section::Vendor => "cuBLASLt and cuDNN beside our kernels",
             Section::Times => "Steps, parts and kernels against their floors",
-            Section::Peer => "PyTorch on the same card",
+            Section::Peer => "PyTorch on the same GPU",
             Section::Tests => "The tests, with ALEXNET_REQUIRE_CUDA=1",
             Section::Sanitizer => "compute-sanitizer",
         }
@@ -138,7 +138,7 @@ impl Cli {
     /// Models and batch sizes that are timed.
     pub fn units(&self) -> Vec<(String, usize)> {
         if self.small {
-            return vec![(crate::card::TINY.to_string(), 2)];
+            return vec![(crate::gpu::TINY.to_string(), 2)];
         }
         let of = |model: &String| {
             let sizes = self.batch.iter().map(|&batch| (model.clone(), batch));

@@ -1,9 +1,9 @@
-//! Ten steps of the same network from the same beginning, on the CPU and on the card.
+//! Ten steps of the same network from the same beginning, on the CPU and on the GPU.
 
 use crate::Verdict;
 use crate::budget::Budget;
-use crate::card::{self, TINY};
 use crate::cli::Cli;
+use crate::gpu::{self, TINY};
 use alexnet_benches::TrainingStep;
 use alexnet_benches::ledger::Table;
 use tensor::{Device, Precision};
@@ -33,28 +33,28 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         }
         budget.say(&format!("curves: {model}, {images} images, {STEPS} steps"));
         let cpu = losses(Device::cpu(0), model, images)?;
-        for precision in card::precisions()? {
+        for precision in gpu::precisions()? {
             verdict = verdict.and(compare(&cpu, model, images, precision)?);
         }
     }
     Ok(verdict)
 }
 
-/// The card's losses beside the CPU's.
+/// The GPU's losses beside the CPU's.
 fn compare(
     cpu: &[f64],
     model: &str,
     images: usize,
     precision: Precision,
 ) -> Result<Verdict, String> {
-    let Some(device) = card::open_in(precision)? else { return Ok(Verdict::Passed) };
-    let card = losses(device, model, images)?;
-    let mut table = Table::new(&["step"], &["CPU", "card", "apart"]);
+    let Some(device) = gpu::open_in(precision)? else { return Ok(Verdict::Passed) };
+    let gpu = losses(device, model, images)?;
+    let mut table = Table::new(&["step"], &["CPU", "GPU", "apart"]);
     let mut worst = 0.0f64;
-    for (step, (cpu, card)) in cpu.iter().zip(&card).enumerate() {
-        let apart = (cpu - card).abs() / cpu.abs();
+    for (step, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
+        let apart = (cpu - gpu).abs() / cpu.abs();
         worst = worst.max(if apart.is_nan() { f64::INFINITY } else { apart });
-        let losses = [cpu, card].map(|loss| format!("{loss:.6}"));
+        let losses = [cpu, gpu].map(|loss| format!("{loss:.6}"));
         table.push([(step + 1).to_string()].into_iter().chain(losses).chain([sci(apart)]));
     }
     let agree = worst <= tolerance(precision);
@@ -69,7 +69,7 @@ fn compare(
 }
 
 fn losses(device: Device, model: &str, images: usize) -> Result<Vec<f64>, String> {
-    let (spec, recipe) = card::find(model)?;
+    let (spec, recipe) = gpu::find(model)?;
     let step = TrainingStep::on(device, &spec, &recipe, images);
     let losses: train::Result<Vec<f64>> = step
         .map_err(|error| error.to_string())?

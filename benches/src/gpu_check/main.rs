@@ -1,16 +1,16 @@
-//! `cargo xtask gpu-check`: everything that only a card can show, from this one file.
+//! `cargo xtask gpu-check`: everything that only a GPU can show, from this one file.
 //!
 //! Each section runs in a process of its own and is ended when its time is over: a kernel that
-//! hangs, or a card that fails, costs its section and no other. What a section prints is its part
+//! hangs, or a GPU that fails, costs its section and no other. What a section prints is its part
 //! of the report, which is written after each; progress goes to standard error.
 #![forbid(unsafe_code)]
 
 mod bits;
 mod budget;
-mod card;
 mod cli;
 mod curves;
 mod exchange;
+mod gpu;
 mod peer;
 mod suites;
 mod times;
@@ -95,7 +95,7 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
         Section::Vendor => vendor::run(cli, &budget)?,
         Section::Times => times::run(cli, &budget)?,
         Section::Peer => peer::run(cli, &budget)?,
-        Section::Tests => suites::tests_on_card(cli, &budget)?,
+        Section::Tests => suites::tests_on_gpu(cli, &budget)?,
         Section::Sanitizer => suites::sanitizer(cli, &budget)?,
     };
     Ok(verdict.code())
@@ -105,15 +105,15 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
 fn all(cli: &Cli) -> Result<ExitCode, String> {
     let budget = Budget::new(cli.seconds);
     let name = match Device::open(Choice::Cuda(0), 0) {
-        Ok(device) => card::name(&device),
-        Err(error) => return Ok(no_card(cli, &error.to_string())),
+        Ok(device) => gpu::name(&device),
+        Err(error) => return Ok(no_gpu(cli, &error.to_string())),
     };
     let program = env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let words: Vec<String> = env::args().skip(1).collect();
     let commit = env::var("ALEXNET_COMMIT").ok().or_else(|| built_from(cli));
     let commit = commit.map_or(String::new(), |commit| format!(" ({commit})"));
     let mut report = format!(
-        "# On a card\n\n{}, {name}, alexnet {}{commit}: `gpu-check {}`\n",
+        "# On a GPU\n\n{}, {name}, alexnet {}{commit}: `gpu-check {}`\n",
         alexnet_benches::machine::today(),
         env!("CARGO_PKG_VERSION"),
         words.join(" "),
@@ -164,14 +164,14 @@ fn built_from(cli: &Cli) -> Option<String> {
     Some(text.trim().to_string())
 }
 
-/// Without a card nothing can be checked, which must not look like success.
-fn no_card(cli: &Cli, why: &str) -> ExitCode {
-    println!("NO CARD: {why}\n\nWhat waits for one:");
+/// Without a GPU nothing can be checked, which must not look like success.
+fn no_gpu(cli: &Cli, why: &str) -> ExitCode {
+    println!("NO GPU: {why}\n\nWhat waits for one:");
     for section in cli.wanted() {
         println!("  {:<10} {}", section.name(), section.title());
     }
     println!(
-        "\nCopy this folder to a machine with a card and run ./gpu-check there; it needs the \
+        "\nCopy this folder to a machine with a GPU and run ./gpu-check there; it needs the \
          driver and nothing else."
     );
     match env::var("ALEXNET_REQUIRE_CUDA").is_ok_and(|value| value == "1") {

@@ -1,4 +1,4 @@
-//! PyTorch's steps on the same card, in the same call.
+//! PyTorch's steps on the same GPU, in the same call.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -39,7 +39,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             budget.say(&format!("peer: {what}"));
             // Printed at once: the next form may take longer than there is.
             let mut table = Table::new(&names, &["ours ms", "its ms", "ratio"]);
-            match Peer::on_card(python, model, form, *batch, precision).and_then(|mut peer| {
+            match Peer::on_gpu(python, model, form, *batch, precision).and_then(|mut peer| {
                 peer.run(3)?;
                 Ok((median(peer.run(20)?), peer.version().to_string()))
             }) {

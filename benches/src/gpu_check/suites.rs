@@ -1,4 +1,4 @@
-//! The test programs on the card, plainly and under compute-sanitizer.
+//! The test programs on the GPU, plainly and under compute-sanitizer.
 
 use crate::Verdict;
 use crate::budget::{self, Budget, Ended};
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Runs every test program of the folder.
-pub fn tests_on_card(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
+pub fn tests_on_gpu(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let programs = programs(&cli.folder())?;
     let mut table = Table::new(&["tests"], &["passed", "failed", "s", ""]);
     let (mut verdict, mut details) = (Verdict::Passed, String::new());

@@ -1,9 +1,9 @@
-//! How long steps, their parts and their kernels take, against what the card could do at most.
+//! How long steps, their parts and their kernels take, against what the GPU could do at most.
 
 use crate::Verdict;
 use crate::budget::Budget;
-use crate::card::{self, Limits};
 use crate::cli::Cli;
+use crate::gpu::{self, Limits};
 use alexnet_benches::ledger::Table;
 use alexnet_benches::{Mode, Part, Rows, TrainingStep, median, milliseconds, percent};
 use serde::{Deserialize, Serialize};
@@ -22,16 +22,16 @@ pub struct Timed {
     pub batch: usize,
     /// `f32`, `tf32`, `bf16`.
     pub precision: String,
-    /// Of the step on the card, its images there already.
+    /// Of the step on the GPU, its images there already.
     pub ms: f64,
 }
 
 /// Runs the section; its times are kept for the peer.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
-    let limits = card::limits(cli.small)?;
+    let limits = gpu::limits(cli.small)?;
     let Limits { flops, bytes, over } = limits;
     println!(
-        "The card copies {:.0} GB/s (y = s x over {} MiB, measured); its f32 multiply-adds are \
+        "The GPU copies {:.0} GB/s (y = s x over {} MiB, measured); its f32 multiply-adds are \
          taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations \
          at that rate, every operand read or written once; what tensor cores do may be below it.\n",
         bytes / 1e9,
@@ -47,7 +47,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             continue;
         }
         budget.say(&format!("times: {model}, {batch} images"));
-        for precision in card::precisions()? {
+        for precision in gpu::precisions()? {
             match unit(cli, &limits, (&model, batch), precision) {
                 Ok(one) => timed.push(one),
                 Err(message) => {
@@ -69,9 +69,9 @@ fn unit(
     (model, batch): (&str, usize),
     precision: Precision,
 ) -> Result<Timed, String> {
-    let open = || Ok::<_, String>(card::open_in(precision)?.expect("a precision that it has"));
+    let open = || Ok::<_, String>(gpu::open_in(precision)?.expect("a precision that it has"));
     let rounds = if cli.small { 2 } else { 20 };
-    let (spec, recipe) = card::find(model)?;
+    let (spec, recipe) = gpu::find(model)?;
     let said = |error: tensor::Error| error.to_string();
     let mut rows = Rows::on(open()?, &spec, &recipe, Mode::Train, batch).map_err(said)?;
     let mut recording = Recording::default();
@@ -80,11 +80,11 @@ fn unit(
         let mut done = Ok(());
         let ms = milliseconds(|| {
             done = rows.step(&mut recording).map_err(said);
-            done = done.clone().and_then(|()| card::wait(rows.device()));
+            done = done.clone().and_then(|()| gpu::wait(rows.device()));
         });
         done?;
         if round >= 3 {
-            times.push(ms); // the first record, and wake the card up
+            times.push(ms); // the first record, and wake the GPU up
         }
     }
     let ms = median(times);
@@ -98,18 +98,18 @@ fn unit(
         learned.map(drop).map_err(|error| error.to_string())
     };
     steps(&mut step, 1..4)?;
-    card::wait(step.inner().device())?;
+    gpu::wait(step.inner().device())?;
     let mut done = Ok(());
     let whole_ms = milliseconds(|| {
         done = steps(&mut step, 4..4 + rounds as u64);
-        done = done.clone().and_then(|()| card::wait(step.inner().device()));
+        done = done.clone().and_then(|()| gpu::wait(step.inner().device()));
     }) / f64::from(rounds);
     done?;
 
     let (table, floor) = profile.parts(limits);
     println!("### {model}, {batch} images, {precision}\n");
     println!(
-        "A step on the card {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); \
+        "A step on the GPU {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); \
          with its images from the host and its loss back to it {whole_ms:.3} ms, {:.0} images/s.\n",
         batch as f64 / ms * 1e3,
         100.0 * floor / ms,
@@ -131,15 +131,15 @@ impl Profile {
         let parts = rows.parts().to_vec();
         let mut all = Vec::new();
         for _ in 0..steps {
-            // A step ahead of the one that is timed, so that the card does not wait for the host.
+            // A step ahead of the one that is timed, so that the GPU does not wait for the host.
             (0..parts.len()).try_for_each(|part| rows.try_run(part))?;
-            card::cuda(rows.device()).begin_profile()?;
+            gpu::cuda(rows.device()).begin_profile()?;
             let mut ends = Vec::new();
             for part in 0..parts.len() {
                 rows.try_run(part)?;
-                ends.push(card::cuda(rows.device()).laps());
+                ends.push(gpu::cuda(rows.device()).laps());
             }
-            let laps = card::cuda(rows.device()).end_profile()?;
+            let laps = gpu::cuda(rows.device()).end_profile()?;
             let begins = [0].into_iter().chain(ends.iter().copied());
             all.push(begins.zip(&ends).map(|(from, &to)| laps[from..to].to_vec()).collect());
         }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn laps_become_tables() {
-        let (spec, recipe) = card::find(card::TINY).unwrap();
+        let (spec, recipe) = gpu::find(gpu::TINY).unwrap();
         let rows = Rows::plan(&spec, &recipe, 2, 1);
         let parts = rows.parts()[..2].to_vec();
         assert_eq!((parts[1].name.as_str(), parts[1].pass), ("conv1", Pass::Forward));

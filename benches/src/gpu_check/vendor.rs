@@ -3,8 +3,8 @@
 
 use crate::Verdict;
 use crate::budget::Budget;
-use crate::card;
 use crate::cli::Cli;
+use crate::gpu;
 use alexnet_benches::ledger::Table;
 use alexnet_benches::median;
 use kernels::conv::{self, Algorithm, Pad};
@@ -117,11 +117,11 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let noise = noise(floats + 4);
     let values = ["by", "ms", "our ms", "times as long", "apart"];
     let mut table = Table::new(&["layer", "makes", "precision"], &values);
-    for precision in card::precisions()? {
+    for precision in gpu::precisions()? {
         budget.say(&format!("vendor: {precision}"));
-        let open = || Ok::<_, String>(card::open_in(precision)?.expect("a precision that it has"));
+        let open = || Ok::<_, String>(gpu::open_in(precision)?.expect("a precision that it has"));
         let (mut own, mut theirs) = (open()?, open()?);
-        let cuda = card::cuda(&mut theirs);
+        let cuda = gpu::cuda(&mut theirs);
         let with = cublaslt.iter().try_for_each(|it| cuda.use_cublaslt(it));
         with.and_then(|()| cudnn.iter().try_for_each(|it| cuda.use_cudnn(it)))
             .map_err(|error| error.to_string())?;
@@ -215,14 +215,14 @@ fn time(
     (pass, rounds): (usize, usize),
     at: &Operands,
 ) -> tensor::Result<(f64, Option<&'static str>)> {
-    (0..2).try_for_each(|_| layer.run(device, pass, at))?; // loads what it needs, wakes the card up
-    card::cuda(device).begin_profile()?;
+    (0..2).try_for_each(|_| layer.run(device, pass, at))?; // loads what it needs, wakes the GPU up
+    gpu::cuda(device).begin_profile()?;
     let mut begins = vec![0];
     for _ in 0..rounds {
         layer.run(device, pass, at)?;
-        begins.push(card::cuda(device).laps());
+        begins.push(gpu::cuda(device).laps());
     }
-    let laps = card::cuda(device).end_profile()?;
+    let laps = gpu::cuda(device).end_profile()?;
     let sum = |ends: &[usize]| laps[ends[0]..ends[1]].iter().map(|lap| lap.ms).sum::<f64>();
     let by = laps.iter().map(|lap| lap.kernel).find(|kernel| kernel.starts_with("cu"));
     Ok((median(begins.windows(2).map(sum).collect()), by))

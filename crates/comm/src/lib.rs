@@ -7,7 +7,7 @@
 //!
 //! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
 //! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
-//! * [`Nccl`]: cards, of one process or of many, without the host's memory between them
+//! * [`Nccl`]: GPUs, of one process or of many, without the host's memory between them
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
 //! * [`Traffic`]: how much a rank has sent
 //! * [`rendezvous`]: how processes find each other where no MPI tells them

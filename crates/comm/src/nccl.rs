@@ -1,13 +1,13 @@
-//! Cards that exchange what they have by themselves, through NCCL: by their own links where there
+//! GPUs that exchange what they have by themselves, through NCCL: by their own links where there
 //! are some, by the network where they are of several hosts.
 //!
-//! To start is to tell the card's exchange stream, to wait is to have the card's work come after
+//! To start is to tell the GPU's exchange stream, to wait is to have the GPU's work come after
 //! what has been exchanged: the host waits for neither. NCCL is found when the program runs.
 //!
 //! What it cannot do that others can: it notices only by its silence that a rank is gone, and does
 //! not tell which; of ranks that start different things it notices nothing before that, if at all.
 //! And it adds up in an order of its own. All ranks have the same bits, and the same number of
-//! cards, wired the same way, has the same bits in every run; but among more than two they are not
+//! GPUs, wired the same way, has the same bits in every run; but among more than two they are not
 //! those of the other engines. What is sent, gathered or broadcast arrives as it is.
 
 #[cfg(test)]
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tensor::nccl::{self, Communicator, Ended, Group, Id};
 use tensor::{Cuda, Device};
 
-/// A card's rank in a world of cards.
+/// A GPU's rank in a world of GPUs.
 ///
 /// Sends and receives wait until this rank has started one of each with the same other rank, or
 /// something else, or waits for one: then they set out together. So between two ranks what both
@@ -51,14 +51,14 @@ struct Flight {
 }
 
 impl Nccl {
-    /// All ranks of one process, in the order of their cards.
+    /// All ranks of one process, in the order of their GPUs.
     ///
     /// # Errors
     /// [`tensor::Error::Nccl`] if there is no NCCL, or it is too old; [`Error::Lost`];
     /// [`Error::Device`].
     ///
     /// # Panics
-    /// If a device is no card.
+    /// If a device is no GPU.
     pub fn world(devices: &mut [Device], patience: Duration) -> Result<Vec<Nccl>> {
         Nccl::world_of(nccl::Nccl::find()?, devices, patience)
     }
@@ -80,13 +80,13 @@ impl Nccl {
         joined.into_iter().collect()
     }
 
-    /// The rank of this process among those that a launcher started, each with a card.
+    /// The rank of this process among those that a launcher started, each with a GPU.
     ///
     /// # Errors
     /// As [`world`](Self::world); [`Error::Rendezvous`] if the ranks do not find each other.
     ///
     /// # Panics
-    /// If the device is no card.
+    /// If the device is no GPU.
     pub fn meet(device: &mut Device, launch: &Launch, patience: Duration) -> Result<Nccl> {
         let library = nccl::Nccl::find()?;
         let own = if launch.rank == 0 { Some(library.new_id()?) } else { None };
@@ -105,7 +105,7 @@ impl Nccl {
         (rank, world): (usize, usize),
         patience: Duration,
     ) -> Result<Nccl> {
-        let joined = Communicator::join(card(device), library, id, (rank, world), patience);
+        let joined = Communicator::join(gpu(device), library, id, (rank, world), patience);
         Ok(Nccl {
             rank,
             world,
@@ -132,7 +132,7 @@ impl Nccl {
         }
         let Nccl { gathered, link, .. } = self;
         let started =
-            link.start(card(device), |group| gathered.iter().try_for_each(|work| ask(group, work)));
+            link.start(gpu(device), |group| gathered.iter().try_for_each(|work| ask(group, work)));
         let ended = started.map_err(|error| self.told(error))?;
         let first = self.started + 1 - self.gathered.len() as u64;
         self.gathered.clear();
@@ -155,10 +155,10 @@ fn lost(error: tensor::Error, rank: usize, world: usize) -> Error {
     }
 }
 
-fn card(device: &mut Device) -> &mut Cuda {
+fn gpu(device: &mut Device) -> &mut Cuda {
     match device {
         Device::Cuda(cuda) => cuda,
-        Device::Cpu(_) => panic!("NCCL is for cards"),
+        Device::Cpu(_) => panic!("NCCL is for GPUs"),
     }
 }
 
@@ -223,15 +223,15 @@ impl Comm for Nccl {
         let at = found.expect("a handle is waited for once");
         let flight = &mut self.flights[at];
         flight.waited += 1;
-        let followed = self.link.follow(card(device), &flight.ended);
+        let followed = self.link.follow(gpu(device), &flight.ended);
         if flight.waited == flight.numbers.end - flight.numbers.start {
             let over = self.flights.remove(at).expect("it was found");
             self.link.recycle(over.ended);
         }
         followed.map_err(|error| self.told(error))?;
         match work {
-            // Others must have come there when this returns, not only when the card does.
-            Work::Barrier => card(device).synchronize().map_err(|error| self.told(error)),
+            // Others must have come there when this returns, not only when the GPU does.
+            Work::Barrier => gpu(device).synchronize().map_err(|error| self.told(error)),
             _ => Ok(()),
         }
     }

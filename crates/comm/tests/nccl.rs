@@ -1,4 +1,4 @@
-//! Ranks as processes that a launcher like torchrun started, each with a card: every test here
+//! Ranks as processes that a launcher like torchrun started, each with a GPU: every test here
 //! starts this program again, as so many ranks, with stand-ins for the driver and for NCCL.
 
 use alexnet_comm::rendezvous::Launch;
@@ -38,7 +38,7 @@ fn run() -> alexnet_comm::Result<String> {
     Ok(format!("{} of {}: {sum:?}", comm.rank(), comm.world()))
 }
 
-/// What ranks print, each with a card of its own; they find NCCL in `folder`.
+/// What ranks print, each with a GPU of its own; they find NCCL in `folder`.
 fn start(ranks: usize, folder: &str) -> Vec<String> {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -66,7 +66,7 @@ fn start(ranks: usize, folder: &str) -> Vec<String> {
 }
 
 #[test]
-fn processes_with_a_card_each_are_a_world() {
+fn processes_with_a_gpu_each_are_a_world() {
     if testkit::stand_in_in_use().is_none() {
         return;
     }

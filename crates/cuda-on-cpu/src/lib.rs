@@ -20,7 +20,7 @@
 //! the first call needs g++, and only if no earlier run has left its result under
 //! `target/cuda-on-cpu`.
 //!
-//! Cards exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
+//! GPUs exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
 //! processes of one host. [`CublasLt`] and [`Cudnn`] are some for cuBLASLt and cuDNN.
 
 mod compile;
@@ -61,24 +61,24 @@ impl Schedule {
 pub struct Behaviour {
     /// The order of threads and blocks.
     pub schedule: Schedule,
-    /// How many cards there are.
+    /// How many GPUs there are.
     pub devices: u32,
     /// The driver's version: 13000 is CUDA 13.0.
     pub driver_version: u32,
-    /// Memory of a card.
+    /// Memory of a GPU.
     pub memory_bytes: u64,
     /// The allocation that fails, counted from one after [`StandIn::behave`]; device memory, pinned
     /// host memory and graphs count alike.
     pub failing_allocation: Option<u64>,
     /// The launch, of a kernel or of a graph, that fails.
     pub failing_launch: Option<u64>,
-    /// A copy to the card runs as early as it may, not as late: what overtakes it that should not,
+    /// A copy to the GPU runs as early as it may, not as late: what overtakes it that should not,
     /// shows.
     pub early_copies: bool,
     /// Ordinary host memory is read when a copy runs, not during the call that asks for it: what is
     /// changed or freed meanwhile shows.
     pub late_reads: bool,
-    /// The cards' compute capability.
+    /// The GPUs' compute capability.
     pub capability: (u32, u32),
 }
 

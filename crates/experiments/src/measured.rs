@@ -198,13 +198,13 @@ fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
     if steps > 0.0 { sums.map(|sum| sum / steps) } else { last }
 }
 
-/// The card it ran on, if it was one.
-fn card(env: &Value) -> Option<&str> {
+/// The GPU it ran on, if it was one.
+fn gpu(env: &Value) -> Option<&str> {
     env["device"].as_str().filter(|name| *name != "cpu")
 }
 
 fn precision(env: &Value) -> Option<String> {
-    let own = |name: &&str| card(env).is_some() || *name != "f32";
+    let own = |name: &&str| gpu(env).is_some() || *name != "f32";
     env["precision"].as_str().filter(own).map(String::from)
 }
 
@@ -212,9 +212,9 @@ fn machine(env: &Value, precision: Option<&str>) -> String {
     let cpu = env["cpu"].as_str().unwrap_or("an unknown processor");
     let text = format!("{cpu}, {} cores, {} threads", env["cores"], env["threads"]);
     let numbers = precision.map_or(String::new(), |name| format!(", {name}"));
-    match card(env) {
+    match gpu(env) {
         None => format!("{text}{numbers}"),
-        Some(card) => format!("{card}{numbers}; {text}"),
+        Some(gpu) => format!("{gpu}{numbers}; {text}"),
     }
 }
 
@@ -273,9 +273,9 @@ mod tests {
         let (machine, precision) = said("cpu", "bf16");
         assert_eq!(machine, "a processor, 2 cores, 1 threads, bf16");
         assert_eq!(precision.as_deref(), Some("bf16"));
-        let (machine, precision) = said("a card", "f32");
-        assert_eq!(machine, "a card, f32; a processor, 2 cores, 1 threads");
-        assert_eq!(precision.as_deref(), Some("f32"), "a card's own choice is another");
+        let (machine, precision) = said("a GPU", "f32");
+        assert_eq!(machine, "a GPU, f32; a processor, 2 cores, 1 threads");
+        assert_eq!(precision.as_deref(), Some("f32"), "a GPU's own choice is another");
     }
 
     #[test]

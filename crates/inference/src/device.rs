@@ -6,7 +6,7 @@ use tensor::{Choice, Device, Error, Precision, Result};
 /// Which device computes, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// Which; by default the first card if there is one and the network fits, else the CPU.
+    /// Which; by default the first GPU if there is one and the network fits, else the CPU.
     pub device: Choice,
     /// Threads of a CPU; 0 means one for each core.
     pub threads: usize,
@@ -14,7 +14,7 @@ pub struct Placement {
     pub precision: Option<Precision>,
 }
 
-/// Opens the device and plans on it: under `auto` on the first card if there is one and it can run
+/// Opens the device and plans on it: under `auto` on the first GPU if there is one and it can run
 /// the plan, else on the CPU, and `say` gets the reason.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn open<P, E: From<Error>>(
 }
 
 /// Has devices that share the work multiply in the numbers that were asked for, or in the finest
-/// that any of them would choose; `say` gets a line about a card that has no tensor cores for them.
+/// that any of them would choose; `say` gets a line about a GPU that has no tensor cores for them.
 ///
 /// # Errors
 /// [`Error::NoPrecision`] if one is a CPU that cannot.
@@ -73,7 +73,7 @@ pub fn set_precision(
     Ok(())
 }
 
-/// `cpu`, or the card; and whose libraries multiply on it, if some do.
+/// `cpu`, or the GPU; and whose libraries multiply on it, if some do.
 pub fn name(device: &Device) -> String {
     let Device::Cuda(cuda) = device else { return "cpu".to_string() };
     let mut name = cuda.name();
@@ -92,21 +92,21 @@ mod tests {
 
     #[test]
     fn devices_that_share_work_multiply_alike() {
-        let said = |card: Option<Device>, wanted| {
-            let mut devices: Vec<Device> = card.into_iter().chain([Device::cpu(1)]).collect();
+        let said = |gpu: Option<Device>, wanted| {
+            let mut devices: Vec<Device> = gpu.into_iter().chain([Device::cpu(1)]).collect();
             let set = set_precision(&mut devices, wanted, &mut |text| panic!("{text}"));
             set.map(|()| devices[0].precision())
         };
         assert_eq!(said(None, None).unwrap(), Precision::F32);
         assert!(said(None, Some(Precision::Tf32)).is_err());
-        let Some(card) = testkit::own_card() else { return };
-        assert_eq!(said(Some(card), None).unwrap(), Precision::F32, "as the CPU does");
+        let Some(gpu) = testkit::own_gpu() else { return };
+        assert_eq!(said(Some(gpu), None).unwrap(), Precision::F32, "as the CPU does");
     }
 
     #[test]
-    fn a_card_of_its_own_uses_its_tensor_cores() {
+    fn a_gpu_of_its_own_uses_its_tensor_cores() {
         for (capability, expected) in [((7, 5), Precision::F32), ((9, 0), Precision::Tf32)] {
-            let Some(_) = testkit::own_card() else { return };
+            let Some(_) = testkit::own_gpu() else { return };
             let Some(stand_in) = testkit::stand_in_in_use() else { return };
             stand_in.behave(cuda_on_cpu::Behaviour { capability, ..Default::default() });
             let mut heard = Vec::new();

@@ -13,7 +13,7 @@
 
 #else
 
-// They exist since sm_80; what is compiled for cards before may not contain them.
+// They exist since sm_80; what is compiled for GPUs before may not contain them.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define SINCE_SM_80(...) asm(__VA_ARGS__)
 #else

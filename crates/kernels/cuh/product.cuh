@@ -11,7 +11,7 @@
 // 47 KB), so that one multiplies while the other waits for its barrier.
 //
 // Every element of C is one chain of additions, fixed by the sizes: its bits depend on nothing
-// else. Where C has too few tiles to fill a card, k is cut into slices; each slice's sums are
+// else. Where C has too few tiles to fill a GPU, k is cut into slices; each slice's sums are
 // stored and then added up in their order. How many slices there are depends on the sizes alone.
 #pragma once
 #include "scalar.cuh"

@@ -12,8 +12,8 @@
 // is done again by every warp that reads a number, which leaves panels to cp.async, as that cannot
 // round.
 //
-// An element of C is one chain over k of the tensor core's own additions, whose bits a card
-// repeats; another generation of cards may have others.
+// An element of C is one chain over k of the tensor core's own additions, whose bits a GPU
+// repeats; another generation of GPUs may have others.
 #pragma once
 #include "operand.cuh"
 

@@ -4,7 +4,7 @@
 //! A matrix has a row a pixel, of all images, and a column a channel. Its rows are cut into blocks
 //! by their number alone; a block's sums are taken in f64, from the first row to the last, and kept
 //! as two floats whose sum has 48 bits; then the blocks are added up in their order. So no bit
-//! depends on how many threads there are. On a card (cuh/per_channel.cuh) eight threads share the
+//! depends on how many threads there are. On a GPU (cuh/per_channel.cuh) eight threads share the
 //! rows of a block, each every eighth.
 
 use crate::simd::{flushed, vectorized};
@@ -24,7 +24,7 @@ pub(crate) fn blocks(rows: usize) -> usize {
     rows.div_ceil(block_rows(rows))
 }
 
-/// A card's blocks for partial sums: strips of 32 channels by blocks of rows.
+/// A GPU's blocks for partial sums: strips of 32 channels by blocks of rows.
 pub(crate) fn grid(rows: usize, channels: usize) -> Grid {
     let blocks = Grid::of(channels.div_ceil(32), Grid::THREADS);
     Grid { blocks: [blocks.blocks[0], self::blocks(rows) as u32, 1], ..blocks }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::Command;
 use tensor::{Device, Shape, Slot, Vectors};
-use testkit::{Slots, each_card};
+use testkit::{Slots, each_gpu};
 
 const RECORDED: &str = include_str!("widths.txt");
 
@@ -178,10 +178,10 @@ fn no_op_writes_a_denormal_number() {
     }
     let far: Vec<_> = names.difference(&near).collect();
     assert!(10 * far.len() < names.len(), "never near the smallest number: {far:#?}");
-    // x and the biases, then the gradients: of a card's kernels these reach every store. The
+    // x and the biases, then the gradients: of a GPU's kernels these reach every store. The
     // stand-in has a turn for each order of threads, and is slow.
     let mut turns = [0b0101, 0b1000].into_iter().cycle();
-    each_card(|device| {
+    each_gpu(|device| {
         let tiny = turns.next().expect("a cycle has no end");
         check(&Run::all(device, tiny), tiny);
     });

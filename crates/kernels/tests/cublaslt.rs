@@ -1,4 +1,4 @@
-//! Linear layers whose products are cuBLASLt's, on the stand-ins for a card and for the library.
+//! Linear layers whose products are cuBLASLt's, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::linear::{self, Geometry, reference};
 use cuda_on_cpu::{Behaviour, CublasLtBehaviour, NoWay};
@@ -10,14 +10,14 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use tensor::cublaslt::CublasLt;
 use tensor::{Device, Precision, Recording, Shape, Slot};
-use testkit::{Slots, bits_equal, close, own_card, random_array, stand_in_in_use};
+use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 
 /// The library as tests steer it, and as programs use it; nothing without a compiler, or where a
-/// real card is in use, whose streams the stand-in does not know.
+/// real GPU is in use, whose streams the stand-in does not know.
 fn library() -> Option<&'static (cuda_on_cpu::CublasLt, &'static CublasLt)> {
     static LIBRARY: OnceLock<(cuda_on_cpu::CublasLt, &'static CublasLt)> = OnceLock::new();
     if stand_in_in_use().is_none() {
-        eprintln!("SKIPPED: there is no stand-in for a card");
+        eprintln!("SKIPPED: there is no stand-in for a GPU");
         return None;
     }
     let open = || {
@@ -28,22 +28,22 @@ fn library() -> Option<&'static (cuda_on_cpu::CublasLt, &'static CublasLt)> {
     Some(LIBRARY.get_or_init(open))
 }
 
-/// A card that multiplies through the library, which behaves as it comes.
-fn card() -> Option<(Device, &'static cuda_on_cpu::CublasLt)> {
+/// A GPU that multiplies through the library, which behaves as it comes.
+fn gpu() -> Option<(Device, &'static cuda_on_cpu::CublasLt)> {
     let (stand_in, library) = library()?;
     stand_in.behave(CublasLtBehaviour::default());
-    let mut device = own_card()?;
+    let mut device = own_gpu()?;
     use_library(&mut device, library).unwrap();
     Some((device, stand_in))
 }
 
 fn use_library(device: &mut Device, library: &'static CublasLt) -> tensor::Result<()> {
-    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU") };
     cuda.use_cublaslt(library)
 }
 
 fn set_precision(device: &mut Device, precision: Precision) {
-    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU") };
     assert_eq!(cuda.set_precision(precision), precision);
 }
 
@@ -133,7 +133,7 @@ const G: Geometry = Geometry { images: 7, inputs: 33, outputs: 20, relu: true };
 /// With a workspace and without; operands at whatever multiple of 64 bytes the sizes come to.
 #[test]
 fn all_passes_equal_the_reference() {
-    let Some((device, stand_in)) = card() else { return };
+    let Some((device, stand_in)) = gpu() else { return };
     let device = RefCell::new(device);
     let sizes = || select(vec![1usize, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]);
     let any = (sizes(), sizes(), sizes(), any::<bool>(), select(&Precision::ALL[..]), 0u64..1000);
@@ -165,8 +165,8 @@ fn all_passes_equal_the_reference() {
 
 /// By hand: 1 + 2^-12 is 1 in tf32, and so is 1 + 2^-9 in bf16.
 #[test]
-fn products_are_made_in_the_cards_precision() {
-    let Some((mut device, _)) = card() else { return };
+fn products_are_made_in_the_gpus_precision() {
+    let Some((mut device, _)) = gpu() else { return };
     let g = Geometry { images: 1, inputs: 1, outputs: 2, relu: false };
     let (fine, coarse) = (1.0 + 1.0 / 4096.0, 1.0 + 1.0 / 512.0);
     let operands = Operands {
@@ -191,7 +191,7 @@ fn products_are_made_in_the_cards_precision() {
 /// the library nor the driver for anything.
 #[test]
 fn a_replay_equals_eager_work() {
-    let Some((mut device, stand_in)) = card() else { return };
+    let Some((mut device, stand_in)) = gpu() else { return };
     let driver = stand_in_in_use().unwrap();
     let layers = [5, 50].map(|seed| Layer::new(G, &Operands::random(&G, seed), 3000));
     let eager = layers.each_ref().map(|layer| {
@@ -224,7 +224,7 @@ fn a_replay_equals_eager_work() {
 #[test]
 fn a_recording_is_out_of_date_once_the_library_is_used() {
     let Some((stand_in, library)) = library() else { return };
-    let Some(mut device) = own_card() else { return };
+    let Some(mut device) = own_gpu() else { return };
     stand_in.behave(CublasLtBehaviour::default());
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
     layer.slots.load(&mut device);
@@ -239,9 +239,9 @@ fn a_recording_is_out_of_date_once_the_library_is_used() {
 /// Where the library has no way, our own kernels do it, to their bits.
 #[test]
 fn what_the_library_cannot_do_is_done_without_it() {
-    let Some((mut device, stand_in)) = card() else { return };
+    let Some((mut device, stand_in)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
-    let mut plain = own_card().unwrap();
+    let mut plain = own_gpu().unwrap();
     layer.slots.load(&mut plain);
     let expected = layer.run(&mut plain).unwrap();
     for no_way in [NoWay::Unsupported, NoWay::NoneFound] {
@@ -262,7 +262,7 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
     let mut failing = 0;
     loop {
         failing += 1;
-        let Some(mut device) = own_card() else { return };
+        let Some(mut device) = own_gpu() else { return };
         layer.slots.load(&mut device);
         let failing_call = Some(failing);
         stand_in.behave(CublasLtBehaviour { failing_call, ..Default::default() });
@@ -281,8 +281,8 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_card_without_room_to_try_a_product_says_so() {
-    let Some((mut device, _)) = card() else { return };
+fn a_gpu_without_room_to_try_a_product_says_so() {
+    let Some((mut device, _)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
     layer.slots.load(&mut device);
     let driver = stand_in_in_use().unwrap();
@@ -295,7 +295,7 @@ fn a_card_without_room_to_try_a_product_says_so() {
 
 #[test]
 fn nothing_hides_a_nan() {
-    let Some((mut device, _)) = card() else { return };
+    let Some((mut device, _)) = gpu() else { return };
     let mut operands = Operands::random(&G, 5);
     operands.x.fill(f32::NAN);
     let layer = Layer::new(G, &operands, 0);

@@ -1,4 +1,4 @@
-//! Convolutions that are cuDNN's, on the stand-ins for a card and for the library.
+//! Convolutions that are cuDNN's, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::conv::{self, Algorithm, Geometry, Pad, reference};
 use cuda_on_cpu::{Behaviour, CudnnBehaviour, NoConvolution};
@@ -10,14 +10,14 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision, Recording, Slot, Target};
-use testkit::{Slots, bits_equal, close, own_card, random_array, stand_in_in_use, wide};
+use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use, wide};
 
 /// The library as tests steer it, and as programs use it; nothing without a compiler, or where a
-/// real card is in use, whose streams the stand-in does not know.
+/// real GPU is in use, whose streams the stand-in does not know.
 fn library() -> Option<&'static (cuda_on_cpu::Cudnn, &'static Cudnn)> {
     static LIBRARY: OnceLock<(cuda_on_cpu::Cudnn, &'static Cudnn)> = OnceLock::new();
     if stand_in_in_use().is_none() {
-        eprintln!("SKIPPED: there is no stand-in for a card");
+        eprintln!("SKIPPED: there is no stand-in for a GPU");
         return None;
     }
     let open = || {
@@ -28,22 +28,22 @@ fn library() -> Option<&'static (cuda_on_cpu::Cudnn, &'static Cudnn)> {
     Some(LIBRARY.get_or_init(open))
 }
 
-/// A card that convolves through the library, which behaves as it comes.
-fn card() -> Option<(Device, &'static cuda_on_cpu::Cudnn)> {
+/// A GPU that convolves through the library, which behaves as it comes.
+fn gpu() -> Option<(Device, &'static cuda_on_cpu::Cudnn)> {
     let (stand_in, library) = library()?;
     stand_in.behave(CudnnBehaviour::default());
-    let mut device = own_card()?;
+    let mut device = own_gpu()?;
     use_library(&mut device, library).unwrap();
     Some((device, stand_in))
 }
 
 fn use_library(device: &mut Device, library: &'static Cudnn) -> tensor::Result<()> {
-    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU") };
     cuda.use_cudnn(library)
 }
 
 fn set_precision(device: &mut Device, precision: Precision) {
-    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU") };
     assert_eq!(cuda.set_precision(precision), precision);
 }
 
@@ -169,7 +169,7 @@ fn is_even(g: &Geometry) -> bool {
 
 #[test]
 fn all_passes_equal_the_reference() {
-    let Some((device, stand_in)) = card() else { return };
+    let Some((device, stand_in)) = gpu() else { return };
     let device = RefCell::new(device);
     use Precision::{Bf16, F32, Tf32};
     let any = (geometry(), select(vec![F32, Tf32, F32, Tf32, Bf16]), 0u64..1000);
@@ -201,8 +201,8 @@ fn all_passes_equal_the_reference() {
 
 /// By hand: 1 + 2^-12 is 1 in tf32, and so is 1 + 2^-9 in bf16, which are our own kernels'.
 #[test]
-fn passes_are_made_in_the_cards_precision() {
-    let Some((mut device, stand_in)) = card() else { return };
+fn passes_are_made_in_the_gpus_precision() {
+    let Some((mut device, stand_in)) = gpu() else { return };
     let one = Geometry { images: 1, height: 1, width: 1, channels: 1, filters: 2, ..G };
     let g = Geometry { window: (1, 1), pad: Pad::none(), groups: 1, relu: false, ..one };
     let (fine, coarse) = (1.0 + 1.0 / 4096.0, 1.0 + 1.0 / 512.0);
@@ -229,7 +229,7 @@ fn passes_are_made_in_the_cards_precision() {
 /// the library nor the driver for anything.
 #[test]
 fn a_replay_equals_eager_work() {
-    let Some((mut device, stand_in)) = card() else { return };
+    let Some((mut device, stand_in)) = gpu() else { return };
     let driver = stand_in_in_use().unwrap();
     let layers = [5, 50].map(|seed| Layer::new(G, &Operands::random(&G, seed)));
     let eager = layers.each_ref().map(|layer| {
@@ -262,7 +262,7 @@ fn a_replay_equals_eager_work() {
 #[test]
 fn a_recording_is_out_of_date_once_the_library_is_used() {
     let Some((stand_in, library)) = library() else { return };
-    let Some(mut device) = own_card() else { return };
+    let Some(mut device) = own_gpu() else { return };
     stand_in.behave(CudnnBehaviour::default());
     let layer = Layer::new(G, &Operands::random(&G, 5));
     layer.slots.load(&mut device);
@@ -277,9 +277,9 @@ fn a_recording_is_out_of_date_once_the_library_is_used() {
 /// Where the library has no way, our own kernels do it, to their bits.
 #[test]
 fn what_the_library_cannot_do_is_done_without_it() {
-    let Some((mut device, stand_in)) = card() else { return };
+    let Some((mut device, stand_in)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5));
-    let mut plain = own_card().unwrap();
+    let mut plain = own_gpu().unwrap();
     layer.slots.load(&mut plain);
     let expected = layer.run(&mut plain).unwrap();
     for no_way in [NoConvolution::Unsupported, NoConvolution::NoneFound, NoConvolution::InVain] {
@@ -300,7 +300,7 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
     let mut failing = 0;
     loop {
         failing += 1;
-        let Some(mut device) = own_card() else { return };
+        let Some(mut device) = own_gpu() else { return };
         layer.slots.load(&mut device);
         let failing_call = Some(failing);
         stand_in.behave(CudnnBehaviour { failing_call, ..Default::default() });
@@ -321,8 +321,8 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
 
 /// Neither for the workspace nor to try a convolution.
 #[test]
-fn a_card_without_room_says_so() {
-    let Some((mut device, _)) = card() else { return };
+fn a_gpu_without_room_says_so() {
+    let Some((mut device, _)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5));
     layer.slots.load(&mut device);
     let driver = stand_in_in_use().unwrap();
@@ -341,7 +341,7 @@ fn a_card_without_room_says_so() {
 /// cuDNN reads sixteen bytes at a time: it is not asked about operands that begin in between.
 #[test]
 fn operands_at_odd_addresses_are_left_to_our_kernels() {
-    let Some((mut device, stand_in)) = card() else { return };
+    let Some((mut device, stand_in)) = gpu() else { return };
     let operands = Operands::random(&G, 5);
     let mut layer = Layer::new(G, &operands);
     let shifted = layer.slots.room([G.in_shape().len() + 1]);
@@ -358,7 +358,7 @@ fn operands_at_odd_addresses_are_left_to_our_kernels() {
 
 #[test]
 fn nothing_hides_a_nan() {
-    let Some((mut device, _)) = card() else { return };
+    let Some((mut device, _)) = gpu() else { return };
     let mut operands = Operands::random(&G, 5);
     operands.x.fill(f32::NAN);
     let layer = Layer::new(G, &operands);

@@ -6,7 +6,7 @@ use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Precision};
-use testkit::{Slots, each_card, each_cpu, random_array, wide};
+use testkit::{Slots, each_cpu, each_gpu, random_array, wide};
 
 /// f32's errors are each op's own tests' to bound.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
@@ -79,9 +79,9 @@ fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precis
             test(device, precision);
         }
     });
-    each_card(|device| {
+    each_gpu(|device| {
         for &precision in precisions {
-            let Device::Cuda(cuda) = &mut *device else { unreachable!("a card") };
+            let Device::Cuda(cuda) = &mut *device else { unreachable!("a GPU") };
             if cuda.set_precision(precision) == precision {
                 test(device, precision);
             }
@@ -270,7 +270,7 @@ fn large_products_and_slices() {
 
 /// Layers as AlexNet has them, little: a few channels far apart, groups of channels that are no
 /// whole tiles, and more images than are convolved at once; on processors alone, as their stand-in
-/// for a card would take its time.
+/// for a GPU would take its time.
 #[test]
 fn layers_as_alexnets() {
     let conv1 = conv::Geometry {

@@ -1,4 +1,4 @@
-//! Ways that are tried and timed, on the stand-ins for a card and for cuBLASLt, by a clock that the
+//! Ways that are tried and timed, on the stand-ins for a GPU and for cuBLASLt, by a clock that the
 //! tests set.
 
 use alexnet_kernels::{conv, linear};
@@ -8,7 +8,7 @@ use std::ffi::CString;
 use tensor::cublaslt::CublasLt;
 use tensor::tune::{Choices, Met, Way, Why};
 use tensor::{Cuda, Device, Precision, Recording, Shape, Slot, Target};
-use testkit::{Slots, bits_equal, close, own_card, random_array, stand_in_in_use};
+use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 
 const G: linear::Geometry = linear::Geometry { images: 8, inputs: 512, outputs: 32, relu: true };
 /// What G's forward pass is called, and its rule's way.
@@ -29,13 +29,13 @@ const C: conv::Geometry = conv::Geometry {
     algorithm: conv::Algorithm::Direct,
 };
 
-/// A card by whose clock work takes so long; nothing without a compiler, or on a real card.
-fn card(words: &str) -> Option<(Device, &'static StandIn)> {
+/// A GPU by whose clock work takes so long; nothing without a compiler, or on a real GPU.
+fn gpu(words: &str) -> Option<(Device, &'static StandIn)> {
     let Some(stand_in) = stand_in_in_use() else {
-        eprintln!("SKIPPED: there is no stand-in for a card");
+        eprintln!("SKIPPED: there is no stand-in for a GPU");
         return None;
     };
-    let device = own_card()?;
+    let device = own_gpu()?;
     pace(stand_in, words);
     Some((device, stand_in))
 }
@@ -45,7 +45,7 @@ fn pace(stand_in: &StandIn, words: &str) {
 }
 
 fn cuda(device: &mut Device) -> &mut Cuda {
-    let Device::Cuda(cuda) = device else { unreachable!("a card") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU") };
     cuda
 }
 
@@ -119,9 +119,9 @@ impl Layer {
         [4, 5, 6, 7].map(|at| device.download(self.at[at]).unwrap())
     }
 
-    /// What a card without any choice makes.
+    /// What a GPU without any choice makes.
     fn by_rule(&self) -> [Vec<f32>; 4] {
-        let mut device = own_card().unwrap();
+        let mut device = own_gpu().unwrap();
         self.slots.load(&mut device);
         self.passes(&mut device).unwrap();
         self.results(&device)
@@ -158,7 +158,7 @@ const ONE_SLICE: &str = "each=10 linear_forward_small=50 linear_forward_small/1=
 
 #[test]
 fn the_fastest_cut_is_chosen_and_all_are_told() {
-    let Some((mut device, _)) = card(ONE_SLICE) else { return };
+    let Some((mut device, _)) = gpu(ONE_SLICE) else { return };
     let met = tuned_forward(&mut device);
     assert_eq!((met.name.as_str(), met.way), (NAME, Way::Own { tile: 64, slices: 1 }));
     let (all, failed) = tried(&met);
@@ -180,7 +180,7 @@ fn the_rule_stands_unless_another_way_is_clearly_faster() {
             Way::Own { tile: 64, slices: 1 },
         ),
     ] {
-        let Some((mut device, _)) = card(words) else { return };
+        let Some((mut device, _)) = gpu(words) else { return };
         assert_eq!(tuned_forward(&mut device).way, expected, "{words}");
     }
 }
@@ -188,7 +188,7 @@ fn the_rule_stands_unless_another_way_is_clearly_faster() {
 #[test]
 fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
     let words = "each=10 linear_forward_small=100 cublaslt0=1 cublaslt1=2 cublaslt2=3 cublaslt3=4";
-    let Some((mut device, _)) = card(words) else { return };
+    let Some((mut device, _)) = gpu(words) else { return };
     let behaviour = CublasLtBehaviour {
         ways: Some(4),
         failing_way: Some(0),
@@ -210,7 +210,7 @@ fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
 #[test]
 fn cudnns_ways_are_tried_and_those_that_are_not_there_are_left_out() {
     let words = "each=10 conv_forward_small=50 conv_backward_filter_small=50 cudnn1=20";
-    let Some((mut device, _)) = card(words) else { return };
+    let Some((mut device, _)) = gpu(words) else { return };
     offer_cudnn(&mut device);
     let layer = Layer::conv(7);
     layer.slots.load(&mut device);
@@ -244,7 +244,7 @@ fn offer_cudnn(device: &mut Device) {
 #[test]
 fn what_was_chosen_has_the_same_bits_when_it_is_given() {
     // So slow that nothing is tried more often than it must be.
-    let Some((mut device, stand_in)) = card("each=100000") else { return };
+    let Some((mut device, stand_in)) = gpu("each=100000") else { return };
     let behaviour = CublasLtBehaviour { ways: Some(3), ..Default::default() };
     for layer in [Layer::linear(5), Layer::conv(7)] {
         offer(&mut device, behaviour);
@@ -285,7 +285,7 @@ fn what_was_chosen_has_the_same_bits_when_it_is_given() {
 
 #[test]
 fn a_way_that_is_not_there_is_told() {
-    let Some((mut device, _)) = card("each=10") else { return };
+    let Some((mut device, _)) = gpu("each=10") else { return };
     let layer = Layer::linear(5);
     layer.slots.load(&mut device);
     for way in ["cublaslt/0", "own/64/4", "own/32/1", "own/64/1000"] {
@@ -299,7 +299,7 @@ fn a_way_that_is_not_there_is_told() {
 /// A clock decides nothing but in a rehearsal, and nothing once tuning is over.
 #[test]
 fn nothing_is_timed_while_work_is_done_or_recorded() {
-    let Some((mut device, stand_in)) = card(ONE_SLICE) else { return };
+    let Some((mut device, stand_in)) = gpu(ONE_SLICE) else { return };
     let layer = Layer::linear(5);
     let expected = layer.by_rule();
     layer.slots.load(&mut device);
@@ -320,10 +320,10 @@ fn nothing_is_timed_while_work_is_done_or_recorded() {
     made.iter().zip(&expected).for_each(|(a, b)| bits_equal(a, b, "the rule's"));
 }
 
-/// What lies in the card's memory is what lay there before, and what was recorded is out of date.
+/// What lies in the GPU's memory is what lay there before, and what was recorded is out of date.
 #[test]
 fn tuning_touches_no_slot_and_recordings_follow() {
-    let Some((mut device, stand_in)) = card(ONE_SLICE) else { return };
+    let Some((mut device, stand_in)) = gpu(ONE_SLICE) else { return };
     let layer = Layer::linear(5);
     layer.slots.load(&mut device);
     let mut recording = Recording::default();
@@ -356,7 +356,7 @@ fn tune(device: &mut Device, layer: &Layer) -> tensor::Result<()> {
 fn names_tell_precisions_apart() {
     let words = "each=10 linear_forward_small=50 linear_forward_small/1=20 \
                  linear_forward_small_bf16=20 linear_forward_small_bf16/1=50";
-    let Some((mut device, _)) = card(words) else { return };
+    let Some((mut device, _)) = gpu(words) else { return };
     let f32 = tuned_forward(&mut device);
     cuda(&mut device).set_precision(Precision::Bf16);
     let bf16 = tuned_forward(&mut device);

@@ -5,7 +5,7 @@ use alexnet_layers::{
 };
 use random::{Purpose, Stream};
 use tensor::{Device, Planner, Recording, Target};
-use testkit::{close, each_card};
+use testkit::{close, each_gpu};
 
 /// Every kind of row, on 11 x 9 images.
 fn every_row() -> Spec {
@@ -244,10 +244,10 @@ fn a_prepared_network_gives_the_same_scores() {
     testkit::close(&scores(device, Phase::Infer), &second, 1e-4);
 }
 
-/// A card reads filters as they are: a plan for inference has room for them once, and preparing
+/// A GPU reads filters as they are: a plan for inference has room for them once, and preparing
 /// changes nothing.
 #[test]
-fn a_card_keeps_nothing() {
+fn a_gpu_keeps_nothing() {
     let spec = Spec::image("filters", 3, 3, 64).conv("conv1", 96, window(3).pad(1)).linear("fc", 2);
     let plan = |target| {
         let mut planner = Planner::new();
@@ -256,10 +256,10 @@ fn a_card_keeps_nothing() {
     };
     let (network, planner) = plan(Target::Cuda);
     let parameters = 4 * network.parameters.count();
-    let [on_card, on_cpu] = [planner.total(), plan(Target::Cpu { threads: 1 }).1.total()];
-    assert!(on_card < parameters / 2 * 3, "{on_card} bytes for {parameters} of parameters");
+    let [on_gpu, on_cpu] = [planner.total(), plan(Target::Cpu { threads: 1 }).1.total()];
+    assert!(on_gpu < parameters / 2 * 3, "{on_gpu} bytes for {parameters} of parameters");
     assert!(on_cpu > 2 * parameters, "{on_cpu} bytes for {parameters} of parameters, kept twice");
-    each_card(|device| {
+    each_gpu(|device| {
         device.reserve(planner.total()).unwrap();
         let values = network.parameters.values;
         let mut draws = Stream::new(5, Purpose::Test, 0, 0);
@@ -386,9 +386,9 @@ fn fused_rows() -> Spec {
 }
 
 /// Whole networks, forward and backward, each planned for its device: every kind of row, and every
-/// fused one, has on a card the gradients that the CPU has.
+/// fused one, has on a GPU the gradients that the CPU has.
 #[test]
-fn a_card_has_the_cpus_gradients() {
+fn a_gpu_has_the_cpus_gradients() {
     for spec in [every_row(), fused_rows()] {
         let run = |device: &mut Device| {
             let mut planner = Planner::new();
@@ -410,8 +410,8 @@ fn a_card_has_the_cpus_gradients() {
             [output, device.download::<f32>(network.gradients).unwrap()]
         };
         let expected = run(&mut Device::cpu(1));
-        each_card(|card| {
-            let actual = run(card);
+        each_gpu(|gpu| {
+            let actual = run(gpu);
             close(&actual[0], &expected[0], 1e-4);
             close(&actual[1], &expected[1], 1e-3);
         });
@@ -419,9 +419,9 @@ fn a_card_has_the_cpus_gradients() {
 }
 
 /// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
-/// replayed: the card reads what changes from slots, as the CPU does.
+/// replayed: the GPU reads what changes from slots, as the CPU does.
 #[test]
-fn a_card_replays_what_the_cpu_computes() {
+fn a_gpu_replays_what_the_cpu_computes() {
     let within = Lrn { size: 3, alpha: 0.2, within_channel: true, ..Lrn::default() };
     let spec = Spec::image("few-products", 11, 9, 5)
         .tanh()
@@ -457,15 +457,15 @@ fn a_card_replays_what_the_cpu_computes() {
             cpu.download::<f32>(output).unwrap()
         });
         assert_ne!(expected[0], expected[1]);
-        each_card(|card| {
-            card.rehearse(|card| forward(card, phase)).unwrap();
-            card.reserve(planner.total()).unwrap();
+        each_gpu(|gpu| {
+            gpu.rehearse(|gpu| forward(gpu, phase)).unwrap();
+            gpu.reserve(planner.total()).unwrap();
             let mut recording = Recording::default();
             for (step, expected) in (1..).zip(&expected) {
-                prepare(card, step);
-                card.replay(&mut recording, |card| forward(card, phase)).unwrap();
+                prepare(gpu, step);
+                gpu.replay(&mut recording, |gpu| forward(gpu, phase)).unwrap();
                 let expected: Vec<f64> = expected.iter().map(|&y| f64::from(y)).collect();
-                close(&card.download::<f32>(output).unwrap(), &expected, 1e-5);
+                close(&gpu.download::<f32>(output).unwrap(), &expected, 1e-5);
             }
         });
     }

@@ -7,7 +7,7 @@ const OVERLAPPING: Window = window(3).stride(2).ceil();
 const FIVE: Window = window(5).pad(2);
 const THREE: Window = window(3).pad(1);
 
-/// `layers-80sec.cfg`: 26 % test error in 80 seconds on a card of 2011.
+/// `layers-80sec.cfg`: 26 % test error in 80 seconds on a GPU of 2011.
 pub fn eighty_seconds(classes: usize) -> Spec {
     three_maps("cifar-80sec", None).linear("fc64", 64).relu().linear("fc10", classes)
 }

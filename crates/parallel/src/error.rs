@@ -36,7 +36,7 @@ impl From<comm::Error> for Error {
 }
 
 impl From<tensor::Error> for Error {
-    /// A card that only waits for another's is well: the other is gone.
+    /// A GPU that only waits for another's is well: the other is gone.
     fn from(error: tensor::Error) -> Error {
         match error {
             tensor::Error::Unanswered { .. } => Error::Comm(comm::Error::Device(error)),
@@ -86,10 +86,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_that_waits_in_vain_is_not_the_cause() {
+    fn a_gpu_that_waits_in_vain_is_not_the_cause() {
         let waits = Error::from(tensor::Error::Unanswered { seconds: 30.0 }).at_step(3);
         let (what, reason) = ("conv".to_string(), "it is broken".to_string());
-        let fails = Error::from(tensor::Error::Card { what, reason }).at_step(3);
+        let fails = Error::from(tensor::Error::Gpu { what, reason }).at_step(3);
         assert!(matches!(waits, Error::Comm(comm::Error::Device(_))));
         assert!(cause(Some(waits), fails).to_string().starts_with("step 3: conv failed"));
     }

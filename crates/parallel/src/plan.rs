@@ -39,7 +39,7 @@ pub enum Plan {
 pub enum Engine {
     /// Through the host's memory.
     Host,
-    /// From card to card.
+    /// From GPU to GPU.
     Nccl,
 }
 

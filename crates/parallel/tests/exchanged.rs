@@ -155,7 +155,7 @@ fn rounding_halves_the_bytes_of_gradients() {
     }
 }
 
-/// The paper's two cards: what `describe` tells, 30.0 MB each way at batch 128, is what is sent.
+/// The paper's two GPUs: what `describe` tells, 30.0 MB each way at batch 128, is what is sent.
 #[test]
 fn two_towers_of_the_source_send_what_is_told() {
     let spec = models::find("alexnet-source").unwrap();
@@ -182,26 +182,26 @@ fn two_towers_of_the_source_send_what_is_told() {
     assert_eq!(sent.bytes as usize, 2 * told, "forward, and as much back");
 }
 
-/// Cards through NCCL, or through the host: the same bits, as NCCL adds up nothing here.
+/// GPUs through NCCL, or through the host: the same bits, as NCCL adds up nothing here.
 #[test]
-fn replicas_on_cards_have_the_same_bits_by_either_way() {
+fn replicas_on_gpus_have_the_same_bits_by_either_way() {
     let Some(stand_in) = testkit::stand_in_in_use() else { return };
     // Loaded by its path, it is what the system gives whoever asks for NCCL by its name.
     let _loaded = cuda_on_cpu::Nccl::load().unwrap();
     stand_in.behave(Behaviour { devices: 4, ..Behaviour::default() });
-    let cards = |world| -> Vec<Device> {
-        (0..world).map(|card| Device::open(Choice::Cuda(card), 0).unwrap()).collect()
+    let gpus = |world| -> Vec<Device> {
+        (0..world).map(|gpu| Device::open(Choice::Cuda(gpu), 0).unwrap()).collect()
     };
-    let mut devices = cards(2);
+    let mut devices = gpus(2);
     let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();
     let ranks = ranks.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect();
     let by_nccl = replicas_on(devices, ranks, (Wire::Bf16, 2));
-    assert!(by_nccl == replicas_on(cards(2), local(2), (Wire::Bf16, 2)));
+    assert!(by_nccl == replicas_on(gpus(2), local(2), (Wire::Bf16, 2)));
 }
 
 /// Two towers add up two numbers at a time: that, too, has one order.
 #[test]
-fn two_towers_on_cards_have_the_same_bits_by_either_way() {
+fn two_towers_on_gpus_have_the_same_bits_by_either_way() {
     let Some(stand_in) = testkit::stand_in_in_use() else { return };
     let _loaded = cuda_on_cpu::Nccl::load().unwrap();
     stand_in.behave(Behaviour { devices: 2, ..Behaviour::default() });
@@ -209,7 +209,7 @@ fn two_towers_on_cards_have_the_same_bits_by_either_way() {
     let side = job.spec.input[0];
     let learned = |by_nccl: bool| {
         let mut devices: Vec<Device> =
-            (0..2).map(|card| Device::open(Choice::Cuda(card), 0).unwrap()).collect();
+            (0..2).map(|gpu| Device::open(Choice::Cuda(gpu), 0).unwrap()).collect();
         let ranks = match by_nccl {
             true => {
                 let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();

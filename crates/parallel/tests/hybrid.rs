@@ -15,7 +15,7 @@ use layers::{BatchNorm, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
-use testkit::own_card;
+use testkit::own_gpu;
 use train::recipe::{Input, Mean, Recipe};
 use train::recipes;
 
@@ -158,14 +158,14 @@ fn what_is_learned_is_what_replicas_learn() {
     }
 }
 
-/// A rank on a card, or its stand-in, beside one on the CPU.
+/// A rank on a GPU, or its stand-in, beside one on the CPU.
 #[test]
-fn a_card_may_be_one_of_the_ranks() {
-    let Some(card) = own_card() else { return };
-    let (losses, _) = learn(open(of_hybrid, 2, vec![card, Device::cpu(1)]), 2);
+fn a_gpu_may_be_one_of_the_ranks() {
+    let Some(gpu) = own_gpu() else { return };
+    let (losses, _) = learn(open(of_hybrid, 2, vec![gpu, Device::cpu(1)]), 2);
     let (cpus, _) = learn(open(of_hybrid, 2, cpus(2)), 2);
-    for (card, cpu) in losses.iter().zip(&cpus) {
-        assert!((card - cpu).abs() < 2e-4 * cpu, "{losses:?} {cpus:?}");
+    for (gpu, cpu) in losses.iter().zip(&cpus) {
+        assert!((gpu - cpu).abs() < 2e-4 * cpu, "{losses:?} {cpus:?}");
     }
 }
 

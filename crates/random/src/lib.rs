@@ -34,8 +34,8 @@
 //!
 //! let mut draws = Stream::new(7, Purpose::Test, 0, 0);
 //! assert!((1..=6).contains(&draws.random_range(1..=6)));
-//! let mut cards: Vec<u8> = (0..52).collect();
-//! cards.shuffle(&mut draws);
+//! let mut GPUs: Vec<u8> = (0..52).collect();
+//! GPUs.shuffle(&mut draws);
 //! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]

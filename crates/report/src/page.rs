@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::sections;
 use files::numbers::percent;
 
-/// Colours, dark and light, and the style of headings, cards, bars and rows: of the page, and of
+/// Colours, dark and light, and the style of headings, GPUs, bars and rows: of the page, and of
 /// whatever should look like it.
 pub const STYLE: &str = concat!(include_str!("colors.css"), include_str!("page.css"));
 

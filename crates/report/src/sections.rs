@@ -99,12 +99,12 @@ const PREDICTIONS: &str = "Test images and the classes held most probable, as in
 const MISTAKES: &str = "The test images whose own class was given the least probability.";
 
 fn guesses(guesses: &[Guess], caption: &str) -> Option<String> {
-    let cards: String = guesses.iter().map(card).collect();
-    let note = format!("<p>{caption}</p>\n<div class=\"cards\">{cards}</div>\n");
+    let gpus: String = guesses.iter().map(gpu).collect();
+    let note = format!("<p>{caption}</p>\n<div class=\"GPUs\">{gpus}</div>\n");
     (!guesses.is_empty()).then_some(note)
 }
 
-fn card(guess: &Guess) -> String {
+fn gpu(guess: &Guess) -> String {
     let label = guess.truth.as_ref().unwrap_or(&guess.name);
     let said = guess.top.first().map_or("nothing", |(class, _)| class.as_str());
     let mut bars = String::new();

@@ -12,7 +12,7 @@ pub enum Error {
     UnknownPrecision(String),
 
     /// The device exists in this program's words but cannot be opened here.
-    #[error("{device} cannot be used: {reason} (--device cpu needs no card)")]
+    #[error("{device} cannot be used: {reason} (--device cpu needs no GPU)")]
     DeviceUnavailable {
         /// As the user would write it.
         device: String,
@@ -21,7 +21,7 @@ pub enum Error {
     },
 
     /// The device multiplies in other numbers.
-    #[error("{device} cannot multiply in {precision}: {reason}; use --precision f32, or a card")]
+    #[error("{device} cannot multiply in {precision}: {reason}; use --precision f32, or a GPU")]
     NoPrecision {
         /// As the user would write it.
         device: String,
@@ -57,7 +57,7 @@ pub enum Error {
         op: &'static str,
     },
 
-    /// The library that joins cards is missing, too old or of no use here.
+    /// The library that joins GPUs is missing, too old or of no use here.
     #[error("NCCL cannot be used: {0}")]
     Nccl(String),
 
@@ -75,7 +75,7 @@ pub enum Error {
 
     /// Work cannot be done here in the way that was chosen for it.
     #[error(
-        "`{way}` is none of the ways to do {work} here: it was chosen for another card or library"
+        "`{way}` is none of the ways to do {work} here: it was chosen for another GPU or library"
     )]
     NoWay {
         /// As it is written down.
@@ -84,16 +84,16 @@ pub enum Error {
         work: String,
     },
 
-    /// A card that this one waits for does not do its part.
-    #[error("another rank's card has not answered for {seconds} s: all ranks stop")]
+    /// A GPU that this one waits for does not do its part.
+    #[error("another rank's GPU has not answered for {seconds} s: all ranks stop")]
     Unanswered {
         /// How long it was waited for.
         seconds: f64,
     },
 
-    /// A card, or its driver, failed at run time.
-    #[error("{what} failed on the card: {reason}")]
-    Card {
+    /// A GPU, or its driver, failed at run time.
+    #[error("{what} failed on the GPU: {reason}")]
+    Gpu {
         /// A kernel, a copy, a recorded step.
         what: String,
         /// What the driver says.

@@ -7,13 +7,13 @@
 //!
 //! * [`Shape`], [`DType`], [`Slot`]: what a value looks like and where it lies
 //! * [`Planner`]: where everything will lie
-//! * [`Device`]: the CPU or a CUDA card; [`Cpu`] lends slots as slices and runs chunks on its
+//! * [`Device`]: the CPU or a CUDA GPU; [`Cpu`] lends slots as slices and runs chunks on its
 //!   threads
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
-//! * [`nccl`]: cards that exchange what is in their memory, where NCCL is installed
+//! * [`nccl`]: GPUs that exchange what is in their memory, where NCCL is installed
 //! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for;
 //!   [`cudnn`]: convolutions by cuDNN
-//! * [`tune`]: in which way a card does what can be done in several
+//! * [`tune`]: in which way a GPU does what can be done in several
 //! * [`Precision`]: in which numbers a device multiplies; [`amx`]: whether a CPU can in bf16
 //! * [`free_memory`]: what the process may still take, control groups' limits included
 //! * [`Error`]: what can go wrong between the two

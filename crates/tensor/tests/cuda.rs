@@ -38,7 +38,7 @@ fn planned(n: usize) -> (Planner, [Slot; 2]) {
 
 /// y = factor x, by a kernel.
 fn scale(device: &mut Device, factor: f32, x: Slot, y: Slot) -> Result<()> {
-    let Device::Cuda(cuda) = device else { unreachable!("a card was opened") };
+    let Device::Cuda(cuda) = device else { unreachable!("a GPU was opened") };
     let n = x.len() as u64;
     let [x, y] = cuda.addresses([x, y]);
     let grid = Grid::over(n.div_ceil(4) as usize);
@@ -147,23 +147,23 @@ fn a_profile_names_every_launch() {
 }
 
 #[test]
-fn an_old_card_multiplies_in_f32_and_another_precision_is_recorded_anew() {
+fn an_old_gpu_multiplies_in_f32_and_another_precision_is_recorded_anew() {
     let Some(stand_in) = stand_in() else { return };
-    let card = |capability| {
+    let gpu = |capability| {
         stand_in.behave(Behaviour { capability, ..Behaviour::default() });
         open().unwrap()
     };
     let (f32, tf32) = (Precision::F32, Precision::Tf32);
     for (capability, fastest) in [((7, 5), f32), ((8, 0), tf32), ((11, 0), f32), ((12, 0), tf32)] {
-        let mut device = card(capability);
-        let Device::Cuda(cuda) = &mut device else { unreachable!("a card was opened") };
+        let mut device = gpu(capability);
+        let Device::Cuda(cuda) = &mut device else { unreachable!("a GPU was opened") };
         assert_eq!((cuda.precision(), cuda.fastest_precision()), (Precision::F32, fastest));
         let has_it = fastest != Precision::F32;
         let bf16 = if has_it { Precision::Bf16 } else { Precision::F32 };
         assert_eq!(cuda.set_precision(Precision::Bf16), bf16);
         assert_eq!(device.precision(), bf16);
     }
-    let mut device = card((8, 0));
+    let mut device = gpu((8, 0));
     let (planner, [x, y]) = planned(5);
     device.reserve(planner.total()).unwrap();
     let (mut recording, mut calls) = (Recording::default(), 0);
@@ -225,7 +225,7 @@ fn a_rehearsal_needs_no_memory_and_finds_what_is_missing() {
         unsafe { cuda.launch(&IMAGE, "no_such_kernel", Grid::over(1), &[]) }
     };
     let error = device.rehearse(unknown).unwrap_err().to_string();
-    assert!(error.starts_with("no_such_kernel failed on the card: "), "{error}");
+    assert!(error.starts_with("no_such_kernel failed on the GPU: "), "{error}");
     assert!(error.contains("CUDA_ERROR_NOT_FOUND"), "{error}");
     assert_eq!(stand_in.counts()[1], 0, "nothing was launched");
 }
@@ -248,7 +248,7 @@ fn an_argument_of_the_wrong_size_is_refused() {
 }
 
 #[test]
-fn a_card_that_cannot_be_used_says_why_in_a_sentence() {
+fn a_gpu_that_cannot_be_used_says_why_in_a_sentence() {
     let Some(stand_in) = stand_in() else { return };
     let why = |behaviour: Behaviour, number| {
         stand_in.behave(behaviour);
@@ -260,12 +260,12 @@ fn a_card_that_cannot_be_used_says_why_in_a_sentence() {
     assert_eq!(
         old,
         "cuda:0 cannot be used: the NVIDIA driver is made for CUDA 12.4, and this program needs \
-         13.0: update it to 580 or newer (--device cpu needs no card)"
+         13.0: update it to 580 or newer (--device cpu needs no GPU)"
     );
     let beyond = why(Behaviour { devices: 2, ..Behaviour::default() }, 5);
     assert_eq!(
         beyond,
-        "cuda:5 cannot be used: there are 2 cards, numbered from 0 (--device cpu needs no card)"
+        "cuda:5 cannot be used: there are 2 GPUs, numbered from 0 (--device cpu needs no GPU)"
     );
     stand_in.behave(Behaviour { devices: 0, ..Behaviour::default() });
     let (device, why_not) = Device::best(1);
@@ -273,17 +273,17 @@ fn a_card_that_cannot_be_used_says_why_in_a_sentence() {
 }
 
 #[test]
-fn a_card_without_room_says_what_is_needed_and_what_is_free() {
+fn a_gpu_without_room_says_what_is_needed_and_what_is_free() {
     let Some(stand_in) = stand_in() else { return };
     let mut device = open().unwrap();
     let error = device.reserve(1 << 40).unwrap_err().to_string();
     assert!(error.contains("1048576 MiB of memory are needed and "), "{error}");
     assert!(error.starts_with("cuda:0: ") && error.ends_with("use a smaller batch"), "{error}");
     device.reserve(1 << 20).unwrap(); // what fits, still does
-    assert_eq!(stand_in.counts()[0], 3, "twice pinned memory and the card's, each once");
+    assert_eq!(stand_in.counts()[0], 3, "twice pinned memory and the GPU's, each once");
 }
 
-/// Every allocation in its turn: pinned memory for uploads and for those ahead, the card's, the
+/// Every allocation in its turn: pinned memory for uploads and for those ahead, the GPU's, the
 /// recording.
 #[test]
 fn any_allocation_may_fail() {
@@ -322,8 +322,8 @@ fn any_launch_may_fail_and_is_named() {
         let mut device = open().unwrap();
         device.reserve(planner.total()).unwrap();
         let error = (0..3).find_map(|_| scale(&mut device, 2.0, x, y).err()).unwrap().to_string();
-        assert!(error.starts_with("dropout_scale failed on the card: "), "{error}");
-        // A card that has failed says so again, and gives back no numbers.
+        assert!(error.starts_with("dropout_scale failed on the GPU: "), "{error}");
+        // A GPU that has failed says so again, and gives back no numbers.
         assert!(device.download::<f32>(y).is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! Kernels that are compiled as they are loaded, for whoever works on one: with the real library,
-//! which needs no card. Alone in this file, because it sets the environment.
+//! which needs no GPU. Alone in this file, because it sets the environment.
 
 use alexnet_tensor::{Choice, DType, Device, Grid, Image, Planner, Result, Shape};
 use cuda_on_cpu::{Behaviour, StandIn};
@@ -47,7 +47,7 @@ fn rehearse() -> Result<()> {
     let mut planner = Planner::new();
     let [x, y] = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([8])));
     device.rehearse(|device| {
-        let Device::Cuda(cuda) = device else { unreachable!("a card was opened") };
+        let Device::Cuda(cuda) = device else { unreachable!("a GPU was opened") };
         let [x, y] = cuda.addresses([x, y]);
         // SAFETY: dropout_scale's parameters in their order; nothing is launched.
         unsafe { cuda.launch(&IMAGE, "dropout_scale", Grid::over(2), &[&2.0f32, &x, &y, &8u64]) }

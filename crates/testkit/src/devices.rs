@@ -8,16 +8,16 @@ use tensor::{Choice, Device};
 
 /// Runs `test` on every device.
 ///
-/// The CPU has its turn with one thread and with three. Then comes the first CUDA card; where there
+/// The CPU has its turn with one thread and with three. Then comes the first CUDA GPU; where there
 /// is none, its stand-in on the CPU, once for each order of threads in [`Schedule::ALL`]. Without
 /// g++ there is no stand-in, which is said on standard error. With `ALEXNET_REQUIRE_CUDA=1` in the
-/// environment only a card will do.
+/// environment only a GPU will do.
 ///
 /// # Panics
-/// If a card is required and cannot be opened, or the kernels do not compile.
+/// If a GPU is required and cannot be opened, or the kernels do not compile.
 pub fn each_device(mut test: impl FnMut(&mut Device)) {
     each_cpu(&mut test);
-    each_card(&mut test);
+    each_gpu(&mut test);
 }
 
 /// [`each_device`] without CUDA: for ops that have no kernel yet.
@@ -30,34 +30,34 @@ pub fn each_cpu(mut test: impl FnMut(&mut Device)) {
 ///
 /// # Panics
 /// As `each_device`.
-pub fn each_card(mut test: impl FnMut(&mut Device)) {
+pub fn each_gpu(mut test: impl FnMut(&mut Device)) {
     match kind() {
         Kind::None => {}
-        Kind::Card => with_card(&mut test),
+        Kind::Gpu => with_gpu(&mut test),
         Kind::StandIn(stand_in) => {
             for schedule in Schedule::ALL {
                 stand_in.behave(Behaviour { schedule, ..Behaviour::default() });
-                with_card(&mut test);
+                with_gpu(&mut test);
             }
         }
     }
 }
 
-/// Runs `test` on this test thread's card, which stays open: modules are loaded once. If the test
-/// panics the card goes, whatever state it was in.
-fn with_card(test: &mut impl FnMut(&mut Device)) {
+/// Runs `test` on this test thread's GPU, which stays open: modules are loaded once. If the test
+/// panics the GPU goes, whatever state it was in.
+fn with_gpu(test: &mut impl FnMut(&mut Device)) {
     thread_local! {
-        static CARD: RefCell<Option<Device>> = const { RefCell::new(None) };
+        static GPU: RefCell<Option<Device>> = const { RefCell::new(None) };
     }
-    let open = || Device::open(Choice::Cuda(0), 0).expect("the card that was there just now");
-    let mut card = CARD.take().unwrap_or_else(open);
-    test(&mut card);
-    CARD.set(Some(card));
+    let open = || Device::open(Choice::Cuda(0), 0).expect("the GPU that was there just now");
+    let mut gpu = GPU.take().unwrap_or_else(open);
+    test(&mut gpu);
+    GPU.set(Some(gpu));
 }
 
 /// What there is for CUDA.
 enum Kind {
-    Card,
+    Gpu,
     StandIn(&'static StandIn),
     None,
 }
@@ -65,7 +65,7 @@ enum Kind {
 fn kind() -> &'static Kind {
     static KIND: OnceLock<Kind> = OnceLock::new();
     KIND.get_or_init(|| {
-        let Err(error) = Device::open(Choice::Cuda(0), 0) else { return Kind::Card };
+        let Err(error) = Device::open(Choice::Cuda(0), 0) else { return Kind::Gpu };
         let required = std::env::var_os("ALEXNET_REQUIRE_CUDA").is_some_and(|set| set == "1");
         assert!(!required, "ALEXNET_REQUIRE_CUDA=1, but {error}");
         match cuda_on_cpu::load() {
@@ -79,25 +79,25 @@ fn kind() -> &'static Kind {
     })
 }
 
-/// A card of one's own, opened anew: the first CUDA card, or its stand-in, behaving as it comes.
+/// A GPU of one's own, opened anew: the first CUDA GPU, or its stand-in, behaving as it comes.
 /// Where there is neither, `None`.
 ///
 /// # Panics
 /// As [`each_device`].
-pub fn own_card() -> Option<Device> {
+pub fn own_gpu() -> Option<Device> {
     match kind() {
         Kind::None => return None,
-        Kind::Card => {}
+        Kind::Gpu => {}
         Kind::StandIn(stand_in) => stand_in.behave(Behaviour::default()),
     }
-    Some(Device::open(Choice::Cuda(0), 0).expect("the card that was there just now"))
+    Some(Device::open(Choice::Cuda(0), 0).expect("the GPU that was there just now"))
 }
 
-/// The stand-in, if it is what [`each_card`] runs on: for tests that have it fail.
+/// The stand-in, if it is what [`each_gpu`] runs on: for tests that have it fail.
 pub fn stand_in_in_use() -> Option<&'static StandIn> {
     match kind() {
         Kind::StandIn(stand_in) => Some(stand_in),
-        Kind::Card | Kind::None => None,
+        Kind::Gpu | Kind::None => None,
     }
 }
 
@@ -113,14 +113,14 @@ pub fn same_bits_for_threads(run: impl Fn(usize) -> Vec<f32>) {
     }
 }
 
-/// Asserts that `run(card)` gives the same bits in whatever order a card's blocks and threads come.
+/// Asserts that `run(gpu)` gives the same bits in whatever order a GPU's blocks and threads come.
 ///
 /// # Panics
 /// If it does not; and as [`each_device`].
 #[track_caller]
-pub fn same_bits_on_cards(mut run: impl FnMut(&mut Device) -> Vec<f32>) {
+pub fn same_bits_on_gpus(mut run: impl FnMut(&mut Device) -> Vec<f32>) {
     let mut first: Option<Vec<f32>> = None;
-    each_card(|device| {
+    each_gpu(|device| {
         let made = run(device);
         match &first {
             None => first = Some(made),

@@ -2,8 +2,8 @@
 //!
 //! An op's test lays out its operands, runs on every device there is, and compares:
 //!
-//! * [`each_device`], [`same_bits_for_threads`], [`same_bits_on_cards`]: one test body for every
-//!   device, thread count and order; [`own_card`]: one to keep
+//! * [`each_device`], [`same_bits_for_threads`], [`same_bits_on_gpus`]: one test body for every
+//!   device, thread count and order; [`own_gpu`]: one to keep
 //! * [`Slots`], [`device_with`]: plan and upload a set of arrays
 //! * [`random_array`], [`distinct_array`]: inputs that are the same on every run; [`wide`]: in f64
 //! * [`close`], [`bits_equal`]: comparisons that name the worst element
@@ -40,7 +40,7 @@ pub use allocations::{CountingAllocator, allocations_during};
 pub use arrays::{distinct_array, random_array, wide};
 pub use compare::{Values, bits_equal, close, close_beside_one};
 pub use devices::{
-    each_card, each_cpu, each_device, own_card, same_bits_for_threads, same_bits_on_cards,
+    each_cpu, each_device, each_gpu, own_gpu, same_bits_for_threads, same_bits_on_gpus,
     stand_in_in_use,
 };
 pub use miniature::{Miniature, Synset};

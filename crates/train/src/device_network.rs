@@ -222,7 +222,7 @@ impl DeviceNetwork {
         plan.optimizer.begin_step(device, &plan.network.parameters.entries, rates, step)
     }
 
-    /// Does a pass; on a card, what was recorded when it was done first.
+    /// Does a pass; on a GPU, what was recorded when it was done first.
     ///
     /// # Errors
     /// [`Error::Device`].

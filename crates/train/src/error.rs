@@ -98,7 +98,7 @@ pub enum Error {
 }
 
 impl From<tensor::Error> for Error {
-    /// A card that only waits for another's is well: the other is gone.
+    /// A GPU that only waits for another's is well: the other is gone.
     fn from(error: tensor::Error) -> Error {
         match error {
             tensor::Error::Unanswered { .. } => Error::Executor(Box::new(error)),
@@ -121,7 +121,7 @@ impl Error {
     /// The device's failures, with the step in which they came to light.
     pub fn at_step(self, step: u64) -> Error {
         match self {
-            Error::Device(error @ tensor::Error::Card { .. }) => Error::Step { step, error },
+            Error::Device(error @ tensor::Error::Gpu { .. }) => Error::Step { step, error },
             other => other,
         }
     }

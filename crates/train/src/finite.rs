@@ -13,7 +13,7 @@ pub(crate) fn diverged(
     loss: f64,
     rate: f32,
 ) -> Error {
-    // A card that fails while it is asked is another error, and a tensor it cannot show is not
+    // A GPU that fails while it is asked is another error, and a tensor it cannot show is not
     // finite either.
     let finite = |slot: Slot| {
         let values = device.download::<f32>(slot);

@@ -109,7 +109,7 @@ impl Plan {
     }
 }
 
-/// The passes of a step; on a card, recordings of them.
+/// The passes of a step; on a GPU, recordings of them.
 #[derive(Debug, Default)]
 struct Passes {
     forward: Recording,

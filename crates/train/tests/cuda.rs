@@ -1,4 +1,4 @@
-//! Whole steps on a card, or its stand-in: they are the CPU's but for rounding, replayed as they
+//! Whole steps on a GPU, or its stand-in: they are the CPU's but for rounding, replayed as they
 //! are done, and say what failed.
 
 mod fixtures;
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
-use testkit::{own_card, stand_in_in_use};
+use testkit::{own_gpu, stand_in_in_use};
 
 fn recipe(images: usize) -> Recipe {
     let mut recipe = Recipe { batch: images, rate: 0.01, ..recipes::paper() };
@@ -96,15 +96,15 @@ fn tolerances(precision: Precision) -> [f64; 3] {
     }
 }
 
-/// Asserts that what was learned on such a card is what the CPU learns, but for what rounding may
+/// Asserts that what was learned on such a GPU is what the CPU learns, but for what rounding may
 /// change.
 fn close(
     spec: &Spec,
     (images, steps): (usize, u64),
     precisions: &[Precision],
-    card: fn() -> Option<Device>,
+    gpu: fn() -> Option<Device>,
 ) {
-    let Some(_) = card() else { return };
+    let Some(_) = gpu() else { return };
     let begun = train(spec, images, 0, Device::cpu(2)).unwrap();
     let cpu = train(spec, images, steps, Device::cpu(2)).unwrap();
     let distance = |a: &[f32], b: &[f32]| {
@@ -112,18 +112,18 @@ fn close(
     };
     let learned = distance(&cpu.parameters, &begun.parameters);
     for &precision in precisions {
-        let mut card = card().unwrap();
-        if card.set_precision(precision).unwrap() != precision {
-            continue; // an old card
+        let mut gpu = gpu().unwrap();
+        if gpu.set_precision(precision).unwrap() != precision {
+            continue; // an old GPU
         }
-        let card = train(spec, images, steps, card).unwrap();
+        let gpu = train(spec, images, steps, gpu).unwrap();
         let [first, later, of_learned] = tolerances(precision);
-        let losses = cpu.losses.iter().zip(&card.losses).chain([(&cpu.tested, &card.tested)]);
-        for (number, (cpu, card)) in losses.enumerate() {
+        let losses = cpu.losses.iter().zip(&gpu.losses).chain([(&cpu.tested, &gpu.tested)]);
+        for (number, (cpu, gpu)) in losses.enumerate() {
             let most = if number == 0 { first } else { later };
-            assert!((cpu - card).abs() < most * cpu, "{precision}: losses {cpu} and {card}");
+            assert!((cpu - gpu).abs() < most * cpu, "{precision}: losses {cpu} and {gpu}");
         }
-        let apart = distance(&cpu.parameters, &card.parameters) / learned;
+        let apart = distance(&cpu.parameters, &gpu.parameters) / learned;
         assert!(learned > 0.0 && apart < of_learned, "{precision}: {apart} apart");
         let least = precision.unit() / 4.0;
         assert!(apart >= least, "{precision}: {apart} apart, as if nothing had been rounded");
@@ -132,14 +132,14 @@ fn close(
 
 #[test]
 fn steps_of_every_row_equal_the_cpus() {
-    close(&every_row(15, 4), (5, 6), &[Precision::F32], own_card);
+    close(&every_row(15, 4), (5, 6), &[Precision::F32], own_gpu);
 }
 
 #[test]
 fn steps_of_alexnet_64_equal_the_cpus() {
     let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
-    close(&spec, (1, 2), &[Precision::F32], own_card);
-    close(&spec, (1, 1), &[Precision::Tf32, Precision::Bf16], own_card);
+    close(&spec, (1, 2), &[Precision::F32], own_gpu);
+    close(&spec, (1, 1), &[Precision::Tf32, Precision::Bf16], own_gpu);
 }
 
 /// The same of a processor that multiplies in bf16.
@@ -153,30 +153,30 @@ fn steps_with_amx_are_near_those_in_f32() {
     close(&every_row(15, 4), (5, 1), &[Precision::Bf16], || Some(Device::cpu(2)));
 }
 
-/// A card that convolves through the stand-in for cuDNN; nothing where a real one is in use, whose
+/// A GPU that convolves through the stand-in for cuDNN; nothing where a real one is in use, whose
 /// streams that does not know.
-fn card_with_cudnn() -> Option<Device> {
+fn gpu_with_cudnn() -> Option<Device> {
     static LIBRARY: OnceLock<&'static Cudnn> = OnceLock::new();
-    let mut card = own_card()?;
+    let mut gpu = own_gpu()?;
     stand_in_in_use()?;
     let open = || Cudnn::open(cuda_on_cpu::Cudnn::load().unwrap().path()).unwrap();
-    let Device::Cuda(cuda) = &mut card else { unreachable!("a card") };
+    let Device::Cuda(cuda) = &mut gpu else { unreachable!("a GPU") };
     cuda.use_cudnn(LIBRARY.get_or_init(open)).unwrap();
-    Some(card)
+    Some(gpu)
 }
 
 #[test]
 fn steps_through_cudnn_equal_the_cpus_and_are_replayed() {
     let spec = models::find("alexnet-64").unwrap().with_classes(10).unwrap();
-    close(&spec, (1, 1), &[Precision::Tf32], card_with_cudnn);
+    close(&spec, (1, 1), &[Precision::Tf32], gpu_with_cudnn);
     let spec = every_row(15, 4);
-    close(&spec, (5, 3), &[Precision::F32], card_with_cudnn);
-    let Some(mut card) = card_with_cudnn() else { return };
-    let Device::Cuda(cuda) = &mut card else { unreachable!("a card") };
+    close(&spec, (5, 3), &[Precision::F32], gpu_with_cudnn);
+    let Some(mut gpu) = gpu_with_cudnn() else { return };
+    let Device::Cuda(cuda) = &mut gpu else { unreachable!("a GPU") };
     cuda.eager(true);
-    let eager = train(&spec, 5, 3, card).unwrap();
-    assert_eq!(train(&spec, 5, 3, card_with_cudnn().unwrap()).unwrap(), eager);
-    assert!(train(&spec, 5, 3, own_card().unwrap()).unwrap() != eager, "others' sums");
+    let eager = train(&spec, 5, 3, gpu).unwrap();
+    assert_eq!(train(&spec, 5, 3, gpu_with_cudnn().unwrap()).unwrap(), eager);
+    assert!(train(&spec, 5, 3, own_gpu().unwrap()).unwrap() != eager, "others' sums");
 }
 
 /// With copies as late as they may be, and as early.
@@ -184,22 +184,22 @@ fn steps_through_cudnn_equal_the_cpus_and_are_replayed() {
 fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
     let spec = every_row(15, 4);
     for precision in Precision::ALL {
-        let card = |eager| {
-            let mut card = own_card()?;
-            card.set_precision(precision).unwrap();
-            if let Device::Cuda(cuda) = &mut card {
+        let gpu = |eager| {
+            let mut gpu = own_gpu()?;
+            gpu.set_precision(precision).unwrap();
+            if let Device::Cuda(cuda) = &mut gpu {
                 cuda.eager(eager);
             }
-            Some(card)
+            Some(gpu)
         };
-        let Some(eager) = card(true) else { return };
+        let Some(eager) = gpu(true) else { return };
         let eager = train(&spec, 5, 6, eager).unwrap();
         for early_copies in [false, true] {
-            let Some(card) = card(false) else { return };
+            let Some(gpu) = gpu(false) else { return };
             if let Some(stand_in) = stand_in_in_use() {
                 stand_in.behave(Behaviour { early_copies, ..Behaviour::default() });
             }
-            assert_eq!(train(&spec, 5, 6, card).unwrap(), eager, "{precision}");
+            assert_eq!(train(&spec, 5, 6, gpu).unwrap(), eager, "{precision}");
         }
     }
 }
@@ -207,7 +207,7 @@ fn a_replay_has_the_bits_of_what_is_done_as_it_is_asked_for() {
 #[test]
 fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
     let spec = every_row(15, 4);
-    let Some(card) = own_card() else { return };
+    let Some(gpu) = own_gpu() else { return };
     let see = |device| {
         let mut step = predictor(&spec, 3, device).unwrap();
         let tally = step.test_on(&batch(&spec, 3, 1)).unwrap();
@@ -221,55 +221,55 @@ fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
         assert_eq!(again, tally);
         (probabilities, seen)
     };
-    let (cpu, card) = (see(Device::cpu(1)), see(card));
-    testkit::close(&card.0, &cpu.0, 1e-5);
-    assert_eq!(card.1.len(), cpu.1.len());
-    card.1.iter().zip(&cpu.1).for_each(|(card, cpu)| testkit::close(card, cpu, 1e-4));
+    let (cpu, gpu) = (see(Device::cpu(1)), see(gpu));
+    testkit::close(&gpu.0, &cpu.0, 1e-5);
+    assert_eq!(gpu.1.len(), cpu.1.len());
+    gpu.1.iter().zip(&cpu.1).for_each(|(gpu, cpu)| testkit::close(gpu, cpu, 1e-4));
 }
 
 /// An error says in which step it came to light, and what failed.
 #[test]
 fn a_failure_names_its_step() {
-    let Some(_card) = own_card() else { return };
+    let Some(_gpu) = own_gpu() else { return };
     let Some(stand_in) = stand_in_in_use() else {
-        return eprintln!("SKIPPED: a card does not fail when it is told to");
+        return eprintln!("SKIPPED: a GPU does not fail when it is told to");
     };
     let spec = every_row(15, 4);
     let failing = |launch| {
         let failing_launch = Some(launch);
         stand_in.behave(Behaviour { failing_launch, ..Behaviour::default() });
     };
-    let card = |eager| {
-        let mut card = own_card().unwrap();
-        let Device::Cuda(cuda) = &mut card else { unreachable!() };
+    let gpu = |eager| {
+        let mut gpu = own_gpu().unwrap();
+        let Device::Cuda(cuda) = &mut gpu else { unreachable!() };
         cuda.eager(eager);
-        card
+        gpu
     };
     // What comes after the steps is a test.
     let launches = |steps, eager| {
-        train(&spec, 1, steps, card(eager)).unwrap();
+        train(&spec, 1, steps, gpu(eager)).unwrap();
         stand_in.counts()[1]
     };
 
     // Recorded: the first step's kernels are launched into recordings, the second's are two graphs.
     let first_step = launches(1, false) - launches(0, false);
-    let recorded = card(false);
+    let recorded = gpu(false);
     failing(first_step + 1);
     let error = train(&spec, 1, 6, recorded).unwrap_err();
     assert!(matches!(&error, Error::Step { step: 2, .. }), "{error}");
     let said = error.to_string();
-    assert!(said.starts_with("step 2: a recorded step failed on the card: "), "{said}");
+    assert!(said.starts_with("step 2: a recorded step failed on the GPU: "), "{said}");
     assert!(said.ends_with("the run goes on with --resume from what was saved last"), "{said}");
 
     // As they are asked for: whichever launch it is, its kernel has a name.
     let all = launches(2, true) - launches(0, true);
     for launch in 1..=all {
-        let eager = card(true);
+        let eager = gpu(true);
         failing(launch);
         let said = train(&spec, 1, 2, eager).unwrap_err().to_string();
         let (step, what) = said.split_once(": ").unwrap();
         assert_eq!(step, if launch <= all / 2 { "step 1" } else { "step 2" }, "{said}");
-        let kernel = what.split_once(" failed on the card: ").unwrap().0;
+        let kernel = what.split_once(" failed on the GPU: ").unwrap().0;
         assert!(kernel.contains('_') && !kernel.contains(' '), "{said}");
     }
 }
@@ -279,11 +279,11 @@ fn a_failure_names_its_step() {
 fn any_allocation_may_be_refused() {
     let spec = every_row(15, 4);
     for failing in 1.. {
-        let Some(card) = own_card() else { return };
+        let Some(gpu) = own_gpu() else { return };
         let Some(stand_in) = stand_in_in_use() else { return };
         let failing_allocation = Some(failing);
         stand_in.behave(Behaviour { failing_allocation, ..Behaviour::default() });
-        match train(&spec, 2, 1, card) {
+        match train(&spec, 2, 1, gpu) {
             Ok(_) => return assert_eq!(failing, 7, "memory, twice pinned, three recordings"),
             Err(error) => assert!(
                 matches!(&error, Error::Device(tensor::Error::OutOfMemory { .. }))

@@ -1,4 +1,4 @@
-//! A step on a card allocates nothing, on the host or on the card. Alone in this file, because
+//! A step on a GPU allocates nothing, on the host or on the GPU. Alone in this file, because
 //! allocations of all threads are counted.
 
 mod fixtures;
@@ -10,14 +10,14 @@ use alexnet_train::recipes;
 use alexnet_train::schedule::State;
 use alexnet_train::stats::LayerStats;
 use fixtures::{Learn, every_row};
-use testkit::{own_card, stand_in_in_use};
+use testkit::{own_gpu, stand_in_in_use};
 
 #[global_allocator]
 static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
 
 #[test]
-fn a_step_on_a_card_allocates_nothing() {
-    let Some(mut device) = own_card() else { return };
+fn a_step_on_a_gpu_allocates_nothing() {
+    let Some(mut device) = own_gpu() else { return };
     let spec = every_row(12, 4);
     let (recipe, images) = (recipes::paper(), 3);
     let plan = Plan::new(&spec, images, (Mean::Color, [12; 2]), device.target());
@@ -41,5 +41,5 @@ fn a_step_on_a_card_allocates_nothing() {
         step.learn_with(&batch, 6, &mut look).unwrap();
     });
     assert_eq!(during, 0, "a closer look allocates");
-    assert_eq!(stand_in_in_use().map(|stand_in| stand_in.counts()[0]), taken, "on the card");
+    assert_eq!(stand_in_in_use().map(|stand_in| stand_in.counts()[0]), taken, "on the GPU");
 }

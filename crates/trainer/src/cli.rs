@@ -231,7 +231,7 @@ pub struct TrainArgs {
     /// By which way the devices of --device exchange [default: host]
     #[arg(long, value_enum, value_name = "WAY")]
     pub exchange: Option<Exchange>,
-    /// Whose libraries a card's convolutions and fully connected layers use [default: none]
+    /// Whose libraries a GPU's convolutions and fully connected layers use [default: none]
     #[arg(long, value_enum, value_name = "LIBRARY")]
     pub vendor: Option<Vendor>,
     /// Let no clock decide a run's bits: with --vendor tune, work in the ways that the run has or
@@ -278,7 +278,7 @@ pub struct DescribeArgs {
     /// As in `train`
     #[arg(long, value_name = "KEY=VALUE", requires = "model")]
     pub set: Vec<String>,
-    /// As in `train`; a card need not be there [default: auto, and cpu,cpu with --parallel]
+    /// As in `train`; a GPU need not be there [default: auto, and cpu,cpu with --parallel]
     #[arg(long, value_name = "DEVICE", requires = "model")]
     pub device: Option<String>,
     /// As in `train`; a processor that multiplies in bf16 need not be there, either

@@ -110,12 +110,12 @@ fn as_text(run: &Run) -> Result<String> {
     Ok(text + &run.summary()?.map_or_else(String::new, |summary| summary.text))
 }
 
-/// `a processor with 2 threads`, `in bf16`, or `a card`.
+/// `a processor with 2 threads`, `in bf16`, or `a gpu`.
 fn device_name(target: Target) -> String {
     let (threads, numbers) = match target {
         Target::Cpu { threads } => (threads, ""),
         Target::CpuBf16 { threads } => (threads, " in bf16"),
-        Target::Cuda => return "a card".to_string(),
+        Target::Cuda => return "a GPU".to_string(),
     };
     let s = if threads == 1 { "" } else { "s" };
     format!("a processor with {threads} thread{s}{numbers}")
@@ -196,7 +196,7 @@ mod tests {
         assert_ne!(f32, bf16, "its operands take memory of their own");
         let fault = typed("alexnet --device cpu --precision tf32").err().unwrap();
         assert!(fault.code == 6 && fault.message.contains("cannot multiply in tf32"), "{fault:?}");
-        assert!(typed("alexnet --device cuda --precision tf32").is_ok(), "cards may");
+        assert!(typed("alexnet --device cuda --precision tf32").is_ok(), "GPUs may");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Devices {
     processes: Vec<ProcessInfo>,
 }
 
-/// The paper's two cards.
+/// The paper's two GPUs.
 pub(crate) const TOWERS: usize = 2;
 
 /// What `--device` says, and whether `--parallel` says how several share the work.
@@ -55,27 +55,27 @@ pub fn choices(settings: &Settings) -> Result<Vec<Choice>> {
     Ok(choices)
 }
 
-/// Opens the cards that were named: one that is not there is told before data is read. Whoever
+/// Opens the GPUs that were named: one that is not there is told before data is read. Whoever
 /// holds them opens them again at little cost.
 ///
 /// # Errors
 /// Exit code 6.
-pub fn open_cards(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
-    let cards = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
-    Ok(cards.map(|&card| Device::open(card, threads)).collect::<tensor::Result<_>>()?)
+pub fn open_gpus(choices: &[Choice], threads: usize) -> Result<Vec<Device>> {
+    let gpus = choices.iter().filter(|choice| matches!(choice, Choice::Cuda(_)));
+    Ok(gpus.map(|&gpu| Device::open(gpu, threads)).collect::<tensor::Result<_>>()?)
 }
 
-/// Whether these devices can exchange through NCCL: cards, each once, and the library.
+/// Whether these devices can exchange through NCCL: GPUs, each once, and the library.
 ///
 /// # Errors
 /// Exit codes 2 and 6.
-fn check_cards(choices: &[Choice]) -> Result<()> {
-    let is_other_card = |(at, choice): (usize, &Choice)| {
+fn check_gpus(choices: &[Choice]) -> Result<()> {
+    let is_other_gpu = |(at, choice): (usize, &Choice)| {
         matches!(choice, Choice::Cuda(_)) && !choices[..at].contains(choice)
     };
-    if !choices.iter().enumerate().all(is_other_card) {
+    if !choices.iter().enumerate().all(is_other_gpu) {
         return Err(Fault::usage(
-            "--exchange nccl joins cards, each named once (--device cuda:0,cuda:1); --exchange \
+            "--exchange nccl joins GPUs, each named once (--device cuda:0,cuda:1); --exchange \
              host joins any devices",
         ));
     }
@@ -175,7 +175,7 @@ impl Devices {
             return Ok(Devices::of(parallel::Devices::one(device, plan), settings));
         }
         if settings.exchange == Exchange::Nccl {
-            check_cards(choices)?;
+            check_gpus(choices)?;
         }
         let each = share_threads(settings.threads, choices);
         let open = |(&choice, &threads): (&Choice, &usize)| Device::open(choice, threads);
@@ -291,7 +291,7 @@ pub fn mode_of_several(settings: &Settings) -> Mode {
     settings.parallel.map_or(Mode::Towers, Mode::from)
 }
 
-/// `cpu, 2 threads`; of a card, or where they are not f32, also in which numbers it multiplies.
+/// `cpu, 2 threads`; of a GPU, or where they are not f32, also in which numbers it multiplies.
 fn describe_one(device: &Device) -> String {
     let threads = device.threads();
     let plural = if threads == 1 { "" } else { "s" };

@@ -81,17 +81,17 @@ fn memory() -> std::result::Result<String, String> {
     Ok(format!("{} available{limit}{hint}", mebibytes(free.bytes)))
 }
 
-/// Whether there is a card and its driver.
+/// Whether there is a GPU and its driver.
 fn gpu() -> String {
     let driver = fs::read_to_string("/proc/driver/nvidia/version");
     let driver = driver.ok().and_then(|text| text.lines().next().map(str::to_string));
-    let cards = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.count());
+    let gpus = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.count());
     let device = match Device::open(Choice::Cuda(0), 0) {
         Ok(device) => format!("can be used, in {}", device.fastest_precision()),
         Err(error) => error.to_string(),
     };
     match driver {
-        Some(driver) => format!("{cards} found, driver {}; {device}", driver.trim()),
+        Some(driver) => format!("{gpus} found, driver {}; {device}", driver.trim()),
         None => "no NVIDIA driver: runs compute on the processor".to_string(),
     }
 }

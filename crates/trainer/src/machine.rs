@@ -6,7 +6,7 @@ use tensor::Precision;
 
 /// What computes.
 pub struct Machine {
-    /// `cpu`, the card, or several with commas between them.
+    /// `cpu`, the GPU, or several with commas between them.
     pub name: String,
     /// Threads that compute, over all of them.
     pub threads: usize,

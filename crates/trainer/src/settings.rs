@@ -34,7 +34,7 @@ pub struct Settings {
     pub seed: u64,
     /// auto, cpu, cuda, cuda:N; several, with commas between them.
     pub device: String,
-    /// f32, tf32 or bf16: what a card multiplies in. A run that goes on keeps what it began with.
+    /// f32, tf32 or bf16: what a GPU multiplies in. A run that goes on keeps what it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
     /// How several devices share the work.
@@ -43,7 +43,7 @@ pub struct Settings {
     /// By which way several devices of one process exchange.
     #[serde(default, skip_serializing_if = "Exchange::is_host")]
     pub exchange: Exchange,
-    /// Whose products a card's fully connected layers use.
+    /// Whose products a GPU's fully connected layers use.
     #[serde(default, skip_serializing_if = "Vendor::is_none")]
     pub vendor: Vendor,
     /// No clock decides bits.

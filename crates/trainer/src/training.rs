@@ -52,7 +52,7 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
     let notes = settle_precision(&mut settings, (resumed, None))?;
     let own = settings.clone();
     let choices = devices::choices(&own)?;
-    let cards = devices::open_cards(&choices, own.threads)?;
+    let gpus = devices::open_gpus(&choices, own.threads)?;
     let mut observer = progress::observer(args.output.progress);
     let reading = Reading::new(args.output.progress);
     begin_with(&notes, &own, &mut *observer);
@@ -65,7 +65,7 @@ fn train_alone(args: &TrainArgs) -> Result<u8> {
     resumed.map_or(Ok(()), |run| check_kept(run, &own, checkpoint.is_some(), &mut say))?;
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let mut ready = Ready::new(&own, spec, &images, watchers, ((0, 1), checkpoint.is_some()))?;
-    drop(cards); // the run has opened its own
+    drop(gpus); // the run has opened its own
     ready.tune(&mut Ranks::default(), resumed, &mut *observer)?;
     ready.complete(&mut settings);
     let Checked::From(from) = ready.check(checkpoint, args, &mut *observer, &stop)? else {

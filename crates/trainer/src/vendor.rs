@@ -1,4 +1,4 @@
-//! Whose libraries make the products of a card's convolutions and fully connected layers.
+//! Whose libraries make the products of a GPU's convolutions and fully connected layers.
 
 use crate::fault::{Fault, Result};
 use clap::ValueEnum;
@@ -7,8 +7,8 @@ use tensor::cublaslt::CublasLt;
 use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision};
 
-/// Whose libraries a card uses. Those of NVIDIA must be installed, and give other bits with another
-/// version or card.
+/// Whose libraries a GPU uses. Those of NVIDIA must be installed, and give other bits with another
+/// version or GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vendor {
@@ -21,7 +21,7 @@ pub enum Vendor {
     Cudnn,
     /// Both of NVIDIA's
     Nvidia,
-    /// Whichever was fastest on this card when each shape was timed, of this program's kernels, cut
+    /// Whichever was fastest on this GPU when each shape was timed, of this program's kernels, cut
     /// in several ways, and of NVIDIA's libraries that are installed; kept with the run
     Tune,
 }
@@ -42,7 +42,7 @@ impl Vendor {
     /// does not do.
     ///
     /// # Errors
-    /// Exit code 2 if one is no card, 6 if a library is not there.
+    /// Exit code 2 if one is no GPU, 6 if a library is not there.
     pub fn serve<'a>(
         self,
         devices: impl Iterator<Item = &'a mut Device>,
@@ -55,7 +55,7 @@ impl Vendor {
         for device in devices {
             let Device::Cuda(cuda) = device else {
                 return Err(Fault::usage(format!(
-                    "{} multiplies on cards, and a device of this run is none: use --device cuda \
+                    "{} multiplies on GPUs, and a device of this run is none: use --device cuda \
                      or --vendor none",
                     self.typed()
                 )));

@@ -79,7 +79,7 @@ fn every_failure_has_its_code() {
     assert!(stderr.contains("are free: use a smaller batch"), "{stderr}");
     assert!(!Path::new(&run).exists(), "nothing is left of a run that could not begin");
 
-    // On a machine with cards this one is not there either.
+    // On a machine with GPUs this one is not there either.
     let (_, stderr) = expect(6, &["train", "--device", "cuda:99"]);
     assert!(stderr.starts_with("alexnet: cuda:99 cannot be used: "), "{stderr}");
     assert!(stderr.contains("--device cpu"), "{stderr}");

@@ -1,6 +1,6 @@
 //! The program with a driver beside it: the stand-in for libcuda, found as the real one would be.
 //!
-//! What is wrong with a driver or a card is one sentence and exit code 6, before data is read or
+//! What is wrong with a driver or a GPU is one sentence and exit code 6, before data is read or
 //! anything written; `--device auto` then computes on the CPU, and says why.
 
 mod program;
@@ -37,7 +37,7 @@ fn run(folder: &str, said: &[(&str, &str)], arguments: &[&str]) -> (i32, String,
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// A run on the card number 0, of which nothing may be left.
+/// A run on the GPU number 0, of which nothing may be left.
 fn refused(scratch: &Scratch, folder: &str, said: &[(&str, &str)], reason: &str) {
     let path = scratch.path("refused");
     let arguments =
@@ -64,13 +64,13 @@ fn falls_back(scratch: &Scratch, folder: &str, said: &[(&str, &str)], reason: &s
 }
 
 #[test]
-fn a_driver_or_card_that_cannot_be_used_is_one_sentence_and_code_6() {
+fn a_driver_or_gpu_that_cannot_be_used_is_one_sentence_and_code_6() {
     let scratch = Scratch::new("cuda-refused");
     let Some(folder) = driver(&scratch, &[]) else { return };
     for (said, reason) in [
         (("CUDA_ON_CPU", "driver_version=12040"), "is made for CUDA 12.4, and this program needs"),
-        (("CUDA_VISIBLE_DEVICES", ""), "CUDA_VISIBLE_DEVICES is empty, which hides every card"),
-        (("CUDA_ON_CPU", "devices=0"), "there is no NVIDIA card"),
+        (("CUDA_VISIBLE_DEVICES", ""), "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"),
+        (("CUDA_ON_CPU", "devices=0"), "there is no NVIDIA GPU"),
         (("CUDA_ON_CPU", "memory_bytes=1048576"), "of memory are needed and 1 MiB are free"),
     ] {
         refused(&scratch, &folder, &[said], reason);
@@ -107,9 +107,9 @@ fn a_driver_that_is_no_library_is_none() {
     refused(&scratch, &scratch.path("driver"), &[], "there is no libcuda");
 }
 
-/// A run keeps the precision in which it began, and says it; what a card has not it does in f32.
+/// A run keeps the precision in which it began, and says it; what a GPU has not it does in f32.
 #[test]
-fn a_card_uses_its_tensor_cores_and_says_so() {
+fn a_gpu_uses_its_tensor_cores_and_says_so() {
     let scratch = Scratch::new("cuda-precision");
     let Some(folder) = driver(&scratch, &[]) else { return };
     let model = scratch.path("model.toml");

@@ -1,4 +1,4 @@
-//! Processes that torchrun or srun started, each with a card: here the stand-ins for the driver and
+//! Processes that torchrun or srun started, each with a GPU: here the stand-ins for the driver and
 //! for NCCL, found as the real ones would be.
 
 mod program;
@@ -58,7 +58,7 @@ fn weights(run: &str) -> Vec<u8> {
 }
 
 #[test]
-fn two_processes_with_a_card_each_train_what_one_process_does() {
+fn two_processes_with_a_gpu_each_train_what_one_process_does() {
     let Some(scratch) = prepared("launched") else { return };
     let (one, two) = (scratch.path("one"), scratch.path("two"));
     let alone = train(&scratch, &["driver"], &one, &["--device", "cuda:0"]).output().unwrap();
@@ -74,9 +74,9 @@ fn two_processes_with_a_card_each_train_what_one_process_does() {
     assert!(both[1].stdout.is_empty(), "the first alone speaks");
 }
 
-/// The cards of one process exchange by either way, to the same bits.
+/// The GPUs of one process exchange by either way, to the same bits.
 #[test]
-fn the_cards_of_one_process_may_exchange_through_nccl() {
+fn the_gpus_of_one_process_may_exchange_through_nccl() {
     let Some(scratch) = prepared("exchange") else { return };
     let run = |exchange: &str| {
         let path = scratch.path(&format!("by-{exchange}"));
@@ -87,8 +87,8 @@ fn the_cards_of_one_process_may_exchange_through_nccl() {
     };
     assert!(run("host") == run("nccl"));
     for (devices, folders, code, reason) in [
-        ("cuda:0,cpu", &["driver"][..], 2, "joins cards, each named once"),
-        ("cuda:0,cuda:0", &["driver"], 2, "joins cards, each named once"),
+        ("cuda:0,cpu", &["driver"][..], 2, "joins GPUs, each named once"),
+        ("cuda:0,cuda:0", &["driver"], 2, "joins GPUs, each named once"),
         ("cuda:0,cuda:1", &["driver"], 6, "NCCL cannot be used: "),
     ] {
         if code == 6 && tensor::nccl::Nccl::find().is_ok() {
@@ -118,12 +118,7 @@ fn what_stands_in_the_way_is_one_sentence() {
     };
     refused(&["driver", "nccl"], &["--device", "cpu"], 2, "exchanges through cuda:");
     if !Path::new("/proc/driver/nvidia/version").exists() {
-        refused(
-            &["nccl"],
-            &[],
-            6,
-            "there is no libcuda) (--device cpu needs no card); without MPI",
-        );
+        refused(&["nccl"], &[], 6, "there is no libcuda) (--device cpu needs no GPU); without MPI");
     }
     if let Err(why) = tensor::nccl::Nccl::find() {
         refused(&["driver"], &[], 6, &why.to_string());

@@ -1,4 +1,4 @@
-//! Runs under `--vendor tune`, on stand-ins for a card and for cuBLASLt, by a clock that says what
+//! Runs under `--vendor tune`, on stand-ins for a GPU and for cuBLASLt, by a clock that says what
 //! the tests tell it.
 
 mod program;
@@ -116,8 +116,8 @@ fn a_run_is_tuned_once_and_goes_on_in_its_ways() {
     bench.begin(CUBLASLT, "plain", &FOUR);
     assert!(!Path::new(&bench.scratch.path("cache")).exists(), "nothing is timed unasked");
     let told = bench.begin(CUBLASLT, "whole", &TUNE);
-    let card = "a stand-in on the CPU, compute capability 9.0";
-    let tuning = format!("tuning  5 products on {card}, with cuBLASLt 13.1.0\n");
+    let gpu = "a stand-in on the CPU, compute capability 9.0";
+    let tuning = format!("tuning  5 products on {gpu}, with cuBLASLt 13.1.0\n");
     assert!(told.contains(&tuning), "{told}");
     assert!(told.contains("tuned   5 products: 3 own, 2 cublaslt in "), "{told}");
     assert!(bench.weights("whole") != bench.weights("plain"), "other bits, or this shows nothing");
@@ -125,7 +125,7 @@ fn a_run_is_tuned_once_and_goes_on_in_its_ways() {
     assert!(choices.contains("[work.\"linear_forward 4 x 192 to 12, f32, room 0\"]"), "{choices}");
     assert_eq!(choices.matches("way = \"cublaslt/1\"").count(), 2, "{choices}");
     assert!(choices.contains("\"own/64/1: 0.5000 ms\", \"cublaslt/0: 0.1100 ms\""), "{choices}");
-    for line in ["card = \"a stand-in", "driver = \"13.0\"", "libraries = \"cuBLASLt 13.1.0\""] {
+    for line in ["GPU = \"a stand-in", "driver = \"13.0\"", "libraries = \"cuBLASLt 13.1.0\""] {
         assert!(choices.contains(line), "{choices}");
     }
 
@@ -258,7 +258,7 @@ fn choices_that_cannot_be_followed_are_one_sentence_with_a_remedy() {
     let model = bench.scratch.path("net.toml");
     let begin = ["--model", &model, "--device", "cpu", "--vendor", "tune"];
     let told = bench.expect(2, CUBLASLT, &[&begin[..], &SMALL].concat());
-    assert!(told.contains("--vendor tune multiplies on cards"), "{told}");
+    assert!(told.contains("--vendor tune multiplies on GPUs"), "{told}");
 }
 
 #[test]
@@ -289,9 +289,9 @@ fn convolutions_may_be_cudnns() {
     }
 }
 
-/// Two cards of a process, or of two, work in the ways that the first of them found.
+/// Two GPUs of a process, or of two, work in the ways that the first of them found.
 #[test]
-fn cards_that_share_work_have_the_same_ways() {
+fn gpus_that_share_work_have_the_same_ways() {
     let Some(mut bench) = Bench::new("shared") else { return };
     bench.folders = &["driver", "cublaslt", "nccl"];
     let shared = ["--parallel", "data", "--micro-shards", "2"];
@@ -301,8 +301,8 @@ fn cards_that_share_work_have_the_same_ways() {
     bench.cache = "another cache";
     let (model, path) = (bench.scratch.path("net.toml"), bench.scratch.path("two"));
     let fixed = ["--model", &model, "--run", &path, "--precision", "f32"];
-    let cards = ["--device", "cuda:0,cuda:1"];
-    let begin = [&fixed[..], &SMALL, &TUNE_TWO, &shared, &cards].concat();
+    let gpus = ["--device", "cuda:0,cuda:1"];
+    let begin = [&fixed[..], &SMALL, &TUNE_TWO, &shared, &gpus].concat();
     let told = bench.expect(0, &two(CUBLASLT), &begin);
     assert!(told.contains("3 own, 2 cublaslt in "), "{told}");
     assert!(bench.weights("two") == bench.weights("one"));

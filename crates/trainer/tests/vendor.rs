@@ -103,8 +103,8 @@ fn what_stands_in_the_way_is_one_sentence() {
     let only: &[&str] = &["driver"];
     let both: &[&str] = &["driver", "cudnn"];
     for (can_be, folders, device, vendor, asked, code, reason) in [
-        (true, only, "cpu", "cublaslt", "", 2, "--vendor cublaslt multiplies on cards"),
-        (true, only, "cpu", "nvidia", "", 2, "--vendor nvidia multiplies on cards"),
+        (true, only, "cpu", "cublaslt", "", 2, "--vendor cublaslt multiplies on GPUs"),
+        (true, only, "cpu", "nvidia", "", 2, "--vendor nvidia multiplies on GPUs"),
         (no_cublaslt, only, "cuda", "cublaslt", "", 6, "cuBLASLt cannot be used: "),
         (no_cudnn, only, "cuda", "cudnn", "", 6, "cuDNN cannot be used: "),
         (no_cublaslt, both, "cuda", "nvidia", "", 6, "cuBLASLt cannot be used: "),

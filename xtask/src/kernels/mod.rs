@@ -1,6 +1,6 @@
 //! `cargo xtask kernels`: from `.cu` to the `.fatbin` that is committed and embedded.
 //!
-//! Each op's kernels are compiled for every card since 2018 and, as PTX, for those to come. The
+//! Each op's kernels are compiled for every GPU since 2018 and, as PTX, for those to come. The
 //! compiler and its flags are pinned, so that the same source gives the same bytes anywhere; the
 //! manifest beside the kernels says from which sources they were made. Building the program needs
 //! none of this.
@@ -24,7 +24,7 @@ cargo xtask kernels [--check] [OP...]
 
   Compiles crates/kernels/src/OP/OP.cu, all of them or those named, and rewrites the manifest.
   Takes nvcc 13.0.88 from CUDA_HOME or PATH; else it is installed below target/ (needs python3 and
-  a g++, 104 MB to fetch, no card).
+  a g++, 104 MB to fetch, no GPU).
   --check   compiles all, compares with what is committed, and fails on a spilled register or a
             tensor-core kernel without tensor-core instructions
 ";

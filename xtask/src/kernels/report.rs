@@ -1,6 +1,6 @@
 //! What the compiler made of each kernel.
 
-/// A kernel on one generation of cards.
+/// A kernel on one generation of GPUs.
 #[derive(Debug, Default, PartialEq)]
 pub struct Usage {
     kernel: String,
@@ -42,7 +42,7 @@ fn number_before(line: &str, text: &str) -> Option<u32> {
     line.split_once(text)?.0.rsplit([' ', ',']).next()?.parse().ok()
 }
 
-/// Prints a row a kernel, its largest numbers over all cards; gives back what is wrong.
+/// Prints a row a kernel, its largest numbers over all GPUs; gives back what is wrong.
 pub fn print(usages: &[Usage]) -> Vec<String> {
     let mut names: Vec<&str> = usages.iter().map(|usage| usage.kernel.as_str()).collect();
     names.dedup();

@@ -19,7 +19,7 @@ const COMPILER: [&str; 5] = [
 /// There is no 13.0 of these; 13.2 reads 13.0's files.
 const DISASSEMBLER: [&str; 2] = ["nvidia-cuda-cuobjdump==13.2.51", "nvidia-cuda-nvdisasm==13.2.51"];
 
-/// Code for each generation of cards, and PTX for what comes after each end.
+/// Code for each generation of GPUs, and PTX for what comes after each end.
 const FLAGS: &[&str] = &[
     "-fatbin",
     "-O3",

@@ -12,7 +12,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// The stand-ins for the driver and for NCCL, and NCCL as this program finds it.
 type StandIns = (&'static StandIn, &'static cuda_on_cpu::Nccl, &'static nccl::Nccl);
 
-/// Nothing where there is a real card, or no compiler.
+/// Nothing where there is a real GPU, or no compiler.
 fn stand_ins() -> Option<StandIns> {
     static NCCL: OnceLock<(cuda_on_cpu::Nccl, &'static nccl::Nccl)> = OnceLock::new();
     let driver = stand_in_in_use()?;
@@ -24,8 +24,8 @@ fn stand_ins() -> Option<StandIns> {
     Some((driver, nccl, found))
 }
 
-/// A card with these slots.
-fn card_with<const N: usize>(number: usize, values: [&[f32]; N]) -> (Device, [Slot; N]) {
+/// A GPU with these slots.
+fn gpu_with<const N: usize>(number: usize, values: [&[f32]; N]) -> (Device, [Slot; N]) {
     let mut planner = Planner::new();
     let slots = values.map(|values| planner.claim(DType::F32, Shape::from([values.len()])));
     let mut device = Device::open(Choice::Cuda(number), 0).unwrap();
@@ -36,8 +36,8 @@ fn card_with<const N: usize>(number: usize, values: [&[f32]; N]) -> (Device, [Sl
     (device, slots)
 }
 
-/// Runs `work` on so many ranks, each on a thread where cards can be opened.
-fn on_cards<T: Send>(
+/// Runs `work` on so many ranks, each on a thread where GPUs can be opened.
+fn on_gpus<T: Send>(
     (driver, _, _): StandIns,
     ranks: usize,
     work: impl Fn(usize) -> T + Sync,
@@ -103,9 +103,9 @@ fn all_at_once(
 
 fn by_nccl(stand_ins: StandIns, world: usize, len: usize, values: Values) -> Vec<[Vec<f32>; 5]> {
     let id = stand_ins.2.new_id().unwrap();
-    on_cards(stand_ins, world, |rank| {
+    on_gpus(stand_ins, world, |rank| {
         let at_first = at_first(values, rank, world, len);
-        let (mut device, slots) = card_with(rank, at_first.each_ref().map(|v| &v[..]));
+        let (mut device, slots) = gpu_with(rank, at_first.each_ref().map(|v| &v[..]));
         let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), PATIENCE).unwrap();
         all_at_once(comm, &mut device, slots, len % world).unwrap()
     })
@@ -156,11 +156,11 @@ fn sums_are_the_same_on_all_ranks_and_in_every_run() {
 
 /// Nothing waits where something is started: what is read before the wait is old.
 #[test]
-fn exchanges_run_beside_the_card_until_they_are_waited_for() {
+fn exchanges_run_beside_the_gpu_until_they_are_waited_for() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
-    on_cards(stand_ins, 2, |rank| {
-        let (mut device, [x, y, other]) = card_with(rank, [&[1.0; 3], &[2.0; 3], &[0.0; 3]]);
+    on_gpus(stand_ins, 2, |rank| {
+        let (mut device, [x, y, other]) = gpu_with(rank, [&[1.0; 3], &[2.0; 3], &[0.0; 3]]);
         let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), PATIENCE).unwrap();
         let first = comm.all_reduce(&mut device, x).unwrap();
         let send = comm.send(&mut device, y, 1 - rank).unwrap();
@@ -185,16 +185,16 @@ fn exchanges_run_beside_the_card_until_they_are_waited_for() {
 
 /// A program may find the others before it knows how much memory it needs.
 #[test]
-fn a_card_that_is_opened_anew_is_the_same_card() {
+fn a_gpu_that_is_opened_anew_is_the_same_gpu() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
-    on_cards(stand_ins, 2, |rank| {
-        let (mut desk, [x]) = card_with(rank, [&[1.0; 3]]);
+    on_gpus(stand_ins, 2, |rank| {
+        let (mut desk, [x]) = gpu_with(rank, [&[1.0; 3]]);
         let mut comm = Nccl::join(stand_ins.2, &id, &mut desk, (rank, 2), PATIENCE).unwrap();
         let sum = comm.all_reduce(&mut desk, x).unwrap();
         comm.wait(&mut desk, sum).unwrap();
         drop(desk);
-        let (mut device, [x]) = card_with(rank, [&[5.0; 3]]);
+        let (mut device, [x]) = gpu_with(rank, [&[5.0; 3]]);
         let sum = comm.all_reduce(&mut device, x).unwrap();
         comm.wait(&mut device, sum).unwrap();
         assert_eq!(device.download::<f32>(x).unwrap(), [10.0; 3]);
@@ -213,11 +213,11 @@ fn a_rank_that_never_comes_is_not_waited_for() {
     let Some(stand_ins) = stand_ins() else { return };
     for (world, sentence) in [
         (2, "rank 1 has not answered for 0.2 s: all ranks stop"),
-        (3, "another rank's card has not answered for 0.2 s: all ranks stop"),
+        (3, "another rank's GPU has not answered for 0.2 s: all ranks stop"),
     ] {
         let (id, began) = (stand_ins.2.new_id().unwrap(), Instant::now());
-        let told = on_cards(stand_ins, world - 1, |rank| {
-            let (mut device, []) = card_with(rank, []);
+        let told = on_gpus(stand_ins, world - 1, |rank| {
+            let (mut device, []) = gpu_with(rank, []);
             let joined = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), SHORT);
             joined.unwrap_err().to_string()
         });
@@ -231,8 +231,8 @@ fn a_rank_that_hangs_or_ends_is_not_waited_for() {
     let Some(stand_ins) = stand_ins() else { return };
     for hangs in [true, false] {
         let (id, began) = (stand_ins.2.new_id().unwrap(), Instant::now());
-        let told = on_cards(stand_ins, 2, |rank| {
-            let (mut device, [x]) = card_with(rank, [&[1.0; 10]]);
+        let told = on_gpus(stand_ins, 2, |rank| {
+            let (mut device, [x]) = gpu_with(rank, [&[1.0; 10]]);
             let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), SHORT).unwrap();
             for step in 0.. {
                 if rank == 1 && step == 5 {
@@ -251,7 +251,7 @@ fn a_rank_that_hangs_or_ends_is_not_waited_for() {
             }
             unreachable!()
         });
-        let sentence = "another rank's card has not answered for 0.2 s: all ranks stop";
+        let sentence = "another rank's GPU has not answered for 0.2 s: all ranks stop";
         assert_eq!(told, [Some(sentence.to_string()), None]);
         assert!(began.elapsed() < 50 * SHORT, "{:?}", began.elapsed());
     }
@@ -261,10 +261,10 @@ fn a_rank_that_hangs_or_ends_is_not_waited_for() {
 fn both_fail(stand_ins: StandIns, behaviour: NcclBehaviour) -> Vec<(Result<()>, [u64; 2])> {
     let (_, nccl, found) = stand_ins;
     let id = found.new_id().unwrap();
-    on_cards(stand_ins, 2, |rank| {
+    on_gpus(stand_ins, 2, |rank| {
         nccl.behave(behaviour);
         let at_first = at_first(whole, rank, 2, 10);
-        let (mut device, slots) = card_with(rank, at_first.each_ref().map(|v| &v[..]));
+        let (mut device, slots) = gpu_with(rank, at_first.each_ref().map(|v| &v[..]));
         let joined = Nccl::join(found, &id, &mut device, (rank, 2), 10 * SHORT);
         let done = joined.and_then(|comm| all_at_once(comm, &mut device, slots, 1).map(drop));
         drop(device);
@@ -297,14 +297,14 @@ fn what_fails_while_nobody_watches_is_told_too() {
     let behaviour = NcclBehaviour { failing_look: Some(1), ..Default::default() };
     for (done, _) in both_fail(stand_ins, behaviour) {
         let told = done.unwrap_err().to_string();
-        assert!(told.starts_with("NCCL's joining the other cards failed"), "{told}");
+        assert!(told.starts_with("NCCL's joining the other GPUs failed"), "{told}");
     }
 }
 
 #[test]
-#[should_panic(expected = "NCCL is for cards")]
+#[should_panic(expected = "NCCL is for GPUs")]
 fn a_cpu_cannot_join() {
-    card(&mut Device::cpu(1));
+    gpu(&mut Device::cpu(1));
 }
 
 /// A safe function must reject slots that a collective would read or write past.
@@ -323,14 +323,14 @@ fn work_that_does_not_fit_the_world_is_refused() {
         (|group, [whole, ..]| group.recv(whole, usize::MAX), "and rank 18446744073709551615"),
         (|group, [whole, ..]| group.send(whole, 0), "rank 0 of 2 and rank 0"),
     ];
-    on_cards(stand_ins, 2, |rank| {
-        let (mut device, slots) = card_with(rank, [&[1.0; 8], &[1.0; 4], &[1.0; 7]]);
+    on_gpus(stand_ins, 2, |rank| {
+        let (mut device, slots) = gpu_with(rank, [&[1.0; 8], &[1.0; 4], &[1.0; 7]]);
         let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), PATIENCE);
         let mut comm = comm.unwrap();
         for (ask, told) in wrong.iter().filter(|_| rank == 0) {
             let link = &mut comm.link;
             let asked = std::panic::AssertUnwindSafe(|| {
-                let _ = link.start(card(&mut device), |group| ask(group, slots));
+                let _ = link.start(gpu(&mut device), |group| ask(group, slots));
             });
             let panic = std::panic::catch_unwind(asked).unwrap_err();
             let said = panic.downcast_ref::<String>().unwrap();

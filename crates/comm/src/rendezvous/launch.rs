@@ -9,7 +9,7 @@ pub struct Launch {
     pub rank: usize,
     /// How many ranks there are.
     pub world: usize,
-    /// This one's number among those of its host: its card's.
+    /// This one's number among those of its host: its GPU's.
     pub local: usize,
     /// Where rank 0 listens.
     pub host: String,

@@ -16,10 +16,10 @@ pub(super) const JPEG: &str = "The images here may be CIFAR-10 as JPEG files. Wh
 pub fn eighty_seconds() -> Protocol {
     Protocol {
         name: "cifar-80sec",
-        about: "cuda-convnet's 26 % net, 80 seconds on a card of 2011",
+        about: "cuda-convnet's 26 % net, 80 seconds on a GPU of 2011",
         what: "Three convolutions and a hidden layer of 64, ten epochs without augmentation, the \
             weights' rate a tenth in the last two.",
-        paper: "26 % test error in 80 seconds on a card of 2011 (cuda-convnet's front page)",
+        paper: "26 % test error in 80 seconds on a GPU of 2011 (cuda-convnet's front page)",
         asked: Some(0.265),
         differs: &[
             "The source gives no number of epochs; eight and two are those of Caffe's copy. \

@@ -1,4 +1,4 @@
-//! On a card: one pass, four elements a thread.
+//! On a GPU: one pass, four elements a thread.
 
 use super::Activation;
 use tensor::{Cuda, Grid, Image, Result, Slot};

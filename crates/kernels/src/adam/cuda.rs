@@ -1,4 +1,4 @@
-//! On a card: a launch for each segment, four parameters a thread. What changes is read there.
+//! On a GPU: a launch for each segment, four parameters a thread. What changes is read there.
 
 use super::{BETA_2, EPSILON, Moments};
 use crate::sgd::Segment;

@@ -1,4 +1,4 @@
-//! On a card: partial sums, what they come to, and a pass over four elements a thread.
+//! On a GPU: partial sums, what they come to, and a pass over four elements a thread.
 
 use super::{Backward, Geometry, Vectors};
 use crate::per_channel::{self, block_rows, blocks};

@@ -1,4 +1,4 @@
-//! On a card: four floats a thread.
+//! On a GPU: four floats a thread.
 
 use tensor::{Cuda, Grid, Image, Result, Slot};
 

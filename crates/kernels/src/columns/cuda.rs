@@ -1,4 +1,4 @@
-//! On a card: four columns of a row a thread.
+//! On a GPU: four columns of a row a thread.
 
 use super::{Geometry, Place};
 use tensor::{Cuda, Grid, Image, Result, Slot};

@@ -1,4 +1,4 @@
-//! On a card: three products whose operands are read where they lie, a product for each group.
+//! On a GPU: three products whose operands are read where they lie, a product for each group.
 //!
 //! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
 //! by cuDNN, if it can. Then the product is its own, and the kernel that adds slices up does the

@@ -46,7 +46,7 @@ impl Pad {
 }
 
 /// How a convolution is computed; where it can be had in more than one way: on a CPU in f32. In
-/// bf16, and on a card, it is direct.
+/// bf16, and on a GPU, it is direct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// Each pass in the form that takes less time, judged by the geometry alone: few images or

@@ -6,8 +6,8 @@ use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
 use tensor::{Device, Pool, Shape, Target};
-use testkit::{Slots, bits_equal, close, each_card, gradient, random_array};
-use testkit::{same_bits_for_threads, same_bits_on_cards, wide};
+use testkit::{Slots, bits_equal, close, each_gpu, gradient, random_array};
+use testkit::{same_bits_for_threads, same_bits_on_gpus, wide};
 
 /// In bf16 by AMX's twin, for comparing widths of vectors.
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
@@ -455,7 +455,7 @@ fn known_answers() {
 #[test]
 fn runs_on_a_device() {
     let g = small(Geometry { height: 5, width: 6, channels: 4, filters: 6, ..layers()[2] });
-    assert_eq!(g.kept(Target::Cuda), 0, "a card reads the filters as they are");
+    assert_eq!(g.kept(Target::Cuda), 0, "a GPU reads the filters as they are");
     assert!(g.kept(Target::Cpu { threads: 1 }) > 0);
     let operands = Operands::random(g);
     let expected = operands.expected();
@@ -476,9 +476,9 @@ fn runs_on_a_device() {
 }
 
 prop_compose! {
-    /// Small, since the machine that plays the card takes its time; with tiles of both sizes, and
+    /// Small, since the machine that plays the GPU takes its time; with tiles of both sizes, and
     /// runs of channels and filters that are multiples of four or not.
-    fn card_geometry()(
+    fn gpu_geometry()(
         (images, groups, stride, relu) in (1usize..=2, 1usize..=3, 1usize..=4, any::<bool>()),
         window in (1usize..=5, 1usize..=5),
         pad in (0usize..=3, 0usize..=3, 0usize..=3, 0usize..=3),
@@ -508,10 +508,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn cards_equal_the_reference(g in card_geometry()) {
+    fn gpus_equal_the_reference(g in gpu_geometry()) {
         let operands = Operands::random(g);
         let expected = operands.expected();
-        each_card(|device| {
+        each_gpu(|device| {
             for (actual, expected) in operands.run_on(device).iter().zip(&expected) {
                 close(actual, expected, 2e-5);
             }
@@ -521,14 +521,14 @@ proptest! {
 
 /// k in slices, in each of the three passes; in whatever order blocks come, the same bits.
 #[test]
-fn cards_add_slices_up() {
+fn gpus_add_slices_up() {
     let many_taps = Geometry { height: 4, width: 4, channels: 70, filters: 66, ..layers()[3] };
     let many_pixels = Geometry { height: 24, width: 24, channels: 4, filters: 4, ..layers()[2] };
     for g in [many_taps, many_pixels] {
         assert!(g.scratch(Target::Cuda) > 0);
         let operands = Operands::random(g);
         let expected = operands.expected();
-        same_bits_on_cards(|device| {
+        same_bits_on_gpus(|device| {
             let results = operands.run_on(device);
             results.iter().zip(&expected).for_each(|(made, expected)| close(made, expected, 2e-5));
             results.concat()

@@ -1,11 +1,11 @@
-//! On a card: how a product is cut into blocks. The arithmetic is `cuh/product.cuh`.
-//! The rule's cut is the same in every precision and on every card; others are ways to be tuned.
+//! On a GPU: how a product is cut into blocks. The arithmetic is `cuh/product.cuh`.
+//! The rule's cut is the same in every precision and on every GPU; others are ways to be tuned.
 
 use tensor::tune::Way;
 use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
-/// Blocks that fill a large card: two on each of an H100's 132 processors. A number, and not the
-/// card's own, so that every card comes to the same bits.
+/// Blocks that fill a large GPU: two on each of an H100's 132 processors. A number, and not the
+/// GPU's own, so that every GPU comes to the same bits.
 const ENOUGH_BLOCKS: usize = 264;
 /// A slice of k has at least this many.
 const LEAST_SLICE: usize = 256;
@@ -106,7 +106,7 @@ impl Cut {
         }
         let needed = self.scratch(&outputs.map(|output| output.len()));
         let has = scratch.len();
-        assert!(has >= needed, "scratch of {has} floats; a card needs {needed}");
+        assert!(has >= needed, "scratch of {has} floats; a GPU needs {needed}");
         let mut begin = 0;
         outputs.map(|output| {
             let len = self.slices * output.len();
@@ -125,7 +125,7 @@ impl Cut {
         self.columns.div_ceil(self.span)
     }
 
-    /// The kernel for its tiles, in the numbers in which the card multiplies.
+    /// The kernel for its tiles, in the numbers in which the GPU multiplies.
     pub fn kernel(&self, cuda: &Cuda, kernels: &Kernels) -> &'static str {
         let [large, small] = match cuda.precision() {
             Precision::F32 => kernels.f32,

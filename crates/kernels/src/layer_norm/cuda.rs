@@ -1,4 +1,4 @@
-//! On a card: a warp a row; gradients of scale and shift by blocks of rows, then over all.
+//! On a GPU: a warp a row; gradients of scale and shift by blocks of rows, then over all.
 
 use super::{Backward, Geometry};
 use crate::per_channel::{self, block_rows, blocks};

@@ -1,4 +1,4 @@
-//! On a card: three products of plain matrices, and where k is cut into slices the sum over them.
+//! On a GPU: three products of plain matrices, and where k is cut into slices the sum over them.
 //!
 //! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
 //! by cuBLASLt. Then the product is its own, with this pass's scratch memory to work in, and

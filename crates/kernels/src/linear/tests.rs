@@ -8,8 +8,8 @@ use proptest::sample::select;
 use pulp::{Scalar, WithSimd};
 use tensor::{DType, Device, Planner, Pool, Shape, Target};
 use testkit::{
-    Slots, bits_equal, close, close_beside_one, each_card, each_cpu, each_device, random_array,
-    same_bits_for_threads, same_bits_on_cards,
+    Slots, bits_equal, close, close_beside_one, each_cpu, each_device, each_gpu, random_array,
+    same_bits_for_threads, same_bits_on_gpus,
 };
 
 /// What the three passes make, in one vector each: y, dx, dw, db.
@@ -101,7 +101,7 @@ proptest! {
 
     /// Tiles of both sizes, more than one of them, and edges that are no multiple of four.
     #[test]
-    fn cards_equal_the_reference(
+    fn gpus_equal_the_reference(
         sizes in proptest::array::uniform3(select(
             vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]
         )),
@@ -109,11 +109,11 @@ proptest! {
         seed in 0u64..1000,
     ) {
         let [images, inputs, outputs] = sizes;
-        // The machine that plays the card takes its time.
+        // The machine that plays the GPU takes its time.
         prop_assume!(images * inputs * outputs < 131 * 131 * 20);
         let g = Geometry { images, inputs, outputs, relu };
         let expected = references(&g, seed);
-        each_card(|device| {
+        each_gpu(|device| {
             let results = passes(device, &g, seed).into_iter().zip(&expected);
             for ((actual, expected), terms) in results.zip([inputs, outputs, images, images]) {
                 close_sums(&actual, expected, terms);
@@ -124,12 +124,12 @@ proptest! {
 
 /// k in slices, whose sums lie in scratch memory: in each of the three passes.
 #[test]
-fn cards_add_slices_up() {
+fn gpus_add_slices_up() {
     for (images, inputs, outputs) in [(3, 1027, 66), (2, 8, 600), (1030, 5, 6)] {
         let g = Geometry { images, inputs, outputs, relu: true };
         assert!(g.scratch(Target::Cuda) > 0);
         let expected = references(&g, 4);
-        same_bits_on_cards(|device| {
+        same_bits_on_gpus(|device| {
             let results = passes(device, &g, 4);
             results.iter().zip(&expected).for_each(|(made, expected)| close(made, expected, 2e-4));
             results.concat()

@@ -1,4 +1,4 @@
-//! On a card: a product of matrices at every pixel, 32 x 32 numbers a block. No scratch memory.
+//! On a GPU: a product of matrices at every pixel, 32 x 32 numbers a block. No scratch memory.
 
 use super::Geometry;
 use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};

@@ -1,4 +1,4 @@
-//! On a card: four channels of a pixel a thread; windows wider than [`NARROW`] one number.
+//! On a GPU: four channels of a pixel a thread; windows wider than [`NARROW`] one number.
 
 use super::{Geometry, Region};
 use crate::pool::cuda::{GROUPS, count};

@@ -1,4 +1,4 @@
-//! On a card: a tile of y a block forward, whole towers of pixels backward.
+//! On a GPU: a tile of y a block forward, whole towers of pixels backward.
 
 use super::Geometry;
 use crate::lrn::cuda::formula;

@@ -1,4 +1,4 @@
-//! On a card: four channels of a pixel a thread; backward gathers.
+//! On a GPU: four channels of a pixel a thread; backward gathers.
 
 use super::{Geometry, Kind, Ties};
 use tensor::{Argument, Cuda, Grid, Image, Result, Slot};

@@ -1,4 +1,4 @@
-//! On a card: four elements a thread; slopes' gradients in two launches, of blocks and of all.
+//! On a GPU: four elements a thread; slopes' gradients in two launches, of blocks and of all.
 
 use super::Geometry;
 use crate::per_channel::{self, block_rows, blocks};

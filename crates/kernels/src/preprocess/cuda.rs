@@ -1,4 +1,4 @@
-//! On a card: four numbers a thread.
+//! On a GPU: four numbers a thread.
 
 use super::{CHANNELS, Geometry, Mean};
 use tensor::{Cuda, Grid, Image, Result, Slot};

@@ -1,4 +1,4 @@
-//! On a card: a launch for each segment, four parameters a thread. The table's rows are read there.
+//! On a GPU: a launch for each segment, four parameters a thread. The table's rows are read there.
 
 use super::Segment;
 use tensor::{Cuda, Grid, Image, Result, Shape, Slot};

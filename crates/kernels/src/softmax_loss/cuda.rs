@@ -1,4 +1,4 @@
-//! On a card: a block a row, then one that adds up the rows of the tally.
+//! On a GPU: a block a row, then one that adds up the rows of the tally.
 
 use super::Geometry;
 use tensor::{Cuda, Grid, Image, Result, Slot};

@@ -58,7 +58,7 @@ pub fn tally_shape(images: usize) -> Shape {
 ///
 /// # Panics
 /// If slots do not fit the geometry, or, where the host can see it, a label names no class: on a
-/// card its loss is NaN.
+/// GPU its loss is NaN.
 pub fn forward_backward(
     device: &mut Device,
     g: &Geometry,

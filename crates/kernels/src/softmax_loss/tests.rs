@@ -72,8 +72,8 @@ fn a_label_must_name_a_class() {
 
 /// The host cannot see it there.
 #[test]
-fn on_a_card_the_loss_of_a_label_that_names_no_class_is_nan() {
-    testkit::each_card(|device| {
+fn on_a_gpu_the_loss_of_a_label_that_names_no_class_is_nan() {
+    testkit::each_gpu(|device| {
         let [_, tally, ..] = run(device, &Array2::zeros((2, 3)), &[1, 3]);
         assert!(tally[0].is_nan() && tally[1..] == [1.0 + 2.0 / 3.0, 1.0, 2.0], "{tally:?}");
     });

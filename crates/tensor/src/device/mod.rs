@@ -16,7 +16,7 @@ use std::str::FromStr;
 pub enum Device {
     /// The host's processor.
     Cpu(Cpu),
-    /// An NVIDIA card.
+    /// An NVIDIA GPU.
     Cuda(Cuda),
 }
 
@@ -34,7 +34,7 @@ pub enum Target {
         /// How many of its threads compute.
         threads: usize,
     },
-    /// An NVIDIA card, any.
+    /// An NVIDIA GPU, any.
     Cuda,
 }
 
@@ -46,7 +46,7 @@ pub enum Choice {
     Auto,
     /// The host's processor.
     Cpu,
-    /// The NVIDIA card with this number.
+    /// The NVIDIA GPU with this number.
     Cuda(usize),
 }
 
@@ -71,7 +71,7 @@ impl Device {
     /// Opens what the user chose; `threads` is for the CPU (0: one for each core).
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`] if a card is asked for and cannot be used.
+    /// [`Error::DeviceUnavailable`] if a GPU is asked for and cannot be used.
     pub fn open(choice: Choice, threads: usize) -> Result<Device> {
         match choice {
             Choice::Auto => Ok(Device::best(threads).0),
@@ -80,7 +80,7 @@ impl Device {
         }
     }
 
-    /// The first card, or else the CPU and why it is not the card.
+    /// The first GPU, or else the CPU and why it is not the GPU.
     pub fn best(threads: usize) -> (Device, Option<Error>) {
         match Cuda::open(0) {
             Ok(cuda) => (Device::Cuda(cuda), None),
@@ -116,10 +116,10 @@ impl Device {
     }
 
     /// Copies host data into a slot. The host may hold fewer elements than the slot: the rest
-    /// stays. It may be changed as soon as this returns, although a card may still be busy.
+    /// stays. It may be changed as soon as this returns, although a GPU may still be busy.
     ///
     /// # Errors
-    /// [`Error::Card`] if the card fails, now or in what was asked for before.
+    /// [`Error::Gpu`] if the GPU fails, now or in what was asked for before.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
@@ -154,7 +154,7 @@ impl Device {
     /// them; a group without a mark waits for everything.
     ///
     /// # Errors
-    /// [`Error::Card`] if the card fails.
+    /// [`Error::Gpu`] if the GPU fails.
     pub fn mark_read(&mut self) -> Result<()> {
         match self {
             Device::Cpu(_) => Ok(()),
@@ -166,7 +166,7 @@ impl Device {
     /// that was asked for is done.
     ///
     /// # Errors
-    /// [`Error::Card`] if the card fails, now or in what was asked for before.
+    /// [`Error::Gpu`] if the GPU fails, now or in what was asked for before.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
@@ -194,7 +194,7 @@ impl Device {
     /// only.
     ///
     /// # Errors
-    /// [`Error::Card`] if the card fails.
+    /// [`Error::Gpu`] if the GPU fails.
     pub fn poison(&mut self, slot: Slot) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -205,20 +205,20 @@ impl Device {
         }
     }
 
-    /// Finds out whether this device can do `work`, without doing it: on a card every kernel is
+    /// Finds out whether this device can do `work`, without doing it: on a GPU every kernel is
     /// loaded and its arguments are checked. Memory need not be reserved. The CPU can do all.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] if an op has no form for this device; [`Error::Card`].
+    /// [`Error::NoKernel`] if an op has no form for this device; [`Error::Gpu`].
     pub fn rehearse(&mut self, work: impl FnOnce(&mut Device) -> Result<()>) -> Result<()> {
         let Device::Cuda(cuda) = self else { return Ok(()) };
         cuda.begin_rehearsal();
         let done = work(self);
-        self.card().end_rehearsal();
+        self.gpu().end_rehearsal();
         done
     }
 
-    /// Does `work`, which must do the same every time: it reads what changes from slots. On a card
+    /// Does `work`, which must do the same every time: it reads what changes from slots. On a GPU
     /// it is recorded the first time and replayed from then on, without the host's help;
     /// `recording` keeps it. Neither an upload nor a download can be part of it.
     ///
@@ -238,19 +238,19 @@ impl Device {
             Device::Cpu(_) | Device::Cuda(_) => return work(self),
         }
         self.rehearse(&mut work)?; // loads the kernels: nothing may be loaded while it is recorded
-        self.card().begin_recording()?;
+        self.gpu().begin_recording()?;
         let done = work(self);
-        let recorded = self.card().end_recording();
+        let recorded = self.gpu().end_recording();
         done?;
         *recording = recorded?;
-        self.card().replay(recording).map(|_| ())
+        self.gpu().replay(recording).map(|_| ())
     }
 
-    /// The card that this is known to be.
-    fn card(&mut self) -> &mut Cuda {
+    /// The GPU that this is known to be.
+    fn gpu(&mut self) -> &mut Cuda {
         match self {
             Device::Cuda(cuda) => cuda,
-            Device::Cpu(_) => unreachable!("only a card records"),
+            Device::Cpu(_) => unreachable!("only a GPU records"),
         }
     }
 
@@ -297,7 +297,7 @@ impl Device {
         }
     }
 
-    /// The precision to use where none is asked for: a CPU's is f32, a card's
+    /// The precision to use where none is asked for: a CPU's is f32, a GPU's
     /// [`Cuda::fastest_precision`].
     pub fn fastest_precision(&self) -> Precision {
         match self {

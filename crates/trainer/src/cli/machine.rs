@@ -9,8 +9,8 @@ pub struct MachineArgs {
     /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// In which numbers convolutions and fully connected layers multiply: f32, on a card tf32 or
-    /// bf16, on a CPU with AMX bf16 [default: f32; tf32 on a card with tensor cores for it]
+    /// In which numbers convolutions and fully connected layers multiply: f32, on a GPU tf32 or
+    /// bf16, on a CPU with AMX bf16 [default: f32; tf32 on a GPU with tensor cores for it]
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<String>,
     /// Threads that compute; 0: one for each core [default: 0]

@@ -33,7 +33,7 @@ pub enum Exchange {
     /// Through the host's memory: any devices
     #[default]
     Host,
-    /// From card to card, through NCCL
+    /// From GPU to GPU, through NCCL
     Nccl,
 }
 

@@ -22,13 +22,13 @@ pub(super) struct Run {
     settings: Settings,
     /// None of them left to be found out.
     choices: Vec<Choice>,
-    /// As it was typed: what a card would choose takes no other memory.
+    /// As it was typed: what a GPU would choose takes no other memory.
     precision: Precision,
 }
 
 impl Run {
     /// What these words mean after `train`. Where devices share the work and none are named, two
-    /// processors do; like cards, processors that multiply in bf16 need not be there.
+    /// processors do; like GPUs, processors that multiply in bf16 need not be there.
     ///
     /// # Errors
     /// Exit codes 2 and 6, as there.

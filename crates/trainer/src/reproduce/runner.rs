@@ -30,10 +30,10 @@ pub struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     /// # Errors
-    /// Exit code 2 if a word means no device or precision, 6 if a card was named that is not there.
+    /// Exit code 2 if a word means no device or precision, 6 if a GPU was named that is not there.
     pub fn new(args: &'a ReproduceArgs, stop: &'a Stop) -> Result<Trainer<'a>> {
         let device: Choice = args.machine.device.as_deref().unwrap_or("auto").parse()?;
-        devices::open_cards(&[device], 0)?;
+        devices::open_gpus(&[device], 0)?;
         machine::precision(args.machine.precision.as_deref())?;
         Ok(Trainer { machine: &args.machine, reading: Reading::new(args.progress), stop })
     }

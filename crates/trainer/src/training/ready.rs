@@ -111,7 +111,7 @@ impl<'a> Ready<'a> {
         memory.iter().for_each(|line| say(&format!("memory  {line}")));
     }
 
-    /// Chooses the ways in which its cards will work, if they are to be tuned.
+    /// Chooses the ways in which its GPUs will work, if they are to be tuned.
     ///
     /// # Errors
     /// Exit codes 1, 4 and 6.

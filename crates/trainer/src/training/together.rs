@@ -57,7 +57,7 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let notes = settle_precision(&mut settings, (resumed, config))?;
     let own = ranks.own(&settings)?.unwrap_or_else(|| settings.clone());
     let choices = devices::choices(&own)?;
-    let cards = devices::open_cards(&choices, own.threads)?;
+    let gpus = devices::open_gpus(&choices, own.threads)?;
     let (mut observer, reading) = ranks.observer(args.output.progress);
     begin_with(&notes, &own, &mut *observer);
 
@@ -73,7 +73,7 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let watchers: (&Reading, &mut dyn Observer) = (&reading, &mut *observer);
     let part = (ranks.place(), checkpoint.is_some());
     let mut ready = Ready::new(&own, spec, &images, watchers, part)?;
-    drop(cards); // the run has opened its own
+    drop(gpus); // the run has opened its own
     ready.tune(&mut ranks, here, &mut *observer)?;
     ready.complete(&mut settings); // of all processes, which may be others when it goes on
     let identity = ready.meet(&mut ranks, &mut *observer, &asked)?;

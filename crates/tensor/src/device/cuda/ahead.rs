@@ -1,4 +1,4 @@
-//! Uploads beside the work in hand: the next batch travels while the card is still busy with this
+//! Uploads beside the work in hand: the next batch travels while the GPU is still busy with this
 //! one.
 //!
 //! They have a stream and pinned memory of their own. What was asked for before the mark comes

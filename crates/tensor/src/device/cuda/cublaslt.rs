@@ -1,14 +1,14 @@
 //! Products of matrices by cuBLASLt, where it is installed and asked for.
 //!
-//! It takes part only once a card is [told to use it](Cuda::use_cublaslt), or it is
+//! It takes part only once a GPU is [told to use it](Cuda::use_cublaslt), or it is
 //! [offered](Cuda::offer_cublaslt) to be [chosen](super::tune). For each product it is asked once
 //! which of its ways it holds for the best, one or several: the first time that the product is met,
 //! which for a recorded step is the rehearsal before it. The way that is gone is tried on memory of
 //! its own, so that whatever the library loads or sets up is there before anything is recorded.
-//! From then on a product is one call on the card's stream. Its workspace is a slot of the
+//! From then on a product is one call on the GPU's stream. Its workspace is a slot of the
 //! caller's: it takes no memory of its own.
 //!
-//! The same library on the same card finds the same way, and only such are allowed as add parts of
+//! The same library on the same GPU finds the same way, and only such are allowed as add parts of
 //! a sum up in an order that is theirs; so a run repeats its bits there, and has others elsewhere.
 //! Convolutions are not its business: those are [cuDNN's](super::cudnn).
 
@@ -47,7 +47,7 @@ impl Cuda {
     /// anew.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card) if it cannot work with this card.
+    /// [`Error::Gpu`](crate::Error::GPU) if it cannot work with this GPU.
     pub fn use_cublaslt(&mut self, library: &'static CublasLt) -> Result<()> {
         self.take_cublaslt(library, false)
     }
@@ -79,12 +79,12 @@ impl Cuda {
         self.cublaslt.as_ref().is_some_and(|engine| !engine.is_offered)
     }
 
-    /// C = A B in the card's [precision](Self::precision), in cuBLASLt's way of this number; false,
+    /// C = A B in the GPU's [precision](Self::precision), in cuBLASLt's way of this number; false,
     /// and nothing done, if it is not in use or has no such way. What lies in `workspace` may be
     /// overwritten.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If a matrix is not of the product's size.
@@ -104,7 +104,7 @@ impl Cuda {
     /// How many ways [`multiply`](Self::multiply) has for this.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     pub fn ways_to_multiply(
         &mut self,
         product: &Product,

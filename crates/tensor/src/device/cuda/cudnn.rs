@@ -1,15 +1,15 @@
 //! Convolutions by cuDNN, where it is installed and asked for.
 //!
-//! It takes part only once a card is [told to use it](Cuda::use_cudnn). For each pass of a
+//! It takes part only once a GPU is [told to use it](Cuda::use_cudnn). For each pass of a
 //! convolution it is asked once for its ways, the first time that the pass is met, which for a
 //! recorded step is the rehearsal before it. They come in the order in which it holds them for
 //! good. The first is taken that gives the same bits every time, makes each product of the formula
 //! (no transform, whose errors are larger), has room in the workspace, and works: it is tried on
 //! memory of its own, so that whatever the library loads or sets up is there before anything is
-//! recorded. From then on a pass is one call on the card's stream. All passes share a workspace of
+//! recorded. From then on a pass is one call on the GPU's stream. All passes share a workspace of
 //! [`WORKSPACE`] bytes, as they come one after the other.
 //!
-//! The same library on the same card finds the same way; so a run repeats its bits there, and has
+//! The same library on the same GPU finds the same way; so a run repeats its bits there, and has
 //! others elsewhere. In bf16 it takes no part: its convolutions of floats multiply in f32 or tf32.
 
 mod convolution;
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// cuDNN for one card, with the ways it has found.
+/// cuDNN for one GPU, with the ways it has found.
 #[derive(Debug)]
 pub(super) struct Engine {
     library: &'static Cudnn,
@@ -76,8 +76,8 @@ impl Cuda {
     /// anew.
     ///
     /// # Errors
-    /// [`Error::Cudnn`](crate::Error::Cudnn) if it cannot work with this card,
-    /// [`Error::Card`](crate::Error::Card) if there is no room for its workspace.
+    /// [`Error::Cudnn`](crate::Error::Cudnn) if it cannot work with this GPU,
+    /// [`Error::Gpu`](crate::Error::GPU) if there is no room for its workspace.
     pub fn use_cudnn(&mut self, library: &'static Cudnn) -> Result<()> {
         self.take_cudnn(library, false)
     }
@@ -98,10 +98,10 @@ impl Cuda {
         self.reservation = number_of_reservation();
         let f = &library.functions;
         let handle = created(library, "its start", f.destroy, |raw| {
-            // SAFETY: writes a handle for the card whose context is bound.
+            // SAFETY: writes a handle for the GPU whose context is bound.
             unsafe { (f.create)(raw) }
         })?;
-        // SAFETY: both are alive, and the stream is for as long as the card.
+        // SAFETY: both are alive, and the stream is for as long as the GPU.
         let status = unsafe { (f.set_stream)(handle.raw, self.stream.raw.cast()) };
         library.check(status, "the choice of a stream")?;
         let workspace = Memory::new(&self.context, WORKSPACE);
@@ -120,12 +120,12 @@ impl Cuda {
         self.cudnn.as_ref().is_some_and(|engine| !engine.is_offered)
     }
 
-    /// A pass of a convolution in the card's [precision](Self::precision), by the algorithm of this
+    /// A pass of a convolution in the GPU's [precision](Self::precision), by the algorithm of this
     /// number or the best that works: of x, w and y it overwrites the one that the pass makes.
     /// False, and nothing done, if cuDNN is not in use or has no such way; always in bf16.
     ///
     /// # Errors
-    /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Card`](crate::Error::Card).
+    /// [`Error::Cudnn`](crate::Error::Cudnn), [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If a tensor is not of the convolution's size.
@@ -352,7 +352,7 @@ impl Engine {
         self.library.check(status, "the workspace of a convolution").and(Ok(Some(bytes)))
     }
 
-    /// Has the card convolve; x, w and y lie at these addresses.
+    /// Has the GPU convolve; x, w and y lie at these addresses.
     ///
     /// # Safety
     /// They have the sizes of the convolution that the way was found for.

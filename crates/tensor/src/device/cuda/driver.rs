@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 /// The least driver that runs what was built with CUDA 13.0, and its branch.
 const LEAST_VERSION: i32 = 13_000;
 const LEAST_BRANCH: &str = "580";
-/// The least card that the kernels are built for.
+/// The least GPU that the kernels are built for.
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
 /// Every function that this program calls.
@@ -62,9 +62,9 @@ const FUNCTIONS: [&str; 43] = [
     "cuLaunchKernel",
 ];
 
-/// A card that this program can use.
+/// A GPU that this program can use.
 #[derive(Debug)]
-pub(super) struct Card {
+pub(super) struct Gpu {
     pub number: usize,
     pub name: String,
     pub capability: (u32, u32),
@@ -73,8 +73,8 @@ pub(super) struct Card {
     device: sys::CUdevice,
 }
 
-/// Finds card `number`, or says in a sentence why it cannot be used.
-pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
+/// Finds GPU `number`, or says in a sentence why it cannot be used.
+pub(super) fn find(number: usize) -> std::result::Result<Gpu, String> {
     // SAFETY: looking for the library only loads it.
     if !unsafe { sys::is_culib_present() } {
         return Err("no NVIDIA driver is installed here (there is no libcuda)".to_string());
@@ -82,13 +82,13 @@ pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
     check_functions(&FUNCTIONS[..2])?;
     check_version()?;
     check_functions(&FUNCTIONS)?;
-    result::init().map_err(no_card)?;
-    let count = result::device::get_count().map_err(no_card)? as usize;
+    result::init().map_err(no_gpu)?;
+    let count = result::device::get_count().map_err(no_gpu)? as usize;
     if number >= count {
         return Err(match count {
-            0 => no_card(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
-            1 => "there is one card, number 0".to_string(),
-            _ => format!("there are {count} cards, numbered from 0"),
+            0 => no_gpu(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
+            1 => "there is one GPU, number 0".to_string(),
+            _ => format!("there are {count} GPUs, numbered from 0"),
         });
     }
     let device = result::device::get(number as c_int).map_err(sentence)?;
@@ -108,7 +108,7 @@ pub(super) fn find(number: usize) -> std::result::Result<Card, String> {
              least that this program's kernels are built for"
         ));
     }
-    Ok(Card { number, name, capability: (major, minor), l2_bytes, device })
+    Ok(Gpu { number, name, capability: (major, minor), l2_bytes, device })
 }
 
 fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
@@ -149,17 +149,17 @@ fn check_version() -> std::result::Result<(), String> {
     }
 }
 
-/// Why the driver shows no card.
-fn no_card(error: DriverError) -> String {
+/// Why the driver shows no GPU.
+fn no_gpu(error: DriverError) -> String {
     let visible = env::var("CUDA_VISIBLE_DEVICES");
     match (error.0, visible.as_deref()) {
         (sys::CUresult::CUDA_ERROR_NO_DEVICE, Ok("")) => {
-            "CUDA_VISIBLE_DEVICES is empty, which hides every card: unset it".to_string()
+            "CUDA_VISIBLE_DEVICES is empty, which hides every GPU: unset it".to_string()
         }
         (sys::CUresult::CUDA_ERROR_NO_DEVICE, Ok(shown)) => {
-            format!("there is no card that CUDA_VISIBLE_DEVICES={shown} shows")
+            format!("there is no GPU that CUDA_VISIBLE_DEVICES={shown} shows")
         }
-        (sys::CUresult::CUDA_ERROR_NO_DEVICE, Err(_)) => "there is no NVIDIA card".to_string(),
+        (sys::CUresult::CUDA_ERROR_NO_DEVICE, Err(_)) => "there is no NVIDIA GPU".to_string(),
         _ => sentence(error),
     }
 }
@@ -173,16 +173,16 @@ fn sentence(error: DriverError) -> String {
     format!("the driver reports {} ({})", text(error.error_string()), text(error.error_name()))
 }
 
-/// The error for something that failed on the card.
+/// The error for something that failed on the GPU.
 pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error {
-    move |error| Error::Card { what: what.to_string(), reason: sentence(error) }
+    move |error| Error::Gpu { what: what.to_string(), reason: sentence(error) }
 }
 
 /// The error for something that failed while nobody watched: it cannot be known which kernel.
 fn failed_unseen(what: &str) -> impl Fn(DriverError) -> Error {
     let hint = "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel is named";
     let hint = if blocking() { "" } else { hint };
-    move |error| Error::Card { what: what.to_string(), reason: sentence(error) + hint }
+    move |error| Error::Gpu { what: what.to_string(), reason: sentence(error) + hint }
 }
 
 /// Whether every launch is waited for, so that a kernel that fails is named: the driver's own
@@ -192,12 +192,12 @@ pub(super) fn blocking() -> bool {
     *BLOCKING.get_or_init(|| env::var("CUDA_LAUNCH_BLOCKING").is_ok_and(|value| value == "1"))
 }
 
-/// Bytes of the current context's card that nobody has taken.
+/// Bytes of the current context's GPU that nobody has taken.
 pub(super) fn free_memory() -> Result<usize> {
     result::mem_get_info().map(|(free, _)| free).map_err(failed("asking for free memory"))
 }
 
-/// The card's primary context.
+/// The GPU's primary context.
 #[derive(Debug)]
 pub(super) struct Context {
     context: sys::CUcontext,
@@ -210,8 +210,8 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
-    pub fn of(card: &Card) -> std::result::Result<Arc<Context>, String> {
-        let device = card.device;
+    pub fn of(gpu: &Gpu) -> std::result::Result<Arc<Context>, String> {
+        let device = gpu.device;
         // SAFETY: the device is one that the driver gave out.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(sentence)?;
         let context = Arc::new(Context { context, device });
@@ -219,7 +219,7 @@ impl Context {
         Ok(context)
     }
 
-    /// Whether both are one card's.
+    /// Whether both are one GPU's.
     pub fn is(&self, other: &Context) -> bool {
         self.context == other.context
     }
@@ -332,7 +332,7 @@ impl Drop for Stream {
     }
 }
 
-/// Memory of the card.
+/// Memory of the GPU.
 #[derive(Debug)]
 pub(super) struct Memory {
     base: u64,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs};
 
-/// The kernels of one op, compiled for every card: what `cargo xtask kernels` made of its `.cu`.
+/// The kernels of one op, compiled for every GPU: what `cargo xtask kernels` made of its `.cu`.
 #[derive(Debug)]
 pub struct Image {
     /// The op, which is the file's name.
@@ -39,7 +39,7 @@ impl Grid {
     /// One thread for each of `n` pieces of work; the last block's last threads have none.
     ///
     /// # Panics
-    /// If that is more than a card can count.
+    /// If that is more than a GPU can count.
     pub fn over(n: usize) -> Grid {
         Grid::of(n.div_ceil(Grid::THREADS as usize), Grid::THREADS)
     }
@@ -47,7 +47,7 @@ impl Grid {
     /// `blocks` blocks of `threads` threads.
     ///
     /// # Panics
-    /// If that is more than a card can count.
+    /// If that is more than a GPU can count.
     pub fn of(blocks: usize, threads: u32) -> Grid {
         let x = i32::try_from(blocks).unwrap_or_else(|_| panic!("a grid of {blocks} blocks"));
         Grid { blocks: [x as u32, 1, 1], threads: [threads, 1, 1], shared_bytes: 0 }
@@ -59,7 +59,7 @@ impl Grid {
     }
 }
 
-/// Where something lies in a card's memory. Only a kernel can look there.
+/// Where something lies in a GPU's memory. Only a kernel can look there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Address(u64);
@@ -110,7 +110,7 @@ pub(super) struct Function {
 pub(super) struct Kernels {
     functions: HashMap<&'static str, Function>,
     modules: HashMap<&'static str, Module>,
-    /// Of the card.
+    /// Of the GPU.
     capability: (u32, u32),
     _context: Arc<Context>,
 }
@@ -190,7 +190,7 @@ fn fresh(op: &str, capability: (u32, u32)) -> Result<Option<Vec<u8>>> {
     for kind in ["fatbin", "cubin"] {
         let path = folder.join(op).with_extension(kind);
         if path.exists() {
-            let unreadable = |error| Error::Card {
+            let unreadable = |error| Error::Gpu {
                 what: format!("reading {}", path.display()),
                 reason: format!("{error}"),
             };

@@ -1,4 +1,4 @@
-//! An NVIDIA card: one block of its memory, one stream of work, and the kernels that were loaded.
+//! An NVIDIA GPU: one block of its memory, one stream of work, and the kernels that were loaded.
 //!
 //! libcuda is found when the program runs; nothing of CUDA is needed to build it. All work goes to
 //! one stream and so happens in order; only the next batch may travel beside it ([`ahead`]). The
@@ -25,17 +25,17 @@ pub use profile::Lap;
 
 use crate::{Element, Error, Precision, Result, Slot};
 use ahead::Ahead;
-use driver::{Card, Context, Memory, Stream};
+use driver::{Context, Gpu, Memory, Stream};
 use launch::Kernels;
 use profile::Profile;
 use staging::Staging;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// An NVIDIA card.
+/// An NVIDIA GPU.
 #[derive(Debug)]
 pub struct Cuda {
-    card: Card,
+    gpu: Gpu,
     state: State,
     eager: bool,
     precision: Precision,
@@ -50,7 +50,7 @@ pub struct Cuda {
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
-    /// Cards that this one has joined: to wait for it may be to wait for them.
+    /// GPUs that this one has joined: to wait for it may be to wait for them.
     others: Option<Arc<nccl::Shared>>,
     memory: Option<Memory>,
     stream: Stream,
@@ -68,7 +68,7 @@ enum State {
     Recording,
 }
 
-/// The least card with tensor cores for tf32 and bf16.
+/// The least GPU with tensor cores for tf32 and bf16.
 const TENSOR_CORES: (u32, u32) = (8, 0);
 
 /// One that was never given out.
@@ -78,20 +78,20 @@ fn number_of_reservation() -> u64 {
 }
 
 impl Cuda {
-    /// The card with this number.
+    /// The GPU with this number.
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`] in one sentence: no driver, one that is too old, no card, none
+    /// [`Error::DeviceUnavailable`] in one sentence: no driver, one that is too old, no GPU, none
     /// of this number, one that is too old.
     pub fn open(number: usize) -> Result<Cuda> {
         let unavailable =
             |reason| Error::DeviceUnavailable { device: format!("cuda:{number}"), reason };
-        let card = driver::find(number).map_err(unavailable)?;
-        let context = Context::of(&card).map_err(unavailable)?;
+        let gpu = driver::find(number).map_err(unavailable)?;
+        let context = Context::of(&gpu).map_err(unavailable)?;
         let stream = Stream::new(&context).map_err(|error| unavailable(error.to_string()))?;
-        let (kernels, state) = (Kernels::new(&context, card.capability), State::Working);
+        let (kernels, state) = (Kernels::new(&context, gpu.capability), State::Working);
         Ok(Cuda {
-            card,
+            gpu,
             state,
             eager: false,
             precision: Precision::F32,
@@ -112,12 +112,12 @@ impl Cuda {
 
     /// `cuda:0: NVIDIA H200, compute capability 9.0`.
     pub fn name(&self) -> String {
-        format!("cuda:{}: {}", self.card.number, self.model())
+        format!("cuda:{}: {}", self.gpu.number, self.model())
     }
 
-    /// The same of all cards that are alike: without the number.
+    /// The same of all GPUs that are alike: without the number.
     pub fn model(&self) -> String {
-        let Card { name, capability: (major, minor), .. } = &self.card;
+        let Gpu { name, capability: (major, minor), .. } = &self.gpu;
         format!("{name}, compute capability {major}.{minor}")
     }
 
@@ -132,12 +132,12 @@ impl Cuda {
         if self.has_tensor_cores() { Precision::Tf32 } else { Precision::F32 }
     }
 
-    /// Cards of 11.x have no code of their own among our kernels, and get that of 7.5.
+    /// GPUs of 11.x have no code of their own among our kernels, and get that of 7.5.
     fn has_tensor_cores(&self) -> bool {
-        self.card.capability >= TENSOR_CORES && self.card.capability.0 != 11
+        self.gpu.capability >= TENSOR_CORES && self.gpu.capability.0 != 11
     }
 
-    /// In which numbers it multiplies. A card that was opened does so in f32.
+    /// In which numbers it multiplies. A GPU that was opened does so in f32.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -183,7 +183,7 @@ impl Cuda {
     }
 
     fn no_room(&self, needed: usize) -> Error {
-        let device = format!("cuda:{}", self.card.number);
+        let device = format!("cuda:{}", self.gpu.number);
         let free = self.free_bytes().unwrap_or(0);
         Error::OutOfMemory { device, needed, free, group: None }
     }
@@ -251,7 +251,7 @@ impl Cuda {
     /// Waits until all that was asked for is done.
     ///
     /// # Errors
-    /// [`Error::Card`] if some of it failed.
+    /// [`Error::Gpu`] if some of it failed.
     pub fn synchronize(&self) -> Result<()> {
         self.context.bind()?;
         self.wait_for_others()?;
@@ -261,7 +261,7 @@ impl Cuda {
         self.settle()
     }
 
-    /// Before the host waits for this card's work, part of which may wait for another card's.
+    /// Before the host waits for this GPU's work, part of which may wait for another GPU's.
     fn wait_for_others(&self) -> Result<()> {
         let Some(others) = &self.others else { return Ok(()) };
         others.wait(|| self.stream.is_idle("a kernel"))
@@ -311,7 +311,7 @@ impl Cuda {
     /// before. A grid of nothing is no launch.
     ///
     /// # Errors
-    /// [`Error::Card`] with the kernel's name.
+    /// [`Error::Gpu`] with the kernel's name.
     ///
     /// # Panics
     /// If the kernel takes other arguments, in number or in size.

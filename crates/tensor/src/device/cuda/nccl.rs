@@ -1,9 +1,9 @@
-//! Cards that exchange what is in their memory by themselves, through NCCL.
+//! GPUs that exchange what is in their memory by themselves, through NCCL.
 //!
-//! A [`Communicator`] has a stream of its own. What it is asked for comes after all that its card
-//! was asked for before, and runs beside what the card is asked for after, until the card is told
-//! to [follow](Communicator::follow). The host waits for nothing here; where it waits for its card
-//! it may in truth wait for another, which may be gone. So a card that has joined others is never
+//! A [`Communicator`] has a stream of its own. What it is asked for comes after all that its GPU
+//! was asked for before, and runs beside what the GPU is asked for after, until the GPU is told
+//! to [follow](Communicator::follow). The host waits for nothing here; where it waits for its GPU
+//! it may in truth wait for another, which may be gone. So a GPU that has joined others is never
 //! waited for without a limit: when patience ends NCCL is told to give up.
 
 mod group;
@@ -23,10 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{ptr, thread};
 
-/// A card's place among others.
+/// A GPU's place among others.
 #[derive(Debug)]
 pub struct Communicator {
-    /// How far the card must have come before anything here begins.
+    /// How far the GPU must have come before anything here begins.
     ready: Event,
     /// Events that mark the end of nothing now.
     idle: Vec<Event>,
@@ -41,7 +41,7 @@ pub struct Communicator {
 #[derive(Debug)]
 pub struct Ended(Event);
 
-/// What the card has to know, too.
+/// What the GPU has to know, too.
 #[derive(Debug)]
 pub(super) struct Shared {
     nccl: &'static Nccl,
@@ -69,10 +69,10 @@ const LOOK: Duration = Duration::from_millis(1);
 
 impl Communicator {
     /// Joins as `rank` of `world`, all of whom have the same `id`; waits for them for `patience` at
-    /// most, now and whenever the host waits for this card.
+    /// most, now and whenever the host waits for this GPU.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] if not all come; [`Error::Card`] if NCCL fails.
+    /// [`Error::Unanswered`] if not all come; [`Error::Gpu`] if NCCL fails.
     pub fn join(
         cuda: &mut Cuda,
         nccl: &'static Nccl,
@@ -89,7 +89,7 @@ impl Communicator {
         unsafe { stream.fill(one.base(), 0, one.bytes())? };
         let mut raw: Raw = ptr::null_mut();
         let mut config = Config::nonblocking();
-        // SAFETY: writes the communicator; the card whose context is bound is the one it joins.
+        // SAFETY: writes the communicator; the GPU whose context is bound is the one it joins.
         let status = unsafe {
             let (world, rank) = (world as c_int, rank as c_int);
             (nccl.functions.init)(&mut raw, world, *id, rank, &mut config)
@@ -97,7 +97,7 @@ impl Communicator {
         let raw = Mutex::new(Handle(raw));
         let millis = AtomicU64::new(patience.as_millis() as u64);
         let shared = Shared { nccl, raw, patience: millis, stream, context: context.clone() };
-        shared.settled(status, "joining the other cards").inspect_err(|_| shared.give_up())?;
+        shared.settled(status, "joining the other GPUs").inspect_err(|_| shared.give_up())?;
         let shared = Arc::new(shared);
         cuda.others = Some(Arc::clone(&shared));
         Ok(Communicator { ready, idle: Vec::new(), one, rank, world, shared })
@@ -109,15 +109,15 @@ impl Communicator {
     }
 
     /// Starts what `work` asks for, together: none of it waits for the rest. The slots it names may
-    /// be neither written nor, where it writes, read until the card follows.
+    /// be neither written nor, where it writes, read until the GPU follows.
     ///
-    /// The card may have been opened anew since it joined.
+    /// The GPU may have been opened anew since it joined.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] or [`Error::Card`].
+    /// [`Error::Unanswered`] or [`Error::Gpu`].
     ///
     /// # Panics
-    /// If it is another card.
+    /// If it is another GPU.
     pub fn start(
         &mut self,
         cuda: &mut Cuda,
@@ -148,10 +148,10 @@ impl Communicator {
         shared.settled(ended, "exchange")
     }
 
-    /// What the card is asked for from here on comes after what has ended then.
+    /// What the GPU is asked for from here on comes after what has ended then.
     ///
     /// # Errors
-    /// [`Error::Card`].
+    /// [`Error::Gpu`].
     pub fn follow(&self, cuda: &Cuda, ended: &Ended) -> Result<()> {
         cuda.join()?;
         drop(self.shared.handle()?); // else there is nothing to come after
@@ -165,7 +165,7 @@ impl Communicator {
 }
 
 impl Shared {
-    /// Waits until `is_done`, as long as the other cards do their part.
+    /// Waits until `is_done`, as long as the other GPUs do their part.
     pub(super) fn wait(&self, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         drop(self.handle()?); // what is done after others were given up is not what was asked for
         let waited = self.wait_for(self.patience(), is_done);
@@ -230,7 +230,7 @@ impl Shared {
             return Ok(());
         }
         let reason = format!("it reports {}", self.nccl.functions.reason(status));
-        Err(Error::Card { what: format!("NCCL's {what}"), reason })
+        Err(Error::Gpu { what: format!("NCCL's {what}"), reason })
     }
 
     fn unanswered(&self) -> Error {
@@ -258,7 +258,7 @@ impl Shared {
         }
     }
 
-    /// Before a card's memory goes: lets what is under way come to its end, if it soon does.
+    /// Before a GPU's memory goes: lets what is under way come to its end, if it soon does.
     pub(super) fn let_go(&self) -> Result<()> {
         let done = self.wait_for(FAREWELL.min(self.patience()), || self.is_idle());
         let done = if thread::panicking() { Err(self.unanswered()) } else { done };

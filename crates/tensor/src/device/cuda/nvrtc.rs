@@ -1,5 +1,5 @@
 //! The toolkit's compiler as a library, where it is installed: for whoever edits a kernel on a
-//! machine with a card. Nothing else needs it.
+//! machine with a GPU. Nothing else needs it.
 
 use crate::{Error, Result};
 use cudarc::nvrtc::{result, sys};
@@ -18,10 +18,10 @@ const FUNCTIONS: [&str; 7] = [
     "nvrtcGetCUBIN",
 ];
 
-/// Compiles a `.cu` file for cards of this capability. Headers are looked for beside it, in its
+/// Compiles a `.cu` file for GPUs of this capability. Headers are looked for beside it, in its
 /// folder `cuh`, and in CUDA_HOME.
 pub(super) fn compile(source: &Path, (major, minor): (u32, u32)) -> Result<Vec<u8>> {
-    let failed = |reason| Error::Card { what: format!("compiling {}", source.display()), reason };
+    let failed = |reason| Error::Gpu { what: format!("compiling {}", source.display()), reason };
     if !is_present() {
         let hint = "there is no libnvrtc here: install CUDA's toolkit, or give a .fatbin or .cubin";
         return Err(failed(hint.to_string()));

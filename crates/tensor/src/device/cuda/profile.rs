@@ -6,7 +6,7 @@ use super::{Cuda, State};
 use crate::Result;
 use std::sync::Arc;
 
-/// A kernel that ran while a card was being profiled.
+/// A kernel that ran while a GPU was being profiled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lap {
     /// Its name.
@@ -41,7 +41,7 @@ impl Cuda {
     /// From now on every launch is timed. Recordings are not: [`eager`](Self::eager) first.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     pub fn begin_profile(&mut self) -> Result<()> {
         assert!(self.state == State::Working, "what is recorded cannot be profiled");
         self.context.bind()?;
@@ -58,10 +58,10 @@ impl Cuda {
     }
 
     /// Waits, and gives back every launch since [`begin_profile`](Self::begin_profile), in order.
-    /// Where the host was slower than the card, a lap holds the wait for it.
+    /// Where the host was slower than the GPU, a lap holds the wait for it.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     pub fn end_profile(&mut self) -> Result<Vec<Lap>> {
         let Some(profile) = self.profile.take() else { return Ok(Vec::new()) };
         self.synchronize()?;

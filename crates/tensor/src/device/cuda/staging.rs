@@ -1,6 +1,6 @@
 //! Uploads that the host need not wait for.
 //!
-//! The card copies by itself only from pinned host memory. So what is uploaded is first copied into
+//! The GPU copies by itself only from pinned host memory. So what is uploaded is first copied into
 //! a ring of pinned pieces, and each piece is sent off while the next is being filled. The host
 //! waits only for a piece that it wants to fill again and that is still on its way.
 
@@ -67,7 +67,7 @@ impl Drop for Staging {
     }
 }
 
-/// Host memory that the card reads by itself.
+/// Host memory that the GPU reads by itself.
 #[derive(Debug)]
 struct Pinned {
     base: *mut u8,

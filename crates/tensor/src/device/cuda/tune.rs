@@ -2,7 +2,7 @@
 //!
 //! A [`Work`] is an op's pass over operands of some sizes. Its rule names one [`Way`]: our own
 //! kernels, cut as the sizes say. Tiles of another size, k in more or fewer slices and vendors'
-//! libraries are others, and which is fastest depends on the card. While a card is
+//! libraries are others, and which is fastest depends on the GPU. While a GPU is
 //! [tuned](Cuda::tune), whatever is rehearsed is done in all ways on memory of its own, and timed
 //! (`trial`). A way decides bits, as it decides the order of sums; so what was chosen comes out
 //! as [`Choices`], names to be written down, and whoever is given them times nothing.
@@ -120,7 +120,7 @@ pub enum Why {
     },
 }
 
-/// What was chosen for a card so far.
+/// What was chosen for a GPU so far.
 #[derive(Debug)]
 pub(super) struct Tuner {
     given: Choices,

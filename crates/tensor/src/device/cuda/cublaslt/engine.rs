@@ -15,7 +15,7 @@ use std::ptr;
 /// So many are asked for to choose from.
 pub const MOST_WAYS: usize = 8;
 
-/// cuBLASLt for one card, with the ways it has found.
+/// cuBLASLt for one GPU, with the ways it has found.
 #[derive(Debug)]
 pub(in crate::device::cuda) struct Engine {
     pub library: &'static CublasLt,
@@ -61,11 +61,11 @@ pub struct Way {
 type Descriptor = Handle;
 
 impl Engine {
-    /// One for the card whose context is bound.
+    /// One for the GPU whose context is bound.
     pub fn start(library: &'static CublasLt, is_offered: bool) -> Result<Engine> {
         let f = &library.functions;
         let handle = created(library, "start", f.destroy, |raw| {
-            // SAFETY: writes a handle for the card whose context is bound.
+            // SAFETY: writes a handle for the GPU whose context is bound.
             unsafe { (f.create)(raw) }
         })?;
         Ok(Engine { library, is_offered, ways: HashMap::new(), handle })
@@ -168,7 +168,7 @@ impl Engine {
         Ok(preference)
     }
 
-    /// Has the card multiply.
+    /// Has the GPU multiply.
     ///
     /// # Safety
     /// A, B and C have the sizes of the product that the way was found for, and the workspace what

@@ -133,7 +133,7 @@ impl CublasLt {
     pub(super) fn failed(&self, status: Status, what: &str) -> Error {
         // SAFETY: a constant text for any number.
         let name = text(unsafe { (self.functions.name_of)(status) });
-        Error::Card { what: format!("cuBLASLt's {what}"), reason: format!("it reports {name}") }
+        Error::Gpu { what: format!("cuBLASLt's {what}"), reason: format!("it reports {name}") }
     }
 }
 

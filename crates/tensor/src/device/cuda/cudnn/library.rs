@@ -66,7 +66,7 @@ pub(super) type Find =
 /// The bytes of workspace that a way needs.
 pub(super) type Workspace =
     unsafe extern "C" fn(Raw, Raw, Raw, Raw, Raw, c_int, *mut usize) -> Status;
-/// Has the card do it: a factor, two tensors and where they lie, the convolution, the way, its
+/// Has the GPU do it: a factor, two tensors and where they lie, the convolution, the way, its
 /// workspace, what the old result is multiplied by, and the third tensor.
 pub(super) type Convolve = unsafe extern "C" fn(
     Raw,

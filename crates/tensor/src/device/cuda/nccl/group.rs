@@ -51,7 +51,7 @@ impl Group<'_> {
     /// `x` becomes the sum of all ranks' `x`, in an order that is NCCL's.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     pub fn all_reduce(&mut self, x: Slot) -> Result<()> {
         self.sum_of_all(self.cuda.address_of::<f32>(x), x.len())
     }
@@ -59,7 +59,7 @@ impl Group<'_> {
     /// Ends when all ranks have started one.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     pub fn barrier(&mut self) -> Result<()> {
         self.sum_of_all(self.one, 1)
     }
@@ -67,7 +67,7 @@ impl Group<'_> {
     fn sum_of_all(&mut self, x: u64, floats: usize) -> Result<()> {
         let (f, raw, stream) = self.parts();
         // SAFETY: reads and writes `floats` floats of a slot or of the barrier's memory, on a
-        // stream of the communicator's card.
+        // stream of the communicator's GPU.
         let status = unsafe {
             (f.all_reduce)(x as *const c_void, x as *mut c_void, floats, FLOAT, SUM, raw, stream)
         };
@@ -77,7 +77,7 @@ impl Group<'_> {
     /// `block` becomes the sum of all ranks' blocks with this rank's number.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If `x` has not one block a rank, or overlaps `block`.
@@ -93,7 +93,7 @@ impl Group<'_> {
     /// `y` becomes all ranks' blocks.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If `y` has not one block a rank, or overlaps `block`.
@@ -109,7 +109,7 @@ impl Group<'_> {
     /// `x` becomes that of `root`.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If there is no such rank.
@@ -125,7 +125,7 @@ impl Group<'_> {
     /// Sends `x` to `to`.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If there is no such other rank.
@@ -141,7 +141,7 @@ impl Group<'_> {
     /// `x` becomes what `from` sends.
     ///
     /// # Errors
-    /// [`Error::Card`](crate::Error::Card).
+    /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
     /// If there is no such other rank.

@@ -2,8 +2,8 @@
 //!
 //! Operands lie in memory of their own, aligned as the work's are; what is read is random. Each way
 //! goes once untimed, so that whatever it loads or sets up is there; what it writes must be what
-//! the rule's way writes, but for rounding. Then all go in turn, so that a card that changes its
-//! clock does so to all of them, and a way's time is its median. Before each the card's L2 cache
+//! the rule's way writes, but for rounding. Then all go in turn, so that a GPU that changes its
+//! clock does so to all of them, and a way's time is its median. Before each the GPU's L2 cache
 //! is overwritten, as a step's other work would do.
 
 use super::{ALIGNMENT, Way, Why, Work};
@@ -51,7 +51,7 @@ impl Cuda {
         let mut ways = vec![work.rule];
         ways.extend(others(self)?.into_iter().filter(|way| *way != work.rule));
         let (slots, bytes) = laid_out(work);
-        let flushed = 2 * self.card.l2_bytes;
+        let flushed = 2 * self.gpu.l2_bytes;
         let memory = Memory::new(&self.context, bytes + flushed);
         let memory = memory.map_err(failed("memory to try ways on"))?;
         let flush = (memory.base() + bytes as u64, flushed);
@@ -122,7 +122,7 @@ impl Cuda {
         Ok((tried.collect(), failed))
     }
 
-    /// Milliseconds of some work, with nothing of its operands in the card's cache.
+    /// Milliseconds of some work, with nothing of its operands in the GPU's cache.
     fn timed(
         &mut self,
         (begin, end): &(Event, Event),

@@ -1,4 +1,4 @@
-//! The card, its limits, and networks on it.
+//! The GPU, its limits, and networks on it.
 
 use layers::{Spec, window};
 use tensor::{Choice, Cuda, DType, Device, Planner, Precision, Recording, Shape};
@@ -19,10 +19,10 @@ const F32_FLOPS: [(&str, f64); 7] = [
     ("T4", 8.1e12),
 ];
 
-/// What a card can do at most.
+/// What a GPU can do at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Multiplications and additions a second; infinite for a card that is not in the list.
+    /// Multiplications and additions a second; infinite for a GPU that is not in the list.
     pub flops: f64,
     /// Bytes a second, read and written, measured.
     pub bytes: f64,
@@ -30,29 +30,29 @@ pub struct Limits {
     pub over: usize,
 }
 
-/// The first card, or why there is none.
+/// The first GPU, or why there is none.
 pub fn open() -> Result<Device, String> {
     Device::open(Choice::Cuda(0), 0).map_err(|error| error.to_string())
 }
 
-/// The first card, multiplying in these numbers; `None` if it has none of them.
+/// The first GPU, multiplying in these numbers; `None` if it has none of them.
 pub fn open_in(precision: Precision) -> Result<Option<Device>, String> {
     let mut device = open()?;
     let has = device.set_precision(precision).map_err(|error| error.to_string())?;
     Ok((has == precision).then_some(device))
 }
 
-/// The precisions that the first card has.
+/// The precisions that the first GPU has.
 pub fn precisions() -> Result<Vec<Precision>, String> {
     let has = |precision| Ok(open_in(precision)?.map(|_| precision));
     Precision::ALL.into_iter().filter_map(|precision| has(precision).transpose()).collect()
 }
 
-/// The card that a device is.
+/// The GPU that a device is.
 pub fn cuda(device: &mut Device) -> &mut Cuda {
     match device {
         Device::Cuda(cuda) => cuda,
-        Device::Cpu(_) => unreachable!("opened as a card"),
+        Device::Cpu(_) => unreachable!("opened as a GPU"),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn find(name: &str) -> Result<(Spec, Recipe), String> {
     Ok((spec, recipes::find(recipes::default_for(name)).unwrap_or(recipe)))
 }
 
-/// Measures what the card's memory gives to the plainest of kernels, y = s x, and looks its
+/// Measures what the GPU's memory gives to the plainest of kernels, y = s x, and looks its
 /// arithmetic up.
 pub fn limits(small: bool) -> Result<Limits, String> {
     let floats = if small { 1 << 10 } else { 1 << 28 };
@@ -123,7 +123,7 @@ pub fn limits(small: bool) -> Result<Limits, String> {
     Ok(Limits { flops: f32_flops(&name), bytes, over: 8 * floats })
 }
 
-/// By a word of the card's name: `NVIDIA A100-SXM4-80GB` is an A100, but an L40 is no L4.
+/// By a word of the GPU's name: `NVIDIA A100-SXM4-80GB` is an A100, but an L40 is no L4.
 fn f32_flops(name: &str) -> f64 {
     let is_word = |known: &str| name.split([' ', '-', ',']).any(|word| word == known);
     let known = F32_FLOPS.iter().find(|(known, _)| is_word(known));
@@ -135,18 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cards_are_known_by_whole_words() {
-        let of = |card| f32_flops(&format!("cuda:0: {card}, compute capability 9.0"));
-        for card in ["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA GH200 480GB"] {
-            assert_eq!(of(card), 66.9e12, "{card}");
+    fn gpus_are_known_by_whole_words() {
+        let of = |gpu| f32_flops(&format!("cuda:0: {gpu}, compute capability 9.0"));
+        for gpu in ["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA GH200 480GB"] {
+            assert_eq!(of(gpu), 66.9e12, "{gpu}");
         }
         assert_eq!(of("NVIDIA A100-SXM4-80GB"), 19.5e12);
         assert_eq!(
             [of("NVIDIA L4"), of("NVIDIA L40S"), of("Tesla T4")],
             [30.3e12, 91.6e12, 8.1e12]
         );
-        for card in ["NVIDIA L40", "NVIDIA T400 4GB", "Quadro T4000", "NVIDIA GeForce RTX 4090"] {
-            assert_eq!(of(card), f64::INFINITY, "{card}");
+        for gpu in ["NVIDIA L40", "NVIDIA T400 4GB", "Quadro T4000", "NVIDIA GeForce RTX 4090"] {
+            assert_eq!(of(gpu), f64::INFINITY, "{gpu}");
         }
     }
 }
