@@ -13,9 +13,10 @@ fn ops(criterion: &mut Criterion) {
     (0..parts.len()).for_each(|part| rows.run(part));
     let mut group = criterion.benchmark_group("alexnet-32");
     for (idx, part) in parts.iter().enumerate() {
-        group.throughput(match part.flops > 0.0 {
-            true => Throughput::Elements(part.flops as u64),
-            false => Throughput::Bytes(part.bytes as u64),
+        group.throughput(if part.flops > 0.0 {
+            Throughput::Elements(part.flops as u64)
+        } else {
+            Throughput::Bytes(part.bytes as u64)
         });
         group.bench_function(BenchmarkId::new(&part.name, part.pass.name()), |bencher| {
             bencher.iter(|| rows.run(idx));

@@ -246,9 +246,10 @@ impl Cli {
 
     /// How PyTorch runs epochs: as it comes, and as it has proved fastest on small images.
     pub fn epoch_forms(&self) -> Vec<Form> {
-        match self.form.is_empty() {
-            true => vec![Form::Eager, Form::ChannelsLast],
-            false => self.forms(What::Train),
+        if self.form.is_empty() {
+            vec![Form::Eager, Form::ChannelsLast]
+        } else {
+            self.forms(What::Train)
         }
     }
 

@@ -86,9 +86,10 @@ impl Floor {
         for (idx, (part, times)) in self.parts.iter().zip(&self.times).enumerate() {
             let ms = median(times.clone());
             let floor = (part.flops / peaks.flops).max(part.bytes / peaks.bytes) * 1e3;
-            let gflops = match part.flops > 0.0 {
-                true => format!("{:.0}", part.flops / ms / 1e6),
-                false => String::new(),
+            let gflops = if part.flops > 0.0 {
+                format!("{:.0}", part.flops / ms / 1e6)
+            } else {
+                String::new()
             };
             let mut row = vec![part.name.clone(), part.pass.name().to_string()];
             row.extend([format!("{ms:.2}"), gflops, format!("{:.1}", part.bytes / ms / 1e6)]);
@@ -115,9 +116,10 @@ impl Floor {
 
 /// PyTorch's time and its ratio to ours; nothing where it has no such part.
 fn beside(its: f64, ours: f64, digits: usize) -> [String; 2] {
-    match its > 0.0 {
-        true => [format!("{its:.digits$}"), format!("{:.2}", its / ours)],
-        false => [String::new(), String::new()],
+    if its > 0.0 {
+        [format!("{its:.digits$}"), format!("{:.2}", its / ours)]
+    } else {
+        [String::new(), String::new()]
     }
 }
 

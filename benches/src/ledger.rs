@@ -161,9 +161,10 @@ fn place(text: &str, name: &str) -> Result<std::ops::Range<usize>, String> {
     };
     let start = text.find(&opening).ok_or_else(missing)? + opening.len();
     let length = text[start..].find(closing).ok_or_else(missing)?;
-    match text[start..][..length].contains("<!-- bench:") {
-        true => Err(missing()), // the next table's closing comment
-        false => Ok(start..start + length),
+    if text[start..][..length].contains("<!-- bench:") {
+        Err(missing()) // the next table's closing comment
+    } else {
+        Ok(start..start + length)
     }
 }
 

@@ -154,12 +154,11 @@ impl Cli {
             }
         }
         let ours = median(ours);
-        let against = match theirs.is_empty() {
-            true => " | ".to_owned(),
-            false => {
-                let theirs = median(theirs);
-                format!("{theirs:.0} | {:.2}", ours / theirs)
-            }
+        let against = if theirs.is_empty() {
+            " | ".to_owned()
+        } else {
+            let theirs = median(theirs);
+            format!("{theirs:.0} | {:.2}", ours / theirs)
         };
         println!("| {name} | {workers} | {ours:.0} | {against} |");
         Ok(())

@@ -108,16 +108,13 @@ fn with_fuzzer(asked: &Asked) -> ExitCode {
             found.push(target.as_str());
         }
     }
-    match found.is_empty() {
-        true => {
-            let (count, seconds) = (asked.targets.len(), asked.seconds);
-            println!("xtask fuzz: {count} targets, {seconds} s each, nothing found");
-            ExitCode::SUCCESS
-        }
-        false => {
-            eprintln!("xtask fuzz: {} failed; inputs lie in fuzz/found", found.join(", "));
-            ExitCode::FAILURE
-        }
+    if found.is_empty() {
+        let (count, seconds) = (asked.targets.len(), asked.seconds);
+        println!("xtask fuzz: {count} targets, {seconds} s each, nothing found");
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("xtask fuzz: {} failed; inputs lie in fuzz/found", found.join(", "));
+        ExitCode::FAILURE
     }
 }
 

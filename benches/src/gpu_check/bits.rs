@@ -12,9 +12,10 @@ const REPEATS: usize = 100;
 
 /// The same step again and again, from the same weights: losses and gradients.
 pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
-    let (units, repeats) = match cli.small {
-        true => (vec![(TINY, 2)], 3),
-        false => (vec![("alexnet-64", 128), ("alexnet", 128), ("torchvision", 128)], REPEATS),
+    let (units, repeats) = if cli.small {
+        (vec![(TINY, 2)], 3)
+    } else {
+        (vec![("alexnet-64", 128), ("alexnet", 128), ("torchvision", 128)], REPEATS)
     };
     let mut verdict = Verdict::Passed;
     for (model, images) in units {
@@ -67,9 +68,10 @@ fn repeat(
 
 /// Recorded and replayed against done as it is asked for: losses and weights.
 pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
-    let units = match cli.small {
-        true => vec![(TINY, 2, 3)],
-        false => vec![("alexnet-64", 128, 10), ("alexnet", 128, 10)],
+    let units = if cli.small {
+        vec![(TINY, 2, 3)]
+    } else {
+        vec![("alexnet-64", 128, 10), ("alexnet", 128, 10)]
     };
     let mut verdict = Verdict::Passed;
     for (model, images, steps) in units {

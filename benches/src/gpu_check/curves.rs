@@ -18,11 +18,10 @@ fn tolerance(precision: Precision) -> f64 {
 
 /// Runs the section.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
-    let units = match cli.small {
-        true => vec![(TINY, 2, 1.0)],
-        false => {
-            vec![("alexnet-64", 64, 10.0), ("alexnet", 64, 30.0), ("torchvision", 64, 30.0)]
-        }
+    let units = if cli.small {
+        vec![(TINY, 2, 1.0)]
+    } else {
+        vec![("alexnet-64", 64, 10.0), ("alexnet", 64, 30.0), ("torchvision", 64, 30.0)]
     };
     let mut verdict = Verdict::Passed;
     for (model, images, seconds) in units {

@@ -174,9 +174,10 @@ fn no_gpu(cli: &Cli, why: &str) -> ExitCode {
         "\nCopy this folder to a machine with a GPU and run ./gpu-check there; it needs the \
          driver and nothing else."
     );
-    match env::var("ALEXNET_REQUIRE_CUDA").is_ok_and(|value| value == "1") {
-        true => Verdict::Failed.code(),
-        false => ExitCode::SUCCESS,
+    if env::var("ALEXNET_REQUIRE_CUDA").is_ok_and(|value| value == "1") {
+        Verdict::Failed.code()
+    } else {
+        ExitCode::SUCCESS
     }
 }
 

@@ -81,9 +81,10 @@ fn programs(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(&folder).map_err(named)?;
     let mut programs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     programs.sort();
-    match programs.is_empty() {
-        true => Err(format!("{}: there are no test programs", folder.display())),
-        false => Ok(programs),
+    if programs.is_empty() {
+        Err(format!("{}: there are no test programs", folder.display()))
+    } else {
+        Ok(programs)
     }
 }
 

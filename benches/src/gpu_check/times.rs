@@ -163,9 +163,10 @@ impl Profile {
             let mut row = vec![part.name.clone(), part.pass.name().to_string()];
             row.push(self.steps[0][idx].len().to_string());
             row.push(format!("{ms:.4}"));
-            row.push(match part.flops > 0.0 {
-                true => format!("{:.2}", part.flops / ms / 1e9),
-                false => String::new(),
+            row.push(if part.flops > 0.0 {
+                format!("{:.2}", part.flops / ms / 1e9)
+            } else {
+                String::new()
             });
             row.push(format!("{:.0}", part.bytes / ms / 1e6));
             row.extend([format!("{floor:.4}"), percent(floor / ms)]);

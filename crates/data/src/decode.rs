@@ -177,9 +177,10 @@ pub(crate) fn has_end_of_image(bytes: &[u8]) -> bool {
 }
 
 fn check_size(height: usize, width: usize) -> std::result::Result<(), Reason> {
-    match height == 0 || width == 0 || height * width > LARGEST_AREA {
-        true => Err(unusable_size(height, width)),
-        false => Ok(()),
+    if height == 0 || width == 0 || height * width > LARGEST_AREA {
+        Err(unusable_size(height, width))
+    } else {
+        Ok(())
     }
 }
 

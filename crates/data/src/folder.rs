@@ -97,9 +97,10 @@ impl Folder {
 
 /// What classes are called in words; empty if no class has words.
 pub(crate) fn class_names(classes: &[Class]) -> Vec<String> {
-    match classes.iter().any(|class| !class.words.is_empty()) {
-        true => classes.iter().map(|class| class.words.clone()).collect(),
-        false => Vec::new(),
+    if classes.iter().any(|class| !class.words.is_empty()) {
+        classes.iter().map(|class| class.words.clone()).collect()
+    } else {
+        Vec::new()
     }
 }
 

@@ -90,9 +90,12 @@ pub type Decoded = (usize, usize, Vec<u8>);
 pub fn jpeg(bytes: &[u8], another: impl Fn(&[u8]) -> Option<Decoded>) {
     const MOST: usize = 1 << 22; // pixels: larger images only take time
     let (mut jpeg, mut whole, mut part) = (Jpeg::default(), Image::default(), Image::default());
-    let is_small = |height: usize, width: usize| match (1..=MOST).contains(&(height * width)) {
-        true => Ok(()),
-        false => Err(Reason::UnusableSize(format!("{width} x {height}"))),
+    let is_small = |height: usize, width: usize| {
+        if (1..=MOST).contains(&(height * width)) {
+            Ok(())
+        } else {
+            Err(Reason::UnusableSize(format!("{width} x {height}")))
+        }
     };
     let all = |height: usize, width: usize| {
         is_small(height, width).map(|()| Rectangle { top: 0, left: 0, height, width })

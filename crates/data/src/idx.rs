@@ -165,9 +165,10 @@ impl Array {
     fn of(path: &Path, file: impl Read + 'static, len: u64) -> Result<Array> {
         let wrong = |problem: String| Error::layout(path, problem, REMEDY);
         let is_packed = path.extension().is_some_and(|end| end == "gz");
-        let mut reader: Box<dyn Read> = match is_packed {
-            true => Box::new(MultiGzDecoder::new(file)),
-            false => Box::new(std::io::BufReader::new(file)),
+        let mut reader: Box<dyn Read> = if is_packed {
+            Box::new(MultiGzDecoder::new(file))
+        } else {
+            Box::new(std::io::BufReader::new(file))
         };
         let header = |reader: &mut dyn Read, word: &mut [u8; 4]| {
             reader.read_exact(word).map_err(|error| wrong(format!("no whole header ({error})")))

@@ -51,9 +51,12 @@ pub enum Color {
 /// # Errors
 /// If it is of no format that can be decoded, or ends before its header does.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, Reason> {
-    let of_none = || match bytes.is_empty() {
-        true => Reason::Empty,
-        false => Reason::NotAnImage("of no format that can be decoded".to_owned()),
+    let of_none = || {
+        if bytes.is_empty() {
+            Reason::Empty
+        } else {
+            Reason::NotAnImage("of no format that can be decoded".to_owned())
+        }
     };
     let format = Format::of(bytes).ok_or_else(of_none)?;
     let facts = match format {

@@ -43,10 +43,7 @@ impl Named {
                 named.add_folder(argument)?;
             } else if argument.symlink_metadata().is_err() && text.contains(['*', '?', '[']) {
                 for path in matches(&text)? {
-                    match path.is_dir() {
-                        true => named.add_folder(&path)?,
-                        false => named.add(path),
-                    }
+                    if path.is_dir() { named.add_folder(&path)? } else { named.add(path) }
                 }
             } else {
                 named.files.push(argument.clone());
@@ -60,9 +57,10 @@ impl Named {
     }
 
     fn add(&mut self, path: PathBuf) {
-        match kind_of_name(&path) == NameKind::Image {
-            true => self.files.push(path),
-            false => self.others.push(path),
+        if kind_of_name(&path) == NameKind::Image {
+            self.files.push(path)
+        } else {
+            self.others.push(path)
         }
     }
 
@@ -77,11 +75,10 @@ impl Named {
                 if name.starts_with(b".") || name == b"__MACOSX" {
                     continue;
                 }
-                // A link to a folder might lead in circles.
-                match path.is_dir() {
-                    true if path.is_symlink() => {}
-                    true => folders.push(path),
-                    false => found.push(path),
+                if !path.is_dir() {
+                    found.push(path);
+                } else if !path.is_symlink() {
+                    folders.push(path); // a link to a folder might lead in circles
                 }
             }
         }

@@ -96,9 +96,10 @@ impl<'a, R: Runner> Lab<'a, R> {
         run: &Path,
         observer: &mut dyn Observer,
     ) -> std::result::Result<Ended, R::Error> {
-        match begun::is_finished(run)? {
-            true => Ok(Ended::Finished),
-            false => self.runner.train(run, task, observer),
+        if begun::is_finished(run)? {
+            Ok(Ended::Finished)
+        } else {
+            self.runner.train(run, task, observer)
         }
     }
 

@@ -206,11 +206,10 @@ impl Said<'_> {
         let mut text = format!("test error {}", said.collect::<Vec<_>>().join(", "));
         if let (Some(asked), Some(error)) = (self.page.asked, of_arm(&arms[0].name)) {
             let points = 100.0 * (error.mean - asked);
-            text += &match points <= 0.0 {
-                true => format!("; at most {} was asked: reached", percent(asked)),
-                false => {
-                    format!("; at most {} was asked: missed by {points:.2} points", percent(asked))
-                }
+            text += &if points <= 0.0 {
+                format!("; at most {} was asked: reached", percent(asked))
+            } else {
+                format!("; at most {} was asked: missed by {points:.2} points", percent(asked))
             };
         }
         if let Some(Score { top1_error, top5_error, .. }) = self.together {
@@ -308,10 +307,8 @@ impl Said<'_> {
             (_, false) => "--data DIR",
         };
         let form = if self.form == Form::Miniature { " --miniature" } else { "" };
-        let seeds = match self.seeds == *seeds {
-            true => String::new(),
-            false => format!(" --seeds {}", self.seeds),
-        };
+        let seeds =
+            if self.seeds == *seeds { String::new() } else { format!(" --seeds {}", self.seeds) };
         let precision = runs.first().and_then(|run| run.precision.as_ref());
         let precision = precision.map_or(String::new(), |name| format!(" --precision {name}"));
         format!("cargo xtask reproduce {name}{form} {data}{seeds}{precision}")

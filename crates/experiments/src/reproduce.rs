@@ -39,9 +39,10 @@ pub fn reproduce<R: Runner>(
         observer.note(&format!("{name}: {}", page::line(page, &measured)));
         done.push(measured);
         // After every run, so that what is there can be seen.
-        let together = match is_whole(page, seeds, &done) {
-            true => lab.together(&page.arms[0], seeds, observer)?,
-            false => None,
+        let together = if is_whole(page, seeds, &done) {
+            lab.together(&page.arms[0], seeds, observer)?
+        } else {
+            None
         };
         let said = Said { page, seeds, form, note: note.as_deref(), together };
         for (ending, text) in

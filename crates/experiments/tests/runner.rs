@@ -49,9 +49,10 @@ impl Runner for Pretender {
         let name = run.file_name().unwrap().display().to_string();
         self.trained.borrow_mut().push(name);
         example::leave_run(run, task).unwrap();
-        match self.diverging == Some(seed) {
-            true => Ok(Ended::Diverged("the loss is NaN".into())),
-            false => Ok(Ended::Finished),
+        if self.diverging == Some(seed) {
+            Ok(Ended::Diverged("the loss is NaN".into()))
+        } else {
+            Ok(Ended::Finished)
         }
     }
 

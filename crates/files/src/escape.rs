@@ -13,11 +13,10 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        match is_control(letter) {
-            true => {
-                let _ = write!(escaped, "\\u{:04x}", letter as u32);
-            }
-            false => escaped.push(letter),
+        if is_control(letter) {
+            let _ = write!(escaped, "\\u{:04x}", letter as u32);
+        } else {
+            escaped.push(letter)
         }
     }
     Cow::Owned(escaped)

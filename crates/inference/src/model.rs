@@ -65,9 +65,10 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`] if there is none that can be read.
     pub fn open(path: &Path, say: &mut dyn FnMut(&str)) -> Result<Model> {
-        let (path, weights) = match path.is_dir() {
-            true => weights::run::newest_weights(path, say)?,
-            false => (path.to_path_buf(), Weights::read(path)?),
+        let (path, weights) = if path.is_dir() {
+            weights::run::newest_weights(path, say)?
+        } else {
+            (path.to_path_buf(), Weights::read(path)?)
         };
         Ok(Model { weights, path })
     }

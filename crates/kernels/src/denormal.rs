@@ -27,9 +27,10 @@ pub fn upload(device: &mut Device, slot: Slot, values: &[f32]) -> Result<()> {
         #[inline(always)]
         || values.iter().fold(false, |some, x| some | (flushed(*x).to_bits() != x.to_bits())),
     );
-    match some {
-        true => device.upload(slot, &values.iter().map(|x| flushed(*x)).collect::<Vec<_>>()),
-        false => device.upload(slot, values),
+    if some {
+        device.upload(slot, &values.iter().map(|x| flushed(*x)).collect::<Vec<_>>())
+    } else {
+        device.upload(slot, values)
     }
 }
 

@@ -320,9 +320,8 @@ fn between(run: &mut Run<'_>) {
 
     let g = prelu::Geometry { rows: 150, channels: 21 };
     let mut op = run.op();
-    let [x, dy, y, dx] = [true, true, false, false].map(|is_read| match is_read {
-        true => op.operand([g.rows, g.channels]),
-        false => op.room([g.rows, g.channels]),
+    let [x, dy, y, dx] = [true, true, false, false].map(|is_read| {
+        if is_read { op.operand([g.rows, g.channels]) } else { op.room([g.rows, g.channels]) }
     });
     let (a, da, scratch) = (op.operand([21]), op.room([21]), op.room([g.scratch()]));
     let device = run.load(&op);

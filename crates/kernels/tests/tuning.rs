@@ -94,24 +94,22 @@ impl Layer {
 
     fn forward(&self, device: &mut Device) -> tensor::Result<()> {
         let [x, w, b, _, y, .., scratch] = self.at;
-        match self.is_conv {
-            false => linear::forward(device, &G, x, w, b, y, scratch),
-            true => conv::forward(device, &C, x, w, b, y, scratch),
+        if !self.is_conv {
+            linear::forward(device, &G, x, w, b, y, scratch)
+        } else {
+            conv::forward(device, &C, x, w, b, y, scratch)
         }
     }
 
     fn passes(&self, device: &mut Device) -> tensor::Result<()> {
         self.forward(device)?;
         let [x, w, _, dy, _, dx, dw, db, scratch] = self.at;
-        match self.is_conv {
-            false => {
-                linear::backward_input(device, &G, dy, w, dx, scratch)?;
-                linear::backward_weights(device, &G, x, dy, dw, db, scratch)
-            }
-            true => {
-                conv::backward_input(device, &C, dy, w, dx, scratch)?;
-                conv::backward_filter(device, &C, x, dy, dw, db, scratch)
-            }
+        if !self.is_conv {
+            linear::backward_input(device, &G, dy, w, dx, scratch)?;
+            linear::backward_weights(device, &G, x, dy, dw, db, scratch)
+        } else {
+            conv::backward_input(device, &C, dy, w, dx, scratch)?;
+            conv::backward_filter(device, &C, x, dy, dw, db, scratch)
         }
     }
 

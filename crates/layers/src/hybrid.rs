@@ -184,9 +184,10 @@ fn between(shares: &Shares, whole: usize, name: &str, row: &Row) -> Result<Betwe
         }
     };
     let layer = build(shares.images)?;
-    let of_batch = match layer.parameters().is_empty() {
-        true => None,
-        false => Some(build(shares.images * shares.shards)?),
+    let of_batch = if layer.parameters().is_empty() {
+        None
+    } else {
+        Some(build(shares.images * shares.shards)?)
     };
     Ok(Between { name: name.to_string(), layer, of_batch })
 }

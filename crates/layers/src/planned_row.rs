@@ -110,8 +110,9 @@ impl PlannedRow {
 /// In debug builds, fills slots that are no longer read with NaN, so that a planner's mistake
 /// shows.
 fn bury(device: &mut Device, dead: &[Slot]) -> Result<()> {
-    match cfg!(debug_assertions) {
-        true => dead.iter().try_for_each(|&slot| device.poison(slot)),
-        false => Ok(()),
+    if cfg!(debug_assertions) {
+        dead.iter().try_for_each(|&slot| device.poison(slot))
+    } else {
+        Ok(())
     }
 }

@@ -126,10 +126,10 @@ pub fn split(spec: &Spec, towers: usize) -> Result<Towers, SpecError> {
             if crosses {
                 half.rows.push(Row::Exchange(Exchange { part, to_first: is_last }));
             }
-            match is_last {
-                true if index == 0 => half.rows.push(row.clone()),
-                true => {}
-                false => half.rows.push(cut.row(row, &info.name, part, divided)?),
+            if !is_last {
+                half.rows.push(cut.row(row, &info.name, part, divided)?);
+            } else if index == 0 {
+                half.rows.push(row.clone());
             }
         }
         if is_last {
@@ -184,9 +184,10 @@ impl Cut<'_> {
     /// A tower's part of a row, on a part of its input or, at the beginning, on all of it.
     fn row(&self, row: &Row, name: &str, part: Part, divided: bool) -> Result<Row, SpecError> {
         let towers = self.towers;
-        let share = |what: &str, n: usize| match n.is_multiple_of(towers) {
-            true => Ok(n / towers),
-            false => {
+        let share = |what: &str, n: usize| {
+            if n.is_multiple_of(towers) {
+                Ok(n / towers)
+            } else {
                 let reason = format!("its {n} {what} cannot be shared by {towers} towers evenly");
                 Err(self.refuse(name, reason))
             }

@@ -54,9 +54,9 @@ fn row() -> impl Strategy<Value = String> {
         1 => (number(), number(), number(), number()).prop_map(|(f, w, t, g)| format!(
             "conv = {{ name = \"t\", filters = {f}, window = {w}, towers = {t}, groups = {g} }}"
         )),
-        2 => (number(), number(), any::<bool>()).prop_map(|(n, towers, plain)| match plain {
-            true => format!("linear = {{ name = \"l\", outputs = {n} }}"),
-            false => format!("linear = {{ name = \"l\", outputs = {n}, towers = {towers} }}"),
+        2 => (number(), number(), any::<bool>()).prop_map(|(n, towers, plain)| {
+            let towers = if plain { String::new() } else { format!(", towers = {towers}") };
+            format!("linear = {{ name = \"l\", outputs = {n}{towers} }}")
         }),
         3 => (number(), number(), number(), any::<[bool; 3]>()).prop_map(|(w, s, p, [a, c, t])| {
             format!(

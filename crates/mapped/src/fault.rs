@@ -49,12 +49,13 @@ impl Watch {
         drop(ended);
         // Asked afterwards: a page of zeros is put in place only after the mark, so whoever has
         // copied zeros finds it, on whichever thread the signal was.
-        match self.broken.load(Ordering::SeqCst) {
-            false => Ok(()),
-            true => Err(io::Error::new(
+        if !self.broken.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file was cut short, or its disk failed, while it was in use",
-            )),
+            ))
         }
     }
 }

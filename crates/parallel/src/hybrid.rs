@@ -193,10 +193,8 @@ impl Hybrid {
                 let of = (pass, round);
                 exchange.see(device, (stage, pass), head.input(stage, of))?;
                 head.forward(device, stage, of, phase)?;
-                let seen = match stage + 1 < head.stages() {
-                    true => head.input(stage + 1, of),
-                    false => head.scores,
-                };
+                let seen =
+                    if stage + 1 < head.stages() { head.input(stage + 1, of) } else { head.scores };
                 exchange.show(device, (stage + 1, pass), head.output(stage, of), seen)?;
             }
         }

@@ -41,9 +41,10 @@ impl Process {
         (asked, agreed): (&Stop, &Stop),
         start: &Start,
     ) -> Result<Process> {
-        let parameters = match rank.has_all() {
-            true => rank.net().plan.network.parameters.entries.clone(),
-            false => parameters_of(whole)?,
+        let parameters = if rank.has_all() {
+            rank.net().plan.network.parameters.entries.clone()
+        } else {
+            parameters_of(whole)?
         };
         rank::start(&mut *rank, start, &parameters)?;
         let accord = Accord::new(asked.clone(), agreed.clone());
@@ -80,9 +81,10 @@ impl Executor for Process {
     }
 
     fn new_stats(&self) -> LayerStats {
-        match self.reads_a_part() {
-            true => self.rank.new_stats(),
-            false => LayerStats::of_layers(&self.parameters),
+        if self.reads_a_part() {
+            self.rank.new_stats()
+        } else {
+            LayerStats::of_layers(&self.parameters)
         }
     }
 

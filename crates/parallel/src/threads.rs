@@ -173,10 +173,7 @@ impl Evaluate for Threads {
             let first = member.number * own;
             let mut room = lock(&to);
             let last = room.len().min(first + own);
-            match first < last {
-                true => member.rank.probabilities(&mut room[first..last]),
-                false => Ok(()),
-            }
+            if first < last { member.rank.probabilities(&mut room[first..last]) } else { Ok(()) }
         })?;
         into.copy_from_slice(&lock(&room));
         Ok(())

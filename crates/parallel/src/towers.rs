@@ -136,10 +136,7 @@ impl TowerPlan {
     ) -> Result<TowerPlan> {
         spec.check_images(images).map_err(train::Error::from)?;
         let is_first = !matches!(spec.rows.last(), Some(Row::Exchange(_)));
-        let classes = match is_first {
-            true => spec.classes().map_err(train::Error::from)?,
-            false => 0,
-        };
+        let classes = if is_first { spec.classes().map_err(train::Error::from)? } else { 0 };
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, (images, classes), input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target);

@@ -210,12 +210,11 @@ fn two_towers_on_gpus_have_the_same_bits_by_either_way() {
     let learned = |by_nccl: bool| {
         let mut devices: Vec<Device> =
             (0..2).map(|gpu| Device::open(Choice::Cuda(gpu), 0).unwrap()).collect();
-        let ranks = match by_nccl {
-            true => {
-                let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();
-                ranks.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect()
-            }
-            false => local(2),
+        let ranks = if by_nccl {
+            let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();
+            ranks.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect()
+        } else {
+            local(2)
         };
         let towers = || towers::split(&job.spec, 2).unwrap();
         let input = (Mean::Color, [side; 2]);

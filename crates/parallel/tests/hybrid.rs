@@ -118,9 +118,10 @@ fn learn(steps: Vec<Box<dyn Rank>>, count: u64) -> (Vec<f64>, Vec<Named>) {
     for (others, parts) in made {
         assert_eq!(others, losses, "every rank knows the whole batch's");
         for ((name, whole), (_, part)) in whole.iter_mut().zip(parts) {
-            match name.starts_with("fc") || name == "prelu4.slope" {
-                true => whole.extend(part), // the next units
-                false => assert!(*whole == part, "{name} is not the same on all ranks"),
+            if name.starts_with("fc") || name == "prelu4.slope" {
+                whole.extend(part) // the next units
+            } else {
+                assert!(*whole == part, "{name} is not the same on all ranks")
             }
         }
     }

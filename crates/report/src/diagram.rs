@@ -62,9 +62,10 @@ impl Shape {
     /// What has this size, at no place yet.
     fn of([height, width, channels]: [usize; 3], is_bar: bool) -> Shape {
         let root = |n: usize| (n as f64).sqrt();
-        let (thick, height, depth) = match is_bar {
-            true => (9.0, BAR * (channels.max(2) as f64).log2(), 0.0),
-            false => (3.0 + THICK * root(channels), SIDE * root(height), SIDE * root(width)),
+        let (thick, height, depth) = if is_bar {
+            (9.0, BAR * (channels.max(2) as f64).log2(), 0.0)
+        } else {
+            (3.0 + THICK * root(channels), SIDE * root(height), SIDE * root(width))
         };
         Shape { x: 0.0, y: 0.0, thick, height, depth }
     }

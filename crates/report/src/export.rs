@@ -43,9 +43,10 @@ pub fn pictures(runs: &[Run], colors: Option<usize>) -> Vec<Picture> {
     }
     if let Some(tested) = &run.tested {
         let confusion = &tested.confusion;
-        match confusion.is_small() {
-            true => add("confusion.svg", confusion.to_svg_file().into_bytes()),
-            false => add("confusion.png", png(&confusion.draw())),
+        if confusion.is_small() {
+            add("confusion.svg", confusion.to_svg_file().into_bytes())
+        } else {
+            add("confusion.png", png(&confusion.draw()))
         }
     }
     for (name, measure) in [("loss.svg", Measure::Loss), ("error.svg", Measure::Error)] {

@@ -105,17 +105,20 @@ impl Upload {
     /// bodies that are no forms.
     pub async fn images(self, most: usize) -> Result<Vec<Sent>, Refusal> {
         let kind = self.kind.trim_start().to_ascii_lowercase();
-        let images = match kind.starts_with("multipart/") {
-            true => files(self.bytes, &self.kind, most).await?,
-            false if self.bytes.is_empty() => Vec::new(),
-            false => vec![Sent { name: None, bytes: self.bytes }],
+        let images = if kind.starts_with("multipart/") {
+            files(self.bytes, &self.kind, most).await?
+        } else if self.bytes.is_empty() {
+            Vec::new()
+        } else {
+            vec![Sent { name: None, bytes: self.bytes }]
         };
-        match images.is_empty() {
-            false => Ok(images),
-            true => Err(bad(
+        if !images.is_empty() {
+            Ok(images)
+        } else {
+            Err(bad(
                 "there is no image: the body of the request is to be an image file, or a form \
-                 with such files",
-            )),
+             with such files",
+            ))
         }
     }
 }

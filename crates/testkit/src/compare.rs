@@ -63,9 +63,10 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
     let typical = (squares / finite().count().max(1) as f64).sqrt();
     let mut far = Vec::new();
     for (idx, (&a, &e)) in actual.iter().zip(&expected).enumerate() {
-        let error = match a == e || (a.is_nan() && e.is_nan()) {
-            true => 0.0,
-            false => (a - e).abs() / e.abs().max(typical).max(f64::MIN_POSITIVE),
+        let error = if a == e || (a.is_nan() && e.is_nan()) {
+            0.0
+        } else {
+            (a - e).abs() / e.abs().max(typical).max(f64::MIN_POSITIVE)
         };
         // Written so that a NaN error is far.
         if !matches!(error.partial_cmp(&tolerance), Some(std::cmp::Ordering::Less))

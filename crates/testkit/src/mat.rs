@@ -50,9 +50,10 @@ pub fn file(variables: &[(&str, Value)], form: Form) -> Vec<u8> {
 
 impl Form {
     fn bytes(self, number: u64, width: usize) -> Vec<u8> {
-        match self.big_endian {
-            true => number.to_be_bytes()[8 - width..].to_vec(),
-            false => number.to_le_bytes()[..width].to_vec(),
+        if self.big_endian {
+            number.to_be_bytes()[8 - width..].to_vec()
+        } else {
+            number.to_le_bytes()[..width].to_vec()
         }
     }
 
@@ -80,10 +81,8 @@ impl Form {
     }
 
     fn matrix(self, name: &str, value: &Value) -> Vec<u8> {
-        let text_len = |text: &str| match self.utf8 {
-            true => text.chars().count(),
-            false => text.encode_utf16().count(),
-        };
+        let text_len =
+            |text: &str| if self.utf8 { text.chars().count() } else { text.encode_utf16().count() };
         let (class, rows, columns) = match value {
             Value::Numbers(numbers) => (6, 1, numbers.len()),
             Value::Text(text) => (4, 1, text_len(text)),

@@ -121,9 +121,10 @@ impl Checkpoint {
     ) -> std::result::Result<Checkpoint, Refusal> {
         let read = Read::from_bytes(bytes).map_err(Refusal::Damaged)?;
         let is_as_written = read.checked;
-        Checkpoint::from_tensors(read, path).map_err(match is_as_written {
-            true => Refusal::Foreign,
-            false => Refusal::Damaged,
+        Checkpoint::from_tensors(read, path).map_err(if is_as_written {
+            Refusal::Foreign
+        } else {
+            Refusal::Damaged
         })
     }
 

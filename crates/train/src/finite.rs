@@ -19,9 +19,10 @@ pub(crate) fn diverged(
         let values = device.download::<f32>(slot);
         values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
     };
-    let unheld = match network.parameters.has_statistics() {
-        true => "",
-        false => ": there is no batch normalisation to hold a network like this one back",
+    let unheld = if network.parameters.has_statistics() {
+        ""
+    } else {
+        ": there is no batch normalisation to hold a network like this one back"
     };
     let lower = format!(
         "The learning rate of {rate} is the likely cause{unheld}. Try --lr {}",

@@ -47,9 +47,10 @@ impl Init {
             let Checkpoint { path, parameters, velocities, .. } = checkpoint;
             return Ok(Init { path, layers, values: parameters, velocities });
         }
-        let (path, weights) = match from.is_dir() {
-            true => weights::run::newest_weights(from, say)?,
-            false => (from.to_path_buf(), Weights::read(from)?),
+        let (path, weights) = if from.is_dir() {
+            weights::run::newest_weights(from, say)?
+        } else {
+            (from.to_path_buf(), Weights::read(from)?)
         };
         let values = weights.parameters.into_iter().collect();
         Ok(Init { path, layers, values, velocities: HashMap::new() })

@@ -38,9 +38,10 @@ pub fn describe(args: &DescribeArgs) -> Result<()> {
                 output::ending(path, &["svg"])?;
                 output::write(path, network::diagram(&run.spec)?.to_svg_file().as_bytes())?;
             }
-            match args.json {
-                true => console::println(as_json(&run)?)?,
-                false => console::print(as_text(&run)?)?,
+            if args.json {
+                console::println(as_json(&run)?)?
+            } else {
+                console::print(as_text(&run)?)?
             }
         }
     }

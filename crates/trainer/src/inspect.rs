@@ -31,10 +31,7 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
             ));
         }
     };
-    match args.json {
-        true => console::println(report),
-        false => console::print(as_text(&report, 0)),
-    }
+    if args.json { console::println(report) } else { console::print(as_text(&report, 0)) }
 }
 
 fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Fault {
@@ -120,10 +117,12 @@ fn run(path: &Path) -> Result<Value> {
         };
     }
     let metrics = metrics(&path.join("metrics.jsonl"))?;
-    let weights = match run_file::exists(&path.join(WEIGHTS))? {
-        true => WEIGHTS,
-        false if files.is_empty() => "none yet",
-        false => "none yet: eval and its kin take the newest checkpoint",
+    let weights = if run_file::exists(&path.join(WEIGHTS))? {
+        WEIGHTS
+    } else if files.is_empty() {
+        "none yet"
+    } else {
+        "none yet: eval and the like use the newest checkpoint"
     };
     Ok(json!({ "run": status, "weights": weights, "checkpoints": checkpoints, "metrics": metrics }))
 }

@@ -59,17 +59,15 @@ pub fn workers(typed: &str) -> std::result::Result<usize, String> {
 pub fn batch(typed: &str) -> std::result::Result<usize, String> {
     let number: usize = typed.parse().map_err(|error| format!("{error}"))?;
     let range = train::recipe::ranges::BATCH;
-    match range.contains(number as f64) {
-        true => Ok(number),
-        false => Err(format!("it must be {range}")),
-    }
+    if range.contains(number as f64) { Ok(number) } else { Err(format!("it must be {range}")) }
 }
 
 fn number(typed: &str, most: Most) -> std::result::Result<usize, String> {
     let number: usize = typed.parse().map_err(|error| format!("{error}"))?;
-    match number <= most.here() {
-        true => Ok(number),
-        false => Err(format!("it must be at most {} here", most.here())),
+    if number <= most.here() {
+        Ok(number)
+    } else {
+        Err(format!("it must be at most {} here", most.here()))
     }
 }
 

@@ -129,10 +129,7 @@ impl Ranks {
     /// Exit code 1 if the system refuses a handler.
     pub fn listen(&self, stop: &Stop) -> Result<()> {
         let is_open_mpi = std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some();
-        match is_open_mpi && !self.is_alone() {
-            true => Ok(signals::listen_for_mpirun(stop)?),
-            false => Ok(()),
-        }
+        if is_open_mpi && !self.is_alone() { Ok(signals::listen_for_mpirun(stop)?) } else { Ok(()) }
     }
 }
 

@@ -79,9 +79,10 @@ fn use_network(
     let reading = Reading::new(args.progress);
     let workers = args.machine.workers.unwrap_or(0);
     let images = trained.images(args.data.as_deref(), workers, &reading)?;
-    let few: Arc<dyn Source> = match images.test.len() > args.images {
-        true => Arc::new(Subset::spread(images.test.clone(), args.images.max(1))),
-        false => images.test.clone(),
+    let few: Arc<dyn Source> = if images.test.len() > args.images {
+        Arc::new(Subset::spread(images.test.clone(), args.images.max(1)))
+    } else {
+        images.test.clone()
     };
     observer.note(&format!("{}: testing on {} images", run.name, few.len()));
     let seen = (ViewsArg::Centre, args.batch_size, &args.machine);

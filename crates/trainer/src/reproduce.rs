@@ -64,9 +64,8 @@ fn meant(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
     })?;
     let default = if args.rehearse { "runs/rehearse" } else { "runs/reproduce" };
     let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(default));
-    let out = args.out.clone().unwrap_or_else(|| match args.rehearse {
-        true => runs.clone(),
-        false => PathBuf::from("docs/results"),
+    let out = args.out.clone().unwrap_or_else(|| {
+        if args.rehearse { runs.clone() } else { PathBuf::from("docs/results") }
     });
     Ok(Experiment {
         seeds: args.seeds.unwrap_or(page.seeds),

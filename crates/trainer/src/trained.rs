@@ -150,9 +150,10 @@ impl Trained {
 fn labelling_of(config: &Settings, data: &str) -> Labelling {
     let place = |path: &str| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
     let labelling = config.labelling.clone();
-    match place(data) == place(&config.data) {
-        true => labelling,
-        false => Labelling { from: labelling.from, ..Labelling::default() },
+    if place(data) == place(&config.data) {
+        labelling
+    } else {
+        Labelling { from: labelling.from, ..Labelling::default() }
     }
 }
 

@@ -16,9 +16,10 @@ impl Group {
     /// A group limited to so many bytes, or why there can be none here.
     fn limited(bytes: usize) -> Result<Group, String> {
         let v1 = Path::new("/sys/fs/cgroup/memory");
-        let (root, limit) = match v1.join("memory.limit_in_bytes").exists() {
-            true => (v1, "memory.limit_in_bytes"),
-            false => (Path::new("/sys/fs/cgroup"), "memory.max"),
+        let (root, limit) = if v1.join("memory.limit_in_bytes").exists() {
+            (v1, "memory.limit_in_bytes")
+        } else {
+            (Path::new("/sys/fs/cgroup"), "memory.max")
         };
         let group = Group(root.join(format!("alexnet-test-{}", std::process::id())));
         let told = |what: &str, error| format!("{what}: {error}");

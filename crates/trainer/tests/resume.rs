@@ -126,10 +126,9 @@ fn killed_at_random_moments_it_comes_to_the_same_bits() {
         let mut acknowledged = None;
         loop {
             let begun = Path::new(&run).join("run.json").exists();
-            let arguments = match begun {
-                true => resume(&run, &[]),
-                false => begin(&scratch, &run, steps, &every), // killed before it began
-            };
+            // A run killed before it began starts anew.
+            let arguments =
+                if begun { resume(&run, &[]) } else { begin(&scratch, &run, steps, &every) };
             let mut child = start(&arguments);
             std::thread::sleep(whole_run.mul_f64(draws.random_range(0.0..0.5)));
             child.kill().unwrap(); // SIGKILL

@@ -223,7 +223,7 @@ fn a_run_without_weights_is_used_from_its_newest_checkpoint() {
     }
     assert!(fs::read_to_string(&page).unwrap().contains("<section id=\"kernels-0\""));
     let (stdout, _) = expect(0, &["inspect", &run]);
-    assert!(stdout.contains("none yet: eval and its kin take the newest checkpoint"), "{stdout}");
+    assert!(stdout.contains("none yet: eval and the like use the newest checkpoint"), "{stdout}");
 
     // The newest is damaged: the one before. All are: code 4.
     fs::write(&newest, "no").unwrap();

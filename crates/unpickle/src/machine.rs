@@ -18,10 +18,7 @@ const LONGEST_LINE: usize = 4096;
 /// goes beyond `limits`, or uses what is not read (see the [crate]'s page).
 pub fn load<'a, G: Callable>(bytes: &'a [u8], limits: &Limits) -> Result<Pickle<'a, G>> {
     let (pickle, len) = load_prefix(bytes, limits)?;
-    match len == bytes.len() {
-        true => Ok(pickle),
-        false => Err(damaged(len, "something follows the end")),
-    }
+    if len == bytes.len() { Ok(pickle) } else { Err(damaged(len, "something follows the end")) }
 }
 
 /// [`load`] of bytes that may go on after the pickle; also returns how many bytes it takes.

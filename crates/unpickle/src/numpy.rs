@@ -230,9 +230,10 @@ impl Array<'_> {
         if (self.kind, self.item_bytes) != (Kind::Unsigned, 1) {
             return None;
         }
-        Some(match self.fortran {
-            false => Cow::Borrowed(&*self.bytes),
-            true => self.places().map(|at| self.bytes[at]).collect(),
+        Some(if !self.fortran {
+            Cow::Borrowed(&*self.bytes)
+        } else {
+            self.places().map(|at| self.bytes[at]).collect()
         })
     }
 
@@ -257,16 +258,15 @@ impl Array<'_> {
 
     /// The places of the elements among those stored, in the order of C.
     fn places(&self) -> impl Iterator<Item = usize> {
-        let strides: Vec<usize> = match self.fortran {
-            true => {
-                let product = |stride: &mut usize, &dim: &usize| {
-                    let this = *stride;
-                    *stride *= dim;
-                    Some(this)
-                };
-                self.shape.iter().scan(1, product).collect()
-            }
-            false => Vec::new(),
+        let strides: Vec<usize> = if self.fortran {
+            let product = |stride: &mut usize, &dim: &usize| {
+                let this = *stride;
+                *stride *= dim;
+                Some(this)
+            };
+            self.shape.iter().scan(1, product).collect()
+        } else {
+            Vec::new()
         };
         (0..self.len()).map(move |mut index| {
             if !self.fortran {
@@ -285,10 +285,7 @@ impl Array<'_> {
     fn bits(&self, place: usize) -> u64 {
         let bytes = &self.bytes[place * self.item_bytes..][..self.item_bytes];
         let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
-        match self.big_endian {
-            true => bytes.iter().fold(0, add),
-            false => bytes.iter().rev().fold(0, add),
-        }
+        if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
     }
 
     fn integer(&self, place: usize) -> i128 {

@@ -44,9 +44,10 @@ impl Range {
     /// # Errors
     /// That sentence.
     pub fn check(&self, name: &str, value: f64) -> std::result::Result<(), String> {
-        match self.contains(value) {
-            true => Ok(()),
-            false => Err(format!("{name} is {value}; it must be {self}")),
+        if self.contains(value) {
+            Ok(())
+        } else {
+            Err(format!("{name} is {value}; it must be {self}"))
         }
     }
 }

@@ -209,12 +209,13 @@ impl About {
             Mean::Color => vec![3],
             Mean::Image => vec![side, side, 3],
         };
-        match mean.shape == expected {
-            true => Ok(()),
-            false => Err(format!(
+        if mean.shape == expected {
+            Ok(())
+        } else {
+            Err(format!(
                 "`{MEAN}` is {:?}, and images of side {side} need {expected:?}",
                 mean.shape
-            )),
+            ))
         }
     }
 

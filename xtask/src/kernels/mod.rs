@@ -78,14 +78,12 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
                 .map_err(|error| format!("{}: {error}", committed.display()))?;
         }
     }
-    match check {
-        true => wrong.extend(stale(&kernels)),
-        false => manifest::write(&kernels)?,
+    if check {
+        wrong.extend(stale(&kernels))
+    } else {
+        manifest::write(&kernels)?
     }
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(format!("\n  {}", wrong.join("\n  "))),
-    }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
 }
 
 /// Every `src/OP/OP.cu`, in the order of names.

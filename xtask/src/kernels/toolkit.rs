@@ -75,10 +75,7 @@ impl Toolkit {
         let done = nvcc.output().map_err(|error| format!("nvcc did not start: {error}"))?;
         let said = String::from_utf8_lossy(&done.stderr).into_owned()
             + &String::from_utf8_lossy(&done.stdout);
-        match done.status.success() {
-            true => Ok(said),
-            false => Err(format!("{}:\n{said}", source.display())),
-        }
+        if done.status.success() { Ok(said) } else { Err(format!("{}:\n{said}", source.display())) }
     }
 
     /// The instructions for an H100 and an H200.
@@ -108,14 +105,15 @@ fn environment(packages: &[&str]) -> Result<PathBuf, String> {
     let run = |program: &Path, arguments: &[&str]| {
         let done = Command::new(program).args(arguments).output();
         let done = done.map_err(|error| format!("{} did not start: {error}", program.display()))?;
-        match done.status.success() {
-            true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_string()),
-            false => Err(format!(
+        if done.status.success() {
+            Ok(String::from_utf8_lossy(&done.stdout).trim().to_string())
+        } else {
+            Err(format!(
                 "{} {}:\n{}",
                 program.display(),
                 arguments.join(" "),
                 String::from_utf8_lossy(&done.stderr)
-            )),
+            ))
         }
     };
     let python = folder.join("bin/python");

@@ -100,10 +100,7 @@ fn is_dependencies(section: &str) -> bool {
 }
 
 fn arrow(room: &str, to: &[String]) -> String {
-    match to.is_empty() {
-        true => room.to_string(),
-        false => format!("{room} -> {}", to.join(", ")),
-    }
+    if to.is_empty() { room.to_string() } else { format!("{room} -> {}", to.join(", ")) }
 }
 
 #[cfg(test)]

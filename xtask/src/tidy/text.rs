@@ -75,9 +75,12 @@ fn lengths(file: &File, findings: &mut Vec<Finding>) {
 
 fn unfinished(file: &File, findings: &mut Vec<Finding>) {
     for (line, text) in file.lines() {
-        let found = UNFINISHED.iter().find(|mark| match mark.ends_with(char::is_alphabetic) {
-            true => has_word(text, mark),
-            false => text.contains(*mark),
+        let found = UNFINISHED.iter().find(|mark| {
+            if mark.ends_with(char::is_alphabetic) {
+                has_word(text, mark)
+            } else {
+                text.contains(*mark)
+            }
         });
         if let Some(mark) = found {
             let sentence =

@@ -84,9 +84,10 @@ fn finish<'a, B: ?Sized, S: Scope<'a>>(mut request: Request<'a, B, S>, nap: impl
             Ok(_) => return,
             Err(unfinished) => request = unfinished,
         }
-        match looks < LOOKS {
-            true => thread::yield_now(),
-            false => nap(),
+        if looks < LOOKS {
+            thread::yield_now();
+        } else {
+            nap();
         }
     }
 }

@@ -99,10 +99,7 @@ fn first_of(nodes: &str) -> Result<String> {
         }
         name += &after[..after.find(',').unwrap_or(after.len())];
     }
-    match name.is_empty() {
-        true => Err(wrong()),
-        false => Ok(name),
-    }
+    if name.is_empty() { Err(wrong()) } else { Ok(name) }
 }
 
 fn missing(name: &str) -> Error {

@@ -19,9 +19,12 @@ impl Passed {
 
     /// A sentence about it, if there is anything to say.
     pub(crate) fn note(&self, path: &Path) -> Option<String> {
-        let parts = self.0.iter().map(|(reason, (count, example))| match example.is_empty() {
-            true => format!("{count} {reason}"),
-            false => format!("{count} {reason} (such as {example})"),
+        let parts = self.0.iter().map(|(reason, (count, example))| {
+            if example.is_empty() {
+                format!("{count} {reason}")
+            } else {
+                format!("{count} {reason} (such as {example})")
+            }
         });
         let parts: Vec<String> = parts.collect();
         (!parts.is_empty()).then(|| format!("{}: passed over {}", path.display(), parts.join(", ")))

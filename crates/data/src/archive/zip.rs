@@ -140,9 +140,10 @@ impl<R: ReaderAt> ZipFile<R> {
             read.map_err(|error| error.to_string())
         };
         let raw = entry.reader();
-        let count = match place.deflated {
-            true => read(&mut entry.verifying_reader(DeflateDecoder::new(raw))),
-            false => read(&mut entry.verifying_reader(raw)),
+        let count = if place.deflated {
+            read(&mut entry.verifying_reader(DeflateDecoder::new(raw)))
+        } else {
+            read(&mut entry.verifying_reader(raw))
         }?;
         if count as u64 != len {
             bytes.clear();

@@ -38,9 +38,10 @@ pub(crate) fn open(path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<
     let item = |row: &Row, label: u32| {
         let file = &tables.files[row.table as usize].1;
         let file = file.strip_prefix(path).unwrap_or(file);
-        let name = match file.as_os_str().is_empty() {
-            true => format!("{}/{}/{}", path.display(), row.group, row.row),
-            false => format!("{}/{}/{}/{}", path.display(), file.display(), row.group, row.row),
+        let name = if file.as_os_str().is_empty() {
+            format!("{}/{}/{}", path.display(), row.group, row.row)
+        } else {
+            format!("{}/{}/{}/{}", path.display(), file.display(), row.group, row.row)
         };
         let place = Place::Row { archive, table: row.table, group: row.group, row: row.row };
         Item { name, label, place }

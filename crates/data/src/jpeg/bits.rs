@@ -91,9 +91,10 @@ impl Scan {
     pub(super) fn finish(&self, number: usize, bits: &Bits<'_>) -> Result<(), Fault> {
         let (end, all) =
             (self.ends[number.min(self.ends.len() - 1)], *self.ends.last().expect("one"));
-        match all == end {
-            true => self.check_end(end, PADDING, bits),
-            false => self.check_end(end, 0, bits).and(Err(Fault::TooLong)),
+        if all == end {
+            self.check_end(end, PADDING, bits)
+        } else {
+            self.check_end(end, 0, bits).and(Err(Fault::TooLong))
         }
     }
 
@@ -111,10 +112,7 @@ impl Scan {
     /// Whether `bits` have not been read beyond piece `number`.
     pub(super) fn holds(&self, number: usize, bits: &Bits<'_>) -> Result<(), Fault> {
         let end = self.ends.get(number).ok_or(Fault::TooShort)?;
-        match bits.at * 8 <= end * 8 + bits.count as usize {
-            true => Ok(()),
-            false => Err(Fault::TooShort),
-        }
+        if bits.at * 8 <= end * 8 + bits.count as usize { Ok(()) } else { Err(Fault::TooShort) }
     }
 }
 

@@ -194,14 +194,13 @@ impl Canvas {
         into: &mut [u8],
     ) {
         let height = header.most.1 * 8;
-        let ready = match unit_row + 1 == region.unit_rows.end {
-            true => region.rows.end,
-            false => (unit_row + 1) * height - self.waiting,
+        let ready = if unit_row + 1 == region.unit_rows.end {
+            region.rows.end
+        } else {
+            (unit_row + 1) * height - self.waiting
         };
-        let begun = match unit_row == region.unit_rows.start {
-            true => 0,
-            false => unit_row * height - self.waiting,
-        };
+        let begun =
+            if unit_row == region.unit_rows.start { 0 } else { unit_row * height - self.waiting };
         let rows = begun.max(region.rows.start)..ready.min(region.rows.end);
         let first = region.unit_columns.start * header.most.0 * 8;
         let (start, end) = (region.columns.start - first, region.columns.end - first);

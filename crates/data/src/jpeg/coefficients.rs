@@ -115,23 +115,25 @@ impl Coefficients {
         let blocks = |&number: &usize| self.components[number].blocks.len();
         self.visits += header.scan.components().iter().map(blocks).sum::<usize>();
         self.scans += 1;
-        match self.scans > MOST_SCANS || self.visits > MOST_VISITS {
-            true => Err(damaged("it has more scans than any image needs")),
-            false => Ok(()),
+        if self.scans > MOST_SCANS || self.visits > MOST_VISITS {
+            Err(damaged("it has more scans than any image needs"))
+        } else {
+            Ok(())
         }
     }
 
     /// Notes what the scan brings. Bits must come once, from the highest down, and a mean first.
     fn progress(&mut self, header: &Header) -> Result<Band, Reason> {
         let scan = header.scan;
-        let band = match header.is_progressive {
-            true => Band {
+        let band = if header.is_progressive {
+            Band {
                 first: scan.first.into(),
                 last: scan.last.into(),
                 high: scan.high.into(),
                 low: scan.low.into(),
-            },
-            false => Band { first: 0, last: 63, high: 0, low: 0 },
+            }
+        } else {
+            Band { first: 0, last: 63, high: 0, low: 0 }
         };
         for &number in scan.components() {
             let missing = &mut self.missing[number];
@@ -149,9 +151,10 @@ impl Coefficients {
     /// Whether all bits of all coefficients have come.
     pub(super) fn check_complete(&self, header: &Header) -> Result<(), Reason> {
         let all = self.missing[..header.count].as_flattened();
-        match all.iter().all(|&missing| missing == 0) {
-            true => Ok(()),
-            false => Err(damaged("some of its scans are missing")),
+        if all.iter().all(|&missing| missing == 0) {
+            Ok(())
+        } else {
+            Err(damaged("some of its scans are missing"))
         }
     }
 

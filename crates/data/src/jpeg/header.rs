@@ -305,9 +305,10 @@ impl Header {
         let ScanHeader { first, last, high, low, count, .. } = self.scan;
         let is_band = if first == 0 { last == 0 } else { first <= last && last < 64 && count == 1 };
         let is_step = low <= 13 && (high == 0 || high == low + 1);
-        match !self.is_progressive || is_band && is_step {
-            true => Ok(()), // sequential scans hold all, whatever they say
-            false => Err(damaged("a scan of no possible coefficients")),
+        if !self.is_progressive || is_band && is_step {
+            Ok(()) // the values of a sequential scan do not matter: it holds all coefficients
+        } else {
+            Err(damaged("a scan of no possible coefficients"))
         }
     }
 
@@ -324,9 +325,10 @@ impl Header {
         }
         let [has_steps, has_dc, has_ac] = self.has;
         let has = |tables: u8, number| number < 4 && tables >> number & 1 == 1;
-        let (is_dc, is_ac) = match self.is_progressive {
-            true => (self.scan.first == 0 && self.scan.high == 0, self.scan.first > 0),
-            false => (true, true),
+        let (is_dc, is_ac) = if self.is_progressive {
+            (self.scan.first == 0 && self.scan.high == 0, self.scan.first > 0)
+        } else {
+            (true, true)
         };
         for &number in &self.scan.order[..self.scan.count] {
             let component = &mut self.components[number];

@@ -51,9 +51,10 @@ impl Region {
 /// on either side take part.
 fn units(pixels: &Range<usize>, factor: usize, is_blended: bool) -> Range<usize> {
     let (first, last) = (pixels.start, pixels.end - 1);
-    let (first, last) = match is_blended {
-        true => ((first / 2).saturating_sub(1) * 2, (last / 2 + 1) * 2),
-        false => (first, last),
+    let (first, last) = if is_blended {
+        ((first / 2).saturating_sub(1) * 2, (last / 2 + 1) * 2)
+    } else {
+        (first, last)
     };
     first / (factor * 8)..last / (factor * 8) + 1
 }

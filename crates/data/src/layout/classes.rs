@@ -200,9 +200,10 @@ pub(crate) fn check_names(root: &Path, names: &[String]) -> Result<()> {
     let mut seen: BTreeMap<String, &String> = BTreeMap::new();
     for name in names {
         let Some(first) = seen.insert(fold(name), name) else { continue };
-        let problem = match first == name {
-            true => format!("two classes whose names are both shown as `{name}`"),
-            false => format!("classes `{first}` and `{name}` are equal but for case or encoding"),
+        let problem = if first == name {
+            format!("two classes whose names are both shown as `{name}`")
+        } else {
+            format!("classes `{first}` and `{name}` are equal but for case or encoding")
         };
         return Err(Error::layout(root, problem, "rename one of them, or merge them"));
     }

@@ -34,10 +34,12 @@ impl Holds {
     pub(super) fn of(tree: &dyn Tree, folder: &Path) -> Result<Holds> {
         let entries = tree.list(folder)?;
         let images = entries.iter().filter(|entry| entry.is_image()).count();
-        Ok(match entries.iter().any(Entry::is_folder) {
-            true => Holds::Folders,
-            false if images > 0 => Holds::Images(images),
-            false => Holds::Nothing,
+        Ok(if entries.iter().any(Entry::is_folder) {
+            Holds::Folders
+        } else if images > 0 {
+            Holds::Images(images)
+        } else {
+            Holds::Nothing
         })
     }
 }

@@ -134,9 +134,10 @@ fn split(tree: &dyn Tree, ground: Ground) -> Result<Arranged> {
             [train, test]
         }
         None => {
-            let why = match unlabelled.is_empty() {
-                true => "no `val` or `test` folder beside `train`".to_owned(),
-                false => format!("no labelled images in {unlabelled}"),
+            let why = if unlabelled.is_empty() {
+                "no `val` or `test` folder beside `train`".to_owned()
+            } else {
+                format!("no labelled images in {unlabelled}")
             };
             let (train, test, note) = hold_out(&train_root, &why, train);
             notes.push(note);

@@ -134,10 +134,14 @@ impl Names {
             Names::InOrder(names) => in_order(names, ids),
             Names::Lines(lines) => {
                 let pairs: BTreeMap<_, _> = lines.iter().cloned().filter_map(pair).collect();
-                by_id(&pairs, ids).or_else(|missing| match lines.len() == ids.len() {
-                    true => Ok(lines),
-                    false if ids.iter().any(|id| pairs.contains_key(id)) => Err(missing),
-                    false => in_order(lines, ids),
+                by_id(&pairs, ids).or_else(|missing| {
+                    if lines.len() == ids.len() {
+                        Ok(lines)
+                    } else if ids.iter().any(|id| pairs.contains_key(id)) {
+                        Err(missing)
+                    } else {
+                        in_order(lines, ids)
+                    }
                 })
             }
         }
@@ -154,9 +158,10 @@ fn by_id(
 }
 
 fn in_order(names: Vec<String>, ids: &[String]) -> std::result::Result<Vec<String>, String> {
-    match names.len() == ids.len() {
-        true => Ok(names),
-        false => Err(format!("{} names, and there are {} classes", names.len(), ids.len())),
+    if names.len() == ids.len() {
+        Ok(names)
+    } else {
+        Err(format!("{} names, and there are {} classes", names.len(), ids.len()))
     }
 }
 

@@ -118,9 +118,10 @@ pub(super) fn read(
         label: fields[columns.label].clone(),
         split: columns.split.and_then(|column| split(fields, column)),
     };
-    match body.is_empty() {
-        true => Err("it has names of columns, and no row".into()),
-        false => Ok(body.iter().map(row).collect()),
+    if body.is_empty() {
+        Err("it has names of columns, and no row".into())
+    } else {
+        Ok(body.iter().map(row).collect())
     }
 }
 

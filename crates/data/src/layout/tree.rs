@@ -138,10 +138,12 @@ impl Disk {
             Some(Ok(about)) if about.is_dir() => return link_kind(path),
             Some(Ok(about)) => about.file_type(),
         };
-        match kind.is_file() {
-            true if is_hidden => EntryKind::Hidden,
-            true => EntryKind::File,
-            false => EntryKind::Special,
+        if !kind.is_file() {
+            EntryKind::Special
+        } else if is_hidden {
+            EntryKind::Hidden
+        } else {
+            EntryKind::File
         }
     }
 }

@@ -234,9 +234,10 @@ impl Reader {
         self.count(head.count)?;
         let element = head.rest.element()?;
         let numbers = element.numbers(&head.rest)?;
-        match numbers.len() == head.count {
-            true => Ok(Value::Numbers(numbers.collect())),
-            false => Err(Broken::Element("an array's dimensions and numbers do not agree")),
+        if numbers.len() == head.count {
+            Ok(Value::Numbers(numbers.collect()))
+        } else {
+            Err(Broken::Element("an array's dimensions and numbers do not agree"))
         }
     }
 
@@ -252,9 +253,10 @@ impl Reader {
         }
         let (text, units) = element.text(&head.rest)?;
         // Dimensions count units of UTF-16, or letters where the writer is kind.
-        match units == head.count || text.chars().count() == head.count {
-            true => Ok(Value::Text(text)),
-            false => Err(DISAGREE),
+        if units == head.count || text.chars().count() == head.count {
+            Ok(Value::Text(text))
+        } else {
+            Err(DISAGREE)
         }
     }
 

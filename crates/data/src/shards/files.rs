@@ -41,9 +41,10 @@ pub(crate) fn collection(dir: &Path) -> Result<Collection> {
     }
     let mut notes = survey.notes;
     let [train, test] = parts;
-    let (train, test, said) = match test.is_empty() {
-        false => (train, test, Vec::new()),
-        true => hold_out(dir, train, |item| item.label),
+    let (train, test, said) = if !test.is_empty() {
+        (train, test, Vec::new())
+    } else {
+        hold_out(dir, train, |item| item.label)
     };
     notes.extend(said);
     (files.train, files.test) = (train, test);

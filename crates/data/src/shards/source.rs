@@ -137,9 +137,10 @@ impl Shards {
             files.push(Tar::open(tar.path, tar.name, Some(members), number, false)?.0);
         }
         let [train, test] = parts;
-        let (train, test, said) = match test.is_empty() {
-            false => (train, test, Vec::new()),
-            true => hold_out(dir, train, |image| image.entry.label),
+        let (train, test, said) = if !test.is_empty() {
+            (train, test, Vec::new())
+        } else {
+            hold_out(dir, train, |image| image.entry.label)
         };
         notes.extend(said);
         let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
@@ -221,9 +222,12 @@ impl Shards {
             self.compared[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         } else {
             self.load(index, &mut buffer.file)?;
-            let part = |stored| match stored == size || self.whole {
-                true => part,
-                false => Resizer::square_reach(stored, self.side, part),
+            let part = |stored| {
+                if stored == size || self.whole {
+                    part
+                } else {
+                    Resizer::square_reach(stored, self.side, part)
+                }
             };
             buffer
                 .decode_part(self.exif, part, extent)
@@ -335,9 +339,10 @@ impl Source for Shards {
 
     fn size_of(&self, index: usize) -> (usize, usize) {
         let Entry { height, width, .. } = self.images[index].entry;
-        match self.whole {
-            true => shorter_side_to(self.side, (height as usize, width as usize)),
-            false => self.size(),
+        if self.whole {
+            shorter_side_to(self.side, (height as usize, width as usize))
+        } else {
+            self.size()
         }
     }
 

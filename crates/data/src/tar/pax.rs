@@ -45,10 +45,7 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<Records, Fault> {
         }
         records.add(one)?;
     }
-    match rest.iter().all(|&byte| byte == 0) {
-        true => Ok(records),
-        false => Err(Fault::Pax),
-    }
+    if rest.iter().all(|&byte| byte == 0) { Ok(records) } else { Err(Fault::Pax) }
 }
 
 /// The first record's key and value, and what follows it.

@@ -31,10 +31,7 @@ pub fn headers(
         packed::images(root)?
     } else {
         fs::read_dir(root).map_err(|error| Error::io(root, &error))?;
-        match shards::is_webdataset(root) {
-            true => shards::collection(root)?,
-            false => files::below(root).0,
-        }
+        if shards::is_webdataset(root) { shards::collection(root)? } else { files::below(root).0 }
     };
     let items: Vec<&Item> = files.train.iter().chain(&files.test).collect();
     let found = Mutex::new(vec![None; items.len()]);

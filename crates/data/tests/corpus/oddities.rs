@@ -428,10 +428,8 @@ fn colours_are_what_the_markers_say() {
     };
     let adobe = |transform: u8| segment(0xEE, &[b"Adobe\0\x64\0\0\0\0", &[transform][..]].concat());
     let jfif = segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
-    let bare = |parts: Parts| match parts.places(0xE0).is_empty() {
-        true => parts,
-        false => parts.without(0xE0),
-    };
+    let bare =
+        |parts: Parts| if parts.places(0xE0).is_empty() { parts } else { parts.without(0xE0) };
     let named = |mut parts: Parts, names: [u8; 3]| {
         let (frame, scan) = (parts.places(SOF)[0], parts.places(SOS)[0]);
         for (at, name) in names.into_iter().enumerate() {

@@ -121,9 +121,10 @@ fn safetensors_header(images: usize, length: usize, labelled: bool) -> Vec<u8> {
     let features =
         json!({ "dtype": "F32", "shape": [images, length], "data_offsets": [start, end] });
     let labels = json!({ "dtype": "U32", "shape": [images], "data_offsets": [0, start] });
-    let header = match labelled {
-        true => json!({ "labels": labels, "features": features }),
-        false => json!({ "features": features }),
+    let header = if labelled {
+        json!({ "labels": labels, "features": features })
+    } else {
+        json!({ "features": features })
     };
     let mut text = header.to_string();
     text += &" ".repeat(text.len().next_multiple_of(8) - text.len());

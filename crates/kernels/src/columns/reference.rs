@@ -21,9 +21,10 @@ fn over(
 ) -> Array2<f32> {
     Array2::from_shape_fn(y.dim(), |(row, column)| {
         let here = g.y.first..g.y.first + g.count;
-        match here.contains(&column) {
-            true => value(x[(row, g.x.first + column - g.y.first)], y[(row, column)]),
-            false => y[(row, column)],
+        if here.contains(&column) {
+            value(x[(row, g.x.first + column - g.y.first)], y[(row, column)])
+        } else {
+            y[(row, column)]
         }
     })
 }

@@ -74,17 +74,19 @@ impl Form {
 
     /// Floats of the filters in this form.
     fn filters_len(&self, isa: Isa) -> usize {
-        match self.by_winograd {
-            true => winograd::filters_len(isa, &self.direct, self.fold),
-            false => self.direct.packed(isa),
+        if self.by_winograd {
+            winograd::filters_len(isa, &self.direct, self.fold)
+        } else {
+            self.direct.packed(isa)
         }
     }
 
     /// Floats of scratch memory beside the filters.
     fn work_len(&self, isa: Isa, threads: usize) -> usize {
-        match self.by_winograd {
-            true => winograd::work_len(isa, &self.direct, self.fold, threads),
-            false => self.direct.work_len(isa, threads),
+        if self.by_winograd {
+            winograd::work_len(isa, &self.direct, self.fold, threads)
+        } else {
+            self.direct.work_len(isa, threads)
         }
     }
 
@@ -98,9 +100,10 @@ impl Form {
         work: &mut [f32],
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
-        match self.by_winograd {
-            true => winograd::pack((&self.direct, self.fold), isa, pool, filters, work, pack),
-            false => self.direct.pack(isa, pool, filters, pack),
+        if self.by_winograd {
+            winograd::pack((&self.direct, self.fold), isa, pool, filters, work, pack)
+        } else {
+            self.direct.pack(isa, pool, filters, pack)
         }
     }
 
@@ -117,11 +120,10 @@ impl Form {
         work: &mut [f32],
     ) {
         let Form { direct, fold, .. } = self;
-        match self.by_winograd {
-            true => {
-                winograd::run((direct, *fold), isa, pool, source, filters, bias, target, work);
-            }
-            false => direct.run(isa, pool, source, filters, bias, target, work),
+        if self.by_winograd {
+            winograd::run((direct, *fold), isa, pool, source, filters, bias, target, work);
+        } else {
+            direct.run(isa, pool, source, filters, bias, target, work)
         }
     }
 
@@ -199,9 +201,10 @@ fn pack_forward(
 
 /// The form of the forward pass and of the filters' gradient.
 pub(super) fn settled(g: &Geometry) -> Algorithm {
-    match Form::forward(g, Filters::Fresh).by_winograd {
-        true => Algorithm::Winograd,
-        false => Algorithm::Direct,
+    if Form::forward(g, Filters::Fresh).by_winograd {
+        Algorithm::Winograd
+    } else {
+        Algorithm::Direct
     }
 }
 

@@ -84,10 +84,7 @@ impl Geometry {
 
     /// What the sum of squares is multiplied by.
     pub fn alpha_per_term(&self) -> f32 {
-        match self.divide_alpha {
-            true => self.alpha / self.terms() as f32,
-            false => self.alpha,
-        }
+        if self.divide_alpha { self.alpha / self.terms() as f32 } else { self.alpha }
     }
 
     /// How far a window reaches below its centre, and above.

@@ -261,9 +261,10 @@ impl Buffers {
         for (terms, totals) in self.terms.chunks_exact(pitch).zip(totals.chunks_exact_mut(tower)) {
             window_sums(terms, size, totals);
         }
-        match g.relu {
-            true => subtract::<true>(twice, scaled, totals, x),
-            false => subtract::<false>(twice, scaled, totals, x),
+        if g.relu {
+            subtract::<true>(twice, scaled, totals, x)
+        } else {
+            subtract::<false>(twice, scaled, totals, x)
         }
     }
 }

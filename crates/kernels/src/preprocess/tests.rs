@@ -46,9 +46,10 @@ proptest! {
         whole_image: bool,
         seed in 0u64..1000,
     ) {
-        let mean = match whole_image {
-            true => Mean::Image { height: height + slack, width: width + slack },
-            false => Mean::Color,
+        let mean = if whole_image {
+            Mean::Image { height: height + slack, width: width + slack }
+        } else {
+            Mean::Color
         };
         let g = Geometry { images, height, width, mean };
         let mut draws = Stream::new(seed, Purpose::Test, 0, 0);

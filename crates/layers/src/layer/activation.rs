@@ -19,9 +19,10 @@ pub(super) fn leaky(
     &LeakyRelu { slope }: &LeakyRelu,
     input: Shape,
 ) -> std::result::Result<Nonlinearity, String> {
-    match slope >= 0.0 && slope.is_finite() {
-        true => Ok(plan(Activation::LeakyRelu { slope }, input)),
-        false => Err(format!("its slope is {slope}; it must not be negative")),
+    if slope >= 0.0 && slope.is_finite() {
+        Ok(plan(Activation::LeakyRelu { slope }, input))
+    } else {
+        Err(format!("its slope is {slope}; it must not be negative"))
     }
 }
 

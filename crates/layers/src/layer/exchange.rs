@@ -125,9 +125,10 @@ impl Layer for Meeting {
         }
         for index in 0..self.exchange.part.of {
             let (_, g) = self.geometry(index);
-            let from = match index == self.exchange.part.index {
-                true => wires.x,
-                false => block(wires.scratch, index, wires.x),
+            let from = if index == self.exchange.part.index {
+                wires.x
+            } else {
+                block(wires.scratch, index, wires.x)
             };
             columns::copy(device, &g, from, wires.y)?;
         }
@@ -143,10 +144,9 @@ impl Layer for Meeting {
         for index in 0..self.exchange.part.of {
             let (alone, g) = self.geometry(index);
             let g = Geometry { x: g.y, y: alone, ..g };
-            let to = match self.exchange.to_first && index == 0 {
-                true => dx, // the first tower's own: complete
-                false => block(scratch, index, dx),
-            };
+            // The first tower's own block is complete.
+            let to =
+                if self.exchange.to_first && index == 0 { dx } else { block(scratch, index, dx) };
             columns::copy(device, &g, dy, to)?;
         }
         Ok(())

@@ -41,9 +41,10 @@ impl Default for Lrn {
 
 impl Lrn {
     pub(crate) fn region(&self) -> lrn::Region {
-        match self.within_channel {
-            true => lrn::Region::WithinChannel,
-            false => lrn::Region::AcrossChannels { towers: self.towers },
+        if self.within_channel {
+            lrn::Region::WithinChannel
+        } else {
+            lrn::Region::AcrossChannels { towers: self.towers }
         }
     }
 }

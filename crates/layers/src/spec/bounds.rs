@@ -37,9 +37,10 @@ pub(super) fn check_input(
         check_extent(&format!("the {what} of its input"), extent)?;
     }
     check_elements("its input has", &[images, height, width, channels])?;
-    match rows > ROWS {
-        true => Err(format!("it has {rows} rows; at most {ROWS} can be planned")),
-        false => Ok(()),
+    if rows > ROWS {
+        Err(format!("it has {rows} rows; at most {ROWS} can be planned"))
+    } else {
+        Ok(())
     }
 }
 
@@ -156,10 +157,7 @@ fn check_extent(what: &str, extent: usize) -> Result<(), String> {
 }
 
 fn check_at_most(what: &str, value: usize, most: usize) -> Result<(), String> {
-    match value > most {
-        true => Err(format!("{what} is {value}; it must be at most {most}")),
-        false => Ok(()),
-    }
+    if value > most { Err(format!("{what} is {value}; it must be at most {most}")) } else { Ok(()) }
 }
 
 fn check_elements(what: &str, extents: &[usize]) -> Result<(), String> {
@@ -189,8 +187,9 @@ fn check_product(what: &str, unit: &str, extents: &[usize], most: u128) -> Resul
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    match name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
-        true => Err(format!("{name:?} is no name: 1 to {NAME} letters, none of them a control")),
-        false => Ok(()),
+    if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
+        Err(format!("{name:?} is no name: 1 to {NAME} letters, none of them a control"))
+    } else {
+        Ok(())
     }
 }

@@ -153,10 +153,7 @@ impl Bucket {
     /// The half that is given away in a round.
     pub(crate) fn given(&self, round: usize) -> Range<usize> {
         let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
-        match kept.start == before.start {
-            true => kept.end..before.end,
-            false => before.start..kept.start,
-        }
+        if kept.start == before.start { kept.end..before.end } else { before.start..kept.start }
     }
 }
 
@@ -212,9 +209,10 @@ fn buckets(network: &Network, mut end: usize, cut: Cut) -> Vec<Bucket> {
         for round in 0..cut.rounds() {
             let run = runs[round].clone();
             let middle = run.start + run.len() / LINE / 2 * LINE;
-            runs.push(match cut.partner(round) > cut.rank {
-                true => run.start..middle,
-                false => middle..run.end,
+            runs.push(if cut.partner(round) > cut.rank {
+                run.start..middle
+            } else {
+                middle..run.end
             });
         }
         buckets.push(Bucket { row, runs, place: 0 });

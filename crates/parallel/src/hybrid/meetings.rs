@@ -58,15 +58,12 @@ impl Meetings {
         let mut places: Vec<Meeting> = Vec::new();
         let shared = |units: usize| head.shares().units_of_all(units).collect();
         for inputs in head.inputs() {
-            places.push(match places.is_empty() {
-                true => {
-                    let columns = vec![0..inputs; cut.world];
-                    Meeting { columns, makers: Ranks::Owner, viewers: Ranks::All }
-                }
-                false => {
-                    let columns = shared(inputs);
-                    Meeting { columns, makers: Ranks::All, viewers: Ranks::All }
-                }
+            places.push(if places.is_empty() {
+                let columns = vec![0..inputs; cut.world];
+                Meeting { columns, makers: Ranks::Owner, viewers: Ranks::All }
+            } else {
+                let columns = shared(inputs);
+                Meeting { columns, makers: Ranks::All, viewers: Ranks::All }
             });
         }
         let columns = shared(head.scores.len() / images);
@@ -141,9 +138,10 @@ impl Exchange<'_> {
             [meeting.makers, meeting.viewers].map(|ranks| ranks.of(pass, *world));
         if makers.contains(&rank) {
             for to in viewers.clone() {
-                match to == rank {
-                    true => self.put(device, meeting, (rank, made), seen)?,
-                    false => self.send(device, pass, made, to)?,
+                if to == rank {
+                    self.put(device, meeting, (rank, made), seen)?
+                } else {
+                    self.send(device, pass, made, to)?
                 }
             }
         }
@@ -185,9 +183,10 @@ impl Exchange<'_> {
             [meeting.makers, meeting.viewers].map(|ranks| ranks.of(pass, *world));
         if viewers.contains(&rank) {
             for to in makers.clone() {
-                let part = match to == rank {
-                    true => self.answer_of(meeting, pass, rank),
-                    false => self.columns_of(meeting, outbox[pass], to),
+                let part = if to == rank {
+                    self.answer_of(meeting, pass, rank)
+                } else {
+                    self.columns_of(meeting, outbox[pass], to)
                 };
                 columns::copy(device, &self.cut_out(meeting, to), gradient, part)?;
                 if to != rank {

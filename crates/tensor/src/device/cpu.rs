@@ -74,10 +74,7 @@ impl Cpu {
     pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
         let Some(mut free) = free_memory() else { return Ok(()) };
         free.bytes = free.bytes.saturating_add(self.bytes().len());
-        match bytes <= free.bytes {
-            true => Ok(()),
-            false => Err(no_room(bytes, Some(free))),
-        }
+        if bytes <= free.bytes { Ok(()) } else { Err(no_room(bytes, Some(free))) }
     }
 
     /// The threads that compute.

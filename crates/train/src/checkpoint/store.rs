@@ -129,11 +129,10 @@ fn announce(checkpoint: &Checkpoint, unfit: &[Unfit], say: &mut dyn FnMut(&str))
         say(&format!("WARNING: {}: {reason}; put aside as *{aside}", path.display()));
     }
     let (step, name) = (checkpoint.progress.step, checkpoint.path.display());
-    say(&match unfit.iter().any(|unfit| unfit.aside == ".damaged") {
-        false => format!("goes on after step {step}, from {name}"),
-        true => {
-            format!("WARNING: falls back to the checkpoint before, after step {step}: {name}")
-        }
+    say(&if !unfit.iter().any(|unfit| unfit.aside == ".damaged") {
+        format!("goes on after step {step}, from {name}")
+    } else {
+        format!("WARNING: falls back to the checkpoint before, after step {step}: {name}")
     });
 }
 

@@ -55,9 +55,10 @@ impl Adam {
         let moments = Moments { first, second: self.second };
         let numbers = [table, self.corrections];
         adam::step(device, &self.taught, numbers, dw, parameters.values, moments)?;
-        match parameters.has_statistics() {
-            true => sgd::step(device, &self.statistics, table, dw, parameters.values, first),
-            false => Ok(()),
+        if parameters.has_statistics() {
+            sgd::step(device, &self.statistics, table, dw, parameters.values, first)
+        } else {
+            Ok(())
         }
     }
 

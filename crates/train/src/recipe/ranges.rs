@@ -173,9 +173,10 @@ mod tests {
             }
             let biases = Some(Init::Constant(value * 1e30));
             recipe.layers = layers(Layer { biases, ..Layer::default() });
-            match value == -1.0 {
-                true => recipe.check().unwrap(),
-                false => check("layers.conv1.biases is", &recipe),
+            if value == -1.0 {
+                recipe.check().unwrap()
+            } else {
+                check("layers.conv1.biases is", &recipe)
             }
         }
     }

@@ -91,10 +91,8 @@ impl Training<'_> {
     /// One step.
     fn step(&mut self, batch: &mut Batch) -> Result<Tally> {
         let step = self.progress.step + 1;
-        let control = match self.executor.is_alone() {
-            true => Control::default(), // nobody else need know
-            false => self.control_at(step)?,
-        };
+        let control =
+            if self.executor.is_alone() { Control::default() } else { self.control_at(step)? };
         let stats = Self::fills_stats(step).then_some(&mut self.stats);
         let counts = self.exchanged.is_none() && stats.is_none(); // every step sends as much
         let before = if counts { self.executor.traffic()? } else { Traffic::default() };

@@ -49,9 +49,10 @@ impl Job {
         }
         lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));
         let about_rate = |line: &Difference| line.name == "recipe.rate";
-        let hint = match differences.iter().any(about_rate) {
-            true => " (a new learning rate is taken from --lr alone)",
-            false => "",
+        let hint = if differences.iter().any(about_rate) {
+            " (a new learning rate is taken from --lr alone)"
+        } else {
+            ""
         };
         Err(Error::Resume {
             path: checkpoint.path.clone(),

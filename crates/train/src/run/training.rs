@@ -76,9 +76,10 @@ impl<'a> Training<'a> {
             None => Progress::begin(),
             Some(checkpoint) => {
                 let Progress { epoch, batches, .. } = checkpoint.progress;
-                match batches < train.batches_per_epoch() {
-                    true => train.start_at(epoch - 1, batches),
-                    false => train.start_at(epoch, 0), // only its validation is missing
+                if batches < train.batches_per_epoch() {
+                    train.start_at(epoch - 1, batches)
+                } else {
+                    train.start_at(epoch, 0) // only its validation is missing
                 }
                 checkpoint.progress.clone()
             }

@@ -38,10 +38,7 @@ pub fn run(args: &PrepareArgs) -> Result<u8> {
             KeepArg::Centre => Keep::Centre,
             KeepArg::Whole => Keep::Whole,
         },
-        form: match args.raw {
-            true => Form::Raw,
-            false => Form::Jpeg { quality: args.quality },
-        },
+        form: if args.raw { Form::Raw } else { Form::Jpeg { quality: args.quality } },
         images_per_shard: args.images_per_shard,
         threads: args.workers.unwrap_or(0),
         exif: args.exif.map(Into::into).unwrap_or_default(),

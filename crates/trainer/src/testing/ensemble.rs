@@ -58,9 +58,10 @@ pub fn eval(args: &EvalArgs) -> Result<u8> {
             last = Instant::now();
         }
     };
-    let weights = match args.search_weights {
-        true => Predictions::search_weights(&said, &mut watch).map_err(differ)?,
-        false => vec![1.0 / said.len() as f64; said.len()],
+    let weights = if args.search_weights {
+        Predictions::search_weights(&said, &mut watch).map_err(differ)?
+    } else {
+        vec![1.0 / said.len() as f64; said.len()]
     };
     drop(observer);
     let together = Predictions::average(&said, &weights).map_err(differ)?;

@@ -33,9 +33,10 @@ pub(super) fn recipe_line(recipe: &Recipe) -> String {
 /// # Errors
 /// Exit code 7 if it cannot be printed.
 pub(super) fn tell(outcome: &Outcome, run: &Path, as_json: bool) -> Result<()> {
-    match as_json {
-        true => console::println(as_line(outcome, run)),
-        false => console::print(as_text(outcome, run)),
+    if as_json {
+        console::println(as_line(outcome, run))
+    } else {
+        console::print(as_text(outcome, run))
     }
 }
 

@@ -30,9 +30,10 @@ impl<'a, G: Callable> Machine<'a, G> {
         let rest = &self.arena.input[self.at..];
         let within = &rest[..rest.len().min(longest)];
         let Some(len) = within.iter().position(|&byte| byte == b'\n') else {
-            return Err(match within.len() < rest.len() {
-                true => self.wrong("a line without an end"),
-                false => Error::Truncated { at: self.arena.input.len() },
+            return Err(if within.len() < rest.len() {
+                self.wrong("a line without an end")
+            } else {
+                Error::Truncated { at: self.arena.input.len() }
             });
         };
         let line = self.take(len)?;

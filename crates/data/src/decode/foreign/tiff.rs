@@ -47,9 +47,10 @@ pub(super) fn decode(bytes: &[u8], into: &mut Image) -> Result<(), Reason> {
     let (height, width) = (height as usize, width as usize);
     check_size(height, width)?;
     let kind = decoder.colortype().map_err(reason)?;
-    let palette = match is_palette {
-        true => decoder.get_tag_u16_vec(Tag::ColorMap).map_err(reason)?,
-        false => Vec::new(),
+    let palette = if is_palette {
+        decoder.get_tag_u16_vec(Tag::ColorMap).map_err(reason)?
+    } else {
+        Vec::new()
     };
     let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(reason)?;
     let is_premultiplied = extra.is_some_and(|extra| extra.first() == Some(&1));

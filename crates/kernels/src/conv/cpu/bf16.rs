@@ -155,9 +155,10 @@ impl Plan<'_> {
         plan.images = (CHUNK_NUMBERS / image.max(1)).min(direct.images / CHUNKS).max(1);
         // Few images: whichever leaves a chunk less to read.
         let wanted = CHUNKS.div_ceil(direct.images);
-        match 2 * plan.filters_len() > image {
-            true => plan.panels = wanted.min(direct.groups * plan.pairs()),
-            false => plan.bands = wanted.min(direct.out[0]),
+        if 2 * plan.filters_len() > image {
+            plan.panels = wanted.min(direct.groups * plan.pairs())
+        } else {
+            plan.bands = wanted.min(direct.out[0])
         }
         plan
     }

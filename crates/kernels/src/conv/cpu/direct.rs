@@ -85,17 +85,19 @@ impl Direct {
         let images = (CHUNK_FLOATS / image.max(1)).min(self.images / CHUNKS).max(1);
         let wanted = CHUNKS.div_ceil(self.images);
         let panels = self.groups * self.panels(isa);
-        match self.packed(isa) > image {
-            true => Chunks { images, panels: wanted.min(panels), bands: 1 },
-            false => Chunks { images, panels: 1, bands: wanted.min(self.out[0]) },
+        if self.packed(isa) > image {
+            Chunks { images, panels: wanted.min(panels), bands: 1 }
+        } else {
+            Chunks { images, panels: 1, bands: wanted.min(self.out[0]) }
         }
     }
 
     /// Floats of a copied image.
     fn copy_len(&self) -> usize {
-        match self.needs_copy() {
-            true => (self.source[0] * self.seen() * self.source[2]).next_multiple_of(16),
-            false => 0,
+        if self.needs_copy() {
+            (self.source[0] * self.seen() * self.source[2]).next_multiple_of(16)
+        } else {
+            0
         }
     }
 
@@ -217,17 +219,20 @@ impl Work<'_> {
             }
         }
         let copies: &[f32] = copies;
-        let view = |image: usize| match direct.needs_copy() {
-            true => View {
-                floats: &copies[(image - images.start) * len..][..len],
-                row: direct.seen() * channels,
-                left: 0,
-            },
-            false => View {
-                floats: source(image),
-                row: width * channels,
-                left: direct.pad[1].unsigned_abs() * channels,
-            },
+        let view = |image: usize| {
+            if direct.needs_copy() {
+                View {
+                    floats: &copies[(image - images.start) * len..][..len],
+                    row: direct.seen() * channels,
+                    left: 0,
+                }
+            } else {
+                View {
+                    floats: source(image),
+                    row: width * channels,
+                    left: direct.pad[1].unsigned_abs() * channels,
+                }
+            }
         };
         for panel in panels {
             for image in images.clone() {
@@ -298,9 +303,10 @@ impl Work<'_> {
         for row in rows.clone() {
             let taps = self.taps(row);
             let tap_len = direct.taps[1] * run * width;
-            let line = match taps.is_empty() {
-                true => 0,
-                false => self.source_row(row, taps.start) * view.row + view.left,
+            let line = if taps.is_empty() {
+                0
+            } else {
+                self.source_row(row, taps.start) * view.row + view.left
             };
             for (column, count) in self.isa.cut(direct.out[1]).iter() {
                 let a = line + column * direct.step * pixel + group * run;

@@ -63,15 +63,16 @@ pub(crate) fn panel(
     packed: &mut [Bf16],
 ) {
     let run = |first: usize, len: usize| &matrix[first..first + len];
-    match source.along() {
-        true => tiles(source, packed, |tile| {
+    if source.along() {
+        tiles(source, packed, |tile| {
             let (first, len) = (tile * DEPTH, DEPTH.min(depth - tile * DEPTH));
             move |idx| if idx < n { run(idx * step + first, len) } else { &[] }
-        }),
-        false => tiles(source, packed, |tile| {
+        })
+    } else {
+        tiles(source, packed, |tile| {
             let first = tile * DEPTH;
             move |idx| if first + idx < depth { run((first + idx) * step, n) } else { &[] }
-        }),
+        })
     }
 }
 
@@ -162,9 +163,10 @@ pub(super) mod portable {
                 // Row and k in A, or a pair of k, column and which of the pair in B.
                 let (line, word, odd) = (at / DEPTH, at % DEPTH / 2, at % 2);
                 let (line, word) = if source.turned() { (word, line) } else { (line, word) };
-                *packed = match source.along() {
-                    true => number(line, 2 * word + odd),
-                    false => number(2 * line + odd, word),
+                *packed = if source.along() {
+                    number(line, 2 * word + odd)
+                } else {
+                    number(2 * line + odd, word)
                 };
             }
         }

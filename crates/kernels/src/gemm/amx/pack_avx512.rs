@@ -21,12 +21,11 @@ pub(super) unsafe fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
         let run = runs(tile);
         let mut lines = [_mm512_setzero_si512(); TILE];
         for (idx, line) in lines.iter_mut().enumerate() {
-            *line = match source.along() {
-                true => {
-                    let run = run(idx);
-                    round(load(run, 0), load(run, FLOATS))
-                }
-                false => interleave(load(run(2 * idx), 0), load(run(2 * idx + 1), 0)),
+            *line = if source.along() {
+                let run = run(idx);
+                round(load(run, 0), load(run, FLOATS))
+            } else {
+                interleave(load(run(2 * idx), 0), load(run(2 * idx + 1), 0))
             };
         }
         if source.turned() {
@@ -84,9 +83,10 @@ fn load(run: &[f32], first: usize) -> __m512 {
     let from = run.as_ptr().wrapping_add(first);
     // SAFETY: only what is left of the run is read.
     unsafe {
-        match left >= FLOATS {
-            true => _mm512_loadu_ps(from),
-            false => _mm512_maskz_loadu_ps((1 << left) - 1, from),
+        if left >= FLOATS {
+            _mm512_loadu_ps(from)
+        } else {
+            _mm512_maskz_loadu_ps((1 << left) - 1, from)
         }
     }
 }
@@ -97,11 +97,10 @@ fn load(run: &[f32], first: usize) -> __m512 {
 fn store(line: __m512i, to: &mut [Bf16]) {
     // SAFETY: only what there is of the slice is written.
     unsafe {
-        match to.len() >= 2 * FLOATS {
-            true => _mm512_storeu_si512(to.as_mut_ptr().cast(), line),
-            false => {
-                _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), (1 << to.len()) - 1, line);
-            }
+        if to.len() >= 2 * FLOATS {
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), line)
+        } else {
+            _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), (1 << to.len()) - 1, line);
         }
     }
 }

@@ -120,9 +120,10 @@ impl Version {
     fn path_in<'a>(&self, line: &'a str) -> Option<&'a str> {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
-        let is_own = match std::ptr::eq(self, &V2) {
-            true => controllers.is_empty(),
-            false => controllers.split(',').any(|controller| controller == "memory"),
+        let is_own = if std::ptr::eq(self, &V2) {
+            controllers.is_empty()
+        } else {
+            controllers.split(',').any(|controller| controller == "memory")
         };
         is_own.then_some(path)
     }

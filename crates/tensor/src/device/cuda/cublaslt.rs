@@ -132,9 +132,10 @@ impl Cuda {
         let addresses = slots.map(|slot| self.address_of::<f32>(slot));
         let (at, bytes) = aligned(self.address_of::<f32>(workspace), workspace.range().len());
         // What is offered must not depend on where operands happen to lie: it is named by number.
-        let (most_alignment, workspace, most) = match engine.is_offered {
-            false => (MOST_ALIGNMENT, bytes, 1),
-            true => (ALIGNMENT as u64, roundly(workspace.range().len()), MOST_WAYS),
+        let (most_alignment, workspace, most) = if !engine.is_offered {
+            (MOST_ALIGNMENT, bytes, 1)
+        } else {
+            (ALIGNMENT as u64, roundly(workspace.range().len()), MOST_WAYS)
         };
         let alignments = addresses.map(|at| 1 << (at | most_alignment).trailing_zeros());
         let precision = self.precision;

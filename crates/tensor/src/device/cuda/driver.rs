@@ -140,12 +140,13 @@ pub(super) fn dotted(version: i32) -> String {
 fn check_version() -> std::result::Result<(), String> {
     let version = version()?;
     let [has, needs] = [version, LEAST_VERSION].map(dotted);
-    match version >= LEAST_VERSION {
-        true => Ok(()),
-        false => Err(format!(
+    if version >= LEAST_VERSION {
+        Ok(())
+    } else {
+        Err(format!(
             "the NVIDIA driver is made for CUDA {has}, and this program needs {needs}: update it \
-             to {LEAST_BRANCH} or newer"
-        )),
+         to {LEAST_BRANCH} or newer"
+        ))
     }
 }
 

@@ -183,10 +183,7 @@ impl Shared {
                     return Err(self.unanswered());
                 }
             }
-            match began.elapsed() < SOON {
-                true => thread::yield_now(),
-                false => thread::sleep(LOOK),
-            }
+            if began.elapsed() < SOON { thread::yield_now() } else { thread::sleep(LOOK) }
         }
         Ok(())
     }

@@ -177,12 +177,11 @@ impl Cuda {
                 way?
             }
         };
-        match go(self, way, work.slots)? {
-            true => Ok(()),
-            false => {
-                let key = Key::of(work, self.precision);
-                Err(Error::NoWay { way: way.to_string(), work: key.name(work.text) })
-            }
+        if go(self, way, work.slots)? {
+            Ok(())
+        } else {
+            let key = Key::of(work, self.precision);
+            Err(Error::NoWay { way: way.to_string(), work: key.name(work.text) })
         }
     }
 

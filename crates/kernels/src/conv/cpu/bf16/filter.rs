@@ -118,9 +118,10 @@ impl Plan {
     fn pack_x(&self, pool: &Pool, x: &[f32], first: usize, packed: &mut [Bf16]) {
         let (len, images) = (self.band.x_len(), self.band.g.images);
         pool.chunks(packed, len, |idx, packed| {
-            match packed.len() == len && 2 * (first + idx) < images {
-                true => self.band.pack_x(x, first + idx, packed),
-                false => packed.fill(0), // what tiles read beyond the last image
+            if packed.len() == len && 2 * (first + idx) < images {
+                self.band.pack_x(x, first + idx, packed)
+            } else {
+                packed.fill(0) // beyond the last image: tiles read it
             }
         });
     }

@@ -132,9 +132,10 @@ impl Lines {
     pub fn new(rows: usize, width: usize, step: usize, seen: usize) -> Lines {
         let one = rows.saturating_sub(1) * seen + width;
         let by_rows = Lines { count: rows, positions: width, pitch: usize::MAX, width };
-        match step == 1 && rows > 0 && one.div_ceil(TILE) < rows * width.div_ceil(TILE) {
-            true => Lines { count: 1, positions: one, pitch: seen, width },
-            false => by_rows,
+        if step == 1 && rows > 0 && one.div_ceil(TILE) < rows * width.div_ceil(TILE) {
+            Lines { count: 1, positions: one, pitch: seen, width }
+        } else {
+            by_rows
         }
     }
 

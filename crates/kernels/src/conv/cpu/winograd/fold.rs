@@ -76,11 +76,12 @@ impl Fold {
                 continue;
             }
             let line = &image[line * row_len..(line + 1) * row_len];
-            match first >= 0 && first as usize + run <= row_len {
-                true => to.copy_from_slice(&line[first as usize..first as usize + run]),
-                false => to.iter_mut().zip(first..).for_each(|(to, from)| {
+            if first >= 0 && first as usize + run <= row_len {
+                to.copy_from_slice(&line[first as usize..first as usize + run])
+            } else {
+                to.iter_mut().zip(first..).for_each(|(to, from)| {
                     *to = line.get(from as usize).copied().unwrap_or(0.0);
-                }),
+                })
             }
         }
         slack[..SLACK].fill(0.0);

@@ -256,9 +256,10 @@ pub(super) fn suits(direct: &Direct, products: usize, kept: bool) -> bool {
     let few = direct.images * rows.products() * columns.products();
     let transformed = rows.most() * columns.most() * weights;
     let taps = direct.taps[0] * direct.taps[1];
-    let (filter, products) = match kept {
-        true => (KEPT_COST, products + KEPT_COST * taps * weights),
-        false => (FILTER_COST, products),
+    let (filter, products) = if kept {
+        (KEPT_COST, products + KEPT_COST * taps * weights)
+    } else {
+        (FILTER_COST, products)
     };
     let cost = few * (weights + IMAGE_COST * (channels + filters)) + filter * transformed;
     transformed <= MOST_FILTERS && 10 * cost < 9 * products

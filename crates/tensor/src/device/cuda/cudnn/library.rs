@@ -158,9 +158,10 @@ impl Cudnn {
             Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
         // SAFETY: takes nothing.
         let version = unsafe { (functions.version)() };
-        match version >= LEAST {
-            true => Ok(Box::leak(Box::new(Cudnn { functions, version, _library: library }))),
-            false => Err(old(format!("is version {}", dotted(version)))),
+        if version >= LEAST {
+            Ok(Box::leak(Box::new(Cudnn { functions, version, _library: library })))
+        } else {
+            Err(old(format!("is version {}", dotted(version))))
         }
     }
 

@@ -155,9 +155,10 @@ impl Nccl {
                 functions.sentence(status)
             ));
         }
-        match version >= LEAST {
-            true => Ok(Box::leak(Box::new(Nccl { functions, version, _library: library }))),
-            false => Err(old(format!("is version {}", dotted(version)))),
+        if version >= LEAST {
+            Ok(Box::leak(Box::new(Nccl { functions, version, _library: library })))
+        } else {
+            Err(old(format!("is version {}", dotted(version))))
         }
     }
 
