@@ -1,4 +1,4 @@
-//! The README's walk for newcomers, line by line as it stands there.
+//! The tutorial's walk for newcomers, line by line as it stands there.
 
 mod program;
 
@@ -10,9 +10,9 @@ const HEADING: &str = "\n## A walk from nothing to a report\n";
 
 /// The section's text.
 fn section() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (_, after) = readme.split_once(HEADING).expect("the README has a walk");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tutorial.md");
+    let tutorial = std::fs::read_to_string(path).unwrap();
+    let (_, after) = tutorial.split_once(HEADING).expect("the tutorial has a walk");
     after.split("\n## ").next().unwrap().to_string()
 }
 
@@ -90,7 +90,7 @@ fn its_lines_do_what_it_says() {
 }
 
 #[test]
-fn the_readme_is_read_rightly() {
+fn the_tutorial_is_read_correctly() {
     let text = "a\n\n```sh\none\ntwo\n```\n\nb `c.png`\n\n```text\n3.5 %\n```\nd";
     assert_eq!(
         (blocks(text, "sh"), blocks(text, "text")),
