@@ -45,7 +45,7 @@ pub fn run(rest: &[OsString]) -> ExitCode {
 
 /// Fills the folder anew.
 fn build(folder: &Path) -> Result<(), String> {
-    for package in ["alexnet-benches", "alexnet-trainer"] {
+    for package in ["alexnet-gpu-check", "alexnet-trainer"] {
         cargo::build_release(package).map_err(|_| format!("{package} does not build"))?;
     }
     let _ = fs::remove_dir_all(folder);

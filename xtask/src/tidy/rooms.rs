@@ -47,8 +47,8 @@ const PRINTS: [&str; 7] =
 /// The only file that prints.
 const CONSOLE: &str = "crates/terminal/src/output.rs";
 
-/// Crates of tests, which print what they skip.
-const TESTERS: [&str; 2] = ["testkit", "cuda-on-cpu"];
+/// Crates that print: tests print what they skip, and `gpu-check` its report.
+const TESTERS: [&str; 3] = ["testkit", "cuda-on-cpu", "gpu-check"];
 
 /// Names that say nothing about what lies inside.
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
