@@ -7,7 +7,6 @@ mod arrows;
 mod code;
 mod cuda;
 mod cycles;
-mod links;
 mod ops;
 mod rooms;
 mod text;
@@ -49,7 +48,6 @@ fn check(tree: &Tree) -> Vec<Finding> {
         ops::check,
         cuda::check,
         text::check,
-        links::check,
     ];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(tree)).collect();
     findings.sort();

@@ -4,7 +4,6 @@ use super::Finding;
 use super::tree::{File, Tree, has_word};
 
 const LINES: usize = 400;
-const COLUMNS: usize = 100;
 
 /// What is put down to be finished later. Written apart here, so that this file has none.
 const UNFINISHED: [&str; 7] = [
@@ -63,13 +62,6 @@ fn lengths(file: &File, findings: &mut Vec<Finding>) {
     if lines > LINES && !file.is_test() {
         let sentence = format!("{lines} lines, {LINES} at most: which room is missing?");
         findings.push(Finding::new(&file.path, lines, sentence));
-    }
-    for (line, text) in file.lines() {
-        let columns = text.chars().count();
-        if columns > COLUMNS {
-            let sentence = format!("{columns} columns, {COLUMNS} at most: break the line");
-            findings.push(Finding::new(&file.path, line, sentence));
-        }
     }
 }
 
@@ -132,9 +124,6 @@ mod tests {
         assert!(sentences("crates/a/src/b.rs", &short).is_empty());
         assert_eq!(sentences("crates/a/src/b.rs", &long).len(), 1);
         assert!(sentences("crates/a/src/b/tests.rs", &long).is_empty());
-        let wide = format!("// {}\n", "é".repeat(COLUMNS - 3));
-        assert!(sentences("crates/a/src/b.rs", &wide).is_empty());
-        assert_eq!(sentences("crates/a/src/b.rs", &wide.replace('\n', "é\n")).len(), 1);
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! The repository's own text files.
 
 use super::code;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
 /// Every text file that is ours, by path from the root.
 pub struct Tree {
     pub files: Vec<File>,
-    /// All files, pictures and other bytes among them, and the folders they lie in.
-    pub paths: BTreeSet<String>,
 }
 
 /// A file and what of it is code.
@@ -31,7 +28,7 @@ impl Tree {
     /// # Errors
     /// If a file cannot be read.
     pub fn read(root: &Path) -> io::Result<Self> {
-        let mut tree = Tree { files: Vec::new(), paths: BTreeSet::new() };
+        let mut tree = Tree { files: Vec::new() };
         tree.visit(root, "")?;
         for room in ROOMS {
             if root.join(room).is_dir() {
@@ -46,8 +43,7 @@ impl Tree {
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Self {
         let file = |&(path, text): &(&str, &str)| File::new(path.to_string(), text.to_string());
-        let paths = files.iter().map(|&(path, _)| path.to_string()).collect();
-        Tree { files: files.iter().map(file).collect(), paths }
+        Tree { files: files.iter().map(file).collect() }
     }
 
     /// The file at `path`.
@@ -80,16 +76,14 @@ impl Tree {
             if kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) {
                 let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
                 let text = String::from_utf8_lossy(&text).into_owned();
-                self.files.push(File::new(path.clone(), text));
+                self.files.push(File::new(path, text));
             }
-            self.paths.insert(path);
         }
         Ok(())
     }
 
     /// The files of a folder and of those in it.
     fn descend(&mut self, root: &Path, folder: &str) -> io::Result<()> {
-        self.paths.insert(folder.to_string());
         self.visit(root, folder)?;
         for entry in fs::read_dir(root.join(folder))? {
             let entry = entry?;
