@@ -255,7 +255,8 @@ impl Laid {
         match work {
             Work::Preprocess => {
                 let x = network.input;
-                preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
+                let inputs = preprocess::Inputs { pixels, views, tints, mean };
+                preprocess::forward(device, &self.preprocess, inputs, x)
             }
             Work::Forward(idx) => {
                 let phase = match &self.network {

@@ -123,7 +123,8 @@ impl Frame {
     /// If the device fails.
     pub fn preprocess(&self, device: &mut Device, x: Slot) -> tensor::Result<()> {
         let Frame { pixels, views, tints, mean, .. } = *self;
-        preprocess::forward(device, &self.preprocess, pixels, views, tints, mean, x)
+        let inputs = preprocess::Inputs { pixels, views, tints, mean };
+        preprocess::forward(device, &self.preprocess, inputs, x)
     }
 
     /// Scores to the loss, its gradient and the tally.

@@ -104,9 +104,14 @@ pub fn limits(small: bool) -> Result<Limits, String> {
         let mut planner = Planner::new();
         let [x, y] = [0; 2].map(|_| planner.claim(DType::F32, Shape::from([floats])));
         device.reserve(planner.total())?;
-        let form = kernels::dropout::Form::Paper;
-        let g =
-            kernels::dropout::Geometry { units: floats, layer: 0, drop: 0.5, form, columns: None };
+        let scaling = kernels::dropout::Scaling::Paper;
+        let g = kernels::dropout::Geometry {
+            units: floats,
+            layer: 0,
+            drop: 0.5,
+            scaling,
+            columns: None,
+        };
         const ROUNDS: usize = 10;
         let mut recording = Recording::default();
         let mut work = |device: &mut Device| {

@@ -1,33 +1,32 @@
-//! Numbers below the smallest normal one, 1.2e-38: no op writes one, on any device.
+//! Denormal numbers, those below the smallest normal float, 1.2e-38: no op writes one, on any
+//! device.
 //!
-//! A product with a denormal operand or result takes a hundred times as long on many processors,
-//! and means nothing in training: such numbers are what is left of gradients and velocities that
-//! vanish. So where an op's result would be denormal it writes zero with the same sign. What goes
-//! on inside an op, sums above all, is not touched: a run that has no denormal results has the bits
-//! that it would have without this rule. As no op writes denormal numbers none reads any, but those
-//! that come from outside, as initial values, weights or checkpoints: [`upload`] flushes them on
-//! their way in.
+//! On many processors a product with a denormal operand or result takes a hundred times as long.
+//! In training such values carry no information: they are what remains of vanishing gradients and
+//! velocities. So an op writes zero, with the same sign, where a result would be denormal.
+//! Intermediate values, sums above all, are not flushed; a run without denormal results is
+//! bit-identical to one without this rule. Since no op writes denormal numbers, ops only read those
+//! that come from outside, as initial values, weights or checkpoints: [`upload`] flushes them.
 //!
-//! Two kinds of writes are exact: copies ([`columns::copy`](crate::columns::copy)), and words that
-//! hold two numbers in bf16 ([`bf16::pack`](crate::bf16::pack)), which look like floats and are
-//! none.
+//! Two kinds of writes are exact: copies ([`columns::copy`](crate::columns::copy)), and pairs of
+//! bf16 values packed in the bits of a float ([`bf16::pack`](crate::bf16::pack)).
 
 use crate::simd::{flushed, vectorized};
 use tensor::{Device, Result, Slot};
 
-/// Copies numbers from outside to a device, denormal ones as zero.
+/// Copies values from the host to a device, with denormal values flushed to zero.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If the slot has another length.
+/// If the slot has another length than `values`.
 pub fn upload(device: &mut Device, slot: Slot, values: &[f32]) -> Result<()> {
-    let some = vectorized(
+    let any_denormal = vectorized(
         #[inline(always)]
-        || values.iter().fold(false, |some, x| some | (flushed(*x).to_bits() != x.to_bits())),
+        || values.iter().fold(false, |any, x| any | (flushed(*x).to_bits() != x.to_bits())),
     );
-    if some {
+    if any_denormal {
         device.upload(slot, &values.iter().map(|x| flushed(*x)).collect::<Vec<_>>())
     } else {
         device.upload(slot, values)

@@ -1,23 +1,21 @@
 //! The ops: stateless arithmetic from slots to slots.
 //!
-//! One op, one folder, and in it the same files: `mod.rs` has the formula in the paper's symbols,
-//! the geometry, the checks and the match over the device; `reference.rs` is the op in plain loops
-//! with f64 sums, kept for ever as its specification; `cpu.rs` is the fast form. Arguments always
-//! come in one order: device, geometry, what is read, what is written.
+//! Each op is a folder with the same files: `mod.rs` has the formula in the paper's symbols, the
+//! geometry, the checks and the match over the device; `reference.rs` is the specification, the op
+//! in plain loops with f64 sums; `cpu.rs` and `cuda.rs` are the fast implementations. Arguments have
+//! one order: device, geometry, inputs, outputs.
 //!
-//! * [`preprocess`]: from pixels to the network's input
-//! * [`conv`], [`local`], [`linear`]: what is learned; [`gemm`]: the register tile that they stand
-//!   on
-//! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]: what stands between; [`lrn_pool`]:
-//!   two of them in one pass; [`batch_norm`], [`layer_norm`]: what came later
-//! * [`columns`]: channels cut apart and put together, for towers; [`bf16`]: gradients rounded for
-//!   their way to another device
-//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the
-//!   update
-//! * [`denormal`]: what no op writes
+//! * [`preprocess`]: pixels to the network's input
+//! * [`conv`], [`local`], [`linear`]: layers with weights; [`gemm`]: the register tile that they use
+//! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]; [`lrn_pool`]: two of them in one
+//!   pass; [`batch_norm`], [`layer_norm`]: normalisations of later networks
+//! * [`columns`]: splits and joins channels, for towers; [`bf16`]: rounds gradients that are sent to
+//!   another device
+//! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the updates
+//! * [`denormal`]: denormal results are flushed to zero
 //!
-//! An op's bits depend neither on the number of threads nor on how wide the processor's vectors
-//! are: AVX-512, AVX2 and portable code give the same.
+//! An op's results are bit-identical for any number of threads and any vector width: AVX-512, AVX2
+//! and portable code agree.
 //!
 //! ```
 //! use alexnet_kernels::lrn::{self, Geometry, Region};

@@ -1,25 +1,25 @@
-//! Sums over all rows of each channel: what the gradients of slopes, scales and shifts are, and a
-//! batch's statistics.
+//! Sums over all rows of each channel: for the gradients of slopes, scales and shifts, and for the
+//! statistics of a batch.
 //!
-//! A matrix has a row a pixel, of all images, and a column a channel. Its rows are cut into blocks
-//! by their number alone; a block's sums are taken in f64, from the first row to the last, and kept
-//! as two floats whose sum has 48 bits; then the blocks are added up in their order. So no bit
-//! depends on how many threads there are. On a GPU (cuh/per_channel.cuh) eight threads share the
-//! rows of a block, each every eighth.
+//! A matrix has one row per pixel of all images, and one column per channel. Its rows are split
+//! into blocks; the split depends on the number of rows only. A block is summed in f64, first row
+//! to last, and the sum stored as two floats that together hold 48 bits. Then the blocks are added
+//! in their order. So results are bit-identical for any number of threads. On a GPU
+//! (cuh/per_channel.cuh) eight threads share a block, each summing every eighth row.
 
 use crate::simd::{flushed, vectorized};
 use tensor::{Grid, Pool};
 
-/// Channels whose sums are in registers at once.
+/// Channels whose sums are kept in registers at once.
 const STRIP: usize = 16;
 
-/// Rows of a block: few enough for all threads to have some, many enough for the blocks' sums to
-/// be few.
+/// Rows per block: few enough that every thread gets a block, many enough that there are few
+/// block sums to add.
 pub(crate) fn block_rows(rows: usize) -> usize {
     rows.div_ceil(256).max(64)
 }
 
-/// Blocks of a matrix.
+/// Blocks of a matrix of so many rows.
 pub(crate) fn blocks(rows: usize) -> usize {
     rows.div_ceil(block_rows(rows))
 }
@@ -30,13 +30,13 @@ pub(crate) fn grid(rows: usize, channels: usize) -> Grid {
     Grid { blocks: [blocks.blocks[0], self::blocks(rows) as u32, 1], ..blocks }
 }
 
-/// Floats of scratch memory for `sums` sums of each channel.
+/// Floats of scratch memory for `sums` sums per channel.
 pub(crate) fn scratch(sums: usize, rows: usize, channels: usize) -> usize {
     2 * sums * channels * blocks(rows)
 }
 
-/// Adds up over the rows of `a` and `b` what `terms(row, a, b)` makes of each pair of elements,
-/// and hands each channel's sums to `finish`. `a` and `b` may be one matrix.
+/// Sums `terms(row, a, b)` over the rows of `a` and `b`, and passes each channel's sums to
+/// `finish`. `a` and `b` may be the same matrix.
 pub(crate) fn sums<const K: usize>(
     pool: &Pool,
     channels: usize,
@@ -93,12 +93,12 @@ pub(crate) fn sums<const K: usize>(
     }
 }
 
-/// Columns that [`sum_columns`] adds up at once; and half of them, as some layers have.
+/// The most columns that [`sum_columns`] adds up at once; and half of them, as some layers have.
 pub(crate) const RUN: usize = 64;
 const HALF: usize = RUN / 2;
 
-/// Adds up neighbouring columns, [`RUN`] at most, of a matrix of `width` columns, from the `first`
-/// on: in f64, from the first row to the last.
+/// Sums neighbouring columns, [`RUN`] at most, of a matrix of `width` columns, starting with column
+/// `first`: in f64, from the first row to the last.
 pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [f32]) {
     let rows = || rows.chunks_exact(width).map(|row| &row[first..]);
     vectorized(
@@ -117,7 +117,7 @@ pub(crate) fn sum_columns(rows: &[f32], width: usize, first: usize, sums: &mut [
     );
 }
 
-/// So many columns that the compiler knows of: their sums stay in registers.
+/// [`sum_columns`] for a number of columns known at compile time: the sums stay in registers.
 #[inline(always)]
 fn sum_fixed<'a, const N: usize>(rows: impl Iterator<Item = &'a [f32]>, sums: &mut [f32]) {
     let mut exact = [0.0f64; N];
@@ -129,7 +129,7 @@ fn sum_fixed<'a, const N: usize>(rows: impl Iterator<Item = &'a [f32]>, sums: &m
 
 #[inline(always)]
 fn add_run(sums: &mut [f64], run: &[f32]) {
-    sums.iter_mut().zip(run).for_each(|(sum, &number)| *sum += f64::from(number));
+    sums.iter_mut().zip(run).for_each(|(sum, &value)| *sum += f64::from(value));
 }
 
 #[inline(always)]

@@ -1,18 +1,18 @@
-//! Compiling elementwise loops for the processor that runs them, and functions fit for such loops.
+//! Compiles elementwise loops for the processor that runs them, and functions for such loops.
 
 use tensor::Vectors;
 
-/// Runs `work` compiled for the widest vectors this processor has. The compiler never contracts a
-/// product and a sum by itself, so the bits are the same on every processor.
+/// Runs `work` compiled for the widest vectors of this processor. The compiler never fuses a product
+/// and a sum by itself, so results are bit-identical on every processor.
 ///
-/// `work` must be marked `#[inline(always)]`, and so must what it calls: a closure that stays a
-/// function of its own is compiled for the oldest processor there is.
+/// `work` and what it calls must be marked `#[inline(always)]`: a closure that is not inlined is
+/// compiled for the baseline instruction set.
 #[inline(always)]
 pub(crate) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
     arch().dispatch(work)
 }
 
-/// The widest vectors that there are and that a test allows.
+/// The widest vectors that the processor has and that `ALEXNET_VECTORS` allows.
 #[inline(always)]
 pub(crate) fn arch() -> pulp::Arch {
     match Vectors::limit() {
@@ -23,9 +23,8 @@ pub(crate) fn arch() -> pulp::Arch {
     }
 }
 
-/// x, or zero with its sign where x is denormal: what an op writes
-/// ([`denormal`](crate::denormal)). By whole numbers: comparing denormal floats could itself be
-/// slow.
+/// x, or zero with its sign where x is denormal, for results of ops ([`denormal`](crate::denormal)).
+/// Computed with integers: comparing denormal floats could itself be slow.
 #[inline(always)]
 pub(crate) fn flushed(x: f32) -> f32 {
     const EXPONENT: u32 = 0x7F80_0000;
@@ -34,17 +33,17 @@ pub(crate) fn flushed(x: f32) -> f32 {
     f32::from_bits(if bits & EXPONENT == 0 { bits & SIGN } else { bits })
 }
 
-/// Elements that one task of an elementwise op works on: long enough to start a thread for, short
-/// enough that two threads share a batch evenly. Fixed, so that bits do not depend on the threads.
+/// Elements per task of an elementwise op: enough to start a thread for, few enough that two threads
+/// share a batch evenly. Fixed, so that results do not depend on the number of threads.
 pub(crate) const CHUNK: usize = 1 << 15;
 
-/// What is done to channels side by side, so many at a time that they stay in registers.
+/// A computation on neighbouring channels, few enough at a time that they stay in registers.
 pub(crate) trait Strip {
-    /// Makes `N` channels, the `first` of them on.
-    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]);
+    /// Computes `N` channels, starting with channel `first`.
+    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]);
 }
 
-/// Makes all channels of `y`, in strips of 32, then of 8, then alone.
+/// Computes all channels of `y`, in strips of 32, then of 8, then one by one.
 #[inline(always)]
 pub(crate) fn in_strips(y: &mut [f32], strip: &impl Strip) {
     let first = strips_of::<32>(0, y, strip);
@@ -54,19 +53,19 @@ pub(crate) fn in_strips(y: &mut [f32], strip: &impl Strip) {
     }
 }
 
-/// Makes as many whole strips as there are from `first` on, and tells the channel after them.
+/// Computes all whole strips starting at `first`; returns the channel after them.
 #[inline(always)]
 fn strips_of<const N: usize>(first: usize, y: &mut [f32], strip: &impl Strip) -> usize {
     let strips = y[first..].as_chunks_mut::<N>().0;
     for (idx, y) in strips.iter_mut().enumerate() {
-        strip.make(first + idx * N, y);
+        strip.compute(first + idx * N, y);
     }
     first + strips.len() * N
 }
 
 /// e^x within 2 units in the last place, for x in [-87, 88] and clamped outside; NaN stays NaN.
-/// Only sums and products, so that loops over it become vectors and every processor computes the
-/// same bits (the system's own differs from one to the next).
+/// Only sums and products, so that loops over it are vectorized and bit-identical on every processor
+/// (the system library's results differ between systems).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };
@@ -86,7 +85,7 @@ pub(crate) fn exp_m1(x: f32) -> f32 {
 /// 2^n and e^r - 1, where x = n ln 2 + r and |r| <= ln 2 / 2.
 #[inline(always)]
 fn split(x: f32) -> (f32, f32) {
-    // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits.
+    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
     const SHIFT: f32 = 12_582_912.0;
     // ln 2 in two parts: the first has so few bits that its product with n is exact.
     const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
@@ -95,7 +94,7 @@ fn split(x: f32) -> (f32, f32) {
     let r = (x - n * LN_2[0]) - n * LN_2[1];
     let exponent = shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127);
     let scale = f32::from_bits(exponent << 23);
-    // Taylor's series: the first term left out is under 2e-8 of the sum.
+    // Taylor series: the first omitted term is under 2e-8 of the sum.
     let mut series = 1.0 / 5040.0;
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
         series = series * r + coefficient;

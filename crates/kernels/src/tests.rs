@@ -330,12 +330,12 @@ fn between(run: &mut Run<'_>) {
     prelu::backward_slopes(device, &g, x, dy, da, scratch).unwrap();
     run.add("prelu", [("y", y), ("dx", dx), ("da", da)]);
 
-    for (name, kind) in [
-        ("max pool", pool::Kind::Max { ties: pool::Ties::All }),
-        ("max pool, first", pool::Kind::Max { ties: pool::Ties::First }),
-        ("average pool", pool::Kind::Average),
+    for (name, reduction) in [
+        ("max pool", pool::Reduction::Max { ties: pool::Ties::All }),
+        ("max pool, first", pool::Reduction::Max { ties: pool::Ties::First }),
+        ("average pool", pool::Reduction::Average),
     ] {
-        let g = maps(kind);
+        let g = maps(reduction);
         let mut op = run.op();
         let (x, dy) = (op.operand(g.in_shape()), op.operand(g.out_shape()));
         let (y, dx) = (op.room(g.out_shape()), op.room(g.in_shape()));
@@ -343,7 +343,7 @@ fn between(run: &mut Run<'_>) {
         pool::forward(device, &g, x, y).unwrap();
         pool::backward(device, &g, x, y, dy, dx).unwrap();
         run.add(name, [("y", y), ("dx", dx)]);
-        if pool::fits_in_place(kind) {
+        if pool::fits_in_place(reduction) {
             pool::backward_in_place(run.device, &g, true, y, dy, x).unwrap();
             run.add(name, [("x", x)]);
         }
@@ -353,14 +353,14 @@ fn between(run: &mut Run<'_>) {
         ("dropout", None),
         ("dropout of columns", Some(dropout::Columns { width: 25, first: 3, whole: 61 })),
     ] {
-        let form = dropout::Form::Inverted;
-        let g = dropout::Geometry { units: 1000, layer: 2, drop: 0.4, form, columns };
+        let scaling = dropout::Scaling::Inverted;
+        let g = dropout::Geometry { units: 1000, layer: 2, drop: 0.4, scaling, columns };
         let mut op = run.op();
         let clock = op.slots.words([3], vec![7, 0, 11]);
         let (x, y, tested) = (op.operand([1000]), op.room([1000]), op.room([1000]));
         let device = run.load(&op);
         dropout::forward(device, &g, clock, x, y).unwrap();
-        let paper = dropout::Geometry { form: dropout::Form::Paper, ..g };
+        let paper = dropout::Geometry { scaling: dropout::Scaling::Paper, ..g };
         dropout::at_test(device, &paper, x, tested).unwrap();
         run.add(name, [("y", y), ("at test", tested)]);
     }
@@ -368,8 +368,8 @@ fn between(run: &mut Run<'_>) {
     let g = columns::Geometry {
         rows: 40,
         count: 19,
-        x: columns::Place { width: 30, first: 4 },
-        y: columns::Place { width: 25, first: 6 },
+        x: columns::ColumnRange { width: 30, first: 4 },
+        y: columns::ColumnRange { width: 25, first: 6 },
     };
     let mut op = run.op();
     let (x, y, copied) = (op.operand([40, 30]), op.operand([40, 25]), op.operand([40, 25]));
@@ -388,14 +388,14 @@ fn between(run: &mut Run<'_>) {
     run.add("bf16", [("added", y), ("rounded", z)]);
 }
 
-fn maps(kind: pool::Kind) -> pool::Geometry {
+fn maps(reduction: pool::Reduction) -> pool::Geometry {
     let (images, height, width, channels) = (2, 9, 12, 43);
     pool::Geometry {
         images,
         height,
         width,
         channels,
-        kind,
+        reduction,
         window: 3,
         stride: 2,
         pad: 0,
@@ -405,7 +405,7 @@ fn maps(kind: pool::Kind) -> pool::Geometry {
 
 /// Normalisations.
 fn normalized(run: &mut Run<'_>) {
-    let pooled = maps(pool::Kind::Max { ties: pool::Ties::All });
+    let pooled = maps(pool::Reduction::Max { ties: pool::Ties::All });
     let pool::Geometry { images, height, width, channels, .. } = pooled;
     for (name, beta) in [("0.75", 0.75), ("0.5", 0.5), ("1", 1.0), ("0.6", 0.6)] {
         for (region_name, region, size) in [
@@ -461,7 +461,8 @@ fn normalized(run: &mut Run<'_>) {
     let device = run.load(&op);
     batch_norm::forward(device, &g, x, vectors, tested, scratch).unwrap();
     let own = batch_norm::Vectors { mean, variance, ..vectors };
-    batch_norm::forward_batch(device, &g, batch, x, own, y, scratch).unwrap();
+    let training = batch_norm::ForwardBatch { batch, x, vectors: own, y };
+    batch_norm::forward_batch(device, &g, &training, scratch).unwrap();
     let work =
         batch_norm::Backward { batch, x, dy, vectors, momentum: 0.1, dx: Some(dx), gradients };
     batch_norm::backward(device, &g, &work, scratch).unwrap();
@@ -498,7 +499,8 @@ fn ends(run: &mut Run<'_>) {
     let tints = op.operand([images, 4]);
     let mean = op.slots.floats([8 * 22 * 3], positive(8, 8 * 22 * 3));
     let x = op.room([len]);
-    preprocess::forward(run.load(&op), &g, pixels, views, tints, mean, x).unwrap();
+    let inputs = preprocess::Inputs { pixels, views, tints, mean };
+    preprocess::forward(run.load(&op), &g, inputs, x).unwrap();
     run.add("preprocess", [("x", x)]);
 
     let g = softmax_loss::Geometry { images: 4, classes: 37 };
@@ -522,10 +524,11 @@ fn ends(run: &mut Run<'_>) {
 
     let mut op = run.op();
     let table = op.slots.floats([6], vec![0.01, 0.9, 0.0005, 0.02, 0.8, 0.0]);
-    let divisors = op.slots.floats([2], adam::corrections(0.9, 3).to_vec());
+    let corrections = op.slots.floats([2], adam::corrections(0.9, 3).to_vec());
     let [dw, w, first] = [0; 3].map(|_| op.operand([740]));
     let second = op.slots.floats([740], positive(4, 740));
     let moments = adam::Moments { first, second };
-    adam::step(run.load(&op), &segments, [table, divisors], dw, w, moments).unwrap();
+    let hyperparameters = adam::Hyperparameters { table, corrections };
+    adam::step(run.load(&op), &segments, hyperparameters, dw, w, moments).unwrap();
     run.add("adam", [("w", w), ("m", first), ("s", second)]);
 }

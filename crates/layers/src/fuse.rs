@@ -23,8 +23,8 @@ pub fn fuse(spec: &Spec) -> Spec {
             (Row::Relu(_), [.., Row::Linear(linear)]) => linear.relu = true,
             (Row::Pool(pool), [.., Row::Conv(conv), last @ Row::Lrn(_)]) => {
                 let &mut Row::Lrn(lrn) = &mut *last else { unreachable!() };
-                let (region, kind) = (lrn.region(), pool.kind());
-                if lrn_pool::Geometry::fits(region, lrn.size, conv.filters, kind) {
+                let (region, reduction) = (lrn.region(), pool.reduction());
+                if lrn_pool::Geometry::fits(region, lrn.size, conv.filters, reduction) {
                     *last = Row::LrnPool(LrnPool { lrn, pool: pool.clone() });
                 } else {
                     rows.push(row.clone());

@@ -195,11 +195,11 @@ pub struct LrnPool {
 }
 
 impl Pool {
-    pub(crate) fn kind(&self) -> pool::Kind {
+    pub(crate) fn reduction(&self) -> pool::Reduction {
         match (self.average, self.first_tie) {
-            (true, _) => pool::Kind::Average,
-            (false, false) => pool::Kind::Max { ties: pool::Ties::All },
-            (false, true) => pool::Kind::Max { ties: pool::Ties::First },
+            (true, _) => pool::Reduction::Average,
+            (false, false) => pool::Reduction::Max { ties: pool::Ties::All },
+            (false, true) => pool::Reduction::Max { ties: pool::Ties::First },
         }
     }
 }
@@ -244,8 +244,8 @@ pub struct Exchange {
 }
 
 impl Dropout {
-    pub(crate) fn form(&self) -> dropout::Form {
-        if self.inverted { dropout::Form::Inverted } else { dropout::Form::Paper }
+    pub(crate) fn scaling(&self) -> dropout::Scaling {
+        if self.inverted { dropout::Scaling::Inverted } else { dropout::Scaling::Paper }
     }
 }
 

@@ -1,4 +1,4 @@
-//! On the CPU: vectors over any run of elements.
+//! On the CPU: vectorized loops over chunks of elements.
 //!
 //! The floor is memory: forward reads x and writes y, backward reads one of them and dy and writes
 //! dx.
@@ -22,7 +22,7 @@ pub(super) fn forward(cpu: &mut Cpu, kind: Activation, x: Slot, y: Slot) -> Resu
     Ok(())
 }
 
-/// `y` is what was kept.
+/// `y` is the saved slot, which holds x for `Gelu`.
 pub(super) fn backward(cpu: &mut Cpu, kind: Activation, y: Slot, dy: Slot, dx: Slot) -> Result<()> {
     let ([y, dy, dx], pool) = cpu.floats_with_pool([y, dy, dx]);
     match kind {
@@ -67,12 +67,11 @@ fn masked(y: f32, dy: f32) -> f32 {
     if y <= 0.0 { 0.0 } else { dy }
 }
 
-/// Within 5 units in the last place: (e^2u - 1) / (e^2u + 1), on the positive side, where nothing
-/// cancels.
+/// Within 5 units in the last place: (e^2u - 1) / (e^2u + 1) of |u|, where nothing cancels.
 #[inline(always)]
 fn tanh(u: f32) -> f32 {
     let double = 2.0 * u.abs();
-    // From here on the quotient below is 1 to the last bit.
+    // From here on the quotient is 1 to the last bit.
     let double = if double > 20.0 { 20.0 } else { double };
     let e = exp_m1(double);
     (e / (e + 2.0)).copysign(u)
@@ -81,7 +80,7 @@ fn tanh(u: f32) -> f32 {
 /// x F(x), within 3e-7 of the larger of |y| and 1, everywhere.
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
-    // From here on the product is less than any number that is not denormal.
+    // Below this the product is denormal.
     let x = if x < -13.0 { -13.0 } else { x };
     x * normal(x).0
 }
@@ -91,15 +90,15 @@ fn gelu(x: f32) -> f32 {
 fn gelu_slope(x: f32) -> f32 {
     let x = if x < -13.0 { -13.0 } else { x };
     let x = if x > 13.0 { 13.0 } else { x };
-    let (below, power) = normal(x);
+    let (cumulative, power) = normal(x);
     // 1 / sqrt(2 pi)
-    below + x * (0.398_942_3 * power)
+    cumulative + x * (0.398_942_3 * power)
 }
 
-/// F(x), and e^(-x^2 / 2). For x in [-13, 13]; above, F is 1.
+/// F(x), and e^(-x^2 / 2), for x in [-13, 13]. Above 13, F is 1.
 ///
-/// erfc z = e^(-z^2) t P(t) with t = 1 / (1 + 0.3 z), where P interpolates the left over the right
-/// in Chebyshev's points of z in [0, 9.2]; it is exact to 4e-8 of erfc z.
+/// erfc z = e^(-z^2) t P(t) with t = 1 / (1 + 0.3 z). P interpolates the other factors at Chebyshev
+/// points of z in [0, 9.2]; the result is within 4e-8 of erfc z, relative.
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     const P: [f32; 9] = [

@@ -1,4 +1,4 @@
-//! On a GPU: one pass, four elements a thread.
+//! On a GPU: one pass, four elements per thread.
 
 use super::Activation;
 use tensor::{Cuda, Grid, Image, Result, Slot};
@@ -27,7 +27,7 @@ pub(super) fn forward(cuda: &mut Cuda, kind: Activation, x: Slot, y: Slot) -> Re
     }
 }
 
-/// `y` is what was kept; `dx` may be `dy`.
+/// `y` is the saved slot; `dx` may be `dy`.
 pub(super) fn backward(
     cuda: &mut Cuda,
     kind: Activation,

@@ -1,4 +1,4 @@
-//! Nonlinearities that act on each element alone (section 3.1), and their derivatives.
+//! Elementwise nonlinearities (section 3.1), and their derivatives.
 //!
 //! | kind | y | dx |
 //! |---|---|---|
@@ -8,10 +8,11 @@
 //! | `Logistic` | 1 / (1 + e^-x) | dy y (1 - y) |
 //! | `Gelu` | x F(x) | dy (F(x) + x f(x)) |
 //!
-//! F is the normal distribution, (1 + erf(x / sqrt 2)) / 2, and f its density: the exact form of
-//! Hendrycks and Gimpel 2016, not the one with a tanh that is near it. The derivative is taken from
-//! the output y, so that x need not be kept; but two x have one y under `Gelu`, whose derivative is
-//! taken from x. NaN stays NaN. A leaky ReLU is that of Maas, Hannun and Ng 2013.
+//! F is the cumulative distribution function of the normal distribution, (1 + erf(x / sqrt 2)) / 2,
+//! and f its density. This is the exact GELU of Hendrycks and Gimpel 2016, not its approximation
+//! with tanh. The derivative is computed from the output y, so x need not be saved; only `Gelu`,
+//! for which two x can have the same y, computes it from x. NaN stays NaN. The leaky ReLU is that
+//! of Maas, Hannun and Ng 2013.
 
 mod cpu;
 mod cuda;
@@ -21,14 +22,15 @@ mod tests;
 
 use tensor::{Device, Result, Slot};
 
-/// A function of one number.
+/// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Activation {
     /// max(0, x).
     Relu,
     /// a tanh(b x).
     Tanh {
-        /// a: the limit at infinity. Not zero.
+        /// a: the limit at infinity. Not 0.
         outer: f32,
         /// b.
         inner: f32,
@@ -37,7 +39,7 @@ pub enum Activation {
     Logistic,
     /// x where x > 0, else slope x.
     LeakyRelu {
-        /// Not negative: y must have the sign of x.
+        /// At least 0, so that y has the sign of x.
         slope: f32,
     },
     /// x F(x).
@@ -45,19 +47,19 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Whether the derivative is taken from x, and not from y.
+    /// Whether the derivative is computed from x instead of y.
     pub fn reads_input(self) -> bool {
         self == Activation::Gelu
     }
 }
 
-/// y = f(x). Any shape.
+/// y = f(x), for slots of any shape.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If x and y hold different numbers of elements, here and below.
+/// If the slots differ in length, here and below.
 pub fn forward(device: &mut Device, kind: Activation, x: Slot, y: Slot) -> Result<()> {
     check(kind, &[x, y]);
     match device {
@@ -66,7 +68,7 @@ pub fn forward(device: &mut Device, kind: Activation, x: Slot, y: Slot) -> Resul
     }
 }
 
-/// dx = dy f'(x), where f' is computed from what was kept: y = f(x), or x itself if the kind
+/// dx = dy f'(x). f' is computed from `saved`: y = f(x), or x itself if the function
 /// [reads its input](Activation::reads_input).
 ///
 /// # Errors
@@ -74,18 +76,19 @@ pub fn forward(device: &mut Device, kind: Activation, x: Slot, y: Slot) -> Resul
 pub fn backward(
     device: &mut Device,
     kind: Activation,
-    kept: Slot,
+    saved: Slot,
     dy: Slot,
     dx: Slot,
 ) -> Result<()> {
-    check(kind, &[kept, dy, dx]);
+    check(kind, &[saved, dy, dx]);
     match device {
-        Device::Cpu(cpu) => cpu::backward(cpu, kind, kept, dy, dx),
-        Device::Cuda(cuda) => cuda::backward(cuda, kind, kept, dy, dx),
+        Device::Cpu(cpu) => cpu::backward(cpu, kind, saved, dy, dx),
+        Device::Cuda(cuda) => cuda::backward(cuda, kind, saved, dy, dx),
     }
 }
 
-/// dy <- dy where y > 0, else 0, in place: the backward pass of a ReLU fused into what made y.
+/// dy <- dy where y > 0, else 0, in place: the backward pass of a ReLU that is fused into the op
+/// that wrote y.
 ///
 /// # Errors
 /// If the device fails.

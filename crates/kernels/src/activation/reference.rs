@@ -1,4 +1,4 @@
-//! The specification, in f64.
+//! Elementwise nonlinearities by their formulas, in f64: the specification.
 
 use super::Activation;
 use ndarray::{ArrayD, Zip};
@@ -17,9 +17,9 @@ pub fn forward(kind: Activation, x: &ArrayD<f64>) -> ArrayD<f64> {
     })
 }
 
-/// dx = dy f'(x), from y = f(x); under `Gelu`, from x.
-pub fn backward(kind: Activation, kept: &ArrayD<f64>, dy: &ArrayD<f64>) -> ArrayD<f64> {
-    Zip::from(kept).and(dy).map_collect(|&y, &dy| match kind {
+/// dx = dy f'(x), where `saved` is y = f(x); for `Gelu` it is x.
+pub fn backward(kind: Activation, saved: &ArrayD<f64>, dy: &ArrayD<f64>) -> ArrayD<f64> {
+    Zip::from(saved).and(dy).map_collect(|&y, &dy| match kind {
         Activation::Relu if y <= 0.0 => 0.0,
         Activation::Relu => dy,
         Activation::Tanh { outer, inner } => {
@@ -35,13 +35,13 @@ pub fn backward(kind: Activation, kept: &ArrayD<f64>, dy: &ArrayD<f64>) -> Array
     })
 }
 
-/// The normal distribution: the share of N(0, 1) below x.
+/// F(x), the cumulative distribution function of N(0, 1).
 pub fn normal(x: f64) -> f64 {
     erfc(-x * FRAC_1_SQRT_2) / 2.0
 }
 
-/// 1 - erf x, to about 15 digits. erf has Taylor's series where that converges well, and erfc
-/// Laplace's continued fraction where it does not (Abramowitz and Stegun 7.1.6 and 7.1.14).
+/// 1 - erf x, to about 15 digits: Taylor's series of erf below 2.5, Laplace's continued fraction of
+/// erfc above (Abramowitz and Stegun 7.1.6 and 7.1.14).
 fn erfc(x: f64) -> f64 {
     if x < 0.0 {
         return 2.0 - erfc(-x);
@@ -55,6 +55,6 @@ fn erfc(x: f64) -> f64 {
         }
         return 1.0 - scale * sum;
     }
-    // 1 / (x + (1/2) / (x + (2/2) / (x + (3/2) / ...))), from the far end.
+    // 1 / (x + (1/2) / (x + (2/2) / (x + (3/2) / ...))), innermost term first.
     scale / (1..100).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below)
 }

@@ -1,6 +1,6 @@
-//! On a GPU: a launch for each segment, four parameters a thread. What changes is read there.
+//! On a GPU: one launch per segment, four parameters per thread. Rates are read on the device.
 
-use super::{BETA_2, EPSILON, Moments};
+use super::{BETA_2, EPSILON, Hyperparameters, Moments};
 use crate::sgd::Segment;
 use tensor::{Argument, Cuda, Grid, Image, Result, Shape, Slot};
 
@@ -9,7 +9,7 @@ static IMAGE: Image = Image { op: "adam", bytes: include_bytes!("adam.fatbin") }
 pub(super) fn step(
     cuda: &mut Cuda,
     segments: &[Segment],
-    [table, corrections]: [Slot; 2],
+    Hyperparameters { table, corrections }: Hyperparameters,
     dw: Slot,
     w: Slot,
     Moments { first, second }: Moments,
@@ -18,13 +18,13 @@ pub(super) fn step(
     let corrections = cuda.address(corrections);
     let segments = segments.iter().enumerate();
     for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
-        let rule = cuda.address(table.part(3 * idx, Shape::from([3])));
+        let rates = cuda.address(table.part(3 * idx, Shape::from([3])));
         let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
         let [dw, w, m, s] = cuda.addresses([dw, w, first, second].map(part));
         let n = segment.len as u64;
         let grid = Grid::over(segment.len.div_ceil(4));
-        let arguments = [&constants as &dyn Argument, &rule, &corrections, &dw, &w, &m, &s, &n];
-        // SAFETY: adam_step's parameters in their order; each part holds n floats, the rule three,
+        let arguments = [&constants as &dyn Argument, &rates, &corrections, &dw, &w, &m, &s, &n];
+        // SAFETY: adam_step's parameters in their order; each part holds n floats, the rates three,
         // the corrections two.
         unsafe { cuda.launch(&IMAGE, "adam_step", grid, &arguments)? };
     }

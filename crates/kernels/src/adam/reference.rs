@@ -1,9 +1,9 @@
-//! The update in f64: its specification.
+//! Adam's update in f64: the specification.
 
 use super::{BETA_2, EPSILON};
 use ndarray::ArrayViewMut1;
 
-/// One parameter at step `t`, counted from 1; nothing if the rate is zero. `moments` are m and s.
+/// Updates one segment at step `t`, counted from 1, unless its rate is zero. `moments` are m and s.
 pub fn step(
     [rate, beta_1, decay]: [f64; 3],
     t: i32,

@@ -12,11 +12,12 @@ fn run(
     [dw, w, m, s]: [&Array1<f32>; 4],
 ) -> [Vec<f32>; 3] {
     let mut slots = Slots::new();
-    let divisors = slots.floats([2], corrections(f64::from(table[0][1]), t).to_vec());
+    let corrections = slots.floats([2], corrections(f64::from(table[0][1]), t).to_vec());
     let table = slots.floats([table.len(), 3], table.concat());
     let [dw, w, first, second] = [dw, w, m, s].map(|block| slots.array(block));
     slots.load(device);
-    step(device, segments, [table, divisors], dw, w, Moments { first, second }).unwrap();
+    let hyperparameters = Hyperparameters { table, corrections };
+    step(device, segments, hyperparameters, dw, w, Moments { first, second }).unwrap();
     [w, first, second].map(|slot| device.download(slot).unwrap())
 }
 

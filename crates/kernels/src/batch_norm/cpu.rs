@@ -1,9 +1,9 @@
-//! On the CPU: sums channel by channel, then one pass along the rows.
+//! On the CPU: sums per channel, then one pass over the rows.
 //!
 //! The floor is memory: forward reads x twice and writes y, backward reads x and dy twice and
 //! writes dx.
 
-use super::{Backward, Geometry, Vectors};
+use super::{Backward, ForwardBatch, Geometry, Vectors};
 use crate::per_channel::sums;
 use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Pool, Result, Slot};
@@ -30,10 +30,7 @@ pub(super) fn forward(
 pub(super) fn forward_batch(
     cpu: &mut Cpu,
     g: &Geometry,
-    batch: Slot,
-    x: Slot,
-    v: Vectors,
-    y: Slot,
+    &ForwardBatch { batch, x, vectors: v, y }: &ForwardBatch,
     scratch: Slot,
 ) -> Result<()> {
     let (rows, _) = counted(cpu, g, batch);
@@ -83,7 +80,7 @@ fn apply(pool: &Pool, x: &[f32], [mean, factor, shift]: [&[f32]; 3], y: &mut [f3
     });
 }
 
-/// Rows that count, and their share of the batch.
+/// The number of rows that count, and their share of the batch.
 fn counted(cpu: &Cpu, g: &Geometry, batch: Slot) -> (usize, f32) {
     let words = cpu.slice::<u32>(batch);
     ((words[0] as usize).min(g.images) * g.pixels, f32::from_bits(words[1]))
@@ -94,7 +91,7 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
     let [coefficients, partials] = g.parts(scratch);
     let v = b.vectors;
     let [d_scale, d_shift, mean, variance] = b.gradients.all();
-    let (lent, pool) = cpu.floats_with_pool([
+    let (slices, pool) = cpu.floats_with_pool([
         b.x,
         b.dy,
         v.scale,
@@ -107,7 +104,7 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
         coefficients,
         partials,
     ]);
-    let [x, dy, scale, running_mean, running_variance, rest @ ..] = lent;
+    let [x, dy, scale, running_mean, running_variance, rest @ ..] = slices;
     let [d_scale, d_shift, mean, variance, coefficients, partials] = rest;
     let [factors, slopes, constants, means] = quarters(coefficients, g.channels);
     let n = rows.max(1) as f64;
@@ -122,10 +119,8 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
         #[inline(always)]
         |_, x, dy| [f64::from(dy), f64::from(x) * f64::from(dy)],
         |c, [sum, product]| {
-            let inverse = match rows {
-                0 => 0.0,
-                _ => 1.0 / f64::from(variance[c] + g.epsilon).sqrt(),
-            };
+            let deviation = f64::from(variance[c] + g.epsilon).sqrt();
+            let inverse = if rows == 0 { 0.0 } else { 1.0 / deviation };
             let (m, factor) = (f64::from(mean[c]), f64::from(scale[c]) * inverse);
             let product = (product - m * sum) * inverse;
             (d_scale[c], d_shift[c]) = (flushed(product as f32), flushed(sum as f32));
@@ -133,7 +128,7 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
             slopes[c] = (-factor * inverse * product / n) as f32;
             constants[c] = (-factor * sum / n) as f32;
             means[c] = mean[c];
-            // From here on they are what moves the running ones.
+            // Now the gradients of the running statistics replace the batch's statistics.
             mean[c] = flushed(step * (running_mean[c] - mean[c]));
             variance[c] = flushed(step * (running_variance[c] - variance[c] * unbiased));
         },
@@ -147,7 +142,7 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
     let run = CHUNK.div_ceil(channels) * channels;
     pool.chunks(dx, run, |idx, dx| {
         let (x, dy) = (&x[idx * run..][..dx.len()], &dy[idx * run..][..dx.len()]);
-        // Rows that do not count have no part in mean and variance.
+        // Rows that do not count are not part of mean and variance.
         let counting = own.saturating_sub(idx * run).min(dx.len());
         vectorized(
             #[inline(always)]
@@ -177,5 +172,5 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
 
 fn quarters(coefficients: &mut [f32], channels: usize) -> [&mut [f32]; 4] {
     let mut parts = coefficients.chunks_exact_mut(channels);
-    std::array::from_fn(|_| parts.next().expect("four numbers a channel"))
+    std::array::from_fn(|_| parts.next().expect("four values per channel"))
 }

@@ -1,12 +1,12 @@
-//! On a GPU: partial sums, what they come to, and a pass over four elements a thread.
+//! On a GPU: partial sums, their totals, and a pass with four elements per thread.
 
-use super::{Backward, Geometry, Vectors};
+use super::{Backward, ForwardBatch, Geometry, Vectors};
 use crate::per_channel::{self, block_rows, blocks};
 use tensor::{Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "batch_norm", bytes: include_bytes!("batch_norm.fatbin") };
 
-/// The kernels' struct `Sizes`, a float as its bits.
+/// The kernels' struct `Sizes`; epsilon is passed as its bits.
 fn sizes(g: &Geometry) -> [u32; 6] {
     let (block_rows, blocks) = (block_rows(g.rows()) as u32, blocks(g.rows()) as u32);
     let [images, pixels, channels] = [g.images, g.pixels, g.channels].map(|n| n as u32);
@@ -29,10 +29,7 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, x: Slot, v: Vectors, y: Slo
 pub(super) fn forward_batch(
     cuda: &mut Cuda,
     g: &Geometry,
-    batch: Slot,
-    x: Slot,
-    v: Vectors,
-    y: Slot,
+    &ForwardBatch { batch, x, vectors: v, y }: &ForwardBatch,
     scratch: Slot,
 ) -> Result<()> {
     let s = sizes(g);
@@ -40,13 +37,13 @@ pub(super) fn forward_batch(
     let [batch, x, scale, shift, mean, variance, y, partials] =
         cuda.addresses([batch, x, v.scale, v.shift, v.mean, v.variance, y, partials]);
     let strips = per_channel::grid(g.rows(), g.channels);
-    let found = [&s as &dyn Argument, &batch, &partials, &mean, &variance];
+    let statistics = [&s as &dyn Argument, &batch, &partials, &mean, &variance];
     let apply = [&s as &dyn Argument, &batch, &x, &scale, &shift, &mean, &variance, &y];
     // SAFETY: each kernel's parameters in their order; the matrices have images x pixels x channels
-    // elements, the vectors channels, and `partials` four floats for each channel of each block.
+    // elements, the vectors one per channel, and `partials` four floats per channel and block.
     unsafe {
         cuda.launch(&IMAGE, "batch_norm_sums", strips, &[&s, &batch, &x, &partials])?;
-        cuda.launch(&IMAGE, "batch_norm_statistics", Grid::over(g.channels), &found)?;
+        cuda.launch(&IMAGE, "batch_norm_statistics", Grid::over(g.channels), &statistics)?;
         cuda.launch(&IMAGE, "batch_norm_forward_batch", over(g), &apply)
     }
 }
@@ -74,7 +71,7 @@ pub(super) fn backward(cuda: &mut Cuda, g: &Geometry, b: &Backward, scratch: Slo
         &d_variance,
         &coefficients,
     ];
-    // SAFETY: as above; `coefficients` has four floats a channel.
+    // SAFETY: as above; `coefficients` has four floats per channel.
     unsafe {
         cuda.launch(&IMAGE, "batch_norm_products", strips, &[&s, &batch, &x, &dy, &partials])?;
         cuda.launch(&IMAGE, "batch_norm_gradients", Grid::over(g.channels), &gradients)?;

@@ -1,25 +1,26 @@
-//! Batch normalisation (Ioffe and Szegedy 2015), over all pixels of all images of a batch, channel
-//! by channel:
+//! Batch normalisation (Ioffe and Szegedy 2015) of each channel, over all pixels of all images of a
+//! batch:
 //!
 //! ```text
 //! y[r, c] = scale[c] h[r, c] + shift[c],   h[r, c] = (x[r, c] - mean[c]) / sqrt(variance[c] + e)
 //! ```
 //!
-//! In training, mean and variance are those of the batch, the variance with n below, n being the
-//! rows; gradients flow through both. Images that only fill a batch up take no part: `batch` says
-//! how many of the first do. At test time, mean and variance are running ones:
+//! In training, mean and variance are those of the batch, with gradients through both. The variance
+//! is divided by n, the number of rows. Images that only pad a batch are excluded: `batch` holds
+//! the number of images that count, which come first. At test time, running statistics are used:
 //!
 //! ```text
-//! running <- running + momentum (batch's - running)
+//! running <- running + momentum (batch - running)
 //! ```
 //!
-//! with n - 1 below the batch's variance (n, if n is 1), as in PyTorch. The backward pass writes
-//! what makes a plain update at rate 1 do this, `share momentum (running - batch's)`, as if it were
-//! a gradient. So a batch may be cut into shards, each normalised by itself; `share` is a shard's
-//! share of the batch's images, and gradients of shards are added up as any others are.
+//! where the batch's variance is divided by n - 1 (by n, if n is 1), as in PyTorch. The backward
+//! pass writes `share momentum (running - batch)` as the gradient of a running statistic: a plain
+//! update at rate 1 then performs the line above. So a batch may be split into shards, each
+//! normalised by itself; `share` is a shard's share of the batch's images, and these gradients are
+//! added over shards like all others.
 //!
-//! All sums are taken in f64, in an order fixed by the shape. The floor is memory, where an element
-//! is four bytes: forward reads x twice and writes y; backward reads x and dy twice and writes dx.
+//! All sums are taken in f64, in an order fixed by the shape. Memory bound: forward reads x twice
+//! and writes y; backward reads x and dy twice and writes dx.
 
 mod cpu;
 mod cuda;
@@ -30,7 +31,7 @@ mod tests;
 use crate::per_channel;
 use tensor::{DType, Device, Result, Shape, Slot};
 
-/// A matrix of pixels, of all images, by channels.
+/// A matrix of all images' pixels by channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
     /// Images in a batch.
@@ -39,20 +40,20 @@ pub struct Geometry {
     pub pixels: usize,
     /// Channels or units.
     pub channels: usize,
-    /// e: what is added to a variance. More than 0.
+    /// e: added to the variance. More than 0.
     pub epsilon: f32,
 }
 
-/// What is learned, and mean and variance: a number for each channel.
+/// Scale, shift, mean and variance: one value per channel each.
 #[derive(Clone, Copy, Debug)]
 pub struct Vectors {
-    /// What a normalised input is multiplied by.
+    /// Multiplies the normalised input.
     pub scale: Slot,
-    /// What is added then.
+    /// Added to the product.
     pub shift: Slot,
-    /// Running, or the batch's.
+    /// The running mean, or the batch's.
     pub mean: Slot,
-    /// Likewise.
+    /// The running variance, or the batch's.
     pub variance: Slot,
 }
 
@@ -67,12 +68,12 @@ impl Geometry {
         self.images * self.pixels
     }
 
-    /// Floats of scratch memory that every function here needs.
+    /// Floats of scratch memory that every function of this op needs.
     pub fn scratch(&self) -> usize {
         4 * self.channels + per_channel::scratch(2, self.rows(), self.channels)
     }
 
-    /// Coefficients of each channel, and room for sums.
+    /// Scratch memory for the coefficients of each channel, and for partial sums.
     fn parts(&self, scratch: Slot) -> [Slot; 2] {
         let coefficients = 4 * self.channels;
         let sums = Shape::from([self.scratch() - coefficients]);
@@ -83,17 +84,17 @@ impl Geometry {
         let len = self.rows() * self.channels;
         assert!(matrices.iter().all(|slot| slot.len() == len), "{self:?}: {matrices:?}");
         let fit = vectors.iter().all(|slot| slot.len() == self.channels);
-        assert!(fit, "{self:?}: a number for each channel: {vectors:?}");
+        assert!(fit, "{self:?}: one value per channel: {vectors:?}");
         assert!(scratch.len() >= self.scratch(), "{} floats of scratch", scratch.len());
         assert!(self.epsilon > 0.0, "epsilon is {}", self.epsilon);
     }
 }
 
 fn check_batch(batch: Slot) {
-    assert_eq!((batch.dtype(), batch.len()), (DType::U32, 2), "two words about the batch");
+    assert_eq!((batch.dtype(), batch.len()), (DType::U32, 2), "a batch slot holds two words");
 }
 
-/// y under the mean and the variance that `vectors` has.
+/// y, with the mean and variance in `vectors`.
 ///
 /// # Errors
 /// If the device fails.
@@ -115,51 +116,59 @@ pub fn forward(
     }
 }
 
-/// Writes the batch's mean and variance to where `vectors` has them, and y under them. `batch`
-/// holds two words: how many of the images count, and the bits of their share, a float. If none
-/// counts, y is the shift.
+/// Operands of [`forward_batch`].
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardBatch {
+    /// Two u32: the number of images that count, and the bits of their share of the batch, an f32.
+    pub batch: Slot,
+    /// The input.
+    pub x: Slot,
+    /// Read: scale and shift. Written: the batch's mean and variance.
+    pub vectors: Vectors,
+    /// Written: the output.
+    pub y: Slot,
+}
+
+/// Computes the batch's mean and variance, and y with them. If no image counts, y is the shift.
 ///
 /// # Errors
 /// If the device fails.
 pub fn forward_batch(
     device: &mut Device,
     g: &Geometry,
-    batch: Slot,
-    x: Slot,
-    vectors: Vectors,
-    y: Slot,
+    f: &ForwardBatch,
     scratch: Slot,
 ) -> Result<()> {
-    g.check(&[x, y], &vectors.all(), scratch);
-    check_batch(batch);
+    g.check(&[f.x, f.y], &f.vectors.all(), scratch);
+    check_batch(f.batch);
     match device {
-        Device::Cpu(cpu) => cpu::forward_batch(cpu, g, batch, x, vectors, y, scratch),
-        Device::Cuda(cuda) => cuda::forward_batch(cuda, g, batch, x, vectors, y, scratch),
+        Device::Cpu(cpu) => cpu::forward_batch(cpu, g, f, scratch),
+        Device::Cuda(cuda) => cuda::forward_batch(cuda, g, f, scratch),
     }
 }
 
-/// What a backward pass works on.
+/// Operands of [`backward`].
 #[derive(Clone, Copy, Debug)]
 pub struct Backward {
-    /// As in [`forward_batch`].
+    /// As in [`ForwardBatch`].
     pub batch: Slot,
     /// The input.
     pub x: Slot,
-    /// The gradient of the output; zero where an image does not count.
+    /// The gradient of the output; zero for images that do not count.
     pub dy: Slot,
     /// The scale, and the running mean and variance.
     pub vectors: Vectors,
-    /// How much of the batch goes into a running mean and variance.
+    /// The weight of a batch in the running statistics.
     pub momentum: f32,
-    /// Written: the gradient of the input, if anybody wants it.
+    /// Written: the gradient of the input, if needed.
     pub dx: Option<Slot>,
-    /// Written: gradients of scale and shift. Mean and variance are the batch's before, and what
-    /// moves the running ones after.
+    /// Written: the gradients of scale and shift. Mean and variance hold the batch's before the
+    /// call, and the gradients of the running ones after it.
     pub gradients: Vectors,
 }
 
-/// The gradients, after [`forward_batch`] has written the batch's mean and variance to
-/// `gradients`.
+/// Computes the gradients. [`forward_batch`] must have written the batch's mean and variance to
+/// `gradients` before.
 ///
 /// # Errors
 /// If the device fails.

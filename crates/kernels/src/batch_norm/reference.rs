@@ -1,8 +1,8 @@
-//! The specification, in f64, of rows that all count.
+//! Batch normalisation in f64, where all rows count: the specification.
 
 use ndarray::{Array1, Array2, Axis};
 
-/// Mean and variance of each channel, the variance with n below.
+/// Mean and variance of each channel; the variance is divided by n.
 pub fn statistics(x: &Array2<f64>) -> [Array1<f64>; 2] {
     let n = x.nrows() as f64;
     let mean = x.sum_axis(Axis(0)) / n;
@@ -10,7 +10,7 @@ pub fn statistics(x: &Array2<f64>) -> [Array1<f64>; 2] {
     [mean, variance]
 }
 
-/// h: x less the mean, over the deviation.
+/// h = (x - mean) / sqrt(variance + e).
 pub fn normalised(
     epsilon: f64,
     x: &Array2<f64>,
@@ -19,7 +19,7 @@ pub fn normalised(
     (x - mean) / variance.mapv(|variance| (variance + epsilon).sqrt())
 }
 
-/// y.
+/// y = scale h + shift.
 pub fn forward(
     epsilon: f64,
     x: &Array2<f64>,
@@ -30,7 +30,7 @@ pub fn forward(
     normalised(epsilon, x, statistics) * scale + shift
 }
 
-/// dx, and the gradients of scale and shift, where mean and variance are those of x.
+/// dx and the gradients of scale and shift, where mean and variance are those of x.
 pub fn backward(
     epsilon: f64,
     x: &Array2<f64>,
@@ -47,7 +47,7 @@ pub fn backward(
     (dx, d_scale, d_shift)
 }
 
-/// A running mean and variance after a batch.
+/// The running mean and variance after a batch.
 pub fn running(
     momentum: f64,
     x: &Array2<f64>,

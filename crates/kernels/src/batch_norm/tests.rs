@@ -60,7 +60,7 @@ fn run(device: &mut Device, case: &Case) -> [Vec<f32>; 7] {
     let scratch = slots.room([g.scratch()]);
     slots.load(device);
     let found = Vectors { mean: gradients.mean, variance: gradients.variance, ..vectors };
-    forward_batch(device, g, batch, x, found, y, scratch).unwrap();
+    forward_batch(device, g, &ForwardBatch { batch, x, vectors: found, y }, scratch).unwrap();
     forward(device, g, x, vectors, tested, scratch).unwrap();
     let momentum = MOMENTUM;
     let work = Backward { batch, x, dy, vectors, momentum, dx: Some(dx), gradients };

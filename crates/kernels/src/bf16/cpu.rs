@@ -1,6 +1,6 @@
-//! On the CPU: runs of floats, a word's halves by shifts.
+//! On the CPU: chunks of elements; halves of a float by shifts.
 //!
-//! The floor is memory: four bytes a number on one side and two on the other.
+//! Memory bound: four bytes per element on one side and two on the other.
 
 use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
@@ -11,9 +11,9 @@ const HIGH: u32 = 0xFFFF_0000;
 #[inline(always)]
 fn rounded(x: f32) -> u32 {
     let bits = x.to_bits();
-    // Half a unit, less a bit if the unit would become odd; a carry goes on into the exponent.
+    // Add half a unit, less one bit if the result would be odd; a carry goes into the exponent.
     let nearest = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & HIGH;
-    let quiet = bits & HIGH | 0x40_0000; // rounding could make it infinite
+    let quiet = bits & HIGH | 0x40_0000; // rounding could turn a NaN into infinity
     if x.is_nan() { quiet } else { nearest }
 }
 

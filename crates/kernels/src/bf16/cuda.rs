@@ -1,4 +1,4 @@
-//! On a GPU: four floats a thread.
+//! On a GPU: four elements per thread.
 
 use tensor::{Cuda, Grid, Image, Result, Slot};
 
@@ -16,7 +16,7 @@ pub(super) fn add_rounded(cuda: &mut Cuda, x: Slot, y: Slot) -> Result<()> {
     launch(cuda, "bf16_add_rounded", x, y, y.len())
 }
 
-/// `n`: how many floats are rounded.
+/// `n`: the number of elements that are rounded.
 fn launch(cuda: &mut Cuda, kernel: &'static str, x: Slot, y: Slot, n: usize) -> Result<()> {
     let grid = Grid::over(n.div_ceil(4));
     let ([x, y], n) = (cuda.addresses([x, y]), n as u64);

@@ -1,8 +1,8 @@
-//! Gradients on their way to another rank, rounded to bfloat16: half of the bytes.
+//! Gradients rounded to bfloat16 before they are sent to another rank, which halves the bytes.
 //!
-//! `r(x)` is the nearest float with 8 significant bits, of two equally near ones the even one; what
-//! is no number stays none. Two of them lie in the word of a float, the first in its lower half.
-//! Sums are of f32. The floor is memory: what is read and written, once.
+//! `r(x)` is x rounded to 8 significant bits, to nearest, ties to even; NaN stays NaN. Two rounded
+//! values are packed into the bits of a float, the first in the lower half. Sums are in f32. Memory
+//! bound: every element is read and written once.
 
 mod cpu;
 mod cuda;
@@ -12,24 +12,29 @@ mod tests;
 
 use tensor::{DType, Device, Result, Slot};
 
-/// Floats that `n` rounded ones take.
+/// Floats that `n` packed values occupy.
 pub const fn packed_len(n: usize) -> usize {
     n.div_ceil(2)
 }
 
 fn check(x: Slot, y: Slot, [x_len, y_len]: [usize; 2]) {
     for (slot, len) in [(x, x_len), (y, y_len)] {
-        assert_eq!((slot.dtype(), slot.len()), (DType::F32, len), "a slot of {}", slot.shape());
+        assert_eq!(
+            (slot.dtype(), slot.len()),
+            (DType::F32, len),
+            "a slot of shape {}",
+            slot.shape()
+        );
     }
 }
 
-/// `y` = the floats of `x`, rounded, two in a word; after an odd number comes a zero.
+/// `y` = the rounded elements of `x`, two per float; an odd last one is followed by a zero.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If `y` has not [`packed_len`] floats.
+/// If `y` does not have [`packed_len`] elements.
 pub fn pack(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
     check(x, y, [x.len(), packed_len(x.len())]);
     match device {
@@ -44,7 +49,7 @@ pub fn pack(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
 /// If the device fails.
 ///
 /// # Panics
-/// If `x` has not [`packed_len`] floats.
+/// If `x` does not have [`packed_len`] elements.
 pub fn add_packed(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
     check(x, y, [packed_len(y.len()), y.len()]);
     match device {
@@ -53,13 +58,13 @@ pub fn add_packed(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
     }
 }
 
-/// `y = r(x) + r(y)`: what [`pack`] and [`add_packed`] come to.
+/// `y = r(x) + r(y)`: the result of [`pack`] followed by [`add_packed`].
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If the slots are of different lengths.
+/// If the slots differ in length.
 pub fn add_rounded(device: &mut Device, x: Slot, y: Slot) -> Result<()> {
     check(x, y, [x.len(); 2]);
     match device {

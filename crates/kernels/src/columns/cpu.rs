@@ -1,8 +1,8 @@
-//! On the CPU: a few rows at a time, or runs of floats where all columns are meant.
+//! On the CPU: a few rows at a time, or chunks of elements if the ranges are whole matrices.
 //!
-//! The floor is memory: every number is read and written once.
+//! Memory bound: every element is read and written once.
 
-use super::{Geometry, Place};
+use super::{ColumnRange, Geometry};
 use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
@@ -33,9 +33,9 @@ fn each_row(
         return;
     }
     let x = &*x;
-    let is_all = |place: Place| place.width == g.count;
+    let is_all = |range: ColumnRange| range.width == g.count;
     if is_all(g.x) && is_all(g.y) {
-        // One run of floats, which threads share whatever its rows are.
+        // The rows are adjacent: threads share the elements whatever the number of rows is.
         return pool.chunks(y, CHUNK, |idx, y| work(&x[idx * CHUNK..][..y.len()], y));
     }
     let rows = CHUNK.div_ceil(g.y.width);

@@ -1,7 +1,7 @@
-//! Columns of a matrix: how channels of NHWC maps, or units, are cut apart and put together.
+//! Copies and adds a range of columns: splits and joins the channels of NHWC maps, or units.
 //!
 //! `y[r][y.first + i] = x[r][x.first + i]`, or `+=`, for i in `0..count` and every row r; the
-//! other columns of y stay as they are. The floor is memory: what is read and written, once.
+//! other columns of y are unchanged. Memory bound: every element is read and written once.
 
 mod cpu;
 mod cuda;
@@ -11,40 +11,40 @@ mod tests;
 
 use tensor::{DType, Device, Result, Slot};
 
-/// Columns of one matrix and of another with as many rows.
+/// A range of columns in one matrix, and one in another with as many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Rows of both: pixels, or images.
+    /// Rows of both matrices: pixels, or images.
     pub rows: usize,
-    /// Columns that are read and written.
+    /// Columns to read and write.
     pub count: usize,
-    /// Where they are in x.
-    pub x: Place,
-    /// Where they are in y.
-    pub y: Place,
+    /// The range in x.
+    pub x: ColumnRange,
+    /// The range in y.
+    pub y: ColumnRange,
 }
 
-/// Where columns are in a matrix.
+/// The start of a range of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Columns that the matrix has.
+pub struct ColumnRange {
+    /// Columns of the matrix.
     pub width: usize,
-    /// The first that is meant.
+    /// The first column of the range.
     pub first: usize,
 }
 
 impl Geometry {
-    /// All of a vector.
+    /// A whole vector of `count` elements.
     pub fn vector(count: usize) -> Geometry {
-        let all = Place { width: count, first: 0 };
+        let all = ColumnRange { width: count, first: 0 };
         Geometry { rows: 1, count, x: all, y: all }
     }
 
     fn check(&self, x: Slot, y: Slot) {
-        for (slot, place) in [(x, self.x), (y, self.y)] {
+        for (slot, range) in [(x, self.x), (y, self.y)] {
             assert_eq!(slot.dtype(), DType::F32, "columns of floats");
-            assert_eq!(slot.len(), self.rows * place.width, "a slot of {}", slot.shape());
-            assert!(place.first + self.count <= place.width, "{self:?}");
+            assert_eq!(slot.len(), self.rows * range.width, "a slot of shape {}", slot.shape());
+            assert!(range.first + self.count <= range.width, "{self:?}");
         }
     }
 }
@@ -55,7 +55,7 @@ impl Geometry {
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot is not of the geometry's size.
+/// If a slot does not have the geometry's size.
 pub fn copy(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(x, y);
     match device {
@@ -64,7 +64,7 @@ pub fn copy(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     }
 }
 
-/// Adds columns to others.
+/// Adds columns of x to columns of y.
 ///
 /// # Errors
 /// If the device fails.

@@ -16,7 +16,7 @@ fn run(device: &mut Device, op: Op, g: &Geometry, x: &Array2<f32>, y: &Array2<f3
 #[test]
 fn two_halves_make_a_whole() {
     let (a, b) = (array![[1.0, 2.0], [3.0, 4.0]], array![[5.0, 6.0], [7.0, 8.0]]);
-    let place = |width, first| Place { width, first };
+    let place = |width, first| ColumnRange { width, first };
     let g = |first| Geometry { rows: 2, count: 2, x: place(2, 0), y: place(4, first) };
     each_device(|device| {
         let y = run(device, copy, &g(0), &a, &Array2::from_elem((2, 4), 0.5));
@@ -32,7 +32,7 @@ proptest! {
         (rows, count) in (0usize..40, 0usize..40),
         [x_before, x_after, y_before, y_after] in [0usize..20, 0usize..20, 0usize..20, 0usize..20],
     ) {
-        let place = |before, after| Place { width: before + count + after, first: before };
+        let place = |before, after| ColumnRange { width: before + count + after, first: before };
         let (x, y) = (place(x_before, x_after), place(y_before, y_after));
         let g = Geometry { rows, count, x, y };
         let (x, y) = (random_array(1, (rows, x.width)), random_array(2, (rows, y.width)));
@@ -45,7 +45,7 @@ proptest! {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let (x, y) = (Place { width: 130, first: 1 }, Place { width: 300, first: 170 });
+    let (x, y) = (ColumnRange { width: 130, first: 1 }, ColumnRange { width: 300, first: 170 });
     let g = Geometry { rows: 777, count: 129, x, y };
     let (x, y) = (random_array(1, (777, 130)), random_array(2, (777, 300)));
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), add, &g, &x, &y));

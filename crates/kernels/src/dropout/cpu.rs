@@ -1,13 +1,13 @@
-//! On the CPU: a Philox block for every four units, drawn where it is used, many blocks at once so
-//! that a vector holds the same word of several. The floor is memory, x read and y written; the ten
-//! rounds of Philox take longer than that: some 80 instructions a vector of eight blocks.
+//! On the CPU: one Philox block per four units, drawn where it is used. Many blocks are computed at
+//! once, a vector holding the same word of several. Slower than memory traffic (x read, y written):
+//! the ten rounds of Philox take some 80 instructions per vector of eight blocks.
 
 use super::Geometry;
 use crate::simd::{CHUNK, flushed, vectorized};
 use random::{Purpose, philox};
 use tensor::{Cpu, Result, Slot};
 
-/// Philox blocks at once, and the units they decide about.
+/// Philox blocks computed at once, and the units that they decide.
 const BLOCKS: usize = 64;
 const STRIP: usize = 4 * BLOCKS;
 
@@ -30,7 +30,7 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
     pool.chunks(y, CHUNK, |idx, y| {
         let (first, mut done) = (idx * CHUNK, 0);
         while done < y.len() {
-            // Units whose numbers follow each other: all, or those of a row.
+            // Units with consecutive numbers: all, or those of a row.
             let unit = first + done;
             let run = g.run(unit).min(y.len() - done);
             let (x, y) = (&x[unit..unit + run], &mut y[done..done + run]);
@@ -45,7 +45,7 @@ pub(super) fn mask(cpu: &mut Cpu, g: &Geometry, clock: Slot, x: Slot, y: Slot) -
     Ok(())
 }
 
-/// Where a layer's words come from at one step.
+/// The key, and the counter without the block number, of a layer's random words at one step.
 #[derive(Clone, Copy)]
 struct Draws {
     key: [u32; 2],
@@ -59,7 +59,7 @@ impl Draws {
         philox::block(self.key, [(number / 4) as u32, layer, step, purpose])[number % 4]
     }
 
-    /// y = m x, scaled, for units that follow each other from `block` on.
+    /// y = m x, scaled, for consecutive units, the first being the first of `block`.
     #[inline(always)]
     fn mask(self, block: u32, drop: f32, scale: f32, x: &[f32], y: &mut [f32]) {
         for (strip, (y, x)) in y.chunks_mut(STRIP).zip(x.chunks(STRIP)).enumerate() {
@@ -74,11 +74,11 @@ impl Draws {
     }
 }
 
-/// y = scale x where the word's number is at least `drop`, else 0.
+/// y = scale x where the word, as a number in [0, 1), is at least `drop`, else 0.
 #[inline(always)]
 fn keep(words: &[u32; STRIP], drop: f32, scale: f32, x: &[f32], y: &mut [f32]) {
     for ((y, &x), &word) in y.iter_mut().zip(x).zip(words) {
-        // Masked, since a branch that goes either way by chance is the slowest there is.
+        // A mask instead of a branch, which would be mispredicted half of the time.
         let kept = if philox::unit(word) >= drop { u32::MAX } else { 0 };
         *y = f32::from_bits(flushed(x * scale).to_bits() & kept);
     }

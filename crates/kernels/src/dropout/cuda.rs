@@ -1,4 +1,4 @@
-//! On a GPU: a Philox block a thread, drawn where it is used.
+//! On a GPU: one Philox block per thread, drawn where it is used.
 
 use super::{Columns, Geometry};
 use tensor::{Argument, Cuda, Grid, Image, Result, Slot};

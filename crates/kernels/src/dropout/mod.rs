@@ -1,13 +1,13 @@
-//! Dropout (section 4.2): each unit is silenced with probability `drop`.
+//! Dropout (section 4.2): each unit is dropped with probability `drop`.
 //!
-//! | form | in training | at test time |
+//! | scaling | in training | at test time |
 //! |---|---|---|
-//! | the paper's | y = m x | y = (1 - drop) x |
+//! | as in the paper | y = m x | y = (1 - drop) x |
 //! | inverted | y = m x / (1 - drop) | y = x |
 //!
-//! The mask m is never stored. Unit i of layer l at step t is kept where `unit(word) >= drop`, the
-//! word being number i mod 4 of the Philox block at counter (i / 4, l, t, dropout) under the seed:
-//! forward and backward draw the same mask, on any device, in any order.
+//! The mask m is never stored. Unit i of layer l at step t is kept where `unit(word) >= drop`; the
+//! word is number i mod 4 of the Philox block at counter (i / 4, l, t, dropout), with the seed as
+//! key. So forward and backward draw the same mask, on any device, in any order.
 
 mod cpu;
 mod cuda;
@@ -17,35 +17,35 @@ mod tests;
 
 use tensor::{DType, Device, Result, Slot};
 
-/// When outputs are scaled.
+/// Whether outputs are scaled in training or at test time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Down at test time, as in the paper.
+pub enum Scaling {
+    /// Multiplied by 1 - drop at test time, as in the paper.
     Paper,
-    /// Up in training.
+    /// Divided by 1 - drop in training.
     Inverted,
 }
 
 /// A dropout layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
-    /// Elements, over all images.
+    /// Elements of all images.
     pub units: usize,
-    /// Which layer's stream of masks.
+    /// The index of the layer's random stream.
     pub layer: u32,
-    /// The probability of silence: at least 0, below 1.
+    /// The probability that a unit is dropped: at least 0, below 1.
     pub drop: f32,
-    /// When outputs are scaled.
-    pub form: Form,
-    /// Which of the layer's units these are, if another device has the others: they are then
-    /// numbered as if all were here.
+    /// Whether outputs are scaled in training or at test time.
+    pub scaling: Scaling,
+    /// The part of the layer's units on this device, if other devices have the rest. Units are
+    /// numbered over the whole layer, so that masks do not depend on the number of devices.
     pub columns: Option<Columns>,
 }
 
-/// `width` of the `whole` units of each row, from `first` on.
+/// `width` of the `whole` units of each row, starting with unit `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
-    /// Units of a row that are here.
+    /// Units of a row on this device.
     pub width: usize,
     /// The first of them.
     pub first: usize,
@@ -54,7 +54,7 @@ pub struct Columns {
 }
 
 impl Geometry {
-    /// The number that unit `unit` has in the whole layer.
+    /// The number of unit `unit` in the whole layer.
     fn number(&self, unit: usize) -> usize {
         match self.columns {
             None => unit,
@@ -62,29 +62,29 @@ impl Geometry {
         }
     }
 
-    /// How many units, from `unit` on, have numbers that follow each other.
+    /// How many units, starting with `unit`, have consecutive numbers.
     fn run(&self, unit: usize) -> usize {
         self.columns.map_or(self.units - unit, |part| part.width - unit % part.width)
     }
 
-    /// Whether the units of a Philox block lie next to each other here, too.
+    /// Whether the four units of every Philox block are adjacent here.
     fn has_whole_blocks(&self) -> bool {
         self.columns.is_none_or(|part| (part.width | part.first | part.whole).is_multiple_of(4))
     }
 
-    /// What a kept unit is multiplied by in training.
+    /// The factor of kept units in training.
     fn training_scale(&self) -> f32 {
-        match self.form {
-            Form::Paper => 1.0,
-            Form::Inverted => 1.0 / (1.0 - self.drop),
+        match self.scaling {
+            Scaling::Paper => 1.0,
+            Scaling::Inverted => 1.0 / (1.0 - self.drop),
         }
     }
 
-    /// What every unit is multiplied by at test time.
+    /// The factor of all units at test time.
     fn test_scale(&self) -> f32 {
-        match self.form {
-            Form::Paper => 1.0 - self.drop,
-            Form::Inverted => 1.0,
+        match self.scaling {
+            Scaling::Paper => 1.0 - self.drop,
+            Scaling::Inverted => 1.0,
         }
     }
 
@@ -95,16 +95,16 @@ impl Geometry {
             assert!(fits, "{} units in {:?}", self.units, self.columns);
         }
         for slot in operands {
-            assert_eq!(slot.len(), self.units, "a slot of another size than the layer");
+            assert_eq!(slot.len(), self.units, "a slot of another length than the layer");
         }
     }
 }
 
 fn check_clock(clock: Slot) {
-    assert!(clock.len() == 3 && clock.dtype() == DType::U32, "a clock is three words");
+    assert!(clock.len() == 3 && clock.dtype() == DType::U32, "a clock slot holds three words");
 }
 
-/// Training: `y = m x`, scaled if inverted. `clock` holds the words `[seed low, seed high, step]`.
+/// Training: `y = m x`, scaled if inverted. `clock` holds `[seed low, seed high, step]` as u32.
 ///
 /// # Errors
 /// If the device fails.
@@ -117,7 +117,7 @@ pub fn forward(device: &mut Device, g: &Geometry, clock: Slot, x: Slot, y: Slot)
     }
 }
 
-/// The gradient of [`forward`] at the same clock: `dx = m dy`, scaled if inverted.
+/// The gradient of [`forward`] with the same clock: `dx = m dy`, scaled if inverted.
 ///
 /// # Errors
 /// If the device fails.
@@ -125,7 +125,7 @@ pub fn backward(device: &mut Device, g: &Geometry, clock: Slot, dy: Slot, dx: Sl
     forward(device, g, clock, dy, dx)
 }
 
-/// At test time nothing is random: `y = (1 - drop) x` in the paper's form, `y = x` inverted.
+/// At test time no unit is dropped: `y = (1 - drop) x` as in the paper, `y = x` if inverted.
 ///
 /// # Errors
 /// If the device fails.

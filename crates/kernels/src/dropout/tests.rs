@@ -24,7 +24,7 @@ fn run(
 }
 
 const HALF: Geometry =
-    Geometry { units: 10_000, layer: 6, drop: 0.5, form: Form::Paper, columns: None };
+    Geometry { units: 10_000, layer: 6, drop: 0.5, scaling: Scaling::Paper, columns: None };
 
 #[test]
 fn half_of_the_units_are_silent_and_steps_and_layers_differ() {
@@ -54,12 +54,12 @@ fn half_of_the_units_are_silent_and_steps_and_layers_differ() {
 #[test]
 fn both_forms_keep_the_mean() {
     let ones = Array1::from_elem(HALF.units, 1.0);
-    for form in [Form::Paper, Form::Inverted] {
-        let g = Geometry { form, drop: 0.3, ..HALF };
+    for scaling in [Scaling::Paper, Scaling::Inverted] {
+        let g = Geometry { scaling, drop: 0.3, ..HALF };
         each_device(|device| {
             let [train, _, test] = run(device, &g, (3, 9), &ones, &ones);
             let mean = train.iter().sum::<f32>() / train.len() as f32;
-            assert!((mean - test[0]).abs() < 0.03, "{form:?}: {mean} {}", test[0]);
+            assert!((mean - test[0]).abs() < 0.03, "{scaling:?}: {mean} {}", test[0]);
         });
     }
 }
@@ -74,8 +74,8 @@ proptest! {
         seed: u64,
         step: u32,
     ) {
-        let form = if inverted { Form::Inverted } else { Form::Paper };
-        let g = Geometry { units, layer, drop, form, columns: None };
+        let scaling = if inverted { Scaling::Inverted } else { Scaling::Paper };
+        let g = Geometry { units, layer, drop, scaling, columns: None };
         let (x, dy): (Array1<f32>, Array1<f32>) = (random_array(1, units), random_array(2, units));
         each_device(|device| {
             let [y, dx, test] = run(device, &g, (seed, step), &x, &dy);
@@ -100,12 +100,12 @@ proptest! {
         (rows, width, towers) in (1usize..6, 1usize..24, 2usize..4),
         inverted: bool,
     ) {
-        let form = if inverted { Form::Inverted } else { Form::Paper };
+        let scaling = if inverted { Scaling::Inverted } else { Scaling::Paper };
         let whole = Geometry {
             units: rows * width * towers,
             layer: 3,
             drop: 0.4,
-            form,
+            scaling,
             columns: None,
         };
         let x: Array1<f32> = random_array(1, whole.units);

@@ -1,14 +1,14 @@
-//! On the CPU: rows one by one, each in the cache while it is read again.
+//! On the CPU: row by row; a row stays in the cache while it is read again.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::{Backward, Geometry};
 use crate::per_channel::sums;
 use crate::simd::{CHUNK, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
-/// Sums that run side by side, so that they are vectors; their order is fixed.
-const STRANDS: usize = 16;
+/// Partial sums of a row, so that they form vectors; their order is fixed.
+const LANES: usize = 16;
 
 pub(super) fn forward(
     cpu: &mut Cpu,
@@ -92,12 +92,12 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
                     for ((dx, &dy), &scale) in dx.iter_mut().zip(dy).zip(scale) {
                         *dx = dy * scale;
                     }
-                    let [along, around] = strands(dx, x, |dh, x| {
+                    let [sum, product] = row_sums(dx, x, |dh, x| {
                         let h = (x - mean) * inverse;
                         [f64::from(dh), f64::from(dh) * f64::from(h)]
                     });
                     let n = channels as f64;
-                    let (constant, slope) = ((along / n) as f32, (around / n) as f32);
+                    let (constant, slope) = ((sum / n) as f32, (product / n) as f32);
                     for (dx, &x) in dx.iter_mut().zip(x) {
                         let h = (x - mean) * inverse;
                         *dx = flushed((*dx - constant - h * slope) * inverse);
@@ -109,33 +109,33 @@ pub(super) fn backward(cpu: &mut Cpu, g: &Geometry, b: &Backward, scratch: Slot)
     Ok(())
 }
 
-/// A row's mean, and one over its deviation.
+/// A row's mean and inverse deviation.
 #[inline(always)]
 fn statistics(x: &[f32], epsilon: f32) -> [f32; 2] {
     let n = x.len() as f64;
-    let [sum, squares] = strands(x, x, |x, _| [f64::from(x), f64::from(x) * f64::from(x)]);
+    let [sum, squares] = row_sums(x, x, |x, _| [f64::from(x), f64::from(x) * f64::from(x)]);
     let mean = sum / n;
     let variance = squares / n - mean * mean;
     let variance = if variance < 0.0 { 0.0 } else { variance };
     [mean as f32, (1.0 / (variance + f64::from(epsilon)).sqrt()) as f32]
 }
 
-/// Two sums over a row, of what `terms` makes of each pair.
+/// The two sums of `terms(a, b)` over a row.
 #[inline(always)]
-fn strands(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f64; 2]) -> [f64; 2] {
-    let mut sums = [[0.0; STRANDS]; 2];
-    let ((a_runs, a_rest), (b_runs, b_rest)) = (a.as_chunks::<STRANDS>(), b.as_chunks::<STRANDS>());
+fn row_sums(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f64; 2]) -> [f64; 2] {
+    let mut sums = [[0.0; LANES]; 2];
+    let ((a_runs, a_rest), (b_runs, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in a_runs.iter().zip(b_runs) {
-        for strand in 0..STRANDS {
-            let [first, second] = terms(a[strand], b[strand]);
-            sums[0][strand] += first;
-            sums[1][strand] += second;
+        for lane in 0..LANES {
+            let [first, second] = terms(a[lane], b[lane]);
+            sums[0][lane] += first;
+            sums[1][lane] += second;
         }
     }
-    for (strand, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+    for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
         let [first, second] = terms(a, b);
-        sums[0][strand] += first;
-        sums[1][strand] += second;
+        sums[0][lane] += first;
+        sums[1][lane] += second;
     }
-    sums.map(|strands| strands.iter().sum())
+    sums.map(|lanes| lanes.iter().sum())
 }

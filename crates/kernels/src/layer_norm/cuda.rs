@@ -1,4 +1,5 @@
-//! On a GPU: a warp a row; gradients of scale and shift by blocks of rows, then over all.
+//! On a GPU: one warp per row; gradients of scale and shift by blocks of rows, then over all
+//! blocks.
 
 use super::{Backward, Geometry};
 use crate::per_channel::{self, block_rows, blocks};
@@ -6,7 +7,7 @@ use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "layer_norm", bytes: include_bytes!("layer_norm.fatbin") };
 
-/// Rows of a block: a warp each.
+/// Rows per block: one per warp.
 const ROWS: usize = Grid::THREADS as usize / 32;
 
 pub(super) fn forward(
@@ -38,8 +39,8 @@ pub(super) fn backward(cuda: &mut Cuda, g: &Geometry, b: &Backward, scratch: Slo
     let warps = Grid::of(g.rows.div_ceil(ROWS), Grid::THREADS);
     let strips = per_channel::grid(g.rows, g.channels);
     // SAFETY: each kernel's parameters in their order; the matrices have rows x channels elements,
-    // the vectors channels, `statistics` two floats a row, `partials` four for each channel of each
-    // block; dx is not written if it is nowhere.
+    // the vectors channels, `statistics` two floats per row, `partials` four per channel and block;
+    // dx is not written if its address is NOWHERE.
     unsafe {
         cuda.launch(&IMAGE, "layer_norm_backward", warps, &inputs)?;
         cuda.launch(&IMAGE, "layer_norm_sums", strips, &sums)?;

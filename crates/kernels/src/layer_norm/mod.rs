@@ -1,16 +1,16 @@
-//! Layer normalisation (Ba, Kiros and Hinton 2016) of each row by itself:
+//! Layer normalisation (Ba, Kiros and Hinton 2016) of each row:
 //!
 //! ```text
 //! y[r, c] = scale[c] h[r, c] + shift[c],   h[r, c] = (x[r, c] - m[r]) / sqrt(v[r] + e)
 //! ```
 //!
-//! m and v are the mean and the variance, with n below, of row r. A row is an image's units; of
-//! maps it is a pixel's channels, as in ConvNeXt (Liu et al. 2022) and torchvision's `LayerNorm2d`.
-//! (Ba et al. take all units of an image together, of maps too.) Training and testing are the same,
-//! and one image does not know of another.
+//! m and v are the mean and the variance of row r; the variance is divided by n, the length of the
+//! row. A row has the units of an image; in maps it has the channels of a pixel, as in ConvNeXt
+//! (Liu et al. 2022) and torchvision's `LayerNorm2d`. (Ba et al. normalise all units of an image
+//! together, in maps too.) Training and testing are the same, and images are independent.
 //!
-//! Sums are taken in f64, in an order fixed by the shape. The floor is memory: x is read and y
-//! written forward; backward reads x and dy twice and writes dx.
+//! Sums are taken in f64, in an order fixed by the shape. Memory bound: forward reads x and writes
+//! y; backward reads x and dy twice and writes dx.
 
 mod cpu;
 mod cuda;
@@ -21,14 +21,14 @@ mod tests;
 use crate::per_channel;
 use tensor::{Device, Result, Shape, Slot};
 
-/// A matrix of rows that are normalised each by itself.
+/// A matrix whose rows are normalised independently.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
     /// Pixels of all images, or images where there are units instead of maps.
     pub rows: usize,
     /// Channels or units.
     pub channels: usize,
-    /// e: what is added to a variance. More than 0.
+    /// e: added to the variance. More than 0.
     pub epsilon: f32,
 }
 
@@ -38,7 +38,7 @@ impl Geometry {
         2 * self.rows + per_channel::scratch(2, self.rows, self.channels)
     }
 
-    /// Each row's mean and inverse deviation, and room for sums.
+    /// Scratch memory for each row's mean and inverse deviation, and for partial sums.
     fn parts(&self, scratch: Slot) -> [Slot; 2] {
         let sums = Shape::from([self.scratch() - 2 * self.rows]);
         [scratch.part(0, Shape::from([2 * self.rows])), scratch.part(2 * self.rows, sums)]
@@ -48,7 +48,7 @@ impl Geometry {
         let len = self.rows * self.channels;
         assert!(matrices.iter().all(|slot| slot.len() == len), "{self:?}: {matrices:?}");
         let fit = vectors.iter().all(|slot| slot.len() == self.channels);
-        assert!(fit, "{self:?}: a number for each channel: {vectors:?}");
+        assert!(fit, "{self:?}: one value per channel: {vectors:?}");
         assert!(self.epsilon > 0.0, "epsilon is {}", self.epsilon);
     }
 }
@@ -75,7 +75,7 @@ pub fn forward(
     }
 }
 
-/// What a backward pass works on.
+/// Operands of [`backward`].
 #[derive(Clone, Copy, Debug)]
 pub struct Backward {
     /// The input.
@@ -84,15 +84,15 @@ pub struct Backward {
     pub dy: Slot,
     /// The scale.
     pub scale: Slot,
-    /// Written: the gradient of the input, if anybody wants it.
+    /// Written: the gradient of the input, if needed.
     pub dx: Option<Slot>,
-    /// Written: that of the scale.
+    /// Written: the gradient of the scale.
     pub d_scale: Slot,
-    /// Written: that of the shift.
+    /// Written: the gradient of the shift.
     pub d_shift: Slot,
 }
 
-/// The gradients.
+/// Computes the gradients.
 ///
 /// # Errors
 /// If the device fails.

@@ -1,8 +1,8 @@
-//! The specification, in f64.
+//! Layer normalisation in f64: the specification.
 
 use ndarray::{Array1, Array2, Axis};
 
-/// h: each row less its mean, over its deviation; and one over the deviations.
+/// h, and each row's inverse deviation 1 / sqrt(v + e).
 pub fn normalised(epsilon: f64, x: &Array2<f64>) -> (Array2<f64>, Array2<f64>) {
     let n = x.ncols() as f64;
     let centred = x - &(x.sum_axis(Axis(1)) / n).insert_axis(Axis(1));
@@ -11,7 +11,7 @@ pub fn normalised(epsilon: f64, x: &Array2<f64>) -> (Array2<f64>, Array2<f64>) {
     (centred * &inverse, inverse)
 }
 
-/// y.
+/// y = scale h + shift.
 pub fn forward(
     epsilon: f64,
     x: &Array2<f64>,
@@ -21,7 +21,7 @@ pub fn forward(
     normalised(epsilon, x).0 * scale + shift
 }
 
-/// dx, and the gradients of scale and shift.
+/// dx and the gradients of scale and shift.
 pub fn backward(
     epsilon: f64,
     x: &Array2<f64>,

@@ -1,22 +1,22 @@
-//! Windows over neighbouring channels. In memory the towers of all pixels follow each other, so an
-//! operand is simply a sequence of towers.
+//! Windows across neighbouring channels. In memory the towers of all pixels are adjacent, so an
+//! operand is a sequence of towers.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::power::Power;
 use super::{Geometry, Region};
 use crate::simd::flushed;
 
-/// Channels worked on at once: what fits into the first cache with its squares and terms.
+/// Channels per strip: their squares and terms fit into the L1 cache.
 const STRIP: usize = 256;
 
-/// Windows up to this size have their squares laid out in a strip.
+/// The largest window for which the squares of a strip are stored.
 const MAX_SIZE: usize = 16;
 
 /// Channels whose sums stay in registers while a window's terms are added.
 const LANES: usize = 32;
 
-/// A strip of channels, and what windows at its ends reach on both sides.
+/// A strip of channels, with the margins that windows at its ends extend into.
 type Strip = [f32; STRIP + 2 * (MAX_SIZE - 1)];
 
 #[inline(always)]
@@ -49,13 +49,18 @@ pub(super) fn backward(g: &Geometry, power: impl Power, x: &[f32], dy: &[f32], d
     if g.size > MAX_SIZE {
         return wide::backward(g, power, x, dy, dx, tower);
     }
-    let (mut squares, mut sums): (Strip, Strip) = ([0.0; _], [0.0; _]);
+    let mut buffers = Buffers { squares: [0.0; _], sums: [0.0; _] };
     let towers = x.chunks_exact(tower).zip(dy.chunks_exact(tower));
     for ((x, dy), dx) in towers.zip(dx.chunks_exact_mut(tower)) {
         for start in (0..tower).step_by(STRIP) {
-            backward_strip(g, power, x, dy, dx, start, (&mut squares, &mut sums));
+            backward_strip(g, power, x, dy, dx, start, &mut buffers);
         }
     }
+}
+
+struct Buffers {
+    squares: Strip,
+    sums: Strip,
 }
 
 #[inline(always)]
@@ -66,19 +71,19 @@ fn backward_strip(
     dy: &[f32],
     dx: &mut [f32],
     start: usize,
-    (squares, sums): (&mut Strip, &mut Strip),
+    Buffers { squares, sums }: &mut Buffers,
 ) {
     let (below, above) = g.reach();
     let (alpha, k) = (g.alpha_per_term(), g.k);
     let n = STRIP.min(x.len() - start);
     let around = n + g.size - 1;
-    // j runs over the channels whose windows hold one of the strip's: from start - above on.
+    // j runs over all channels whose windows contain a channel of the strip: start - above first.
     let first = start as isize - above as isize;
     let squares = &mut squares[..around + g.size - 1];
     fill_squares(x, first - below as isize, squares);
     window_sums(squares, g.size, &mut sums[..around]);
 
-    // The squares are not needed any more: their place takes the terms dy_j x_j s_j^(-beta-1),
+    // The squares are no longer needed: the buffer now holds the terms dy_j x_j s_j^(-beta-1),
     // which are zero outside the tower.
     let before = first.min(0).unsigned_abs();
     let from = first.max(0) as usize;
@@ -109,11 +114,11 @@ fn backward_strip(
 fn tower(g: &Geometry) -> usize {
     match g.region {
         Region::AcrossChannels { towers } => (g.channels / towers).max(1),
-        Region::WithinChannel => unreachable!("windows in the map have their own loops"),
+        Region::WithinChannel => unreachable!("windows over the map are computed by `within`"),
     }
 }
 
-/// The squares of x[first..], zeros before its first element and after its last.
+/// The squares of x[first..], with zeros outside of x.
 #[inline(always)]
 fn fill_squares(x: &[f32], first: isize, squares: &mut [f32]) {
     let before = (first.min(0).unsigned_abs()).min(squares.len());
@@ -131,7 +136,7 @@ fn fill_squares(x: &[f32], first: isize, squares: &mut [f32]) {
 pub(crate) fn window_sums(values: &[f32], size: usize, sums: &mut [f32]) {
     let n = sums.len();
     if size == 5 {
-        // The paper's n, in one pass.
+        // The paper's n = 5, in one pass.
         let part = |offset: usize| &values[offset..][..n];
         let parts = part(0).iter().zip(part(1)).zip(part(2)).zip(part(3)).zip(part(4));
         for (sum, ((((a, b), c), d), e)) in sums.iter_mut().zip(parts) {
@@ -149,7 +154,7 @@ pub(crate) fn window_sums(values: &[f32], size: usize, sums: &mut [f32]) {
     }
 }
 
-/// The first `N` sums, which stay in registers.
+/// The first `N` sums, kept in registers.
 #[inline(always)]
 fn sums_from<const N: usize>(values: &[f32], size: usize) -> [f32; N] {
     let mut sums = [0.0; N];
@@ -162,7 +167,7 @@ fn sums_from<const N: usize>(values: &[f32], size: usize) -> [f32; N] {
     sums
 }
 
-/// Windows of any size, summed one by one: nobody trains with these, but they are right.
+/// Windows of any size, each summed separately: slow, for sizes that are not used in practice.
 mod wide {
     use super::{Geometry, Power, flushed};
 

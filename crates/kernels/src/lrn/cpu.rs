@@ -1,6 +1,6 @@
-//! On the CPU: cut into tasks, with beta known where the loops are compiled.
+//! On the CPU: splits the work into tasks, and selects loops compiled for the exponent beta.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::power::{Any, Half, One, Power, ThreeQuarters};
 use super::{Geometry, Region, across, within};
@@ -65,7 +65,7 @@ fn backward_by(
     });
 }
 
-/// Elements a task: whole towers of pixels, or whole images where windows lie in the map.
+/// Elements per task: whole towers of pixels, or whole images for windows over the map.
 fn task(g: &Geometry) -> usize {
     let whole = match g.region {
         Region::AcrossChannels { towers } => g.channels / towers,

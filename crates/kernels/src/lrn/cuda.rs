@@ -1,4 +1,4 @@
-//! On a GPU: four channels of a pixel a thread; windows wider than [`NARROW`] one number.
+//! On a GPU: four channels of a pixel per thread; one element if windows are wider than [`NARROW`].
 
 use super::{Geometry, Region};
 use crate::pool::cuda::{GROUPS, count};
@@ -10,13 +10,13 @@ static IMAGE: Image = Image { op: "lrn", bytes: include_bytes!("lrn.fatbin") };
 /// kernels' `NARROW`.
 const NARROW: usize = 9;
 
-/// Threads of a block that write: the first two and the last two only help.
+/// Threads of a block that write results: the first two and the last two only compute terms.
 const WRITING: usize = Grid::THREADS as usize - 4;
 
-/// Rows, columns and channels that a block works on where windows lie in the map.
+/// Rows, columns and channels per block for windows over the map.
 const TILE: [usize; 3] = [4, 8, 32];
 
-/// The kernels' `Formula`, its floats as their bits.
+/// The kernels' struct `Formula`; floats are passed as their bits.
 pub(crate) fn formula(g: &Geometry) -> [u32; 7] {
     let power = match g.beta {
         0.75 => 0,
@@ -35,7 +35,7 @@ fn tower(g: &Geometry, towers: usize) -> usize {
     g.channels / towers
 }
 
-/// The kernels' `Map`.
+/// The kernels' struct `Map`.
 fn map(g: &Geometry) -> [u32; 4] {
     let tower = match g.region {
         Region::AcrossChannels { towers } => tower(g, towers),
@@ -44,7 +44,7 @@ fn map(g: &Geometry) -> [u32; 4] {
     [g.height, g.width, g.channels, tower].map(|extent| extent as u32)
 }
 
-/// Groups of four channels in all.
+/// Groups of four channels in the whole batch.
 fn groups(pixels: usize, towers: usize, tower: usize) -> u32 {
     count(pixels * towers * tower.div_ceil(4), GROUPS)
 }

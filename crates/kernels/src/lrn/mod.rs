@@ -6,16 +6,18 @@
 //! b_i = a_i / (k + alpha sum_j a_j^2)^beta       j in i - n/2 ..= i + n/2, inside the channels
 //! ```
 //!
-//! Here x is a, y is b, and s is the bracket. What the field disagrees about are options: whether
-//! alpha is divided by the number of terms (`divide_alpha`; the 2012 source, Caffe and PyTorch do,
-//! the paper's formula does not), whether windows end at a tower's edge (`towers`), and whether the
-//! window lies across channels or in the map of one channel (`Region`). A window of even size
-//! reaches one further down than up, as in the source: it starts at i - floor(size / 2).
+//! Here x is a, y is b, and s is the expression in brackets. Sources differ in three points, which
+//! are options: whether alpha is divided by the number of terms (`divide_alpha`; the 2012 source,
+//! Caffe and PyTorch divide, the paper's formula does not), whether windows end at the edge of a
+//! tower (`towers`), and whether a window extends across channels or over the map of one channel
+//! (`Region`). A window of even size has one more element below its centre than above, as in the
+//! source: it starts at i - floor(size / 2).
 //!
-//! Backward computes s from x again, which is cheaper than reading it back from memory:
+//! Backward recomputes s from x, which is cheaper than reading it from memory. The sum runs over
+//! all j whose windows contain i:
 //!
 //! ```text
-//! dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1)    j whose window holds i
+//! dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1)
 //! ```
 
 mod across;
@@ -31,50 +33,50 @@ pub(crate) use across::window_sums;
 
 use tensor::{Device, Result, Shape, Slot};
 
-/// Where a window lies.
+/// What a window extends over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
-    /// Over neighbouring channels of one pixel.
+    /// Neighbouring channels of one pixel.
     AcrossChannels {
         /// Windows end at the edges of this many equal blocks of channels.
         towers: usize,
     },
-    /// Over `size` x `size` pixels of one channel's map.
+    /// `size` x `size` pixels of one channel's map.
     WithinChannel,
 }
 
 /// An input of `[images, height, width, channels]`, and the formula's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
-    /// How many images.
+    /// Images in the batch.
     pub images: usize,
-    /// Of the map.
+    /// Height of the map.
     pub height: usize,
-    /// Of the map.
+    /// Width of the map.
     pub width: usize,
-    /// Of all towers together.
+    /// Channels of all towers together.
     pub channels: usize,
-    /// Where a window lies.
+    /// What a window extends over.
     pub region: Region,
     /// n: channels in a window, or the side of a window in the map.
     pub size: usize,
-    /// As the user gives it: see `divide_alpha`.
+    /// alpha as in the specification: see `divide_alpha`.
     pub alpha: f32,
     /// The exponent. 0.75, 0.5 and 1 are fast.
     pub beta: f32,
-    /// Keeps s positive.
+    /// Added to the scaled sum of squares. Positive, so that s is.
     pub k: f32,
-    /// Divide alpha by the number of terms of a whole window.
+    /// Whether alpha is divided by the number of terms of a whole window.
     pub divide_alpha: bool,
 }
 
 impl Geometry {
-    /// Of x and of y.
+    /// The shape of x and of y.
     pub fn shape(&self) -> Shape {
         Shape::from([self.images, self.height, self.width, self.channels])
     }
 
-    /// Terms in a window that lies inside.
+    /// Terms of a window that lies inside the map or tower.
     pub fn terms(&self) -> usize {
         match self.region {
             Region::AcrossChannels { .. } => self.size,
@@ -82,12 +84,12 @@ impl Geometry {
         }
     }
 
-    /// What the sum of squares is multiplied by.
+    /// The factor of the sum of squares.
     pub fn alpha_per_term(&self) -> f32 {
         if self.divide_alpha { self.alpha / self.terms() as f32 } else { self.alpha }
     }
 
-    /// How far a window reaches below its centre, and above.
+    /// How many elements a window has below its centre, and above.
     pub(crate) fn reach(&self) -> (usize, usize) {
         (self.size / 2, self.size - 1 - self.size / 2)
     }
@@ -114,7 +116,7 @@ impl Geometry {
 /// If the device fails.
 ///
 /// # Panics
-/// If an operand is not of the geometry's shape, or a constant is out of range, here and below.
+/// If an operand does not have the geometry's shape, or a constant is out of range, here and below.
 pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(&[x, y]);
     match device {

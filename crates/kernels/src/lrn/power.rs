@@ -1,9 +1,9 @@
-//! s^-beta and s^-1, for the common beta without a call.
+//! s^-beta and s^-1, without a library call for the common values of beta.
 //!
-//! The floor: one chain of some twenty sums and products, half of which wait for each other;
-//! vectors of it overlap.
+//! Bound by latency: a chain of some twenty sums and products, half of which depend on each other;
+//! the chains of several vectors overlap.
 
-/// A beta, known where loops are compiled.
+/// An exponent beta, known when loops are compiled.
 pub(crate) trait Power: Copy + Sync + Send {
     /// (s^-beta, s^-1) for s > 0.
     fn of(self, s: f32) -> (f32, f32);
@@ -28,16 +28,17 @@ pub(crate) struct Any(pub(crate) f32);
 impl Power for ThreeQuarters {
     #[inline(always)]
     fn of(self, s: f32) -> (f32, f32) {
-        // Sums and products alone: less time than two square roots and a division, which vector
-        // units make a few lanes at a time, and like those the same bits on every processor.
-        // A quarter of the bits, negated, is a quarter of the logarithm: q = s^-1/4 within 4 %.
+        // Only sums and products: faster than two square roots and a division, which vector units
+        // compute a few lanes at a time, and also bit-identical on every processor.
+        // The bits of a float approximate its logarithm; a quarter of it, negated, gives
+        // q = s^-1/4 within 4 %.
         let q = f32::from_bits(0x4f58_4000 - (s.to_bits() >> 2));
         // s^-1/4 = q (1 - r)^-1/4 where r = 1 - s q^4, by two terms fitted to |r| < 0.128: 6e-5.
         let square = q * q;
         let r = 1.0 - s * (square * square);
         let q = q + q * (r * (0.251_361_8 + 0.156_768_1 * r));
-        // One of Newton's steps for s^-3/4 and s^-1 makes that 4e-8. Where s is infinite r is too,
-        // and both powers are NaN, so that it is seen.
+        // One Newton step for s^-3/4 and one for s^-1 give an error of 4e-8. For infinite s, r is
+        // infinite too and both powers are NaN, so that overflow shows.
         let square = q * q;
         let (scale, inverse) = (q * square, square * square);
         let r = 1.0 - s * inverse;
@@ -77,7 +78,7 @@ mod tests {
             let truth = f64::from(s).powf(exponent);
             ((f64::from(value) - truth) / truth).abs() / (f64::from(f32::EPSILON) / 2.0)
         };
-        // Every mantissa pattern of note, over all magnitudes.
+        // A dense sample of mantissas, over all magnitudes.
         for i in 0..2_000_000 {
             let s = f32::from_bits(0x0100_0000 + i * 1040);
             let [(a, a1), (b, b1), (c, c1)] = [ThreeQuarters.of(s), Half.of(s), One.of(s)];

@@ -1,4 +1,4 @@
-//! The specification, in f64.
+//! Local response normalisation in f64: the specification.
 
 use super::{Geometry, Region};
 use ndarray::{Array4, Zip};
@@ -10,20 +10,20 @@ pub fn forward(g: &Geometry, x: &Array4<f64>) -> Array4<f64> {
     Zip::from(x).and(&brackets(g, x)).map_collect(|&x, &s| x * s.powf(-beta))
 }
 
-/// dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1), for windows of j that
-/// hold i.
+/// dx_i = dy_i s_i^-beta - 2 alpha beta x_i sum_j dy_j x_j s_j^(-beta-1), over all j whose windows
+/// contain i.
 pub fn backward(g: &Geometry, x: &Array4<f64>, dy: &Array4<f64>) -> Array4<f64> {
     let (alpha, beta) = (alpha(g), f64::from(g.beta));
     let s = brackets(g, x);
     let mut dx = Zip::from(dy).and(&s).map_collect(|&dy, &s| dy * s.powf(-beta));
     for (j, &x_j) in x.indexed_iter() {
-        let term = 2.0 * alpha * beta * dy[j] * x_j * s[j].powf(-beta - 1.0);
-        for_each_in_window(g, j, |i| dx[i] -= term * x[i]);
+        let factor = 2.0 * alpha * beta * dy[j] * x_j * s[j].powf(-beta - 1.0);
+        for_each_in_window(g, j, |i| dx[i] -= factor * x[i]);
     }
     dx
 }
 
-/// s = k + alpha sum x^2.
+/// s = k + alpha sum_j x_j^2.
 fn brackets(g: &Geometry, x: &Array4<f64>) -> Array4<f64> {
     Array4::from_shape_fn(x.dim(), |j| {
         let mut sum = 0.0;
@@ -39,7 +39,7 @@ fn alpha(g: &Geometry) -> f64 {
 type Index = (usize, usize, usize, usize);
 
 fn for_each_in_window(g: &Geometry, (image, y, x, channel): Index, mut visit: impl FnMut(Index)) {
-    // size places from centre - floor(size / 2), cut to `all`.
+    // `size` indices starting at centre - floor(size / 2), restricted to `all`.
     let window = |centre: usize, all: Range<usize>| {
         let first = centre as isize - (g.size / 2) as isize;
         let last = first + g.size as isize;

@@ -1,31 +1,31 @@
-//! Windows over the pixels of one channel: tiles of the map, 32 channels at a time. Sums are taken
-//! along rows, whose results stay in the first cache, and then along columns, in registers, where
-//! the powers are at once taken of them.
+//! Windows over the pixels of one channel: tiles of the map, 32 channels at a time. Squares are
+//! summed along rows, with results in the L1 cache, then along columns, in registers, and the
+//! powers taken at once.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx. A
-//! window of 3 x 3 costs forward some 30 operations an element, about as long as that.
+//! Memory bound: forward reads x and writes y, backward reads x and dy and writes dx. Forward with
+//! a 3 x 3 window computes some 30 operations per element, which takes about as long.
 
 use super::Geometry;
 use super::power::Power;
 use crate::simd::flushed;
 use std::ops::Range;
 
-/// Channels at a time: two cache lines, which memory brings together.
+/// Channels at a time: two cache lines, which are prefetched together.
 const LANES: usize = 32;
 
-/// Rows and columns of a tile. Its cells are cleared once a task, so they are few.
+/// Rows and columns of a tile. Small, since a tile's cells are cleared for every task.
 const TILE: usize = 16;
 
-/// Windows up to this size have their squares laid out in a tile.
+/// The largest window for which the squares of a tile are stored.
 const MAX_SIZE: usize = 9;
 
-/// Rows and columns of a tile and of what windows at its edges reach on both sides.
+/// Rows and columns of a tile with the margins that windows at its edges extend into.
 const SIDE: usize = TILE + 2 * (MAX_SIZE - 1);
 
 type Cell = [f32; LANES];
 
-/// The tile of one image that starts at pixel (`top`, `left`) and channel `channel`. A `WHOLE` one
-/// has as many channels as a cell, which the compiler then knows.
+/// The tile of one image that starts at pixel (`top`, `left`) and channel `channel`. A `WHOLE` tile
+/// has `LANES` channels, a constant for the compiler.
 struct Tile<'a, const WHOLE: bool> {
     g: &'a Geometry,
     top: usize,
@@ -36,10 +36,10 @@ struct Tile<'a, const WHOLE: bool> {
     lanes: usize,
 }
 
-/// The sums of a tile and around it.
+/// The sums of a tile and its margins.
 type Cells = [Cell; SIDE * SIDE];
 
-/// Of whole images.
+/// Normalises whole images.
 #[inline(always)]
 pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
     let image = g.height * g.width * g.channels;
@@ -56,7 +56,7 @@ pub(super) fn forward(g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32])
     }
 }
 
-/// Of whole images.
+/// The gradients of whole images.
 #[inline(always)]
 pub(super) fn backward(g: &Geometry, power: impl Power, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     let image = g.height * g.width * g.channels;
@@ -125,14 +125,15 @@ fn backward_tiles<const WHOLE: bool>(
         channels,
         #[inline(always)]
         |tile: Tile<WHOLE>| {
-            // All pixels whose windows hold one of the tile's: from (top - above, left - above) on.
+            // All pixels whose windows contain one of the tile's; the first is (top - above, left -
+            // above).
             let (rows, columns) = (tile.height + g.size - 1, tile.width + g.size - 1);
             tile.sum_squares(x, below + above, (rows + g.size - 1, columns), cells);
             for row in 0..rows {
                 for (column, term) in line[..columns].iter_mut().enumerate() {
                     *term = tile.terms(power, x, dy, dx, (row, column), cells);
                 }
-                // No window below needs this row's squares: their place takes the sums of terms.
+                // This row's squares are no longer needed: the sums of terms replace them.
                 row_sums(&line, g.size, &mut cells[row * SIDE..][..tile.width]);
             }
             for row in 0..tile.height {
@@ -168,13 +169,13 @@ fn for_each_tile<const WHOLE: bool>(
 }
 
 impl<const WHOLE: bool> Tile<'_, WHOLE> {
-    /// Where the tile's pixel lies in the image.
+    /// The offset of the tile's pixel in the image.
     #[inline(always)]
     fn place(&self, row: usize, column: usize) -> usize {
         ((self.top + row) * self.g.width + self.left + column) * self.g.channels + self.channel
     }
 
-    /// The tile's channels of the pixel at `place`, zeros behind the last.
+    /// The tile's channels of the pixel at `place`, padded with zeros.
     #[inline(always)]
     fn load(&self, map: &[f32], place: usize) -> Cell {
         if WHOLE {
@@ -191,8 +192,9 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
         map[place..][..lanes].copy_from_slice(&cell[..lanes]);
     }
 
-    /// The sums of squares of every `size` neighbours in a row, for rows from `reach` pixels above
-    /// the tile on, beginning as far to its left. Outside the map squares are zero.
+    /// The sums of squares of every `size` neighbours in a row. The first row is `reach` pixels
+    /// above the tile, the first pixel `reach` pixels to its left. Outside the map squares are
+    /// zero.
     #[inline(always)]
     fn sum_squares(
         &self,
@@ -216,8 +218,8 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
         }
     }
 
-    /// A pixel's dy_j x_j s_j^(-beta-1), zero outside the map, from the sums of squares in rows. If
-    /// the pixel lies in the tile, its dx begins as dy s^-beta.
+    /// The term dy_j x_j s_j^(-beta-1) of a pixel, zero outside the map, from the sums of squares
+    /// of rows. For a pixel of the tile, dy s^-beta is stored to dx.
     #[inline(always)]
     fn terms(
         &self,
@@ -248,7 +250,7 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
         terms
     }
 
-    /// Where a pixel lies that is counted from `reach` pixels above and left of the tile.
+    /// The offset of a pixel whose coordinates start `reach` pixels above and left of the tile.
     #[inline(always)]
     fn place_around(&self, row: usize, column: usize, reach: usize) -> Option<usize> {
         let y = (self.top + row).checked_sub(reach).filter(|&y| y < self.g.height)?;
@@ -269,7 +271,7 @@ fn row_sums(line: &[Cell], size: usize, sums: &mut [Cell]) {
     }
 }
 
-/// The sum of `size` cells one below the other, from the one at `at` on.
+/// The sum of `size` cells of a column, the first one being cell `at`.
 #[inline(always)]
 fn column_sum(cells: &Cells, size: usize, at: usize) -> Cell {
     let mut total = cells[at];
@@ -286,7 +288,7 @@ fn add(total: &mut Cell, cell: &Cell) {
     }
 }
 
-/// Windows of any size, summed one by one: nobody trains with these, but they are right.
+/// Windows of any size, each summed separately: slow, for sizes that are not used in practice.
 mod wide {
     use super::{Geometry, Power, flushed};
     use std::ops::Range;

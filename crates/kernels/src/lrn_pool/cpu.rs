@@ -1,26 +1,26 @@
-//! On the CPU: a few pixels of a row at a time, whose squares, powers and terms stay in the first
-//! cache. Each step of the arithmetic goes over all these pixels before the next begins, so that
-//! sums over neighbouring channels never wait for squares that were stored just now.
+//! On the CPU: a few pixels of a row at a time, whose squares, powers and terms stay in the L1
+//! cache. Each step of the arithmetic is applied to all these pixels before the next step, so that
+//! sums over neighbouring channels do not wait for squares just stored.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x, y and dy and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x, y and dy and writes dx.
 
 use super::Geometry;
 use crate::lrn::power::{Any, Half, One, Power, ThreeQuarters};
-use crate::lrn::window_sums;
-use crate::pool::cpu::{Seers, to_greatest};
+use crate::lrn::{self, window_sums};
+use crate::pool::cpu::{Covering, max_gradient};
 use crate::simd::{Strip, flushed, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Pool, Result, Slot};
 
-/// Floats of a buffer: some pixels, with zeros where windows reach beyond their towers. The
-/// backward pass has six of them in a first cache of 32 KB.
+/// Floats of a buffer: some pixels, with zeros where windows extend beyond their towers. The
+/// backward pass has six buffers in an L1 cache of 32 KB.
 const ROOM: usize = Geometry::ROOM;
 
-/// Floats of normalised pixels that forward keeps: a row of the paper's maps, whose windows then
-/// take their maxima from the first two caches.
+/// Floats of normalised pixels that forward keeps: a row of AlexNet's maps, whose windows then find
+/// their maxima in the L1 and L2 caches.
 const WIDE: usize = 8192;
 
-/// A batch of few images is cut into at least so many tasks.
+/// The least number of tasks that a batch of few images is split into.
 const TASKS: usize = 8;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
@@ -54,13 +54,12 @@ pub(super) fn backward_in_place(
 fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [f32]) {
     let rows = g.pool.out_height();
     let (row_len, in_len) = (g.pool.out_width() * g.lrn.channels, g.lrn.height * g.row_len());
-    let task_rows = rows_a_task(g, rows);
+    let task_rows = rows_per_task(g, rows);
     pool.chunks(y, task_rows * row_len, |task, y| {
         vectorized(
             #[inline(always)]
             || {
-                let mut squares = [0.0; ROOM];
-                let mut normal = [0.0; WIDE];
+                let mut buffers = ForwardBuffers { squares: [0.0; ROOM], normal: [0.0; WIDE] };
                 let mut row = task * task_rows;
                 let mut rest = y;
                 while !rest.is_empty() {
@@ -68,8 +67,7 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
                     let n = (rows - first).min(rest.len() / row_len);
                     let (y, later) = rest.split_at_mut(n * row_len);
                     let x = &x[image * in_len..][..in_len];
-                    let buffers = (&mut squares, &mut normal);
-                    forward_rows(g, power, x, first..first + n, y, buffers);
+                    forward_rows(g, power, x, first..first + n, y, &mut buffers);
                     (row, rest) = (row + n, later);
                 }
             },
@@ -77,9 +75,14 @@ fn forward_by(pool: &Pool, g: &Geometry, power: impl Power, x: &[f32], y: &mut [
     });
 }
 
-/// The rows `out_rows` of an image's output: normalises what they see, row by row, and moves on as
-/// soon as every window has its maximum of that row. Rows wider than `normal` are cut into blocks
-/// of columns, which share a few pixels.
+struct ForwardBuffers {
+    squares: [f32; ROOM],
+    normal: [f32; WIDE],
+}
+
+/// The rows `out_rows` of an image's output. Normalises the input rows that they cover, one by one,
+/// and updates the maxima of all windows that cover the row. Rows longer than `normal` are split
+/// into blocks of columns, which overlap by a few pixels.
 #[inline(always)]
 fn forward_rows(
     g: &Geometry,
@@ -87,21 +90,21 @@ fn forward_rows(
     x: &[f32],
     out_rows: Range<usize>,
     y: &mut [f32],
-    (squares, normal): (&mut [f32; ROOM], &mut [f32; WIDE]),
+    ForwardBuffers { squares, normal }: &mut ForwardBuffers,
 ) {
     let (pool, channels) = (&g.pool, g.lrn.channels);
     let (out_width, held) = (pool.out_width(), WIDE / channels);
     let block = (held.saturating_sub(pool.window) / pool.stride + 1).min(out_width);
-    let first = pool.seen(out_rows.start, pool.height).start;
-    let end = pool.seen(out_rows.end - 1, pool.height).end;
+    let first = pool.covered(out_rows.start, pool.height).start;
+    let end = pool.covered(out_rows.end - 1, pool.height).end;
     for start in (0..out_width).step_by(block) {
         let out_columns = start..out_width.min(start + block);
-        let left = pool.seen(start, pool.width).start;
-        let right = pool.seen(out_columns.end - 1, pool.width).end;
+        let left = pool.covered(start, pool.width).start;
+        let right = pool.covered(out_columns.end - 1, pool.width).end;
         for row in first..end {
-            let seers = pool.seen_by(row, pool.out_height());
-            let seers = seers.start.max(out_rows.start)..seers.end.min(out_rows.end);
-            if seers.is_empty() {
+            let windows = pool.covering(row, pool.out_height());
+            let windows = windows.start.max(out_rows.start)..windows.end.min(out_rows.end);
+            if windows.is_empty() {
                 continue;
             }
             let x = &x[row * g.row_len()..][left * channels..right * channels];
@@ -109,42 +112,42 @@ fn forward_rows(
             let run = ROOM / g.laid_out() * channels;
             for (x, normal) in x.chunks(run).zip(normal.chunks_mut(run)) {
                 sum_squares(g, x, squares, normal);
-                scale(power, (g.lrn.k, g.lrn.alpha_per_term()), x, normal);
+                scale(power, &g.lrn, x, normal);
             }
             for out_column in out_columns.clone() {
-                let columns = pool.seen(out_column, pool.width);
+                let columns = pool.covered(out_column, pool.width);
                 let pixels = &normal[(columns.start - left) * channels..];
                 let pixels = &pixels[..columns.len() * channels];
-                for out_row in seers.clone() {
+                for out_row in windows.clone() {
                     let at = (out_row - out_rows.start) * out_width + out_column;
-                    let opens = row == pool.seen(out_row, pool.height).start;
-                    take_greatest(pixels, opens, &mut y[at * channels..][..channels]);
+                    let is_first = row == pool.covered(out_row, pool.height).start;
+                    update_max(pixels, is_first, &mut y[at * channels..][..channels]);
                 }
             }
         }
     }
 }
 
-/// y <- the greatest of y and of the pixels side by side; of these alone if the window `opens`.
+/// y <- the maximum of y and of adjacent pixels; without y if they are the window's first.
 #[inline(always)]
-fn take_greatest(pixels: &[f32], opens: bool, y: &mut [f32]) {
-    in_strips(y, &Greatest { pixels, channels: y.len(), opens });
+fn update_max(pixels: &[f32], is_first: bool, y: &mut [f32]) {
+    in_strips(y, &RunningMax { pixels, channels: y.len(), is_first });
 }
 
-struct Greatest<'a> {
+struct RunningMax<'a> {
     pixels: &'a [f32],
     channels: usize,
-    opens: bool,
+    is_first: bool,
 }
 
-impl Strip for Greatest<'_> {
+impl Strip for RunningMax<'_> {
     #[inline(always)]
-    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
-        let mut greatest = if self.opens { [f32::NEG_INFINITY; N] } else { *y };
+    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
+        let mut greatest = if self.is_first { [f32::NEG_INFINITY; N] } else { *y };
         for pixel in self.pixels.chunks_exact(self.channels) {
             let x: &[f32; N] = pixel[first..].first_chunk().expect("as many channels");
             for (greatest, &x) in greatest.iter_mut().zip(x) {
-                // NaN takes the place and, as nothing is greater, keeps it.
+                // NaN replaces the maximum and, as nothing is greater, stays.
                 *greatest = if x > *greatest || x.is_nan() { x } else { *greatest };
             }
         }
@@ -154,7 +157,7 @@ impl Strip for Greatest<'_> {
 
 fn backward_by(pool: &Pool, g: &Geometry, power: impl Power, y: &[f32], dy: &[f32], x: &mut [f32]) {
     let out_len = g.pool.out_height() * g.pool.out_width() * g.lrn.channels;
-    let task_rows = rows_a_task(g, g.lrn.height);
+    let task_rows = rows_per_task(g, g.lrn.height);
     pool.chunks(x, task_rows * g.row_len(), |task, x| {
         vectorized(
             #[inline(always)]
@@ -181,31 +184,31 @@ fn backward_row(
     buffers: &mut Buffers,
 ) {
     let channels = g.lrn.channels;
-    let mut seers = Seers::of_row(&g.pool, row);
+    let mut windows = Covering::of_row(&g.pool, row);
     for (idx, x) in x.chunks_mut(buffers.pixels * channels).enumerate() {
         buffers.normalize(g, power, x);
         let normal = buffers.normal[..x.len()].chunks_exact(channels);
         let pixels = normal.zip(buffers.d_normal.chunks_exact_mut(channels));
         for (column, (normal, d_normal)) in (idx * buffers.pixels..).zip(pixels) {
-            seers.move_to(&g.pool, column);
-            to_greatest(&g.pool, &seers, 0, normal, y, dy, d_normal);
+            windows.move_to(&g.pool, column);
+            max_gradient(&g.pool, &windows, 0, normal, y, dy, d_normal);
         }
         buffers.finish(g, x);
     }
 }
 
-fn rows_a_task(g: &Geometry, rows: usize) -> usize {
+fn rows_per_task(g: &Geometry, rows: usize) -> usize {
     rows.div_ceil(TASKS.div_ceil(g.lrn.images).min(rows)).max(1)
 }
 
-/// What is known about a few pixels. Laid out: a tower after the other, each followed and preceded
-/// by zeros where its windows reach beyond it. The others have no gaps.
+/// Intermediate values of a few pixels. In padded buffers each tower is preceded and followed by
+/// the zeros that its windows extend into; the other buffers have no gaps.
 struct Buffers {
-    /// How many pixels.
+    /// Number of pixels.
     pixels: usize,
-    /// x^2, laid out.
+    /// x^2, padded.
     squares: [f32; ROOM],
-    /// dy_j x_j s_j^(-beta-1), laid out.
+    /// dy_j x_j s_j^(-beta-1), padded.
     terms: [f32; ROOM],
     /// x s^-beta.
     normal: [f32; ROOM],
@@ -231,14 +234,13 @@ impl Buffers {
         }
     }
 
-    /// Normalises the pixels `x`, keeping the powers of their brackets.
+    /// Normalises the pixels `x`, and keeps s^-beta and s^-1.
     #[inline(always)]
     fn normalize(&mut self, g: &Geometry, power: impl Power, x: &[f32]) {
-        let (alpha, k) = (g.lrn.alpha_per_term(), g.lrn.k);
         let normal = &mut self.normal[..x.len()];
         sum_squares(g, x, &mut self.squares, normal);
         let (scale, inverse) = (&mut self.scale[..x.len()], &mut self.inverse[..x.len()]);
-        scale_by_powers(power, (k, alpha), x, normal, scale, inverse);
+        scale_by_powers(power, &g.lrn, x, normal, scale, inverse);
     }
 
     /// Writes the gradient over `x`, once `d_normal` is complete.
@@ -269,10 +271,10 @@ impl Buffers {
     }
 }
 
-// Functions of their own, so that the compiler knows their operands to be apart.
+// These are separate functions so that the compiler knows that their operands do not overlap.
 
-/// The sums of squares of the windows around every channel of the pixels `x`. What lies between the
-/// towers in `squares` is zero and stays so.
+/// The sums of squares of the windows around every channel of the pixels `x`. The gaps between the
+/// towers in `squares` are zero and stay zero.
 #[inline(always)]
 fn sum_squares(g: &Geometry, x: &[f32], squares: &mut [f32; ROOM], sums: &mut [f32]) {
     let (size, tower) = (g.lrn.size, g.tower());
@@ -287,25 +289,26 @@ fn sum_squares(g: &Geometry, x: &[f32], squares: &mut [f32; ROOM], sums: &mut [f
     }
 }
 
-/// `normal` has the sums of squares and becomes x s^-beta.
+/// `normal` holds the sums of squares and becomes x s^-beta.
 #[inline(always)]
-fn scale(power: impl Power, (k, alpha): (f32, f32), x: &[f32], normal: &mut [f32]) {
+fn scale(power: impl Power, g: &lrn::Geometry, x: &[f32], normal: &mut [f32]) {
+    let (k, alpha) = (g.k, g.alpha_per_term());
     for (normal, &x) in normal.iter_mut().zip(x) {
         *normal = flushed(x * power.of(k + alpha * *normal).0);
     }
 }
 
-/// [`scale`], keeping the powers.
+/// [`scale`] that also stores the powers.
 #[inline(always)]
 fn scale_by_powers(
     power: impl Power,
-    (k, alpha): (f32, f32),
+    g: &lrn::Geometry,
     x: &[f32],
     normal: &mut [f32],
     scale: &mut [f32],
     inverse: &mut [f32],
 ) {
-    let n = x.len();
+    let (n, k, alpha) = (x.len(), g.k, g.alpha_per_term());
     assert!(normal.len() == n && scale.len() == n && inverse.len() == n);
     for i in 0..n {
         let powers = power.of(k + alpha * normal[i]);
@@ -322,7 +325,7 @@ fn fill_terms(x: &[f32], scaled: &[f32], inverse: &[f32], terms: &mut [f32]) {
     }
 }
 
-/// The gradient over x.
+/// Replaces x by its gradient.
 #[inline(always)]
 fn subtract<const RELU: bool>(twice: f32, scaled: &[f32], totals: &[f32], x: &mut [f32]) {
     for ((x, &scaled), &total) in x.iter_mut().zip(scaled).zip(totals) {

@@ -1,4 +1,4 @@
-//! On a GPU: a tile of y a block forward, whole towers of pixels backward.
+//! On a GPU: one tile of y per block forward, whole towers of pixels backward.
 
 use super::Geometry;
 use crate::lrn::cuda::formula;
@@ -7,15 +7,15 @@ use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "lrn_pool", bytes: include_bytes!("lrn_pool.fatbin") };
 
-/// Rows and columns of y, and groups of four channels, that a block works on: the kernel's tile.
+/// Rows and columns of y, and groups of four channels, per block: the kernel's tile.
 const TILE: [usize; 3] = [4, 8, 8];
 
-/// Of a tower: how many groups of four channels, the last perhaps of fewer.
+/// Groups of four channels per tower; the last may have fewer channels.
 fn groups(g: &Geometry) -> usize {
     g.tower().div_ceil(4)
 }
 
-/// The kernels' `Towers`, and how many there are a pixel.
+/// The kernels' struct `Towers`, and the number of towers of a pixel.
 fn towers(g: &Geometry) -> ([u32; 2], u32) {
     ([g.tower() as u32, groups(g) as u32], g.towers() as u32)
 }
@@ -40,7 +40,8 @@ pub(super) fn backward_in_place(
     x: Slot,
 ) -> Result<()> {
     let all = g.pool.images * g.pool.height * g.pool.width * g.towers();
-    // A pixel fits Geometry::ROOM, so a tower is never more groups than a block has threads.
+    // A pixel has at most Geometry::ROOM floats, so a tower has no more groups than a block
+    // threads.
     let held = Grid::THREADS as usize / groups(g).max(1);
     let grid = Grid::of(all.div_ceil(held), Grid::THREADS);
     let all = count(all, "towers");
@@ -49,6 +50,6 @@ pub(super) fn backward_in_place(
     let [y, dy, x]: [Address; 3] = cuda.addresses([y, dy, x]);
     let arguments: [&dyn Argument; 9] = [&formula, &towers, &n, &all, &pool, &relu, &y, &dy, &x];
     // SAFETY: lrn_pool_backward's parameters in their order; the operands have the geometry's
-    // shapes, and a block that writes over x has read all of it that it needs.
+    // shapes, and a block that writes over x has read all of it it needs.
     unsafe { cuda.launch(&IMAGE, "lrn_pool_backward", grid, &arguments) }
 }

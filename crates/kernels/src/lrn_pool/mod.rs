@@ -1,19 +1,19 @@
-//! Local response normalisation, then max pooling, in one pass: [`lrn`] and
-//! [`pool`] say the formulas, and the bits are theirs.
+//! Local response normalisation and max pooling in one pass. The formulas are those of [`lrn`] and
+//! [`pool`], and the results bit-identical to theirs.
 //!
 //! ```text
 //! b = lrn(a)      y = pool(b)                      x is a; b is never stored
-//! da = lrn'(a) pool'(b) dy, and zero where a <= 0  if a came out of a ReLU (`relu`)
+//! da = lrn'(a) pool'(b) dy, and zero where a <= 0  if a is the output of a ReLU (`relu`)
 //! ```
 //!
-//! The normalised map b is as large as a, four and a half times as large as y, and wanted for two
-//! things only: y itself, and to tell which pixel was each window's maximum. So forward normalises
-//! a few pixels in the first cache and lets their windows take their maxima at once; backward
-//! normalises them again, finds the maxima by comparing with y, and goes on to the LRN's gradient,
-//! whose powers are then at hand. As the gradient of a pixel needs no other pixel's a, it is
-//! written over a, and the ReLU's mask with it: that saves the memory of b and of two gradients.
+//! The normalised map b is as large as a and four and a half times as large as y. It is needed only
+//! to compute y and to find the pixel that was each window's maximum. So forward normalises a few
+//! pixels in the L1 cache and updates the maxima of their windows at once. Backward normalises them
+//! again, finds the maxima by comparing with y, and computes the LRN's gradient with the same
+//! powers. The gradient of a pixel needs no other pixel's a, so it is written over a, with the
+//! ReLU's mask applied: this saves the memory of b and of two gradients.
 //!
-//! The floor is memory: forward reads a and writes y, backward reads a, y and dy and writes da.
+//! Memory bound: forward reads a and writes y, backward reads a, y and dy and writes da.
 
 mod cpu;
 mod cuda;
@@ -22,7 +22,7 @@ pub mod reference;
 mod tests;
 
 use crate::lrn::{self, Region};
-use crate::pool::{self, Kind, Ties};
+use crate::pool::{self, Reduction, Ties};
 use tensor::{Device, Result, Slot};
 
 /// The two ops, on the same map.
@@ -30,29 +30,29 @@ use tensor::{Device, Result, Slot};
 pub struct Geometry {
     /// The normalisation, across channels.
     pub lrn: lrn::Geometry,
-    /// The pooling: of maxima, each of which takes the whole gradient (`Ties::All`).
+    /// Max pooling, where every maximum receives the whole gradient (`Ties::All`).
     pub pool: pool::Geometry,
-    /// x came out of a ReLU, whose mask its gradient takes.
+    /// x is the output of a ReLU, whose mask is applied to the gradient of x.
     pub relu: bool,
 }
 
 impl Geometry {
-    /// Floats that a pixel may take, with the zeros between its towers that windows reach into.
+    /// The most floats of a pixel, including the zeros between its towers that windows extend into.
     pub const ROOM: usize = 1024;
 
-    /// Whether the two can be computed in one pass: windows across channels, pixels that fit
-    /// [`ROOM`](Self::ROOM), maxima, `Ties::All`.
-    pub fn fits(region: Region, size: usize, channels: usize, kind: Kind) -> bool {
+    /// Whether both ops can be computed in one pass: windows across channels, pixels of at most
+    /// [`ROOM`](Self::ROOM) floats, max pooling, `Ties::All`.
+    pub fn fits(region: Region, size: usize, channels: usize, reduction: Reduction) -> bool {
         let Region::AcrossChannels { towers } = region else { return false };
         let laid_out = channels + towers * size.saturating_sub(1);
-        kind == Kind::Max { ties: Ties::All } && towers > 0 && laid_out <= Self::ROOM
+        reduction == Reduction::Max { ties: Ties::All } && towers > 0 && laid_out <= Self::ROOM
     }
 
     fn check(&self, x: Slot, outputs: &[Slot]) {
         let Geometry { lrn, pool, .. } = self;
         assert_eq!(lrn.shape(), pool.in_shape(), "two ops on different maps");
-        let fits = Self::fits(lrn.region, lrn.size, lrn.channels, pool.kind);
-        assert!(fits, "{lrn:?} and {pool:?} are not computed in one pass");
+        let fits = Self::fits(lrn.region, lrn.size, lrn.channels, pool.reduction);
+        assert!(fits, "{lrn:?} and {pool:?} cannot be computed in one pass");
         lrn.check(&[x]);
         pool.check(&[x], outputs);
     }
@@ -68,7 +68,7 @@ impl Geometry {
         self.lrn.channels / self.towers()
     }
 
-    /// Floats of a pixel with the zeros between its towers.
+    /// Floats of a pixel, including the zeros between its towers.
     fn laid_out(&self) -> usize {
         self.towers() * (self.tower() + self.lrn.size - 1)
     }
@@ -84,8 +84,8 @@ impl Geometry {
 /// If the device fails.
 ///
 /// # Panics
-/// If an operand does not have the geometry's shape, or the two ops do not fit in one pass, here
-/// and below.
+/// If an operand does not have the geometry's shape, or the two ops cannot be computed in one pass,
+/// here and below.
 pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(x, &[y]);
     match device {
@@ -94,7 +94,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     }
 }
 
-/// The gradient of x from y = forward(x) and dy, written over x.
+/// The gradient of x, from y = forward(x) and dy, written over x.
 ///
 /// # Errors
 /// If the device fails.

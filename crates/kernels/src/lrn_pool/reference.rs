@@ -1,4 +1,4 @@
-//! The specification: one op after the other, in f64.
+//! LRN, then max pooling, in f64: the specification.
 
 use super::Geometry;
 use crate::{lrn, pool};

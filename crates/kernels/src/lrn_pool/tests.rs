@@ -24,8 +24,9 @@ fn paper(images: usize, side: usize, channels: usize) -> Geometry {
 
 fn on(lrn: lrn::Geometry, window: usize, stride: usize, pad: usize, ceil: bool) -> Geometry {
     let lrn::Geometry { images, height, width, channels, .. } = lrn;
-    let kind = Kind::Max { ties: Ties::All };
-    let pool = pool::Geometry { images, height, width, channels, kind, window, stride, pad, ceil };
+    let reduction = Reduction::Max { ties: Ties::All };
+    let pool =
+        pool::Geometry { images, height, width, channels, reduction, window, stride, pad, ceil };
     Geometry { lrn, pool, relu: true }
 }
 
@@ -89,9 +90,9 @@ fn maxima_are_clear(g: &Geometry, x: &Array4<f32>) -> bool {
     let normal = lrn::reference::forward(&g.lrn, &wide(x));
     let y = pool::reference::forward(&g.pool, &normal);
     y.indexed_iter().all(|((image, row, column, channel), &y)| {
-        let seen = g.pool.seen(row, g.pool.height);
+        let seen = g.pool.covered(row, g.pool.height);
         let near = seen.flat_map(|row| {
-            g.pool.seen(column, g.pool.width).map(move |column| (image, row, column, channel))
+            g.pool.covered(column, g.pool.width).map(move |column| (image, row, column, channel))
         });
         near.filter(|&at| (normal[at] - y).abs() < 3e-6 * y.abs()).count() == 1
     })
@@ -168,11 +169,11 @@ fn nan_is_seen() {
 
 #[test]
 fn what_fits_in_one_pass() {
-    let all = Kind::Max { ties: Ties::All };
+    let all = Reduction::Max { ties: Ties::All };
     let across = |towers| Region::AcrossChannels { towers };
     assert!(Geometry::fits(across(1), 5, 96, all) && Geometry::fits(across(2), 5, 256, all));
     assert!(!Geometry::fits(Region::WithinChannel, 5, 96, all));
     assert!(!Geometry::fits(across(1), 5, 1021, all) && Geometry::fits(across(1), 5, 1020, all));
-    assert!(!Geometry::fits(across(1), 5, 96, Kind::Average));
-    assert!(!Geometry::fits(across(1), 5, 96, Kind::Max { ties: Ties::First }));
+    assert!(!Geometry::fits(across(1), 5, 96, Reduction::Average));
+    assert!(!Geometry::fits(across(1), 5, 96, Reduction::Max { ties: Ties::First }));
 }

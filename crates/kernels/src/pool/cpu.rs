@@ -1,30 +1,30 @@
-//! On the CPU: a task is a few rows of what is written, and vectors run along the channels. A strip
-//! of channels stays in registers while the pixels of a window pass, or the windows of a pixel.
+//! On the CPU: a task writes a few rows, with vectors along the channels. A strip of channels stays
+//! in registers during the loop over the pixels of a window, or over the windows of a pixel.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x, y and dy (an average's: dy
-//! alone) and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x, y and dy (only dy for averages)
+//! and writes dx.
 
-use super::{Geometry, Kind, Ties};
+use super::{Geometry, Reduction, Ties};
 use crate::simd::{CHUNK, Strip, flushed, in_strips, vectorized};
 use std::ops::Range;
 use tensor::{Cpu, Result, Slot};
 
-/// Channels of one pixel that are worked on at once where a mask is needed.
+/// Channels of one pixel per pass where a mask is needed.
 const STRIP: usize = 256;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     let ([x, y], pool) = cpu.floats_with_pool([x, y]);
     let (x, row_len, rows) = (&*x, g.out_width() * g.channels, g.out_height());
     let in_len = g.height * g.width * g.channels;
-    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
-    pool.chunks(y, rows_a_task * row_len, |task, y| {
+    let rows_per_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(y, rows_per_task * row_len, |task, y| {
         vectorized(
             #[inline(always)]
             || {
                 for (idx, y) in y.chunks_exact_mut(row_len).enumerate() {
-                    let row = task * rows_a_task + idx;
+                    let row = task * rows_per_task + idx;
                     let image = image(x, in_len, row / rows);
-                    row_of_windows(g, image, row % rows, y);
+                    pool_row(g, image, row % rows, y);
                 }
             },
         );
@@ -44,28 +44,28 @@ pub(super) fn backward(
     let (x, y, dy, row_len) = (&*x, &*y, &*dy, g.width * g.channels);
     let in_len = g.height * row_len;
     let out_len = g.out_height() * g.out_width() * g.channels;
-    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
-    pool.chunks(dx, rows_a_task * row_len, |task, dx| {
+    let rows_per_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(dx, rows_per_task * row_len, |task, dx| {
         vectorized(
             #[inline(always)]
             || {
                 for (idx, dx) in dx.chunks_exact_mut(row_len).enumerate() {
-                    let row = task * rows_a_task + idx;
+                    let row = task * rows_per_task + idx;
                     let number = row / g.height;
                     let x = image(x, in_len, number);
                     let [y, dy] = [y, dy].map(|all| image(all, out_len, number));
-                    match g.kind {
-                        Kind::Max { ties: Ties::All } => {
-                            all_greatest(g, row % g.height, x, y, dy, dx)
+                    match g.reduction {
+                        Reduction::Max { ties: Ties::All } => {
+                            max_backward_all(g, row % g.height, x, y, dy, dx)
                         }
-                        Kind::Max { ties: Ties::First } => {
-                            first_greatest(g, row % g.height, x, y, dy, dx)
+                        Reduction::Max { ties: Ties::First } => {
+                            max_backward_first(g, row % g.height, x, y, dy, dx)
                         }
-                        Kind::Average => {
-                            let mut seers = Seers::of_row(g, row % g.height);
+                        Reduction::Average => {
+                            let mut windows = Covering::of_row(g, row % g.height);
                             for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
-                                seers.move_to(g, column);
-                                shares(g, &seers, 0, dy, dx);
+                                windows.move_to(g, column);
+                                average_gradient(g, &windows, 0, dy, dx);
                             }
                         }
                     }
@@ -87,14 +87,14 @@ pub(super) fn backward_in_place(
     let ([y, dy, x], pool) = cpu.floats_with_pool([y, dy, x]);
     let (y, dy, row_len) = (&*y, &*dy, g.width * g.channels);
     let out_len = g.out_height() * g.out_width() * g.channels;
-    let rows_a_task = (CHUNK / row_len.max(1)).max(1);
-    pool.chunks(x, rows_a_task * row_len, |task, x| {
+    let rows_per_task = (CHUNK / row_len.max(1)).max(1);
+    pool.chunks(x, rows_per_task * row_len, |task, x| {
         vectorized(
             #[inline(always)]
             || {
-                for (row, x) in (task * rows_a_task..).zip(x.chunks_exact_mut(row_len)) {
+                for (row, x) in (task * rows_per_task..).zip(x.chunks_exact_mut(row_len)) {
                     let [y, dy] = [y, dy].map(|all| image(all, out_len, row / g.height));
-                    row_in_place(g, row % g.height, relu, y, dy, x);
+                    backward_row_in_place(g, row % g.height, relu, y, dy, x);
                 }
             },
         );
@@ -112,7 +112,7 @@ fn pixel<'a>(map: &'a [f32], g: &Geometry, width: usize, at: (usize, usize)) -> 
     &map[(at.0 * width + at.1) * g.channels..][..g.channels]
 }
 
-/// `N` channels of a pixel, from `first` on.
+/// `N` channels of a pixel, starting with channel `first`.
 #[inline(always)]
 fn lanes<'a, const N: usize>(
     map: &'a [f32],
@@ -124,41 +124,41 @@ fn lanes<'a, const N: usize>(
     pixel(map, g, width, at)[first..].first_chunk().expect("as many channels")
 }
 
-/// One row of maxima or means.
+/// One row of y.
 #[inline(always)]
-fn row_of_windows(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
+fn pool_row(g: &Geometry, x: &[f32], out_row: usize, y: &mut [f32]) {
     for (out_column, y) in y.chunks_exact_mut(g.channels).enumerate() {
-        in_strips(y, &Reduced { g, x, out: (out_row, out_column) });
+        in_strips(y, &Pooled { g, x, out: (out_row, out_column) });
     }
 }
 
-/// What the window `out` is reduced to.
-struct Reduced<'a> {
+/// The maxima or means of the window `out`.
+struct Pooled<'a> {
     g: &'a Geometry,
     x: &'a [f32],
     out: (usize, usize),
 }
 
-impl Strip for Reduced<'_> {
+impl Strip for Pooled<'_> {
     #[inline(always)]
-    fn make<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
-        let Reduced { g, x, out } = *self;
-        let seen = (g.seen(out.0, g.height), g.seen(out.1, g.width));
-        let pixels = (seen.0.len() * seen.1.len()) as f32;
-        match g.kind {
-            Kind::Max { .. } => {
-                *y = fold([f32::NEG_INFINITY; N], g, x, seen, first, greater);
+    fn compute<const N: usize>(&self, first: usize, y: &mut [f32; N]) {
+        let Pooled { g, x, out } = *self;
+        let covered = [g.covered(out.0, g.height), g.covered(out.1, g.width)];
+        let pixels = (covered[0].len() * covered[1].len()) as f32;
+        match g.reduction {
+            Reduction::Max { .. } => {
+                *y = fold([f32::NEG_INFINITY; N], g, x, covered, first, greater);
                 y.iter_mut().for_each(|y| *y = flushed(*y));
             }
-            Kind::Average => {
-                *y = fold([0.0; N], g, x, seen, first, sum);
+            Reduction::Average => {
+                *y = fold([0.0; N], g, x, covered, first, sum);
                 y.iter_mut().for_each(|mean| *mean = flushed(*mean / pixels));
             }
         }
     }
 }
 
-/// NaN takes the place and, as nothing is greater, keeps it.
+/// NaN replaces the maximum and, as nothing is greater, stays.
 #[inline(always)]
 fn greater(y: f32, x: f32) -> f32 {
     if x > y || x.is_nan() { x } else { y }
@@ -174,7 +174,7 @@ fn fold<const N: usize>(
     mut folded: [f32; N],
     g: &Geometry,
     x: &[f32],
-    (rows, columns): (Range<usize>, Range<usize>),
+    [rows, columns]: [Range<usize>; 2],
     first: usize,
     step: impl Fn(f32, f32) -> f32,
 ) -> [f32; N] {
@@ -189,30 +189,37 @@ fn fold<const N: usize>(
     folded
 }
 
-/// One row of dx: from every window that sees a pixel, dy where the pixel equals the window's
-/// maximum.
+/// One row of dx: the sum over all windows that cover a pixel of dy, where the pixel equals the
+/// window's maximum.
 #[inline(always)]
-fn all_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let mut seers = Seers::of_row(g, row);
+fn max_backward_all(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let mut windows = Covering::of_row(g, row);
     for (column, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
         let x = pixel(x, g, g.width, (row, column));
-        seers.move_to(g, column);
-        to_greatest(g, &seers, 0, x, y, dy, dx);
+        windows.move_to(g, column);
+        max_gradient(g, &windows, 0, x, y, dy, dx);
     }
 }
 
-/// A row of x becomes one of dx, a strip of channels after the other.
+/// Replaces a row of x by its gradient, strip by strip of channels.
 #[inline(always)]
-fn row_in_place(g: &Geometry, row: usize, relu: bool, y: &[f32], dy: &[f32], x: &mut [f32]) {
+fn backward_row_in_place(
+    g: &Geometry,
+    row: usize,
+    relu: bool,
+    y: &[f32],
+    dy: &[f32],
+    x: &mut [f32],
+) {
     let mut strip = [0.0; STRIP];
-    let mut seers = Seers::of_row(g, row);
+    let mut windows = Covering::of_row(g, row);
     for (column, x) in x.chunks_exact_mut(g.channels).enumerate() {
-        seers.move_to(g, column);
+        windows.move_to(g, column);
         for (idx, x) in x.chunks_mut(STRIP).enumerate() {
-            let dx = &mut strip[..x.len()];
-            match g.kind {
-                Kind::Max { .. } => to_greatest(g, &seers, idx * STRIP, x, y, dy, dx),
-                Kind::Average => shares(g, &seers, idx * STRIP, dy, dx),
+            let (first, dx) = (idx * STRIP, &mut strip[..x.len()]);
+            match g.reduction {
+                Reduction::Max { .. } => max_gradient(g, &windows, first, x, y, dy, dx),
+                Reduction::Average => average_gradient(g, &windows, first, dy, dx),
             }
             for (x, &dx) in x.iter_mut().zip(&*dx) {
                 *x = if relu && *x <= 0.0 { 0.0 } else { dx };
@@ -221,23 +228,23 @@ fn row_in_place(g: &Geometry, row: usize, relu: bool, y: &[f32], dy: &[f32], x: 
     }
 }
 
-/// The windows that see a pixel. They are counted on from pixel to pixel of a row: divisions by the
-/// stride would take longer than a pixel of few channels.
-pub(crate) struct Seers {
+/// The windows that cover a pixel. The ranges are advanced from pixel to pixel of a row: divisions
+/// by the stride would take longer than a pixel of few channels.
+pub(crate) struct Covering {
     pub(crate) rows: Range<usize>,
     pub(crate) columns: Range<usize>,
     /// Windows in a row of windows.
     pub(crate) width: usize,
 }
 
-impl Seers {
-    /// Of a row of pixels, left of the first.
+impl Covering {
+    /// Starts a row of pixels, left of its first pixel.
     #[inline(always)]
-    pub(crate) fn of_row(g: &Geometry, row: usize) -> Seers {
-        Seers { rows: g.seen_by(row, g.out_height()), columns: 0..0, width: g.out_width() }
+    pub(crate) fn of_row(g: &Geometry, row: usize) -> Covering {
+        Covering { rows: g.covering(row, g.out_height()), columns: 0..0, width: g.out_width() }
     }
 
-    /// Goes right to the pixel in `column`.
+    /// Moves right to the pixel in `column`.
     #[inline(always)]
     pub(crate) fn move_to(&mut self, g: &Geometry, column: usize) {
         let (at, Range { start, end }) = (column + g.pad, &mut self.columns);
@@ -250,24 +257,24 @@ impl Seers {
     }
 }
 
-/// The gradient of some of a pixel's channels, from `first` on: from every window that sees it, dy
-/// where it equals the window's maximum.
+/// The gradient of some of a pixel's channels, starting with channel `first`: the sum over all
+/// windows that cover the pixel of dy, where the pixel equals the window's maximum.
 #[inline(always)]
-pub(crate) fn to_greatest(
+pub(crate) fn max_gradient(
     g: &Geometry,
-    seers: &Seers,
+    windows: &Covering,
     first: usize,
     x: &[f32],
     y: &[f32],
     dy: &[f32],
     dx: &mut [f32],
 ) {
-    in_strips(dx, &OfGreatest { g, seers, before: first, x, y, dy });
+    in_strips(dx, &MaxGradient { g, windows, before: first, x, y, dy });
 }
 
-struct OfGreatest<'a> {
+struct MaxGradient<'a> {
     g: &'a Geometry,
-    seers: &'a Seers,
+    windows: &'a Covering,
     /// Channels of the pixel before those of `x`.
     before: usize,
     x: &'a [f32],
@@ -275,17 +282,17 @@ struct OfGreatest<'a> {
     dy: &'a [f32],
 }
 
-impl Strip for OfGreatest<'_> {
+impl Strip for MaxGradient<'_> {
     #[inline(always)]
-    fn make<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
-        let OfGreatest { g, seers, before, .. } = *self;
+    fn compute<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
+        let MaxGradient { g, windows, before, .. } = *self;
         let x: &[f32; N] = self.x[first..].first_chunk().expect("as many channels");
         let mut sums = [0.0; N];
-        for out_row in seers.rows.clone() {
-            for out_column in seers.columns.clone() {
+        for out_row in windows.rows.clone() {
+            for out_column in windows.columns.clone() {
                 let at = (out_row, out_column);
-                let y: &[f32; N] = lanes(self.y, g, seers.width, at, before + first);
-                let dy: &[f32; N] = lanes(self.dy, g, seers.width, at, before + first);
+                let y: &[f32; N] = lanes(self.y, g, windows.width, at, before + first);
+                let dy: &[f32; N] = lanes(self.dy, g, windows.width, at, before + first);
                 for lane in 0..N {
                     sums[lane] += if x[lane] == y[lane] { dy[lane] } else { 0.0 };
                 }
@@ -296,25 +303,25 @@ impl Strip for OfGreatest<'_> {
     }
 }
 
-/// One row of dx: from every window that sees it, dy where no pixel before it in the window
-/// equalled the maximum.
+/// One row of dx: the sum over all windows that cover a pixel of dy, where the pixel is the first
+/// of the window that equals its maximum.
 #[inline(always)]
-fn first_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+fn max_backward_first(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let out_width = g.out_width();
     dx.fill(0.0);
-    for out_row in g.seen_by(row, g.out_height()) {
+    for out_row in g.covering(row, g.out_height()) {
         for out_column in 0..out_width {
             for start in (0..g.channels).step_by(STRIP) {
                 let strip = start..g.channels.min(start + STRIP);
                 let [y, dy] = [y, dy]
                     .map(|all| &pixel(all, g, out_width, (out_row, out_column))[strip.clone()]);
                 let mut open = [u32::MAX; STRIP];
-                for at in g.seen(out_row, g.height).start..=row {
-                    for column in g.seen(out_column, g.width) {
+                for at in g.covered(out_row, g.height).start..=row {
+                    for column in g.covered(out_column, g.width) {
                         let x = &pixel(x, g, g.width, (at, column))[strip.clone()];
                         if at == row {
                             let dx = &mut dx[column * g.channels..][strip.clone()];
-                            take_first(x, y, dy, dx, &mut open);
+                            add_to_first(x, y, dy, dx, &mut open);
                         } else {
                             for ((open, &x), &y) in open.iter_mut().zip(x).zip(y) {
                                 *open &= if x == y { 0 } else { u32::MAX };
@@ -328,9 +335,9 @@ fn first_greatest(g: &Geometry, row: usize, x: &[f32], y: &[f32], dy: &[f32], dx
     dx.iter_mut().for_each(|dx| *dx = flushed(*dx));
 }
 
-/// dx += dy where x is the maximum and the window is still open, which it then no longer is.
+/// dx += dy where x is the maximum and the window is still open; closes the window there.
 #[inline(always)]
-fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32; STRIP]) {
+fn add_to_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32; STRIP]) {
     for ((((dx, open), &x), &y), &dy) in dx.iter_mut().zip(open).zip(x).zip(y).zip(dy) {
         let equal = if x == y { u32::MAX } else { 0 };
         *dx += f32::from_bits(dy.to_bits() & equal & *open);
@@ -338,32 +345,32 @@ fn take_first(x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], open: &mut [u32;
     }
 }
 
-/// The gradient of some of a pixel's channels, from `first` on: from every window that sees it, its
-/// share of dy.
+/// The gradient of some of a pixel's channels, starting with channel `first`: the sum over all
+/// windows that cover the pixel of its share of dy.
 #[inline(always)]
-fn shares(g: &Geometry, seers: &Seers, first: usize, dy: &[f32], dx: &mut [f32]) {
-    in_strips(dx, &OfShares { g, seers, before: first, dy });
+fn average_gradient(g: &Geometry, windows: &Covering, first: usize, dy: &[f32], dx: &mut [f32]) {
+    in_strips(dx, &AverageGradient { g, windows, before: first, dy });
 }
 
-struct OfShares<'a> {
+struct AverageGradient<'a> {
     g: &'a Geometry,
-    seers: &'a Seers,
-    /// Channels of the pixel before those that are made.
+    windows: &'a Covering,
+    /// Channels of the pixel before those to compute.
     before: usize,
     dy: &'a [f32],
 }
 
-impl Strip for OfShares<'_> {
+impl Strip for AverageGradient<'_> {
     #[inline(always)]
-    fn make<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
-        let OfShares { g, seers, before, dy } = *self;
+    fn compute<const N: usize>(&self, first: usize, dx: &mut [f32; N]) {
+        let AverageGradient { g, windows, before, dy } = *self;
         let mut sums = [0.0; N];
-        for out_row in seers.rows.clone() {
-            for out_column in seers.columns.clone() {
-                let seen = g.seen(out_row, g.height).len() * g.seen(out_column, g.width).len();
-                let share = 1.0 / seen as f32;
-                let dy: &[f32; N] =
-                    lanes(dy, g, seers.width, (out_row, out_column), before + first);
+        for out_row in windows.rows.clone() {
+            for out_column in windows.columns.clone() {
+                let rows = g.covered(out_row, g.height);
+                let share = 1.0 / (rows.len() * g.covered(out_column, g.width).len()) as f32;
+                let at = (out_row, out_column);
+                let dy: &[f32; N] = lanes(dy, g, windows.width, at, before + first);
                 for (sum, &dy) in sums.iter_mut().zip(dy) {
                     *sum += dy * share;
                 }

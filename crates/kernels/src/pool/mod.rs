@@ -1,17 +1,17 @@
 //! Max and average pooling over square windows, which overlap where stride < window (section 3.4).
 //!
-//! Output pixel o sees input pixels o * stride - pad ..= o * stride - pad + window - 1 along each
-//! side, those that exist. With in, z, s, p for the extent, window, stride and padding there are
+//! Along each side, output pixel o covers the input pixels o * stride - pad ..= o * stride - pad +
+//! window - 1 that exist. With in, z, s, p for the extent, window, stride and padding there are
 //!
 //! ```text
-//! out = 1 + floor((in + 2p - z) / s)     or ceil: then the last window may hang over the edge
+//! out = 1 + floor((in + 2p - z) / s)     or ceil: then the last window may extend over the edge
 //! ```
 //!
-//! A window that would begin beyond the input and its leading padding sees nothing and is dropped.
+//! With ceil, a window that would start beyond the input and its leading padding is dropped.
 //!
-//! * `Max`: y is the greatest; NaN counts as greater than all, so that it is seen. dy goes to every
-//!   input that equals it (`Ties::All`, the 2012 source) or to the first in reading order
-//!   (`Ties::First`, Caffe and PyTorch); overlapping windows add.
+//! * `Max`: y is the maximum; NaN counts as the greatest value, so that it shows. dy is added to
+//!   every input that equals the maximum (`Ties::All`, the 2012 source) or to the first in reading
+//!   order (`Ties::First`, Caffe and PyTorch).
 //! * `Average`: divides by the number of pixels that exist.
 
 pub(crate) mod cpu;
@@ -23,21 +23,22 @@ mod tests;
 use std::ops::Range;
 use tensor::{Device, Result, Shape, Slot};
 
-/// Which of several greatest inputs receives the gradient.
+/// Which of several equal maxima receives the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ties {
-    /// All of them, each the whole gradient.
+    /// All of them; each receives the whole gradient.
     All,
-    /// The first, row by row.
+    /// The first in reading order.
     First,
 }
 
 /// What a window is reduced to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The greatest.
+#[non_exhaustive]
+pub enum Reduction {
+    /// The maximum.
     Max {
-        /// Which of equals receives the gradient.
+        /// Which of equal maxima receives the gradient.
         ties: Ties,
     },
     /// The mean of the pixels that exist.
@@ -47,68 +48,68 @@ pub enum Kind {
 /// An input of `[images, height, width, channels]`, and the windows over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// How many images.
+    /// Images in the batch.
     pub images: usize,
-    /// Of the input map.
+    /// Height of the input map.
     pub height: usize,
-    /// Of the input map.
+    /// Width of the input map.
     pub width: usize,
-    /// Pooled each by itself.
+    /// Channels, pooled independently.
     pub channels: usize,
     /// What a window is reduced to.
-    pub kind: Kind,
+    pub reduction: Reduction,
     /// z: the side of a window.
     pub window: usize,
     /// s: pixels from one window to the next.
     pub stride: usize,
     /// Pixels around the map that windows may cover but that do not exist. Less than the window.
     pub pad: usize,
-    /// Round the output's size up: the last window may hang over the edge.
+    /// Round the output's size up: the last window may extend over the edge.
     pub ceil: bool,
 }
 
 impl Geometry {
-    /// Of x.
+    /// The shape of x.
     pub fn in_shape(&self) -> Shape {
         Shape::from([self.images, self.height, self.width, self.channels])
     }
 
-    /// Of y.
+    /// The shape of y.
     pub fn out_shape(&self) -> Shape {
         Shape::from([self.images, self.out_height(), self.out_width(), self.channels])
     }
 
-    /// Of the output map.
+    /// Height of the output map.
     pub fn out_height(&self) -> usize {
         self.out_extent(self.height)
     }
 
-    /// Of the output map.
+    /// Width of the output map.
     pub fn out_width(&self) -> usize {
         self.out_extent(self.width)
     }
 
     fn out_extent(&self, extent: usize) -> usize {
-        let room = (extent + 2 * self.pad).checked_sub(self.window);
-        let room = room.unwrap_or_else(|| {
+        let span = (extent + 2 * self.pad).checked_sub(self.window);
+        let span = span.unwrap_or_else(|| {
             panic!("a window of {} over {extent} pixels, {} padding", self.window, self.pad)
         });
         if !self.ceil {
-            return room / self.stride + 1;
+            return span / self.stride + 1;
         }
-        let out = room.div_ceil(self.stride) + 1;
-        let last_begins_inside = (out - 1) * self.stride < extent + self.pad;
-        if last_begins_inside { out } else { out - 1 }
+        let out = span.div_ceil(self.stride) + 1;
+        let last_starts_inside = (out - 1) * self.stride < extent + self.pad;
+        if last_starts_inside { out } else { out - 1 }
     }
 
-    /// The input rows (or columns) that output row `out` sees, of `extent`.
-    pub(crate) fn seen(&self, out: usize, extent: usize) -> Range<usize> {
+    /// The input rows (or columns), of `extent`, that output row `out` covers.
+    pub(crate) fn covered(&self, out: usize, extent: usize) -> Range<usize> {
         let begin = out * self.stride;
         begin.saturating_sub(self.pad)..(begin + self.window - self.pad).min(extent)
     }
 
-    /// The output rows (or columns), of `out_extent`, that see input row `at`.
-    pub(crate) fn seen_by(&self, at: usize, out_extent: usize) -> Range<usize> {
+    /// The output rows (or columns), of `out_extent`, whose windows cover input row `at`.
+    pub(crate) fn covering(&self, at: usize, out_extent: usize) -> Range<usize> {
         let end = (at + self.pad) / self.stride + 1;
         let begin = (at + self.pad + 1).saturating_sub(self.window).div_ceil(self.stride);
         begin.min(out_extent)..end.min(out_extent)
@@ -118,13 +119,13 @@ impl Geometry {
         assert!(self.stride > 0, "a stride of zero");
         assert!(
             self.pad < self.window,
-            "padding {} in a window of {}: some windows would see nothing",
+            "padding {} in a window of {}: some windows would cover no pixel",
             self.pad,
             self.window
         );
         for (slots, shape) in [(inputs, self.in_shape()), (outputs, self.out_shape())] {
             let fit = slots.iter().all(|slot| slot.len() == shape.len());
-            assert!(fit, "operands {slots:?} are not of {shape:?}");
+            assert!(fit, "operands {slots:?} do not have shape {shape:?}");
         }
     }
 }
@@ -135,7 +136,7 @@ impl Geometry {
 /// If the device fails.
 ///
 /// # Panics
-/// If an operand does not have the geometry's shape, or a window can lie in the padding altogether,
+/// If an operand does not have the geometry's shape, or a window could lie entirely in the padding,
 /// here and below.
 pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()> {
     g.check(&[x], &[y]);
@@ -145,7 +146,7 @@ pub fn forward(device: &mut Device, g: &Geometry, x: Slot, y: Slot) -> Result<()
     }
 }
 
-/// dx from dy; x and y tell where each maximum was.
+/// dx from dy; x and y show where each maximum was.
 ///
 /// # Errors
 /// If the device fails.
@@ -164,22 +165,22 @@ pub fn backward(
     }
 }
 
-/// Whether the gradient of x can be written over x: where a pixel's gradient needs no other's x.
-pub fn fits_in_place(kind: Kind) -> bool {
-    match kind {
-        Kind::Max { ties: Ties::All } | Kind::Average => true,
-        Kind::Max { ties: Ties::First } => false,
+/// Whether the gradient of x can be written over x: if a pixel's gradient needs no other pixel's x.
+pub fn fits_in_place(reduction: Reduction) -> bool {
+    match reduction {
+        Reduction::Max { ties: Ties::All } | Reduction::Average => true,
+        Reduction::Max { ties: Ties::First } => false,
     }
 }
 
-/// [`backward`], but dx is written over x. If x came out of a ReLU (`relu`), its gradient takes the
-/// mask: it is zero where x <= 0.
+/// [`backward`], but dx is written over x. If x is the output of a ReLU (`relu`), its mask is
+/// applied: the gradient is zero where x <= 0.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// Also if the kind does not [fit in place](fits_in_place).
+/// Also if the reduction does not [fit in place](fits_in_place).
 pub fn backward_in_place(
     device: &mut Device,
     g: &Geometry,
@@ -189,7 +190,7 @@ pub fn backward_in_place(
     x: Slot,
 ) -> Result<()> {
     g.check(&[x], &[y, dy]);
-    assert!(fits_in_place(g.kind), "{:?} needs x at other pixels", g.kind);
+    assert!(fits_in_place(g.reduction), "{:?} needs x at other pixels", g.reduction);
     match device {
         Device::Cpu(cpu) => cpu::backward_in_place(cpu, g, relu, y, dy, x),
         Device::Cuda(cuda) => cuda::backward_in_place(cuda, g, relu, y, dy, x),

@@ -1,6 +1,6 @@
-//! The specification, in f64.
+//! Pooling window by window, in f64: the specification.
 
-use super::{Geometry, Kind, Ties};
+use super::{Geometry, Reduction, Ties};
 use ndarray::Array4;
 
 type Index = (usize, usize, usize, usize);
@@ -9,11 +9,11 @@ type Index = (usize, usize, usize, usize);
 pub fn forward(g: &Geometry, x: &Array4<f64>) -> Array4<f64> {
     Array4::from_shape_fn((g.images, g.out_height(), g.out_width(), g.channels), |o| {
         let window = window(g, o);
-        match g.kind {
-            Kind::Max { .. } => window.iter().fold(f64::NEG_INFINITY, |greatest, &i| {
+        match g.reduction {
+            Reduction::Max { .. } => window.iter().fold(f64::NEG_INFINITY, |greatest, &i| {
                 if x[i] > greatest || x[i].is_nan() { x[i] } else { greatest }
             }),
-            Kind::Average => window.iter().map(|&i| x[i]).sum::<f64>() / window.len() as f64,
+            Reduction::Average => window.iter().map(|&i| x[i]).sum::<f64>() / window.len() as f64,
         }
     })
 }
@@ -24,18 +24,18 @@ pub fn backward(g: &Geometry, x: &Array4<f64>, y: &Array4<f64>, dy: &Array4<f64>
     for (o, &dy) in dy.indexed_iter() {
         let window = window(g, o);
         let mut greatest = window.iter().filter(|&&i| x[i] == y[o]);
-        match g.kind {
-            Kind::Max { ties: Ties::All } => greatest.for_each(|&i| dx[i] += dy),
-            Kind::Max { ties: Ties::First } => {
+        match g.reduction {
+            Reduction::Max { ties: Ties::All } => greatest.for_each(|&i| dx[i] += dy),
+            Reduction::Max { ties: Ties::First } => {
                 greatest.next().into_iter().for_each(|&i| dx[i] += dy)
             }
-            Kind::Average => window.iter().for_each(|&i| dx[i] += dy / window.len() as f64),
+            Reduction::Average => window.iter().for_each(|&i| dx[i] += dy / window.len() as f64),
         }
     }
     dx
 }
 
-/// The input pixels that output pixel `o` sees, row by row.
+/// The input pixels that output pixel `o` covers, in reading order.
 fn window(g: &Geometry, (image, row, column, channel): Index) -> Vec<Index> {
     let along = |out: usize, extent: usize| {
         let first = (out * g.stride) as isize - g.pad as isize;

@@ -7,8 +7,8 @@ use testkit::{
     same_bits_for_threads, wide,
 };
 
-const ALL: Kind = Kind::Max { ties: Ties::All };
-const FIRST: Kind = Kind::Max { ties: Ties::First };
+const ALL: Reduction = Reduction::Max { ties: Ties::All };
+const FIRST: Reduction = Reduction::Max { ties: Ties::First };
 
 /// pool1 of the paper, for one channel.
 const PAPER: Geometry = Geometry {
@@ -16,7 +16,7 @@ const PAPER: Geometry = Geometry {
     height: 55,
     width: 55,
     channels: 1,
-    kind: ALL,
+    reduction: ALL,
     window: 3,
     stride: 2,
     pad: 0,
@@ -62,9 +62,9 @@ fn known_answers() {
     each_device(|device| {
         let [y, dx] = run(device, &g, &x, &dy);
         assert_eq!((y, dx), (vec![5.0, 5.0], vec![0.0, 11.0, 10.0, 1.0, 0.0, 0.0]));
-        let [_, dx] = run(device, &Geometry { kind: FIRST, ..g }, &x, &dy);
+        let [_, dx] = run(device, &Geometry { reduction: FIRST, ..g }, &x, &dy);
         assert_eq!(dx, [0.0, 11.0, 0.0, 0.0, 0.0, 0.0]);
-        let [y, dx] = run(device, &Geometry { kind: Kind::Average, ..g }, &x, &dy);
+        let [y, dx] = run(device, &Geometry { reduction: Reduction::Average, ..g }, &x, &dy);
         assert_eq!((y, dx), (vec![3.25, 2.75], vec![0.25, 2.75, 2.5, 0.25, 2.75, 2.5]));
     });
 }
@@ -73,7 +73,7 @@ fn known_answers() {
 #[test]
 fn an_average_counts_what_exists() {
     let g = Geometry { height: 1, width: 4, window: 3, stride: 2, pad: 1, ..PAPER };
-    let g = Geometry { kind: Kind::Average, ceil: true, ..g };
+    let g = Geometry { reduction: Reduction::Average, ceil: true, ..g };
     let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 2.0, 4.0, 8.0]).unwrap();
     let dy = Array4::ones(out_dim(&g));
     each_device(|device| {
@@ -88,8 +88,8 @@ fn nan_is_the_greatest() {
         let mut x = random_array(at as u64, in_dim(&g));
         x[[0, 0, at, 0]] = f32::NAN;
         each_device(|device| {
-            for kind in [ALL, FIRST, Kind::Average] {
-                let g = Geometry { kind, ..g };
+            for reduction in [ALL, FIRST, Reduction::Average] {
+                let g = Geometry { reduction, ..g };
                 let [y, _] = run(device, &g, &x, &Array4::ones(out_dim(&g)));
                 let nans: Vec<_> = (0..6).filter(|&o| y[o].is_nan()).collect();
                 assert_eq!(nans, (at.saturating_sub(1)..(at + 2).min(6)).collect::<Vec<_>>());
@@ -101,8 +101,8 @@ fn nan_is_the_greatest() {
 prop_compose! {
     fn geometries()(
         (images, height, width) in (geometry::images(), geometry::side(), geometry::side()),
-        (channels, kind) in
-            (geometry::channels(), prop::sample::select(vec![ALL, FIRST, Kind::Average])),
+        (channels, reduction) in
+            (geometry::channels(), prop::sample::select(vec![ALL, FIRST, Reduction::Average])),
         (window, stride) in (geometry::window(), geometry::stride()),
         (pad, ceil) in (0usize..4, any::<bool>()),
     ) -> Geometry {
@@ -110,7 +110,7 @@ prop_compose! {
         // The map holds a window, padding included.
         let [height, width] =
             [height, width].map(|extent| extent.max(window.saturating_sub(2 * pad)));
-        Geometry { images, height, width, channels, kind, window, stride, pad, ceil }
+        Geometry { images, height, width, channels, reduction, window, stride, pad, ceil }
     }
 }
 
@@ -127,7 +127,7 @@ proptest! {
         let dy = random_array(seed + 1, out_dim(&g)).mapv(|dy| (dy * 8.0).round() / 8.0);
         let y = reference::forward(&g, &wide(&x));
         let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
-        let [of_y, of_dx] = if g.kind == Kind::Average { [1e-6, 2e-6] } else { [0.0; 2] };
+        let [of_y, of_dx] = if g.reduction == Reduction::Average { [1e-6, 2e-6] } else { [0.0; 2] };
         each_device(|device| {
             let [actual_y, actual_dx] = run(device, &g, &x, &dy);
             close(&actual_y, &y, of_y);
@@ -138,7 +138,7 @@ proptest! {
     /// Over x and with the mask of a ReLU: the bits of two passes.
     #[test]
     fn in_place_is_backward_and_a_mask(g in geometries(), seed in 0u64..1000, relu: bool) {
-        prop_assume!(fits_in_place(g.kind));
+        prop_assume!(fits_in_place(g.reduction));
         let x = random_array(seed, in_dim(&g)).mapv(f32::round);
         let dy = random_array(seed + 1, out_dim(&g));
         each_device(|device| {
@@ -180,7 +180,7 @@ proptest! {
     /// An average is linear, so its backward pass is its adjoint.
     #[test]
     fn an_averages_gradient_is_its_adjoint(g in geometries(), seed in 0u64..1000) {
-        let g = Geometry { kind: Kind::Average, ..g };
+        let g = Geometry { reduction: Reduction::Average, ..g };
         let x = random_array(seed, in_dim(&g));
         let dy = random_array(seed + 1, out_dim(&g));
         each_device(|device| {
@@ -194,8 +194,8 @@ proptest! {
 /// More channels than a strip holds, and strips of every width.
 #[test]
 fn strips_join_without_a_seam() {
-    for (channels, kind) in [(601, FIRST), (601, ALL), (41, ALL), (41, Kind::Average)] {
-        let g = Geometry { height: 5, width: 5, channels, kind, ..PAPER };
+    for (channels, reduction) in [(601, FIRST), (601, ALL), (41, ALL), (41, Reduction::Average)] {
+        let g = Geometry { height: 5, width: 5, channels, reduction, ..PAPER };
         let x = random_array(1, in_dim(&g)).mapv(f32::round);
         let dy = random_array(2, out_dim(&g));
         let y = reference::forward(&g, &wide(&x));
@@ -210,8 +210,8 @@ fn strips_join_without_a_seam() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    for kind in [ALL, FIRST, Kind::Average] {
-        let g = Geometry { images: 3, channels: 33, kind, ..PAPER };
+    for reduction in [ALL, FIRST, Reduction::Average] {
+        let g = Geometry { images: 3, channels: 33, reduction, ..PAPER };
         let (x, dy) = (random_array(1, in_dim(&g)), random_array(2, out_dim(&g)));
         same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, &x, &dy).concat());
     }

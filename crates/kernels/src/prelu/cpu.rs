@@ -1,6 +1,6 @@
 //! On the CPU: vectors along the channels of a row.
 //!
-//! The floor is memory: forward reads x and writes y, backward reads x and dy and writes dx.
+//! Memory bound: forward reads x and writes y, backward reads x and dy and writes dx.
 
 use super::Geometry;
 use crate::per_channel::sums;

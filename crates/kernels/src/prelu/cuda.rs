@@ -1,4 +1,5 @@
-//! On a GPU: four elements a thread; slopes' gradients in two launches, of blocks and of all.
+//! On a GPU: four elements per thread; gradients of slopes in two launches, per block, then over
+//! all.
 
 use super::Geometry;
 use crate::per_channel::{self, block_rows, blocks};
@@ -45,7 +46,7 @@ pub(super) fn backward_slopes(
     let sums = [&rows as &dyn Argument, &channels, &block_rows, &x, &dy, &scratch];
     let grid = per_channel::grid(g.rows, g.channels);
     // SAFETY: the kernels' parameters in their order; the matrices have rows x channels elements,
-    // da channels, and scratch two floats for each channel of each block.
+    // da has channels, and scratch two floats per channel and block.
     unsafe {
         cuda.launch(&IMAGE, "prelu_backward_slopes", grid, &sums)?;
         let grid = Grid::over(g.channels);

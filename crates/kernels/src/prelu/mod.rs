@@ -1,4 +1,4 @@
-//! The ReLU whose slope on the negative side is learned, one a channel (He, Zhang, Ren and Sun
+//! PReLU, a ReLU with a trainable slope per channel for negative inputs (He, Zhang, Ren and Sun
 //! 2015, "Delving deep into rectifiers", section 2.1):
 //!
 //! ```text
@@ -7,9 +7,9 @@
 //! da[c]    = sum over r of dy[r, c] x[r, c] where x[r, c] <= 0
 //! ```
 //!
-//! Both gradients are taken from x: a slope may become negative, and then y does not tell on which
-//! side x was. The sum is taken in an order fixed by the shape. NaN stays NaN. The floor is memory:
-//! 8 bytes an element forward, 20 backward in two passes.
+//! Both gradients are computed from x: a slope may become negative, and then y does not show the
+//! sign of x. The sum is taken in an order fixed by the shape. NaN stays NaN. Memory bound: 8 bytes
+//! per element forward, 20 backward in two passes.
 
 mod cpu;
 mod cuda;
@@ -20,12 +20,12 @@ mod tests;
 use crate::per_channel;
 use tensor::{Device, Result, Slot};
 
-/// A matrix of pixels, of all images, by channels.
+/// A matrix of all images' pixels by channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Pixels of all images, or images where there are units instead of maps.
     pub rows: usize,
-    /// Channels or units: each has a slope.
+    /// Channels or units; each has a slope.
     pub channels: usize,
 }
 
@@ -38,7 +38,7 @@ impl Geometry {
     fn check(&self, matrices: &[Slot], vector: Slot) {
         let len = self.rows * self.channels;
         assert!(matrices.iter().all(|slot| slot.len() == len), "{self:?}: {matrices:?}");
-        assert_eq!(vector.len(), self.channels, "a slope for each channel");
+        assert_eq!(vector.len(), self.channels, "one slope per channel");
     }
 }
 
@@ -82,7 +82,7 @@ pub fn backward_input(
 /// If the device fails.
 ///
 /// # Panics
-/// Also if there is less scratch memory than the geometry says.
+/// Also if the scratch memory is smaller than [`Geometry::scratch`].
 pub fn backward_slopes(
     device: &mut Device,
     g: &Geometry,

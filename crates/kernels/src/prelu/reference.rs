@@ -1,4 +1,4 @@
-//! The specification, in f64.
+//! PReLU in f64: the specification.
 
 use ndarray::{Array1, Array2};
 

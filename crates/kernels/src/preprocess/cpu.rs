@@ -1,12 +1,12 @@
-//! On the CPU: sixteen pixels at a time, 48 numbers, so that three channels fill whole vectors.
+//! On the CPU: sixteen pixels at a time, 48 elements, so that three channels fill whole vectors.
 //!
-//! The floor is memory: a byte a number is read and four are written.
+//! Memory bound: one byte per element is read and four are written.
 
 use super::{CHANNELS, Geometry, Mean};
 use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
-/// Numbers of sixteen pixels.
+/// Elements of sixteen pixels.
 const STRIP: usize = 16 * CHANNELS;
 
 pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
@@ -45,7 +45,7 @@ pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, slots: [Slot; 5]) -> Result<(
     Ok(())
 }
 
-/// A row of a crop; `mean` is a row of its own, or one colour.
+/// A row of a crop; `mean` is a row, or one colour.
 #[inline(always)]
 fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32]) {
     let gain = tint[0];
@@ -55,7 +55,7 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
     let end = pixels.len();
     for (idx, x) in x.chunks_mut(STRIP).enumerate() {
         let (at, len) = (idx * STRIP, x.len());
-        // The strip's numbers in the row, or in its mirror image.
+        // The strip's position in the row; in a mirrored one it is counted from the end.
         let from = if mirror { end - at - len } else { at };
         let mut bytes = [0u8; STRIP];
         let mut means = color;
@@ -64,8 +64,8 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
             means[..len].copy_from_slice(&mean[from..from + len]);
         }
         if mirror {
-            turn(&mut bytes[..len]);
-            turn(&mut means[..len]);
+            reverse_pixels(&mut bytes[..len]);
+            reverse_pixels(&mut means[..len]);
         }
         for k in 0..len {
             x[k] = flushed((f32::from(bytes[k]) - means[k]) * gain + shift[k]);
@@ -73,9 +73,9 @@ fn one_row(pixels: &[u8], mean: &[f32], tint: &[f32], mirror: bool, x: &mut [f32
     }
 }
 
-/// Turns the order of pixels around, not that of their channels.
+/// Reverses the order of pixels, but not that of their channels.
 #[inline(always)]
-fn turn<T: Copy>(numbers: &mut [T]) {
-    numbers.reverse();
-    numbers.chunks_exact_mut(CHANNELS).for_each(|pixel| pixel.swap(0, CHANNELS - 1));
+fn reverse_pixels<T: Copy>(elements: &mut [T]) {
+    elements.reverse();
+    elements.chunks_exact_mut(CHANNELS).for_each(|pixel| pixel.swap(0, CHANNELS - 1));
 }

@@ -1,4 +1,4 @@
-//! On a GPU: four numbers a thread.
+//! On a GPU: four elements per thread.
 
 use super::{CHANNELS, Geometry, Mean};
 use tensor::{Cuda, Grid, Image, Result, Slot};
@@ -12,11 +12,11 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     };
     // The kernel's `Geometry`.
     let geometry = [g.height as u32, g.width as u32, mean_height, mean_width];
-    let numbers = g.images * g.height * g.width * CHANNELS;
-    let (n, grid) = (numbers as u64, Grid::over(numbers.div_ceil(4)));
+    let elements = g.images * g.height * g.width * CHANNELS;
+    let (n, grid) = (elements as u64, Grid::over(elements.div_ceil(4)));
     let [pixels, views, tints, mean, x] = cuda.addresses(slots);
     // SAFETY: preprocess_forward's parameters in their order; the slots fit the geometry, and the
-    // kernel looks whether a crop lies inside the mean image.
+    // kernel checks that a crop lies inside the mean image.
     unsafe {
         let arguments =
             [&geometry as &dyn tensor::Argument, &pixels, &views, &tints, &mean, &x, &n];

@@ -1,14 +1,14 @@
-//! From pixels to the network's input: mirror, subtract the mean, shift the colours (section 4.1).
+//! Pixels to network input: mirror, subtract the mean, shift the colours (section 4.1).
 //!
 //! ```text
 //! x[n][i][j][c] = (pixel[n][i][j'][c] - mean[top + i][left + j'][c]) gain[n] + shift[n][c]
 //! j' = width - 1 - j in a mirrored image, else j
 //! ```
 //!
-//! Pixels arrive as bytes, cropped but not mirrored: a quarter of the memory that floats would take
-//! on their way. The mean image is that of whole training images, so each crop meets the part of it
-//! that it was cut from, and is mirrored with it. Scale of the input and of the colour shift are
-//! the recipe's: the paper's keeps pixels from 0 to 255, less the mean.
+//! Pixels are uploaded as bytes, cropped but not mirrored: a quarter of the memory traffic of
+//! floats. The mean image covers whole training images, so the part at the crop's position is
+//! subtracted, and mirrored with it. The recipe decides the scale of inputs and of colour shifts;
+//! the paper's keeps the range of 0 to 255, minus the mean.
 
 mod cpu;
 mod cuda;
@@ -34,7 +34,7 @@ pub struct Geometry {
     pub mean: Mean,
 }
 
-/// What is subtracted from every pixel.
+/// The mean that is subtracted from every pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mean {
     /// The mean of the training images, pixel by pixel: `[height, width, 3]`.
@@ -48,37 +48,38 @@ pub enum Mean {
     Color,
 }
 
-/// Fills `x`.
-///
-/// * `pixels`: bytes, `[images, height, width, 3]`
-/// * `views`: words, `[images, 3]`: top and left of the crop in the mean image, and 1 if mirrored
-/// * `tints`: `[images, 4]`: gain, and what is added to red, green and blue
-/// * `mean`: as [`Mean`] says
+/// What [`forward`] reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs {
+    /// u8, `[images, height, width, 3]`.
+    pub pixels: Slot,
+    /// u32, `[images, 3]`: top and left of the crop in the mean image, and 1 if mirrored.
+    pub views: Slot,
+    /// f32, `[images, 4]`: gain, and the shifts of red, green and blue.
+    pub tints: Slot,
+    /// f32, of the shape that [`Mean`] gives.
+    pub mean: Slot,
+}
+
+/// Fills `x`, `[images, height, width, 3]`.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
 /// If slots do not fit the geometry, or a crop lies outside the mean image.
-pub fn forward(
-    device: &mut Device,
-    g: &Geometry,
-    pixels: Slot,
-    views: Slot,
-    tints: Slot,
-    mean: Slot,
-    x: Slot,
-) -> Result<()> {
-    let numbers = g.images * g.height * g.width * CHANNELS;
-    assert!(pixels.dtype() == DType::U8 && pixels.len() == numbers, "pixels {pixels:?}");
+pub fn forward(device: &mut Device, g: &Geometry, inputs: Inputs, x: Slot) -> Result<()> {
+    let Inputs { pixels, views, tints, mean } = inputs;
+    let elements = g.images * g.height * g.width * CHANNELS;
+    assert!(pixels.dtype() == DType::U8 && pixels.len() == elements, "pixels {pixels:?}");
     assert!(views.dtype() == DType::U32 && views.len() == 3 * g.images, "views {views:?}");
-    assert_eq!(tints.len(), 4 * g.images, "four numbers an image");
-    assert_eq!(x.len(), numbers, "an input of another size than the pixels");
-    let mean_numbers = match g.mean {
+    assert_eq!(tints.len(), 4 * g.images, "four values per image");
+    assert_eq!(x.len(), elements, "x and the pixels differ in length");
+    let mean_elements = match g.mean {
         Mean::Image { height, width } => height * width * CHANNELS,
         Mean::Color => CHANNELS,
     };
-    assert_eq!(mean.len(), mean_numbers, "a mean of another size");
+    assert_eq!(mean.len(), mean_elements, "a mean of another length");
     match device {
         Device::Cpu(cpu) => cpu::forward(cpu, g, [pixels, views, tints, mean, x]),
         Device::Cuda(cuda) => cuda::forward(cuda, g, [pixels, views, tints, mean, x]),

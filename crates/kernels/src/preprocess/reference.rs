@@ -1,10 +1,10 @@
-//! Preprocessing number by number: its specification.
+//! Preprocessing element by element, in f64: the specification.
 
 use super::{Geometry, Mean};
 use ndarray::{Array4, ArrayView4};
 
-/// `views[n]`: top, left, mirrored; `tints[n]`: gain, red, green, blue; `mean(row, column,
-/// channel)`.
+/// `views[n]` is top, left, mirrored; `tints[n]` is gain, red, green, blue; `mean` is called with
+/// row, column and channel.
 pub fn forward(
     g: &Geometry,
     pixels: ArrayView4<u8>,
@@ -14,12 +14,12 @@ pub fn forward(
 ) -> Array4<f32> {
     Array4::from_shape_fn(pixels.dim(), |(n, i, j, c)| {
         let [top, left, mirror] = views[n];
-        let from = if mirror == 1 { g.width - 1 - j } else { j };
+        let column = if mirror == 1 { g.width - 1 - j } else { j };
         let mean = match g.mean {
-            Mean::Image { .. } => mean(top as usize + i, left as usize + from, c),
+            Mean::Image { .. } => mean(top as usize + i, left as usize + column, c),
             Mean::Color => mean(0, 0, c),
         };
-        let centred = f64::from(pixels[[n, i, from, c]]) - f64::from(mean);
+        let centred = f64::from(pixels[[n, i, column, c]]) - f64::from(mean);
         (centred * f64::from(tints[n][0]) + f64::from(tints[n][1 + c])) as f32
     })
 }

@@ -19,11 +19,11 @@ fn run(
     let mean = slots.floats([mean.len()], mean.to_vec());
     let x = slots.room([g.images, g.height, g.width, CHANNELS]);
     slots.load(device);
-    forward(device, g, pixels, views, tints, mean, x).unwrap();
+    forward(device, g, Inputs { pixels, views, tints, mean }, x).unwrap();
     device.download(x).unwrap()
 }
 
-/// Two pixels, mirrored: the right one comes first, less the mean of the place it came from.
+/// Two pixels, mirrored: the right one comes first, minus the mean at its original position.
 #[test]
 fn known_answer() {
     let g = Geometry { images: 1, height: 1, width: 2, mean: Mean::Image { height: 2, width: 3 } };
@@ -31,7 +31,7 @@ fn known_answer() {
     let mean: Vec<f32> = (0..18).map(|i| i as f32).collect();
     each_device(|device| {
         let x = run(device, &g, &pixels, &[[1, 1, 1]], &[[2.0, 0.5, 0.0, -0.5]], &mean);
-        // The crop's mean is that of row 1, columns 1 and 2: 12 13 14 and 15 16 17.
+        // The mean of the crop is at row 1, columns 1 and 2: 12 13 14 and 15 16 17.
         assert_eq!(x, [50.5, 68.0, 85.5, -3.5, 14.0, 31.5]);
     });
 }
@@ -56,15 +56,15 @@ proptest! {
         let pixels = Array4::from_shape_fn((images, height, width, 3), |_| draws.next() as u8);
         let views: Vec<[u32; 3]> = (0..images)
             .map(|_| {
-                let place = draws.below(slack as u32 + 1);
-                [place, slack as u32 - place, draws.below(2)]
+                let top = draws.below(slack as u32 + 1);
+                [top, slack as u32 - top, draws.below(2)]
             })
             .collect();
         let tints: Vec<[f32; 4]> =
             (0..images).map(|_| [(); 4].map(|()| draws.normal())).collect();
         let row = width + slack;
-        let numbers = if whole_image { (height + slack) * row * 3 } else { 3 };
-        let means = random_array(seed, numbers).mapv(|m: f32| 120.0 + 30.0 * m);
+        let elements = if whole_image { (height + slack) * row * 3 } else { 3 };
+        let means = random_array(seed, elements).mapv(|m: f32| 120.0 + 30.0 * m);
         let means: Array1<f32> = means;
         let expected = reference::forward(&g, pixels.view(), &views, &tints, |i, j, c| {
             means[(i * row + j) * 3 + c]
@@ -72,7 +72,7 @@ proptest! {
         each_device(|device| {
             let bytes = pixels.as_slice().unwrap();
             let x = run(device, &g, bytes, &views, &tints, means.as_slice().unwrap());
-            // Three roundings of numbers up to a thousand.
+            // Three roundings of values up to a thousand.
             close(&x, &expected.iter().copied().collect::<Vec<_>>(), 3e-4);
         });
     }

@@ -1,12 +1,12 @@
-//! On the CPU: one pass, cut into runs.
+//! On the CPU: one pass in chunks.
 //!
-//! The floor is memory: 20 bytes a parameter, as dw, w and v are read and w and v written.
+//! Memory bound: 20 bytes per parameter, as dw, w and v are read and w and v written.
 
 use super::Segment;
 use crate::simd::{flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
-/// Floats of a run: dw, w and v of it are 768 KB.
+/// Floats per chunk: 768 KB of dw, w and v.
 const RUN: usize = 1 << 16;
 
 pub(super) fn step(
@@ -19,7 +19,7 @@ pub(super) fn step(
 ) -> Result<()> {
     let ([table, dw, w, v], pool) = cpu.floats_with_pool([table, dw, w, v]);
     for (segment, row) in segments.iter().zip(table.chunks_exact(3)) {
-        let &[rate, momentum, decay] = row else { unreachable!("three numbers a segment") };
+        let &[rate, momentum, decay] = row else { unreachable!("three values per segment") };
         if rate == 0.0 {
             continue;
         }

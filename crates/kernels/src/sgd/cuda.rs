@@ -1,4 +1,4 @@
-//! On a GPU: a launch for each segment, four parameters a thread. The table's rows are read there.
+//! On a GPU: one launch per segment, four parameters per thread. Rates are read on the device.
 
 use super::Segment;
 use tensor::{Cuda, Grid, Image, Result, Shape, Slot};
@@ -15,13 +15,13 @@ pub(super) fn step(
 ) -> Result<()> {
     let segments = segments.iter().enumerate();
     for (idx, segment) in segments.filter(|(_, segment)| segment.len > 0) {
-        let rule = cuda.address(table.part(3 * idx, Shape::from([3])));
+        let rates = cuda.address(table.part(3 * idx, Shape::from([3])));
         let part = |slot: Slot| slot.part(segment.start, Shape::from([segment.len]));
         let [dw, w, v] = cuda.addresses([dw, w, v].map(part));
         let n = segment.len as u64;
         let grid = Grid::over(segment.len.div_ceil(4));
-        // SAFETY: sgd_step's parameters in their order; each part holds n floats, the rule three.
-        unsafe { cuda.launch(&IMAGE, "sgd_step", grid, &[&rule, &dw, &w, &v, &n])? };
+        // SAFETY: sgd_step's parameters in their order; each part holds n floats, the rates three.
+        unsafe { cuda.launch(&IMAGE, "sgd_step", grid, &[&rates, &dw, &w, &v, &n])? };
     }
     Ok(())
 }

@@ -5,10 +5,10 @@
 //! w <- w + v
 //! ```
 //!
-//! The learning rate is inside the velocity: when it drops, the velocity gathered so far keeps its
-//! size. (PyTorch's velocity is without it.) One pass over the whole parameter block; rates stand
-//! in a slot, so that a recorded step can be replayed under another rate. The floor is memory: dw,
-//! w and v are read, w and v written, 20 bytes a parameter.
+//! The velocity includes the learning rate: when the rate drops, the velocity accumulated so far
+//! keeps its size. (PyTorch's velocity does not include the rate.) One pass over the whole
+//! parameter block. Rates are read from a slot, so that a recorded step can be replayed with other
+//! rates. Memory bound: 20 bytes per parameter, as dw, w and v are read and w and v written.
 
 mod cpu;
 mod cuda;
@@ -18,24 +18,25 @@ mod tests;
 
 use tensor::{Device, Result, Slot};
 
-/// A run of the block that one row of the table rules: a parameter.
+/// The elements of one parameter in the block; they share a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Its first float.
+    /// Its first element.
     pub start: usize,
-    /// How many floats.
+    /// Number of elements.
     pub len: usize,
 }
 
-/// Updates every segment of `w` and `v`. `table` has a row of three floats a segment: rate,
-/// momentum, decay. A segment whose rate is zero is left alone, velocity and all, as in the 2012
+/// Updates every segment of `w` and `v`. `table` has one row of three floats per segment: rate,
+/// momentum, decay. A segment whose rate is zero keeps its weights and velocity, as in the 2012
 /// source.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If the blocks differ in size, the table has not one row a segment, or a segment lies outside.
+/// If the blocks differ in length, the table has not one row per segment, or a segment exceeds the
+/// block.
 pub fn step(
     device: &mut Device,
     segments: &[Segment],
@@ -44,8 +45,8 @@ pub fn step(
     w: Slot,
     v: Slot,
 ) -> Result<()> {
-    assert!(dw.len() == w.len() && v.len() == w.len(), "blocks of different sizes");
-    assert_eq!(table.len(), 3 * segments.len(), "three numbers a segment");
+    assert!(dw.len() == w.len() && v.len() == w.len(), "blocks of different lengths");
+    assert_eq!(table.len(), 3 * segments.len(), "three values per segment");
     for segment in segments {
         assert!(segment.start + segment.len <= w.len(), "{segment:?} of {} floats", w.len());
     }

@@ -1,8 +1,9 @@
-//! The update in f64: its specification.
+//! SGD's update in f64: the specification.
 
 use ndarray::ArrayViewMut1;
 
-/// One parameter: `v <- momentum v - rate (dw + decay w)`, `w <- w + v`; nothing if `rate` is zero.
+/// Updates one segment: `v <- momentum v - rate (dw + decay w)`, `w <- w + v`, unless `rate` is
+/// zero.
 pub fn step(
     [rate, momentum, decay]: [f32; 3],
     dw: &[f32],

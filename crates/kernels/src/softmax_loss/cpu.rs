@@ -1,12 +1,12 @@
-//! On the CPU: row by row, exponentials in f32 vectors, each computed once, and their sum in f64,
-//! in an order that the number of classes fixes. The floor is memory, scores read and gradients
-//! written, but the scores of a batch are small: one thread is enough.
+//! On the CPU: row by row. Exponentials are computed once, in f32 vectors; their sum is in f64, in
+//! an order fixed by the number of classes. Memory bound: scores are read and gradients written.
+//! The scores of a batch are few: one thread is enough.
 
-use super::{Geometry, IGNORED, Standing};
+use super::{Geometry, IGNORED, LabelRank};
 use crate::simd::{exp, flushed, vectorized};
 use tensor::{Cpu, Result, Slot};
 
-/// Partial maxima and sums of a row.
+/// Partial maxima and sums per row.
 const LANES: usize = 16;
 
 pub(super) fn forward_backward(
@@ -48,8 +48,8 @@ pub(super) fn forward(
     })
 }
 
-/// Calls `write(exponentials, label, their sum)` for every row, which turns the exponentials into
-/// what is wanted, and counts.
+/// Calls `write(exponentials, label, their sum)` for every row, which replaces the exponentials by
+/// gradients or probabilities; writes the tally.
 fn rows(
     cpu: &mut Cpu,
     g: &Geometry,
@@ -72,18 +72,18 @@ fn rows(
             #[inline(always)]
             || exponentials(logits, written),
         );
-        let mut own = [0.0; 4];
+        let mut entry = [0.0; 4];
         if let Some(label) = label {
             let loss = sum.ln() - f64::from(logits[label] - max);
-            let standing = vectorized(
+            let rank = vectorized(
                 #[inline(always)]
-                || Standing::of(logits, label),
+                || LabelRank::of(logits, label),
             );
-            own = [loss, standing.error(1), standing.error(5), 1.0];
+            entry = [loss, rank.error(1), rank.error(5), 1.0];
         }
-        for ((total, tally), own) in totals.iter_mut().zip(tally).zip(own) {
-            *total += own;
-            *tally = own as f32;
+        for ((total, tally), entry) in totals.iter_mut().zip(tally).zip(entry) {
+            *total += entry;
+            *tally = entry as f32;
         }
         write(written, label, sum);
     }
@@ -104,7 +104,7 @@ fn exponentials(logits: &[f32], exps: &mut [f32]) -> (f32, f64) {
     let max = greatest.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
 
     for (e, &x) in exps.iter_mut().zip(logits) {
-        // The vectors' exponential never reaches zero.
+        // `exp` never returns zero.
         *e = if x - max < -87.0 { 0.0 } else { exp(x - max) };
     }
     let mut sums = [0.0f64; LANES];

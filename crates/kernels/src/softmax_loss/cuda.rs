@@ -1,4 +1,4 @@
-//! On a GPU: a block a row, then one that adds up the rows of the tally.
+//! On a GPU: one block per row, then one block that sums the rows of the tally.
 
 use super::Geometry;
 use tensor::{Cuda, Grid, Image, Result, Slot};
@@ -8,12 +8,12 @@ static IMAGE: Image = Image { op: "softmax_loss", bytes: include_bytes!("softmax
 /// Threads of a row's block: the kernels' `ROW_THREADS`.
 const ROW_THREADS: u32 = 128;
 
-/// Of logits, labels, gradient and tally.
+/// `slots` are logits, labels, gradient and tally.
 pub(super) fn forward_backward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     rows(cuda, "softmax_loss_gradient", g, slots)
 }
 
-/// Of logits, labels, probabilities and tally.
+/// `slots` are logits, labels, probabilities and tally.
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     rows(cuda, "softmax_loss_probabilities", g, slots)
 }
@@ -21,13 +21,13 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result
 fn rows(cuda: &mut Cuda, kernel: &'static str, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let (images, classes) = (g.images as u32, g.classes as u32);
     let [logits, labels, written, tally] = cuda.addresses(slots);
-    let (a_row_each, one) = (Grid::of(g.images, ROW_THREADS), Grid::of(1, Grid::THREADS));
+    let (row_grid, one) = (Grid::of(g.images, ROW_THREADS), Grid::of(1, Grid::THREADS));
     // SAFETY: the kernels' parameters in their order; the slots fit the geometry, and a kernel
-    // looks whether a label names a class.
+    // checks that a label is a class.
     unsafe {
         let arguments =
             [&images as &dyn tensor::Argument, &classes, &logits, &labels, &written, &tally];
-        cuda.launch(&IMAGE, kernel, a_row_each, &arguments)?;
+        cuda.launch(&IMAGE, kernel, row_grid, &arguments)?;
         cuda.launch(&IMAGE, "softmax_loss_tally", one, &[&images, &tally])
     }
 }

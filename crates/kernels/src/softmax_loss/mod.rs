@@ -1,5 +1,4 @@
-//! Softmax, the cross-entropy of the labels, its gradient, and how many guesses were wrong, in one
-//! pass.
+//! Softmax, cross-entropy loss and its gradient, and top-1 and top-5 errors, in one pass.
 //!
 //! ```text
 //! p[n][c]       = exp(x[n][c] - max) / sum over d of exp(x[n][d] - max)
@@ -7,9 +6,9 @@
 //! dlogits[n][c] = (p[n][c] - [c = label n]) / images counted
 //! ```
 //!
-//! A guess among several equal scores counts in part, as in the 2012 source: with g scores above
-//! the label's and e equal to it (itself included), top-k gives the credit min(1, (k - g) / e), if
-//! any. Errors are one minus the credit.
+//! If several classes have the label's score, a top-k prediction is partly correct, as in the 2012
+//! source: with g scores above the label's and e equal to it (itself included), its credit is
+//! min(1, (k - g) / e), at least 0. The error is one minus the credit.
 
 mod cpu;
 mod cuda;
@@ -19,15 +18,15 @@ mod tests;
 
 use tensor::{DType, Device, Result, Shape, Slot};
 
-/// The label of an image that takes no part: padding of a last, short batch.
+/// The label of an image that does not count: padding of a last, short batch.
 pub const IGNORED: u32 = u32::MAX;
 
 /// The sizes of a batch of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Rows.
+    /// Rows: images of the batch.
     pub images: usize,
-    /// Scores a row.
+    /// Scores per row.
     pub classes: usize,
 }
 
@@ -37,28 +36,28 @@ impl Geometry {
             let expected = self.images * self.classes;
             assert_eq!(slot.len(), expected, "scores of {} x {}", self.images, self.classes);
         }
-        assert!(labels.len() == self.images && labels.dtype() == DType::U32, "one label an image");
+        assert!(labels.len() == self.images && labels.dtype() == DType::U32, "one label per image");
         let tally_len = tally_shape(self.images).len();
-        assert_eq!(tally.len(), tally_len, "four floats of sums, and four an image");
+        assert_eq!(tally.len(), tally_len, "four floats of sums, and four per image");
     }
 }
 
-/// Of the tally of so many images: a row of four floats for the sums, then one an image.
+/// The shape of the tally of so many images: a row of four floats for the sums, then one per image.
 pub fn tally_shape(images: usize) -> Shape {
     Shape::from([1 + images, 4])
 }
 
-/// Losses, errors and the gradient of the mean loss.
+/// Computes losses, errors and the gradient of the mean loss.
 ///
-/// A row of `tally` becomes `[loss, top-1 error, top-5 error, 1]` of an image, zeros if it is
-/// ignored; the first row is the sum of the others.
+/// A row of `tally` becomes `[loss, top-1 error, top-5 error, 1]` of its image, zeros if the image
+/// is ignored; the first row is the sum of the others.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If slots do not fit the geometry, or, where the host can see it, a label names no class: on a
-/// GPU its loss is NaN.
+/// If slots do not fit the geometry, or, on a CPU, if a label is not a class; on a GPU the loss is
+/// NaN then.
 pub fn forward_backward(
     device: &mut Device,
     g: &Geometry,
@@ -74,7 +73,7 @@ pub fn forward_backward(
     }
 }
 
-/// Losses, errors and every row's probabilities, those of ignored images too.
+/// Computes losses, errors and the probabilities of every row, including ignored images.
 ///
 /// # Errors
 /// If the device fails.
@@ -96,27 +95,27 @@ pub fn forward(
     }
 }
 
-/// The error of one guess among the best `k`: one minus the credit. 1 if the label's score is NaN.
+/// The top-`k` error of an image: one minus the credit. 1 if the label's score is NaN.
 pub fn top_error(scores: &[f32], label: usize, k: usize) -> f64 {
-    Standing::of(scores, label).error(k)
+    LabelRank::of(scores, label).error(k)
 }
 
-/// Where a label's score stands among all.
-struct Standing {
+/// How many scores are above the label's, and equal to it.
+struct LabelRank {
     above: u32,
     equal: u32,
 }
 
-impl Standing {
+impl LabelRank {
     #[inline(always)]
-    fn of(scores: &[f32], label: usize) -> Standing {
+    fn of(scores: &[f32], label: usize) -> LabelRank {
         let own = scores[label];
         let (mut above, mut equal) = (0, 0);
         for &score in scores {
             above += u32::from(score > own || score.is_nan());
             equal += u32::from(score == own);
         }
-        Standing { above, equal }
+        LabelRank { above, equal }
     }
 
     fn error(&self, k: usize) -> f64 {

@@ -1,9 +1,9 @@
-//! Softmax and its loss by their definitions, in f64: the specification.
+//! Softmax and its loss by definition, in f64: the specification.
 
 use super::IGNORED;
 use ndarray::{Array2, ArrayView2};
 
-/// Probabilities: exp(x) over the row's sum.
+/// Probabilities: exp(x) over the sum of the row's.
 pub fn softmax(logits: ArrayView2<f64>) -> Array2<f64> {
     let mut p = logits.mapv(f64::exp);
     for mut row in p.rows_mut() {
@@ -13,7 +13,7 @@ pub fn softmax(logits: ArrayView2<f64>) -> Array2<f64> {
     p
 }
 
-/// The sum of `-log p[label]`, over images whose label counts.
+/// The sum of `-log p[label]`, over images that count.
 pub fn loss(logits: ArrayView2<f64>, labels: &[u32]) -> f64 {
     let p = softmax(logits);
     let counted = labels.iter().enumerate().filter(|(_, label)| **label != IGNORED);
@@ -35,7 +35,7 @@ pub fn gradient(logits: ArrayView2<f64>, labels: &[u32]) -> Array2<f64> {
     gradient
 }
 
-/// Top-k errors in sum: the label's place is shared evenly among all that have its score.
+/// The sum of top-k errors. Of several classes with the label's score, each is first equally often.
 pub fn errors(logits: ArrayView2<f64>, labels: &[u32], k: usize) -> f64 {
     let mut errors = 0.0;
     for (row, &label) in logits.rows().into_iter().zip(labels) {
@@ -45,9 +45,9 @@ pub fn errors(logits: ArrayView2<f64>, labels: &[u32], k: usize) -> f64 {
         let own = row[label as usize];
         let above = row.iter().filter(|&&x| x > own).count();
         let equal = row.iter().filter(|&&x| x == own).count();
-        // Of all orders of the equal scores, in how many does the label come among the first k?
-        let lucky = (above..above + equal).filter(|&place| place < k).count();
-        errors += 1.0 - lucky as f64 / equal as f64;
+        // The share of all orders of equal scores in which the label is among the first k.
+        let correct = (above..above + equal).filter(|&position| position < k).count();
+        errors += 1.0 - correct as f64 / equal as f64;
     }
     errors
 }

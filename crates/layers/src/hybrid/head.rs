@@ -3,7 +3,7 @@
 use super::{Between, Draft, Shares};
 use crate::layer::{Gradients, Phase, Wires};
 use crate::network::TrainableNetwork;
-use kernels::columns::{self, Geometry, Place};
+use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::{activation, linear};
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
@@ -249,8 +249,10 @@ impl Head {
         let mut own = dy;
         if count < outputs {
             own = self.block.part(0, Shape::from([images, count]));
-            let (from, to) =
-                (Place { width: outputs, first: start }, Place { width: count, first: 0 });
+            let (from, to) = (
+                ColumnRange { width: outputs, first: start },
+                ColumnRange { width: count, first: 0 },
+            );
             columns::copy(device, &Geometry { rows: images, count, x: from, y: to }, dy, own)?;
         }
         let w = stage.weight[0].part(start * inputs, Shape::from([count, inputs]));

@@ -4,7 +4,7 @@
 use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
-use kernels::batch_norm::{self, Backward, Geometry, Vectors};
+use kernels::batch_norm::{self, Backward, ForwardBatch, Geometry, Vectors};
 use tensor::{Device, Result, Shape, Slot, Target};
 
 #[derive(Debug)]
@@ -58,7 +58,8 @@ impl Layer for BatchNorm {
             None => (room(0), room(1)),
         };
         let vectors = Vectors { mean, variance, ..vectors };
-        batch_norm::forward_batch(device, g, wires.batch(), x, vectors, y, scratch)
+        let batch = wires.batch();
+        batch_norm::forward_batch(device, g, &ForwardBatch { batch, x, vectors, y }, scratch)
     }
 
     fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {

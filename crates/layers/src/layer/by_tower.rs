@@ -4,7 +4,7 @@
 //! is added up: `(... ) + (...)`, and not one chain over all filters. One device that does the same
 //! has the same bits.
 
-use kernels::columns::{self, Geometry, Place};
+use kernels::columns::{self, ColumnRange, Geometry};
 use tensor::{Device, Result, Shape, Slot};
 
 /// How the gradient of a layer's input is summed over filters or units.
@@ -79,9 +79,9 @@ pub(super) fn backward_input(
     let dx_own = scratch.part(dx_start, flat(dx.len()));
     let rest = dx_start + dx.len().next_multiple_of(LINE);
     let scratch = scratch.part(rest, flat(scratch.len() - rest));
-    let here = Place { width, first: 0 };
+    let here = ColumnRange { width, first: 0 };
     for tower in 0..towers {
-        let there = Place { width: whole, first: tower * width };
+        let there = ColumnRange { width: whole, first: tower * width };
         columns::copy(device, &Geometry { rows, count: width, x: there, y: here }, dy, dy_own)?;
         let w = w.part(tower * w.len() / towers, flat(w.len() / towers));
         let dx_of_this = if tower == 0 { dx } else { dx_own };

@@ -32,8 +32,8 @@ pub(crate) fn plan_columns(
     if !(0.0..1.0).contains(&row.drop) {
         return Err(format!("drop is {}; it must be at least 0 and below 1", row.drop));
     }
-    let (units, layer, form) = (input.len(), stream_of(name), row.form());
-    let geometry = Geometry { units, layer, drop: row.drop, form, columns };
+    let (units, layer, scaling) = (input.len(), stream_of(name), row.scaling());
+    let geometry = Geometry { units, layer, drop: row.drop, scaling, columns };
     Ok(Dropout { geometry, shape: input })
 }
 

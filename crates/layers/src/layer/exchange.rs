@@ -2,7 +2,7 @@
 
 use super::{Gradients, Layer, Phase, Wires};
 use crate::rows::{Exchange, Part};
-use kernels::columns::{self, Geometry, Place};
+use kernels::columns::{self, ColumnRange, Geometry};
 use tensor::{Device, Result, Shape, Slot};
 
 /// What a tower has to send or receive before its pass can go on.
@@ -98,10 +98,12 @@ impl Meeting {
     }
 
     /// Tower `index`'s channels among everyone's, and alone.
-    fn geometry(&self, index: usize) -> (Place, Geometry) {
+    fn geometry(&self, index: usize) -> (ColumnRange, Geometry) {
         let (width, of) = (self.width(), self.exchange.part.of);
-        let (among, alone) =
-            (Place { width: of * width, first: index * width }, Place { width, first: 0 });
+        let (among, alone) = (
+            ColumnRange { width: of * width, first: index * width },
+            ColumnRange { width, first: 0 },
+        );
         let rows = self.input.len() / width;
         (alone, Geometry { rows, count: width, x: alone, y: among })
     }

@@ -3,7 +3,7 @@
 use super::{Gradients, Layer, Phase, Wires};
 use crate::rows;
 use kernels::activation;
-use kernels::pool::{self, Geometry, Kind};
+use kernels::pool::{self, Geometry, Reduction};
 use tensor::{Device, Result, Shape};
 
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(super) fn geometry(
              {height} x {width} x {channels}"
         ));
     }
-    let kind = row.kind();
-    Ok(Geometry { images, height, width, channels, kind, window, stride, pad, ceil })
+    let reduction = row.reduction();
+    Ok(Geometry { images, height, width, channels, reduction, window, stride, pad, ceil })
 }
 
 impl Layer for Pool {
@@ -55,10 +55,10 @@ impl Layer for Pool {
     }
 
     fn reads_output(&self) -> bool {
-        matches!(self.geometry.kind, Kind::Max { .. })
+        matches!(self.geometry.reduction, Reduction::Max { .. })
     }
 
     fn writes_over_input(&self) -> bool {
-        pool::fits_in_place(self.geometry.kind)
+        pool::fits_in_place(self.geometry.reduction)
     }
 }

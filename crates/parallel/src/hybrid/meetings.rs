@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::cut::Cut;
 use comm::{Comm, Handle};
-use kernels::columns::{self, Geometry, Place};
+use kernels::columns::{self, ColumnRange, Geometry};
 use layers::hybrid::Head;
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
@@ -263,7 +263,7 @@ impl Exchange<'_> {
         let (columns, width) = (&meeting.columns[rank], meeting.width());
         let count = columns.len();
         let [whole, own] =
-            [Place { width, first: columns.start }, Place { width: count, first: 0 }];
+            [ColumnRange { width, first: columns.start }, ColumnRange { width: count, first: 0 }];
         Geometry { rows: self.meetings.images, count, x: whole, y: own }
     }
 

@@ -2,7 +2,7 @@
 //! first moments are where velocities are.
 
 use crate::Result;
-use kernels::adam::{self, EPSILON, Moments};
+use kernels::adam::{self, EPSILON, Hyperparameters, Moments};
 use kernels::sgd::{self, Segment};
 use layers::{Network, Parameters, TrainableNetwork};
 use tensor::{DType, Device, Planner, Shape, Slot};
@@ -53,8 +53,8 @@ impl Adam {
     ) -> tensor::Result<()> {
         let (parameters, dw, first) = (&network.parameters, network.gradients, network.velocities);
         let moments = Moments { first, second: self.second };
-        let numbers = [table, self.corrections];
-        adam::step(device, &self.taught, numbers, dw, parameters.values, moments)?;
+        let hyperparameters = Hyperparameters { table, corrections: self.corrections };
+        adam::step(device, &self.taught, hyperparameters, dw, parameters.values, moments)?;
         if parameters.has_statistics() {
             sgd::step(device, &self.statistics, table, dw, parameters.values, first)
         } else {
