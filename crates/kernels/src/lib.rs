@@ -2,15 +2,16 @@
 //!
 //! Each op is a folder with the same files: `mod.rs` has the formula in the paper's symbols, the
 //! geometry, the checks and the match over the device; `reference.rs` is the specification, the op
-//! in plain loops with f64 sums; `cpu.rs` and `cuda.rs` are the fast implementations. Arguments have
-//! one order: device, geometry, inputs, outputs.
+//! in plain loops with f64 sums; `cpu.rs` and `cuda.rs` are the fast implementations. Arguments
+//! have one order: device, geometry, inputs, outputs.
 //!
 //! * [`preprocess`]: pixels to the network's input
-//! * [`conv`], [`local`], [`linear`]: layers with weights; [`gemm`]: the register tile that they use
+//! * [`conv`], [`local`], [`linear`]: layers with weights; [`gemm`]: the register tile that they
+//!   use
 //! * [`activation`], [`prelu`], [`lrn`], [`pool`], [`dropout`]; [`lrn_pool`]: two of them in one
 //!   pass; [`batch_norm`], [`layer_norm`]: normalisations of later networks
-//! * [`columns`]: splits and joins channels, for towers; [`bf16`]: rounds gradients that are sent to
-//!   another device
+//! * [`columns`]: splits and joins channels, for towers; [`bf16`]: rounds gradients that are sent
+//!   to another device
 //! * [`softmax_loss`]: the loss, its gradient and the errors; [`sgd`], [`adam`]: the updates
 //! * [`denormal`]: denormal results are flushed to zero
 //!

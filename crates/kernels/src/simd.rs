@@ -2,8 +2,8 @@
 
 use tensor::Vectors;
 
-/// Runs `work` compiled for the widest vectors of this processor. The compiler never fuses a product
-/// and a sum by itself, so results are bit-identical on every processor.
+/// Runs `work` compiled for the widest vectors of this processor. The compiler never fuses a
+/// product and a sum by itself, so results are bit-identical on every processor.
 ///
 /// `work` and what it calls must be marked `#[inline(always)]`: a closure that is not inlined is
 /// compiled for the baseline instruction set.
@@ -23,8 +23,9 @@ pub(crate) fn arch() -> pulp::Arch {
     }
 }
 
-/// x, or zero with its sign where x is denormal, for results of ops ([`denormal`](crate::denormal)).
-/// Computed with integers: comparing denormal floats could itself be slow.
+/// x, or zero with its sign where x is denormal, for results of ops
+/// ([`denormal`](crate::denormal)). Computed with integers: comparing denormal floats could itself
+/// be slow.
 #[inline(always)]
 pub(crate) fn flushed(x: f32) -> f32 {
     const EXPONENT: u32 = 0x7F80_0000;
@@ -33,8 +34,8 @@ pub(crate) fn flushed(x: f32) -> f32 {
     f32::from_bits(if bits & EXPONENT == 0 { bits & SIGN } else { bits })
 }
 
-/// Elements per task of an elementwise op: enough to start a thread for, few enough that two threads
-/// share a batch evenly. Fixed, so that results do not depend on the number of threads.
+/// Elements per task of an elementwise op: enough to start a thread for, few enough that two
+/// threads share a batch evenly. Fixed, so that results do not depend on the number of threads.
 pub(crate) const CHUNK: usize = 1 << 15;
 
 /// A computation on neighbouring channels, few enough at a time that they stay in registers.
@@ -64,8 +65,8 @@ fn strips_of<const N: usize>(first: usize, y: &mut [f32], strip: &impl Strip) ->
 }
 
 /// e^x within 2 units in the last place, for x in [-87, 88] and clamped outside; NaN stays NaN.
-/// Only sums and products, so that loops over it are vectorized and bit-identical on every processor
-/// (the system library's results differ between systems).
+/// Only sums and products, so that loops over it are vectorized and bit-identical on every
+/// processor (the system library's results differ between systems).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };
