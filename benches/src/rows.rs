@@ -329,7 +329,7 @@ fn parts(planned: &Planned, table: &[layers::RowInfo], images: usize, classes: u
     }
     let mut first = true;
     let mut backward = Vec::new();
-    for (idx, row) in network.rows().iter().enumerate().filter(|(_, row)| row.goes_backward()) {
+    for (idx, row) in network.rows().iter().enumerate().filter(|(_, row)| row.has_backward()) {
         let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
         let (x, y) = (row.input().len() as f64, row.output().len() as f64);
         // The first row that learns has no gradient of its input to compute.

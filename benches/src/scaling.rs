@@ -142,8 +142,9 @@ impl Network {
         let rows: Vec<Row> = self.rows.iter().map(half).collect();
         let forward: f64 = rows.iter().map(|row| row.forward(machine, images, 1.0)).sum();
         // Both directions at once: a tower sends while it receives.
-        let crossing =
-            |traffic: &towers::Traffic| machine.inside.time(FLOAT * traffic.floats as f64 * images);
+        let crossing = |traffic: &towers::TowerTraffic| {
+            machine.inside.time(FLOAT * traffic.floats as f64 * images)
+        };
         let crossing: f64 = towers.traffic.iter().map(crossing).sum();
         let reduce = |row: &Row| machine.among_pairs(devices, FLOAT * row.parameters);
         let backward = overlapped(0.0, rows.iter().rev(), machine, images, reduce);

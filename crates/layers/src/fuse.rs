@@ -1,9 +1,9 @@
 //! Rewrites rows into fewer, faster ones that compute the same.
 //!
-//! Models are written for reading; what runs is decided here, and nowhere else. Every rewrite saves
-//! passes over activations; the bits are those of the rows one by one.
+//! All fusion decisions are made here. Every rewrite saves passes over activations; results are
+//! bit-identical to those of the unfused rows.
 //!
-//! | rows | become | which saves |
+//! | rows | become | saves |
 //! |---|---|---|
 //! | conv, local or linear, relu | one row | a pass forward |
 //! | conv, \[relu,\] lrn, pool | conv and one row | the normalised map and both gradients |
@@ -13,7 +13,7 @@ use crate::rows::{Conv, LrnPool, Row};
 use crate::spec::Spec;
 use kernels::lrn_pool;
 
-/// The network as it runs.
+/// The fused network.
 pub fn fuse(spec: &Spec) -> Spec {
     let mut rows: Vec<Row> = Vec::with_capacity(spec.rows.len());
     for row in &spec.rows {
@@ -37,7 +37,7 @@ pub fn fuse(spec: &Spec) -> Spec {
     Spec { rows, ..spec.clone() }
 }
 
-/// Gives the mask of a convolution's ReLU to the row that computes the gradient of its output.
+/// Moves the backward mask of a convolution's ReLU into the pooling row after it.
 fn mask_gradients(rows: &mut [Row]) {
     for at in 1..rows.len() {
         if let [Row::Conv(conv @ Conv { relu: true, .. }), after] = &mut rows[at - 1..=at]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::rows::{Lrn, window};
 
-    /// What a row is, in short, with what was fused into it.
+    /// The kind of a row, with what was fused into it.
     fn kind(row: &Row) -> &'static str {
         match row {
             Row::Conv(conv) if conv.masked => "conv+relu, masked",
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relu_joins_what_it_follows_and_nothing_else() {
+    fn a_relu_is_fused_into_the_layer_right_before_it_only() {
         let spec = image().conv("conv1", 4, window(3)).tanh().pool(window(2)).relu();
         let spec = spec.local("local2", 4, window(2)).relu();
         let spec = spec.linear("fc2", 5).relu().linear("fc3", 2);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisation_and_pooling_of_a_convolution_become_one_row() {
+    fn lrn_and_pooling_after_a_convolution_become_one_row() {
         let conv = image().conv("conv1", 4, window(3));
         assert_eq!(kinds(&conv.clone().lrn().pool(window(2)).relu()), ["conv", "lrn+pool", "relu"]);
         let spec = conv.clone().relu().lrn().pool(window(2));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_masks_the_gradient_of_a_convolution() {
+    fn a_pool_applies_the_relu_mask_of_the_convolution_before_it() {
         let spec = image().conv("conv1", 4, window(3)).relu().average_pool(window(2));
         assert_eq!(kinds(&spec), ["conv+relu, masked", "mask+pool"]);
         let spec = image().conv("conv1", 4, window(3)).pool(window(2)).relu();

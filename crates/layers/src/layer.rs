@@ -16,75 +16,75 @@ mod prelu;
 
 use crate::parameters::{Parameter, Role};
 use crate::rows::{Exchange, Row};
-pub use exchange::Crossing;
+pub use exchange::Transfer;
 use std::fmt::Debug;
 use tensor::{Device, Result, Shape, Slot, Target};
 
-/// What a pass is for: dropout behaves differently.
+/// What a pass is for. Dropout and batch normalisation depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Units are dropped; a backward pass follows.
     Train,
     /// Nothing is random.
     Test,
-    /// The same, and the parameters are those that [`Network::prepare`](crate::Network::prepare)
-    /// has met last.
+    /// As `Test`, with the weights that the last [`Network::prepare`](crate::Network::prepare)
+    /// packed: they must not have changed since.
     Infer,
 }
 
-/// The slots a layer works on. The network lays them out; a layer only reads and writes them.
+/// The slots of a layer. The network lays them out; the layer only reads and writes them.
 #[derive(Clone, Debug)]
-pub struct Wires {
-    /// Its input.
+pub struct LayerSlots {
+    /// Input.
     pub x: Slot,
-    /// Its output.
+    /// Output.
     pub y: Slot,
-    /// The values of its parameters, in the order in which it names them.
+    /// Parameter values, in the order of [`Layer::parameters`].
     pub parameters: Vec<Slot>,
-    /// What the layer keeps from pass to pass; only in a network that goes forward only.
-    pub kept: Option<Slot>,
-    /// Memory for the forward pass to work in; it means nothing afterwards.
+    /// Packed weights; only in a forward-only network.
+    pub packed: Option<Slot>,
+    /// Scratch memory of the forward pass; undefined afterwards.
     pub scratch: Slot,
     /// As in [`Network::clock`](crate::Network::clock).
     pub clock: Slot,
-    /// What the backward pass works on beside these; absent in a network that goes forward only,
-    /// and below the first row that learns.
+    /// Slots of the backward pass; absent in a forward-only network and below the first row with
+    /// parameters.
     pub gradients: Option<Gradients>,
 }
 
 /// The slots of a layer's backward pass.
 #[derive(Clone, Debug)]
 pub struct Gradients {
-    /// The gradient of the layer's output, which the layer may overwrite.
+    /// The gradient of the output; the layer may overwrite it.
     pub dy: Slot,
-    /// The gradient of its input; absent where nothing below learns. It is `x` itself where the
-    /// layer writes over its input and no later pass reads that.
+    /// The gradient of the input; absent where no row below has parameters. It is `x` itself where
+    /// the layer [writes over its input](Layer::writes_over_input).
     pub dx: Option<Slot>,
-    /// The gradients of its parameters, in the order in which it names them.
+    /// The gradients of the parameters, in the order of [`Layer::parameters`].
     pub parameters: Vec<Slot>,
-    /// Memory to work in; it means nothing afterwards.
+    /// Scratch memory of the backward pass; undefined afterwards.
     pub scratch: Slot,
 }
 
-impl Wires {
-    /// Seed and step.
-    pub(crate) fn moment(&self) -> Slot {
+impl LayerSlots {
+    /// Seed (two words) and step, from which dropout masks are drawn.
+    pub(crate) fn seed_and_step(&self) -> Slot {
         self.clock.part(0, Shape::from([3]))
     }
 
-    /// How many images count, and the bits of their share.
+    /// The number of valid images, and the bits of their share of the batch.
     pub(crate) fn batch(&self) -> Slot {
         self.clock.part(3, Shape::from([2]))
     }
 
-    /// Of a layer with a weight and a bias.
+    /// The parameters of a layer with a weight and a bias.
     fn weight_and_bias(&self) -> [Slot; 2] {
         self.parameters[..].try_into().expect("a weight and a bias")
     }
 }
 
 impl Gradients {
-    /// Of a layer with a weight and a bias.
+    /// The parameters of a layer with a weight and a bias.
     fn weight_and_bias(&self) -> [Slot; 2] {
         self.parameters[..].try_into().expect("a weight and a bias")
     }
@@ -92,8 +92,8 @@ impl Gradients {
 
 /// A row of a network for a fixed number of images.
 ///
-/// A layer decides nothing about memory: it says what shape it makes, how much scratch it wants and
-/// which parameters it has, and works on the [`Wires`] it is given.
+/// A layer allocates nothing: it declares its output shape, scratch memory and parameters, and runs
+/// on the [`LayerSlots`] that the network passes.
 pub trait Layer: Debug + Send + Sync {
     /// Shape of the output.
     fn output(&self) -> Shape;
@@ -102,58 +102,63 @@ pub trait Layer: Debug + Send + Sync {
     ///
     /// # Errors
     /// If the device fails.
-    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()>;
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, phase: Phase) -> Result<()>;
 
-    /// Computes `dx`, if there is one, and the parameters' gradients.
+    /// Computes `dx`, if present, and the parameters' gradients.
     ///
     /// # Errors
     /// If the device fails.
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()>;
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()>;
 
     /// Whether `backward` reads `y`.
     fn reads_output(&self) -> bool {
         true
     }
 
-    /// Whether `backward` can write `dx` over `x`: then it is given no other place for it if the
-    /// row below does not read its output.
+    /// Whether `backward` can write `dx` over `x`. `dx` is then `x` if the row below does not read
+    /// its output in its backward pass.
     fn writes_over_input(&self) -> bool {
         false
     }
 
-    /// Parameters, without their place in the block.
+    /// Parameters; their [`start`](Parameter::start) in the block is not yet known.
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
     }
 
-    /// Floats of scratch memory that it needs on such a device.
+    /// Floats of scratch memory that a pass needs on this kind of device.
     fn scratch(&self, target: Target) -> usize {
         let _ = target;
         0
     }
 
-    /// Floats that it wants to keep from pass to pass on such a device, in a network for inference.
-    fn kept(&self, target: Target) -> usize {
+    /// Floats of packed weights on this kind of device, in a forward-only network.
+    fn packed_len(&self, target: Target) -> usize {
         let _ = target;
         0
     }
 
-    /// Fills `kept`, from its parameters.
+    /// Packs the weights into `packed`, in the layout in which inference reads them.
     ///
     /// # Errors
     /// If the device fails.
-    fn keep(&self, device: &mut Device, wires: &Wires, kept: Slot) -> Result<()> {
-        let _ = (device, wires, kept);
+    fn pack_weights(&self, device: &mut Device, slots: &LayerSlots, packed: Slot) -> Result<()> {
+        let _ = (device, slots, packed);
         Ok(())
     }
 
-    /// How this row talks to other towers, if it does.
+    /// The exchange with other towers, if this row is one.
     fn exchange(&self) -> Option<Exchange> {
         None
     }
 
     /// Whether its output is the output of a ReLU.
-    fn rectifies(&self) -> bool {
+    fn ends_in_relu(&self) -> bool {
         false
     }
 
@@ -163,7 +168,7 @@ pub trait Layer: Debug + Send + Sync {
     }
 }
 
-/// The layer of `row` on an input of shape `input`, or why it cannot be.
+/// Builds the layer of `row` on an input of shape `input`; an `Err` states why it does not fit.
 pub(crate) fn build(
     row: &Row,
     name: &str,
@@ -197,10 +202,10 @@ pub(crate) fn build(
     })
 }
 
-/// `[images, height, width, channels]`, for rows that work on maps.
+/// `[images, height, width, channels]`, for rows that need feature maps.
 fn maps(input: Shape) -> std::result::Result<[usize; 4], String> {
     <[usize; 4]>::try_from(input.dims())
-        .map_err(|_| "this row works on maps; it cannot follow a linear row".to_string())
+        .map_err(|_| "this row needs feature maps; it cannot follow a linear row".to_string())
 }
 
 /// The weight and bias of the layer called `name`.
@@ -215,8 +220,8 @@ fn parameter(name: &str, role: Role, shape: Shape, fan_in: usize) -> Parameter {
     Parameter { name: format!("{name}.{}", role.suffix()), role, shape, fan_in, start: 0 }
 }
 
-/// Rows and columns of a matrix of pixels, of all images, by channels; of images by units where
-/// there are no maps.
+/// The input as a matrix: pixels of all images by channels, or images by units without feature
+/// maps.
 fn by_channel(input: Shape) -> (usize, usize) {
     let channels = input.dims().last().copied().unwrap_or(1);
     (input.len() / channels.max(1), channels)

@@ -5,14 +5,14 @@
 //! slots. Running the network is then a walk over the rows, forward or backward, over fixed
 //! addresses.
 //!
-//! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): what
-//!   is built
+//! * [`Spec`], [`Row`] and the rows' structs ([`Conv`], [`Linear`], [`Lrn`], [`Pool`], ...): the
+//!   network's description
 //! * [`fuse`]: rewrites rows into fewer, faster ones
-//! * [`Network`]: the rows on a device, to go forward; [`TrainableNetwork`]: forward and backward;
-//!   [`Phase`]: what a pass is for
+//! * [`Network`]: the rows planned on a device, forward only; [`TrainableNetwork`]: forward and
+//!   backward; [`Phase`]: training, testing or inference
 //! * [`Parameters`]: weights and biases in one block
-//! * [`towers`]: cuts a network into towers for devices of their own
-//! * [`hybrid`]: shares the units of linear layers among devices, and images below them
+//! * [`towers`]: splits a network into towers, one per device
+//! * [`hybrid`]: data parallel below the first linear layer, model parallel from there on
 //! * [`init`]: initial values
 //!
 //! ```
@@ -49,14 +49,14 @@ mod rows;
 mod spec;
 pub mod towers;
 
-pub use layer::{Crossing, Gradients, Layer, Phase, Wires};
+pub use layer::{Gradients, Layer, LayerSlots, Phase, Transfer};
 pub use nearest::nearest;
 pub use network::{Network, TrainableNetwork};
 pub use parameters::{Parameter, Parameters, Role};
 pub use planned_row::PlannedRow;
-pub use rows::{
-    Bare, Conv, Dropout, Exchange, LeakyRelu, Linear, Local, Pad, Part, Pool, Row, Tanh,
-};
 pub use rows::{BatchNorm, LayerNorm, Lrn, LrnPool};
+pub use rows::{
+    Conv, Dropout, Exchange, LeakyRelu, Linear, Local, NoOptions, Pad, Pool, Row, Tanh, Tower,
+};
 pub use rows::{Window, window};
 pub use spec::{RowInfo, Spec, SpecError};

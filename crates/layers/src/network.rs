@@ -1,15 +1,15 @@
-//! A specification on a device: every row knows its slots.
+//! A specification planned on a device.
 
 use crate::fuse::fuse;
 use crate::layer::Phase;
 use crate::parameters::{Parameter, Parameters};
 use crate::planned_row::PlannedRow;
-use crate::planning::{self, CLOCK, Named, Outputs};
+use crate::planning::{self, CLOCK, NamedLayer, Outputs};
 use crate::spec::{Spec, SpecError};
 use std::ops::Deref;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
 
-/// A network for a fixed number of images, with every slot laid out: its forward pass.
+/// A network planned for a fixed number of images: the forward pass.
 #[derive(Debug)]
 pub struct Network {
     rows: Vec<PlannedRow>,
@@ -19,31 +19,31 @@ pub struct Network {
     pub output: Slot,
     /// Weights and biases.
     pub parameters: Parameters,
-    /// What a pass has to know, in words: `[seed low, seed high, step]`, for dropout; how many of
-    /// the images count, being the first, and the bits of their share of the batch, a float, for
-    /// batch normalisation.
+    /// What changes from step to step, as 32-bit words: `[seed low, seed high, step]` for dropout;
+    /// for batch normalisation the number of valid images (the first ones) and the bits of their
+    /// share of the batch, an f32.
     pub clock: Slot,
 }
 
-/// A network that learns: both passes, with room for the gradients and velocities of all
+/// A network planned for training: both passes, with the gradients and velocities of all
 /// parameters. Every activation lives until its row's backward pass.
 #[derive(Debug)]
 pub struct TrainableNetwork {
     network: Network,
-    /// Where the loss writes the scores' gradient.
+    /// The gradient of the scores, which the loss writes.
     pub d_output: Slot,
-    /// The parameters' gradients, laid out as their [values](Parameters::values).
+    /// The parameters' gradients, laid out like their [values](Parameters::values).
     pub gradients: Slot,
-    /// Their velocities, likewise.
+    /// The parameters' velocities, in the same layout.
     pub velocities: Slot,
 }
 
 impl Network {
-    /// Lays out `spec` for `images` images and such a device, to go forward only: an activation
-    /// dies once the next row has read it. Rows are [fused](fuse) first.
+    /// Plans the forward pass of `spec` for `images` images: an activation's memory is reused once
+    /// the next row has read it. Rows are [fused](fuse) first.
     ///
     /// # Errors
-    /// [`SpecError`] if rows do not fit together: it has the row's name and both shapes.
+    /// [`SpecError`] if rows do not fit together, with the row's name and both shapes.
     pub fn plan(
         spec: &Spec,
         images: usize,
@@ -60,7 +60,7 @@ impl Network {
     }
 
     fn lay_out(
-        layers: Vec<Named>,
+        layers: Vec<NamedLayer>,
         parameters: Parameters,
         outputs: Outputs,
         spec: &Spec,
@@ -77,15 +77,14 @@ impl Network {
         Network { rows, input, output, parameters, clock }
     }
 
-    /// Brings parameters into the form in which [`Phase::Infer`] reads them: packed and
-    /// transformed filters. To be called once they are all there, and again if they change.
-    /// Does nothing in a [`TrainableNetwork`].
+    /// Packs and transforms the filters for [`Phase::Infer`]. Call it after all parameters are
+    /// set, and again when they change. Does nothing in a [`TrainableNetwork`].
     ///
     /// # Errors
     /// If the device fails.
     pub fn prepare(&self, device: &mut Device) -> Result<()> {
-        self.rows.iter().try_for_each(|row| match row.wires.kept {
-            Some(kept) => row.layer.keep(device, &row.wires, kept),
+        self.rows.iter().try_for_each(|row| match row.slots.packed {
+            Some(packed) => row.layer.pack_weights(device, &row.slots, packed),
             None => Ok(()),
         })
     }
@@ -96,7 +95,7 @@ impl Network {
     /// If the device fails.
     ///
     /// # Panics
-    /// If this is a tower: its pass is [`towers::forward`](crate::towers::forward).
+    /// If this is a tower: use [`towers::forward`](crate::towers::forward).
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
         self.rows.iter().try_for_each(|row| row.forward(device, phase))
     }
@@ -108,10 +107,10 @@ impl Network {
 }
 
 impl TrainableNetwork {
-    /// As [`Network::plan`], to go forward and backward.
+    /// Plans the forward and backward pass of `spec` for `images` images.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Network::plan`].
     pub fn plan(
         spec: &Spec,
         images: usize,
@@ -122,8 +121,7 @@ impl TrainableNetwork {
         TrainableNetwork::plan_as_written(&fuse(spec), images, planner, target)
     }
 
-    /// [`plan`](Self::plan) without fusing rows: slower, to see every row's own output, or to
-    /// compare.
+    /// [`plan`](Self::plan) without fusing rows: slower, but every row has its own output.
     ///
     /// # Errors
     /// As `plan`.
@@ -160,14 +158,13 @@ impl TrainableNetwork {
         Ok(TrainableNetwork { network, d_output, gradients, velocities })
     }
 
-    /// From `d_output` to every parameter's gradient. Overwrites the gradients of activations as it
-    /// goes.
+    /// From `d_output` to every parameter's gradient. Overwrites the gradients of activations.
     ///
     /// # Errors
     /// If the device fails.
     ///
     /// # Panics
-    /// If this is a tower: its pass is [`towers::backward`](crate::towers::backward).
+    /// If this is a tower: use [`towers::backward`](crate::towers::backward).
     pub fn backward(&self, device: &mut Device) -> Result<()> {
         self.rows.iter().rev().try_for_each(|row| row.backward(device))
     }
@@ -191,6 +188,6 @@ impl Deref for TrainableNetwork {
     }
 }
 
-fn entries(layers: &[Named]) -> Vec<Parameter> {
+fn entries(layers: &[NamedLayer]) -> Vec<Parameter> {
     layers.iter().flat_map(|(_, layer)| layer.parameters()).collect()
 }

@@ -1,29 +1,29 @@
-//! Weights, biases and their kin, in one block.
+//! Weights, biases and other parameters, in one block.
 
 use kernels::denormal;
 use tensor::{DType, Device, Planner, Result, Shape, Slot};
 
-/// What a parameter does: recipes treat the two differently.
+/// What a parameter does. Recipes give roles different rates and decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Multiplies an input.
     Weight,
     /// Is added.
     Bias,
-    /// Multiplies what is negative: a PReLU's.
+    /// Multiplies negative inputs of a PReLU.
     Slope,
-    /// Multiplies what was normalised.
+    /// Multiplies the output of a normalisation (gamma).
     Scale,
-    /// Is added to that.
+    /// Is added to it (beta).
     Shift,
-    /// The running mean of a batch normalisation: an update at rate 1 moves it.
+    /// Running mean of a batch normalisation; its "gradient" is applied at rate 1.
     Mean,
-    /// Its running variance, likewise.
+    /// Running variance of a batch normalisation, updated like the mean.
     Variance,
 }
 
 impl Role {
-    /// What stands behind the dot of a parameter's name: `weight`, `bias`, `slope`, ...
+    /// The part of a parameter's name after the dot: `weight`, `bias`, `slope`, ...
     pub fn suffix(self) -> &'static str {
         match self {
             Role::Weight => "weight",
@@ -36,7 +36,7 @@ impl Role {
         }
     }
 
-    /// The role of a parameter called `conv1.weight`; a name that says nothing is a weight's.
+    /// The role of a parameter by its name, e.g. `conv1.weight`; unknown suffixes count as weights.
     pub fn of(parameter: &str) -> Role {
         let suffix = parameter.rsplit_once('.').map_or("", |(_, suffix)| suffix);
         let others =
@@ -44,52 +44,53 @@ impl Role {
         others.into_iter().find(|role| role.suffix() == suffix).unwrap_or(Role::Weight)
     }
 
-    /// Whether it is a running statistic, which no gradient teaches.
+    /// Whether it is a running statistic, which is not trained by gradients.
     pub fn is_statistic(self) -> bool {
         matches!(self, Role::Mean | Role::Variance)
     }
 }
 
-/// A parameter and its place in the blocks.
+/// A parameter and its position in the blocks of values, gradients and velocities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// `conv1.weight`, `fc8.bias`, `prelu3.slope`.
     pub name: String,
     /// What it does.
     pub role: Role,
-    /// `[filters, height, width, channels]`, `[outputs, inputs]`, or `[outputs]` for a bias and for
-    /// a slope.
+    /// `[filters, height, width, channels]`, `[outputs, inputs]`, or `[outputs]` for biases and
+    /// slopes.
     pub shape: Shape,
-    /// Inputs that one output of its layer sums over.
+    /// Number of inputs summed into one output of its layer.
     pub fan_in: usize,
-    /// Where it starts in each block, in floats.
+    /// Offset in each block, in floats.
     pub start: usize,
 }
 
 impl Parameter {
-    /// How many floats.
+    /// Number of floats.
     pub fn len(&self) -> usize {
         self.shape.len()
     }
 
-    /// True if it holds nothing.
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.shape.is_empty()
     }
 
-    /// The layer's name: what stands before the dot.
+    /// The layer's name: the part before the dot.
     pub fn layer(&self) -> &str {
         self.name.rsplit_once('.').map_or(&self.name, |(layer, _)| layer)
     }
 }
 
-/// Numbers that are learned.
-pub(crate) fn learned(entries: &[Parameter]) -> usize {
-    let learned = entries.iter().filter(|entry| !entry.role.is_statistic());
-    learned.map(Parameter::len).sum()
+/// Number of trainable values: all but running statistics.
+pub(crate) fn trainable(entries: &[Parameter]) -> usize {
+    let trainable = entries.iter().filter(|entry| !entry.role.is_statistic());
+    trainable.map(Parameter::len).sum()
 }
 
-/// Every parameter of a network, in one block: an update is one pass, a checkpoint one copy.
+/// Every parameter of a network, in one block, so that an update is one pass and a checkpoint one
+/// copy.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// In the order of the rows, weight before bias.
@@ -116,7 +117,7 @@ impl Parameters {
         self.view(self.values, idx)
     }
 
-    /// Gives parameter `idx` the `values`; denormal numbers among them become zero.
+    /// Uploads the values of parameter `idx`; denormal values become zero.
     ///
     /// # Errors
     /// If the device fails.
@@ -124,17 +125,17 @@ impl Parameters {
         denormal::upload(device, self.value(idx), values)
     }
 
-    /// Parameter `idx` in a block of the same layout as that of the values.
+    /// Parameter `idx` in a block with the layout of the values.
     pub fn view(&self, block: Slot, idx: usize) -> Slot {
         block.part(self.entries[idx].start, self.entries[idx].shape)
     }
 
-    /// Weights, biases and whatever else is learned, in all.
+    /// Number of trainable values of the network.
     pub fn count(&self) -> usize {
-        learned(&self.entries)
+        trainable(&self.entries)
     }
 
-    /// Whether some are running statistics.
+    /// Whether the network has running statistics.
     pub fn has_statistics(&self) -> bool {
         self.entries.iter().any(|entry| entry.role.is_statistic())
     }

@@ -1,45 +1,45 @@
-//! A row of a planned network: its layer with its slots, and its two passes.
+//! A row of a planned network: its layer, its slots, its forward and backward pass.
 
-use crate::layer::{Crossing, Layer, Phase, Wires, exchange};
+use crate::layer::{Layer, LayerSlots, Phase, Transfer, exchange};
 use tensor::{Device, Result, Slot};
 
-/// A row on a device, with its slots and those whose life ends with it.
+/// A planned row: a layer, its slots, and the slots that nothing reads after its passes.
 #[derive(Debug)]
 pub struct PlannedRow {
     pub(crate) name: String,
     pub(crate) layer: Box<dyn Layer>,
-    pub(crate) wires: Wires,
+    pub(crate) slots: LayerSlots,
     pub(crate) dead_after_forward: Vec<Slot>,
     pub(crate) dead_after_backward: Vec<Slot>,
 }
 
 impl PlannedRow {
-    /// As in [`RowInfo::name`](crate::RowInfo::name); a fused row has the name of its first.
+    /// As in [`RowInfo::name`](crate::RowInfo::name); a fused row keeps the name of its first row.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it reads.
+    /// The slot of its input.
     pub fn input(&self) -> Slot {
-        self.wires.x
+        self.slots.x
     }
 
-    /// Where it writes.
+    /// The slot of its output.
     pub fn output(&self) -> Slot {
-        self.wires.y
+        self.slots.y
     }
 
-    /// Whether it has a backward pass: rows below the first that learns have none.
-    pub fn goes_backward(&self) -> bool {
-        self.wires.gradients.is_some()
+    /// Whether it has a backward pass; rows below the first with parameters have none.
+    pub fn has_backward(&self) -> bool {
+        self.slots.gradients.is_some()
     }
 
     /// Whether its output is the output of a ReLU.
-    pub fn rectifies(&self) -> bool {
-        self.layer.rectifies()
+    pub fn ends_in_relu(&self) -> bool {
+        self.layer.ends_in_relu()
     }
 
-    /// Its part of [`Network::forward`](crate::Network::forward).
+    /// Runs this row's step of [`Network::forward`](crate::Network::forward).
     ///
     /// # Errors
     /// If the device fails.
@@ -47,11 +47,11 @@ impl PlannedRow {
     /// # Panics
     /// If it exchanges with other towers.
     pub fn forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
-        self.check_alone();
+        self.check_no_exchange();
         self.run_forward(device, phase)
     }
 
-    /// Its part of [`TrainableNetwork::backward`](crate::TrainableNetwork::backward).
+    /// Runs this row's step of [`TrainableNetwork::backward`](crate::TrainableNetwork::backward).
     ///
     /// # Errors
     /// If the device fails.
@@ -59,57 +59,57 @@ impl PlannedRow {
     /// # Panics
     /// If it exchanges with other towers.
     pub fn backward(&self, device: &mut Device) -> Result<()> {
-        self.check_alone();
-        let Some(gradients) = &self.wires.gradients else { return Ok(()) };
-        self.layer.backward(device, &self.wires, gradients)?;
-        bury(device, &self.dead_after_backward)
+        self.check_no_exchange();
+        let Some(gradients) = &self.slots.gradients else { return Ok(()) };
+        self.layer.backward(device, &self.slots, gradients)?;
+        poison(device, &self.dead_after_backward)
     }
 }
 
 impl PlannedRow {
-    /// Without its exchange a tower would compute with what its memory happens to hold.
-    fn check_alone(&self) {
-        assert!(self.layer.exchange().is_none(), "a tower exchanges: use layers::towers::forward");
+    /// A tower run without its exchanges would read uninitialised memory.
+    fn check_no_exchange(&self) {
+        assert!(
+            self.layer.exchange().is_none(),
+            "this row exchanges activations: use layers::towers::forward"
+        );
     }
 
     fn run_forward(&self, device: &mut Device, phase: Phase) -> Result<()> {
-        self.layer.forward(device, &self.wires, phase)?;
-        bury(device, &self.dead_after_forward)
+        self.layer.forward(device, &self.slots, phase)?;
+        poison(device, &self.dead_after_forward)
     }
 
-    /// [`forward`](Self::forward), before which `cross` does what an exchange row has to send and
-    /// receive.
-    pub(crate) fn forward_across<E: From<tensor::Error>>(
+    /// [`forward`](Self::forward); `transfer` first runs the transfers of an exchange row.
+    pub(crate) fn forward_exchanging<E: From<tensor::Error>>(
         &self,
         device: &mut Device,
         phase: Phase,
-        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+        transfer: &mut impl FnMut(&mut Device, Transfer) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         if let Some(exchange) = self.layer.exchange() {
-            exchange::before_forward(exchange, &self.wires, |crossing| cross(device, crossing))?;
+            exchange::before_forward(exchange, &self.slots, |request| transfer(device, request))?;
         }
         Ok(self.run_forward(device, phase)?)
     }
 
-    /// [`backward`](Self::backward), in which `cross` does what an exchange row has to send and
-    /// receive.
-    pub(crate) fn backward_across<E: From<tensor::Error>>(
+    /// [`backward`](Self::backward); `transfer` then runs the transfers of an exchange row.
+    pub(crate) fn backward_exchanging<E: From<tensor::Error>>(
         &self,
         device: &mut Device,
-        cross: &mut impl FnMut(&mut Device, Crossing) -> std::result::Result<(), E>,
+        transfer: &mut impl FnMut(&mut Device, Transfer) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let Some(gradients) = &self.wires.gradients else { return Ok(()) };
-        self.layer.backward(device, &self.wires, gradients)?;
+        let Some(gradients) = &self.slots.gradients else { return Ok(()) };
+        self.layer.backward(device, &self.slots, gradients)?;
         if let Some(exchange) = self.layer.exchange() {
-            exchange::after_backward(exchange, gradients, |crossing| cross(device, crossing))?;
+            exchange::after_backward(exchange, gradients, |request| transfer(device, request))?;
         }
-        Ok(bury(device, &self.dead_after_backward)?)
+        Ok(poison(device, &self.dead_after_backward)?)
     }
 }
 
-/// In debug builds, fills slots that are no longer read with NaN, so that a planner's mistake
-/// shows.
-fn bury(device: &mut Device, dead: &[Slot]) -> Result<()> {
+/// In debug builds, fills dead slots with NaN, so that a planning error shows up.
+fn poison(device: &mut Device, dead: &[Slot]) -> Result<()> {
     if cfg!(debug_assertions) {
         dead.iter().try_for_each(|&slot| device.poison(slot))
     } else {

@@ -1,18 +1,18 @@
-//! From a specification's rows to planned ones: the lifetime of every slot.
+//! Plans a specification's rows: claims and releases every slot.
 
-use crate::layer::{Gradients, Layer, Wires};
+use crate::layer::{Gradients, Layer, LayerSlots};
 use crate::parameters::Parameters;
 use crate::planned_row::PlannedRow;
 use crate::spec::{Spec, SpecError};
 use tensor::{DType, Planner, Shape, Slot, Target};
 
-/// Words of a [`Network::clock`](crate::Network::clock).
+/// Length of a [`Network::clock`](crate::Network::clock) in 32-bit words.
 pub(crate) const CLOCK: usize = 5;
 
 /// A row's name and its layer.
-pub(crate) type Named = (String, Box<dyn Layer>);
+pub(crate) type NamedLayer = (String, Box<dyn Layer>);
 
-/// How long a row's output is needed.
+/// How long a row's output stays in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outputs {
     /// Until its row's backward pass.
@@ -21,8 +21,8 @@ pub(crate) enum Outputs {
     UntilRead,
 }
 
-/// Every row's layer, each on the output of the one before.
-pub(crate) fn build(spec: &Spec, images: usize) -> Result<Vec<Named>, SpecError> {
+/// Builds every row's layer on the output shape of the previous one.
+pub(crate) fn build(spec: &Spec, images: usize) -> Result<Vec<NamedLayer>, SpecError> {
     assert!(images > 0, "a network for no images");
     spec.check_images(images)?;
     let [height, width, channels] = spec.input;
@@ -36,9 +36,10 @@ pub(crate) fn build(spec: &Spec, images: usize) -> Result<Vec<Named>, SpecError>
     Ok(layers)
 }
 
-/// Claims every output in order, and ends the lives of those that are read once.
+/// Plans the forward pass: claims every output in order and, with [`Outputs::UntilRead`], releases
+/// it once the next row has read it.
 pub(crate) fn forward(
-    layers: Vec<Named>,
+    layers: Vec<NamedLayer>,
     [input, clock]: [Slot; 2],
     parameters: &Parameters,
     outputs: Outputs,
@@ -47,15 +48,15 @@ pub(crate) fn forward(
 ) -> Vec<PlannedRow> {
     let mut rows: Vec<PlannedRow> = Vec::with_capacity(layers.len());
     let (mut x, mut next_parameter) = (input, 0);
-    // Before anything is released: what is kept shares memory with nothing.
-    let mut keep = |layer: &dyn Layer| match layer.kept(target) {
+    // Claimed before anything is released: packed weights must share memory with nothing.
+    let mut claim_packed = |layer: &dyn Layer| match layer.packed_len(target) {
         floats @ 1.. if outputs == Outputs::UntilRead => {
             Some(planner.claim(DType::F32, Shape::from([floats])))
         }
         _ => None,
     };
-    let kept: Vec<_> = layers.iter().map(|(_, layer)| keep(layer.as_ref())).collect();
-    for ((name, layer), kept) in layers.into_iter().zip(kept) {
+    let packed: Vec<_> = layers.iter().map(|(_, layer)| claim_packed(layer.as_ref())).collect();
+    for ((name, layer), packed) in layers.into_iter().zip(packed) {
         let y = planner.claim(DType::F32, layer.output());
         let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
         planner.release(scratch);
@@ -67,11 +68,11 @@ pub(crate) fn forward(
             dead_after_forward.push(x);
         }
         let parameters = own.map(|idx| parameters.value(idx)).collect();
-        let wires = Wires { x, y, parameters, kept, scratch, clock, gradients: None };
+        let slots = LayerSlots { x, y, parameters, packed, scratch, clock, gradients: None };
         rows.push(PlannedRow {
             name,
             layer,
-            wires,
+            slots,
             dead_after_forward,
             dead_after_backward: Vec::new(),
         });
@@ -80,9 +81,9 @@ pub(crate) fn forward(
     rows
 }
 
-/// Walks the rows backwards, down to the first that learns: finds a place for the gradient of each
-/// input, and ends the lives of the row's output and of that output's gradient. `gradients` has
-/// room for those of all parameters. Returns the slot of the gradient of the network's output.
+/// Plans the backward pass, from the last row to the first with parameters: claims the gradient of
+/// each input and releases the row's output and its gradient. `gradients` is the block of all
+/// parameter gradients. Returns the slot of the gradient of the network's output.
 pub(crate) fn backward(
     rows: &mut [PlannedRow],
     parameters: &Parameters,
@@ -90,31 +91,31 @@ pub(crate) fn backward(
     planner: &mut Planner,
     target: Target,
 ) -> Slot {
-    let learns = |row: &PlannedRow| !row.wires.parameters.is_empty();
-    let first = rows.iter().position(learns).unwrap_or(rows.len());
-    let output = rows.last().expect("a network has rows").wires.y;
+    let has_parameters = |row: &PlannedRow| !row.slots.parameters.is_empty();
+    let first = rows.iter().position(has_parameters).unwrap_or(rows.len());
+    let output = rows.last().expect("a network has rows").slots.y;
     let d_output = planner.claim(DType::F32, output.shape());
     let mut dy = d_output;
-    let mut next_parameter = rows.iter().map(|row| row.wires.parameters.len()).sum();
+    let mut next_parameter = rows.iter().map(|row| row.slots.parameters.len()).sum();
     for idx in (first..rows.len()).rev() {
         let input_is_free = idx > first && !rows[idx - 1].layer.reads_output();
-        let PlannedRow { layer, wires, dead_after_backward, .. } = &mut rows[idx];
+        let PlannedRow { layer, slots, dead_after_backward, .. } = &mut rows[idx];
         let dx = if idx == first {
             None
         } else if input_is_free && layer.writes_over_input() {
-            Some(wires.x)
+            Some(slots.x)
         } else {
-            Some(planner.claim(DType::F32, wires.x.shape()))
+            Some(planner.claim(DType::F32, slots.x.shape()))
         };
-        // Gradients now lie where the forward pass had its scratch: backward has its own.
+        // Gradients may occupy the forward pass's scratch memory: backward claims its own.
         let scratch = planner.claim(DType::F32, Shape::from([layer.scratch(target)]));
-        let own = next_parameter - wires.parameters.len()..next_parameter;
+        let own = next_parameter - slots.parameters.len()..next_parameter;
         next_parameter = own.start;
         let d_parameters = own.map(|idx| parameters.view(gradients, idx)).collect();
-        wires.gradients = Some(Gradients { dy, dx, parameters: d_parameters, scratch });
+        slots.gradients = Some(Gradients { dy, dx, parameters: d_parameters, scratch });
         *dead_after_backward = vec![scratch, dy];
-        if wires.y != dy {
-            dead_after_backward.push(wires.y);
+        if slots.y != dy {
+            dead_after_backward.push(slots.y);
         }
         dy = dx.unwrap_or(dy);
         dead_after_backward.iter().for_each(|&slot| planner.release(slot));

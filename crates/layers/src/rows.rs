@@ -1,4 +1,4 @@
-//! The rows a network is written in.
+//! The rows of a specification.
 //!
 //! In TOML a row is a table with one key, the kind: `{ conv = { name = "conv1", filters = 96,
 //! window = 11, stride = 4 } }`, `{ relu = {} }`.
@@ -15,20 +15,20 @@ use serde::{Deserialize, Serialize};
 pub enum Row {
     /// A convolution with its biases.
     Conv(Conv),
-    /// A convolution whose filters are not shared: every pixel has its own.
+    /// A locally connected layer: every output pixel has its own filters.
     Local(Local),
     /// max(0, x).
-    Relu(Bare),
+    Relu(NoOptions),
     /// a tanh(b x).
     Tanh(Tanh),
     /// 1 / (1 + exp(-x)).
-    Logistic(Bare),
-    /// x, and a little of it where it is negative.
+    Logistic(NoOptions),
+    /// x where positive, else a constant slope times x.
     LeakyRelu(LeakyRelu),
-    /// The same, with a learned slope for each channel (He et al. 2015).
-    Prelu(Bare),
-    /// x F(x), F the normal distribution: exactly, through erf.
-    Gelu(Bare),
+    /// x where positive, else a learned slope per channel times x (He et al. 2015).
+    Prelu(NoOptions),
+    /// x F(x), F the normal distribution function, computed through erf.
+    Gelu(NoOptions),
     /// Local response normalisation.
     Lrn(Lrn),
     /// Batch normalisation.
@@ -37,78 +37,78 @@ pub enum Row {
     LayerNorm(LayerNorm),
     /// Max or average pooling.
     Pool(Pool),
-    /// A fully connected layer with its biases; maps are read in the order y, x, channel.
+    /// A fully connected layer with its biases; feature maps are flattened in the order y, x,
+    /// channel.
     Linear(Linear),
     /// Dropout.
     Dropout(Dropout),
-    /// An exchange between towers; made by [`towers::split`](crate::towers::split), not written in
-    /// specifications.
+    /// An exchange between towers; inserted by [`towers::split`](crate::towers::split), not part of
+    /// written specifications.
     #[serde(skip)]
     Exchange(Exchange),
-    /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not written in
+    /// Normalisation and pooling in one pass; made by [`fuse`](crate::fuse), not part of written
     /// specifications.
     #[serde(skip)]
     LrnPool(LrnPool),
 }
 
-/// A row without settings.
+/// The options of a row that has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Bare {}
+pub struct NoOptions {}
 
-/// A convolution: `filters` square windows over `1/groups` of the channels each.
+/// A convolution: `filters` square windows, each over `1/groups` of the channels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv {
     /// Its parameters are `<name>.weight` and `<name>.bias`.
     pub name: String,
-    /// How many output channels.
+    /// Number of output channels.
     pub filters: usize,
     /// Side of the square window.
     pub window: usize,
-    /// Pixels from one window to the next.
+    /// Distance between windows in pixels.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub stride: usize,
-    /// Zeros around the image.
+    /// Zero padding.
     #[serde(default, skip_serializing_if = "Pad::is_none")]
     pub pad: Pad,
-    /// Channels and filters are cut into this many groups that do not see each other: towers.
+    /// Number of groups: filters of one group read only that group's channels.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub groups: usize,
-    /// Compute each product of the formula, instead of fewer with larger errors where that is
+    /// Use direct convolution even where Winograd's algorithm, which has larger rounding errors, is
     /// faster: see [`kernels::conv::Algorithm`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub direct: bool,
-    /// The gradient of the input is summed over so many equal towers of filters, and then over the
-    /// towers: as devices do that have a tower each, and with their bits. The outputs are computed
-    /// in the form that is fast for one of the towers.
+    /// Number of towers: the gradient of the input is summed over each tower's filters, then over
+    /// the towers, and outputs use the algorithm that is fastest for one tower. Results are then
+    /// bit-identical to those of one device per tower.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub towers: usize,
-    /// A ReLU follows in the same pass; set by [`fuse`](crate::fuse), not written in
+    /// Apply a ReLU in the same pass; set by [`fuse`](crate::fuse), not part of written
     /// specifications.
     #[serde(skip)]
     pub relu: bool,
-    /// The row after it gives it a gradient that already has the ReLU's mask; set by
-    /// [`fuse`](crate::fuse), too.
+    /// The next row applies the ReLU's mask to the gradient; set by [`fuse`](crate::fuse).
     #[serde(skip)]
     pub masked: bool,
 }
 
-/// A locally connected layer: `filters` square windows at every pixel, with weights and biases of
-/// their own.
+/// A locally connected layer: `filters` square windows at every output pixel, each with its own
+/// weights and biases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
     /// Its parameters are `<name>.weight` and `<name>.bias`.
     pub name: String,
-    /// How many output channels.
+    /// Number of output channels.
     pub filters: usize,
     /// Side of the square window.
     pub window: usize,
-    /// Pixels from one window to the next.
+    /// Distance between windows in pixels.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub stride: usize,
-    /// Zeros around the image.
+    /// Zero padding.
     #[serde(default, skip_serializing_if = "Pad::is_none")]
     pub pad: Pad,
     /// As in [`Conv::groups`].
@@ -125,9 +125,9 @@ pub struct Local {
 pub struct Linear {
     /// Its parameters are `<name>.weight` and `<name>.bias`.
     pub name: String,
-    /// How many units.
+    /// Number of units.
     pub outputs: usize,
-    /// As in [`Conv::towers`], of units.
+    /// As in [`Conv::towers`], for units.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub towers: usize,
     /// As in [`Conv::relu`].
@@ -151,46 +151,45 @@ pub struct Tanh {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeakyRelu {
-    /// At least 0; theirs, and PyTorch's default, is 0.01.
+    /// At least 0; 0.01 in the paper and by default in PyTorch.
     #[serde(default = "hundredth")]
     pub slope: f32,
 }
 
-/// Pooling over square windows, which overlap where the stride is smaller than the window (section
-/// 3.4).
+/// Pooling over square windows, overlapping if the stride is smaller than the window (section 3.4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// Average, over the pixels that exist, instead of maximum.
+    /// Average over the pixels inside the image, instead of maximum.
     #[serde(default, skip_serializing_if = "is_false")]
     pub average: bool,
     /// Side of the window.
     pub window: usize,
-    /// Pixels from one window to the next.
+    /// Distance between windows in pixels.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub stride: usize,
-    /// Pixels that do not exist around the image.
+    /// Padding on every side; padded pixels are ignored.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pad: usize,
-    /// Let the last window hang over the edge (the 2012 source) instead of leaving pixels out.
+    /// Let the last window extend over the edge (as the 2012 source) instead of dropping pixels.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ceil: bool,
-    /// Where several inputs share the maximum, only the first takes the gradient; in the 2012
-    /// source all do.
+    /// If several inputs equal the maximum, pass the gradient only to the first; the 2012 source
+    /// passes it to all.
     #[serde(default, skip_serializing_if = "is_false")]
     pub first_tie: bool,
-    /// Its input came out of a ReLU, whose mask its gradient takes in the same pass; set by
-    /// [`fuse`](crate::fuse), not written in specifications.
+    /// The input is a ReLU's output: apply that ReLU's mask to the gradient in the same pass; set
+    /// by [`fuse`](crate::fuse), not part of written specifications.
     #[serde(skip)]
     pub relu: bool,
 }
 
-/// Normalisation, then pooling, of a convolution's output.
+/// Normalisation and pooling of a convolution's output in one pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LrnPool {
     /// The normalisation.
     pub lrn: Lrn,
-    /// The pooling, with [`Pool::relu`] as if it stood alone.
+    /// The pooling, with [`Pool::relu`] as in a separate row.
     pub pool: Pool,
 }
 
@@ -208,38 +207,38 @@ impl Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dropout {
-    /// The share of units that is silenced in training.
+    /// The share of units that is dropped in training.
     pub drop: f32,
     /// Scale up in training instead of down at test time.
     #[serde(default, skip_serializing_if = "is_false")]
     pub inverted: bool,
-    /// Which tower's channels these are; set by [`towers::split`](crate::towers::split), not
-    /// written in specifications.
+    /// The tower whose channels these are; set by [`towers::split`](crate::towers::split), not part
+    /// of written specifications.
     #[serde(skip)]
-    pub part: Part,
+    pub tower: Tower,
 }
 
 /// One of several equal towers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Which, from 0.
+pub struct Tower {
+    /// Its index, from 0.
     pub index: usize,
-    /// How many there are.
-    pub of: usize,
+    /// Number of towers.
+    pub count: usize,
 }
 
-impl Default for Part {
-    fn default() -> Part {
-        Part { index: 0, of: 1 }
+impl Default for Tower {
+    fn default() -> Tower {
+        Tower { index: 0, count: 1 }
     }
 }
 
-/// What towers have made becomes known to all of them, or to the first.
+/// Sends the activations of all towers to all of them, or to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Exchange {
     /// This tower.
-    pub part: Part,
-    /// Only the first tower goes on.
+    pub tower: Tower,
+    /// Only the first tower receives and continues.
     pub to_first: bool,
 }
 
@@ -279,7 +278,7 @@ impl Pad {
     }
 }
 
-/// How a window slides: what convolution and pooling have in common. Made by [`window`].
+/// A sliding window, for convolution and pooling. Made by [`window`].
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub(crate) size: usize,
@@ -290,13 +289,13 @@ pub struct Window {
     pub(crate) ceil: bool,
 }
 
-/// A square window of side `size`, moved by one pixel, without padding.
+/// A square window of side `size` with stride 1, without padding.
 pub const fn window(size: usize) -> Window {
     Window { size, stride: 1, pad: Pad::Same(0), groups: 1, direct: false, ceil: false }
 }
 
 impl Window {
-    /// Moved by `stride` pixels.
+    /// With a stride of `stride` pixels.
     pub const fn stride(self, stride: usize) -> Window {
         Window { stride, ..self }
     }
@@ -306,23 +305,23 @@ impl Window {
         Window { pad: Pad::Same(pad), ..self }
     }
 
-    /// `pad` zeros below and to the right only, where the 2012 source's last windows hang over the
-    /// edge.
+    /// `pad` zeros below and to the right only, where the 2012 source's last windows extend over
+    /// the edge.
     pub const fn overhang(self, pad: usize) -> Window {
         Window { pad: Pad::Sides([0, pad, 0, pad]), ..self }
     }
 
-    /// Channels in `groups` that do not see each other.
+    /// With `groups` groups of channels: see [`Conv::groups`].
     pub const fn groups(self, groups: usize) -> Window {
         Window { groups, ..self }
     }
 
-    /// Convolved directly, as [`Conv::direct`] says.
+    /// With direct convolution: see [`Conv::direct`].
     pub const fn direct(self) -> Window {
         Window { direct: true, ..self }
     }
 
-    /// A last pooling window may hang over the edge.
+    /// The last pooling window may extend over the edge.
     pub const fn ceil(self) -> Window {
         Window { ceil: true, ..self }
     }

@@ -1,4 +1,4 @@
-//! A network as a list of rows, before anything is allocated.
+//! A network as a list of rows; nothing is allocated.
 
 mod bounds;
 mod summary;
@@ -6,8 +6,8 @@ mod summary;
 use crate::layer::{self, Layer};
 use crate::parameters;
 use crate::rows::{
-    Bare, BatchNorm, Conv, Dropout, LayerNorm, LeakyRelu, Linear, Local, Lrn, Pad, Part, Pool, Row,
-    Tanh, Window,
+    BatchNorm, Conv, Dropout, LayerNorm, LeakyRelu, Linear, Local, Lrn, NoOptions, Pad, Pool, Row,
+    Tanh, Tower, Window,
 };
 use serde::{Deserialize, Serialize};
 use summary::summary;
@@ -17,7 +17,7 @@ use tensor::Shape;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// What it is called.
+    /// The network's name.
     pub name: String,
     /// Height, width and channels of an image.
     pub input: [usize; 3],
@@ -39,19 +39,19 @@ pub enum SpecError {
         reason: String,
     },
     /// Two layers with parameters share a name.
-    #[error("{network}: two rows are called `{row}`; give each a name of its own")]
+    #[error("{network}: two rows are called `{row}`; each needs its own name")]
     Twice {
         /// The network.
         network: String,
         /// The name.
         row: String,
     },
-    /// Its images, or the number of its rows, are beyond what can be planned.
+    /// Its images are too large, or it has too many rows.
     #[error("{network}: {reason}")]
     Size {
         /// The network.
         network: String,
-        /// What is too large, and the bound.
+        /// The size and its bound.
         reason: String,
     },
     /// No row has parameters, or the last one is not linear.
@@ -65,19 +65,19 @@ pub enum SpecError {
     Toml(String),
 }
 
-/// What a row makes of its input: a line of `alexnet describe`.
+/// A row's description: a line of `alexnet describe`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowInfo {
-    /// `conv1`, `relu1`, `lrn1`, `pool1`: the kind, numbered like the layer with parameters above
-    /// it.
+    /// `conv1`, `relu1`, `lrn1`, `pool1`: the kind, with the number of the last convolution or
+    /// linear layer before it.
     pub name: String,
-    /// What it does, in a few words.
+    /// Its options in short, e.g. `96 of 11 x 11, stride 4`.
     pub summary: String,
     /// Shape of its output for one image.
     pub output: Shape,
-    /// Numbers that are learned: weights, biases, slopes, scales, shifts; not running statistics.
+    /// Trainable values: weights, biases, slopes, scales, shifts; not running statistics.
     pub parameters: usize,
-    /// Multiply-accumulates for one image, forward; only layers with weights count.
+    /// Multiply-accumulates of one image's forward pass, in layers with weights.
     pub macs: usize,
 }
 
@@ -110,7 +110,8 @@ impl Spec {
         }))
     }
 
-    /// A locally connected layer: `filters` windows at every pixel, with weights of their own.
+    /// A locally connected layer: `filters` windows at every output pixel, each with its own
+    /// weights.
     pub fn local(self, name: &str, filters: usize, window: Window) -> Spec {
         let Window { size: window, stride, pad, groups, .. } = window;
         let name = name.to_string();
@@ -124,7 +125,7 @@ impl Spec {
 
     /// max(0, x).
     pub fn relu(self) -> Spec {
-        self.row(Row::Relu(Bare {}))
+        self.row(Row::Relu(NoOptions {}))
     }
 
     /// tanh(x).
@@ -134,7 +135,7 @@ impl Spec {
 
     /// 1 / (1 + exp(-x)).
     pub fn logistic(self) -> Spec {
-        self.row(Row::Logistic(Bare {}))
+        self.row(Row::Logistic(NoOptions {}))
     }
 
     /// x where x > 0, else `slope` x.
@@ -142,14 +143,14 @@ impl Spec {
         self.row(Row::LeakyRelu(LeakyRelu { slope }))
     }
 
-    /// The same, with a learned slope for each channel.
+    /// A leaky ReLU with a learned slope for each channel.
     pub fn prelu(self) -> Spec {
-        self.row(Row::Prelu(Bare {}))
+        self.row(Row::Prelu(NoOptions {}))
     }
 
     /// x F(x), F the normal distribution.
     pub fn gelu(self) -> Spec {
-        self.row(Row::Gelu(Bare {}))
+        self.row(Row::Gelu(NoOptions {}))
     }
 
     /// Local response normalisation with the paper's constants.
@@ -184,23 +185,23 @@ impl Spec {
 
     fn pooling(self, average: bool, window: Window) -> Spec {
         let Window { size, stride, pad: Pad::Same(pad), ceil, .. } = window else {
-            panic!("pooling pads all sides alike");
+            panic!("pooling needs the same padding on all sides");
         };
         let (window, first_tie, relu) = (size, false, false);
         self.row(Row::Pool(Pool { average, window, stride, pad, ceil, first_tie, relu }))
     }
 
-    /// Dropout as in the paper: half of the units at `drop` 0.5, outputs scaled down at test time.
+    /// Dropout as in the paper: outputs are scaled down at test time.
     pub fn dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: false, part: Part::default() }))
+        self.row(Row::Dropout(Dropout { drop, inverted: false, tower: Tower::default() }))
     }
 
     /// Dropout that scales up in training.
     pub fn inverted_dropout(self, drop: f32) -> Spec {
-        self.row(Row::Dropout(Dropout { drop, inverted: true, part: Part::default() }))
+        self.row(Row::Dropout(Dropout { drop, inverted: true, tower: Tower::default() }))
     }
 
-    /// Reads a specification written in TOML.
+    /// Parses a specification in TOML.
     ///
     /// # Errors
     /// [`SpecError::Toml`] with line and column.
@@ -211,12 +212,12 @@ impl Spec {
     /// The specification in TOML.
     ///
     /// # Panics
-    /// If it is a tower: what is written down is the whole.
+    /// If it is one tower of a network: only whole networks are written.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a specification has only strings, numbers and lists")
     }
 
-    /// How many classes the last row tells apart.
+    /// Number of classes: the outputs of the last row.
     ///
     /// # Errors
     /// [`SpecError::NoClassifier`] if it is not linear.
@@ -239,7 +240,7 @@ impl Spec {
         Ok(self)
     }
 
-    /// Every row with what it makes of its input.
+    /// The description of every row.
     ///
     /// # Errors
     /// If the rows do not fit together.
@@ -258,12 +259,12 @@ impl Spec {
             table.push(RowInfo {
                 summary: summary(row),
                 output: per_image,
-                parameters: parameters::learned(&layer.parameters()),
+                parameters: parameters::trainable(&layer.parameters()),
                 macs: layer.macs(),
                 name,
             });
         }
-        // A tower may have its classifier on another.
+        // The classifier is on the first tower only.
         if !matches!(self.rows.last(), Some(Row::Exchange(_))) {
             self.classes()?;
         }
@@ -271,8 +272,8 @@ impl Spec {
         Ok(table)
     }
 
-    /// Whether its input, for so many images, and its number of rows are within bounds. That of
-    /// each row is found where the rows are described or planned.
+    /// Checks the bounds of the input for `images` images and of the number of rows. Describing or
+    /// planning the network checks each row.
     ///
     /// # Errors
     /// [`SpecError::Size`] with the bound.
@@ -293,7 +294,7 @@ impl Spec {
         }
     }
 
-    /// Weights and biases in all.
+    /// Number of trainable values.
     ///
     /// # Errors
     /// If the rows do not fit together.
@@ -301,7 +302,7 @@ impl Spec {
         Ok(self.describe()?.iter().map(|row| row.parameters).sum())
     }
 
-    /// The name and shape of every parameter, running statistics among them, in the order of the
+    /// The name and shape of every parameter, including running statistics, in the order of the
     /// rows.
     ///
     /// # Errors
@@ -327,7 +328,7 @@ impl Spec {
         Ok(self.describe()?.iter().map(|row| row.macs).sum())
     }
 
-    /// The layer of a row whose input has shape `input`.
+    /// Builds the layer of a row on an input of shape `input`.
     pub(crate) fn layer(
         &self,
         row: &Row,
@@ -342,8 +343,8 @@ impl Spec {
         })
     }
 
-    /// A name for every row: given, or the kind with the number of the layer above (`lrn1`,
-    /// `pool1`); a second of the same kind there gets a letter (`lrn2b`).
+    /// A name for every row: its own, or its kind with the number of the last named row (`lrn1`,
+    /// `pool1`); a second row of that name gets a letter (`lrn2b`).
     pub(crate) fn names(&self) -> Vec<String> {
         let mut number = String::new();
         let mut names: Vec<String> = Vec::new();

@@ -1,135 +1,135 @@
-//! One network cut into towers, each for a device of its own (section 3.5, figure 2).
+//! A network split into towers, one per device (section 3.5, figure 2).
 //!
-//! Every tower has an equal share of each layer's filters or units, with their weights: none is on
-//! two devices, and no gradient of weights crosses. A layer with a group for each tower sees its
-//! own tower only. Any other layer sees all of them: before it, the towers exchange what they have
-//! made, and in the backward pass the gradients of the same, each tower's contribution to be added
-//! up by the one that made the values. The last layer, the classifier, is on the first tower alone,
-//! as in the 2012 source. Every tower reads the images.
+//! Every tower has an equal share of each layer's filters or units, with their weights: no weight is
+//! on two devices, and no weight gradient is exchanged. A layer with one group per tower reads only
+//! its own tower's activations. Before any other layer the towers exchange their activations; in
+//! the backward pass they return the gradients, and each tower sums those of its own activations.
+//! The last layer, the classifier, is on the first tower only, as in the 2012 source. Every tower
+//! reads the images.
 //!
-//! * [`split`]: the towers' rows, with an [exchange](Exchange) where a layer sees all towers
-//! * [`Traffic`]: what crosses there, and how many bytes
+//! * [`split`]: the towers' rows, with an [exchange](Exchange) before a layer that reads all towers
+//! * [`TowerTraffic`]: the bytes exchanged there
 //! * [`forward`], [`backward`]: a tower's passes
-//! * [`Towers::take`], [`Towers::merge`]: between the weights of the whole and those of its towers
+//! * [`Towers::take`], [`Towers::merge`]: convert between the weights of the network and its towers
 
 mod weights;
 
-use crate::layer::{Crossing, Phase};
+use crate::layer::{Phase, Transfer};
 use crate::network::{Network, TrainableNetwork};
-use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Part, Row};
+use crate::rows::{Conv, Dropout, Exchange, Linear, Lrn, Row, Tower};
 use crate::spec::{Spec, SpecError};
 use tensor::Device;
-pub use weights::{Named, WeightsError};
+pub use weights::{NamedValues, WeightsError};
 
-/// A network in towers.
+/// A network split into towers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Towers {
-    /// A network for each tower; all have the whole's name.
+    /// One network per tower; all have the name of the whole network.
     pub specs: Vec<Spec>,
-    /// What crosses between them, in the order of the forward pass.
-    pub traffic: Vec<Traffic>,
-    /// The layers that are on the first tower alone.
+    /// The exchanges between them, in the order of the forward pass.
+    pub traffic: Vec<TowerTraffic>,
+    /// The layers that are on the first tower only.
     first_only: Vec<String>,
 }
 
-/// What crosses in front of a layer.
+/// One exchange between towers, before a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traffic {
-    /// The row whose output crosses.
+pub struct TowerTraffic {
+    /// The row whose output is sent.
     pub from: String,
-    /// The layer that sees it.
+    /// The layer that reads it.
     pub to: String,
-    /// Floats that a tower has made of an image.
+    /// Floats of one image that one tower sends in one copy.
     pub floats: usize,
-    /// How many times such a share crosses: once to each other tower, or only to the first.
+    /// Copies sent by all towers: one to each other tower, or only to the first.
     pub copies: usize,
 }
 
-impl Traffic {
-    /// Bytes that cross in the forward pass for so many images, all directions together; the
-    /// backward pass has as many, the other way.
+impl TowerTraffic {
+    /// Bytes sent by all towers in the forward pass of `images` images; the backward pass sends as
+    /// many.
     pub fn bytes(&self, images: usize) -> usize {
         4 * self.floats * self.copies * images
     }
 }
 
 impl Towers {
-    /// Bytes that cross in a forward pass, all directions together; backward has as many.
+    /// Bytes sent by all towers in a forward pass; the backward pass sends as many.
     pub fn bytes(&self, images: usize) -> usize {
         self.traffic.iter().map(|traffic| traffic.bytes(images)).sum()
     }
 }
 
-/// A tower's forward pass: `cross` does what the towers have to send and receive.
+/// A tower's forward pass; `transfer` runs the transfers between the towers.
 ///
 /// # Errors
-/// If the device fails, or `cross` does.
+/// If the device or `transfer` fails.
 pub fn forward<E: From<tensor::Error>>(
     tower: &Network,
     device: &mut Device,
     phase: Phase,
-    cross: &mut impl FnMut(&mut Device, Crossing) -> Result<(), E>,
+    transfer: &mut impl FnMut(&mut Device, Transfer) -> Result<(), E>,
 ) -> Result<(), E> {
-    tower.rows().iter().try_for_each(|row| row.forward_across(device, phase, cross))
+    tower.rows().iter().try_for_each(|row| row.forward_exchanging(device, phase, transfer))
 }
 
-/// A tower's backward pass, as [`forward`].
+/// A tower's backward pass; `transfer` runs the transfers between the towers.
 ///
 /// # Errors
-/// As there.
+/// If the device or `transfer` fails.
 pub fn backward<E: From<tensor::Error>>(
     tower: &TrainableNetwork,
     device: &mut Device,
-    cross: &mut impl FnMut(&mut Device, Crossing) -> Result<(), E>,
+    transfer: &mut impl FnMut(&mut Device, Transfer) -> Result<(), E>,
 ) -> Result<(), E> {
-    tower.rows().iter().rev().try_for_each(|row| row.backward_across(device, cross))
+    tower.rows().iter().rev().try_for_each(|row| row.backward_exchanging(device, transfer))
 }
 
-/// Cuts a network into `towers` equal towers.
+/// Splits a network into `towers` equal towers.
 ///
 /// # Errors
-/// [`SpecError::Row`] naming the first row that cannot be cut, and what to change.
+/// [`SpecError::Row`] naming the first row that cannot be split, and what to change.
 ///
 /// # Panics
-/// If there are to be fewer than two.
+/// If `towers` is less than 2.
 pub fn split(spec: &Spec, towers: usize) -> Result<Towers, SpecError> {
     assert!(towers > 1, "{towers} towers");
     let infos = spec.describe()?;
-    let cut = Cut { towers, name: &spec.name };
+    let splitter = Splitter { towers, name: &spec.name };
     if !spec.rows.iter().any(|row| matches!(row, Row::Conv(conv) if conv.groups == towers)) {
         let reason = format!(
-            "no row has groups = {towers}: this network has not {towers} towers; use one that \
-             has, as alexnet-source has two"
+            "no row has groups = {towers}, so the network cannot be split into {towers} towers; \
+             use one with such groups, e.g. alexnet-source with two"
         );
-        return Err(cut.refuse(&infos[0].name, reason));
+        return Err(splitter.refuse(&infos[0].name, reason));
     }
     let mut made = Towers {
         specs: vec![Spec { rows: Vec::new(), ..spec.clone() }; towers],
         traffic: Vec::new(),
         first_only: Vec::new(),
     };
-    let mut divided = false; // the images are not
+    let mut divided = false; // every tower reads whole images
     for (idx, (row, info)) in spec.rows.iter().zip(&infos).enumerate() {
         let is_last = idx + 1 == infos.len();
-        let crosses = divided && sees_all(row);
-        if crosses {
+        let exchanges = divided && reads_all_channels(row);
+        if exchanges {
             let from = &infos[idx - 1];
-            made.traffic.push(Traffic {
+            made.traffic.push(TowerTraffic {
                 from: from.name.clone(),
                 to: info.name.clone(),
                 floats: from.output.len() / towers,
                 copies: if is_last { towers - 1 } else { towers * (towers - 1) },
             });
         }
-        for (index, half) in made.specs.iter_mut().enumerate() {
-            let part = Part { index, of: towers };
-            if crosses {
-                half.rows.push(Row::Exchange(Exchange { part, to_first: is_last }));
+        for (index, spec) in made.specs.iter_mut().enumerate() {
+            let tower = Tower { index, count: towers };
+            if exchanges {
+                spec.rows.push(Row::Exchange(Exchange { tower, to_first: is_last }));
             }
             if !is_last {
-                half.rows.push(cut.row(row, &info.name, part, divided)?);
+                spec.rows.push(splitter.row(row, &info.name, tower, divided)?);
             } else if index == 0 {
-                half.rows.push(row.clone());
+                spec.rows.push(row.clone());
             }
         }
         if is_last {
@@ -140,8 +140,8 @@ pub fn split(spec: &Spec, towers: usize) -> Result<Towers, SpecError> {
     Ok(made)
 }
 
-/// The same network for one device that sums as its towers do, and so has their bits: the gradient
-/// in front of a layer that sees all towers is each tower's sum, added up.
+/// The same network for one device, with sums in the order of its towers, so that results are
+/// bit-identical: the input gradient of a layer that reads all towers is summed tower by tower.
 ///
 /// # Errors
 /// As [`split`].
@@ -163,7 +163,7 @@ pub fn on_one_device(spec: &Spec, towers: usize) -> Result<Spec, SpecError> {
 }
 
 /// Whether a row's outputs depend on all channels of its input.
-fn sees_all(row: &Row) -> bool {
+fn reads_all_channels(row: &Row) -> bool {
     match row {
         Row::Conv(conv) => conv.groups == 1,
         Row::Linear(_) => true,
@@ -171,18 +171,18 @@ fn sees_all(row: &Row) -> bool {
     }
 }
 
-struct Cut<'a> {
+struct Splitter<'a> {
     towers: usize,
     name: &'a str,
 }
 
-impl Cut<'_> {
+impl Splitter<'_> {
     fn refuse(&self, row: &str, reason: String) -> SpecError {
         SpecError::Row { network: self.name.to_string(), row: row.to_string(), reason }
     }
 
-    /// A tower's part of a row, on a part of its input or, at the beginning, on all of it.
-    fn row(&self, row: &Row, name: &str, part: Part, divided: bool) -> Result<Row, SpecError> {
+    /// A tower's part of a row; `divided` if its input is divided among the towers.
+    fn row(&self, row: &Row, name: &str, tower: Tower, divided: bool) -> Result<Row, SpecError> {
         let towers = self.towers;
         let share = |what: &str, n: usize| {
             if n.is_multiple_of(towers) {
@@ -206,8 +206,8 @@ impl Cut<'_> {
                     }
                 };
                 let filters = share("filters", conv.filters)?;
-                // With a stride, only a convolution without groups has another form; one device's
-                // has groups here.
+                // With a stride only a convolution without groups has another algorithm than the
+                // direct one, and the whole network's convolution has groups here.
                 let direct = conv.direct || (conv.groups > 1 && conv.stride > 1);
                 Row::Conv(Conv { filters, groups, direct, towers: 1, ..conv.clone() })
             }
@@ -221,13 +221,13 @@ impl Cut<'_> {
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::LrnPool(_) | Row::Exchange(_) => {
-                let reason = "it is not a row as specifications have it: cut a network before its \
-                              rows are fused, and once";
+                let reason = "it is not a row of a written specification: split a network before \
+                              its rows are fused, and only once";
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::Prelu(_) | Row::BatchNorm(_) if !divided => {
-                let reason = "the images in front of it are not divided into towers, and its \
-                              parameters would be: put it behind the first convolution";
+                let reason = "its input, the images, is not divided into towers, but its \
+                              parameters would be: put it after the first convolution";
                 return Err(self.refuse(name, reason.to_string()));
             }
             Row::LayerNorm(_) => {
@@ -245,7 +245,7 @@ impl Cut<'_> {
                 }
                 Row::Lrn(Lrn { towers: lrn.towers / towers, ..*lrn })
             }
-            Row::Dropout(dropout) if divided => Row::Dropout(Dropout { part, ..*dropout }),
+            Row::Dropout(dropout) if divided => Row::Dropout(Dropout { tower, ..*dropout }),
             other => other.clone(),
         })
     }

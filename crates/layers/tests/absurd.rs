@@ -1,12 +1,11 @@
-//! Specifications as nobody sane writes them: each is planned or refused with a sentence, soon, and
-//! never ends the program.
+//! Absurd specifications are planned or refused with an error, quickly and without a panic.
 
 use alexnet_layers::{Network, Spec, SpecError, TrainableNetwork};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 use tensor::{Planner, Target};
 
-/// Numbers near every edge: of bounds, of types, of what fits.
+/// Numbers near the limits of bounds and types.
 fn number() -> impl Strategy<Value = u64> {
     let edges = vec![
         0,
@@ -27,9 +26,9 @@ fn number() -> impl Strategy<Value = u64> {
         1 << 32,
         1 << 48,
         1 << 56,
-        (1 << 63) - 1, // the greatest that TOML has
+        (1 << 63) - 1, // the largest in TOML
     ];
-    // Mostly small ones, so that some rows fit and the next is reached.
+    // Mostly small numbers, so that some rows fit and later ones are reached.
     prop_oneof![6 => 1u64..6, 2 => 1u64..70, 2 => proptest::sample::select(edges)]
 }
 
@@ -94,7 +93,7 @@ fn network() -> impl Strategy<Value = String> {
     })
 }
 
-/// Plans it in every way, and says how often that could be done.
+/// Plans a network for all targets and returns how many plans succeeded.
 fn plan(text: &str, images: usize) -> usize {
     let Ok(spec) = Spec::from_toml(text) else { return 0 };
     let described = spec.describe();
@@ -141,14 +140,14 @@ proptest! {
 }
 
 #[test]
-fn each_bound_is_named_with_its_row() {
+fn an_exceeded_bound_is_reported_with_its_row() {
     let net = |rows: &str| {
         format!(
             "name = \"net\"\ninput = [227, 227, 3]\n[[rows]]\n{rows}\n\
              [[rows]]\nlinear = {{ name = \"last\", outputs = 10 }}\n"
         )
     };
-    for (row, told) in [
+    for (row, expected) in [
         (
             "conv = { name = \"conv1\", filters = 96, window = 11, pad = 72057594037927936 }",
             "net, row `conv1`: pad is 72057594037927936; it must be at most 1048576",
@@ -159,7 +158,7 @@ fn each_bound_is_named_with_its_row() {
         ),
         (
             "conv = { name = \"conv1\", filters = 4, window = 3, stride = 1025 }",
-            "net, row `conv1`: stride is 1025; it must be at most 1024", // was a walk of 2^40 steps
+            "net, row `conv1`: stride is 1025; it must be at most 1024",
         ),
         (
             "conv = { name = \"conv1\", filters = 4, window = 4097, pad = 4000 }",
@@ -167,11 +166,11 @@ fn each_bound_is_named_with_its_row() {
         ),
         (
             "conv = { name = \"conv1\", filters = 4, window = 3, pad = 1000000 }",
-            "net, row `conv1`: its padded input has 1 x 2000227 x 2000227 x 3 numbers; at most",
+            "net, row `conv1`: its padded input has 1 x 2000227 x 2000227 x 3 elements; at most",
         ),
         (
             "local = { name = \"local1\", filters = 100000, window = 11 }",
-            "net, row `local1`: its weights are 217 x 217 x 100000 x 11 x 11 x 3 numbers; at most",
+            "net, row `local1`: its weights are 217 x 217 x 100000 x 11 x 11 x 3 elements; at most",
         ),
         (
             "linear = { name = \"fc1\", outputs = 1048577 }",
@@ -182,11 +181,11 @@ fn each_bound_is_named_with_its_row() {
         ("lrn = { size = 4611686018427387904 }", "net, row `lrn`: size is 4611686018427387904"),
         ("lrn = { k = inf }", "net, row `lrn`: k is inf; it must be finite"),
         ("tanh = { outer = nan }", "net, row `tanh`: outer NaN and inner 1 must be finite"),
-        ("linear = { name = \"\", outputs = 3 }", "\"\" is no name"),
+        ("linear = { name = \"\", outputs = 3 }", "\"\" is not a valid name"),
     ] {
         let spec = Spec::from_toml(&net(row)).unwrap();
-        let said = spec.describe().unwrap_err().to_string();
-        assert!(said.contains(told), "{told}: {said}");
+        let error = spec.describe().unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
     }
     let spec = Spec::from_toml(&net("relu = {}")).unwrap();
     let planned = |images| {
@@ -195,17 +194,17 @@ fn each_bound_is_named_with_its_row() {
     };
     assert!(planned(128).is_ok());
     let SpecError::Size { reason, .. } = planned(1 << 48).unwrap_err() else { panic!() };
-    assert!(reason.contains("281474976710656 x 227 x 227 x 3 numbers; at most"), "{reason}");
-    for (input, told) in [
+    assert!(reason.contains("281474976710656 x 227 x 227 x 3 elements; at most"), "{reason}");
+    for (input, expected) in [
         ([0, 8, 3], "each must be at least 1"),
         ([1_000_000_000, 8, 3], "the height of its input is 1000000000"),
-        ([1 << 20, 1 << 20, 3], "its input has 1 x 1048576 x 1048576 x 3 numbers"),
+        ([1 << 20, 1 << 20, 3], "its input has 1 x 1048576 x 1048576 x 3 elements"),
     ] {
-        let said = Spec { input, ..spec.clone() }.describe().unwrap_err().to_string();
-        assert!(said.contains(told), "{told}: {said}");
+        let error = Spec { input, ..spec.clone() }.describe().unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
     }
     let mut long = spec.clone();
     (0..2000).for_each(|_| long = std::mem::replace(&mut long, spec.clone()).relu());
-    let said = long.describe().unwrap_err().to_string();
-    assert!(said.contains("it has 2002 rows; at most 1024"), "{said}");
+    let error = long.describe().unwrap_err().to_string();
+    assert!(error.contains("it has 2002 rows; at most 1024"), "{error}");
 }

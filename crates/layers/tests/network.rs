@@ -1,4 +1,5 @@
-//! Whole networks: gradients against central differences, plans, determinism, and what is refused.
+//! Whole networks: gradients against central differences, memory plans, determinism, refused
+//! specifications.
 
 use alexnet_layers::{
     BatchNorm, Lrn, Network, Phase, Role, Row, Spec, SpecError, TrainableNetwork, window,
@@ -34,7 +35,7 @@ fn every_row() -> Spec {
         .linear("fc4", 4)
 }
 
-/// At some step, of so many images, which all count and are the whole batch.
+/// The clock at a step, with `images` valid images that are the whole batch.
 fn clock(step: u32, images: usize) -> [u32; 5] {
     [1, 0, step, images as u32, 1f32.to_bits()]
 }
@@ -96,8 +97,8 @@ fn gradients_equal_central_differences() {
     built.network.backward(&mut built.device).unwrap();
 
     let entries = built.network.parameters.entries.clone();
-    let taught = entries.iter().enumerate().filter(|(_, entry)| !entry.role.is_statistic());
-    for (idx, entry) in taught {
+    let trainable = entries.iter().enumerate().filter(|(_, entry)| !entry.role.is_statistic());
+    for (idx, entry) in trainable {
         let slot = built.network.parameters.value(idx);
         let gradient = built.device.download::<f32>(built.network.gradient(idx)).unwrap();
         let scale = gradient.iter().fold(0.0f32, |max, g| max.max(g.abs()));
@@ -115,8 +116,7 @@ fn gradients_equal_central_differences() {
                 };
                 (side(step) - side(-step)) / f64::from(2.0 * step)
             };
-            // Where two step widths disagree, a kink of ReLU or max lies between: no derivative
-            // there.
+            // Two step widths disagree where there is no derivative, at a kink of ReLU or max.
             let (wide, narrow) = (slope(4e-3), slope(2e-3));
             let tolerance = 0.02 * f64::from(scale);
             if (wide - narrow).abs() < tolerance / 4.0 {
@@ -175,12 +175,12 @@ fn fused_rows_change_no_bit() {
     testkit::bits_equal(&fused, &apart, "fused");
 }
 
-/// The paper's network, 128 images, planned to train: beside parameters, gradients and velocities
-/// there is room for the input and every row's output, and little more, since gradients lie where
-/// activations have died.
+/// The paper's network, planned for training with 128 images, needs little more memory than its
+/// parameters, gradients, velocities, input and outputs: gradients of activations reuse the memory
+/// of dead activations.
 #[test]
 #[rustfmt::skip]
-fn training_takes_little_more_than_its_activations() {
+fn training_takes_little_more_memory_than_its_activations() {
     let overlap = window(3).stride(2);
     let spec = Spec::image("paper", 227, 227, 3)
         .conv("conv1", 96, window(11).stride(4)).relu().lrn().pool(overlap)
@@ -203,7 +203,7 @@ fn training_takes_little_more_than_its_activations() {
     assert!(total < apart / 100 * 80, "{total} bytes fused, {apart} apart");
 }
 
-/// A network for inference reuses dead activations, yet computes the same.
+/// A network for inference reuses the memory of dead activations and computes the same scores.
 #[test]
 fn inference_takes_less_memory_and_gives_the_same_scores() {
     let (mut infer, mut train) = (Planner::new(), Planner::new());
@@ -221,8 +221,7 @@ fn inference_takes_less_memory_and_gives_the_same_scores() {
     assert_eq!(scores(&infer.network, infer.device), scores(&train.network, train.device));
 }
 
-/// Filters that are kept in form give the scores of those that are not; once they are prepared
-/// again, when they have changed.
+/// Packed filters give the same scores as unpacked ones, also after new parameters are packed.
 #[test]
 fn a_prepared_network_gives_the_same_scores() {
     let mut built = built_forward(&every_row(), 2, 2);
@@ -244,10 +243,10 @@ fn a_prepared_network_gives_the_same_scores() {
     testkit::close(&scores(device, Phase::Infer), &second, 1e-4);
 }
 
-/// A GPU reads filters as they are: a plan for inference has room for them once, and preparing
-/// changes nothing.
+/// A GPU reads unpacked filters: a plan for inference has no packed copy, and `prepare` does
+/// nothing.
 #[test]
-fn a_gpu_keeps_nothing() {
+fn a_gpu_packs_no_weights() {
     let spec = Spec::image("filters", 3, 3, 64).conv("conv1", 96, window(3).pad(1)).linear("fc", 2);
     let plan = |target| {
         let mut planner = Planner::new();
@@ -258,7 +257,7 @@ fn a_gpu_keeps_nothing() {
     let parameters = 4 * network.parameters.count();
     let [on_gpu, on_cpu] = [planner.total(), plan(Target::Cpu { threads: 1 }).1.total()];
     assert!(on_gpu < parameters / 2 * 3, "{on_gpu} bytes for {parameters} of parameters");
-    assert!(on_cpu > 2 * parameters, "{on_cpu} bytes for {parameters} of parameters, kept twice");
+    assert!(on_cpu > 2 * parameters, "{on_cpu} bytes for {parameters} of parameters, and packed");
     each_gpu(|device| {
         device.reserve(planner.total()).unwrap();
         let values = network.parameters.values;
@@ -275,9 +274,9 @@ fn a_gpu_keeps_nothing() {
     });
 }
 
-/// What is convolved with fewer multiplications differs from the direct form, by little.
+/// Winograd's algorithm differs slightly from direct convolution, which a row can ask for.
 #[test]
-fn a_row_can_ask_for_the_direct_form() {
+fn a_row_can_ask_for_direct_convolution() {
     let scores = |window| {
         let spec = Spec::image("two-rows", 16, 16, 16).conv("conv1", 64, window).linear("fc2", 10);
         let mut built = built_forward(&spec, 16, 1);
@@ -295,7 +294,7 @@ fn a_specification_survives_toml() {
     assert_eq!(Spec::from_toml(&spec.to_toml()).unwrap(), spec);
 }
 
-/// What a row says of itself: a slope for each channel of maps, for each unit where there are none.
+/// Names, parameter counts and summaries of rows: PReLU has a slope per channel, or per unit.
 #[test]
 fn rows_are_described() {
     let spec = Spec::image("net", 8, 8, 3)
@@ -313,7 +312,7 @@ fn rows_are_described() {
     let lines: Vec<_> = table.iter().map(|row| (row.name.as_str(), row.parameters)).collect();
     assert_eq!(lines[1..3], [("prelu1", 6), ("prelu1b", 6)]);
     assert_eq!(lines[4..7], [("prelu2", 5), ("gelu2", 0), ("leaky_relu2", 0)]);
-    // A scale and a shift a unit; running statistics are not learned.
+    // A scale and a shift per unit; running statistics are not counted.
     assert_eq!(lines[7..9], [("batch_norm2", 10), ("layer_norm2", 10)]);
     let summaries = [&table[1].summary, &table[5].summary, &table[6].summary];
     assert_eq!(
@@ -329,7 +328,7 @@ fn rows_are_described() {
 }
 
 #[test]
-fn toml_mistakes_are_named() {
+fn toml_errors_name_the_mistake() {
     let mistake = |row: &str| {
         let text = format!("name = \"net\"\ninput = [8, 8, 3]\nrows = [{row}]\n");
         Spec::from_toml(&text).unwrap_err().to_string()
@@ -341,7 +340,7 @@ fn toml_mistakes_are_named() {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_named_with_their_shapes() {
+fn rows_that_do_not_fit_are_reported_with_their_shapes() {
     let refused = |spec: Spec| spec.describe().unwrap_err().to_string();
     let too_small = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(9)).linear("fc2", 2);
     assert_eq!(
@@ -351,9 +350,9 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     let groups = Spec::image("net", 8, 8, 3).conv("conv1", 4, window(3).groups(2));
     assert!(refused(groups).contains("2 groups must divide both its 3 input channels"));
     let order = Spec::image("net", 8, 8, 3).linear("fc1", 4).pool(window(2)).linear("fc2", 2);
-    assert!(refused(order).contains("row `pool1`: this row works on maps"));
+    assert!(refused(order).contains("row `pool1`: this row needs feature maps"));
     let twice = Spec::image("net", 8, 8, 3).linear("fc", 4).linear("fc", 2);
-    assert_eq!(refused(twice), "net: two rows are called `fc`; give each a name of its own");
+    assert_eq!(refused(twice), "net: two rows are called `fc`; each needs its own name");
     let steep = Spec::image("net", 8, 8, 3).leaky_relu(-0.5).linear("fc2", 2);
     assert!(refused(steep).contains("its slope is -0.5; it must not be negative"));
     let mut norm = Spec::image("net", 8, 8, 3).batch_norm().linear("fc2", 2);
@@ -363,8 +362,8 @@ fn rows_that_do_not_fit_are_named_with_their_shapes() {
     assert_eq!(open.describe(), Err(SpecError::NoClassifier { network: "net".to_string() }));
 }
 
-/// What `fuse` makes one row of: convolutions, local and linear layers with their ReLUs, pools with
-/// masks, normalisation and pooling in one.
+/// Every fused row: convolution, local and linear layers with ReLUs, pooling with masks,
+/// normalisation with pooling.
 fn fused_rows() -> Spec {
     let towers = Lrn { alpha: 0.1, towers: 2, ..Lrn::default() };
     Spec::image("fused-rows", 13, 11, 3)
@@ -385,10 +384,10 @@ fn fused_rows() -> Spec {
         .linear("fc6", 4)
 }
 
-/// Whole networks, forward and backward, each planned for its device: every kind of row, and every
-/// fused one, has on a GPU the gradients that the CPU has.
+/// Whole networks, forward and backward: gradients of every kind of row, and of every fused one, are
+/// close on GPU and CPU.
 #[test]
-fn a_gpu_has_the_cpus_gradients() {
+fn gpu_gradients_are_close_to_the_cpus() {
     for spec in [every_row(), fused_rows()] {
         let run = |device: &mut Device| {
             let mut planner = Planner::new();
@@ -418,10 +417,10 @@ fn a_gpu_has_the_cpus_gradients() {
     }
 }
 
-/// Rows that have kernels, planned together, rehearsed before there is memory, recorded and
-/// replayed: the GPU reads what changes from slots, as the CPU does.
+/// Rehearses a network before memory is reserved, then records and replays it: a replay reads the
+/// current images, weights and clock.
 #[test]
-fn a_gpu_replays_what_the_cpu_computes() {
+fn a_recorded_gpu_pass_computes_what_the_cpu_does() {
     let within = Lrn { size: 3, alpha: 0.2, within_channel: true, ..Lrn::default() };
     let spec = Spec::image("few-products", 11, 9, 5)
         .tanh()

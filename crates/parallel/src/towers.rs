@@ -14,7 +14,7 @@ use data::Batch;
 use evaluate::Frame;
 use evaluate::Tally;
 use layers::towers::{self, Towers};
-use layers::{Crossing, Parameter, Phase, Row, Spec, TrainableNetwork};
+use layers::{Parameter, Phase, Row, Spec, TrainableNetwork, Transfer};
 use std::ops::Range;
 use std::sync::Arc;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
@@ -69,13 +69,13 @@ struct Link {
 }
 
 impl Link {
-    fn cross(&mut self, device: &mut Device, crossing: Crossing) -> Result<()> {
+    fn cross(&mut self, device: &mut Device, crossing: Transfer) -> Result<()> {
         let comm = &mut self.comm;
         let handle = match crossing {
-            Crossing::Gather { own, all } => comm.all_gather(device, own, all)?,
-            Crossing::Sum { all, own } => comm.reduce_scatter(device, all, own)?,
-            Crossing::Send { x, to } => comm.send(device, x, to)?,
-            Crossing::Receive { x, from } => comm.recv(device, x, from)?,
+            Transfer::AllGather { own, all } => comm.all_gather(device, own, all)?,
+            Transfer::ReduceScatter { all, own } => comm.reduce_scatter(device, all, own)?,
+            Transfer::Send { x, to } => comm.send(device, x, to)?,
+            Transfer::Receive { x, from } => comm.recv(device, x, from)?,
         };
         Ok(comm.wait(device, handle)?)
     }

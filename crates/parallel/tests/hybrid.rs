@@ -208,14 +208,23 @@ fn what_cannot_be_shared_is_refused() {
     };
     assert_eq!(told(&spec(), 8), "");
     let sentence = told(&spec(), 16);
-    assert!(sentence.contains("`fc5`: its 10 units cannot be shared as 16 blocks"), "{sentence}");
+    assert!(
+        sentence.contains("`fc5`: its 10 units cannot be divided into 16 blocks"),
+        "{sentence}"
+    );
     let flat = Spec::image("flat", SIDE, SIDE, 3).linear("fc1", 20).relu().linear("fc2", 10);
     let sentence = told(&flat, 2);
-    assert!(sentence.contains("`fc1`: no layer below its first linear row learns"), "{sentence}");
+    assert!(
+        sentence.contains("`fc1`: no layer before the first linear row has parameters"),
+        "{sentence}"
+    );
     let mut normalised = spec();
     normalised.rows.insert(8, Row::BatchNorm(BatchNorm::default()));
     let sentence = told(&normalised, 2);
-    assert!(sentence.contains("`batch_norm3`: units of this row cannot be shared"), "{sentence}");
+    assert!(
+        sentence.contains("`batch_norm3`: hybrid parallelism cannot divide this row"),
+        "{sentence}"
+    );
     let pooled = Spec::image("flat", SIDE, SIDE, 3).pool(window(2)).linear("fc1", 20);
-    assert!(told(&pooled, 2).contains("nothing to be shared by images"));
+    assert!(told(&pooled, 2).contains("hybrid parallelism does not apply"));
 }

@@ -9,7 +9,7 @@ use alexnet_parallel::{Engine, Plan, plan};
 use evaluate::Stop;
 use evaluate::observe::Silent;
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
-use layers::{Bare, BatchNorm, Row, towers};
+use layers::{BatchNorm, NoOptions, Row, towers};
 use std::path::Path;
 use std::time::Duration;
 use tensor::{Device, Target};
@@ -159,7 +159,7 @@ fn statistics_and_slopes_are_shared_out_like_weights() {
             job.spec.rows.iter().position(is_it).unwrap() + 1
         };
         let (second, third) = (at("conv2"), at("conv3"));
-        job.spec.rows[third] = Row::Prelu(Bare {});
+        job.spec.rows[third] = Row::Prelu(NoOptions {});
         job.spec.rows.insert(second, Row::BatchNorm(BatchNorm::default()));
         job
     };

@@ -194,8 +194,8 @@ pub struct ParameterRule {
 
 impl Init {
     /// The rule for a parameter whose units sum `fan_in` inputs.
-    pub fn for_fan_in(self, fan_in: usize) -> layers::init::Init {
-        use layers::init::Init as Start;
+    pub fn for_fan_in(self, fan_in: usize) -> layers::init::Initializer {
+        use layers::init::Initializer as Start;
         match self {
             Init::Constant(value) => Start::Constant(value as f32),
             Init::Normal(std) => Start::Normal { std: std as f32 },

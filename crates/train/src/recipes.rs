@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(vgg.side(224, 224), 256);
         // He's deviation for 3 x 3 x 512.
         let start = vgg.rule("conv13.weight").init.for_fan_in(9 * 512);
-        let layers::init::Init::Normal { std } = start else { panic!("{start:?}") };
+        let layers::init::Initializer::Normal { std } = start else { panic!("{start:?}") };
         assert!((std - (2.0f32 / 4608.0).sqrt()).abs() < 1e-7);
     }
 

@@ -47,7 +47,7 @@ impl LayerStats {
         let find = |name: &str| layers.iter().position(|layer| layer.name == name);
         for planned in network.rows() {
             layer = find(planned.name()).or(layer);
-            if let Some(layer) = layer.filter(|_| planned.rectifies()) {
+            if let Some(layer) = layer.filter(|_| planned.ends_in_relu()) {
                 rectified.push((planned.output(), layer));
             }
         }

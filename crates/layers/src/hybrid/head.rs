@@ -1,89 +1,89 @@
-//! The linear layers, as far as they are on a device.
+//! A device's share of the linear layers.
 
-use super::{Between, Draft, Shares};
-use crate::layer::{Gradients, Phase, Wires};
+use super::{Shares, UnitwiseRow, UnplannedStage};
+use crate::layer::{Gradients, LayerSlots, Phase};
 use crate::network::TrainableNetwork;
 use kernels::columns::{self, ColumnRange, Geometry};
 use kernels::{activation, linear};
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
 
-/// A device's share of the linear layers' units. Each stage is a layer with the rows up to the next
-/// one; it works on one micro-shard at a time, and its slots hold a whole batch, so that gradients
-/// of weights are one sum over all of its images.
+/// A device's share of the linear layers' units. A stage is a linear layer with the rows up to the
+/// next one. It computes one micro-shard at a time, but its slots hold a whole batch, so that weight
+/// gradients are one sum over all images.
 ///
-/// Micro-shards are named by `(pass, round)`: number `round` of device `pass`.
+/// A micro-shard is identified by `(pass, round)`: micro-shard number `round` of device `pass`.
 #[derive(Debug)]
 pub struct Head {
     shares: Shares,
-    stages: Vec<Stage>,
+    stages: Vec<LinearStage>,
     /// Scores of one micro-shard, of all classes: `[images, classes]`.
     pub scores: Slot,
-    /// Their gradient.
+    /// The gradient of the scores.
     pub d_scores: Slot,
-    /// Seed and step for each pass.
+    /// Seed and step of each pass.
     clocks: Slot,
-    /// Gradients of a stage's input, as sums over blocks of units; one a level of the tree.
+    /// Partial sums of a stage's input gradient, one slot per level of the tree.
     partials: Vec<Slot>,
-    /// One block's columns of a gradient.
+    /// The columns of one block of an output gradient.
     block: Slot,
     scratch: Slot,
 }
 
 #[derive(Debug)]
-struct Stage {
+struct LinearStage {
     name: String,
     geometry: linear::Geometry,
-    /// Units of all devices.
+    /// Number of units on all devices.
     whole: usize,
-    /// Value and gradient.
+    /// Values and gradients.
     weight: [Slot; 2],
     bias: [Slot; 2],
     /// `[batch, inputs]`.
     x: Slot,
-    /// `[batch, units]`: the layer's own output, and its gradient.
+    /// `[batch, units]`: the linear layer's output, and its gradient.
     y: Slot,
     dy: Slot,
-    between: Vec<PlannedRow>,
+    unitwise: Vec<PlannedUnitwiseRow>,
 }
 
-/// A row above a layer with its slots, for each micro-shard and for the batch.
+/// A unitwise row with its slots for each micro-shard and for the batch.
 #[derive(Debug)]
-struct PlannedRow {
-    row: Between,
+struct PlannedUnitwiseRow {
+    row: UnitwiseRow,
     of_shards: Vec<RowSlots>,
     of_batch: RowSlots,
 }
 
 #[derive(Clone, Debug)]
 struct RowSlots {
-    wires: Wires,
+    slots: LayerSlots,
     gradients: Gradients,
 }
 
 impl Head {
-    /// The network's parameters end in those of the drafts.
+    /// Plans the stages; their parameters are the last ones of `network`.
     pub(super) fn plan(
         shares: Shares,
-        drafts: Vec<Draft>,
+        stages: Vec<UnplannedStage>,
         network: &TrainableNetwork,
         planner: &mut Planner,
         target: Target,
     ) -> Head {
-        let here: usize = drafts.iter().map(|draft| draft.parameters().len()).sum();
+        let own: usize = stages.iter().map(|stage| stage.parameters().len()).sum();
         let parameters = &network.parameters;
-        let mut next = (parameters.entries.len() - here..parameters.entries.len())
+        let mut next = (parameters.entries.len() - own..parameters.entries.len())
             .map(|idx| [parameters.value(idx), network.gradient(idx)]);
         let images = shares.images;
-        let scratch = drafts.iter().map(|draft| draft.scratch(images * shares.shards, target));
+        let scratch = stages.iter().map(|stage| stage.scratch(images * shares.shards, target));
         let scratch = scratch.max().unwrap_or(0);
         let scratch = planner.claim(DType::F32, Shape::from([scratch]));
         let clocks = planner.claim(DType::U32, Shape::from([shares.world, 3]));
-        let plan = |draft| Stage::plan(&shares, draft, &mut next, (scratch, clocks), planner);
-        let stages: Vec<Stage> = drafts.into_iter().map(plan).collect();
-        let most = |of: &dyn Fn(&Stage) -> usize| stages.iter().map(of).max().unwrap_or(0);
-        let inputs = most(&|stage| stage.geometry.inputs);
-        let block = most(&|stage| stage.whole.div_ceil(shares.shards));
+        let plan = |stage| LinearStage::plan(&shares, stage, &mut next, scratch, clocks, planner);
+        let stages: Vec<LinearStage> = stages.into_iter().map(plan).collect();
+        let max = |of: &dyn Fn(&LinearStage) -> usize| stages.iter().map(of).max().unwrap_or(0);
+        let inputs = max(&|stage| stage.geometry.inputs);
+        let block = max(&|stage| stage.whole.div_ceil(shares.shards));
         let classes = stages.last().map_or(0, |last| last.whole);
         let mut floats = |shape| planner.claim(DType::F32, shape);
         let levels = 1 + shares.each().ilog2() as usize;
@@ -99,42 +99,42 @@ impl Head {
         }
     }
 
-    /// Which images and which units are whose.
+    /// How images and units are divided among the devices.
     pub fn shares(&self) -> &Shares {
         &self.shares
     }
 
-    /// How many layers.
+    /// Number of linear layers.
     pub fn stages(&self) -> usize {
         self.stages.len()
     }
 
-    /// Which of a layer's units are here, and how many it has; nothing if it is not one of these
-    /// layers.
+    /// This device's units of a layer, and the layer's number of units; `None` if the layer is not
+    /// in the head.
     pub fn units(&self, layer: &str) -> Option<(Range<usize>, usize)> {
-        let has = |stage: &&Stage| {
-            stage.name == layer || stage.between.iter().any(|above| above.row.name == layer)
+        let has = |stage: &&LinearStage| {
+            stage.name == layer || stage.unitwise.iter().any(|planned| planned.row.name == layer)
         };
         let stage = self.stages.iter().find(has)?;
         Some((self.shares.units(stage.whole, self.shares.rank), stage.whole))
     }
 
-    /// For each stage: how many numbers of an image it sees.
+    /// Number of inputs of each stage, for one image.
     pub fn inputs(&self) -> impl Iterator<Item = usize> {
         self.stages.iter().map(|stage| stage.geometry.inputs)
     }
 
-    /// What a stage sees of a micro-shard: `[images, inputs]`.
+    /// A stage's input for a micro-shard: `[images, inputs]`.
     pub fn input(&self, stage: usize, of: (usize, usize)) -> Slot {
         self.rows(self.stages[stage].x, of)
     }
 
-    /// What a stage makes of a micro-shard here: `[images, units]`.
+    /// A stage's output for a micro-shard, of this device's units: `[images, units]`.
     pub fn output(&self, stage: usize, of: (usize, usize)) -> Slot {
         self.rows(self.stages[stage].output()[0], of)
     }
 
-    /// Where the gradient of [`output`](Self::output) is to be put.
+    /// The gradient of [`output`](Self::output), which the caller writes.
     pub fn d_output(&self, stage: usize, of: (usize, usize)) -> Slot {
         self.rows(self.stages[stage].output()[1], of)
     }
@@ -145,10 +145,10 @@ impl Head {
         rectified.map(move |stage| (stage.name.as_str(), self.rows(stage.y, of)))
     }
 
-    /// Sets what names the dropout masks of a pass.
+    /// Sets seed and step of a pass, from which dropout masks are drawn.
     ///
     /// # Errors
-    /// If the device fails, here and below.
+    /// If the device fails.
     pub fn set_clock(&self, device: &mut Device, pass: usize, clock: [u32; 3]) -> Result<()> {
         device.upload(self.clocks.part(3 * pass, Shape::from([3])), &clock)
     }
@@ -157,12 +157,15 @@ impl Head {
         pass * self.shares.each() + round
     }
 
-    /// The rows of a micro-shard in a slot that has those of a batch.
+    /// The rows of a micro-shard in a slot of a whole batch.
     fn rows(&self, batch: Slot, of: (usize, usize)) -> Slot {
         self.shares.rows(batch, self.shard(of))
     }
 
     /// From a stage's [`input`](Self::input) to its [`output`](Self::output).
+    ///
+    /// # Errors
+    /// If the device fails.
     pub fn forward(
         &self,
         device: &mut Device,
@@ -170,25 +173,28 @@ impl Head {
         of: (usize, usize),
         phase: Phase,
     ) -> Result<()> {
-        let Stage { geometry, weight: [w, _], bias: [b, _], .. } = self.stages[stage];
+        let LinearStage { geometry, weight: [w, _], bias: [b, _], .. } = self.stages[stage];
         let stage = &self.stages[stage];
         let (x, y) = (self.rows(stage.x, of), self.rows(stage.y, of));
         linear::forward(device, &geometry, x, w, b, y, self.scratch)?;
         let shard = self.shard(of);
-        let mut rows = stage.between.iter();
-        rows.try_for_each(|above| {
-            above.row.layer.forward(device, &above.of_shards[shard].wires, phase)
+        let mut rows = stage.unitwise.iter();
+        rows.try_for_each(|planned| {
+            planned.row.layer.forward(device, &planned.of_shards[shard].slots, phase)
         })
     }
 
-    /// From the gradient of a stage's output to that of its layer's, and to what the units here
-    /// contribute to the gradient of its input: `[images, inputs]`, until the next call.
+    /// From the gradient of a stage's output to this device's contribution to the gradient of its
+    /// input: `[images, inputs]`, valid until the next call.
+    ///
+    /// # Errors
+    /// If the device fails.
     pub fn backward(&self, device: &mut Device, stage: usize, of: (usize, usize)) -> Result<Slot> {
         let stage = &self.stages[stage];
         let shard = self.shard(of);
-        for above in stage.between.iter().rev() {
-            let RowSlots { wires, gradients } = &above.of_shards[shard];
-            above.row.layer.backward(device, wires, gradients)?;
+        for planned in stage.unitwise.iter().rev() {
+            let RowSlots { slots, gradients } = &planned.of_shards[shard];
+            planned.row.layer.backward(device, slots, gradients)?;
         }
         let (y, dy) = (self.rows(stage.y, of), self.rows(stage.dy, of));
         if stage.geometry.relu {
@@ -200,33 +206,37 @@ impl Head {
         Ok(self.partial(stage, 0))
     }
 
-    /// The gradients of a stage's parameters, over the whole batch.
+    /// Computes the gradients of a stage's parameters, over the whole batch.
+    ///
+    /// # Errors
+    /// If the device fails.
     pub fn backward_weights(&self, device: &mut Device, stage: usize) -> Result<()> {
-        let Stage { geometry, weight: [_, dw], bias: [_, db], x, dy, .. } = self.stages[stage];
+        let LinearStage { geometry, weight: [_, dw], bias: [_, db], x, dy, .. } =
+            self.stages[stage];
         let images = self.shares.images * self.shares.shards;
         let geometry = linear::Geometry { images, ..geometry };
         linear::backward_weights(device, &geometry, x, dy, dw, db, self.scratch)?;
-        for above in &self.stages[stage].between {
-            if let Some(layer) = &above.row.of_batch {
-                layer.backward(device, &above.of_batch.wires, &above.of_batch.gradients)?;
+        for planned in &self.stages[stage].unitwise {
+            if let Some(layer) = &planned.row.of_batch {
+                layer.backward(device, &planned.of_batch.slots, &planned.of_batch.gradients)?;
             }
         }
         Ok(())
     }
 
-    /// Into the partial of `level`: what some blocks of units contribute to the gradient of the
-    /// input, as a binary tree.
+    /// Sums the contributions of a range of blocks to the input gradient, as a binary tree, into
+    /// the partial sum of `level`.
     fn sum_blocks(
         &self,
         device: &mut Device,
-        stage: &Stage,
+        stage: &LinearStage,
         dy: Slot,
         blocks: Range<usize>,
         level: usize,
     ) -> Result<()> {
         let dx = self.partial(stage, level);
         if blocks.len() == 1 {
-            return self.block_gradient(device, stage, (dy, dx), blocks);
+            return self.block_gradient(device, stage, dy, dx, blocks);
         }
         let middle = usize::midpoint(blocks.start, blocks.end);
         self.sum_blocks(device, stage, dy, blocks.start..middle, level)?;
@@ -234,12 +244,13 @@ impl Head {
         columns::add(device, &Geometry::vector(dx.len()), self.partial(stage, level + 1), dx)
     }
 
-    /// `dx` = the columns of `dy` that belong to a block, times its weights.
+    /// `dx` = a block's columns of `dy` times its weights.
     fn block_gradient(
         &self,
         device: &mut Device,
-        stage: &Stage,
-        (dy, dx): (Slot, Slot),
+        stage: &LinearStage,
+        dy: Slot,
+        dx: Slot,
         block: Range<usize>,
     ) -> Result<()> {
         let linear::Geometry { images, inputs, outputs, .. } = stage.geometry;
@@ -260,77 +271,78 @@ impl Head {
         linear::backward_input(device, &geometry, own, w, dx, self.scratch)
     }
 
-    fn partial(&self, stage: &Stage, level: usize) -> Slot {
+    fn partial(&self, stage: &LinearStage, level: usize) -> Slot {
         let linear::Geometry { images, inputs, .. } = stage.geometry;
         self.partials[level].part(0, Shape::from([images, inputs]))
     }
 }
 
-impl Stage {
+impl LinearStage {
     fn plan(
         shares: &Shares,
-        draft: Draft,
+        stage: UnplannedStage,
         parameters: &mut impl Iterator<Item = [Slot; 2]>,
-        (scratch, clocks): (Slot, Slot),
+        scratch: Slot,
+        clocks: Slot,
         planner: &mut Planner,
-    ) -> Stage {
-        let Draft { name, geometry, whole, between } = draft;
-        let mut next = || parameters.next().expect("laid out for all drafts");
+    ) -> LinearStage {
+        let UnplannedStage { name, geometry, whole, unitwise } = stage;
+        let mut next = || parameters.next().expect("planned for all stages");
         let [weight, bias] = [next(), next()];
         let (batch, units) = (shares.images * shares.shards, geometry.outputs);
         let mut floats = |width| planner.claim(DType::F32, Shape::from([batch, width]));
         let (x, y, dy) = (floats(geometry.inputs), floats(units), floats(units));
         let (mut below, mut rows) = ([y, dy], Vec::new());
-        for row in between {
+        for row in unitwise {
             let own = row.layer.parameters().len();
             let [y, dy] = [floats(units), floats(units)];
             let (values, gradients) = parameters.take(own).map(|[w, dw]| (w, dw)).unzip();
-            let wires = Wires {
+            let slots = LayerSlots {
                 x: below[0],
                 y,
                 parameters: values,
-                kept: None,
+                packed: None,
                 scratch,
                 clock: clocks.part(0, Shape::from([3])),
                 gradients: None,
             };
-            // Each micro-shard's dx has been computed.
+            // dx is computed per micro-shard.
             let gradients = Gradients { dy, dx: None, parameters: gradients, scratch };
-            let of_batch = RowSlots { wires, gradients };
+            let of_batch = RowSlots { slots, gradients };
             let of_shard = |shard: usize| {
                 let [x, y, dy, dx] = [below[0], y, dy, below[1]].map(|s| shares.rows(s, shard));
                 let clock = clocks.part(shard / shares.each() * 3, Shape::from([3]));
-                let RowSlots { wires, gradients } = of_batch.clone();
-                let wires = Wires { x, y, clock, ..wires };
-                RowSlots { wires, gradients: Gradients { dy, dx: Some(dx), ..gradients } }
+                let RowSlots { slots, gradients } = of_batch.clone();
+                let slots = LayerSlots { x, y, clock, ..slots };
+                RowSlots { slots, gradients: Gradients { dy, dx: Some(dx), ..gradients } }
             };
             let of_shards = (0..shares.shards).map(of_shard).collect();
-            rows.push(PlannedRow { row, of_shards, of_batch });
+            rows.push(PlannedUnitwiseRow { row, of_shards, of_batch });
             below = [y, dy];
         }
-        Stage { name, geometry, whole, weight, bias, x, y, dy, between: rows }
+        LinearStage { name, geometry, whole, weight, bias, x, y, dy, unitwise: rows }
     }
 
-    /// The last row's, and its gradient.
+    /// The output of the stage's last row, and its gradient.
     fn output(&self) -> [Slot; 2] {
-        self.between
+        self.unitwise
             .last()
-            .map_or([self.y, self.dy], |last| [last.of_batch.wires.y, last.of_batch.gradients.dy])
+            .map_or([self.y, self.dy], |last| [last.of_batch.slots.y, last.of_batch.gradients.dy])
     }
 }
 
-impl Draft {
-    /// Floats of scratch memory that any of its passes needs.
+impl UnplannedStage {
+    /// Floats of scratch memory for any of its passes.
     fn scratch(&self, batch: usize, target: Target) -> usize {
         let of_batch = linear::Geometry { images: batch, ..self.geometry };
-        let layers = self.between.iter().flat_map(|row| [Some(&row.layer), row.of_batch.as_ref()]);
+        let layers = self.unitwise.iter().flat_map(|row| [Some(&row.layer), row.of_batch.as_ref()]);
         let rows = layers.flatten().map(|layer| layer.scratch(target)).max().unwrap_or(0);
         rows.max(of_batch.scratch(target)).max(self.geometry.scratch(target))
     }
 }
 
 impl Shares {
-    /// The rows of a micro-shard in a slot that has those of a batch.
+    /// The rows of a micro-shard in a slot of a whole batch.
     fn rows(&self, batch: Slot, shard: usize) -> Slot {
         let len = batch.len() / self.shards;
         batch.part(shard * len, Shape::from([self.images, len / self.images]))

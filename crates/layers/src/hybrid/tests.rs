@@ -25,7 +25,7 @@ fn shares(rank: usize, world: usize) -> Shares {
 }
 
 #[test]
-fn units_are_shared_in_blocks_whose_edges_do_not_move() {
+fn block_edges_do_not_depend_on_the_number_of_devices() {
     let of = |world: usize| shares(0, world).units_of_all(11).collect::<Vec<_>>();
     assert_eq!(of(4), [0..2, 2..5, 5..8, 8..11]);
     assert_eq!(of(2), [0..5, 5..11]);
@@ -33,7 +33,7 @@ fn units_are_shared_in_blocks_whose_edges_do_not_move() {
 }
 
 #[test]
-fn a_device_has_all_convolutions_and_its_units() {
+fn a_device_has_all_convolutions_and_its_share_of_units() {
     let mut planner = Planner::new();
     let (network, head) =
         plan(&net(), shares(1, 2), &mut planner, Target::Cpu { threads: 1 }).unwrap();
@@ -60,7 +60,7 @@ fn a_device_has_all_convolutions_and_its_units() {
 }
 
 #[test]
-fn what_crosses_is_counted() {
+fn exchanged_bytes_are_counted() {
     let traffic = traffic(&net(), 4).unwrap();
     let lines: Vec<_> = traffic
         .iter()
@@ -75,16 +75,16 @@ fn what_crosses_is_counted() {
     assert_eq!(lines, expected);
 }
 
-/// Numbers that repeat nowhere, small enough that nothing saturates.
+/// Distinct values, small enough that nothing saturates.
 fn fill(device: &mut Device, slot: Slot, scale: f32, seed: usize) {
     let value = |i: usize| (((i + seed) * 2_654_435_761 % 1999) as f32 / 1000.0 - 1.0) * scale;
     device.upload(slot, &(0..slot.len()).map(value).collect::<Vec<f32>>()).unwrap();
 }
 
-/// A head with all units is the network's upper half: outputs to the bit, gradients but for the
-/// order of sums.
+/// On one device the head equals the network's linear layers: outputs are bit-identical, gradients
+/// close (sums have another order).
 #[test]
-fn a_head_with_all_units_is_the_network() {
+fn a_head_with_all_units_equals_the_network() {
     let spec = net();
     let mut device = Device::cpu(2);
     let mut planner = Planner::new();

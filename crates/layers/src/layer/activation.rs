@@ -1,6 +1,6 @@
-//! A nonlinearity that stands alone; a ReLU right after a convolution is fused into it.
+//! Nonlinearities as rows; a ReLU right after a convolution is fused into the convolution.
 
-use super::{Gradients, Layer, Phase, Wires};
+use super::{Gradients, Layer, LayerSlots, Phase};
 use crate::rows::LeakyRelu;
 use kernels::activation::{self, Activation};
 use tensor::{Device, Result, Shape};
@@ -31,18 +31,23 @@ impl Layer for Nonlinearity {
         self.shape
     }
 
-    fn rectifies(&self) -> bool {
+    fn ends_in_relu(&self) -> bool {
         self.kind == Activation::Relu
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        activation::forward(device, self.kind, wires.x, wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        activation::forward(device, self.kind, slots.x, slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
-        let kept = if self.kind.reads_input() { wires.x } else { wires.y };
-        activation::backward(device, self.kind, kept, dy, dx)
+        let packed = if self.kind.reads_input() { slots.x } else { slots.y };
+        activation::backward(device, self.kind, packed, dy, dx)
     }
 
     fn reads_output(&self) -> bool {

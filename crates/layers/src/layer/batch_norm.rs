@@ -1,7 +1,7 @@
-//! Batch normalisation. Between the passes the batch's mean and variance lie where the gradients of
-//! the running ones are going to be.
+//! Batch normalisation. Between the passes, the slots for the gradients of the running mean and
+//! variance hold the mean and variance of the batch.
 
-use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, LayerSlots, Phase, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::batch_norm::{self, Backward, ForwardBatch, Geometry, Vectors};
@@ -45,29 +45,34 @@ impl Layer for BatchNorm {
         self.shape
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
-        let (g, vectors) = (&self.geometry, Self::vectors(&wires.parameters));
-        let &Wires { x, y, scratch, .. } = wires;
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, phase: Phase) -> Result<()> {
+        let (g, vectors) = (&self.geometry, Self::vectors(&slots.parameters));
+        let &LayerSlots { x, y, scratch, .. } = slots;
         if phase != Phase::Train {
             return batch_norm::forward(device, g, x, vectors, y, scratch);
         }
         let room =
             |at: usize| scratch.part(g.scratch() + at * g.channels, Shape::from([g.channels]));
-        let (mean, variance) = match &wires.gradients {
+        let (mean, variance) = match &slots.gradients {
             Some(gradients) => (gradients.parameters[2], gradients.parameters[3]),
             None => (room(0), room(1)),
         };
         let vectors = Vectors { mean, variance, ..vectors };
-        let batch = wires.batch();
+        let batch = slots.batch();
         batch_norm::forward_batch(device, g, &ForwardBatch { batch, x, vectors, y }, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let work = Backward {
-            batch: wires.batch(),
-            x: wires.x,
+            batch: slots.batch(),
+            x: slots.x,
             dy: gradients.dy,
-            vectors: Self::vectors(&wires.parameters),
+            vectors: Self::vectors(&slots.parameters),
             momentum: self.momentum,
             dx: gradients.dx,
             gradients: Self::vectors(&gradients.parameters),

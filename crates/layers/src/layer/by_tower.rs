@@ -1,47 +1,26 @@
 //! The gradient of an input summed tower by tower, on one device.
 //!
-//! Where each tower has a device of its own, each sums over its own filters, and what they come to
-//! is added up: `(... ) + (...)`, and not one chain over all filters. One device that does the same
-//! has the same bits.
+//! With one tower per device, each tower sums over its own filters and the sums are added:
+//! `(...) + (...)` instead of one chain over all filters. Summing in the same order makes one device
+//! bit-identical to several.
 
 use kernels::columns::{self, ColumnRange, Geometry};
 use tensor::{Device, Result, Shape, Slot};
 
-/// How the gradient of a layer's input is summed over filters or units.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Sum<G> {
-    /// In one chain.
-    AtOnce,
-    /// Tower by tower, each as it is here: the bits of towers on devices of their own.
-    ByTower(G),
-}
-
-impl<G> Sum<G> {
-    pub(super) fn of(tower: Option<G>) -> Sum<G> {
-        tower.map_or(Sum::AtOnce, Sum::ByTower)
-    }
-
-    /// A tower's part of the layer, where sums are taken tower by tower.
-    pub(super) fn tower(&self) -> Option<&G> {
-        match self {
-            Sum::AtOnce => None,
-            Sum::ByTower(tower) => Some(tower),
-        }
-    }
-}
-
-/// What one tower's pass works on.
-pub(super) struct Slots {
+/// Operands of a backward pass to the input, of a layer or of one tower of it.
+#[derive(Clone, Copy)]
+pub(super) struct InputGradient {
     pub(super) dy: Slot,
     pub(super) w: Slot,
     pub(super) dx: Slot,
     pub(super) scratch: Slot,
 }
 
-/// Slots inside scratch memory begin on a cache line.
+/// Slots inside scratch memory start on a cache line.
 const LINE: usize = 16;
 
-/// How many of `n` each of `towers` has, if there are more than one, or why that cannot be.
+/// The share of each tower of `n` filters or units; `None` for one tower, an `Err` if `n` cannot be
+/// divided.
 pub(super) fn share(
     what: &str,
     n: usize,
@@ -57,20 +36,19 @@ pub(super) fn share(
     }
 }
 
-/// Floats of scratch memory, for towers with such gradients and so much of their own.
+/// Floats of scratch memory, for one tower's gradients of these shapes and `own` floats of its pass.
 pub(super) fn scratch(dy: Shape, dx: Shape, own: usize) -> usize {
     dy.len().next_multiple_of(LINE) + dx.len().next_multiple_of(LINE) + own
 }
 
-/// `dx` = what `pass` makes of each tower's columns of `dy` and run of `w`, added up in order.
+/// `dx` = the sum over the towers, in order, of `pass` on a tower's columns of `dy` and part of `w`.
 pub(super) fn backward_input(
     device: &mut Device,
     towers: usize,
-    (dy, w): (Slot, Slot),
-    dx: Slot,
-    scratch: Slot,
-    pass: impl Fn(&mut Device, Slots) -> Result<()>,
+    whole: InputGradient,
+    pass: impl Fn(&mut Device, InputGradient) -> Result<()>,
 ) -> Result<()> {
+    let InputGradient { dy, w, dx, scratch } = whole;
     let whole = dy.shape().dims().last().copied().unwrap_or(1);
     let (rows, width) = (dy.len() / whole, whole / towers);
     let flat = |len: usize| Shape::from([len]);
@@ -85,7 +63,7 @@ pub(super) fn backward_input(
         columns::copy(device, &Geometry { rows, count: width, x: there, y: here }, dy, dy_own)?;
         let w = w.part(tower * w.len() / towers, flat(w.len() / towers));
         let dx_of_this = if tower == 0 { dx } else { dx_own };
-        pass(device, Slots { dy: dy_own, w, dx: dx_of_this, scratch })?;
+        pass(device, InputGradient { dy: dy_own, w, dx: dx_of_this, scratch })?;
         if tower > 0 {
             columns::add(device, &Geometry::vector(dx.len()), dx_own, dx)?;
         }

@@ -1,6 +1,7 @@
-//! Convolution, with its ReLU if one follows.
+//! Convolution, with a fused ReLU.
 
-use super::{Gradients, Layer, Phase, Wires, by_tower, weight_and_bias};
+use super::by_tower::InputGradient;
+use super::{Gradients, Layer, LayerSlots, Phase, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
@@ -11,8 +12,8 @@ use tensor::{Device, Result, Shape, Slot, Target};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
-    /// How the gradient of the input is summed.
-    sum: by_tower::Sum<Geometry>,
+    /// One tower of the layer, if the gradient of the input is summed tower by tower.
+    tower: Option<Geometry>,
     /// dy already has the ReLU's mask.
     masked: bool,
 }
@@ -42,13 +43,14 @@ pub(super) fn plan(
         return Err(format!("it has {groups} groups: groups and towers exclude each other"));
     }
     let tower = tower.map(|filters| Geometry { filters, relu: false, ..geometry });
-    // The outputs are what a tower computes: in its form.
+    // The algorithm that is fastest for one tower also computes the outputs, so that they are
+    // bit-identical to a tower's.
     let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
     let geometry = Geometry { algorithm, ..geometry };
-    Ok(Conv { name: row.name.clone(), geometry, sum: by_tower::Sum::of(tower), masked: row.masked })
+    Ok(Conv { name: row.name.clone(), geometry, tower, masked: row.masked })
 }
 
-/// Whether such windows fit the maps, or why not.
+/// An `Err` if the windows do not fit the feature maps.
 pub(super) fn check_windows(
     [height, width, channels]: [usize; 3],
     filters: usize,
@@ -81,41 +83,47 @@ impl Layer for Conv {
         self.geometry.out_shape()
     }
 
-    fn rectifies(&self) -> bool {
+    fn ends_in_relu(&self) -> bool {
         self.geometry.relu
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
-        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
-        match (phase, wires.kept) {
-            (Phase::Infer, Some(kept)) => {
-                conv::forward_kept(device, &self.geometry, x, (w, kept), b, y, scratch)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, phase: Phase) -> Result<()> {
+        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
+        match (phase, slots.packed) {
+            (Phase::Infer, Some(packed)) => {
+                conv::forward_kept(device, &self.geometry, x, (w, packed), b, y, scratch)
             }
             _ => conv::forward(device, &self.geometry, x, w, b, y, scratch),
         }
     }
 
-    fn kept(&self, target: Target) -> usize {
+    fn packed_len(&self, target: Target) -> usize {
         self.geometry.kept(target)
     }
 
-    fn keep(&self, device: &mut Device, wires: &Wires, kept: Slot) -> Result<()> {
-        let [w, _] = wires.weight_and_bias();
-        conv::keep(device, &self.geometry, w, kept, wires.scratch)
+    fn pack_weights(&self, device: &mut Device, slots: &LayerSlots, packed: Slot) -> Result<()> {
+        let [w, _] = slots.weight_and_bias();
+        conv::keep(device, &self.geometry, w, packed, slots.scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx, scratch, .. } = gradients;
-        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        let ([w, _], [dw, db]) = (slots.weight_and_bias(), gradients.weight_and_bias());
         if self.reads_output() {
-            mask_by_relu(device, wires.y, dy)?;
+            mask_by_relu(device, slots.y, dy)?;
         }
-        conv::backward_filter(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
-        match (dx, self.sum.tower()) {
+        conv::backward_filter(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
+        match (dx, &self.tower) {
             (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.filters / tower.filters;
-                by_tower::backward_input(device, towers, (dy, w), dx, scratch, |device, s| {
+                let whole = InputGradient { dy, w, dx, scratch };
+                by_tower::backward_input(device, towers, whole, |device, s| {
                     conv::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
                 })
             }
@@ -133,7 +141,7 @@ impl Layer for Conv {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.sum.tower().map_or(0, |tower| {
+        let tower = self.tower.map_or(0, |tower| {
             by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(target))
         });
         self.geometry.scratch(target).max(tower)

@@ -1,7 +1,7 @@
 //! Dropout (section 4.2). The mask is never stored: backward draws it again.
 
-use super::{Gradients, Layer, Phase, Wires};
-use crate::rows::{self, Part};
+use super::{Gradients, Layer, LayerSlots, Phase};
+use crate::rows::{self, Tower};
 use kernels::dropout::{self, Columns, Geometry};
 use tensor::{Device, Result, Shape};
 
@@ -16,13 +16,14 @@ pub(super) fn plan(
     name: &str,
     input: Shape,
 ) -> std::result::Result<Dropout, String> {
-    let Part { index, of } = row.part;
+    let Tower { index, count } = row.tower;
     let width = input.dims().last().copied().unwrap_or(1);
-    let columns = (of > 1).then(|| Columns { width, first: index * width, whole: of * width });
+    let columns =
+        (count > 1).then(|| Columns { width, first: index * width, whole: count * width });
     plan_columns(row, name, input, columns)
 }
 
-/// Of some of a layer's units, if another device has the others.
+/// Dropout on `columns` of a layer whose other units are on other devices; on all of them if `None`.
 pub(crate) fn plan_columns(
     row: &rows::Dropout,
     name: &str,
@@ -37,8 +38,8 @@ pub(crate) fn plan_columns(
     Ok(Dropout { geometry, shape: input })
 }
 
-/// The row's own stream of masks: its name, hashed (FNV-1a), so that rows added elsewhere change no
-/// mask.
+/// The number of the row's mask stream: the FNV-1a hash of its name, so that masks do not depend on
+/// other rows.
 fn stream_of(name: &str) -> u32 {
     name.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
@@ -48,20 +49,25 @@ impl Layer for Dropout {
         self.shape
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, phase: Phase) -> Result<()> {
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, phase: Phase) -> Result<()> {
         match phase {
             Phase::Train => {
-                dropout::forward(device, &self.geometry, wires.moment(), wires.x, wires.y)
+                dropout::forward(device, &self.geometry, slots.seed_and_step(), slots.x, slots.y)
             }
             Phase::Test | Phase::Infer => {
-                dropout::at_test(device, &self.geometry, wires.x, wires.y)
+                dropout::at_test(device, &self.geometry, slots.x, slots.y)
             }
         }
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
-        dropout::backward(device, &self.geometry, wires.moment(), dy, dx)
+        dropout::backward(device, &self.geometry, slots.seed_and_step(), dy, dx)
     }
 
     fn reads_output(&self) -> bool {

@@ -1,105 +1,106 @@
-//! Where towers meet.
+//! Exchange of activations and gradients between towers.
 
-use super::{Gradients, Layer, Phase, Wires};
-use crate::rows::{Exchange, Part};
+use super::{Gradients, Layer, LayerSlots, Phase};
+use crate::rows::{Exchange, Tower};
 use kernels::columns::{self, ColumnRange, Geometry};
 use tensor::{Device, Result, Shape, Slot};
 
-/// What a tower has to send or receive before its pass can go on.
+/// A transfer between towers that an exchange row needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Crossing {
-    /// `all` becomes every tower's `own`, in the order of the towers.
-    Gather {
+pub enum Transfer {
+    /// All-gather: `all` becomes every tower's `own`, in the order of the towers.
+    AllGather {
         /// Read.
         own: Slot,
         /// Written.
         all: Slot,
     },
-    /// `own` becomes the sum, in the order of the towers, of every tower's block of `all` with this
-    /// tower's number.
-    Sum {
+    /// Reduce-scatter: `own` becomes the sum over the towers, in order, of this tower's block of
+    /// their `all`.
+    ReduceScatter {
         /// Read.
         all: Slot,
         /// Written.
         own: Slot,
     },
-    /// `x` goes to another tower.
+    /// Sends `x` to another tower.
     Send {
         /// Read.
         x: Slot,
-        /// Which.
+        /// The receiver.
         to: usize,
     },
-    /// `x` comes from another tower.
+    /// Receives `x` from another tower.
     Receive {
         /// Written.
         x: Slot,
-        /// Which.
+        /// The sender.
         from: usize,
     },
 }
 
 #[derive(Debug)]
-pub(super) struct Meeting {
+pub(super) struct ExchangeLayer {
     exchange: Exchange,
     input: Shape,
 }
 
-pub(super) fn plan(exchange: Exchange, input: Shape) -> Meeting {
-    Meeting { exchange, input }
+pub(super) fn plan(exchange: Exchange, input: Shape) -> ExchangeLayer {
+    ExchangeLayer { exchange, input }
 }
 
-/// Calls `cross` for what has to cross before a forward pass of an exchange row.
+/// Requests the transfers of an exchange row before its forward pass.
 pub(crate) fn before_forward<E>(
     exchange: Exchange,
-    &Wires { x: own, scratch: all, .. }: &Wires,
-    mut cross: impl FnMut(Crossing) -> std::result::Result<(), E>,
+    &LayerSlots { x: own, scratch: all, .. }: &LayerSlots,
+    mut transfer: impl FnMut(Transfer) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let Part { index, of } = exchange.part;
+    let Tower { index, count } = exchange.tower;
     if !exchange.to_first {
-        return cross(Crossing::Gather { own, all });
+        return transfer(Transfer::AllGather { own, all });
     }
     if index > 0 {
-        return cross(Crossing::Send { x: own, to: 0 });
+        return transfer(Transfer::Send { x: own, to: 0 });
     }
-    (1..of).try_for_each(|from| cross(Crossing::Receive { x: block(all, from, own), from }))
+    (1..count).try_for_each(|from| transfer(Transfer::Receive { x: block(all, from, own), from }))
 }
 
-/// Calls `cross` for what has to cross after a backward pass of an exchange row: nothing where no
-/// row below learns, on any tower.
+/// Requests the transfers of an exchange row after its backward pass; none if no row below has
+/// parameters, on any tower.
 pub(crate) fn after_backward<E>(
     exchange: Exchange,
     gradients: &Gradients,
-    mut cross: impl FnMut(Crossing) -> std::result::Result<(), E>,
+    mut transfer: impl FnMut(Transfer) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let &Gradients { dx: Some(own), scratch: all, .. } = gradients else { return Ok(()) };
-    let Part { index, of } = exchange.part;
+    let Tower { index, count } = exchange.tower;
     if !exchange.to_first {
-        return cross(Crossing::Sum { all, own });
+        return transfer(Transfer::ReduceScatter { all, own });
     }
     if index > 0 {
-        return cross(Crossing::Receive { x: own, from: 0 });
+        return transfer(Transfer::Receive { x: own, from: 0 });
     }
-    (1..of).try_for_each(|to| cross(Crossing::Send { x: block(all, to, own), to }))
+    (1..count).try_for_each(|to| transfer(Transfer::Send { x: block(all, to, own), to }))
 }
 
-/// Tower `index`'s block of a slot that has one for each.
+/// The block of tower `index` in a slot with one block per tower.
 fn block(all: Slot, index: usize, like: Slot) -> Slot {
     all.part(index * like.len(), like.shape())
 }
 
-impl Meeting {
-    fn is_left_out(&self) -> bool {
-        self.exchange.to_first && self.exchange.part.index > 0
+impl ExchangeLayer {
+    /// Whether this tower ends here: the exchange is to the first tower only.
+    fn ends_here(&self) -> bool {
+        self.exchange.to_first && self.exchange.tower.index > 0
     }
 
     fn width(&self) -> usize {
         self.input.dims().last().copied().unwrap_or(1)
     }
 
-    /// Tower `index`'s channels among everyone's, and alone.
+    /// The channels of tower `index`: alone, and their copy to their place among all channels.
     fn geometry(&self, index: usize) -> (ColumnRange, Geometry) {
-        let (width, of) = (self.width(), self.exchange.part.of);
+        let (width, of) = (self.width(), self.exchange.tower.count);
         let (among, alone) = (
             ColumnRange { width: of * width, first: index * width },
             ColumnRange { width, first: 0 },
@@ -109,41 +110,41 @@ impl Meeting {
     }
 }
 
-impl Layer for Meeting {
+impl Layer for ExchangeLayer {
     fn output(&self) -> Shape {
         let images = self.input.dims()[0];
-        let wide = self.exchange.part.of * self.width();
+        let wide = self.exchange.tower.count * self.width();
         match *self.input.dims() {
-            _ if self.is_left_out() => Shape::from([images, 0]),
+            _ if self.ends_here() => Shape::from([images, 0]),
             [images, height, width, _] => Shape::from([images, height, width, wide]),
-            _ => Shape::from([images, self.input.len() / images * self.exchange.part.of]),
+            _ => Shape::from([images, self.input.len() / images * self.exchange.tower.count]),
         }
     }
 
-    /// Everyone's channels side by side.
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        if self.is_left_out() {
+    /// Places the channels of all towers side by side.
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        if self.ends_here() {
             return Ok(());
         }
-        for index in 0..self.exchange.part.of {
+        for index in 0..self.exchange.tower.count {
             let (_, g) = self.geometry(index);
-            let from = if index == self.exchange.part.index {
-                wires.x
+            let from = if index == self.exchange.tower.index {
+                slots.x
             } else {
-                block(wires.scratch, index, wires.x)
+                block(slots.scratch, index, slots.x)
             };
-            columns::copy(device, &g, from, wires.y)?;
+            columns::copy(device, &g, from, slots.y)?;
         }
         Ok(())
     }
 
-    /// Everyone's share of the gradient, one after another.
-    fn backward(&self, device: &mut Device, _: &Wires, gradients: &Gradients) -> Result<()> {
+    /// Splits the gradient into one block per tower.
+    fn backward(&self, device: &mut Device, _: &LayerSlots, gradients: &Gradients) -> Result<()> {
         let &Gradients { dy, dx: Some(dx), scratch, .. } = gradients else { return Ok(()) };
-        if self.is_left_out() {
+        if self.ends_here() {
             return Ok(());
         }
-        for index in 0..self.exchange.part.of {
+        for index in 0..self.exchange.tower.count {
             let (alone, g) = self.geometry(index);
             let g = Geometry { x: g.y, y: alone, ..g };
             // The first tower's own block is complete.
@@ -163,6 +164,6 @@ impl Layer for Meeting {
     }
 
     fn scratch(&self, _target: tensor::Target) -> usize {
-        if self.is_left_out() { 0 } else { self.exchange.part.of * self.input.len() }
+        if self.ends_here() { 0 } else { self.exchange.tower.count * self.input.len() }
     }
 }

@@ -1,6 +1,6 @@
 //! Layer normalisation, over the channels of each pixel or over all units of an image.
 
-use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, LayerSlots, Phase, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use crate::rows;
 use kernels::layer_norm::{self, Backward, Geometry};
@@ -31,16 +31,21 @@ impl Layer for LayerNorm {
         self.shape
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let [scale, shift] = wires.parameters[..] else { unreachable!("two vectors") };
-        layer_norm::forward(device, &self.geometry, wires.x, scale, shift, wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        let [scale, shift] = slots.parameters[..] else { unreachable!("two vectors") };
+        layer_norm::forward(device, &self.geometry, slots.x, scale, shift, slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx, scratch, .. } = gradients;
-        let scale = wires.parameters[0];
+        let scale = slots.parameters[0];
         let [d_scale, d_shift] = gradients.parameters[..] else { unreachable!("two vectors") };
-        let work = Backward { x: wires.x, dy, scale, dx, d_scale, d_shift };
+        let work = Backward { x: slots.x, dy, scale, dx, d_scale, d_shift };
         layer_norm::backward(device, &self.geometry, &work, scratch)
     }
 

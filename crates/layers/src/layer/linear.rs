@@ -1,6 +1,7 @@
-//! The fully connected layer, with its ReLU if one follows.
+//! The fully connected layer, with a fused ReLU.
 
-use super::{Gradients, Layer, Phase, Wires, by_tower, weight_and_bias};
+use super::by_tower::InputGradient;
+use super::{Gradients, Layer, LayerSlots, Phase, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
@@ -11,8 +12,8 @@ use tensor::{Device, Result, Shape, Target};
 pub(super) struct Linear {
     name: String,
     geometry: Geometry,
-    /// As in the convolution's.
-    sum: by_tower::Sum<Geometry>,
+    /// One tower of the layer, if the gradient of the input is summed tower by tower.
+    tower: Option<Geometry>,
 }
 
 pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
@@ -24,7 +25,7 @@ pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Line
     let geometry = Geometry { images, inputs, outputs: row.outputs, relu: row.relu };
     let tower = by_tower::share("units", row.outputs, row.towers)?;
     let tower = tower.map(|outputs| Geometry { outputs, relu: false, ..geometry });
-    Ok(Linear { name: row.name.clone(), geometry, sum: by_tower::Sum::of(tower) })
+    Ok(Linear { name: row.name.clone(), geometry, tower })
 }
 
 impl Layer for Linear {
@@ -32,27 +33,33 @@ impl Layer for Linear {
         Shape::from([self.geometry.images, self.geometry.outputs])
     }
 
-    fn rectifies(&self) -> bool {
+    fn ends_in_relu(&self) -> bool {
         self.geometry.relu
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
         linear::forward(device, &self.geometry, x, w, b, y, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx, scratch, .. } = gradients;
-        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        let ([w, _], [dw, db]) = (slots.weight_and_bias(), gradients.weight_and_bias());
         if self.reads_output() {
-            mask_by_relu(device, wires.y, dy)?;
+            mask_by_relu(device, slots.y, dy)?;
         }
-        linear::backward_weights(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
-        match (dx, self.sum.tower()) {
+        linear::backward_weights(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
+        match (dx, &self.tower) {
             (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.outputs / tower.outputs;
-                by_tower::backward_input(device, towers, (dy, w), dx, scratch, |device, s| {
+                let whole = InputGradient { dy, w, dx, scratch };
+                by_tower::backward_input(device, towers, whole, |device, s| {
                     linear::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
                 })
             }
@@ -70,8 +77,8 @@ impl Layer for Linear {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.sum.tower().map_or(0, |tower| {
-            let &Geometry { images, inputs, outputs, .. } = tower;
+        let tower = self.tower.map_or(0, |tower| {
+            let Geometry { images, inputs, outputs, .. } = tower;
             let (dy, dx) = (Shape::from([images, outputs]), Shape::from([images, inputs]));
             by_tower::scratch(dy, dx, tower.scratch(target))
         });

@@ -1,7 +1,7 @@
-//! A locally connected layer, with its ReLU if one follows.
+//! A locally connected layer, with a fused ReLU.
 
 use super::conv::check_windows;
-use super::{Gradients, Layer, Phase, Wires, weight_and_bias};
+use super::{Gradients, Layer, LayerSlots, Phase, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
@@ -42,22 +42,27 @@ impl Layer for Local {
         self.geometry.out_shape()
     }
 
-    fn rectifies(&self) -> bool {
+    fn ends_in_relu(&self) -> bool {
         self.geometry.relu
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        let ([w, b], &Wires { x, y, scratch, .. }) = (wires.weight_and_bias(), wires);
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
         local::forward(device, &self.geometry, x, w, b, y, scratch)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx, scratch, .. } = gradients;
-        let ([w, _], [dw, db]) = (wires.weight_and_bias(), gradients.weight_and_bias());
+        let ([w, _], [dw, db]) = (slots.weight_and_bias(), gradients.weight_and_bias());
         if self.reads_output() {
-            mask_by_relu(device, wires.y, dy)?;
+            mask_by_relu(device, slots.y, dy)?;
         }
-        local::backward_filter(device, &self.geometry, wires.x, dy, dw, db, scratch)?;
+        local::backward_filter(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
         match dx {
             Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
             None => Ok(()),

@@ -1,6 +1,6 @@
 //! Local response normalisation (section 3.3).
 
-use super::{Gradients, Layer, Phase, Wires};
+use super::{Gradients, Layer, LayerSlots, Phase};
 use crate::rows;
 use kernels::lrn::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -35,13 +35,18 @@ impl Layer for Lrn {
         Shape::from([images, height, width, channels])
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        lrn::forward(device, &self.geometry, wires.x, wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        lrn::forward(device, &self.geometry, slots.x, slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
-        lrn::backward(device, &self.geometry, wires.x, dy, dx)
+        lrn::backward(device, &self.geometry, slots.x, dy, dx)
     }
 
     fn reads_output(&self) -> bool {

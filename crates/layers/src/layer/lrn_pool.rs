@@ -1,6 +1,6 @@
-//! Normalisation and pooling in one pass, whose gradient lies where the input was.
+//! Normalisation and pooling in one pass; the gradient overwrites the input.
 
-use super::{Gradients, Layer, Phase, Wires, lrn, pool};
+use super::{Gradients, Layer, LayerSlots, Phase, lrn, pool};
 use crate::rows;
 use kernels::lrn_pool::{self, Geometry};
 use tensor::{Device, Result, Shape};
@@ -20,13 +20,18 @@ impl Layer for LrnPool {
         self.geometry.pool.out_shape()
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        lrn_pool::forward(device, &self.geometry, wires.x, wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        lrn_pool::forward(device, &self.geometry, slots.x, slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
-        let (&Wires { x, y, .. }, &Gradients { dy, dx, .. }) = (wires, gradients);
-        assert_eq!(dx, Some(x), "fused where its gradient can lie over its input");
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
+        let (&LayerSlots { x, y, .. }, &Gradients { dy, dx, .. }) = (slots, gradients);
+        assert_eq!(dx, Some(x), "its gradient must overwrite its input");
         lrn_pool::backward_in_place(device, &self.geometry, y, dy, x)
     }
 

@@ -1,6 +1,6 @@
 //! Max and average pooling, overlapping or not (section 3.4).
 
-use super::{Gradients, Layer, Phase, Wires};
+use super::{Gradients, Layer, LayerSlots, Phase};
 use crate::rows;
 use kernels::activation;
 use kernels::pool::{self, Geometry, Reduction};
@@ -9,7 +9,7 @@ use tensor::{Device, Result, Shape};
 #[derive(Debug)]
 pub(super) struct Pool {
     geometry: Geometry,
-    /// Its input came out of a ReLU, whose mask its gradient takes.
+    /// The input is a ReLU's output; the gradient gets that ReLU's mask.
     relu: bool,
 }
 
@@ -40,12 +40,17 @@ impl Layer for Pool {
         self.geometry.out_shape()
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        pool::forward(device, &self.geometry, wires.x, wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        pool::forward(device, &self.geometry, slots.x, slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
-        let (&Wires { x, y, .. }, g) = (wires, &self.geometry);
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
+        let (&LayerSlots { x, y, .. }, g) = (slots, &self.geometry);
         let &Gradients { dy, dx: Some(dx), .. } = gradients else { return Ok(()) };
         if dx == x {
             return pool::backward_in_place(device, g, self.relu, y, dy, x);

@@ -1,6 +1,6 @@
-//! A ReLU with a learned slope for each channel, or each unit where there are no maps.
+//! A ReLU with a learned slope for each channel, or for each unit without feature maps.
 
-use super::{Gradients, Layer, Phase, Wires, by_channel, parameter};
+use super::{Gradients, Layer, LayerSlots, Phase, by_channel, parameter};
 use crate::parameters::{Parameter, Role};
 use kernels::prelu::{self, Geometry};
 use tensor::{Device, Result, Shape, Target};
@@ -22,16 +22,21 @@ impl Layer for Prelu {
         self.shape
     }
 
-    fn forward(&self, device: &mut Device, wires: &Wires, _: Phase) -> Result<()> {
-        prelu::forward(device, &self.geometry, wires.x, wires.parameters[0], wires.y)
+    fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
+        prelu::forward(device, &self.geometry, slots.x, slots.parameters[0], slots.y)
     }
 
-    fn backward(&self, device: &mut Device, wires: &Wires, gradients: &Gradients) -> Result<()> {
+    fn backward(
+        &self,
+        device: &mut Device,
+        slots: &LayerSlots,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let &Gradients { dy, dx, scratch, .. } = gradients;
-        let (slopes, d_slopes) = (wires.parameters[0], gradients.parameters[0]);
-        prelu::backward_slopes(device, &self.geometry, wires.x, dy, d_slopes, scratch)?;
+        let (slopes, d_slopes) = (slots.parameters[0], gradients.parameters[0]);
+        prelu::backward_slopes(device, &self.geometry, slots.x, dy, d_slopes, scratch)?;
         match dx {
-            Some(dx) => prelu::backward_input(device, &self.geometry, wires.x, slopes, dy, dx),
+            Some(dx) => prelu::backward_input(device, &self.geometry, slots.x, slopes, dy, dx),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Rows that normalise.
+//! Normalisation rows.
 
 use kernels::lrn;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lrn {
-    /// n: channels in a window, or the side of a window within the map.
+    /// n: channels in a window, or the side of a window within a feature map.
     pub size: usize,
     /// alpha.
     pub alpha: f32,
@@ -19,9 +19,9 @@ pub struct Lrn {
     /// Divide alpha by the number of terms, as the 2012 source, Caffe and PyTorch do; the paper's
     /// formula does not.
     pub divide_alpha: bool,
-    /// Windows end at the edges of this many equal towers of channels.
+    /// Number of equal towers of channels; windows do not extend over a tower's edge.
     pub towers: usize,
-    /// The window lies in the map, over pixels of one channel, instead of over channels.
+    /// Normalise over pixels of one channel instead of over channels of one pixel.
     pub within_channel: bool,
 }
 
@@ -51,16 +51,16 @@ impl Lrn {
 
 /// Batch normalisation (Ioffe and Szegedy 2015). The defaults are PyTorch's.
 ///
-/// Its parameters are a scale and a shift for each channel, and the running mean and variance that
-/// it uses at test time: these two are not learned from a gradient, but are stored as any parameter
-/// is. Where a batch is cut into micro-shards, each is normalised by its own mean and variance, and
-/// the running ones move by their average, weighted by the shards' images.
+/// Its parameters are a scale and a shift for each channel, and the running mean and variance used
+/// at test time. The running statistics are not trained by a gradient, but stored like the other
+/// parameters. Each micro-shard of a batch is normalised by its own mean and variance; the running
+/// ones are updated with their average, weighted by the shards' images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchNorm {
-    /// What is added to a variance.
+    /// Added to the variance.
     pub epsilon: f32,
-    /// How much of a batch goes into the running mean and variance.
+    /// Weight of the batch in the running mean and variance.
     pub momentum: f32,
 }
 
@@ -70,13 +70,13 @@ impl Default for BatchNorm {
     }
 }
 
-/// Layer normalisation (Ba, Kiros and Hinton 2016): over the channels of each pixel, as ConvNeXt
-/// has it, or over all units of an image where there are no maps. A scale and a shift for each
-/// channel or unit are learned. The default is PyTorch's.
+/// Layer normalisation (Ba, Kiros and Hinton 2016): over the channels of each pixel, as in
+/// ConvNeXt, or over all units of an image after a linear row. A scale and a shift for each channel
+/// or unit are learned. The default is PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LayerNorm {
-    /// What is added to a variance.
+    /// Added to the variance.
     pub epsilon: f32,
 }
 

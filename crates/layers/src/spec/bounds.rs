@@ -1,28 +1,27 @@
-//! The largest networks: a specification may come from anywhere and say anything.
+//! Bounds on the size of networks, as specifications may come from untrusted files.
 //!
-//! Whatever lies within these bounds can be planned without a number that does not fit 64 bits:
-//! shapes, parameters, scratch memory, multiply-accumulates. Whether a device has room for it is
-//! the plan's affair.
+//! Within these bounds no shape, parameter count, scratch size or number of multiply-accumulates
+//! overflows 64 bits. Whether a device has enough memory is checked when the plan is reserved.
 
 use crate::rows::{Conv, Linear, Local, Lrn, Pad, Pool, Row, Tanh};
 use tensor::Shape;
 
-/// Rows of a network.
+/// Maximum number of rows.
 const ROWS: usize = 1024;
-/// An extent: pixels, channels, filters, units, windows, strides, padding, groups, towers.
+/// Maximum extent: pixels, channels, filters, units, windows, strides, padding, groups, towers.
 const EXTENT: usize = 1 << 20;
-/// The side of a convolution's window, and its stride: how it is computed is found by walking
-/// through the pixels of a window and of a stride.
+/// Maximum side of a convolution's window, and its stride: planning takes time proportional to
+/// their pixels.
 const WINDOW: usize = 4096;
 const STRIDE: usize = 1024;
-/// Elements of a row's input, with padding, or output for all images, and of its parameters.
+/// Maximum elements of a row's padded input or output for all images, and of its parameters.
 const ELEMENTS: u128 = 1 << 40;
-/// Products of a row for all images.
+/// Maximum products of a row for all images.
 const PRODUCTS: u128 = 1 << 50;
-/// Letters of a name.
+/// Maximum bytes of a name.
 const NAME: usize = 100;
 
-/// Whether a network of so many rows, on so many images, can be looked at at all.
+/// Checks the size of the input for `images` images and the number of rows.
 pub(super) fn check_input(
     [height, width, channels]: [usize; 3],
     images: usize,
@@ -44,8 +43,8 @@ pub(super) fn check_input(
     }
 }
 
-/// Whether a row on an input of this shape lies within the bounds. What does not fit together at
-/// all is left to the row's own check.
+/// Checks the bounds of a row on an input of this shape. Whether the row fits its input at all is
+/// checked when its layer is built.
 pub(super) fn check_row(row: &Row, input: Shape) -> Result<(), String> {
     match row {
         Row::Conv(conv) => {
@@ -85,7 +84,7 @@ pub(super) fn check_row(row: &Row, input: Shape) -> Result<(), String> {
     }
 }
 
-/// What slides over maps.
+/// Windows that slide over feature maps.
 struct Windows {
     filters: usize,
     window: usize,
@@ -119,7 +118,7 @@ impl Windows {
     }
 }
 
-/// How many windows there are along an extent, if there are any.
+/// Number of windows along an extent; `None` if the window does not fit.
 fn outputs(extent: usize, window: usize, stride: usize) -> Option<usize> {
     Some(extent.checked_sub(window)?.checked_div(stride)? + 1)
 }
@@ -132,7 +131,7 @@ fn check_pool(pool: &Pool, input: Shape) -> Result<(), String> {
     let &[images, height, width, channels] = input.dims() else { return Ok(()) };
     let padded = [height + 2 * pad, width + 2 * pad];
     check_elements("its padded input has", &[images, padded[0], padded[1], channels])?;
-    let count = |extent| outputs(extent, window, stride).map(|n| n + 1); // the last may hang over
+    let count = |extent| outputs(extent, window, stride).map(|n| n + 1); // ceil adds one
     let (Some(down), Some(across)) = (count(padded[0]), count(padded[1])) else { return Ok(()) };
     check_products(&[images, down, across, channels, window, window])
 }
@@ -161,15 +160,15 @@ fn check_at_most(what: &str, value: usize, most: usize) -> Result<(), String> {
 }
 
 fn check_elements(what: &str, extents: &[usize]) -> Result<(), String> {
-    check_product(what, "numbers", extents, ELEMENTS)
+    check_product(what, "elements", extents, ELEMENTS)
 }
 
 fn check_products(extents: &[usize]) -> Result<(), String> {
     check_product("it computes", "products", extents, PRODUCTS)
 }
 
-/// No overflow: each extent that is multiplied is less than 2^64, and what came before it no more
-/// than 2^50.
+/// Checks a product of extents. It cannot overflow: each factor is below 2^64 and the product before
+/// it at most 2^50.
 fn check_product(what: &str, unit: &str, extents: &[usize], most: u128) -> Result<(), String> {
     let mut product = 1u128;
     if extents.contains(&0) {
@@ -188,7 +187,7 @@ fn check_product(what: &str, unit: &str, extents: &[usize], most: u128) -> Resul
 
 fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
-        Err(format!("{name:?} is no name: 1 to {NAME} letters, none of them a control"))
+        Err(format!("{name:?} is not a valid name: 1 to {NAME} bytes without control characters"))
     } else {
         Ok(())
     }

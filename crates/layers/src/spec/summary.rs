@@ -1,8 +1,8 @@
-//! Rows in a few words, for `alexnet describe`.
+//! Short descriptions of rows, for `alexnet describe`.
 
 use crate::rows::{Exchange, LeakyRelu, Pad, Row, Tanh};
 
-/// A row in a few words: `96 of 11 x 11, stride 4`.
+/// A short description of a row: `96 of 11 x 11, stride 4`.
 pub(super) fn summary(row: &Row) -> String {
     match row {
         Row::Conv(conv) => filters(conv.filters, conv.window, conv.stride, conv.pad, conv.groups),
@@ -38,15 +38,15 @@ pub(super) fn summary(row: &Row) -> String {
             let kind = if pool.average { "average" } else { "max" };
             format!("{kind} of {} x {}, stride {}", pool.window, pool.window, pool.stride)
         }
-        Row::Dropout(dropout) => format!("{} silenced", dropout.drop),
-        Row::Exchange(Exchange { part, to_first }) => {
+        Row::Dropout(dropout) => format!("{} dropped", dropout.drop),
+        Row::Exchange(Exchange { tower, to_first }) => {
             let to = if *to_first { "the first" } else { "all" };
-            format!("tower {} of {}, to {to}", part.index + 1, part.of)
+            format!("tower {} of {}, to {to}", tower.index + 1, tower.count)
         }
     }
 }
 
-/// What slides, or stands at every pixel: `96 of 11 x 11, stride 4`.
+/// Filters and their windows: `96 of 11 x 11, stride 4`.
 fn filters(filters: usize, window: usize, stride: usize, pad: Pad, groups: usize) -> String {
     let mut text = format!("{filters} of {window} x {window}");
     if stride != 1 {

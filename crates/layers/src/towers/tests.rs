@@ -1,10 +1,10 @@
 use super::*;
 use crate::rows::window;
-use crate::{Crossing, Network, Phase, TrainableNetwork};
+use crate::{Network, Phase, TrainableNetwork, Transfer};
 use std::collections::BTreeMap;
 use tensor::{Device, Planner, Target};
 
-/// The paper's shape in small.
+/// A small network with the paper's structure.
 fn net() -> Spec {
     let across = Lrn { towers: 2, ..Lrn::default() };
     Spec::image("net", 16, 16, 3)
@@ -24,7 +24,7 @@ fn net() -> Spec {
 }
 
 #[test]
-fn towers_have_half_of_each_layer_and_meet_where_they_see_each_other() {
+fn towers_have_half_of_each_layer_and_exchange_before_layers_without_groups() {
     let towers = split(&net(), 2).unwrap();
     let rows = |tower: usize| -> Vec<String> {
         let infos = towers.specs[tower].describe().unwrap();
@@ -55,7 +55,7 @@ fn towers_have_half_of_each_layer_and_meet_where_they_see_each_other() {
 }
 
 #[test]
-fn what_crosses_is_counted() {
+fn exchanged_bytes_are_counted() {
     let towers = split(&net(), 2).unwrap();
     let lines: Vec<_> =
         towers.traffic.iter().map(|t| (&*t.from, &*t.to, t.floats, t.copies)).collect();
@@ -67,20 +67,20 @@ fn what_crosses_is_counted() {
 #[test]
 fn slopes_are_shared_like_the_filters_below() {
     let mut spec = net();
-    spec.rows.insert(1, Row::Prelu(crate::rows::Bare {}));
+    spec.rows.insert(1, Row::Prelu(crate::rows::NoOptions {}));
     let towers = split(&spec, 2).unwrap();
     assert_eq!(towers.specs[1].describe().unwrap()[1].parameters, 4);
     assert_eq!(towers.share("prelu1.slope", 8, 1), Ok(Some(4..8)));
-    spec.rows.insert(0, Row::Prelu(crate::rows::Bare {}));
+    spec.rows.insert(0, Row::Prelu(crate::rows::NoOptions {}));
     let refused = |spec: &Spec| split(spec, 2).unwrap_err().to_string();
-    assert!(refused(&spec).contains("row `prelu`: the images in front of it"));
+    assert!(refused(&spec).contains("row `prelu`: its input, the images, is not divided"));
     let mut spec = net();
     spec.rows.insert(1, Row::LayerNorm(crate::rows::LayerNorm::default()));
     assert!(refused(&spec).contains("row `layer_norm1`: it normalises over the channels of all"));
 }
 
 #[test]
-fn four_towers_can_be_had() {
+fn a_network_splits_into_four_towers() {
     let mut spec = net();
     let Row::Lrn(lrn) = &mut spec.rows[2] else { unreachable!() };
     lrn.towers = 4;
@@ -95,7 +95,7 @@ fn four_towers_can_be_had() {
 }
 
 #[test]
-fn what_cannot_be_cut_is_refused_with_its_remedy() {
+fn rows_that_cannot_be_split_are_refused_with_a_remedy() {
     let with = |idx: usize, row: Row| {
         let mut spec = net();
         spec.rows[idx] = row;
@@ -114,11 +114,11 @@ fn what_cannot_be_cut_is_refused_with_its_remedy() {
     let local = with(7, local);
     assert!(local.contains("row `local3`: locally connected layers cannot be"), "{local}");
     let fused = split(&crate::fuse::fuse(&net()), 2).unwrap_err().to_string();
-    assert!(fused.contains("cut a network before its rows are fused"), "{fused}");
+    assert!(fused.contains("split a network before its rows are fused"), "{fused}");
 }
 
 #[test]
-fn the_sums_of_one_device_are_the_towers() {
+fn one_device_sums_in_the_order_of_the_towers() {
     let rows: BTreeMap<String, usize> = on_one_device(&net(), 2)
         .unwrap()
         .rows
@@ -136,8 +136,8 @@ fn the_sums_of_one_device_are_the_towers() {
 }
 
 #[test]
-fn weights_go_to_towers_and_come_back() {
-    let whole: Vec<Named> = [("conv1.weight", 216), ("conv1.bias", 8), ("conv3.weight", 864)]
+fn weights_survive_splitting_and_merging() {
+    let whole: Vec<NamedValues> = [("conv1.weight", 216), ("conv1.bias", 8), ("conv3.weight", 864)]
         .iter()
         .chain(&[("fc5.weight", 70), ("fc5.bias", 7)])
         .map(|&(name, len)| (name.to_string(), (0..len).map(|i| i as f32).collect()))
@@ -151,47 +151,48 @@ fn weights_go_to_towers_and_come_back() {
     assert_eq!(towers.merge(&parts), Ok(whole.clone()));
     let strangers = [parts[0].clone(), parts[1][1..].to_vec()];
     let error = towers.merge(&strangers).unwrap_err().to_string();
-    assert!(error.starts_with("tower 1 has no `conv1.weight` of 108 numbers"), "{error}");
+    assert!(error.starts_with("tower 1 has no `conv1.weight` of 108 values"), "{error}");
     let odd = [("conv1.weight".to_string(), vec![0.0; 3])];
     let error = towers.take(&odd, 0).unwrap_err().to_string();
-    assert!(error.contains("3 numbers, which 2 towers cannot share"), "{error}");
+    assert!(error.contains("3 values, which 2 towers cannot share"), "{error}");
 }
 
-/// Bytes that the towers' networks ask to be sent, against the table.
+/// Compares the bytes of the transfers that the towers' networks request with `Towers::bytes`.
 #[test]
-fn what_is_asked_for_in_a_step_is_what_the_table_says() {
+fn transfers_of_a_step_match_the_reported_traffic() {
     const IMAGES: usize = 3;
     let towers = split(&net(), 2).unwrap();
-    let (mut onward, mut back) = (0, 0);
+    let (mut forward_bytes, mut backward_bytes) = (0, 0);
     for spec in &towers.specs {
         let mut planner = Planner::new();
         let network =
             TrainableNetwork::plan(spec, IMAGES, &mut planner, Target::Cpu { threads: 1 }).unwrap();
         let mut device = Device::cpu(1);
         device.reserve(planner.total()).unwrap();
-        // Every tower sends what it has to each of the others.
-        let sent = |crossing: Crossing| match crossing {
-            Crossing::Gather { own, .. } | Crossing::Sum { own, .. } => own.range().len(),
-            Crossing::Send { x, .. } => x.range().len(),
-            Crossing::Receive { .. } => 0,
+        let sent = |transfer: Transfer| match transfer {
+            Transfer::AllGather { own, .. } | Transfer::ReduceScatter { own, .. } => {
+                own.range().len()
+            }
+            Transfer::Send { x, .. } => x.range().len(),
+            Transfer::Receive { .. } => 0,
         };
-        let ran = forward(&network, &mut device, Phase::Train, &mut |_, crossing| {
-            onward += sent(crossing);
+        let result = forward(&network, &mut device, Phase::Train, &mut |_, transfer| {
+            forward_bytes += sent(transfer);
             Ok::<(), tensor::Error>(())
         });
-        ran.unwrap();
-        let ran = backward(&network, &mut device, &mut |_, crossing| {
-            back += sent(crossing);
+        result.unwrap();
+        let result = backward(&network, &mut device, &mut |_, transfer| {
+            backward_bytes += sent(transfer);
             Ok::<(), tensor::Error>(())
         });
-        ran.unwrap();
+        result.unwrap();
     }
-    assert_eq!([onward, back], [towers.bytes(IMAGES); 2]);
+    assert_eq!([forward_bytes, backward_bytes], [towers.bytes(IMAGES); 2]);
 }
 
 #[test]
-#[should_panic(expected = "a tower exchanges")]
-fn a_tower_does_not_go_forward_alone() {
+#[should_panic(expected = "this row exchanges activations")]
+fn a_tower_does_not_run_without_its_exchanges() {
     let tower = &split(&net(), 2).unwrap().specs[0];
     let mut planner = Planner::new();
     let target = Target::Cpu { threads: 1 };

@@ -1,42 +1,42 @@
-//! Between the weights of a network and those of its towers.
+//! Converts between the weights of a network and those of its towers.
 //!
-//! Filters and units come first in every parameter's shape: a tower's share is a run of it, and no
-//! number is anywhere twice.
+//! Filters and units are the first dimension of every parameter, so a tower's share is a contiguous
+//! range of it. No value is on two towers.
 
 use super::Towers;
 use std::ops::Range;
 
-/// A parameter's name, or that of a velocity, and its numbers.
-pub type Named = (String, Vec<f32>);
+/// The name of a parameter or velocity, and its values.
+pub type NamedValues = (String, Vec<f32>);
 
-/// Weights that are not those of this network.
+/// Weights that do not belong to this network.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
     /// A parameter that cannot be divided.
-    #[error("`{name}` has {len} numbers, which {towers} towers cannot share evenly")]
+    #[error("`{name}` has {len} values, which {towers} towers cannot share evenly")]
     Uneven {
         /// The parameter.
         name: String,
-        /// How many numbers it has.
+        /// Its number of values.
         len: usize,
-        /// The towers.
+        /// Number of towers.
         towers: usize,
     },
     /// Towers with different parameters.
-    #[error("tower {tower} has no `{name}` of {len} numbers: these are not one network's towers")]
+    #[error("tower {tower} has no `{name}` of {len} values: these are not one network's towers")]
     Missing {
         /// The tower, from 0.
         tower: usize,
         /// The parameter.
         name: String,
-        /// How many numbers were expected.
+        /// The expected number of values.
         len: usize,
     },
 }
 
 impl Towers {
-    /// The numbers of a parameter with `len` numbers that are on a tower: all of the first's own,
-    /// an equal share of the others.
+    /// The range of a parameter of `len` values that is on a tower: an equal share, or for layers of
+    /// the first tower all of it there and nothing elsewhere.
     ///
     /// # Errors
     /// [`WeightsError::Uneven`].
@@ -56,7 +56,7 @@ impl Towers {
         Ok(Some(tower * len / towers..(tower + 1) * len / towers))
     }
 
-    /// Numbers that a parameter has on all towers together, if it has `len` on one.
+    /// Number of values of a parameter on all towers, given `len` on one.
     pub fn whole_len(&self, name: &str, len: usize) -> usize {
         if self.is_first_only(name) { len } else { len * self.specs.len() }
     }
@@ -66,11 +66,15 @@ impl Towers {
         self.first_only.iter().any(|name| name == layer)
     }
 
-    /// A tower's parameters out of the whole network's.
+    /// Extracts a tower's parameters from the whole network's.
     ///
     /// # Errors
     /// [`WeightsError::Uneven`].
-    pub fn take(&self, whole: &[Named], tower: usize) -> Result<Vec<Named>, WeightsError> {
+    pub fn take(
+        &self,
+        whole: &[NamedValues],
+        tower: usize,
+    ) -> Result<Vec<NamedValues>, WeightsError> {
         let mut taken = Vec::new();
         for (name, values) in whole {
             if let Some(share) = self.share(name, values.len(), tower)? {
@@ -80,14 +84,14 @@ impl Towers {
         Ok(taken)
     }
 
-    /// The whole network's parameters out of its towers', in the first tower's order.
+    /// Merges the towers' parameters into the whole network's, in the first tower's order.
     ///
     /// # Errors
     /// [`WeightsError::Missing`] if these are not the towers of one network.
     ///
     /// # Panics
-    /// If there are more or fewer towers.
-    pub fn merge(&self, towers: &[Vec<Named>]) -> Result<Vec<Named>, WeightsError> {
+    /// If the number of towers differs.
+    pub fn merge(&self, towers: &[Vec<NamedValues>]) -> Result<Vec<NamedValues>, WeightsError> {
         assert_eq!(towers.len(), self.specs.len(), "parameters for each tower");
         let mut merged = Vec::new();
         for (name, first) in &towers[0] {

@@ -3,7 +3,7 @@
 use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
 use crate::{Mode, Plan};
-use layers::hybrid::Traffic;
+use layers::hybrid::HybridTraffic;
 use layers::{Row, Spec, SpecError};
 use serde_json::{Value, json};
 use train::recipe::Recipe;
@@ -18,7 +18,7 @@ impl Summary {
     /// If there is no plan.
     pub fn of_hybrid(
         spec: &Spec,
-        traffic: &[Traffic],
+        traffic: &[HybridTraffic],
         plans: &[Plan],
         recipe: &Recipe,
     ) -> Result<Summary, SpecError> {
@@ -44,7 +44,7 @@ impl Summary {
 
 struct Step<'a> {
     shares: Vec<Share>,
-    traffic: &'a [Traffic],
+    traffic: &'a [HybridTraffic],
     /// Bytes that cross forward; backward has as many.
     forward: usize,
     /// Bytes of gradients and new values of what all devices have: what lies below the first linear
@@ -60,7 +60,7 @@ impl Step<'_> {
              of the units from there on, in {shards} micro-shards\n\n"
         );
         text += &devices(&self.shares);
-        let crossing = |row: &Traffic| {
+        let crossing = |row: &HybridTraffic| {
             let (to, copies) = match &row.to {
                 Some(layer) => (layer.clone(), (world - 1).to_string()),
                 None => ("loss".to_string(), format!("{}/{world}", world - 1)),
@@ -79,7 +79,7 @@ impl Step<'_> {
     }
 
     fn json(&self, batch: usize) -> Value {
-        let row = |row: &Traffic| {
+        let row = |row: &HybridTraffic| {
             json!({
                 "from": row.from,
                 "to": row.to,

@@ -4,7 +4,7 @@ use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
 use crate::{Mode, Plan};
 use layers::SpecError;
-use layers::towers::{Towers, Traffic};
+use layers::towers::{TowerTraffic, Towers};
 use serde_json::{Value, json};
 
 impl Summary {
@@ -26,7 +26,7 @@ impl Summary {
 fn text(shares: &[Share], towers: &Towers, batch: usize) -> String {
     let mut text = format!("\nin {} towers, each on a device of its own\n\n", shares.len());
     text += &devices(shares);
-    let crossing = |row: &Traffic| Crossing {
+    let crossing = |row: &TowerTraffic| Crossing {
         from: row.from.clone(),
         to: row.to.clone(),
         floats: row.floats,
@@ -43,7 +43,7 @@ fn text(shares: &[Share], towers: &Towers, batch: usize) -> String {
 }
 
 fn json(shares: &[Share], towers: &Towers, batch: usize) -> Value {
-    let row = |row: &Traffic| {
+    let row = |row: &TowerTraffic| {
         json!({
             "from": row.from,
             "to": row.to,
