@@ -10,7 +10,7 @@ use alexnet_parallel::{Engine, Plan, Result, plan};
 use data::Batch;
 use fixtures::scaled;
 use kernels::conv;
-use layers::towers::{self, Named};
+use layers::towers::{self, NamedValues};
 use layers::{Lrn, Row, Spec, window};
 use random::{Purpose, Stream};
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn prepare(rank: &mut dyn Rank) {
 }
 
 /// Losses of so many steps, and of a test at the end, as bits; then everything learned.
-fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<Named>)> {
+fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<NamedValues>)> {
     prepare(&mut *step);
     let images = step.images();
     let mut losses = Vec::new();
@@ -92,7 +92,7 @@ fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<Named>)> 
     Ok((losses, learned.collect::<Result<_>>()?))
 }
 
-fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<Named>) {
+fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<NamedValues>) {
     let (input, target) = ((Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 });
     let plan = SinglePlan::new(spec, images, input, target).unwrap();
     let recipe = recipe();
@@ -123,7 +123,7 @@ fn open(spec: &Spec, images: usize, count: usize) -> Vec<Box<dyn Rank>> {
     plan::ranks(plans, &mut devices, (Engine::Host, PATIENCE)).unwrap()
 }
 
-fn bits(parameters: &[Named]) -> Vec<(&str, Vec<u32>)> {
+fn bits(parameters: &[NamedValues]) -> Vec<(&str, Vec<u32>)> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
     parameters.iter().map(|(name, values)| (name.as_str(), bits(values))).collect()
 }
