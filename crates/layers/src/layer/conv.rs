@@ -12,8 +12,8 @@ use tensor::{Device, Result, Shape, Slot, Target};
 pub(super) struct Conv {
     name: String,
     geometry: Geometry,
-    /// One tower of the layer, if the gradient of the input is summed tower by tower.
-    one_of_towers: Option<Geometry>,
+    /// One tower, if the gradient of the input is a sum of one partial sum per tower.
+    partial: Option<Geometry>,
     /// dy already has the ReLU's mask.
     masked: bool,
 }
@@ -47,7 +47,7 @@ pub(super) fn plan(
     // bit-identical to a tower's.
     let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
     let geometry = Geometry { algorithm, ..geometry };
-    Ok(Conv { name: row.name.clone(), geometry, one_of_towers: tower, masked: row.masked })
+    Ok(Conv { name: row.name.clone(), geometry, partial: tower, masked: row.masked })
 }
 
 /// An `Err` if the windows do not fit the feature maps.
@@ -118,7 +118,7 @@ impl Layer for Conv {
             mask_by_relu(device, slots.y, dy)?;
         }
         conv::backward_filter(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
-        match (dx, &self.one_of_towers) {
+        match (dx, &self.partial) {
             (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.filters / tower.filters;
@@ -141,7 +141,7 @@ impl Layer for Conv {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.one_of_towers.map_or(0, |tower| {
+        let tower = self.partial.map_or(0, |tower| {
             by_tower::scratch(tower.out_shape(), tower.in_shape(), tower.scratch(target))
         });
         self.geometry.scratch(target).max(tower)

@@ -12,8 +12,8 @@ use tensor::{Device, Result, Shape, Target};
 pub(super) struct Linear {
     name: String,
     geometry: Geometry,
-    /// One tower of the layer, if the gradient of the input is summed tower by tower.
-    one_of_towers: Option<Geometry>,
+    /// One tower, if the gradient of the input is a sum of one partial sum per tower.
+    partial: Option<Geometry>,
 }
 
 pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Linear, String> {
@@ -25,7 +25,7 @@ pub(super) fn plan(row: &rows::Linear, input: Shape) -> std::result::Result<Line
     let geometry = Geometry { images, inputs, outputs: row.outputs, relu: row.relu };
     let tower = by_tower::share("units", row.outputs, row.towers)?;
     let tower = tower.map(|outputs| Geometry { outputs, relu: false, ..geometry });
-    Ok(Linear { name: row.name.clone(), geometry, one_of_towers: tower })
+    Ok(Linear { name: row.name.clone(), geometry, partial: tower })
 }
 
 impl Layer for Linear {
@@ -54,7 +54,7 @@ impl Layer for Linear {
             mask_by_relu(device, slots.y, dy)?;
         }
         linear::backward_weights(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
-        match (dx, &self.one_of_towers) {
+        match (dx, &self.partial) {
             (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
             (Some(dx), Some(tower)) => {
                 let towers = self.geometry.outputs / tower.outputs;
@@ -77,7 +77,7 @@ impl Layer for Linear {
     }
 
     fn scratch(&self, target: Target) -> usize {
-        let tower = self.one_of_towers.map_or(0, |tower| {
+        let tower = self.partial.map_or(0, |tower| {
             let Geometry { images, inputs, outputs, .. } = tower;
             let (dy, dx) = (Shape::from([images, outputs]), Shape::from([images, inputs]));
             by_tower::scratch(dy, dx, tower.scratch(target))
