@@ -9,6 +9,7 @@ use alexnet_benches::ledger::Table;
 use alexnet_benches::median;
 use kernels::conv::{self, Algorithm, Pad};
 use kernels::linear;
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use random::{Purpose, Stream};
 use tensor::cublaslt::CublasLt;
 use tensor::cudnn::Cudnn;
@@ -49,12 +50,20 @@ impl Layer {
     fn run(&self, device: &mut Device, pass: usize, at: &Operands) -> tensor::Result<()> {
         let [x, w, b, dy, y, dx, dw, db, scratch] = *at;
         match (self, pass) {
-            (Layer::Conv(g), 0) => conv::forward(device, g, x, w, b, y, scratch),
-            (Layer::Conv(g), 1) => conv::backward_input(device, g, dy, w, dx, scratch),
-            (Layer::Conv(g), _) => conv::backward_filter(device, g, x, dy, dw, db, scratch),
-            (Layer::Linear(g), 0) => linear::forward(device, g, x, w, b, y, scratch),
-            (Layer::Linear(g), 1) => linear::backward_input(device, g, dy, w, dx, scratch),
-            (Layer::Linear(g), _) => linear::backward_weights(device, g, x, dy, dw, db, scratch),
+            (Layer::Conv(g), 0) => conv::forward(device, g, Forward { x, w, b, y, scratch }),
+            (Layer::Conv(g), 1) => {
+                conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch })
+            }
+            (Layer::Conv(g), _) => {
+                conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch })
+            }
+            (Layer::Linear(g), 0) => linear::forward(device, g, Forward { x, w, b, y, scratch }),
+            (Layer::Linear(g), 1) => {
+                linear::backward_input(device, g, BackwardInput { dy, w, dx, scratch })
+            }
+            (Layer::Linear(g), _) => {
+                linear::backward_weights(device, g, BackwardWeights { x, dy, dw, db, scratch })
+            }
         }
     }
 }

@@ -56,6 +56,7 @@ pub mod linear;
 pub mod local;
 pub mod lrn;
 pub mod lrn_pool;
+pub mod operands;
 mod per_channel;
 pub mod pool;
 pub mod prelu;

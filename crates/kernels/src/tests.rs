@@ -6,6 +6,7 @@
 //! each result. Operands are whole multiples of 2^-23: no function of the system's makes them.
 
 use crate::conv::{self, Algorithm, Pad};
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use crate::simd::flushed;
 use crate::{activation, adam, batch_norm, bf16, columns, dropout, layer_norm, linear, local, lrn};
 use crate::{lrn_pool, pool, prelu, preprocess, sgd, softmax_loss};
@@ -249,9 +250,9 @@ fn products(run: &mut Run<'_>) {
         [g.out_shape(), g.in_shape(), g.filter_shape(), g.bias_shape()].map(|s| op.room(s));
     let scratch = op.room([g.scratch(run.device.target())]);
     let device = run.load(&op);
-    local::forward(device, &g, x, w, b, y, scratch).unwrap();
-    local::backward_input(device, &g, dy, w, dx, scratch).unwrap();
-    local::backward_filter(device, &g, x, dy, dw, db, scratch).unwrap();
+    local::forward(device, &g, Forward { x, w, b, y, scratch }).unwrap();
+    local::backward_input(device, &g, BackwardInput { dy, w, dx, scratch }).unwrap();
+    local::backward_filter(device, &g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
     run.add("local", [("y", y), ("dx", dx), ("dw", dw), ("db", db)]);
 
     for (images, inputs, outputs) in [(1, 555, 75), (6, 555, 75), (9, 520, 270), (260, 20, 18)] {
@@ -263,9 +264,9 @@ fn products(run: &mut Run<'_>) {
         let (dw, db) = (op.room([g.outputs, g.inputs]), op.room([g.outputs]));
         let scratch = op.room([g.scratch(run.device.target())]);
         let device = run.load(&op);
-        linear::forward(device, &g, x, w, b, y, scratch).unwrap();
-        linear::backward_input(device, &g, dy, w, dx, scratch).unwrap();
-        linear::backward_weights(device, &g, x, dy, dw, db, scratch).unwrap();
+        linear::forward(device, &g, Forward { x, w, b, y, scratch }).unwrap();
+        linear::backward_input(device, &g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        linear::backward_weights(device, &g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         let results = [("y", y), ("dx", dx), ("dw", dw), ("db", db)];
         run.add(&format!("linear {inputs} to {outputs}, of {images}"), results);
     }
@@ -281,14 +282,15 @@ fn convolution(run: &mut Run<'_>, name: &str, g: &conv::Geometry) {
     let (b, dy) = (op.operand([g.filters]), op.operand(g.out_shape()));
     let [y, again, dx, dw] =
         [g.out_shape(), g.out_shape(), g.in_shape(), g.filter_shape()].map(|s| op.room(s));
-    let (db, kept) = (op.room([g.filters]), op.room([g.kept(run.device.target())]));
+    let (db, packed) = (op.room([g.filters]), op.room([g.packed_len(run.device.target())]));
     let scratch = op.room([g.scratch(run.device.target())]);
     let device = run.load(&op);
-    conv::forward(device, g, x, w, b, y, scratch).unwrap();
-    conv::keep(device, g, w, kept, scratch).unwrap();
-    conv::forward_kept(device, g, x, (w, kept), b, again, scratch).unwrap();
-    conv::backward_input(device, g, dy, w, dx, scratch).unwrap();
-    conv::backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+    conv::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+    conv::pack_weights(device, g, w, packed, scratch).unwrap();
+    let operands = Forward { x, w, b, y: again, scratch };
+    conv::forward_packed(device, g, operands, packed).unwrap();
+    conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+    conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
     let results = [("y", y), ("kept y", again), ("dx", dx), ("dw", dw), ("db", db)];
     run.add(name, results);
 }

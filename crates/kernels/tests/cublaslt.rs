@@ -1,6 +1,7 @@
 //! Linear layers whose products are cuBLASLt's, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::linear::{self, Geometry, reference};
+use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use cuda_on_cpu::{Behaviour, CublasLtBehaviour, NoWay};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
@@ -74,9 +75,9 @@ impl Layer {
 
     fn passes(&self, device: &mut Device) -> tensor::Result<()> {
         let (g, [x, w, b, dy, y, dx, dw, db, scratch]) = (&self.g, self.at);
-        linear::forward(device, g, x, w, b, y, scratch)?;
-        linear::backward_input(device, g, dy, w, dx, scratch)?;
-        linear::backward_weights(device, g, x, dy, dw, db, scratch)
+        linear::forward(device, g, Forward { x, w, b, y, scratch })?;
+        linear::backward_input(device, g, BackwardInput { dy, w, dx, scratch })?;
+        linear::backward_weights(device, g, BackwardWeights { x, dy, dw, db, scratch })
     }
 
     fn results(&self, device: &Device) -> tensor::Result<[Vec<f32>; 4]> {

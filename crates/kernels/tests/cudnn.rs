@@ -1,6 +1,7 @@
 //! Convolutions that are cuDNN's, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::conv::{self, Algorithm, Geometry, Pad, reference};
+use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use cuda_on_cpu::{Behaviour, CudnnBehaviour, NoConvolution};
 use ndarray::{Array1, Array4};
 use proptest::prelude::*;
@@ -111,9 +112,9 @@ impl Layer {
 
     fn passes(&self, device: &mut Device) -> tensor::Result<()> {
         let (g, [x, w, b, dy, y, dx, dw, db, scratch]) = (&self.g, self.at);
-        conv::forward(device, g, x, w, b, y, scratch)?;
-        conv::backward_input(device, g, dy, w, dx, scratch)?;
-        conv::backward_filter(device, g, x, dy, dw, db, scratch)
+        conv::forward(device, g, Forward { x, w, b, y, scratch })?;
+        conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch })?;
+        conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch })
     }
 
     fn results(&self, device: &Device) -> tensor::Result<[Vec<f32>; 4]> {

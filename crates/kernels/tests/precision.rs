@@ -1,6 +1,7 @@
 //! What devices multiply in tf32 and bf16: every product on every operand that was rounded, and off
 //! by no more than that allows.
 
+use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use alexnet_kernels::{conv, linear};
 use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use proptest::prelude::*;
@@ -139,9 +140,9 @@ impl Case for Linear {
         let (dw, db) = (slots.room([g.outputs, g.inputs]), slots.room([g.outputs]));
         let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
-        linear::forward(device, g, x, w, b, y, scratch).unwrap();
-        linear::backward_input(device, g, dy, w, dx, scratch).unwrap();
-        linear::backward_weights(device, g, x, dy, dw, db, scratch).unwrap();
+        linear::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        linear::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        linear::backward_weights(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 }
@@ -195,9 +196,9 @@ impl Case for Conv {
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
         let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
-        conv::forward(device, g, x, w, b, y, scratch).unwrap();
-        conv::backward_input(device, g, dy, w, dx, scratch).unwrap();
-        conv::backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+        conv::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 }

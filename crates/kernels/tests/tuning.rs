@@ -1,6 +1,7 @@
 //! Ways that are tried and timed, on the stand-ins for a GPU and for cuBLASLt, by a clock that the
 //! tests set.
 
+use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use alexnet_kernels::{conv, linear};
 use cuda_on_cpu::{Behaviour, CublasLtBehaviour, StandIn};
 use ndarray::{Array1, Array2, Array4};
@@ -95,9 +96,9 @@ impl Layer {
     fn forward(&self, device: &mut Device) -> tensor::Result<()> {
         let [x, w, b, _, y, .., scratch] = self.at;
         if !self.is_conv {
-            linear::forward(device, &G, x, w, b, y, scratch)
+            linear::forward(device, &G, Forward { x, w, b, y, scratch })
         } else {
-            conv::forward(device, &C, x, w, b, y, scratch)
+            conv::forward(device, &C, Forward { x, w, b, y, scratch })
         }
     }
 
@@ -105,11 +106,11 @@ impl Layer {
         self.forward(device)?;
         let [x, w, _, dy, _, dx, dw, db, scratch] = self.at;
         if !self.is_conv {
-            linear::backward_input(device, &G, dy, w, dx, scratch)?;
-            linear::backward_weights(device, &G, x, dy, dw, db, scratch)
+            linear::backward_input(device, &G, BackwardInput { dy, w, dx, scratch })?;
+            linear::backward_weights(device, &G, BackwardWeights { x, dy, dw, db, scratch })
         } else {
-            conv::backward_input(device, &C, dy, w, dx, scratch)?;
-            conv::backward_filter(device, &C, x, dy, dw, db, scratch)
+            conv::backward_input(device, &C, BackwardInput { dy, w, dx, scratch })?;
+            conv::backward_filter(device, &C, BackwardWeights { x, dy, dw, db, scratch })
         }
     }
 

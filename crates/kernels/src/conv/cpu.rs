@@ -1,9 +1,9 @@
-//! The convolution on the CPU: no image is unfolded, the register tile reads it where it lies.
+//! The convolution on the CPU, without im2col: the register tile reads the image in place.
 //!
-//! Forward and the input's gradient are the same [`direct`] convolution, the latter over dy with
-//! turned filters; the filters' gradient sums over the [`pixels`] of the batch.
+//! Forward and the gradient of the input are both [`direct`] convolutions, the latter over dy with
+//! flipped filters; the gradient of the filters sums over the [`pixels`] of the batch.
 //!
-//! The floor of each way stands in its file.
+//! Lower bounds: see each algorithm's file.
 
 pub(super) mod bf16;
 mod direct;
@@ -12,86 +12,93 @@ mod pixels;
 mod winograd;
 
 use super::{Algorithm, Geometry};
-use crate::gemm::{self, Isa, Shared};
-use direct::{Direct, Target};
+use crate::gemm::{self, Isa, SharedFloats};
+use crate::operands::{
+    BackwardInput, BackwardInputSlices, BackwardWeightsSlices, Forward, ForwardSlices,
+};
+use direct::{Direct, OutputLayout};
 use std::ops::Range;
 use tensor::Pool;
-use winograd::Fold;
+use winograd::{Fold, WinogradPlan};
 
-/// Floats of scratch memory for any of the three passes, and for filters that are kept.
+/// Floats of scratch memory that suffice for each of the three passes, and with packed filters.
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
-    let whole = |form: Form| form.filters_len(isa) + form.work_len(isa, threads);
-    let form = Form::forward(g, Filters::Fresh);
-    let phases = phases(g).map(|phase| whole(Form::new(g, phase.direct, None, Filters::Fresh)));
-    let filter = match (form.by_winograd, few_channels::suits(g)) {
-        (true, _) => winograd::filter_scratch(isa, &form.direct, form.fold, threads),
+    let whole = |plan: ConvPlan| plan.filters_len(isa) + plan.work_len(isa, threads);
+    let forward = ConvPlan::forward(g, Filters::Unpacked);
+    let phases = phases(g);
+    let phases = phases.map(|phase| whole(ConvPlan::new(g, phase.direct, None, Filters::Unpacked)));
+    let filter = match (forward.by_winograd, few_channels::suits(g)) {
+        (true, _) => forward.winograd(isa).gradient_scratch(threads),
         (false, true) => few_channels::scratch(isa, g, threads),
         (false, false) => pixels::scratch(isa, g),
     };
-    let kept = Form::forward(g, Filters::Kept).work_len(isa, threads);
-    phases.chain([whole(form), filter, kept]).max().expect("the forward pass is one")
+    let packed = ConvPlan::forward(g, Filters::Packed).work_len(isa, threads);
+    phases.chain([whole(forward), filter, packed]).max().expect("at least the forward pass")
 }
-
-/// Where a pass finds its filters in the form in which it multiplies them.
+/// Whether a pass has to pack its filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filters {
-    /// It brings them into it.
-    Fresh,
-    /// They have been kept.
-    Kept,
+    /// They are packed in each pass.
+    Unpacked,
+    /// They were packed before.
+    Packed,
 }
 
-/// How images are convolved: directly or by Winograd's form, perhaps folded as they are read.
+/// How images are convolved: directly or by Winograd's algorithm, perhaps folded.
 #[derive(Clone, Copy, Debug)]
-struct Form {
+struct ConvPlan {
     direct: Direct,
     fold: Option<Fold>,
     by_winograd: bool,
 }
 
-impl Form {
-    fn new(g: &Geometry, direct: Direct, fold: Option<Fold>, filters: Filters) -> Form {
+impl ConvPlan {
+    fn new(g: &Geometry, direct: Direct, fold: Option<Fold>, filters: Filters) -> ConvPlan {
         let [rows, columns] = direct.out;
         let products = match fold {
             Some(_) => g.images * g.macs_per_image(),
             None => direct.images * rows * columns * direct.depth() * direct.channels,
         };
         let by_winograd = match g.algorithm {
-            Algorithm::Fastest => winograd::suits(&direct, products, filters == Filters::Kept),
+            Algorithm::Fastest => winograd::suits(&direct, products, filters == Filters::Packed),
             Algorithm::Winograd => winograd::applies(&direct),
             Algorithm::Direct => false,
         };
-        Form { direct, fold, by_winograd }
+        ConvPlan { direct, fold, by_winograd }
     }
 
-    /// The forward pass: over folded images, where that allows and repays Winograd's form.
-    fn forward(g: &Geometry, filters: Filters) -> Form {
+    /// The forward pass: folded, if that is possible and makes Winograd's algorithm faster.
+    fn forward(g: &Geometry, filters: Filters) -> ConvPlan {
         Fold::new(g)
-            .map(|fold| Form::new(g, fold.direct(), Some(fold), filters))
-            .filter(|form| form.by_winograd)
-            .unwrap_or_else(|| Form::new(g, as_direct(g), None, filters))
+            .map(|fold| ConvPlan::new(g, fold.direct(), Some(fold), filters))
+            .filter(|plan| plan.by_winograd)
+            .unwrap_or_else(|| ConvPlan::new(g, as_direct(g), None, filters))
     }
 
-    /// Floats of the filters in this form.
+    fn winograd(&self, isa: Isa) -> WinogradPlan {
+        WinogradPlan::new(isa, &self.direct, self.fold)
+    }
+
+    /// Floats of packed filters.
     fn filters_len(&self, isa: Isa) -> usize {
         if self.by_winograd {
-            winograd::filters_len(isa, &self.direct, self.fold)
+            self.winograd(isa).filters_len()
         } else {
-            self.direct.packed(isa)
+            self.direct.filters_len(isa)
         }
     }
 
-    /// Floats of scratch memory beside the filters.
+    /// Floats of scratch memory besides the filters.
     fn work_len(&self, isa: Isa, threads: usize) -> usize {
         if self.by_winograd {
-            winograd::work_len(isa, &self.direct, self.fold, threads)
+            self.winograd(isa).work_len(threads)
         } else {
             self.direct.work_len(isa, threads)
         }
     }
 
-    /// Brings filters into this form. `pack(group, columns, panel)` fills the panel of these
-    /// columns of the group's filters.
+    /// Packs filters. `pack(group, columns, panel)` fills the panel of these columns of the group's
+    /// filters.
     fn pack(
         &self,
         isa: Isa,
@@ -101,48 +108,43 @@ impl Form {
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
         if self.by_winograd {
-            winograd::pack((&self.direct, self.fold), isa, pool, filters, work, pack)
+            self.winograd(isa).pack(pool, filters, work, pack)
         } else {
             self.direct.pack(isa, pool, filters, pack)
         }
     }
 
-    /// Convolves with filters in this form.
-    #[allow(clippy::too_many_arguments)]
-    fn convolve(
-        &self,
-        isa: Isa,
-        pool: &Pool,
-        source: &[f32],
-        filters: &[f32],
-        bias: Option<&[f32]>,
-        target: &mut [f32],
-        work: &mut [f32],
-    ) {
-        let Form { direct, fold, .. } = self;
+    /// Convolves with packed filters.
+    fn convolve(&self, isa: Isa, pool: &Pool, operands: PackedOperands<'_>) {
         if self.by_winograd {
-            winograd::run((direct, *fold), isa, pool, source, filters, bias, target, work);
+            self.winograd(isa).run(pool, operands);
         } else {
-            direct.run(isa, pool, source, filters, bias, target, work)
+            self.direct.run(isa, pool, operands);
         }
     }
 
-    /// Both, the filters in scratch memory.
-    #[allow(clippy::too_many_arguments)]
+    /// Packs the filters `operands.filters` into scratch memory and convolves.
     fn run(
         &self,
         isa: Isa,
         pool: &Pool,
-        source: &[f32],
-        bias: Option<&[f32]>,
-        target: &mut [f32],
-        scratch: &mut [f32],
+        operands: PackedOperands<'_>,
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
-        let (filters, work) = split(scratch, self.filters_len(isa));
+        let (filters, work) = split(operands.work, self.filters_len(isa));
         self.pack(isa, pool, filters, work, pack);
-        self.convolve(isa, pool, source, filters, bias, target, work);
+        self.convolve(isa, pool, PackedOperands { filters, work, ..operands });
     }
+}
+
+/// Operands of a convolution with packed filters.
+struct PackedOperands<'a> {
+    source: &'a [f32],
+    filters: &'a [f32],
+    bias: Option<&'a [f32]>,
+    target: &'a mut [f32],
+    /// Scratch memory.
+    work: &'a mut [f32],
 }
 
 fn as_direct(g: &Geometry) -> Direct {
@@ -155,7 +157,7 @@ fn as_direct(g: &Geometry) -> Direct {
         step: g.stride,
         pad: [g.pad.top as isize, g.pad.left as isize],
         out: [rows, columns],
-        target: Target {
+        target: OutputLayout {
             first: 0,
             image: rows * columns * g.filters,
             row: columns * g.filters,
@@ -167,30 +169,23 @@ fn as_direct(g: &Geometry) -> Direct {
 }
 
 /// `y = conv(x, w) + b`.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn forward(
-    isa: Isa,
-    pool: &Pool,
-    g: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    b: &[f32],
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let form = Form::forward(g, Filters::Fresh);
-    form.run(isa, pool, x, Some(b), y, scratch, pack_forward(isa, g, form, w));
+pub(super) fn forward(isa: Isa, pool: &Pool, g: &Geometry, operands: ForwardSlices<'_>) {
+    let Forward { x, w, b, y, scratch } = operands;
+    let plan = ConvPlan::forward(g, Filters::Unpacked);
+    let operands =
+        PackedOperands { source: x, filters: &[], bias: Some(b), target: y, work: scratch };
+    plan.run(isa, pool, operands, pack_forward(isa, g, plan, w));
 }
 
 /// Packs panels of w for the forward pass.
 fn pack_forward(
     isa: Isa,
     g: &Geometry,
-    form: Form,
+    plan: ConvPlan,
     w: &[f32],
 ) -> impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send {
-    let (depth, filters, width) = (form.direct.depth(), g.filters / g.groups, isa.columns());
-    move |group, columns, panel| match form.fold {
+    let (depth, filters, width) = (plan.direct.depth(), g.filters / g.groups, isa.columns());
+    move |group, columns, panel| match plan.fold {
         Some(fold) => fold.pack(w, columns, width, panel),
         None => {
             let first = group * filters + columns.start;
@@ -199,55 +194,47 @@ fn pack_forward(
     }
 }
 
-/// The form of the forward pass and of the filters' gradient.
-pub(super) fn settled(g: &Geometry) -> Algorithm {
-    if Form::forward(g, Filters::Fresh).by_winograd {
+/// The algorithm of the forward pass and of the filters' gradient.
+pub(super) fn resolved(g: &Geometry) -> Algorithm {
+    if ConvPlan::forward(g, Filters::Unpacked).by_winograd {
         Algorithm::Winograd
     } else {
         Algorithm::Direct
     }
 }
 
-/// Floats of the filters as [`forward_kept`] multiplies them.
-pub(super) fn kept(isa: Isa, g: &Geometry) -> usize {
-    Form::forward(g, Filters::Kept).filters_len(isa)
+/// Floats of the filters that [`pack_weights`] writes.
+pub(super) fn packed_len(isa: Isa, g: &Geometry) -> usize {
+    ConvPlan::forward(g, Filters::Packed).filters_len(isa)
 }
 
-/// Brings w into that form.
-pub(super) fn keep(
+/// Packs w for [`forward_packed`].
+pub(super) fn pack_weights(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
     w: &[f32],
-    kept: &mut [f32],
+    packed: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let form = Form::forward(g, Filters::Kept);
-    form.pack(isa, pool, kept, scratch, pack_forward(isa, g, form, w));
+    let plan = ConvPlan::forward(g, Filters::Packed);
+    plan.pack(isa, pool, packed, scratch, pack_forward(isa, g, plan, w));
 }
 
-/// [`forward`] with filters that [`keep`] has brought into form.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn forward_kept(
-    isa: Isa,
-    pool: &Pool,
-    g: &Geometry,
-    x: &[f32],
-    kept: &[f32],
-    b: &[f32],
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let form = Form::forward(g, Filters::Kept);
-    form.convolve(isa, pool, x, kept, Some(b), y, scratch);
+/// [`forward`] with packed filters: `w` is what [`pack_weights`] has written.
+pub(super) fn forward_packed(isa: Isa, pool: &Pool, g: &Geometry, operands: ForwardSlices<'_>) {
+    let Forward { x, w, b, y, scratch } = operands;
+    let operands =
+        PackedOperands { source: x, filters: w, bias: Some(b), target: y, work: scratch };
+    ConvPlan::forward(g, Filters::Packed).convolve(isa, pool, operands);
 }
 
-/// One of the `stride x stride` phases of the input's gradient: input pixels that lie a multiple of
-/// the stride apart meet the same taps of the filters, and for them the gradient is a convolution
-/// over dy with step 1 and these taps in reverse.
+/// One of the `stride x stride` phases of the input's gradient. Input pixels that are a multiple of
+/// the stride apart use the same taps of the filters; their gradient is a convolution over dy with
+/// step 1 and these taps in reverse order.
 struct Phase {
     direct: Direct,
-    /// The first tap, down and across; the others follow `stride` apart.
+    /// The first tap, down and across; the others follow at a distance of `stride`.
     tap: [usize; 2],
 }
 
@@ -257,10 +244,10 @@ fn phases(g: &Geometry) -> impl Iterator<Item = Phase> {
     both.filter_map(move |tap| phase(&g, tap))
 }
 
-/// The phase whose first tap is `tap`; none if no input pixel is in it.
+/// The phase whose first tap is `tap`; `None` if it has no input pixel.
 fn phase(g: &Geometry, tap: [usize; 2]) -> Option<Phase> {
     let axis = |tap: usize, size: usize, window: usize, pad: usize| {
-        // Input pixel p meets tap t of the output pixel o where p + pad = stride o + t.
+        // Tap t of output pixel o is on input pixel p where p + pad = stride o + t.
         let first = (tap + g.stride - pad % g.stride) % g.stride;
         let count = size.saturating_sub(first).div_ceil(g.stride);
         let taps = window.saturating_sub(tap).div_ceil(g.stride);
@@ -277,7 +264,7 @@ fn phase(g: &Geometry, tap: [usize; 2]) -> Option<Phase> {
         step: 1,
         pad: [pad_top, pad_left],
         out: [rows, columns],
-        target: Target {
+        target: OutputLayout {
             first: (top * g.width + left) * g.channels,
             image: g.height * g.width * g.channels,
             row: g.stride * g.width * g.channels,
@@ -294,16 +281,15 @@ pub(super) fn backward_input(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    dy: &[f32],
-    w: &[f32],
-    dx: &mut [f32],
-    scratch: &mut [f32],
+    BackwardInput { dy, w, dx, scratch }: BackwardInputSlices<'_>,
 ) {
     let (filters, channels) = (g.filters / g.groups, g.channels / g.groups);
     for Phase { direct, tap } in phases(g) {
         let [taps_down, taps_across] = direct.taps;
-        let form = Form::new(g, direct, None, Filters::Fresh);
-        form.run(isa, pool, dy, None, dx, scratch, |group, columns, panel| {
+        let plan = ConvPlan::new(g, direct, None, Filters::Unpacked);
+        let (target, work) = (&mut *dx, &mut *scratch);
+        let operands = PackedOperands { source: dy, filters: &[], bias: None, target, work };
+        plan.run(isa, pool, operands, |group, columns, panel| {
             let width = isa.columns();
             for down in 0..taps_down {
                 for across in 0..taps_across {
@@ -326,35 +312,28 @@ pub(super) fn backward_input(
 }
 
 /// The gradients of filters and biases.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn backward_filter(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    db: &mut [f32],
-    scratch: &mut [f32],
+    operands: BackwardWeightsSlices<'_>,
 ) {
-    let Form { direct, fold, by_winograd } = Form::forward(g, Filters::Fresh);
-    match (by_winograd, few_channels::suits(g)) {
-        (true, _) => {
-            winograd::backward_filter(isa, pool, g, (&direct, fold), x, dy, dw, db, scratch)
-        }
-        (false, true) => few_channels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
-        (false, false) => pixels::backward_filter(isa, pool, g, x, dy, dw, db, scratch),
+    let plan = ConvPlan::forward(g, Filters::Unpacked);
+    match (plan.by_winograd, few_channels::suits(g)) {
+        (true, _) => plan.winograd(isa).backward_filter(pool, g, operands),
+        (false, true) => few_channels::backward_filter(isa, pool, g, operands),
+        (false, false) => pixels::backward_filter(isa, pool, g, operands),
     }
 }
 
-/// Cuts `scratch` in two.
+/// Splits off the first `len` floats of `scratch`.
 fn split(scratch: &mut [f32], len: usize) -> (&mut [f32], &mut [f32]) {
     assert!(scratch.len() >= len, "scratch of {} floats is too small", scratch.len());
     scratch.split_at_mut(len)
 }
 
-/// [`split`], the first part for threads to share.
-fn cut(scratch: &mut [f32], len: usize) -> (Shared<'_>, &mut [f32]) {
+/// [`split`], with a first part that threads share.
+fn split_shared(scratch: &mut [f32], len: usize) -> (SharedFloats<'_>, &mut [f32]) {
     let (front, back) = split(scratch, len);
-    (Shared::new(front), back)
+    (SharedFloats::new(front), back)
 }

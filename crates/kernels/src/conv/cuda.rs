@@ -1,19 +1,18 @@
-//! On a GPU: three products whose operands are read where they lie, a product for each group.
+//! On a GPU: three matrix products that read their operands in place, one product per group.
 //!
-//! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
-//! by cuDNN, if it can. Then the product is its own, and the kernel that adds slices up does the
-//! rest: bias and ReLU come to a slice alone, so that a NaN stays one whatever cuDNN's own ReLU
-//! makes of it; and a bias's gradient is the sum over pixels, each of them a slice, or several one
-//! after the other.
+//! The algorithm of each product is chosen by [`tensor::tune`]: one of our own tilings, or cuDNN.
+//! cuDNN only convolves; the kernel that adds slices then does the rest. For the forward pass it
+//! adds bias and ReLU to the result as a single slice, so that NaN stays NaN whatever cuDNN's own
+//! ReLU does; for the bias gradient the pixels of dy are the slices, summed in two steps.
 
 use super::Geometry;
-use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
+use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
 use tensor::cudnn::{Convolution, Pass};
 use tensor::tune::{Way, Work};
 use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
-static SUM: Sum = Sum { image: &IMAGE, kernel: "conv_sum" };
+static SUM: SliceSum = SliceSum { image: &IMAGE, kernel: "conv_sum" };
 static FORWARD: Kernels = Kernels {
     f32: ["conv_forward", "conv_forward_small"],
     tf32: ["conv_forward_tf32", "conv_forward_small_tf32"],
@@ -30,40 +29,40 @@ static BACKWARD_FILTER: Kernels = Kernels {
     bf16: ["conv_backward_filter_bf16", "conv_backward_filter_small_bf16"],
 };
 
-fn forward_cut(g: &Geometry) -> Cut {
+fn forward_tiling(g: &Geometry) -> Tiling {
     let pixels = g.images * g.out_height() * g.out_width();
-    Cut::of([pixels, g.filters / g.groups, numbers(g)], g.groups)
+    Tiling::of([pixels, g.filters / g.groups, filter_len(g)], g.groups)
 }
 
-/// With a stride, its square of products, of input pixels that meet the same taps. They are nearly
-/// alike: the largest counts.
-fn input_cut(g: &Geometry) -> Cut {
+/// With a stride s, s x s products, each of the input pixels that use the same taps. Their sizes
+/// are nearly equal; the largest counts.
+fn input_tiling(g: &Geometry) -> Tiling {
     let part = |extent: usize| extent.div_ceil(g.stride);
     let pixels = g.images * part(g.height) * part(g.width);
     let depth = part(g.window.0) * part(g.window.1) * g.filters / g.groups;
-    Cut::of([pixels, g.channels / g.groups, depth], g.groups * g.stride * g.stride)
+    Tiling::of([pixels, g.channels / g.groups, depth], g.groups * g.stride * g.stride)
 }
 
-fn filter_cut(g: &Geometry) -> Cut {
+fn filter_tiling(g: &Geometry) -> Tiling {
     let pixels = g.images * g.out_height() * g.out_width();
-    Cut::of([g.filters / g.groups, numbers(g), pixels], g.groups)
+    Tiling::of([g.filters / g.groups, filter_len(g), pixels], g.groups)
 }
 
-/// Of a filter.
-fn numbers(g: &Geometry) -> usize {
+/// Elements of a filter.
+fn filter_len(g: &Geometry) -> usize {
     g.filter_shape().len() / g.filters
 }
 
-/// Floats for any of the three passes.
+/// Floats of scratch memory that suffice for each of the three passes.
 pub(super) fn scratch(g: &Geometry) -> usize {
-    let forward = forward_cut(g).scratch(&[g.out_shape().len()]);
-    let input = input_cut(g).scratch(&[g.in_shape().len()]);
-    let filter = filter_cut(g).scratch(&[g.filter_shape().len(), g.filters]);
-    forward.max(input).max(filter).max(pixels_of_a_slice(g) * g.filters)
+    let forward = forward_tiling(g).scratch(&[g.out_shape().len()]);
+    let input = input_tiling(g).scratch(&[g.in_shape().len()]);
+    let filter = filter_tiling(g).scratch(&[g.filter_shape().len(), g.filters]);
+    forward.max(input).max(filter).max(pixels_per_slice(g) * g.filters)
 }
 
-/// As cuDNN has it, which pads both sides alike: where as many windows fit that way, what lies
-/// below and to the right is the same zeros.
+/// The convolution for cuDNN, whose padding is equal on opposite sides: `None` if that would change
+/// the output's size. If it does not, the additional zeros below and to the right have no effect.
 fn convolution(g: &Geometry) -> Option<Convolution> {
     let convolution = Convolution {
         images: g.images,
@@ -79,8 +78,8 @@ fn convolution(g: &Geometry) -> Option<Convolution> {
     same.then_some(convolution)
 }
 
-/// A pass through cuDNN, of x, w and y or their gradients, by this algorithm or its best; false if
-/// it is not in use or cannot.
+/// A pass through cuDNN on x, w and y or their gradients, with this algorithm or the best one;
+/// false if cuDNN is not in use or does not support it.
 fn convolve(
     cuda: &mut Cuda,
     pass: Pass,
@@ -94,14 +93,14 @@ fn convolve(
     }
 }
 
-/// Our own cuts of a product, and cuDNN's ways to make this pass of x, w and y.
-fn ways(
+/// Adds cuDNN's algorithms for a pass on x, w and y to our own `ways`.
+fn with_cudnn(
     cuda: &mut Cuda,
-    (pass, g, slots): (Pass, &Geometry, [Slot; 3]),
-    cut: Cut,
-    (outputs, scratch): (&[usize], Slot),
+    mut ways: Vec<Way>,
+    pass: Pass,
+    g: &Geometry,
+    slots: [Slot; 3],
 ) -> Result<Vec<Way>> {
-    let mut ways = cut.ways(outputs, scratch);
     if let Some(convolution) = convolution(g) {
         let algorithms = cuda.ways_to_convolve(pass, &convolution, slots)?;
         ways.extend(algorithms.into_iter().map(|algorithm| Way::Cudnn(Some(algorithm))));
@@ -109,22 +108,22 @@ fn ways(
     Ok(ways)
 }
 
-/// The sum over the pixels of dy: over slices of several first, and then over those of one, so that
-/// many threads have something to do.
+/// The sum over the pixels of dy: first over groups of pixels, then over the results, so that many
+/// threads can work.
 fn sum_pixels(cuda: &mut Cuda, g: &Geometry, dy: Slot, db: Slot, scratch: Slot) -> Result<()> {
-    let (all, few) = (g.out_shape().len() / g.filters, pixels_of_a_slice(g));
+    let (all, few) = (g.out_shape().len() / g.filters, pixels_per_slice(g));
     let slice = scratch.part(0, Shape::from([few * g.filters]));
-    SUM.add(cuda, (dy, all / few), (None, false), slice)?;
-    SUM.add(cuda, (slice, few), (None, false), db)
+    SUM.add(cuda, dy, all / few, Epilogue::NONE, slice)?;
+    SUM.add(cuda, slice, few, Epilogue::NONE, db)
 }
 
-/// A divisor of all output pixels, about as large as what it divides them into.
-fn pixels_of_a_slice(g: &Geometry) -> usize {
+/// The largest divisor of the number of output pixels up to its square root.
+fn pixels_per_slice(g: &Geometry) -> usize {
     let all = g.out_shape().len() / g.filters;
     (1..=all.isqrt()).rev().find(|few| all.is_multiple_of(*few)).unwrap_or(1)
 }
 
-/// The kernels' `Geometry`.
+/// The kernels' struct `Geometry`.
 fn geometry(g: &Geometry) -> [u32; 13] {
     [
         g.images,
@@ -144,20 +143,21 @@ fn geometry(g: &Geometry) -> [u32; 13] {
     .map(|extent| extent as u32)
 }
 
-/// The kernels' `Cut`.
-fn cut_of(cut: &Cut, wide: [u32; 2]) -> [u32; 4] {
-    [cut.slice() as u32, cut.tiles_across() as u32, wide[0], wide[1]]
+/// The kernels' struct `Cut`.
+fn tiling_fields(tiling: &Tiling, wide: [u32; 2]) -> [u32; 4] {
+    [tiling.slice() as u32, tiling.tiles_across() as u32, wide[0], wide[1]]
 }
 
-/// What the three passes share of work that can be done in several ways.
+/// The description of a pass for the tuner. The first `reads` slots are only read.
 fn work<'a, const N: usize>(
     pass: &'static str,
     g: &Geometry,
     text: &'a dyn Fn() -> String,
-    (slots, reads): ([Slot; N], usize),
-    cut: &Cut,
+    slots: [Slot; N],
+    reads: usize,
+    tiling: &Tiling,
 ) -> Work<'a, N> {
-    Work { pass, sizes: geometry(g), text, slots, reads, rule: cut.way() }
+    Work { pass, sizes: geometry(g), text, slots, reads, rule: tiling.way() }
 }
 
 fn text(g: &Geometry) -> String {
@@ -172,46 +172,50 @@ fn text(g: &Geometry) -> String {
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (cut, text, [x, w, _, y, scratch]) = (forward_cut(g), || text(g), slots);
-    let work = work("conv_forward", g, &text, (slots, 3), &cut);
-    let pass = (Pass::Forward, g, [x, w, y]);
-    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[y.len()], scratch));
+    let (tiling, text, [x, w, _, y, scratch]) = (forward_tiling(g), || text(g), slots);
+    let work = work("conv_forward", g, &text, slots, 3, &tiling);
+    let others = |cuda: &mut Cuda| {
+        with_cudnn(cuda, tiling.ways(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
+    };
     cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
 }
 
-/// As [`forward`] in this way; false if there is no such.
+/// [`forward`] by this algorithm; false if it is not available.
 fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
     if let Way::Cudnn(algorithm) = way {
         let made = convolve(cuda, Pass::Forward, g, algorithm, [x, w, y])?;
         if made {
-            SUM.add(cuda, (y, 1), (Some(b), g.relu), y)?;
+            SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
         }
         return Ok(made);
     }
-    let cut = forward_cut(g).in_way(way, &[y.len()], scratch);
-    let Some(cut) = cut else { return Ok(false) };
-    let [target] = cut.targets([y], scratch);
-    // Bias and ReLU come after the last sum.
-    let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
-    let (bias, relu) = (bias.map_or(Address::NOWHERE, |b| cuda.address(b)), u32::from(relu));
-    let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[numbers(g)])];
-    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(cuda, &FORWARD);
+    let tiling = forward_tiling(g).in_way(way, &[y.len()], scratch);
+    let Some(tiling) = tiling else { return Ok(false) };
+    let [target] = tiling.targets([y], scratch);
+    let epilogue = Epilogue { bias: Some(b), relu: g.relu };
+    // With several slices, bias and ReLU come after the last sum.
+    let own = if tiling.slices == 1 { epilogue } else { Epilogue::NONE };
+    let bias = own.bias.map_or(Address::NOWHERE, |b| cuda.address(b));
+    let relu = u32::from(own.relu);
+    let wide = [is_wide(cuda, x, &channels(g)), is_wide(cuda, w, &[filter_len(g)])];
+    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let kernel = tiling.kernel(cuda, &FORWARD);
     let [x, w, to] = cuda.addresses([x, w, target]);
     let arguments: [&dyn Argument; 7] = [&geometry, &parts, &x, &w, &bias, &to, &relu];
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
-    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &arguments)? };
+    SUM.launch(cuda, &tiling, target, epilogue, y)?;
     Ok(true)
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let (cut, text, [dy, w, dx, scratch]) = (input_cut(g), || text(g), slots);
-    let work = work("conv_backward_input", g, &text, (slots, 2), &cut);
-    let pass = (Pass::Input, g, [dx, w, dy]);
-    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[dx.len()], scratch));
+    let (tiling, text, [dy, w, dx, scratch]) = (input_tiling(g), || text(g), slots);
+    let work = work("conv_backward_input", g, &text, slots, 2, &tiling);
+    let others = |cuda: &mut Cuda| {
+        with_cudnn(cuda, tiling.ways(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
+    };
     cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
@@ -220,24 +224,26 @@ fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) 
     if let Way::Cudnn(algorithm) = way {
         return convolve(cuda, Pass::Input, g, algorithm, [dx, w, dy]);
     }
-    let cut = input_cut(g).in_way(way, &[dx.len()], scratch);
-    let Some(cut) = cut else { return Ok(false) };
-    let [target] = cut.targets([dx], scratch);
+    let tiling = input_tiling(g).in_way(way, &[dx.len()], scratch);
+    let Some(tiling) = tiling else { return Ok(false) };
+    let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, w, &channels(g))];
-    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(cuda, &BACKWARD_INPUT);
+    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let kernel = tiling.kernel(cuda, &BACKWARD_INPUT);
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&geometry, &parts, &dy, &w, &to])? };
-    SUM.launch(cuda, &cut, target, (None, false), dx)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&geometry, &parts, &dy, &w, &to])? };
+    SUM.launch(cuda, &tiling, target, Epilogue::NONE, dx)?;
     Ok(true)
 }
 
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let (cut, text, [x, dy, dw, db, scratch]) = (filter_cut(g), || text(g), slots);
-    let work = work("conv_backward_filter", g, &text, (slots, 2), &cut);
-    let pass = (Pass::Filter, g, [x, dw, dy]);
-    let others = |cuda: &mut Cuda| ways(cuda, pass, cut, (&[dw.len(), db.len()], scratch));
+    let (tiling, text, [x, dy, dw, db, scratch]) = (filter_tiling(g), || text(g), slots);
+    let work = work("conv_backward_filter", g, &text, slots, 2, &tiling);
+    let others = |cuda: &mut Cuda| {
+        let ways = tiling.ways(&[dw.len(), db.len()], scratch);
+        with_cudnn(cuda, ways, Pass::Filter, g, [x, dw, dy])
+    };
     cuda.work(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
 }
 
@@ -250,27 +256,27 @@ fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5])
         }
         return Ok(made);
     }
-    let cut = filter_cut(g).in_way(way, &[dw.len(), db.len()], scratch);
-    let Some(cut) = cut else { return Ok(false) };
-    let [dw_target, db_target] = cut.targets([dw, db], scratch);
+    let tiling = filter_tiling(g).in_way(way, &[dw.len(), db.len()], scratch);
+    let Some(tiling) = tiling else { return Ok(false) };
+    let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &filters(g)), is_wide(cuda, x, &channels(g))];
-    let (geometry, parts) = (geometry(g), cut_of(&cut, wide));
-    let kernel = cut.kernel(cuda, &BACKWARD_FILTER);
+    let (geometry, parts) = (geometry(g), tiling_fields(&tiling, wide));
+    let kernel = tiling.kernel(cuda, &BACKWARD_FILTER);
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     let arguments: [&dyn Argument; 6] = [&geometry, &parts, &dy, &x, &dw_to, &db_to];
     // SAFETY: as above, for both targets.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &arguments)? };
-    SUM.launch(cuda, &cut, dw_target, (None, false), dw)?;
-    SUM.launch(cuda, &cut, db_target, (None, false), db)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &arguments)? };
+    SUM.launch(cuda, &tiling, dw_target, Epilogue::NONE, dw)?;
+    SUM.launch(cuda, &tiling, db_target, Epilogue::NONE, db)?;
     Ok(true)
 }
 
-/// Runs of floats in x and in w: a group's channels, and all of them.
+/// Contiguous floats in x and in w: a group's channels, and all of them.
 fn channels(g: &Geometry) -> [usize; 2] {
     [g.channels / g.groups, g.channels]
 }
 
-/// Runs of floats in dy.
+/// Contiguous floats in dy.
 fn filters(g: &Geometry) -> [usize; 2] {
     [g.filters / g.groups, g.filters]
 }

@@ -1,12 +1,13 @@
-//! Convolution with its bias, and its ReLU if one follows.
+//! Convolution with bias and an optional ReLU.
 //!
 //! ```text
 //! y[i, j, f] = b[f] + sum over kh, kw, c of
 //!              w[f, kh, kw, c] x[stride i + kh - top, stride j + kw - left, c]
 //! ```
 //!
-//! for every image, where x is zero outside the image. With groups, filter f sees only the channels
-//! of its own group (the paper's section 3.5: its two GPUs). Activations are NHWC, filters OHWI.
+//! for every image, where x is zero outside the image. With groups, filter f covers only the
+//! channels of its own group (section 3.5 of the paper: its two GPUs). Activations are NHWC,
+//! filters OHWI.
 
 mod cpu;
 mod cuda;
@@ -16,11 +17,15 @@ pub mod reference;
 pub(crate) mod tests;
 
 use crate::gemm::Isa;
-use crate::gemm::amx::Engine;
+use crate::gemm::amx::MatrixUnit;
+use crate::operands::{
+    BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
+    ForwardSlices,
+};
 use cpu::bf16;
 use tensor::{DType, Device, Precision, Result, Shape, Slot, Target};
 
-/// Zeros around an image, on each side separately.
+/// Zeros around an image, for each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pad {
     /// Rows above.
@@ -34,34 +39,36 @@ pub struct Pad {
 }
 
 impl Pad {
-    /// `n` on every side.
+    /// `n` zeros on every side.
     pub fn same(n: usize) -> Pad {
         Pad { top: n, bottom: n, left: n, right: n }
     }
 
-    /// No zeros.
+    /// No padding.
     pub fn none() -> Pad {
         Pad::same(0)
     }
 }
 
-/// How a convolution is computed; where it can be had in more than one way: on a CPU in f32. In
-/// bf16, and on a GPU, it is direct.
+/// The algorithm of a convolution on a CPU in f32. In bf16, and on a GPU, convolutions are direct
+/// (cuDNN aside).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Algorithm {
-    /// Each pass in the form that takes less time, judged by the geometry alone: few images or
-    /// channels are convolved directly. So the bits of an image's output can depend on how many
-    /// images there are.
+    /// For each pass the algorithm that is faster, by a rule that depends on the geometry only: few
+    /// images or channels are convolved directly. So an image's output can depend on the number of
+    /// images in the batch.
     #[default]
     Fastest,
-    /// Each product of the formula is computed.
+    /// Every product of the formula is computed.
     Direct,
-    /// Fewer multiplications, wherever stride and window allow: the window is square and its side,
-    /// divided by the stride and rounded up, 3 or 5; with a stride of more than 1 there are no
-    /// groups, and the input's gradient is computed directly. Elsewhere direct.
+    /// Winograd's algorithm with fewer multiplications, where stride and window allow: the window
+    /// is square and its side, divided by the stride and rounded up, is 3 or 5. With a stride of
+    /// more than 1 there must be no groups, and the gradient of the input is direct. Elsewhere
+    /// direct.
     ///
-    /// Errors are larger. At the shapes of AlexNet's conv3, conv2 and conv1 (3 x 3, 5 x 5 and 11 x
-    /// 11), relative to the root mean square of what is computed, in units of 1e-7:
+    /// Errors are larger. With the shapes of AlexNet's conv3, conv2 and conv1 (3 x 3, 5 x 5 and 11
+    /// x 11), relative to the root mean square of the result, in units of 1e-7:
     ///
     /// | window | | y | dx | dw |
     /// |---|---|---:|---:|---:|
@@ -72,12 +79,12 @@ pub enum Algorithm {
     /// | 11 x 11, stride 4 | Winograd | 13 | | 2.3 |
     /// | | direct | 2.5 | | 0.7 |
     ///
-    /// These are root mean squares; the largest of all errors are ten to twenty times that. One NaN
-    /// or infinity among the inputs makes all outputs of its tiles NaN, up to six windows away.
+    /// These are root mean squares; the largest errors are ten to twenty times as large. A NaN or
+    /// infinity in the input makes all outputs of its tiles NaN, up to six windows away.
     Winograd,
 }
 
-/// What is convolved with what.
+/// The sizes of a convolution, and its algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Images in a batch.
@@ -92,15 +99,15 @@ pub struct Geometry {
     pub filters: usize,
     /// Rows and columns of a filter.
     pub window: (usize, usize),
-    /// Pixels from one window to the next, both ways.
+    /// Pixels from one window to the next, in both directions.
     pub stride: usize,
     /// Zeros around the image.
     pub pad: Pad,
-    /// Into how many groups channels and filters are divided.
+    /// Number of groups into which channels and filters are divided.
     pub groups: usize,
     /// Whether the output is rectified.
     pub relu: bool,
-    /// How it is computed.
+    /// The algorithm on a CPU in f32.
     pub algorithm: Algorithm,
 }
 
@@ -130,20 +137,19 @@ impl Geometry {
         Shape::from([self.filters, self.window.0, self.window.1, self.channels / self.groups])
     }
 
-    /// Multiplications (each with its addition) of a forward pass, for one image; those with zeros
-    /// of the padding count.
+    /// Multiply-adds of a forward pass for one image, including those with zeros of the padding.
     pub fn macs_per_image(&self) -> usize {
         self.out_height() * self.out_width() * self.filter_shape().len()
     }
 
-    /// The same convolution with [`Algorithm::Fastest`] replaced by what that comes to in the
-    /// forward pass and for the filters' gradient: so that another geometry can take the same form.
-    pub fn settled(&self) -> Geometry {
+    /// The same convolution with [`Algorithm::Fastest`] replaced by the algorithm that it selects
+    /// for the forward pass and the filters' gradient, so that another geometry can use the same.
+    pub fn resolved(&self) -> Geometry {
         self.check();
-        Geometry { algorithm: cpu::settled(self), ..*self }
+        Geometry { algorithm: cpu::resolved(self), ..*self }
     }
 
-    /// Floats of scratch memory that any of the three passes needs on such a device.
+    /// Floats of scratch memory that suffice for each of the three passes on such a device.
     pub fn scratch(&self, target: Target) -> usize {
         self.check();
         match target {
@@ -153,19 +159,19 @@ impl Geometry {
         }
     }
 
-    /// Floats of the filters as [`keep`] leaves them on such a device; none where they are read as
-    /// they are.
-    pub fn kept(&self, target: Target) -> usize {
+    /// Floats of the filters that [`pack_weights`] writes on such a device; 0 if the device reads
+    /// them unpacked.
+    pub fn packed_len(&self, target: Target) -> usize {
         self.check();
         match target {
-            Target::Cpu { .. } => cpu::kept(Isa::best(), self),
-            Target::CpuBf16 { .. } => bf16::kept(self),
+            Target::Cpu { .. } => cpu::packed_len(Isa::best(), self),
+            Target::CpuBf16 { .. } => bf16::packed_len(self),
             Target::Cuda => 0,
         }
     }
 
     /// # Panics
-    /// If there is no such convolution.
+    /// If the sizes do not define a convolution.
     pub(crate) fn check(&self) {
         let padded = (
             self.height + self.pad.top + self.pad.bottom,
@@ -190,31 +196,25 @@ impl Geometry {
     }
 }
 
-/// `y = conv(x, w) + b`, rectified if the geometry says so.
+/// `y = conv(x, w) + b`, rectified if `relu` is set.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot's length is not what the geometry says, or the scratch memory is too small.
-pub fn forward(
-    device: &mut Device,
-    g: &Geometry,
-    x: Slot,
-    w: Slot,
-    b: Slot,
-    y: Slot,
-    scratch: Slot,
-) -> Result<()> {
+/// If a slot does not have the geometry's length, or the scratch memory is too small.
+pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
+    let Forward { x, w, b, y, scratch } = operands;
     expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape()), ("w", w, g.filter_shape())]);
     expect(g, &[("b", b, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
+            let operands: ForwardSlices<'_> = Forward { x, w, b, y, scratch };
             match precision {
-                Precision::Bf16 => bf16::forward(Engine::best(), pool, g, (x, w, b), y, scratch),
-                _ => cpu::forward(Isa::best(), pool, g, x, w, b, y, scratch),
+                Precision::Bf16 => bf16::forward(MatrixUnit::best(), pool, g, operands),
+                _ => cpu::forward(Isa::best(), pool, g, operands),
             }
             Ok(())
         }
@@ -222,90 +222,85 @@ pub fn forward(
     }
 }
 
-/// Brings w into the form in which [`forward_kept`] reads it: packed or transformed, once for many
-/// passes.
+/// Packs or transforms w, once for many passes of [`forward_packed`].
 ///
 /// # Errors
 /// None on the CPU.
 ///
 /// # Panics
-/// As [`forward`], or if `kept` is not of [`Geometry::kept`] floats.
-pub fn keep(device: &mut Device, g: &Geometry, w: Slot, kept: Slot, scratch: Slot) -> Result<()> {
-    let shape = Shape::from([g.kept(device.target())]);
-    expect(g, &[("w", w, g.filter_shape()), ("the kept filters", kept, shape)]);
+/// As [`forward`], or if `packed` does not have [`Geometry::packed_len`] floats.
+pub fn pack_weights(
+    device: &mut Device,
+    g: &Geometry,
+    w: Slot,
+    packed: Slot,
+    scratch: Slot,
+) -> Result<()> {
+    let shape = Shape::from([g.packed_len(device.target())]);
+    expect(g, &[("w", w, g.filter_shape()), ("the packed filters", packed, shape)]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
-            let ([w, kept, scratch], pool) = cpu.floats_with_pool([w, kept, scratch]);
+            let ([w, packed, scratch], pool) = cpu.floats_with_pool([w, packed, scratch]);
             match precision {
-                Precision::Bf16 => bf16::keep(pool, g, w, kept),
-                _ => cpu::keep(Isa::best(), pool, g, w, kept, scratch),
+                Precision::Bf16 => bf16::pack_weights(pool, g, w, packed),
+                _ => cpu::pack_weights(Isa::best(), pool, g, w, packed, scratch),
             }
             Ok(())
         }
-        Device::Cuda(_) => Ok(()), // it reads w as it is
+        Device::Cuda(_) => Ok(()), // it reads w unpacked
     }
 }
 
-/// [`forward`] with filters `(w, kept)`, which [`keep`] has brought into form: as one pass need not
-/// repay that, few images may be convolved in another form than by `forward`.
+/// [`forward`] with filters that [`pack_weights`] has packed. As packing is not repeated for each
+/// pass, few images may use another algorithm than in `forward`. A GPU reads `operands.w` instead.
 ///
 /// # Errors
 /// As `forward`.
 ///
 /// # Panics
-/// As `keep`.
-#[allow(clippy::too_many_arguments)]
-pub fn forward_kept(
+/// As `pack_weights`.
+pub fn forward_packed(
     device: &mut Device,
     g: &Geometry,
-    x: Slot,
-    (w, kept): (Slot, Slot),
-    b: Slot,
-    y: Slot,
-    scratch: Slot,
+    operands: Forward,
+    packed: Slot,
 ) -> Result<()> {
-    let shapes = [g.kept(device.target()), g.filters].map(|len| Shape::from([len]));
+    let shapes = [g.packed_len(device.target()), g.filters].map(|len| Shape::from([len]));
+    let Forward { x, b, y, scratch, .. } = operands;
     let Device::Cpu(cpu) = device else {
-        return forward(device, g, x, w, b, y, scratch);
+        return forward(device, g, operands);
     };
     expect(g, &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
-    expect(g, &[("the kept filters", kept, shapes[0]), ("b", b, shapes[1])]);
+    expect(g, &[("the packed filters", packed, shapes[0]), ("b", b, shapes[1])]);
     let precision = cpu.precision();
-    let ([x, kept, b, y, scratch], pool) = cpu.floats_with_pool([x, kept, b, y, scratch]);
+    let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, packed, b, y, scratch]);
+    let operands: ForwardSlices<'_> = Forward { x, w, b, y, scratch };
     match precision {
-        Precision::Bf16 => bf16::forward_kept(Engine::best(), pool, g, (x, kept, b), y, scratch),
-        _ => cpu::forward_kept(Isa::best(), pool, g, x, kept, b, y, scratch),
+        Precision::Bf16 => bf16::forward_packed(MatrixUnit::best(), pool, g, operands),
+        _ => cpu::forward_packed(Isa::best(), pool, g, operands),
     }
     Ok(())
 }
 
-/// `dx`, the gradient of the input, written and not accumulated. `dy` is the gradient before the
-/// ReLU.
+/// Writes `dx`, the gradient of the input. `dy` is the gradient before the ReLU.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn backward_input(
-    device: &mut Device,
-    g: &Geometry,
-    dy: Slot,
-    w: Slot,
-    dx: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
+    let BackwardInput { dy, w, dx, scratch } = operands;
     expect(g, &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
+            let operands: BackwardInputSlices<'_> = BackwardInput { dy, w, dx, scratch };
             match precision {
-                Precision::Bf16 => {
-                    bf16::backward_input(Engine::best(), pool, g, (dy, w), dx, scratch);
-                }
-                _ => cpu::backward_input(Isa::best(), pool, g, dy, w, dx, scratch),
+                Precision::Bf16 => bf16::backward_input(MatrixUnit::best(), pool, g, operands),
+                _ => cpu::backward_input(Isa::best(), pool, g, operands),
             }
             Ok(())
         }
@@ -313,35 +308,25 @@ pub fn backward_input(
     }
 }
 
-/// `dw` and `db`, the gradients of filters and biases, written and not accumulated. `dy` is the
-/// gradient before the ReLU.
+/// Writes `dw` and `db`, the gradients of filters and biases. `dy` is the gradient before the ReLU.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn backward_filter(
-    device: &mut Device,
-    g: &Geometry,
-    x: Slot,
-    dy: Slot,
-    dw: Slot,
-    db: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeights) -> Result<()> {
+    let BackwardWeights { x, dy, dw, db, scratch } = operands;
     expect(g, &[("x", x, g.in_shape()), ("dy", dy, g.out_shape()), ("dw", dw, g.filter_shape())]);
     expect(g, &[("db", db, Shape::from([g.filters]))]);
     match device {
         Device::Cpu(cpu) => {
             let precision = cpu.precision();
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
+            let operands: BackwardWeightsSlices<'_> = BackwardWeights { x, dy, dw, db, scratch };
             match precision {
-                Precision::Bf16 => {
-                    let (read, written) = ((&*x, &*dy), (dw, db));
-                    bf16::backward_filter(Engine::best(), pool, g, read, written, scratch);
-                }
-                _ => cpu::backward_filter(Isa::best(), pool, g, x, dy, dw, db, scratch),
+                Precision::Bf16 => bf16::backward_filter(MatrixUnit::best(), pool, g, operands),
+                _ => cpu::backward_filter(Isa::best(), pool, g, operands),
             }
             Ok(())
         }
@@ -350,11 +335,11 @@ pub fn backward_filter(
 }
 
 /// # Panics
-/// If there is no such convolution, or an operand has not its shape's length.
+/// If the sizes do not define a convolution, or an operand does not have its shape's length.
 pub(crate) fn expect(g: &Geometry, operands: &[(&str, Slot, Shape)]) {
     g.check();
     for &(name, slot, shape) in operands {
         assert_eq!(slot.dtype(), DType::F32, "{name} holds floats");
-        assert_eq!(slot.len(), shape.len(), "{name} is {}", shape);
+        assert_eq!(slot.len(), shape.len(), "{name} is {shape}");
     }
 }

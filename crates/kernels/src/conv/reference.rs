@@ -3,8 +3,8 @@
 use super::Geometry;
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
-/// Calls `visit([n, i, j, f], [f, kh, kw, c], [n, row, column, channel])`, indices into y, w and x,
-/// for every product of the convolution that does not fall into the padding.
+/// Calls `visit([n, i, j, f], [f, kh, kw, c], [n, row, column, channel])`, with indices into y, w
+/// and x, for every product of the convolution that is not in the padding.
 pub(crate) fn each_product(
     g: &Geometry,
     mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4]),
@@ -25,7 +25,7 @@ pub(crate) fn each_product(
     }
 }
 
-/// `y = conv(x, w) + b`, rectified if the geometry says so.
+/// `y = conv(x, w) + b`, rectified if `relu` is set.
 pub fn forward(
     g: &Geometry,
     x: ArrayView4<f64>,

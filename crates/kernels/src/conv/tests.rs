@@ -1,7 +1,8 @@
 use super::{Algorithm, Geometry, Pad, bf16, cpu, reference};
 use crate::gemm::Isa;
-use crate::gemm::amx::Engine;
+use crate::gemm::amx::MatrixUnit;
 use crate::gemm::amx::pack::{self, Runs};
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,7 +19,7 @@ pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
     };
     let (x, w) = (shaped(1, g.in_shape()), shaped(2, g.filter_shape()));
     let (b, dy) = (numbers(3, g.filters), shaped(4, g.out_shape()));
-    let [y, kept, dx, dw, db] = Operands { g: *g, x, w, b, dy }.run_in_bf16(Engine::Twin, 2);
+    let [y, kept, dx, dw, db] = Operands { g: *g, x, w, b, dy }.run_in_bf16(MatrixUnit::Twin, 2);
     [("y", y), ("kept y", kept), ("dx", dx), ("dw", dw), ("db", db)]
 }
 
@@ -51,32 +52,44 @@ impl Operands {
         let room = |like: usize| vec![f32::NAN; like];
         let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
         let (b, dy) = (self.b.as_slice().unwrap(), self.dy.as_slice().unwrap());
-        let mut y = room(dy.len());
-        cpu::forward(isa, &pool, g, x, w, b, &mut y, &mut scratch());
-        let mut dx = room(x.len());
-        cpu::backward_input(isa, &pool, g, dy, w, &mut dx, &mut scratch());
+        let (mut y, mut dx) = (room(dy.len()), room(x.len()));
         let (mut dw, mut db) = (room(w.len()), room(b.len()));
-        cpu::backward_filter(isa, &pool, g, x, dy, &mut dw, &mut db, &mut scratch());
+        let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut scratch() };
+        cpu::forward(isa, &pool, g, operands);
+        let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch: &mut scratch() };
+        cpu::backward_input(isa, &pool, g, operands);
+        cpu::backward_filter(
+            isa,
+            &pool,
+            g,
+            BackwardWeights { x, dy, dw: &mut dw[..], db: &mut db[..], scratch: &mut scratch() },
+        );
         [y, dx, dw, db]
     }
 
-    /// The same in bf16, and y with filters that were kept.
-    fn run_in_bf16(&self, engine: Engine, threads: usize) -> [Vec<f32>; 5] {
+    /// The same in bf16, and y with packed filters.
+    fn run_in_bf16(&self, unit: MatrixUnit, threads: usize) -> [Vec<f32>; 5] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; bf16::scratch(g, threads)];
         let room = |like: usize| vec![f32::NAN; like];
         let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
         let (b, dy) = (self.b.as_slice().unwrap(), self.dy.as_slice().unwrap());
         let (mut y, mut again) = (room(dy.len()), room(dy.len()));
-        bf16::forward(engine, &pool, g, (x, w, b), &mut y, &mut scratch());
-        let mut kept = room(bf16::kept(g));
-        bf16::keep(&pool, g, w, &mut kept);
-        bf16::forward_kept(engine, &pool, g, (x, &mut kept, b), &mut again, &mut scratch());
-        let mut dx = room(x.len());
-        bf16::backward_input(engine, &pool, g, (dy, w), &mut dx, &mut scratch());
-        let (mut dw, mut db) = (room(w.len()), room(b.len()));
-        let written = (&mut dw[..], &mut db[..]);
-        bf16::backward_filter(engine, &pool, g, (x, dy), written, &mut scratch());
+        let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut scratch() };
+        bf16::forward(unit, &pool, g, operands);
+        let mut packed = room(bf16::packed_len(g));
+        bf16::pack_weights(&pool, g, w, &mut packed);
+        let (y_packed, scratch) = (&mut again[..], &mut scratch());
+        let operands = Forward { x, w: &packed[..], b, y: y_packed, scratch };
+        bf16::forward_packed(unit, &pool, g, operands);
+        scratch.fill(f32::NAN);
+        let (mut dx, mut dw, mut db) = (room(x.len()), room(w.len()), room(b.len()));
+        let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch };
+        bf16::backward_input(unit, &pool, g, operands);
+        scratch.fill(f32::NAN);
+        let (dw_out, db_out) = (&mut dw[..], &mut db[..]);
+        let operands = BackwardWeights { x, dy, dw: dw_out, db: db_out, scratch };
+        bf16::backward_filter(unit, &pool, g, operands);
         [y, again, dx, dw, db]
     }
 
@@ -90,30 +103,23 @@ impl Operands {
         let (dw, db) = (slots.room(g.filter_shape()), slots.room([g.filters]));
         let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
-        super::forward(device, g, x, w, b, y, scratch).unwrap();
-        super::backward_input(device, g, dy, w, dx, scratch).unwrap();
-        super::backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+        super::forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        super::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        super::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 
-    /// y with filters that were brought into form before.
-    fn run_kept(&self, isa: Isa, threads: usize) -> Vec<f32> {
+    /// y with filters that were packed before.
+    fn run_packed(&self, isa: Isa, threads: usize) -> Vec<f32> {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
         let (x, w) = (self.x.as_slice().unwrap(), self.w.as_slice().unwrap());
-        let mut kept = vec![f32::NAN; cpu::kept(isa, g)];
-        cpu::keep(isa, &pool, g, w, &mut kept, &mut scratch());
+        let mut packed = vec![f32::NAN; cpu::packed_len(isa, g)];
+        cpu::pack_weights(isa, &pool, g, w, &mut packed, &mut scratch());
         let mut y = vec![f32::NAN; self.dy.len()];
-        cpu::forward_kept(
-            isa,
-            &pool,
-            g,
-            x,
-            &kept,
-            self.b.as_slice().unwrap(),
-            &mut y,
-            &mut scratch(),
-        );
+        let (b, scratch) = (self.b.as_slice().unwrap(), &mut scratch());
+        let operands = Forward { x, w: &packed[..], b, y: &mut y[..], scratch };
+        cpu::forward_packed(isa, &pool, g, operands);
         y
     }
 
@@ -138,7 +144,7 @@ impl Operands {
         for (actual, expected) in self.run(isa, threads).iter().zip(expected) {
             close(actual, expected, tolerance);
         }
-        close(&self.run_kept(isa, threads), &expected[0], tolerance);
+        close(&self.run_packed(isa, threads), &expected[0], tolerance);
     }
 }
 
@@ -193,12 +199,12 @@ proptest! {
     fn every_instruction_set_gives_the_same_bits(g in geometry()) {
         let operands = Operands::random(g);
         let expected = operands.run(Isa::Portable, 1);
-        let expected_of_kept = operands.run_kept(Isa::Portable, 1);
+        let expected_of_kept = operands.run_packed(Isa::Portable, 1);
         for isa in Isa::available() {
             for (actual, expected) in operands.run(isa, 2).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{isa:?}"));
             }
-            let kept = operands.run_kept(isa, 2);
+            let kept = operands.run_packed(isa, 2);
             bits_equal(&kept, &expected_of_kept, &format!("{isa:?}"));
             if g.algorithm != Algorithm::Fastest {
                 bits_equal(&kept, &expected[0], "the form that was asked for");
@@ -225,11 +231,11 @@ proptest! {
     #[test]
     fn bits_in_bf16_depend_on_neither_threads_nor_hardware(g in geometry(), images in 1usize..4) {
         let operands = Operands::random(Geometry { images, ..g });
-        let expected = operands.run_in_bf16(Engine::best(), 1);
+        let expected = operands.run_in_bf16(MatrixUnit::best(), 1);
         bits_equal(&expected[0], &expected[1], "kept");
-        for (engine, threads) in [(Engine::best(), 3), (Engine::Twin, 2)] {
-            for (actual, expected) in operands.run_in_bf16(engine, threads).iter().zip(&expected) {
-                bits_equal(actual, expected, &format!("{engine:?}, {threads} threads"));
+        for (unit, threads) in [(MatrixUnit::best(), 3), (MatrixUnit::Twin, 2)] {
+            for (actual, expected) in operands.run_in_bf16(unit, threads).iter().zip(&expected) {
+                bits_equal(actual, expected, &format!("{unit:?}, {threads} threads"));
             }
         }
     }
@@ -264,13 +270,13 @@ fn bf16_equals_the_reference() {
         operands.x.mapv_inplace(rounded);
         operands.w.mapv_inplace(rounded);
         operands.dy.mapv_inplace(rounded);
-        let actual = operands.run_in_bf16(Engine::best(), 2);
+        let actual = operands.run_in_bf16(MatrixUnit::best(), 2);
         let [y, dx, dw, db] = operands.expected();
         for (actual, expected) in actual.iter().zip([&y, &y, &dx, &dw, &db]) {
             close(actual, expected, 2e-5);
         }
         // The twin takes its time.
-        let other = if g == visits { Engine::Twin } else { Engine::best() };
+        let other = if g == visits { MatrixUnit::Twin } else { MatrixUnit::best() };
         for (actual, again) in actual.iter().zip(&operands.run_in_bf16(other, 3)) {
             bits_equal(actual, again, &format!("{other:?}, three threads"));
         }
@@ -383,7 +389,7 @@ fn bits_do_not_depend_on_threads() {
     for (g, algorithm) in layers().into_iter().flat_map(|g| forms.map(|form| (g, form))) {
         let operands = Operands::random(Geometry { algorithm, ..small(g) });
         same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
-        same_bits_for_threads(|threads| operands.run_kept(Isa::best(), threads));
+        same_bits_for_threads(|threads| operands.run_packed(Isa::best(), threads));
     }
     // More blocks than one, and chunks of several images.
     let many = Geometry {
@@ -455,8 +461,8 @@ fn known_answers() {
 #[test]
 fn runs_on_a_device() {
     let g = small(Geometry { height: 5, width: 6, channels: 4, filters: 6, ..layers()[2] });
-    assert_eq!(g.kept(Target::Cuda), 0, "a GPU reads the filters as they are");
-    assert!(g.kept(Target::Cpu { threads: 1 }) > 0);
+    assert_eq!(g.packed_len(Target::Cuda), 0, "a GPU reads the filters unpacked");
+    assert!(g.packed_len(Target::Cpu { threads: 1 }) > 0);
     let operands = Operands::random(g);
     let expected = operands.expected();
     testkit::each_device(|device: &mut Device| {
@@ -466,11 +472,12 @@ fn runs_on_a_device() {
         let mut slots = Slots::new();
         let [x, w] = [&operands.x, &operands.w].map(|a| slots.array(a));
         let (b, y) = (slots.array(&operands.b), slots.room(g.out_shape()));
-        let kept = slots.room([g.kept(device.target())]);
+        let packed = slots.room([g.packed_len(device.target())]);
         let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
-        super::keep(device, &g, w, kept, scratch).unwrap();
-        super::forward_kept(device, &g, x, (w, kept), b, y, scratch).unwrap();
+        super::pack_weights(device, &g, w, packed, scratch).unwrap();
+        let operands = Forward { x, w, b, y, scratch };
+        super::forward_packed(device, &g, operands, packed).unwrap();
         close(&device.download::<f32>(y).unwrap(), &expected[0], 2e-5);
     });
 }

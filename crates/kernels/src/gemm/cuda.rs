@@ -1,52 +1,52 @@
-//! On a GPU: how a product is cut into blocks. The arithmetic is `cuh/product.cuh`.
-//! The rule's cut is the same in every precision and on every GPU; others are ways to be tuned.
+//! On a GPU: how a product is split into blocks. The arithmetic is in `cuh/product.cuh`.
+//! The default tiling is the same in every precision and on every GPU; the tuner can select others.
 
 use tensor::tune::Way;
 use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
-/// Blocks that fill a large GPU: two on each of an H100's 132 processors. A number, and not the
-/// GPU's own, so that every GPU comes to the same bits.
+/// Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors. A constant instead
+/// of the GPU's own number, so that results are bit-identical on every GPU.
 const ENOUGH_BLOCKS: usize = 264;
-/// A slice of k has at least this many.
+/// The least k of a slice.
 const LEAST_SLICE: usize = 256;
-/// Of cuts to be tuned: k of a slice at least, blocks at most if there are several slices, and in
-/// how many slices.
+/// For the tuner's tilings: the least k of a slice, the most blocks if there are several slices,
+/// and the numbers of slices.
 const LEAST_TUNED_SLICE: usize = 128;
 const MOST_TUNED_BLOCKS: usize = 4 * ENOUGH_BLOCKS;
 const TUNED_SLICES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
-/// k of a panel: a slice is a multiple of it.
+/// k per panel: a slice is a multiple of it.
 const DEPTH: usize = 16;
 
-/// A product C = A B, or several alike (the groups of a convolution), cut into tiles of C and
-/// slices of k.
+/// A product C = A B, or several of equal size (the groups of a convolution), split into tiles of C
+/// and slices of k.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct Tiling {
     /// Rows of C.
     pub rows: usize,
     /// Columns of C.
     pub columns: usize,
-    /// k that are summed over.
+    /// k: the length of the sums.
     pub depth: usize,
-    /// How many such products there are.
+    /// Number of products.
     pub products: usize,
     /// Rows and columns of a tile.
     pub span: usize,
-    /// How many slices k is cut into.
+    /// Number of slices of k.
     pub slices: usize,
 }
 
-impl Cut {
-    pub fn of([rows, columns, depth]: [usize; 3], products: usize) -> Cut {
+impl Tiling {
+    pub fn of([rows, columns, depth]: [usize; 3], products: usize) -> Tiling {
         let span = if rows > 64 && columns > 64 { 128 } else { 64 };
-        let whole = Cut { rows, columns, depth, products, span, slices: 1 };
+        let whole = Tiling { rows, columns, depth, products, span, slices: 1 };
         let most = depth / LEAST_SLICE;
-        whole.cut_into(span, (ENOUGH_BLOCKS / whole.blocks().max(1)).min(most).max(1))
+        whole.split_into(span, (ENOUGH_BLOCKS / whole.blocks().max(1)).min(most).max(1))
     }
 
-    /// The same product in such tiles and so many slices, or as many as are not empty.
-    fn cut_into(self, span: usize, slices: usize) -> Cut {
-        let cut = Cut { span, slices, ..self };
-        Cut { slices: self.depth.div_ceil(cut.slice()).max(1), ..cut }
+    /// The same product with such tiles and at most so many slices, none of them empty.
+    fn split_into(self, span: usize, slices: usize) -> Tiling {
+        let tiling = Tiling { span, slices, ..self };
+        Tiling { slices: self.depth.div_ceil(tiling.slice()).max(1), ..tiling }
     }
 
     fn blocks(&self) -> usize {
@@ -54,37 +54,38 @@ impl Cut {
         self.products * tiles * self.slices
     }
 
-    /// This cut's name among ways to do the same.
+    /// This tiling as an algorithm for the tuner.
     pub fn way(&self) -> Way {
         Way::Own { tile: self.span, slices: self.slices }
     }
 
-    /// The same product cut in this way, if that is one of our own for which there is as much
-    /// scratch memory. For its own way there must be.
-    pub fn in_way(self, way: Way, outputs: &[usize], scratch: Slot) -> Option<Cut> {
+    /// The same product with the tiling of `way`, if `way` is one of our tilings and the scratch
+    /// memory suffices. Its own tiling is always accepted.
+    pub fn in_way(self, way: Way, outputs: &[usize], scratch: Slot) -> Option<Tiling> {
         if way == self.way() {
             return Some(self);
         }
         let Way::Own { tile: span @ (64 | 128), slices } = way else { return None };
-        let cut = self.cut_into(span, slices);
-        (cut.slices == slices && cut.scratch(outputs) <= scratch.len()).then_some(cut)
+        let tiling = self.split_into(span, slices);
+        (tiling.slices == slices && tiling.scratch(outputs) <= scratch.len()).then_some(tiling)
     }
 
-    /// Cuts worth trying for which there is as much scratch memory.
+    /// Tilings worth timing for which the scratch memory suffices.
     pub fn ways(self, outputs: &[usize], scratch: Slot) -> Vec<Way> {
-        let cuts = [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
-        let cuts = cuts.map(|(span, slices)| Cut { span, slices, ..self });
-        let sensible = cuts.filter(|cut| {
-            let is_small = cut.rows.min(cut.columns) <= 64;
-            let is_long = cut.depth / cut.slices >= LEAST_TUNED_SLICE;
-            (cut.span == 64 || !is_small)
-                && (cut.slices == 1 || is_long && cut.blocks() <= MOST_TUNED_BLOCKS)
+        let tilings =
+            [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
+        let tilings = tilings.map(|(span, slices)| Tiling { span, slices, ..self });
+        let sensible = tilings.filter(|tiling| {
+            let is_small = tiling.rows.min(tiling.columns) <= 64;
+            let is_long = tiling.depth / tiling.slices >= LEAST_TUNED_SLICE;
+            (tiling.span == 64 || !is_small)
+                && (tiling.slices == 1 || is_long && tiling.blocks() <= MOST_TUNED_BLOCKS)
         });
-        let there = |cut: &Cut| self.in_way(cut.way(), outputs, scratch).is_some();
-        sensible.filter(there).map(|cut| cut.way()).collect()
+        let fits = |tiling: &Tiling| self.in_way(tiling.way(), outputs, scratch).is_some();
+        sensible.filter(fits).map(|tiling| tiling.way()).collect()
     }
 
-    /// k of a slice; the last has fewer.
+    /// k per slice; the last has fewer.
     pub fn slice(&self) -> usize {
         self.depth.div_ceil(self.slices).next_multiple_of(DEPTH)
     }
@@ -95,11 +96,11 @@ impl Cut {
         if self.slices == 1 { 0 } else { self.slices * outputs.iter().sum::<usize>() }
     }
 
-    /// Where the kernel writes: to its outputs, or the sums of the slices to scratch memory, from
-    /// where a [`Sum`] brings them to the outputs.
+    /// The slots that the kernel writes: its outputs; with several slices, scratch memory, whose
+    /// sums a [`SliceSum`] then adds into the outputs.
     ///
     /// # Panics
-    /// If there is not as much scratch memory as [`scratch`](Self::scratch) says.
+    /// If the scratch memory is smaller than [`scratch`](Self::scratch).
     pub fn targets<const N: usize>(&self, outputs: [Slot; N], scratch: Slot) -> [Slot; N] {
         if self.slices == 1 {
             return outputs;
@@ -125,7 +126,7 @@ impl Cut {
         self.columns.div_ceil(self.span)
     }
 
-    /// The kernel for its tiles, in the numbers in which the GPU multiplies.
+    /// The kernel for this tiling, in the GPU's precision.
     pub fn kernel(&self, cuda: &Cuda, kernels: &Kernels) -> &'static str {
         let [large, small] = match cuda.precision() {
             Precision::F32 => kernels.f32,
@@ -136,49 +137,63 @@ impl Cut {
     }
 }
 
-/// The kernels of a product: in each precision for tiles of 128 x 128, and for those of 64 x 64.
+/// The kernels of a product: in each precision for tiles of 128 x 128 and of 64 x 64.
 pub(crate) struct Kernels {
     pub f32: [&'static str; 2],
     pub tf32: [&'static str; 2],
     pub bf16: [&'static str; 2],
 }
 
-/// Whether all neighbours of an operand can be read four at a time: it begins at a multiple of 16
-/// bytes, and runs of `extents` floats lie one after the other.
+/// Whether an operand can be read four floats at a time: it is aligned to 16 bytes, and its runs of
+/// `extents` floats are multiples of four.
 pub(crate) fn is_wide(cuda: &Cuda, operand: Slot, extents: &[usize]) -> u32 {
     let aligned = cuda.address(operand).get().is_multiple_of(16);
     u32::from(aligned && extents.iter().all(|extent| extent.is_multiple_of(4)))
 }
 
-/// The kernel that adds up slices.
-pub(crate) struct Sum {
+/// What follows the last sum of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    /// Added to each row.
+    pub bias: Option<Slot>,
+    /// Whether the result is rectified.
+    pub relu: bool,
+}
+
+impl Epilogue {
+    pub const NONE: Epilogue = Epilogue { bias: None, relu: false };
+}
+
+/// The kernel that adds slices.
+pub(crate) struct SliceSum {
     pub image: &'static Image,
     pub kernel: &'static str,
 }
 
-impl Sum {
-    /// `to` is the sum over the slices of a cut, each as long as it, with a bias for each of its
-    /// columns and rectified. Nothing, if there is one slice: then the product has written it.
+impl SliceSum {
+    /// Writes the sum over the slices of a product to `to`. With a single slice the product has
+    /// written `to` already, epilogue included, and nothing is launched.
     pub fn launch(
         &self,
         cuda: &mut Cuda,
-        cut: &Cut,
+        tiling: &Tiling,
         slices: Slot,
-        (bias, relu): (Option<Slot>, bool),
+        epilogue: Epilogue,
         to: Slot,
     ) -> Result<()> {
-        match cut.slices {
+        match tiling.slices {
             1 => Ok(()),
-            count => self.add(cuda, (slices, count), (bias, relu), to),
+            count => self.add(cuda, slices, count, epilogue, to),
         }
     }
 
-    /// `to` is the sum over so many slices, each as long as it. It may lie where one slice does.
+    /// Writes the sum over `count` slices, each as long as `to`, to `to`, which may be a slice.
     pub fn add(
         &self,
         cuda: &mut Cuda,
-        (slices, count): (Slot, usize),
-        (bias, relu): (Option<Slot>, bool),
+        slices: Slot,
+        count: usize,
+        Epilogue { bias, relu }: Epilogue,
         to: Slot,
     ) -> Result<()> {
         let (n, grid) = (to.len() as u64, Grid::over(to.len().div_ceil(4)));
@@ -188,7 +203,7 @@ impl Sum {
         let [slices, to] = cuda.addresses([slices, to]);
         let arguments: [&dyn Argument; 7] = [&slices, &count, &columns, &relu, &bias, &to, &n];
         // SAFETY: the parameters of `add_slices` in their order; `slices` has `count` times n
-        // floats, and a bias is read at the remainder of an index by its length.
+        // floats, and a bias is indexed modulo its length.
         unsafe { cuda.launch(self.image, self.kernel, grid, &arguments) }
     }
 }

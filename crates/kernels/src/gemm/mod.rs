@@ -1,23 +1,22 @@
-//! The register tile that convolution and linear layers stand on.
+//! The register tile of convolutions and linear layers.
 //!
 //! ```text
 //! C[r][n] += sum over k of A[r][k] B[k][n]
 //! ```
 //!
-//! A tile is a piece of C, 14 rows x 32 columns with AVX-512, kept in registers while the sum runs
-//! over all of k. B is packed: 32 floats for each k, one after another. A is read where it lies,
-//! one float at a time, broadcast: so a convolution reads its image directly and never unfolds it.
-//! k is three nested loops, because a window's taps, or the pixels of a batch, are runs at regular
-//! distances.
+//! A tile is a part of C, 14 rows x 32 columns with AVX-512, kept in registers while the sum runs
+//! over all of k. B is packed: 32 floats for each k, in order. A is read in place, one float at a
+//! time, broadcast: so a convolution reads its image directly, without im2col. k is three nested
+//! loops, because the taps of a window, or the pixels of a batch, are ranges at regular distances.
 //!
-//! The floor: 14 x 32 is 28 AVX-512 sums, two registers of B and one of A, 31 of 32. A step of k
+//! Lower bound: 14 x 32 sums take 28 of the 32 AVX-512 registers, B two and A one. A step of k
 //! takes 28 fused multiply-adds and 16 loads, and the processor issues as many loads as
-//! multiply-adds: the tile runs at the multiply-adds' peak as long as B comes from the second-level
-//! cache or nearer. `cargo xtask bench --peaks` measures how near it comes.
+//! multiply-adds: the tile runs at the multiply-adds' peak if B is in the L2 cache or nearer.
+//! `cargo xtask bench --peaks` measures how close it gets.
 //!
-//! Each element of C is one chain of fused multiply-adds in the order of k. Its bits depend neither
-//! on the tile's shape, nor on where k is cut and C stored in between, nor on threads, nor on the
-//! instruction set.
+//! Each element of C is one chain of fused multiply-adds in the order of k. So results are
+//! bit-identical for any tile shape, any split of k with C stored in between, any number of threads
+//! and any instruction set.
 
 pub(crate) mod amx;
 pub(crate) mod cuda;
@@ -32,13 +31,13 @@ pub mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::{Shared, copy_rows, copy_strip, transpose_panel, untranspose_panel};
+pub(crate) use pack::{SharedFloats, copy_rows, copy_strip, transpose_panel, untranspose_panel};
 
 use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use tensor::Vectors;
 
-/// The instruction sets that have a tile of their own.
+/// The instruction sets with a tile implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
     /// 14 rows x 32 columns.
@@ -47,19 +46,19 @@ pub(crate) enum Isa {
     /// 6 rows x 16 columns.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 6 rows x 16 columns in plain Rust: vectorised where fused multiply-add is part of the base
+    /// 6 rows x 16 columns in plain Rust: vectorized where fused multiply-add is part of the base
     /// instruction set (ARM), slow elsewhere.
     Portable,
 }
 
 impl Isa {
-    /// The best that this processor has, and a test allows.
+    /// The best that this processor has and `ALEXNET_VECTORS` allows.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| Isa::available()[0])
     }
 
-    /// All that this processor has and a test allows, the best first.
+    /// All that this processor has and `ALEXNET_VECTORS` allows, the best first.
     pub fn available() -> Vec<Isa> {
         let mut isas = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -87,7 +86,7 @@ impl Isa {
         }
     }
 
-    /// The most columns of a tile: the width of a panel of packed B.
+    /// The most columns of a tile: the width of a packed panel of B.
     pub fn columns(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -98,27 +97,26 @@ impl Isa {
         }
     }
 
-    /// The fewest tiles that cover `rows`, and the rows of the largest: they divide the rows
-    /// evenly.
-    pub fn cut(self, rows: usize) -> Cut {
-        Cut { total: rows, parts: rows.div_ceil(self.rows()).max(1) }
+    /// Splits `rows` evenly into the fewest tiles.
+    pub fn split(self, rows: usize) -> EvenSplit {
+        EvenSplit { total: rows, parts: rows.div_ceil(self.rows()).max(1) }
     }
 
     /// Computes one tile.
     ///
     /// # Panics
-    /// If A or B would be read outside their slices, or C be written outside the matrix.
+    /// If the tile exceeds the slices of A or B, or the matrix C.
     ///
     /// # Safety
-    /// While it runs nobody else reads or writes the tile's elements of `c`.
-    pub unsafe fn tile(self, tile: &Tile<'_>, c: &Shared<'_>) {
+    /// No other thread reads or writes the tile's elements of `c` at the same time.
+    pub unsafe fn tile(self, tile: &Tile<'_>, c: &SharedFloats<'_>) {
         tile.check(self);
         let end = tile.c + (tile.rows - 1) * tile.c_row + tile.columns;
         assert!(end <= c.len(), "a tile that ends at {end} in a matrix of {}", c.len());
         let c = c.at(tile.c);
-        // SAFETY: `check` has held all reads to the slices of A and B, and the writes were held to
-        // C above; the caller keeps others away from the tile; an `Isa` other than portable is only
-        // made by `available`, after it has been detected.
+        // SAFETY: all reads are inside A and B, by `check`, and all writes inside C, by the
+        // assertion; the caller keeps other threads away from the tile; an `Isa` other than
+        // portable is only returned by `available`, which has detected it.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -131,32 +129,32 @@ impl Isa {
     }
 }
 
-/// Rows cut into tiles of nearly equal height.
+/// Rows split into parts of nearly equal size.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
+pub(crate) struct EvenSplit {
     pub total: usize,
     pub parts: usize,
 }
 
-impl Cut {
-    /// The first row of part `idx`, and how many it has.
+impl EvenSplit {
+    /// The first row of part `idx`, and its number of rows.
     pub fn part(&self, idx: usize) -> (usize, usize) {
         let (small, larger) = (self.total / self.parts, self.total % self.parts);
         (idx * small + idx.min(larger), small + usize::from(idx < larger))
     }
 
-    /// All parts: first row and number of rows.
+    /// First row and number of rows of all parts.
     pub fn iter(self) -> impl Iterator<Item = (usize, usize)> {
         (0..self.parts).map(move |idx| self.part(idx))
     }
 }
 
-/// Block `idx` of those of `size` that cover `total`: its start and its length.
+/// Block `idx` of the blocks of `size` that cover `total`: its start and length.
 pub(crate) fn block(total: usize, size: usize, idx: usize) -> (usize, usize) {
     (idx * size, size.min(total - idx * size))
 }
 
-/// One of the nested loops over k: how often, and how far A and B move each time, in floats.
+/// One of the nested loops over k: its count, and the steps of A and B in floats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loop {
     pub count: usize,
@@ -168,22 +166,22 @@ impl Loop {
     pub const ONCE: Loop = Loop { count: 1, a: 0, b: 0 };
 }
 
-/// How neighbours in A lie.
+/// How A is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Successive k of the innermost loop lie next to each other; rows lie this far apart.
+    /// Successive k of the innermost loop are adjacent; rows are this far apart.
     Rows(usize),
-    /// Rows lie next to each other; successive k of the innermost loop lie this far apart.
+    /// Rows are adjacent; successive k of the innermost loop are this far apart.
     Columns(usize),
 }
 
-/// What a tile's sums begin with.
+/// The initial value of a tile's sums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start<'a> {
     Zero,
-    /// What C holds: the sum goes on.
+    /// The value in C: continues the sum.
     Sum,
-    /// One float for each column.
+    /// One value per column.
     Bias(&'a [f32]),
 }
 
@@ -192,29 +190,29 @@ pub(crate) enum Start<'a> {
 pub(crate) struct Tile<'a> {
     pub rows: usize,
     pub columns: usize,
-    /// Begins at the tile's first row and the first k.
+    /// Starts at the tile's first row and the first k.
     pub a: &'a [f32],
     pub layout: Layout,
-    /// Begins at the first k; successive k of the innermost loop lie [`Isa::columns`] apart.
+    /// Starts at the first k; successive k of the innermost loop are [`Isa::columns`] apart.
     pub b: &'a [f32],
     pub outer: Loop,
     pub middle: Loop,
     /// The length of the innermost loop.
     pub inner: usize,
-    /// Where the tile begins in C.
+    /// The offset of the tile in C.
     pub c: usize,
-    /// From one row of C to the next.
+    /// The distance of rows of C.
     pub c_row: usize,
     pub start: Start<'a>,
     /// C is max(sum, 0).
     pub relu: bool,
-    /// The sum ends here: what is denormal of C is flushed. A sum that goes on keeps it, so that
-    /// bits do not depend on where k is cut.
+    /// The sum is complete: denormal elements of C are flushed. Partial sums are not, so that
+    /// results do not depend on how k is split.
     pub last: bool,
 }
 
 impl Tile<'_> {
-    /// Holds every read to the slices of A and B, and the shape to what the instruction set has.
+    /// Checks that all reads are inside A and B, and that the instruction set has the tile's shape.
     fn check(&self, isa: Isa) {
         let shape =
             (1..=isa.rows()).contains(&self.rows) && (1..=isa.columns()).contains(&self.columns);

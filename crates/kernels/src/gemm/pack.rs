@@ -1,63 +1,63 @@
-//! Memory that threads share, and bringing B into panels.
+//! Memory that threads share, and packing of B into panels.
 //!
-//! The floor is memory: B is read and written once.
+//! Memory bound: B is read and written once.
 
 use crate::simd::{self, flushed};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Floats of which each thread writes its own part.
+/// Floats that several threads write, each its own part.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shared<'a> {
+pub(crate) struct SharedFloats<'a> {
     start: *mut f32,
     len: usize,
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a borrowed slice of floats; those who read or write through it promise to stay
-// apart.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: a borrowed slice of floats; callers of the unsafe methods guarantee that their parts do
+// not overlap.
+unsafe impl Send for SharedFloats<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl Sync for SharedFloats<'_> {}
 
-impl<'a> Shared<'a> {
-    pub fn new(floats: &'a mut [f32]) -> Shared<'a> {
-        Shared { start: floats.as_mut_ptr(), len: floats.len(), borrowed: PhantomData }
+impl<'a> SharedFloats<'a> {
+    pub fn new(floats: &'a mut [f32]) -> SharedFloats<'a> {
+        SharedFloats { start: floats.as_mut_ptr(), len: floats.len(), borrowed: PhantomData }
     }
 
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Where element `idx` lies; inside, or just behind the last.
+    /// A pointer to element `idx`, or to the end.
     pub fn at(&self, idx: usize) -> *mut f32 {
         assert!(idx <= self.len, "element {idx} of {}", self.len);
         self.start.wrapping_add(idx)
     }
 
-    /// All floats, to read.
+    /// All floats, for reading.
     ///
     /// # Safety
-    /// As long as the slice lives nobody writes any of them.
+    /// Nothing is written while the slice exists.
     pub unsafe fn all(&self) -> &'a [f32] {
         // SAFETY: the borrowed slice; the caller keeps writers away.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// Some of the floats, to write.
+    /// Some of the floats, for writing.
     ///
     /// # Safety
-    /// As long as the slice lives nobody else reads or writes these floats.
+    /// No other code reads or writes these floats while the slice exists.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: inside the borrowed slice; the caller keeps others away.
+        // SAFETY: inside the borrowed slice; the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 
-/// Packs rows of B that lie `row` floats apart in memory: `panel` gets `columns` floats of each,
-/// filled up with zeros to `width`.
+/// Packs rows of B that are `row` floats apart: `panel` gets `columns` floats of each, padded with
+/// zeros to `width`.
 pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, panel: &mut [f32]) {
     match (width, columns == width) {
         (32, true) => simd::vectorized(
@@ -78,8 +78,7 @@ pub(crate) fn copy_rows(b: &[f32], row: usize, columns: usize, width: usize, pan
     }
 }
 
-/// [`copy_rows`] of a width that the compiler knows: loads and stores instead of a call for each
-/// row.
+/// [`copy_rows`] for a width known at compile time: loads and stores instead of a call per row.
 #[inline(always)]
 fn copy_whole_rows<const N: usize>(b: &[f32], row: usize, panel: &mut [f32]) {
     for (k, packed) in panel.as_chunks_mut::<N>().0.iter_mut().enumerate() {
@@ -87,8 +86,8 @@ fn copy_whole_rows<const N: usize>(b: &[f32], row: usize, panel: &mut [f32]) {
     }
 }
 
-/// Packs strips of A, `rows` wide, that lie `step` floats apart in memory: `strip` gets `width`
-/// floats for each. What lies behind the strip comes along where it exists: nobody reads it.
+/// Packs strips of A, `rows` wide, that are `step` floats apart: `strip` gets `width` floats of
+/// each. Floats after a strip are copied where they exist; they are never read.
 pub(crate) fn copy_strip(a: &[f32], step: usize, rows: usize, width: usize, strip: &mut [f32]) {
     let whole = if a.len() < width { 0 } else { (a.len() - width) / step + 1 };
     let (front, back) = strip.split_at_mut((whole * width).min(strip.len()));
@@ -100,7 +99,7 @@ pub(crate) fn copy_strip(a: &[f32], step: usize, rows: usize, width: usize, stri
     }
 }
 
-/// Packs columns of B that lie `column` floats apart in memory, each of them a run of k:
+/// Packs columns of B that are `column` floats apart, each a contiguous range of k:
 /// `panel[k][n] = b[n][k]`, with zeros from `columns` to `width`.
 pub(crate) fn transpose_panel(
     b: &[f32],
@@ -123,8 +122,8 @@ pub(crate) fn transpose_panel(
     }
 }
 
-/// The way back: `b[n][k] = panel[k][n]`, for the first `columns` of the panel's `width`; the runs
-/// of k lie one after another. As these are results, denormal ones are flushed.
+/// The inverse: `b[n][k] = panel[k][n]`, for the first `columns` of the panel's `width`, each a
+/// contiguous range of k. Denormal elements are flushed, as these are results.
 pub(crate) fn untranspose_panel(panel: &[f32], width: usize, columns: usize, b: &mut [f32]) {
     const BLOCK: usize = 16;
     let depth = panel.len() / width;

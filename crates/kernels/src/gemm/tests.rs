@@ -1,10 +1,10 @@
 use super::*;
 
-fn numbers(len: usize, seed: usize) -> Vec<f32> {
+fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
 }
 
-/// One tile in f64, over the three loops.
+/// An element of a tile in f64, over the three loops.
 fn expected(tile: &Tile<'_>, width: usize, r: usize, n: usize, before: f32) -> f64 {
     let mut sum = match tile.start {
         Start::Zero => 0.0,
@@ -27,11 +27,11 @@ fn expected(tile: &Tile<'_>, width: usize, r: usize, n: usize, before: f32) -> f
     if tile.relu { sum.max(0.0) } else { sum }
 }
 
-/// Every height and width of a tile, both layouts of A, every start; what lies around the tile is
-/// untouched.
+/// Every height and width of a tile, both layouts of A, every start; elements around the tile are
+/// unchanged.
 #[test]
 fn every_tile_equals_plain_loops() {
-    let (a, b, bias) = (numbers(600, 1), numbers(3000, 2), numbers(32, 3));
+    let (a, b, bias) = (values(600, 1), values(3000, 2), values(32, 3));
     for isa in Isa::available() {
         let shapes = (1..=isa.rows()).flat_map(|rows| (1..=isa.columns()).map(move |n| (rows, n)));
         for (rows, columns) in shapes {
@@ -52,10 +52,10 @@ fn every_tile_equals_plain_loops() {
                         relu: rows % 2 == 0,
                         last: columns % 2 == 0,
                     };
-                    let before = numbers(35 * rows + 2, 4);
+                    let before = values(35 * rows + 2, 4);
                     let mut c = before.clone();
-                    // SAFETY: nobody else has `c`.
-                    unsafe { isa.tile(&tile, &Shared::new(&mut c)) };
+                    // SAFETY: `c` is local.
+                    unsafe { isa.tile(&tile, &SharedFloats::new(&mut c)) };
                     for (i, (&c, &before)) in c.iter().zip(&before).enumerate() {
                         let (r, n) = (i.wrapping_sub(2) / 35, i.wrapping_sub(2) % 35);
                         if i < 2 || n >= columns {
@@ -91,14 +91,14 @@ fn a_tile_reads_no_further_than_a() {
         relu: false,
         last: true,
     };
-    // SAFETY: nobody else has `c`.
-    unsafe { Isa::best().tile(&tile, &Shared::new(&mut c)) };
+    // SAFETY: `c` is local.
+    unsafe { Isa::best().tile(&tile, &SharedFloats::new(&mut c)) };
 }
 
 #[test]
-fn cuts_are_even() {
-    let cut = Isa::available()[0].cut(55);
-    let parts: Vec<_> = cut.iter().collect();
+fn splits_are_even() {
+    let split = Isa::available()[0].split(55);
+    let parts: Vec<_> = split.iter().collect();
     assert_eq!(parts.iter().map(|part| part.1).sum::<usize>(), 55);
     assert!(parts.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0));
     let heights = || parts.iter().map(|part| part.1);
@@ -106,8 +106,8 @@ fn cuts_are_even() {
 }
 
 #[test]
-fn panels_come_back() {
-    let b = numbers(5 * 40, 1);
+fn transposing_twice_is_the_identity() {
+    let b = values(5 * 40, 1);
     let mut panel = vec![f32::NAN; 40 * 16];
     transpose_panel(&b, 40, 5, 16, &mut panel);
     assert_eq!(panel[3 * 16..3 * 16 + 6], [b[3], b[43], b[83], b[123], b[163], 0.0]);
@@ -119,13 +119,13 @@ fn panels_come_back() {
     assert_eq!((&rows[48..88], rows[47], rows[95]), (&b[40..80], 0.0, 0.0));
 }
 
-/// An intrinsic in a function that is compiled without its instruction set becomes a function that
-/// is called: right, and many times slower. Its mangled name is then in the program. Integers of
-/// other sizes are left out, as the standard library searches text by them.
+/// An intrinsic in a function compiled without its instruction set becomes a function call:
+/// correct, but many times slower. Its mangled name is then in the program. Integers of other sizes
+/// are excluded, as the standard library searches text with them.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn no_instruction_on_floats_is_a_call() {
-    const OF_PULP: &str = "_mm256_blendv_ps"; // a call where tests are compiled, not in releases
+    const OF_PULP: &str = "_mm256_blendv_ps"; // a call in test builds, not in releases
     let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let module = ["core_arch", "3x86"].concat();
     let names = program.windows(60).filter(|text| text.starts_with(module.as_bytes()));

@@ -1,20 +1,21 @@
 //! The tile with AVX2.
 //!
-//! The floor is [`gemm`](super)'s, at half as many floats a register and half as many registers.
+//! Lower bound: as in [`gemm`](super), with half as many floats per register and half as many
+//! registers.
 
 use super::{Layout, Start, Tile};
 use std::arch::x86_64::*;
 
 /// Floats in a register.
 const LANES: usize = 8;
-/// Three rows of A are reached from one pointer (0, 1 and 2 rows on): 2 pointers and the distance
-/// fit into the general registers where 6 would not.
+/// Three rows of A are addressed from one pointer (0, 1 and 2 rows on): 2 pointers and the distance
+/// fit into the general registers, 6 pointers would not.
 const POINTERS: usize = 2;
 /// Steps of k between two updates of the pointers.
 const UNROLL: usize = 4;
 
-/// Repeats the body for each row `r` below `R`. A loop would do, if the compiler did not give up on
-/// unrolling long ones: then the sums would leave the registers.
+/// Repeats the body for each row `r` below `R`. The compiler does not unroll a long loop, and the
+/// sums would then leave the registers.
 macro_rules! each_row {
     ($r:ident < $R:ident, $body:block) => { each_row!($r, $R, $body, 0 1 2 3 4 5) };
     ($r:ident, $R:ident, $body:block, $($row:literal)*) => {
@@ -26,10 +27,10 @@ macro_rules! each_row {
 }
 
 /// # Safety
-/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor
+/// [`Isa::tile`](super::Isa::tile) has checked the tile; `c` is its first element. The processor
 /// has AVX2.
 pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe {
         match (tile.rows, tile.columns > LANES) {
             (1, true) => layout::<1, 2>(tile, c),
@@ -53,7 +54,7 @@ pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
 /// As [`run`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn layout<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe {
         match tile.layout {
             Layout::Rows(row) => compute::<R, V, true>(tile, c, row),
@@ -70,26 +71,26 @@ unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
     c: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     let mut sums = unsafe { start::<R, V>(tile, c) };
     for outer in 0..tile.outer.count {
         for middle in 0..tile.middle.count {
             let a = outer * tile.outer.a + middle * tile.middle.a;
             let b = outer * tile.outer.b + middle * tile.middle.b;
-            // SAFETY: both lie in their slices, and so does what the innermost loop reads from
-            // there.
+            // SAFETY: both offsets are inside their slices, and so are the innermost loop's reads
+            // from there.
             unsafe {
                 let (a, b) = (tile.a.as_ptr().add(a), tile.b.as_ptr().add(b));
                 innermost::<R, V, ALONG_K>(&mut sums, a, b, stride, tile.inner);
             }
         }
     }
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe { finish::<R, V>(tile, c, sums) }
 }
 
 /// # Safety
-/// `a` and `b` begin runs as long as `inner` says.
+/// `a` and `b` start ranges of `inner` steps.
 #[inline(always)]
 unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
     sums: &mut [[__m256; V]; R],
@@ -98,14 +99,14 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
     stride: usize,
     inner: usize,
 ) {
-    // SAFETY: each pointer stays within its run, or one step behind it unread.
+    // SAFETY: each pointer stays inside its range, or one step after it without being read.
     unsafe {
         if ALONG_K {
             let mut rows: [*const f32; POINTERS] =
                 std::array::from_fn(|i| a.wrapping_add(3 * i * stride));
             let mut left = inner;
             while left >= UNROLL {
-                // Written out: a loop over steps would be too long for the compiler to unroll.
+                // Written out: the compiler would not unroll a loop of this length.
                 let a = |r: usize, k: usize| *rows[r / 3].wrapping_add(r % 3 * stride).add(k);
                 step(sums, b, |r| a(r, 0));
                 step(sums, b.add(2 * LANES), |r| a(r, 1));
@@ -130,17 +131,17 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
     }
 }
 
-/// One k: all sums of the tile.
+/// One step of k, for all sums of the tile.
 ///
 /// # Safety
-/// `b` begins 16 floats; `a(r)` may be read for every row.
+/// `b` starts 16 floats; `a(r)` may be read for every row.
 #[inline(always)]
 unsafe fn step<const R: usize, const V: usize>(
     sums: &mut [[__m256; V]; R],
     b: *const f32,
     a: impl Fn(usize) -> f32,
 ) {
-    // SAFETY: V registers of floats lie at `b`.
+    // SAFETY: `b` points to V registers of floats.
     let b: [__m256; V] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(b.add(v * LANES)) });
     each_row!(r < R, {
         // SAFETY: the processor has these instructions.
@@ -154,7 +155,7 @@ unsafe fn step<const R: usize, const V: usize>(
     });
 }
 
-/// For each register, the columns that the tile has.
+/// For each register, a mask of the tile's columns.
 #[inline(always)]
 fn masks<const V: usize>(columns: usize) -> [__m256i; V] {
     std::array::from_fn(|v| {
@@ -175,7 +176,7 @@ unsafe fn start<const R: usize, const V: usize>(
     c: *const f32,
 ) -> [[__m256; V]; R] {
     let masks = masks::<V>(tile.columns);
-    // SAFETY: what the masks leave of C, or of the bias, is the tile's; the rest is not read.
+    // SAFETY: the masks select the tile's elements of C, or of the bias; the rest is not read.
     unsafe {
         let load = |from: *const f32| -> [__m256; V] {
             std::array::from_fn(|v| _mm256_maskload_ps(from.wrapping_add(v * LANES), masks[v]))
@@ -201,14 +202,14 @@ unsafe fn finish<const R: usize, const V: usize>(
     mut sums: [[__m256; V]; R],
 ) {
     let masks = masks::<V>(tile.columns);
-    // SAFETY: the masks leave what is the tile's.
+    // SAFETY: the masks select the tile's elements.
     unsafe {
-        // Loops, not `map`: a closure that the compiler leaves a function has no AVX2, and in it
-        // each instruction becomes a call.
+        // Loops instead of `map`: a closure that is not inlined is compiled without AVX2, and each
+        // instruction in it becomes a call.
         if tile.relu {
             each_row!(r < R, {
                 for sum in &mut sums[r] {
-                    // The second operand is what comes out where it is NaN.
+                    // The result is the second operand where that is NaN.
                     *sum = _mm256_max_ps(_mm256_setzero_ps(), *sum);
                 }
             });
@@ -229,14 +230,14 @@ unsafe fn finish<const R: usize, const V: usize>(
     }
 }
 
-/// As [`simd::flushed`](crate::simd::flushed), of each number.
+/// [`simd::flushed`](crate::simd::flushed) of each element.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn flushed(numbers: __m256) -> __m256 {
-    let bits = _mm256_castps_si256(numbers);
+fn flushed(values: __m256) -> __m256 {
+    let bits = _mm256_castps_si256(values);
     let exponent = _mm256_and_si256(bits, _mm256_set1_epi32(0x7F80_0000));
     let denormal = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
-    // All bits of a denormal number but its sign go.
-    let gone = _mm256_andnot_si256(_mm256_set1_epi32(i32::MIN), denormal);
-    _mm256_castsi256_ps(_mm256_andnot_si256(gone, bits))
+    // All bits of a denormal value are cleared but its sign.
+    let cleared = _mm256_andnot_si256(_mm256_set1_epi32(i32::MIN), denormal);
+    _mm256_castsi256_ps(_mm256_andnot_si256(cleared, bits))
 }

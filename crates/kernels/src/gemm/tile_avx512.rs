@@ -1,6 +1,6 @@
 //! The tile with AVX-512.
 //!
-//! The floor is [`gemm`](super)'s.
+//! Lower bound: see [`gemm`](super).
 
 use super::{Layout, Start, Tile};
 use std::arch::asm;
@@ -11,11 +11,11 @@ const LANES: usize = 16;
 /// Rows of the largest tile.
 const ROWS: usize = 14;
 
-/// The sums of a tile. Smaller tiles leave rows, and narrower ones the second register, unused.
-type Sums = [[__m512; 2]; ROWS];
+/// The sums of a tile. Lower tiles do not use all rows, and narrower ones not the second register.
+type Accumulators = [[__m512; 2]; ROWS];
 
-/// One row of one step of k: `a` broadcast, times the one or two registers of B. Left out, as the
-/// assembler reads it, in tiles of fewer rows.
+/// One row of one step of k: `a` broadcast, times the one or two registers of B. The assembler
+/// skips it for tiles with fewer rows.
 #[rustfmt::skip]
 macro_rules! row {
     ($row:literal, $sum0:literal, $sum1:literal, $($a:tt),*) => {
@@ -31,7 +31,7 @@ macro_rules! row {
     };
 }
 
-/// One step of k: the `k`th from where the pointers stand. Rows lie `stride` bytes apart.
+/// Step `k` after the pointers. Rows are `stride` bytes apart.
 #[rustfmt::skip]
 macro_rules! step_along_rows {
     ($k:literal) => {
@@ -58,7 +58,7 @@ macro_rules! step_along_rows {
     };
 }
 
-/// One step of k. Rows lie next to each other.
+/// One step of k. Rows are adjacent.
 #[rustfmt::skip]
 macro_rules! step_across_rows {
     () => {
@@ -85,7 +85,7 @@ macro_rules! step_across_rows {
     };
 }
 
-/// An assembler block with the sums in registers 0 to 27 throughout.
+/// An assembler block that keeps the sums in registers 0 to 27.
 macro_rules! with_sums {
     ($sums:ident, $R:ident, $V:ident, $($text:expr),*; $($operands:tt)*) => {
         asm!(
@@ -130,10 +130,10 @@ macro_rules! with_sums {
 }
 
 /// # Safety
-/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element. The processor
+/// [`Isa::tile`](super::Isa::tile) has checked the tile; `c` is its first element. The processor
 /// has AVX-512.
 pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe {
         match (tile.rows, tile.columns > LANES) {
             (1, true) => layout::<1, 2>(tile, c),
@@ -173,7 +173,7 @@ pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
 /// As [`run`].
 #[target_feature(enable = "avx512f")]
 unsafe fn layout<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe {
         match tile.layout {
             Layout::Rows(row) => compute::<R, V, true>(tile, c, row),
@@ -191,35 +191,35 @@ unsafe fn compute<const R: usize, const V: usize, const ALONG_K: bool>(
     c: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     let mut sums = unsafe { start::<R, V>(tile, c) };
     for outer in 0..tile.outer.count {
         for middle in 0..tile.middle.count {
             let a = outer * tile.outer.a + middle * tile.middle.a;
             let b = outer * tile.outer.b + middle * tile.middle.b;
-            // SAFETY: both lie in their slices, and so does what the innermost loop reads from
-            // there.
+            // SAFETY: both offsets are inside their slices, and so are the innermost loop's reads
+            // from there.
             unsafe {
                 let (a, b) = (tile.a.as_ptr().add(a), tile.b.as_ptr().add(b));
                 innermost::<R, V, ALONG_K>(&mut sums, a, b, stride, tile.inner);
             }
         }
     }
-    // SAFETY: the caller's promise goes on.
+    // SAFETY: as the caller guarantees.
     unsafe { finish::<R, V>(tile, c, &sums) }
 }
 
-/// The steps of k in one run.
+/// The innermost loop over k.
 ///
-/// In assembler: 28 sums and what feeds them fill 31 of the 32 registers, and the compiler, which
-/// likes to load ahead, moves sums to memory and back for some heights of a tile.
+/// In assembler: 28 sums and their operands fill 31 of the 32 registers, and the compiler, which
+/// tends to load early, spills sums to memory for some heights of a tile.
 ///
 /// # Safety
-/// `a` and `b` begin runs as long as `inner` says; the processor has AVX-512.
+/// `a` and `b` start ranges of `inner` steps; the processor has AVX-512.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
-    sums: &mut Sums,
+    sums: &mut Accumulators,
     a: *const f32,
     b: *const f32,
     stride: usize,
@@ -229,10 +229,10 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
         return;
     }
     if ALONG_K {
-        // Three rows are reached from one pointer (0, 1 and 2 strides on): fourteen pointers would
-        // not fit into the general registers.
+        // Three rows are addressed from one pointer (0, 1 and 2 strides on): fourteen pointers
+        // would not fit into the general registers.
         let pointer = |row: usize| a.wrapping_add(row.min(R - 1) * stride);
-        // SAFETY: reads the runs, which the caller vouches for, and nothing else.
+        // SAFETY: reads only the ranges that the caller guarantees.
         unsafe {
             with_sums!(sums, R, V,
                 "sub {left}, 4",
@@ -295,7 +295,7 @@ unsafe fn innermost<const R: usize, const V: usize, const ALONG_K: bool>(
     }
 }
 
-/// For each register, the columns that the tile has.
+/// For each register, a mask of the tile's columns.
 fn masks<const V: usize>(columns: usize) -> [__mmask16; V] {
     std::array::from_fn(|v| match columns.saturating_sub(v * LANES) {
         LANES.. => !0,
@@ -307,9 +307,9 @@ fn masks<const V: usize>(columns: usize) -> [__mmask16; V] {
 /// As [`run`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn start<const R: usize, const V: usize>(tile: &Tile<'_>, c: *const f32) -> Sums {
+unsafe fn start<const R: usize, const V: usize>(tile: &Tile<'_>, c: *const f32) -> Accumulators {
     let masks = masks::<V>(tile.columns);
-    // SAFETY: what the masks leave of C, or of the bias, is the tile's; the rest is not read.
+    // SAFETY: the masks select the tile's elements of C, or of the bias; the rest is not read.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
         for (r, sums) in sums[..R].iter_mut().enumerate() {
@@ -330,13 +330,17 @@ unsafe fn start<const R: usize, const V: usize>(tile: &Tile<'_>, c: *const f32) 
 /// As [`run`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn finish<const R: usize, const V: usize>(tile: &Tile<'_>, c: *mut f32, sums: &Sums) {
+unsafe fn finish<const R: usize, const V: usize>(
+    tile: &Tile<'_>,
+    c: *mut f32,
+    sums: &Accumulators,
+) {
     let masks = masks::<V>(tile.columns);
-    // SAFETY: the masks leave what is the tile's.
+    // SAFETY: the masks select the tile's elements.
     unsafe {
-        // The second operand is what comes out where it is NaN.
+        // The result is the second operand where that is NaN.
         let least = _mm512_set1_ps(if tile.relu { 0.0 } else { f32::NEG_INFINITY });
-        // Of a denormal number, whose exponent has no bit, the sign alone is kept.
+        // Of a denormal value, whose exponent bits are zero, only the sign is kept.
         let (exponent, sign) = (_mm512_set1_epi32(0x7F80_0000), _mm512_set1_epi32(i32::MIN));
         let all = if tile.last { !0 } else { 0 };
         for (r, sums) in sums[..R].iter().enumerate() {

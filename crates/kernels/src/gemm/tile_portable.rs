@@ -1,6 +1,6 @@
 //! The tile in plain Rust.
 //!
-//! Where it runs no floor is known: it is as fast as the compiler makes it.
+//! No lower bound is known: it is as fast as the compiler makes it.
 
 use super::{Layout, Start, Tile};
 use crate::simd::flushed;
@@ -9,9 +9,9 @@ const ROWS: usize = 6;
 const COLUMNS: usize = 16;
 
 /// # Safety
-/// As [`Isa::tile`](super::Isa::tile) has checked; `c` is the tile's first element.
+/// [`Isa::tile`](super::Isa::tile) has checked the tile; `c` is its first element.
 pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
-    // Rows beyond the last repeat it; their sums are dropped.
+    // Rows beyond the last repeat it; their sums are discarded.
     let (row, k_step) = match tile.layout {
         Layout::Rows(row) => (row, 1),
         Layout::Columns(k) => (1, k),
@@ -22,7 +22,7 @@ pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
         let sums = &mut sums[..tile.columns];
         match tile.start {
             Start::Zero => {}
-            // SAFETY: the tile's elements lie in C and are ours.
+            // SAFETY: the tile's elements of C are exclusively ours.
             Start::Sum => sums.copy_from_slice(unsafe {
                 std::slice::from_raw_parts(c.add(r * tile.c_row), tile.columns)
             }),
@@ -45,7 +45,7 @@ pub(super) unsafe fn run(tile: &Tile<'_>, c: *mut f32) {
         }
     }
     for (r, sums) in sums.iter().enumerate().take(tile.rows) {
-        // SAFETY: the tile's elements lie in C and are ours.
+        // SAFETY: the tile's elements of C are exclusively ours.
         let c = unsafe { std::slice::from_raw_parts_mut(c.add(r * tile.c_row), tile.columns) };
         for (c, &sum) in c.iter_mut().zip(sums) {
             let sum = if tile.relu && sum < 0.0 { 0.0 } else { sum };

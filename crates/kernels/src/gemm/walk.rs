@@ -1,39 +1,40 @@
-//! Tiles by themselves, for whoever measures what bounds a product. No op uses this.
+//! Tiles in isolation, for benchmarks of what bounds a product. No op uses this.
 
-use super::amx::{self, Engine};
-use super::{Isa, Layout, Loop, Shared, Start, Tile};
+use super::amx::{self, MatrixUnit};
+use super::{Isa, Layout, Loop, SharedFloats, Start, Tile};
 
-/// A tile in f32 that goes down A, in each place by all panels of B.
+/// A benchmark of the f32 tile: it moves down A, and at each position multiplies by all panels of
+/// B.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
-    /// The length of a tile's sum, one at least.
+    /// The length of a tile's sums, at least 1.
     pub depth: usize,
     /// Panels of B.
     pub panels: usize,
-    /// Floats from one row of A to the next; nothing: A is packed, and its rows are neighbours.
+    /// Floats from one row of A to the next; `None` if A is packed and its rows are adjacent.
     pub row: Option<usize>,
-    /// How often the tile moves on.
+    /// Number of positions of the tile.
     pub places: usize,
 }
 
 impl Walk {
-    /// Rows and columns of a tile of the best instructions that this processor has.
+    /// Rows and columns of a tile with the best instruction set of this processor.
     pub fn tile() -> [usize; 2] {
         [Isa::best().rows(), Isa::best().columns()]
     }
 
-    /// Floats from one place in A to the next.
+    /// Floats from one position in A to the next.
     fn step(&self) -> usize {
         Isa::best().rows() * self.row.unwrap_or(self.depth)
     }
 
-    /// Floats of A, and of B.
+    /// Required floats of A, and of B.
     pub fn floats(&self) -> [usize; 2] {
         let last = self.row.unwrap_or(1) * Isa::best().rows() + self.depth * Isa::best().rows();
         [self.places * self.step() + last, self.panels * self.depth * Isa::best().columns()]
     }
 
-    /// Goes so many times down A, and gives the multiplications and additions that it took.
+    /// Moves down A `times` times; returns the number of multiplications and additions.
     ///
     /// # Panics
     /// If A or B have fewer [`floats`](Self::floats).
@@ -42,7 +43,7 @@ impl Walk {
         let (rows, columns) = (isa.rows(), isa.columns());
         let layout = self.row.map_or(Layout::Columns(rows), Layout::Rows);
         let mut c = vec![0.0; rows * columns];
-        let c = Shared::new(&mut c);
+        let c = SharedFloats::new(&mut c);
         let places = (0..self.places).map(|place| place * self.step());
         for at in (0..times).flat_map(|_| places.clone()) {
             for b in b.chunks_exact(self.depth * columns).take(self.panels) {
@@ -61,7 +62,7 @@ impl Walk {
                     relu: false,
                     last: true,
                 };
-                // SAFETY: nobody else has `c`.
+                // SAFETY: `c` is local.
                 unsafe { isa.tile(&tile, &c) };
             }
         }
@@ -69,20 +70,20 @@ impl Walk {
     }
 }
 
-/// Goes so many times through a block of two by two tiles in bf16 over `depth` k, a multiple of 32,
-/// with operands packed, and gives the multiplications and additions that it took. By AMX where
-/// [`tensor::amx`] has it, and by its slow twin elsewhere.
+/// Multiplies a block of two by two bf16 tiles over `depth` k, a multiple of 32, `times` times,
+/// with packed operands, and returns the number of multiplications and additions. Uses AMX if
+/// [`tensor::amx`] has it, and its slow twin otherwise.
 pub fn bf16(depth: usize, times: usize) -> f64 {
-    let (ready, tiles) = (Engine::best().ready(), depth / amx::DEPTH);
+    let (configured, tiles) = (MatrixUnit::best().configure(), depth / amx::DEPTH);
     let panels = vec![0x3F80; 2 * tiles * amx::PACKED];
     let second = Some(tiles * amx::PACKED);
-    let operand = amx::Tiles { numbers: &panels, first: 0, second, row: amx::DEPTH };
+    let operand = amx::Tiles { elements: &panels, first: 0, second, row: amx::DEPTH };
     let inner = Loop { count: tiles, a: amx::PACKED, b: amx::PACKED };
     let loops = [Loop::ONCE, Loop::ONCE, inner];
     let block = amx::Block { a: operand, b: operand, loops, start: amx::Start::Zero };
     let mut sums = [0.0; amx::SIDE * amx::SIDE];
     for _ in 0..times {
-        ready.multiply(&block, &mut sums);
+        configured.multiply(&block, &mut sums);
     }
     assert_eq!(sums, [depth as f32; amx::SIDE * amx::SIDE]);
     (2 * amx::SIDE * amx::SIDE * depth * times) as f64

@@ -1,20 +1,27 @@
-//! The fully connected layer in bf16 on the CPU: three arrangements of one product of tiles.
+//! The fully connected layer in bf16 on the CPU: three arrangements of the tile product.
 //!
-//! w and dw are in f32, the big operand, and memory is what takes the time: so each pass goes once
-//! through them, a thread rounding w a block at a time into tiles that stay in its second-level
-//! cache while all images are multiplied by it. The images' side is packed before, by all threads.
+//! w and dw are f32 and the largest operands, and memory traffic dominates. So each pass goes
+//! through them once: a thread rounds a block of w into tiles that stay in its L2 cache, and
+//! multiplies all images by it. The other operand is packed before, by all threads.
 //!
-//! * forward: y^T = w x^T; w's rows are A as they lie, x is turned over into B
+//! * forward: y^T = w x^T; w's rows are A, in their order in memory, and x is transposed into B
 //! * dx = dy w: w's rows are pairs of k in B
 //! * dw = dy^T x: both are packed before, and dw is written in place
 //!
-//! The floor: w read, or dw written, once from memory, or all products at AMX's peak, whichever is
+//! Lower bound: reading w or writing dw once, or all products at AMX's peak, whichever takes
 //! longer.
 
 use super::Geometry;
-use crate::gemm::amx::pack::{self, Source};
-use crate::gemm::amx::{Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, Sums, TILE, Tiles};
-use crate::gemm::{Loop, Shared, block};
+use crate::gemm::amx::pack::{self, PackLayout};
+use crate::gemm::amx::{
+    Bf16, Block, BlockSums, Configured, DEPTH, MatrixUnit, PACKED, SIDE, Start, TILE, Tiles,
+    as_bf16_mut,
+};
+use crate::gemm::{Loop, SharedFloats, block};
+use crate::operands::{
+    BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
+    ForwardSlices,
+};
 use crate::simd::flushed;
 use tensor::Pool;
 
@@ -22,10 +29,10 @@ use tensor::Pool;
 const ROWS: usize = 128;
 /// Columns of w that a thread packs at once for dx, and of dw that it computes at once.
 const COLUMNS: usize = 512;
-/// k of a block of w.
+/// k per block of w.
 const BLOCK: usize = 512;
 
-/// Numbers of packed panels that cover `n` rows or columns and `depth` k.
+/// Elements of the packed panels that cover `n` rows or columns and `depth` k.
 fn packed_len(n: usize, depth: usize) -> usize {
     n.div_ceil(TILE) * depth.div_ceil(DEPTH) * PACKED
 }
@@ -35,10 +42,10 @@ fn blocks(m: usize, n: usize) -> usize {
     m.div_ceil(SIDE) * n.div_ceil(SIDE)
 }
 
-/// Floats that a thread works in: packed w, and sums.
+/// Floats of a thread's buffers: packed w, and sums.
 fn own_len(g: &Geometry) -> usize {
     let packed = packed_len(ROWS.max(COLUMNS), BLOCK) / 2;
-    packed + blocks(ROWS.max(COLUMNS), g.images) * size_of::<Sums>() / 4
+    packed + blocks(ROWS.max(COLUMNS), g.images) * size_of::<BlockSums>() / 4
 }
 
 pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
@@ -48,91 +55,98 @@ pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
     forward.max(input).max(weights) / 2 + threads * own_len(g)
 }
 
-/// Cuts scratch memory into packed numbers and what each thread works in.
-fn cut(scratch: &mut [f32], packed: usize) -> (&mut [Bf16], Shared<'_>) {
+/// Splits scratch memory into packed elements and the threads' buffers.
+fn split_scratch(scratch: &mut [f32], packed: usize) -> (&mut [Bf16], SharedFloats<'_>) {
     let (packed, own) = scratch.split_at_mut(packed / 2);
-    (crate::gemm::amx::numbers(packed), Shared::new(own))
+    (as_bf16_mut(packed), SharedFloats::new(own))
 }
 
-/// A thread's own memory: packed w and sums.
-struct Own<'a> {
+/// A thread's buffers: packed w and sums.
+struct ThreadBuffers<'a> {
     packed: &'a mut [Bf16],
-    sums: &'a mut [Sums],
+    sums: &'a mut [BlockSums],
 }
 
-impl Own<'_> {
+impl ThreadBuffers<'_> {
     /// # Safety
-    /// No other thread is `thread`, and what this gives back for it is not in use.
-    unsafe fn of<'a>(all: &Shared<'a>, g: &Geometry, thread: usize) -> Own<'a> {
+    /// No other thread has the index `thread`, and no buffers of this thread are in use.
+    unsafe fn of<'a>(all: &SharedFloats<'a>, g: &Geometry, thread: usize) -> ThreadBuffers<'a> {
         // SAFETY: threads have different parts.
         let own = unsafe { all.part(thread * own_len(g)..(thread + 1) * own_len(g)) };
         let (packed, sums) = own.split_at_mut(packed_len(ROWS.max(COLUMNS), BLOCK) / 2);
-        Own { packed: crate::gemm::amx::numbers(packed), sums: sums.as_chunks_mut().0 }
+        ThreadBuffers { packed: as_bf16_mut(packed), sums: sums.as_chunks_mut().0 }
     }
 }
 
-/// An operand in panels of `tiles` tiles of k.
+/// An operand in panels, each of `tiles` tiles along k.
 #[derive(Clone, Copy)]
 struct Panels<'a> {
-    numbers: &'a [Bf16],
-    /// How many.
+    elements: &'a [Bf16],
+    /// Number of panels.
     count: usize,
     tiles: usize,
 }
 
 impl<'a> Panels<'a> {
-    fn new(numbers: &'a [Bf16], n: usize, depth: usize) -> Panels<'a> {
-        Panels { numbers, count: n.div_ceil(TILE), tiles: depth.div_ceil(DEPTH) }
+    fn new(elements: &'a [Bf16], n: usize, depth: usize) -> Panels<'a> {
+        Panels { elements, count: n.div_ceil(TILE), tiles: depth.div_ceil(DEPTH) }
     }
 
-    /// Two neighbouring panels, or the last by itself, from a tile of k on.
+    /// Two neighbouring panels, or a last single one, starting at a tile along k.
     fn pair(&self, idx: usize, tile: usize) -> Tiles<'a> {
         let at = |panel: usize| (panel * self.tiles + tile) * PACKED;
         let second = (2 * idx + 1 < self.count).then(|| at(2 * idx + 1));
-        Tiles { numbers: self.numbers, first: at(2 * idx), second, row: DEPTH }
+        Tiles { elements: self.elements, first: at(2 * idx), second, row: DEPTH }
     }
 }
 
-/// A run of `tiles` tiles of k.
-fn run<'a>(ready: &Ready, a: Tiles<'a>, b: Tiles<'a>, tiles: usize, goes_on: bool, c: &mut Sums) {
+/// Multiplies `tiles` tiles along k.
+fn run<'a>(
+    configured: &Configured,
+    a: Tiles<'a>,
+    b: Tiles<'a>,
+    tiles: usize,
+    goes_on: bool,
+    c: &mut BlockSums,
+) {
     let inner = Loop { count: tiles, a: PACKED, b: PACKED };
     let start = if goes_on { Start::Sum } else { Start::Zero };
-    ready.multiply(&Block { a, b, loops: [Loop::ONCE, Loop::ONCE, inner], start }, c);
+    configured.multiply(&Block { a, b, loops: [Loop::ONCE, Loop::ONCE, inner], start }, c);
 }
 
-/// Packs an operand, a panel a call.
+/// Packs an operand of `n` rows or columns, panel by panel.
 fn pack_all(
     pool: &Pool,
-    source: Source,
-    (matrix, n, depth): (&[f32], usize, usize),
+    source: PackLayout,
+    matrix: &[f32],
+    n: usize,
+    depth: usize,
     packed: &mut [Bf16],
 ) {
-    let along = matches!(source, Source::RowsOfA | Source::ColumnsOfB);
+    let along = matches!(source, PackLayout::RowsOfA | PackLayout::ColumnsOfB);
     pool.chunks(packed, depth.div_ceil(DEPTH) * PACKED, |idx, panel| {
         let (first, count) = block(n, TILE, idx);
         let (from, step) = if along { (first * depth, depth) } else { (first, n) };
-        pack::panel(source, &matrix[from..], step, (count, depth), panel);
+        pack::panel(source, &matrix[from..], step, count, depth, panel);
     });
 }
 
-/// `y = x w^T + b`, or the positive part of it. Sums are turned over into y when they are whole.
+/// `y = x w^T + b`, with an optional ReLU. Complete sums are transposed into y.
 pub(super) fn forward(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (x, w, b): (&[f32], &[f32], &[f32]),
-    y: &mut [f32],
-    scratch: &mut [f32],
+    Forward { x, w, b, y, scratch }: ForwardSlices<'_>,
 ) {
     let &Geometry { images, inputs, outputs, .. } = g;
-    let (packed_x, own) = cut(scratch, packed_len(images, inputs));
-    pack_all(pool, Source::ColumnsOfB, (x, images, inputs), packed_x);
+    let (packed_x, own) = split_scratch(scratch, packed_len(images, inputs));
+    pack_all(pool, PackLayout::ColumnsOfB, x, images, inputs, packed_x);
     let x = Panels::new(packed_x, images, inputs);
-    let y = Shared::new(y);
+    let y = SharedFloats::new(y);
     pool.each_with_thread(outputs.div_ceil(ROWS), |chunk, thread| {
-        let (ready, (first, rows)) = (engine.ready(), block(outputs, ROWS, chunk));
+        let (configured, (first, rows)) = (unit.configure(), block(outputs, ROWS, chunk));
         // SAFETY: a thread runs one chunk at a time.
-        let own = unsafe { Own::of(&own, g, thread) };
+        let own = unsafe { ThreadBuffers::of(&own, g, thread) };
         for k in 0..inputs.div_ceil(BLOCK) {
             let (k_first, depth) = block(inputs, BLOCK, k);
             let tiles = depth.div_ceil(DEPTH);
@@ -140,13 +154,13 @@ pub(super) fn forward(
             for (idx, panel) in panels.enumerate() {
                 let (row, count) = block(rows, TILE, idx);
                 let w = &w[(first + row) * inputs + k_first..];
-                pack::panel(Source::RowsOfA, w, inputs, (count, depth), panel);
+                pack::panel(PackLayout::RowsOfA, w, inputs, count, depth, panel);
             }
             let w = Panels::new(own.packed, rows, depth);
             for m in 0..rows.div_ceil(SIDE) {
                 for n in 0..images.div_ceil(SIDE) {
                     let c = &mut own.sums[m * images.div_ceil(SIDE) + n];
-                    run(&ready, w.pair(m, 0), x.pair(n, k * BLOCK / DEPTH), tiles, k > 0, c);
+                    run(&configured, w.pair(m, 0), x.pair(n, k * BLOCK / DEPTH), tiles, k > 0, c);
                 }
             }
         }
@@ -166,102 +180,99 @@ pub(super) fn forward(
 
 /// `dx = dy w`.
 pub(super) fn backward_input(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (dy, w): (&[f32], &[f32]),
-    dx: &mut [f32],
-    scratch: &mut [f32],
+    BackwardInput { dy, w, dx, scratch }: BackwardInputSlices<'_>,
 ) {
     let &Geometry { images, inputs, outputs, .. } = g;
-    let (packed_dy, own) = cut(scratch, packed_len(images, outputs));
-    pack_all(pool, Source::RowsOfA, (dy, images, outputs), packed_dy);
+    let (packed_dy, own) = split_scratch(scratch, packed_len(images, outputs));
+    pack_all(pool, PackLayout::RowsOfA, dy, images, outputs, packed_dy);
     let dy = Panels::new(packed_dy, images, outputs);
-    let dx = Shared::new(dx);
+    let dx = SharedFloats::new(dx);
     pool.each_with_thread(inputs.div_ceil(COLUMNS), |chunk, thread| {
-        let (ready, (first, columns)) = (engine.ready(), block(inputs, COLUMNS, chunk));
+        let (configured, (first, columns)) = (unit.configure(), block(inputs, COLUMNS, chunk));
         // SAFETY: a thread runs one chunk at a time.
-        let own = unsafe { Own::of(&own, g, thread) };
+        let own = unsafe { ThreadBuffers::of(&own, g, thread) };
         let across = columns.div_ceil(SIDE);
         for k in 0..outputs.div_ceil(BLOCK) {
             let (k_first, depth) = block(outputs, BLOCK, k);
             let tiles = depth.div_ceil(DEPTH);
-            // Tile by tile along w's rows, as they lie in memory.
+            // Tile by tile along w's rows, in their order in memory.
             for tile in 0..tiles {
                 let (row, depth) = block(depth, DEPTH, tile);
                 for idx in 0..columns.div_ceil(TILE) {
                     let (column, count) = block(columns, TILE, idx);
                     let w = &w[(k_first + row) * inputs + first + column..];
                     let packed = &mut own.packed[(idx * tiles + tile) * PACKED..][..PACKED];
-                    pack::panel(Source::AcrossB, w, inputs, (count, depth), packed);
+                    pack::panel(PackLayout::AcrossB, w, inputs, count, depth, packed);
                 }
             }
             let w = Panels::new(own.packed, columns, depth);
             for m in 0..images.div_ceil(SIDE) {
                 for n in 0..across {
                     let c = &mut own.sums[m * across + n];
-                    run(&ready, dy.pair(m, k * BLOCK / DEPTH), w.pair(n, 0), tiles, k > 0, c);
+                    run(&configured, dy.pair(m, k * BLOCK / DEPTH), w.pair(n, 0), tiles, k > 0, c);
                 }
             }
         }
         for (idx, sums) in own.sums.iter().take(blocks(images, columns)).enumerate() {
             let (m, n) = (idx / across * SIDE, idx % across * SIDE);
             // SAFETY: chunks have different columns of dx.
-            unsafe { write(sums, (m, first + n), (images, first + columns), &dx, inputs) };
+            unsafe { write(sums, [m, first + n], [images, first + columns], &dx, inputs) };
         }
     });
 }
 
-/// `dw = dy^T x`: a thread has a band of columns of dw, whose panels of x stay in its cache while
-/// the rows go by.
+/// `dw = dy^T x`: a thread computes a band of columns of dw. The band's panels of x stay in its
+/// cache during the loop over dy's rows.
 pub(super) fn backward_weights(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (x, dy): (&[f32], &[f32]),
-    dw: &mut [f32],
-    scratch: &mut [f32],
+    BackwardWeights { x, dy, dw, scratch, .. }: BackwardWeightsSlices<'_>,
 ) {
     let &Geometry { images, inputs, outputs, .. } = g;
     let (packed_x, packed_dy) = (packed_len(inputs, images), packed_len(outputs, images));
-    let (packed, _) = cut(scratch, packed_x + packed_dy);
+    let (packed, _) = split_scratch(scratch, packed_x + packed_dy);
     let (packed_x, packed_dy) = packed.split_at_mut(packed_x);
-    pack_all(pool, Source::AcrossB, (x, inputs, images), packed_x);
-    pack_all(pool, Source::AcrossA, (dy, outputs, images), packed_dy);
+    pack_all(pool, PackLayout::AcrossB, x, inputs, images, packed_x);
+    pack_all(pool, PackLayout::AcrossA, dy, outputs, images, packed_dy);
     let x = Panels::new(packed_x, inputs, images);
     let dy = Panels::new(packed_dy, outputs, images);
-    let dw = Shared::new(dw);
+    let dw = SharedFloats::new(dw);
     pool.each(inputs.div_ceil(COLUMNS), |chunk| {
-        let (ready, (first, columns)) = (engine.ready(), block(inputs, COLUMNS, chunk));
+        let (configured, (first, columns)) = (unit.configure(), block(inputs, COLUMNS, chunk));
         let mut sums = [0.0; SIDE * SIDE];
         for m in 0..outputs.div_ceil(SIDE) {
             for n in 0..columns.div_ceil(SIDE) {
                 let x = x.pair(first / SIDE + n, 0);
-                run(&ready, dy.pair(m, 0), x, images.div_ceil(DEPTH), false, &mut sums);
-                let from = (m * SIDE, first + n * SIDE);
+                run(&configured, dy.pair(m, 0), x, images.div_ceil(DEPTH), false, &mut sums);
+                let from = [m * SIDE, first + n * SIDE];
                 // SAFETY: chunks have different columns of dw.
-                unsafe { write(&sums, from, (outputs, first + columns), &dw, inputs) };
+                unsafe { write(&sums, from, [outputs, first + columns], &dw, inputs) };
             }
         }
         pack::fence();
     });
 }
 
-/// Writes what of a block lies above and to the left of an end into rows of C.
+/// Writes a block's sums to C, whose rows are `row` floats apart. The block starts at row and
+/// column `from`; sums at or beyond row or column `end` are dropped.
 ///
 /// # Safety
-/// Nobody else reads or writes these elements of C meanwhile.
+/// No other thread reads or writes these elements of C at the same time.
 unsafe fn write(
-    sums: &Sums,
-    (m, n): (usize, usize),
-    (m_end, n_end): (usize, usize),
-    c: &Shared<'_>,
+    sums: &BlockSums,
+    [m, n]: [usize; 2],
+    [m_end, n_end]: [usize; 2],
+    c: &SharedFloats<'_>,
     row: usize,
 ) {
     let columns = SIDE.min(n_end - n);
     for (m, sums) in (m..m_end).zip(sums.as_chunks::<SIDE>().0) {
         let at = m * row + n;
-        // SAFETY: the caller's promise goes on.
+        // SAFETY: as the caller guarantees.
         let c = unsafe { c.part(at..at + columns) };
         match c.as_mut_array::<SIDE>() {
             Some(c) => pack::copy_past_caches(sums, c),

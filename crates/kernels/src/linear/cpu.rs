@@ -1,22 +1,27 @@
-//! The fully connected layer on the CPU: three arrangements of one tile; a [few images](few_images)
-//! go forward without it.
+//! The fully connected layer on the CPU: three arrangements of the register tile, and an algorithm
+//! without it for the forward pass of [a few images](few_images).
 //!
-//! w is the big operand, so each pass is arranged to stream it once. Forward computes y^T, whose
-//! rows are w's rows, read where they lie. For dx, w is B: threads copy a block of it into panels
-//! that stay in their second-level cache. For dw, x and dy are packed, and dw is written once, in
-//! place.
+//! w is the largest operand, so each pass streams it once. Forward computes y^T, whose rows are
+//! rows of w, read in place. For dx, w is the tile's B: threads copy blocks of it into panels that
+//! stay in the L2 cache. For dw, x and dy are packed, and dw is written once, in place.
 //!
-//! The floor: w read, or dw written, once from memory, or two operations a multiplication at the
-//! peak of the multiply-adds, whichever is longer.
+//! Lower bound: reading w or writing dw once, or two operations per multiply-add at the processor's
+//! peak, whichever takes longer.
 
 use super::{Geometry, bf16, few_images};
-use crate::gemm::amx::Engine;
-use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile, block, copy_rows, transpose_panel};
+use crate::gemm::amx::MatrixUnit;
+use crate::gemm::{
+    Isa, Layout, Loop, SharedFloats, Start, Tile, block, copy_rows, transpose_panel,
+};
+use crate::operands::{
+    BackwardInput, BackwardInputSlices, BackwardWeights, BackwardWeightsSlices, Forward,
+    ForwardSlices,
+};
 use crate::per_channel::{RUN, sum_columns};
 use crate::simd::flushed;
-use tensor::{Cpu, Pool, Precision, Result, Slot};
+use tensor::{Cpu, Pool, Precision};
 
-/// k of a block: four panels of it fit the second-level cache with room to spare.
+/// k per block: four panels of a block fit into the L2 cache with room to spare.
 const DEPTH: usize = 512;
 /// Rows of w that a thread multiplies at once in the forward pass.
 const ROWS: usize = 64;
@@ -38,15 +43,15 @@ pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
     forward.max(backward_input).max(backward_weights)
 }
 
-/// A tile over one run of k.
+/// A tile over a range of k.
 fn tile<'a>(
     isa: Isa,
-    a: (&'a [f32], Layout),
+    a: &'a [f32],
+    layout: Layout,
     b: &'a [f32],
     depth: usize,
     start: Start<'a>,
 ) -> Tile<'a> {
-    let (a, layout) = a;
     Tile {
         rows: isa.rows(),
         columns: isa.columns(),
@@ -64,60 +69,46 @@ fn tile<'a>(
     }
 }
 
-/// Continue the sum, except in the first block of k.
+/// Sums start at zero in the first block of k, and continue in the others.
 fn start<'a>(block: usize) -> Start<'a> {
     if block == 0 { Start::Zero } else { Start::Sum }
 }
 
-pub(super) fn forward(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    w: Slot,
-    b: Slot,
-    y: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub(super) fn forward(cpu: &mut Cpu, g: &Geometry, operands: Forward) {
+    let Forward { x, w, b, y, scratch } = operands;
     let precision = cpu.precision();
     let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
+    let operands = Forward { x: &*x, w: &*w, b: &*b, y, scratch };
     match (precision, few_images::suits(g)) {
-        (Precision::Bf16, _) => bf16::forward(Engine::best(), pool, g, (x, w, b), y, scratch),
-        (_, true) => few_images::forward(pool, g, (x, w, b), y),
-        (_, false) => forward_with(Isa::best(), pool, g, (x, w, b), y, scratch),
+        (Precision::Bf16, _) => bf16::forward(MatrixUnit::best(), pool, g, operands),
+        (_, true) => few_images::forward(pool, g, operands),
+        (_, false) => forward_with(Isa::best(), pool, g, operands),
     }
-    Ok(())
 }
 
-/// y^T = w x^T: tiles of w's rows by panels of images; each thread's rows are then turned over into
-/// y.
-pub(super) fn forward_with(
-    isa: Isa,
-    pool: &Pool,
-    g: &Geometry,
-    (x, w, b): (&[f32], &[f32], &[f32]),
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
+/// y^T = w x^T: tiles of w's rows by panels of images. Each thread then transposes its rows into y.
+pub(super) fn forward_with(isa: Isa, pool: &Pool, g: &Geometry, operands: ForwardSlices<'_>) {
+    let Forward { x, w, b, y, scratch } = operands;
     let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
     let panels = images.div_ceil(width);
     let wide = panels * width;
-    let (x_panels, turned) = scratch.split_at_mut(wide * inputs);
+    let (x_panels, y_t) = scratch.split_at_mut(wide * inputs);
     pack_images(pool, g, x, x_panels, width);
 
-    let (x_panels, y) = (&*x_panels, Shared::new(y));
-    pool.chunks(&mut turned[..outputs * wide], ROWS * wide, |unit, y_t| {
+    let (x_panels, y) = (&*x_panels, SharedFloats::new(y));
+    pool.chunks(&mut y_t[..outputs * wide], ROWS * wide, |unit, y_t| {
         let (first, rows) = block(outputs, ROWS, unit);
-        let c = Shared::new(y_t);
+        let c = SharedFloats::new(y_t);
         for k in 0..inputs.div_ceil(DEPTH) {
             let (k_first, depth) = block(inputs, DEPTH, k);
-            for (row, rows) in isa.cut(rows).iter() {
+            for (row, rows) in isa.split(rows).iter() {
                 let a = &w[(first + row) * inputs + k_first..];
                 for panel in 0..panels {
                     let at = k_first * wide + panel * depth * width;
                     let packed = &x_panels[at..at + depth * width];
                     let columns = width.min(images - panel * width);
                     let (c_first, layout) = (row * wide + panel * width, Layout::Rows(inputs));
-                    let tile = tile(isa, (a, layout), packed, depth, start(k));
+                    let tile = tile(isa, a, layout, packed, depth, start(k));
                     let tile = Tile { rows, columns, c: c_first, c_row: wide, ..tile };
                     // SAFETY: these rows of y^T are this thread's chunk.
                     unsafe { isa.tile(&tile, &c) };
@@ -138,7 +129,7 @@ pub(super) fn forward_with(
     });
 }
 
-/// x^T in panels: block of k by block of k, in each every panel of images.
+/// Packs x^T into panels: for each block of k, the panels of all images.
 fn pack_images(pool: &Pool, g: &Geometry, x: &[f32], panels: &mut [f32], width: usize) {
     let wide = g.images.next_multiple_of(width);
     pool.chunks(panels, wide * DEPTH, |k, panels| {
@@ -151,38 +142,30 @@ fn pack_images(pool: &Pool, g: &Geometry, x: &[f32], panels: &mut [f32], width: 
     });
 }
 
-pub(super) fn backward_input(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    dy: Slot,
-    w: Slot,
-    dx: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub(super) fn backward_input(cpu: &mut Cpu, g: &Geometry, operands: BackwardInput) {
+    let BackwardInput { dy, w, dx, scratch } = operands;
     let precision = cpu.precision();
     let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
+    let operands = BackwardInput { dy: &*dy, w: &*w, dx, scratch };
     match precision {
-        Precision::Bf16 => bf16::backward_input(Engine::best(), pool, g, (dy, w), dx, scratch),
-        _ => backward_input_with(Isa::best(), pool, g, (dy, w), dx, scratch),
+        Precision::Bf16 => bf16::backward_input(MatrixUnit::best(), pool, g, operands),
+        _ => backward_input_with(Isa::best(), pool, g, operands),
     }
-    Ok(())
 }
 
-/// dx = dy w: dy's rows are read where they lie; a thread packs blocks of w as it comes to them.
+/// dx = dy w: dy's rows are read in place; each thread packs the blocks of w that it needs.
 pub(super) fn backward_input_with(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    (dy, w): (&[f32], &[f32]),
-    dx: &mut [f32],
-    scratch: &mut [f32],
+    BackwardInput { dy, w, dx, scratch }: BackwardInputSlices<'_>,
 ) {
     let (inputs, outputs, width) = (g.inputs, g.outputs, isa.columns());
-    let (dx, scratch) = (Shared::new(dx), Shared::new(scratch));
+    let (dx, scratch) = (SharedFloats::new(dx), SharedFloats::new(scratch));
     pool.each_with_thread(inputs.div_ceil(SPAN), |unit, thread| {
         let (first, span) = block(inputs, SPAN, unit);
         let own = thread * SPAN * SPAN_DEPTH..(thread + 1) * SPAN * SPAN_DEPTH;
-        // SAFETY: each thread has a part of its own.
+        // SAFETY: each thread has its own part.
         let packed = unsafe { scratch.part(own) };
         let blocks = outputs.div_ceil(SPAN_DEPTH);
         for k in 0..blocks {
@@ -193,14 +176,14 @@ pub(super) fn backward_input_with(
                 let rows = &w[k_first * inputs + first + idx * width..];
                 copy_rows(rows, inputs, columns, width, panel);
             }
-            for (row, rows) in isa.cut(g.images).iter() {
-                let a = (&dy[row * outputs + k_first..], Layout::Rows(outputs));
+            for (row, rows) in isa.split(g.images).iter() {
+                let a = &dy[row * outputs + k_first..];
                 for (idx, panel) in
                     packed.chunks_exact(depth * width).take(span.div_ceil(width)).enumerate()
                 {
                     let columns = width.min(span - idx * width);
                     let c = row * inputs + first + idx * width;
-                    let tile = tile(isa, a, panel, depth, start(k));
+                    let tile = tile(isa, a, Layout::Rows(outputs), panel, depth, start(k));
                     let last = k + 1 == blocks;
                     let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };
                     // SAFETY: units have different columns of dx.
@@ -211,64 +194,55 @@ pub(super) fn backward_input_with(
     });
 }
 
-pub(super) fn backward_weights(
-    cpu: &mut Cpu,
-    g: &Geometry,
-    x: Slot,
-    dy: Slot,
-    dw: Slot,
-    db: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub(super) fn backward_weights(cpu: &mut Cpu, g: &Geometry, operands: BackwardWeights) {
+    let BackwardWeights { x, dy, dw, db, scratch } = operands;
     let precision = cpu.precision();
     let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
-    match precision {
-        Precision::Bf16 => bf16::backward_weights(Engine::best(), pool, g, (x, dy), dw, scratch),
-        _ => backward_weights_with(Isa::best(), pool, g, (x, dy), dw, scratch),
-    }
     sum_rows(pool, dy, db);
-    Ok(())
+    let operands = BackwardWeights { x: &*x, dy: &*dy, dw, db, scratch };
+    match precision {
+        Precision::Bf16 => bf16::backward_weights(MatrixUnit::best(), pool, g, operands),
+        _ => backward_weights_with(Isa::best(), pool, g, operands),
+    }
 }
 
-/// dw = dy^T x: a thread has a band of columns of dw, whose panels of x stay in its cache while the
-/// rows go by.
+/// dw = dy^T x: a thread computes a band of columns of dw. The band's panels of x stay in its cache
+/// during the loop over dy's rows.
 pub(super) fn backward_weights_with(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    (x, dy): (&[f32], &[f32]),
-    dw: &mut [f32],
-    scratch: &mut [f32],
+    BackwardWeights { x, dy, dw, scratch, .. }: BackwardWeightsSlices<'_>,
 ) {
     let (images, inputs, outputs, width) = (g.images, g.inputs, g.outputs, isa.columns());
     let padded_inputs = inputs.next_multiple_of(width);
     let (x_panels, dy_tiles) = scratch.split_at_mut(images * padded_inputs);
-    let cut = isa.cut(outputs);
+    let row_tiles = isa.split(outputs);
     pool.chunks(&mut x_panels[..], images * width, |idx, panel| {
         let columns = width.min(inputs - idx * width);
         copy_rows(&x[idx * width..], inputs, columns, width, panel);
     });
-    let tiles = Shared::new(&mut dy_tiles[..images * outputs]);
-    pool.each(cut.parts, |idx| {
-        let (first, rows) = cut.part(idx);
-        // SAFETY: tiles follow one another.
+    let tiles = SharedFloats::new(&mut dy_tiles[..images * outputs]);
+    pool.each(row_tiles.parts, |idx| {
+        let (first, rows) = row_tiles.part(idx);
+        // SAFETY: tiles are adjacent and do not overlap.
         let tile = unsafe { tiles.part(first * images..(first + rows) * images) };
         copy_rows(&dy[first..], outputs, rows, rows, tile);
     });
 
-    let (x_panels, dy_tiles, dw) = (&*x_panels, &*dy_tiles, Shared::new(dw));
+    let (x_panels, dy_tiles, dw) = (&*x_panels, &*dy_tiles, SharedFloats::new(dw));
     pool.each(inputs.div_ceil(BAND), |unit| {
         let (first, band) = block(inputs, BAND, unit);
         let blocks = images.div_ceil(BAND_DEPTH);
         for n in 0..blocks {
             let (n_first, depth) = block(images, BAND_DEPTH, n);
-            for (row, rows) in cut.iter() {
-                let a = (&dy_tiles[row * images + n_first * rows..], Layout::Columns(rows));
+            for (row, rows) in row_tiles.iter() {
+                let a = &dy_tiles[row * images + n_first * rows..];
                 for idx in 0..band.div_ceil(width) {
                     let column = first + idx * width;
                     let columns = width.min(inputs - column);
                     let panel = &x_panels[column * images + n_first * width..];
-                    let tile = tile(isa, a, panel, depth, start(n));
+                    let tile = tile(isa, a, Layout::Columns(rows), panel, depth, start(n));
                     let c = row * inputs + column;
                     let last = n + 1 == blocks;
                     let tile = Tile { rows, columns, c, c_row: inputs, last, ..tile };

@@ -1,18 +1,18 @@
-//! On a GPU: three products of plain matrices, and where k is cut into slices the sum over them.
+//! On a GPU: three matrix products. If k is split into slices, another kernel adds their sums.
 //!
-//! They are made in the way that is chosen for them ([`tensor::tune`]): in one of our own cuts, or
-//! by cuBLASLt. Then the product is its own, with this pass's scratch memory to work in, and
-//! the kernel that adds slices up does the rest: bias and ReLU come to a slice alone, and a bias's
-//! gradient is the sum over the images, each of them a slice.
+//! The algorithm of each product is chosen by [`tensor::tune`]: one of our own tilings, or
+//! cuBLASLt. cuBLASLt only multiplies, using the pass's scratch memory as its workspace; the kernel
+//! that adds slices then does the rest. For the forward pass it adds bias and ReLU to the product
+//! as a single slice; for the bias gradient the rows of dy are the slices.
 
 use super::Geometry;
-use crate::gemm::cuda::{Cut, Kernels, Sum, is_wide};
+use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
 use tensor::cublaslt::Product;
 use tensor::tune::{Way, Work};
 use tensor::{Address, Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "linear", bytes: include_bytes!("linear.fatbin") };
-static SUM: Sum = Sum { image: &IMAGE, kernel: "linear_sum" };
+static SUM: SliceSum = SliceSum { image: &IMAGE, kernel: "linear_sum" };
 static FORWARD: Kernels = Kernels {
     f32: ["linear_forward", "linear_forward_small"],
     tf32: ["linear_forward_tf32", "linear_forward_small_tf32"],
@@ -29,162 +29,174 @@ static BACKWARD_WEIGHTS: Kernels = Kernels {
     bf16: ["linear_backward_weights_bf16", "linear_backward_weights_small_bf16"],
 };
 
-/// A's and B's transpose lies in memory, pass for pass.
+/// Whether A and B are stored transposed, for each pass.
 const FORWARD_T: [bool; 2] = [false, true];
 const INPUT_T: [bool; 2] = [false, false];
 const WEIGHTS_T: [bool; 2] = [true, false];
 
-fn forward_cut(g: &Geometry) -> Cut {
-    Cut::of([g.images, g.outputs, g.inputs], 1)
+fn forward_tiling(g: &Geometry) -> Tiling {
+    Tiling::of([g.images, g.outputs, g.inputs], 1)
 }
 
-fn input_cut(g: &Geometry) -> Cut {
-    Cut::of([g.images, g.inputs, g.outputs], 1)
+fn input_tiling(g: &Geometry) -> Tiling {
+    Tiling::of([g.images, g.inputs, g.outputs], 1)
 }
 
-fn weights_cut(g: &Geometry) -> Cut {
-    Cut::of([g.outputs, g.inputs, g.images], 1)
+fn weights_tiling(g: &Geometry) -> Tiling {
+    Tiling::of([g.outputs, g.inputs, g.images], 1)
 }
 
-/// Floats for any of the three passes.
+/// Floats of scratch memory that suffice for each of the three passes.
 pub(super) fn scratch(g: &Geometry) -> usize {
-    let forward = forward_cut(g).scratch(&[g.images * g.outputs]);
-    let input = input_cut(g).scratch(&[g.images * g.inputs]);
-    let weights = weights_cut(g).scratch(&[g.outputs * g.inputs, g.outputs]);
+    let forward = forward_tiling(g).scratch(&[g.images * g.outputs]);
+    let input = input_tiling(g).scratch(&[g.images * g.inputs]);
+    let weights = weights_tiling(g).scratch(&[g.outputs * g.inputs, g.outputs]);
     forward.max(input).max(weights)
 }
 
-fn product(cut: &Cut, transposed: [bool; 2]) -> Product {
-    Product { rows: cut.rows, columns: cut.columns, depth: cut.depth, transposed }
+fn product(tiling: &Tiling, transposed: [bool; 2]) -> Product {
+    Product { rows: tiling.rows, columns: tiling.columns, depth: tiling.depth, transposed }
 }
 
-/// The kernels' `Sizes`.
-fn sizes(cut: &Cut, wide: [u32; 2], relu: bool) -> [u32; 8] {
+/// The kernels' struct `Sizes`.
+fn sizes(tiling: &Tiling, wide: [u32; 2], relu: bool) -> [u32; 8] {
     let [rows, columns, depth, slice, across] =
-        [cut.rows, cut.columns, cut.depth, cut.slice(), cut.tiles_across()].map(|n| n as u32);
+        [tiling.rows, tiling.columns, tiling.depth, tiling.slice(), tiling.tiles_across()]
+            .map(|n| n as u32);
     [rows, columns, depth, slice, across, wide[0], wide[1], u32::from(relu)]
 }
 
-/// What the three passes share of work that can be done in several ways.
+/// The description of a pass for the tuner. The first `reads` slots are only read.
 fn work<'a, const N: usize>(
     pass: &'static str,
     g: &Geometry,
     text: &'a dyn Fn() -> String,
-    (slots, reads): ([Slot; N], usize),
-    cut: &Cut,
+    slots: [Slot; N],
+    reads: usize,
+    tiling: &Tiling,
 ) -> Work<'a, N> {
     let mut sizes = [0; 13];
     sizes[..3].copy_from_slice(&[g.images, g.inputs, g.outputs].map(|n| n as u32));
-    Work { pass, sizes, text, slots, reads, rule: cut.way() }
+    Work { pass, sizes, text, slots, reads, rule: tiling.way() }
 }
 
 fn text(g: &Geometry) -> String {
     format!("{} x {} to {}", g.images, g.inputs, g.outputs)
 }
 
-/// Our own cuts of a product, and cuBLASLt's ways to make it.
+/// Adds cuBLASLt's algorithms for a product to our own `tilings`.
 fn ways(
     cuda: &mut Cuda,
-    (cut, transposed): (Cut, [bool; 2]),
-    (slots, outputs): ([Slot; 3], &[usize]),
+    tilings: Vec<Way>,
+    product: &Product,
+    slots: [Slot; 3],
     scratch: Slot,
 ) -> Result<Vec<Way>> {
-    let count = cuda.ways_to_multiply(&product(&cut, transposed), slots, scratch)?;
-    Ok(cut.ways(outputs, scratch).into_iter().chain((0..count).map(Way::Cublaslt)).collect())
+    let count = cuda.ways_to_multiply(product, slots, scratch)?;
+    Ok(tilings.into_iter().chain((0..count).map(Way::Cublaslt)).collect())
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let cut = forward_cut(g);
+    let tiling = forward_tiling(g);
     let [x, w, _, y, scratch] = slots;
-    let others = |cuda: &mut Cuda| ways(cuda, (cut, FORWARD_T), ([x, w, y], &[y.len()]), scratch);
+    let others = |cuda: &mut Cuda| {
+        let tilings = tiling.ways(&[y.len()], scratch);
+        ways(cuda, tilings, &product(&tiling, FORWARD_T), [x, w, y], scratch)
+    };
     let text = || text(g);
-    let work = work("linear_forward", g, &text, (slots, 3), &cut);
+    let work = work("linear_forward", g, &text, slots, 3, &tiling);
     cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
 }
 
-/// As [`forward`] in this way; false if there is no such.
+/// [`forward`] by this algorithm; false if it is not available.
 fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    let cut = forward_cut(g);
+    let tiling = forward_tiling(g);
     if let Way::Cublaslt(number) = way {
-        let made = cuda.multiply(&product(&cut, FORWARD_T), number, [x, w, y], scratch)?;
+        let made = cuda.multiply(&product(&tiling, FORWARD_T), number, [x, w, y], scratch)?;
         if made {
-            SUM.add(cuda, (y, 1), (Some(b), g.relu), y)?;
+            SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
         }
         return Ok(made);
     }
-    let Some(cut) = cut.in_way(way, &[y.len()], scratch) else { return Ok(false) };
-    let [target] = cut.targets([y], scratch);
-    // Bias and ReLU come after the last sum.
-    let (bias, relu) = if cut.slices == 1 { (Some(b), g.relu) } else { (None, false) };
-    let bias = bias.map_or(Address::NOWHERE, |b| cuda.address(b));
-    let sizes = sizes(&cut, [x, w].map(|slot| is_wide(cuda, slot, &[g.inputs])), relu);
-    let kernel = cut.kernel(cuda, &FORWARD);
+    let Some(tiling) = tiling.in_way(way, &[y.len()], scratch) else { return Ok(false) };
+    let [target] = tiling.targets([y], scratch);
+    let epilogue = Epilogue { bias: Some(b), relu: g.relu };
+    // With several slices, bias and ReLU come after the last sum.
+    let own = if tiling.slices == 1 { epilogue } else { Epilogue::NONE };
+    let bias = own.bias.map_or(Address::NOWHERE, |b| cuda.address(b));
+    let sizes = sizes(&tiling, [x, w].map(|slot| is_wide(cuda, slot, &[g.inputs])), own.relu);
+    let kernel = tiling.kernel(cuda, &FORWARD);
     let [x, w, to] = cuda.addresses([x, w, target]);
     // SAFETY: the kernels' parameters in their order; the slots have the geometry's sizes, and the
     // target has room for every slice.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&sizes, &x, &w, &bias, &to])? };
-    SUM.launch(cuda, &cut, target, (Some(b), g.relu), y)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&sizes, &x, &w, &bias, &to])? };
+    SUM.launch(cuda, &tiling, target, epilogue, y)?;
     Ok(true)
 }
 
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
-    let cut = input_cut(g);
+    let tiling = input_tiling(g);
     let [dy, w, dx, scratch] = slots;
-    let others = |cuda: &mut Cuda| ways(cuda, (cut, INPUT_T), ([dy, w, dx], &[dx.len()]), scratch);
+    let others = |cuda: &mut Cuda| {
+        let tilings = tiling.ways(&[dx.len()], scratch);
+        ways(cuda, tilings, &product(&tiling, INPUT_T), [dy, w, dx], scratch)
+    };
     let text = || text(g);
-    let work = work("linear_backward_input", g, &text, (slots, 2), &cut);
+    let work = work("linear_backward_input", g, &text, slots, 2, &tiling);
     cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
 fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    let cut = input_cut(g);
+    let tiling = input_tiling(g);
     if let Way::Cublaslt(number) = way {
-        return cuda.multiply(&product(&cut, INPUT_T), number, [dy, w, dx], scratch);
+        return cuda.multiply(&product(&tiling, INPUT_T), number, [dy, w, dx], scratch);
     }
-    let Some(cut) = cut.in_way(way, &[dx.len()], scratch) else { return Ok(false) };
-    let [target] = cut.targets([dx], scratch);
+    let Some(tiling) = tiling.in_way(way, &[dx.len()], scratch) else { return Ok(false) };
+    let [target] = tiling.targets([dx], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, w, &[g.inputs])];
-    let sizes = sizes(&cut, wide, false);
-    let kernel = cut.kernel(cuda, &BACKWARD_INPUT);
+    let sizes = sizes(&tiling, wide, false);
+    let kernel = tiling.kernel(cuda, &BACKWARD_INPUT);
     let [dy, w, to] = cuda.addresses([dy, w, target]);
     // SAFETY: as above.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&sizes, &dy, &w, &to])? };
-    SUM.launch(cuda, &cut, target, (None, false), dx)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&sizes, &dy, &w, &to])? };
+    SUM.launch(cuda, &tiling, target, Epilogue::NONE, dx)?;
     Ok(true)
 }
 
 pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
-    let cut = weights_cut(g);
+    let tiling = weights_tiling(g);
     let [x, dy, dw, db, scratch] = slots;
-    let outputs = [dw.len(), db.len()];
-    let others = |cuda: &mut Cuda| ways(cuda, (cut, WEIGHTS_T), ([dy, x, dw], &outputs), scratch);
+    let others = |cuda: &mut Cuda| {
+        let tilings = tiling.ways(&[dw.len(), db.len()], scratch);
+        ways(cuda, tilings, &product(&tiling, WEIGHTS_T), [dy, x, dw], scratch)
+    };
     let text = || text(g);
-    let work = work("linear_backward_weights", g, &text, (slots, 2), &cut);
+    let work = work("linear_backward_weights", g, &text, slots, 2, &tiling);
     cuda.work(&work, others, |cuda, way, slots| backward_weights_in(cuda, g, way, slots))
 }
 
 fn backward_weights_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    let cut = weights_cut(g);
+    let tiling = weights_tiling(g);
     if let Way::Cublaslt(number) = way {
-        let made = cuda.multiply(&product(&cut, WEIGHTS_T), number, [dy, x, dw], scratch)?;
+        let made = cuda.multiply(&product(&tiling, WEIGHTS_T), number, [dy, x, dw], scratch)?;
         if made {
-            SUM.add(cuda, (dy, g.images), (None, false), db)?;
+            SUM.add(cuda, dy, g.images, Epilogue::NONE, db)?;
         }
         return Ok(made);
     }
     let outputs = [dw.len(), db.len()];
-    let Some(cut) = cut.in_way(way, &outputs, scratch) else { return Ok(false) };
-    let [dw_target, db_target] = cut.targets([dw, db], scratch);
+    let Some(tiling) = tiling.in_way(way, &outputs, scratch) else { return Ok(false) };
+    let [dw_target, db_target] = tiling.targets([dw, db], scratch);
     let wide = [is_wide(cuda, dy, &[g.outputs]), is_wide(cuda, x, &[g.inputs])];
-    let sizes = sizes(&cut, wide, false);
-    let kernel = cut.kernel(cuda, &BACKWARD_WEIGHTS);
+    let sizes = sizes(&tiling, wide, false);
+    let kernel = tiling.kernel(cuda, &BACKWARD_WEIGHTS);
     let [x, dy, dw_to, db_to] = cuda.addresses([x, dy, dw_target, db_target]);
     // SAFETY: as above, for both targets.
-    unsafe { cuda.launch(&IMAGE, kernel, cut.grid(), &[&sizes, &dy, &x, &dw_to, &db_to])? };
-    SUM.launch(cuda, &cut, dw_target, (None, false), dw)?;
-    SUM.launch(cuda, &cut, db_target, (None, false), db)?;
+    unsafe { cuda.launch(&IMAGE, kernel, tiling.grid(), &[&sizes, &dy, &x, &dw_to, &db_to])? };
+    SUM.launch(cuda, &tiling, dw_target, Epilogue::NONE, dw)?;
+    SUM.launch(cuda, &tiling, db_target, Epilogue::NONE, db)?;
     Ok(true)
 }

@@ -1,42 +1,38 @@
-//! The forward pass for few images, as when a single picture is asked about.
+//! The forward pass for few images, as in the classification of a single photo.
 //!
-//! `y[n][o]` is a dot product of two runs that lie in memory as they are: w is read once, in
-//! order, and nothing is packed. The floor is w's bytes: 235 MB for AlexNet's three layers, 4 ms at
-//! 60 GB/s. A handful of rows of w at a time, each a stream of its own for the prefetcher, meets up
-//! to four images, so that an element of w is multiplied as soon as it is loaded.
+//! `y[n][o]` is a dot product of two contiguous rows: w is read once, in order, and nothing is
+//! packed. A few rows of w at a time, each a stream for the hardware prefetcher, are multiplied by
+//! up to four images, so that an element of w is used for all of them as soon as it is loaded.
+//! Memory bound: w has 235 MB in AlexNet's three layers, 4 ms at 60 GB/s.
 //!
 //! A dot product is sixteen chains of fused multiply-adds: chain `l` has the elements `l`, `l` +
-//! 16, ... in their order, and the chains are added up in pairs. So bits depend neither on threads,
-//! nor on the instruction set, nor on how many images there are, so long as they are few.
+//! 16, ... in their order, and the chains are added in pairs. So results are bit-identical for any
+//! number of threads, any instruction set, and any number of images up to the limit.
 
 use super::Geometry;
-use crate::gemm::Shared;
+use crate::gemm::SharedFloats;
+use crate::operands::{Forward, ForwardSlices};
 use crate::simd::{self, flushed};
 use pulp::{Simd, WithSimd};
 use tensor::Pool;
 
-/// More images than this are many: for them packing pays. Measured at AlexNet's three layers.
-const MOST_IMAGES: usize = 8;
+/// The most images of this algorithm; for more, packing pays. Measured with AlexNet's three layers.
+const MAX_IMAGES: usize = 8;
 /// Chains of a dot product.
 const CHAINS: usize = 16;
-/// Rows of w that are read side by side.
+/// Rows of w that are read concurrently.
 const ROWS: usize = 4;
-/// Rows of w that a thread takes at once.
+/// Rows of w per task.
 const UNIT: usize = 32;
 
-/// Whether this is the way to go.
+/// Whether this algorithm is faster.
 pub(super) fn suits(g: &Geometry) -> bool {
-    g.images <= MOST_IMAGES
+    g.images <= MAX_IMAGES
 }
 
-/// `y = x w^T + b`, or the positive part of it.
-pub(super) fn forward(
-    pool: &Pool,
-    g: &Geometry,
-    (x, w, b): (&[f32], &[f32], &[f32]),
-    y: &mut [f32],
-) {
-    let y = Shared::new(y);
+/// `y = x w^T + b`, with an optional ReLU.
+pub(super) fn forward(pool: &Pool, g: &Geometry, Forward { x, w, b, y, .. }: ForwardSlices<'_>) {
+    let y = SharedFloats::new(y);
     pool.each(g.outputs.div_ceil(UNIT), |unit| {
         let first = unit * UNIT;
         let rows = UNIT.min(g.outputs - first);
@@ -45,14 +41,14 @@ pub(super) fn forward(
     });
 }
 
-/// Some rows of w, from the `first` on, and all images.
+/// Some rows of w, starting with row `first`, and all images.
 pub(super) struct Unit<'a> {
     pub g: &'a Geometry,
     pub x: &'a [f32],
     pub w: &'a [f32],
-    /// The biases of all rows, these and the others.
+    /// The biases of all rows of the layer.
     pub b: &'a [f32],
-    pub y: Shared<'a>,
+    pub y: SharedFloats<'a>,
     pub first: usize,
 }
 
@@ -78,11 +74,11 @@ impl WithSimd for Unit<'_> {
 }
 
 impl Unit<'_> {
-    /// `R` rows of w, from the `first` on, for each image.
+    /// `R` rows of w, starting with row `first`, for each image.
     #[inline(always)]
     fn all_images<S: Simd, const R: usize>(&self, simd: S, w: [&[f32]; R], first: usize) {
         let mut image = 0;
-        // Registers: with sixteen floats in one, four rows by four images are sixteen sums.
+        // With sixteen floats per register, four rows by four images are sixteen registers of sums.
         while S::F32_LANES >= CHAINS && image + 4 <= self.g.images {
             self.images::<S, R, 4>(simd, w, first, image);
             image += 4;
@@ -120,9 +116,9 @@ impl Unit<'_> {
     }
 }
 
-/// Every row of w with every image: all of one length.
+/// Dot products of every row of w with every image.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // an iterator over chains would take their address
+#[allow(clippy::needless_range_loop)] // an iterator would take the chains' address
 fn dot_products<S: Simd, const R: usize, const N: usize>(
     simd: S,
     w: [&[f32]; R],
@@ -159,7 +155,7 @@ fn dot_products<S: Simd, const R: usize, const N: usize>(
     sums
 }
 
-/// The sum of all chains: the halves added, then their halves, and so on.
+/// The sum of all chains: adds the halves, then their halves, and so on.
 #[inline(always)]
 fn add_pairs(mut lanes: [f32; CHAINS]) -> f32 {
     let mut half = CHAINS / 2;

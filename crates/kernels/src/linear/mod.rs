@@ -1,16 +1,16 @@
-//! The fully connected layer: `y = x w^T + b`, with a ReLU if one follows.
+//! The fully connected layer: `y = x w^T + b`, with an optional ReLU.
 //!
 //! `x[n][i]`: images x inputs; `w[o][i]`: outputs x inputs; `y[n][o]`: images x outputs. Backward,
-//! for the gradient `dy` of `y` (already masked by the ReLU):
+//! for the gradient `dy` of `y`, with the ReLU's mask already applied:
 //!
 //! * `dx[n][i] = sum over o of dy[n][o] w[o][i]`
 //! * `dw[o][i] = sum over n of dy[n][o] x[n][i]`, `db[o] = sum over n of dy[n][o]`
 //!
-//! The floor is memory: w is read once for forward and once for dx, dw written once; fc6 of AlexNet
-//! is 151 MB each time, against 128 images x 37.7 million multiply-accumulates.
+//! Memory bound for small batches: w is read once for y and once for dx, dw is written once. In
+//! AlexNet's fc6 that is 151 MB each time, against 128 images x 37.7 million multiply-adds.
 //!
-//! On a CPU in f32 a few images (eight at most) go forward another way than many, with other
-//! roundings: the bits of an image's output can depend on how many images there are.
+//! On a CPU in f32, the forward pass of at most eight images uses another algorithm, whose rounding
+//! differs: the output for an image can depend on the number of images in the batch.
 
 mod bf16;
 mod cpu;
@@ -22,6 +22,7 @@ pub(crate) mod tests;
 
 pub(crate) use cpu::sum_rows;
 
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Slot, Target};
 
 /// The sizes of a fully connected layer.
@@ -29,7 +30,7 @@ use tensor::{Device, Result, Shape, Slot, Target};
 pub struct Geometry {
     /// Rows of `x` and `y`.
     pub images: usize,
-    /// Numbers an image has.
+    /// Elements of an image.
     pub inputs: usize,
     /// Units.
     pub outputs: usize,
@@ -38,7 +39,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Floats of scratch memory that any of the three passes needs on such a device.
+    /// Floats of scratch memory that suffice for each of the three passes on such a device.
     pub fn scratch(&self, target: Target) -> usize {
         match target {
             Target::Cpu { threads } => cpu::scratch(self, threads),
@@ -50,7 +51,12 @@ impl Geometry {
     fn check(&self, operands: [(Slot, [usize; 2]); 3]) {
         for (slot, [rows, columns]) in operands {
             let expected = Shape::from([rows, columns]);
-            assert_eq!(slot.len(), expected.len(), "a slot of {} for {expected}", slot.shape());
+            assert_eq!(
+                slot.len(),
+                expected.len(),
+                "a slot of shape {} for {expected}",
+                slot.shape()
+            );
         }
     }
 
@@ -71,72 +77,65 @@ impl Geometry {
     }
 }
 
-/// `y = x w^T + b`, or the positive part of it.
+/// `y = x w^T + b`, rectified if `relu` is set.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot is not of the geometry's size.
-pub fn forward(
-    device: &mut Device,
-    g: &Geometry,
-    x: Slot,
-    w: Slot,
-    b: Slot,
-    y: Slot,
-    scratch: Slot,
-) -> Result<()> {
+/// If a slot does not have the geometry's size.
+pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
+    let Forward { x, w, b, y, scratch } = operands;
     g.check([(x, g.x()), (w, g.w()), (y, g.y())]);
     g.check_bias(b);
     match device {
-        Device::Cpu(device) => cpu::forward(device, g, x, w, b, y, scratch),
-        Device::Cuda(device) => cuda::forward(device, g, [x, w, b, y, scratch]),
+        Device::Cpu(cpu) => {
+            cpu::forward(cpu, g, operands);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y, scratch]),
     }
 }
 
-/// `dx = dy w`; `dy` is already masked by the ReLU.
+/// `dx = dy w`, where the ReLU's mask is already applied to `dy`.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot is not of the geometry's size.
-pub fn backward_input(
-    device: &mut Device,
-    g: &Geometry,
-    dy: Slot,
-    w: Slot,
-    dx: Slot,
-    scratch: Slot,
-) -> Result<()> {
+/// If a slot does not have the geometry's size.
+pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
+    let BackwardInput { dy, w, dx, scratch } = operands;
     g.check([(dy, g.y()), (w, g.w()), (dx, g.x())]);
     match device {
-        Device::Cpu(device) => cpu::backward_input(device, g, dy, w, dx, scratch),
-        Device::Cuda(device) => cuda::backward_input(device, g, [dy, w, dx, scratch]),
+        Device::Cpu(cpu) => {
+            cpu::backward_input(cpu, g, operands);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx, scratch]),
     }
 }
 
-/// `dw = dy^T x` and `db`, the column sums of `dy`; `dy` is already masked by the ReLU.
+/// `dw = dy^T x` and `db`, the column sums of `dy`, with the ReLU's mask already applied to `dy`.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot is not of the geometry's size.
+/// If a slot does not have the geometry's size.
 pub fn backward_weights(
     device: &mut Device,
     g: &Geometry,
-    x: Slot,
-    dy: Slot,
-    dw: Slot,
-    db: Slot,
-    scratch: Slot,
+    operands: BackwardWeights,
 ) -> Result<()> {
+    let BackwardWeights { x, dy, dw, db, scratch } = operands;
     g.check([(x, g.x()), (dy, g.y()), (dw, g.w())]);
     g.check_bias(db);
     match device {
-        Device::Cpu(device) => cpu::backward_weights(device, g, x, dy, dw, db, scratch),
-        Device::Cuda(device) => cuda::backward_weights(device, g, [x, dy, dw, db, scratch]),
+        Device::Cpu(cpu) => {
+            cpu::backward_weights(cpu, g, operands);
+            Ok(())
+        }
+        Device::Cuda(cuda) => cuda::backward_weights(cuda, g, [x, dy, dw, db, scratch]),
     }
 }

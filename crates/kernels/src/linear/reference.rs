@@ -1,4 +1,4 @@
-//! The fully connected layer in plain loops with f64 sums: its specification.
+//! The fully connected layer in plain loops with f64 sums: the specification.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 

@@ -1,7 +1,8 @@
 use super::few_images::{self, Unit};
 use super::{Geometry, backward_input, backward_weights, bf16, cpu, forward, reference};
-use crate::gemm::amx::Engine;
-use crate::gemm::{Isa, Shared};
+use crate::gemm::amx::MatrixUnit;
+use crate::gemm::{Isa, SharedFloats};
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,9 +26,9 @@ fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     let db = slots.room(Shape::from([g.outputs]));
     let scratch = slots.room(Shape::from([g.scratch(device.target())]));
     slots.load(device);
-    forward(device, g, x, w, b, y, scratch).unwrap();
-    backward_input(device, g, dy, w, dx, scratch).unwrap();
-    backward_weights(device, g, x, dy, dw, db, scratch).unwrap();
+    forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+    backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+    backward_weights(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
     [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
 }
 
@@ -64,7 +65,7 @@ fn known_answers() {
         device.upload(x, &[1.0f32, 2.0]).unwrap();
         device.upload(w, &[3.0f32, 4.0, -5.0, 6.0]).unwrap();
         device.upload(b, &[1.0f32, -8.0]).unwrap();
-        forward(&mut device, g, x, w, b, y, s).unwrap();
+        forward(&mut device, g, Forward { x, w, b, y, scratch: s }).unwrap();
         device.download::<f32>(y).unwrap()
     };
     let g = Geometry { images: 1, inputs: 2, outputs: 2, relu: false };
@@ -174,9 +175,12 @@ fn bits_depend_on_neither_threads_nor_instructions() {
         let mut y = vec![0.0; g.images * g.outputs];
         let mut dx = vec![0.0; g.images * g.inputs];
         let mut dw = vec![0.0; g.outputs * g.inputs];
-        cpu::forward_with(isa, &pool, &g, (x, w, b.as_slice().unwrap()), &mut y, &mut scratch);
-        cpu::backward_input_with(isa, &pool, &g, (dy, w), &mut dx, &mut scratch);
-        cpu::backward_weights_with(isa, &pool, &g, (x, dy), &mut dw, &mut scratch);
+        let scratch = &mut scratch[..];
+        let (b, db) = (b.as_slice().unwrap(), &mut []);
+        cpu::forward_with(isa, &pool, &g, Forward { x, w, b, y: &mut y, scratch });
+        cpu::backward_input_with(isa, &pool, &g, BackwardInput { dy, w, dx: &mut dx, scratch });
+        let operands = BackwardWeights { x, dy, dw: &mut dw[..], db, scratch };
+        cpu::backward_weights_with(isa, &pool, &g, operands);
         [y, dx, dw].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     let best = on(Isa::best());
@@ -196,19 +200,21 @@ fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
         let dy: Array2<f32> = random_array(6, (g.images, g.outputs));
         let [x, w, dy] = [&x, &w, &dy].map(|array| array.as_slice().unwrap());
         let b = b.as_slice().unwrap();
-        let on = |engine: Engine, threads: usize| {
+        let on = |unit: MatrixUnit, threads: usize| {
             let pool = Pool::new(threads);
             let mut scratch = vec![f32::NAN; g.scratch(Target::CpuBf16 { threads })];
             let mut y = vec![f32::NAN; g.images * g.outputs];
             let mut dx = vec![f32::NAN; g.images * g.inputs];
             let mut dw = vec![f32::NAN; g.outputs * g.inputs];
-            bf16::forward(engine, &pool, &g, (x, w, b), &mut y, &mut scratch);
-            bf16::backward_input(engine, &pool, &g, (dy, w), &mut dx, &mut scratch);
-            bf16::backward_weights(engine, &pool, &g, (x, dy), &mut dw, &mut scratch);
+            let (db, scratch) = (&mut [], &mut scratch[..]);
+            bf16::forward(unit, &pool, &g, Forward { x, w, b, y: &mut y, scratch });
+            bf16::backward_input(unit, &pool, &g, BackwardInput { dy, w, dx: &mut dx, scratch });
+            let operands = BackwardWeights { x, dy, dw: &mut dw[..], db, scratch };
+            bf16::backward_weights(unit, &pool, &g, operands);
             [y, dx, dw].concat()
         };
-        same_bits_for_threads(|threads| on(Engine::best(), threads));
-        bits_equal(&on(Engine::best(), 2), &on(Engine::Twin, 2), "the twin");
+        same_bits_for_threads(|threads| on(MatrixUnit::best(), threads));
+        bits_equal(&on(MatrixUnit::best(), 2), &on(MatrixUnit::Twin, 2), "the twin");
     }
 }
 
@@ -220,16 +226,18 @@ pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 3] {
     let (b, pool) = (crate::tests::numbers(3, outputs), Pool::new(2));
     let mut scratch = vec![f32::NAN; g.scratch(Target::CpuBf16 { threads: 2 })];
     let [mut y, mut dx, mut dw] = [&dy, &x, &w].map(|like| vec![f32::NAN; like.len()]);
-    bf16::forward(Engine::Twin, &pool, g, (&x, &w, &b), &mut y, &mut scratch);
-    bf16::backward_input(Engine::Twin, &pool, g, (&dy, &w), &mut dx, &mut scratch);
-    bf16::backward_weights(Engine::Twin, &pool, g, (&x, &dy), &mut dw, &mut scratch);
+    let (unit, scratch, db) = (MatrixUnit::Twin, &mut scratch[..], &mut []);
+    let (x, w, b, dy) = (&x[..], &w[..], &b[..], &dy[..]);
+    bf16::forward(unit, &pool, g, Forward { x, w, b, y: &mut y[..], scratch });
+    bf16::backward_input(unit, &pool, g, BackwardInput { dy, w, dx: &mut dx[..], scratch });
+    let operands = BackwardWeights { x, dy, dw: &mut dw[..], db, scratch };
+    bf16::backward_weights(unit, &pool, g, operands);
     [("y", y), ("dx", dx), ("dw", dw)]
 }
 
-/// Few images go a way of their own: also to the same bits, whoever computes them and however many
-/// they are.
+/// The algorithm for few images is bit-identical for any vectors, threads and number of images.
 #[test]
-fn bits_of_few_images() {
+fn few_images_are_bit_identical() {
     let most = Geometry { images: 8, inputs: 1031, outputs: 75, relu: true };
     let x: Array2<f32> = random_array(3, (most.images, most.inputs));
     let w: Array2<f32> = random_array(4, (most.outputs, most.inputs));
@@ -238,7 +246,7 @@ fn bits_of_few_images() {
     let b = b.as_slice().unwrap();
 
     let mut expected = vec![f32::NAN; most.images * most.outputs];
-    let y = Shared::new(&mut expected);
+    let y = SharedFloats::new(&mut expected);
     Unit { g: &most, x, w, b, y, first: 0 }.with_simd(Scalar::new());
     for images in 1..=most.images {
         let g = Geometry { images, ..most };
@@ -246,7 +254,8 @@ fn bits_of_few_images() {
         same_bits_for_threads(|threads| {
             let mut y = vec![f32::NAN; images * g.outputs];
             let x = &x[..images * g.inputs];
-            few_images::forward(&Pool::new(threads), &g, (x, w, b), &mut y);
+            let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut [] };
+            few_images::forward(&Pool::new(threads), &g, operands);
             bits_equal(&y, &expected[..images * g.outputs], &format!("{images} images"));
             y
         });
@@ -271,7 +280,7 @@ fn nan_passes(images: usize) {
         let y = slots.room(Shape::from([images, 4]));
         let scratch = slots.room(Shape::from([g.scratch(device.target())]));
         slots.load(device);
-        forward(device, &g, x, w, b, y, scratch).unwrap();
+        forward(device, &g, Forward { x, w, b, y, scratch }).unwrap();
         assert!(device.download::<f32>(y).unwrap().iter().all(|y| y.is_nan()));
     });
 }

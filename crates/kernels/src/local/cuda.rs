@@ -1,15 +1,15 @@
-//! On a GPU: a product of matrices at every pixel, 32 x 32 numbers a block. No scratch memory.
+//! On a GPU: a matrix product at every pixel, 32 x 32 elements per block. No scratch memory.
 
 use super::Geometry;
 use tensor::{Address, Argument, Cuda, Grid, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "local", bytes: include_bytes!("local.fatbin") };
 
-/// Rows and columns of a product that a block makes, and its threads: the kernels' `SIDE`, `BLOCK`.
+/// Rows and columns of a product per block, and its threads: the kernels' `SIDE` and `BLOCK`.
 const SIDE: usize = 32;
 const BLOCK: u32 = 64;
 
-/// The kernels' `Geometry`.
+/// The kernels' struct `Geometry`.
 fn geometry(g: &Geometry) -> [u32; 13] {
     [
         g.images,
@@ -29,12 +29,12 @@ fn geometry(g: &Geometry) -> [u32; 13] {
     .map(|extent| extent as u32)
 }
 
-/// A block for each part of each group's product at each of `pixels`.
+/// One block for each part of each group's product at each of `pixels`.
 fn grid(g: &Geometry, pixels: usize, rows: usize, columns: usize) -> Grid {
     Grid::of(pixels * g.groups * rows.div_ceil(SIDE) * columns.div_ceil(SIDE), BLOCK)
 }
 
-/// Of x, w, b and y.
+/// `slots` are x, w, b and y.
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let (extents, relu) = (geometry(g), u32::from(g.relu));
     let grid = grid(g, g.pixels(), g.images, g.filters / g.groups);
@@ -44,7 +44,7 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result
     unsafe { cuda.launch(&IMAGE, "local_forward", grid, &arguments) }
 }
 
-/// Of dy, w and dx.
+/// `slots` are dy, w and dx.
 pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) -> Result<()> {
     let extents = geometry(g);
     let grid = grid(g, g.height * g.width, g.images, g.channels / g.groups);
@@ -53,7 +53,7 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 3]) ->
     unsafe { cuda.launch(&IMAGE, "local_backward_input", grid, &[&extents, &dy, &w, &dx]) }
 }
 
-/// Of x, dy, dw and db.
+/// `slots` are x, dy, dw and db.
 pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) -> Result<()> {
     let extents = geometry(g);
     let taps = g.window.0 * g.window.1 * (g.channels / g.groups);

@@ -1,15 +1,15 @@
-//! A locally connected layer: a convolution whose filters are not shared, with its bias, and its
-//! ReLU if one follows.
+//! A locally connected layer: a convolution whose filters are not shared between pixels, with bias
+//! and an optional ReLU.
 //!
 //! ```text
 //! y[i, j, f] = b[i, j, f] + sum over kh, kw, c of
 //!              w[i, j, f, kh, kw, c] x[stride i + kh - top, stride j + kw - left, c]
 //! ```
 //!
-//! for every image, where x is zero outside the image. Every output pixel has filters and biases of
-//! its own (cuda-convnet's `local`: "like convolutional layers, but without weight-sharing").
-//! Activations are NHWC; filters are those of output pixel (0, 0), then (0, 1) and so on, each
-//! pixel's as a convolution's would lie: OHWI.
+//! for every image, where x is zero outside the image. Every output pixel has its own filters and
+//! biases (cuda-convnet's `local`: "like convolutional layers, but without weight-sharing").
+//! Activations are NHWC. The filters of output pixel (0, 0) come first, then those of (0, 1) and so
+//! on; each pixel's are stored like a convolution's: OHWI.
 
 mod cpu;
 mod cuda;
@@ -20,9 +20,10 @@ mod tests;
 
 use crate::conv::{self, Pad};
 use crate::gemm::Isa;
-use tensor::{Device, Result, Shape, Slot, Target};
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
+use tensor::{Device, Result, Shape, Target};
 
-/// What is connected with what.
+/// The sizes of a locally connected layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Images in a batch.
@@ -33,22 +34,22 @@ pub struct Geometry {
     pub width: usize,
     /// Channels of an input image.
     pub channels: usize,
-    /// Filters of each output pixel: the channels of an output image.
+    /// Filters per output pixel: the channels of an output image.
     pub filters: usize,
     /// Rows and columns of a filter.
     pub window: (usize, usize),
-    /// Pixels from one window to the next, both ways.
+    /// Pixels from one window to the next, in both directions.
     pub stride: usize,
     /// Zeros around the image.
     pub pad: Pad,
-    /// Into how many groups channels and filters are divided.
+    /// Number of groups into which channels and filters are divided.
     pub groups: usize,
     /// Whether the output is rectified.
     pub relu: bool,
 }
 
 impl Geometry {
-    /// The convolution that it would be if the filters were shared.
+    /// The convolution with the same sizes, whose filters are shared.
     pub(crate) fn shared(&self) -> conv::Geometry {
         let Geometry { images, height, width, channels, filters, .. } = *self;
         let Geometry { window, stride, pad, groups, relu, .. } = *self;
@@ -106,13 +107,12 @@ impl Geometry {
         Shape::from([self.pixels() * self.filters])
     }
 
-    /// Multiplications (each with its addition) of a forward pass, for one image; those with zeros
-    /// of the padding count.
+    /// Multiply-adds of a forward pass for one image, including those with zeros of the padding.
     pub fn macs_per_image(&self) -> usize {
         self.filter_shape().len()
     }
 
-    /// Floats of scratch memory that any of the three passes needs on such a device.
+    /// Floats of scratch memory that suffice for each of the three passes on such a device.
     pub fn scratch(&self, target: Target) -> usize {
         match target {
             Target::Cpu { threads } | Target::CpuBf16 { threads } => {
@@ -123,50 +123,36 @@ impl Geometry {
     }
 }
 
-/// `y = local(x, w) + b`, rectified if the geometry says so.
+/// `y = local(x, w) + b`, rectified if `relu` is set.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
-/// If a slot's length is not what the geometry says, or the scratch memory is too small.
-pub fn forward(
-    device: &mut Device,
-    g: &Geometry,
-    x: Slot,
-    w: Slot,
-    b: Slot,
-    y: Slot,
-    scratch: Slot,
-) -> Result<()> {
+/// If a slot does not have the geometry's length, or the scratch memory is too small.
+pub fn forward(device: &mut Device, g: &Geometry, operands: Forward) -> Result<()> {
+    let Forward { x, w, b, y, scratch } = operands;
     conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("y", y, g.out_shape())]);
     conv::expect(&g.shared(), &[("w", w, g.filter_shape()), ("b", b, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, w, b, y, scratch], pool) = cpu.floats_with_pool([x, w, b, y, scratch]);
-            cpu::forward(Isa::best(), pool, g, (x, w, b), y, scratch);
+            cpu::forward(Isa::best(), pool, g, Forward { x: &*x, w: &*w, b: &*b, y, scratch });
             Ok(())
         }
         Device::Cuda(cuda) => cuda::forward(cuda, g, [x, w, b, y]),
     }
 }
 
-/// `dx`, the gradient of the input, written and not accumulated. `dy` is the gradient before the
-/// ReLU.
+/// Writes `dx`, the gradient of the input. `dy` is the gradient before the ReLU.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn backward_input(
-    device: &mut Device,
-    g: &Geometry,
-    dy: Slot,
-    w: Slot,
-    dx: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub fn backward_input(device: &mut Device, g: &Geometry, operands: BackwardInput) -> Result<()> {
+    let BackwardInput { dy, w, dx, scratch } = operands;
     conv::expect(
         &g.shared(),
         &[("dx", dx, g.in_shape()), ("dy", dy, g.out_shape()), ("w", w, g.filter_shape())],
@@ -174,36 +160,30 @@ pub fn backward_input(
     match device {
         Device::Cpu(cpu) => {
             let ([dy, w, dx, scratch], pool) = cpu.floats_with_pool([dy, w, dx, scratch]);
-            cpu::backward_input(Isa::best(), pool, g, (dy, w), dx, scratch);
+            let operands = BackwardInput { dy: &*dy, w: &*w, dx, scratch };
+            cpu::backward_input(Isa::best(), pool, g, operands);
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_input(cuda, g, [dy, w, dx]),
     }
 }
 
-/// `dw` and `db`, the gradients of filters and biases, written and not accumulated. `dy` is the
-/// gradient before the ReLU.
+/// Writes `dw` and `db`, the gradients of filters and biases. `dy` is the gradient before the ReLU.
 ///
 /// # Errors
 /// If the device fails.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn backward_filter(
-    device: &mut Device,
-    g: &Geometry,
-    x: Slot,
-    dy: Slot,
-    dw: Slot,
-    db: Slot,
-    scratch: Slot,
-) -> Result<()> {
+pub fn backward_filter(device: &mut Device, g: &Geometry, operands: BackwardWeights) -> Result<()> {
+    let BackwardWeights { x, dy, dw, db, scratch } = operands;
     conv::expect(&g.shared(), &[("x", x, g.in_shape()), ("dy", dy, g.out_shape())]);
     conv::expect(&g.shared(), &[("dw", dw, g.filter_shape()), ("db", db, g.bias_shape())]);
     match device {
         Device::Cpu(cpu) => {
             let ([x, dy, dw, db, scratch], pool) = cpu.floats_with_pool([x, dy, dw, db, scratch]);
-            cpu::backward_filter(Isa::best(), pool, g, (x, dy), (dw, db), scratch);
+            let operands = BackwardWeights { x: &*x, dy: &*dy, dw, db, scratch };
+            cpu::backward_filter(Isa::best(), pool, g, operands);
             Ok(())
         }
         Device::Cuda(cuda) => cuda::backward_filter(cuda, g, [x, dy, dw, db]),

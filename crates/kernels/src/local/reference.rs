@@ -4,8 +4,8 @@ use super::Geometry;
 use crate::conv;
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
-/// A convolution's products, but each output pixel's filters are its own: `visit` gets indices into
-/// y, w and x.
+/// Calls `visit` with indices into y, w and x for every product, as for a convolution, but with
+/// each output pixel's own filters.
 fn each_product(g: &Geometry, mut visit: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     let width = g.out_width();
     conv::reference::each_product(&g.shared(), |y_idx, [f, kh, kw, c], x_idx| {
@@ -14,7 +14,7 @@ fn each_product(g: &Geometry, mut visit: impl FnMut([usize; 4], [usize; 4], [usi
     });
 }
 
-/// `y = local(x, w) + b`, rectified if the geometry says so.
+/// `y = local(x, w) + b`, rectified if `relu` is set.
 pub fn forward(
     g: &Geometry,
     x: ArrayView4<f64>,
@@ -47,6 +47,7 @@ pub fn backward_filter(
     let filters = g.out_height() * g.out_width() * g.filters;
     let mut dw = Array4::zeros((filters, g.window.0, g.window.1, g.channels / g.groups));
     each_product(g, |y_idx, w_idx, x_idx| dw[w_idx] += dy[y_idx] * x[x_idx]);
-    let db = dy.sum_axis(ndarray::Axis(0)).into_shape_with_order(filters).expect("as many biases");
+    let db =
+        dy.sum_axis(ndarray::Axis(0)).into_shape_with_order(filters).expect("one bias per filter");
     (dw, db)
 }

@@ -1,6 +1,7 @@
 use super::{Geometry, backward_filter, backward_input, cpu, forward, reference};
 use crate::conv::{self, Pad};
 use crate::gemm::Isa;
+use crate::operands::{BackwardInput, BackwardWeights, Forward};
 use ndarray::{Array1, Array4, array};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -38,9 +39,9 @@ impl Operands {
         let [dw, db] = [g.filter_shape(), g.bias_shape()].map(|shape| slots.room(shape));
         let scratch = slots.room([g.scratch(device.target())]);
         slots.load(device);
-        forward(device, g, x, w, b, y, scratch).unwrap();
-        backward_input(device, g, dy, w, dx, scratch).unwrap();
-        backward_filter(device, g, x, dy, dw, db, scratch).unwrap();
+        forward(device, g, Forward { x, w, b, y, scratch }).unwrap();
+        backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
+        backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 
@@ -53,9 +54,14 @@ impl Operands {
         let (b, dy) = (self.b.as_slice().unwrap(), self.dy.as_slice().unwrap());
         let (mut y, mut dx) = (room(dy.len()), room(x.len()));
         let (mut dw, mut db) = (room(w.len()), room(b.len()));
-        cpu::forward(isa, &pool, g, (x, w, b), &mut y, &mut scratch());
-        cpu::backward_input(isa, &pool, g, (dy, w), &mut dx, &mut scratch());
-        cpu::backward_filter(isa, &pool, g, (x, dy), (&mut dw, &mut db), &mut scratch());
+        let operands = Forward { x, w, b, y: &mut y[..], scratch: &mut scratch() };
+        cpu::forward(isa, &pool, g, operands);
+        let operands = BackwardInput { dy, w, dx: &mut dx[..], scratch: &mut scratch() };
+        cpu::backward_input(isa, &pool, g, operands);
+        let (dw_out, db_out) = (&mut dw[..], &mut db[..]);
+        let scratch = &mut scratch();
+        let operands = BackwardWeights { x, dy, dw: dw_out, db: db_out, scratch };
+        cpu::backward_filter(isa, &pool, g, operands);
         [y, dx, dw, db]
     }
 

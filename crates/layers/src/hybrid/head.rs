@@ -4,6 +4,7 @@ use super::{Shares, UnitwiseRow, UnplannedStage};
 use crate::layer::{Gradients, LayerSlots, Phase};
 use crate::network::TrainableNetwork;
 use kernels::columns::{self, ColumnRange, Geometry};
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use kernels::{activation, linear};
 use std::ops::Range;
 use tensor::{DType, Device, Planner, Result, Shape, Slot, Target};
@@ -176,7 +177,7 @@ impl Head {
         let LinearStage { geometry, weight: [w, _], bias: [b, _], .. } = self.stages[stage];
         let stage = &self.stages[stage];
         let (x, y) = (self.rows(stage.x, of), self.rows(stage.y, of));
-        linear::forward(device, &geometry, x, w, b, y, self.scratch)?;
+        linear::forward(device, &geometry, Forward { x, w, b, y, scratch: self.scratch })?;
         let shard = self.shard(of);
         let mut rows = stage.unitwise.iter();
         rows.try_for_each(|planned| {
@@ -215,7 +216,8 @@ impl Head {
             self.stages[stage];
         let images = self.shares.images * self.shares.shards;
         let geometry = linear::Geometry { images, ..geometry };
-        linear::backward_weights(device, &geometry, x, dy, dw, db, self.scratch)?;
+        let weights = BackwardWeights { x, dy, dw, db, scratch: self.scratch };
+        linear::backward_weights(device, &geometry, weights)?;
         for planned in &self.stages[stage].unitwise {
             if let Some(layer) = &planned.row.of_batch {
                 layer.backward(device, &planned.of_batch.slots, &planned.of_batch.gradients)?;
@@ -268,7 +270,8 @@ impl Head {
         }
         let w = stage.weight[0].part(start * inputs, Shape::from([count, inputs]));
         let geometry = linear::Geometry { outputs: count, relu: false, ..stage.geometry };
-        linear::backward_input(device, &geometry, own, w, dx, self.scratch)
+        let operands = BackwardInput { dy: own, w, dx, scratch: self.scratch };
+        linear::backward_input(device, &geometry, operands)
     }
 
     fn partial(&self, stage: &LinearStage, level: usize) -> Slot {

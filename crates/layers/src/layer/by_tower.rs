@@ -5,16 +5,8 @@
 //! bit-identical to several.
 
 use kernels::columns::{self, ColumnRange, Geometry};
-use tensor::{Device, Result, Shape, Slot};
-
-/// Operands of a backward pass to the input, of a layer or of one tower of it.
-#[derive(Clone, Copy)]
-pub(super) struct InputGradient {
-    pub(super) dy: Slot,
-    pub(super) w: Slot,
-    pub(super) dx: Slot,
-    pub(super) scratch: Slot,
-}
+use kernels::operands::BackwardInput;
+use tensor::{Device, Result, Shape};
 
 /// Slots inside scratch memory start on a cache line.
 const LINE: usize = 16;
@@ -45,10 +37,10 @@ pub(super) fn scratch(dy: Shape, dx: Shape, own: usize) -> usize {
 pub(super) fn backward_input(
     device: &mut Device,
     towers: usize,
-    whole: InputGradient,
-    pass: impl Fn(&mut Device, InputGradient) -> Result<()>,
+    whole: BackwardInput,
+    pass: impl Fn(&mut Device, BackwardInput) -> Result<()>,
 ) -> Result<()> {
-    let InputGradient { dy, w, dx, scratch } = whole;
+    let BackwardInput { dy, w, dx, scratch } = whole;
     let whole = dy.shape().dims().last().copied().unwrap_or(1);
     let (rows, width) = (dy.len() / whole, whole / towers);
     let flat = |len: usize| Shape::from([len]);
@@ -63,7 +55,7 @@ pub(super) fn backward_input(
         columns::copy(device, &Geometry { rows, count: width, x: there, y: here }, dy, dy_own)?;
         let w = w.part(tower * w.len() / towers, flat(w.len() / towers));
         let dx_of_this = if tower == 0 { dx } else { dx_own };
-        pass(device, InputGradient { dy: dy_own, w, dx: dx_of_this, scratch })?;
+        pass(device, BackwardInput { dy: dy_own, w, dx: dx_of_this, scratch })?;
         if tower > 0 {
             columns::add(device, &Geometry::vector(dx.len()), dx_own, dx)?;
         }

@@ -1,11 +1,11 @@
 //! Convolution, with a fused ReLU.
 
-use super::by_tower::InputGradient;
 use super::{Gradients, Layer, LayerSlots, Phase, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::conv::{self, Algorithm, Geometry, Pad};
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Slot, Target};
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) fn plan(
     let tower = tower.map(|filters| Geometry { filters, relu: false, ..geometry });
     // The algorithm that is fastest for one tower also computes the outputs, so that they are
     // bit-identical to a tower's.
-    let algorithm = tower.map_or(geometry.algorithm, |tower| tower.settled().algorithm);
+    let algorithm = tower.map_or(geometry.algorithm, |tower| tower.resolved().algorithm);
     let geometry = Geometry { algorithm, ..geometry };
     Ok(Conv { name: row.name.clone(), geometry, partial: tower, masked: row.masked })
 }
@@ -89,21 +89,22 @@ impl Layer for Conv {
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, phase: Phase) -> Result<()> {
         let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
+        let operands = Forward { x, w, b, y, scratch };
         match (phase, slots.packed) {
             (Phase::Infer, Some(packed)) => {
-                conv::forward_kept(device, &self.geometry, x, (w, packed), b, y, scratch)
+                conv::forward_packed(device, &self.geometry, operands, packed)
             }
-            _ => conv::forward(device, &self.geometry, x, w, b, y, scratch),
+            _ => conv::forward(device, &self.geometry, operands),
         }
     }
 
     fn packed_len(&self, target: Target) -> usize {
-        self.geometry.kept(target)
+        self.geometry.packed_len(target)
     }
 
     fn pack_weights(&self, device: &mut Device, slots: &LayerSlots, packed: Slot) -> Result<()> {
         let [w, _] = slots.weight_and_bias();
-        conv::keep(device, &self.geometry, w, packed, slots.scratch)
+        conv::pack_weights(device, &self.geometry, w, packed, slots.scratch)
     }
 
     fn backward(
@@ -117,17 +118,18 @@ impl Layer for Conv {
         if self.reads_output() {
             mask_by_relu(device, slots.y, dy)?;
         }
-        conv::backward_filter(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
-        match (dx, &self.partial) {
-            (Some(dx), None) => conv::backward_input(device, &self.geometry, dy, w, dx, scratch),
-            (Some(dx), Some(tower)) => {
+        let weights = BackwardWeights { x: slots.x, dy, dw, db, scratch };
+        conv::backward_filter(device, &self.geometry, weights)?;
+        let Some(dx) = dx else { return Ok(()) };
+        let operands = BackwardInput { dy, w, dx, scratch };
+        match &self.partial {
+            None => conv::backward_input(device, &self.geometry, operands),
+            Some(tower) => {
                 let towers = self.geometry.filters / tower.filters;
-                let whole = InputGradient { dy, w, dx, scratch };
-                by_tower::backward_input(device, towers, whole, |device, s| {
-                    conv::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
+                by_tower::backward_input(device, towers, operands, |device, operands| {
+                    conv::backward_input(device, tower, operands)
                 })
             }
-            (None, _) => Ok(()),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The fully connected layer, with a fused ReLU.
 
-use super::by_tower::InputGradient;
 use super::{Gradients, Layer, LayerSlots, Phase, by_tower, weight_and_bias};
 use crate::parameters::Parameter;
 use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::linear::{self, Geometry};
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Layer for Linear {
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
         let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
-        linear::forward(device, &self.geometry, x, w, b, y, scratch)
+        linear::forward(device, &self.geometry, Forward { x, w, b, y, scratch })
     }
 
     fn backward(
@@ -53,17 +53,18 @@ impl Layer for Linear {
         if self.reads_output() {
             mask_by_relu(device, slots.y, dy)?;
         }
-        linear::backward_weights(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
-        match (dx, &self.partial) {
-            (Some(dx), None) => linear::backward_input(device, &self.geometry, dy, w, dx, scratch),
-            (Some(dx), Some(tower)) => {
+        let weights = BackwardWeights { x: slots.x, dy, dw, db, scratch };
+        linear::backward_weights(device, &self.geometry, weights)?;
+        let Some(dx) = dx else { return Ok(()) };
+        let operands = BackwardInput { dy, w, dx, scratch };
+        match &self.partial {
+            None => linear::backward_input(device, &self.geometry, operands),
+            Some(tower) => {
                 let towers = self.geometry.outputs / tower.outputs;
-                let whole = InputGradient { dy, w, dx, scratch };
-                by_tower::backward_input(device, towers, whole, |device, s| {
-                    linear::backward_input(device, tower, s.dy, s.w, s.dx, s.scratch)
+                by_tower::backward_input(device, towers, operands, |device, operands| {
+                    linear::backward_input(device, tower, operands)
                 })
             }
-            (None, _) => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::rows;
 use kernels::activation::mask_by_relu;
 use kernels::conv::Pad;
 use kernels::local::{self, Geometry};
+use kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use tensor::{Device, Result, Shape, Target};
 
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Layer for Local {
 
     fn forward(&self, device: &mut Device, slots: &LayerSlots, _: Phase) -> Result<()> {
         let ([w, b], &LayerSlots { x, y, scratch, .. }) = (slots.weight_and_bias(), slots);
-        local::forward(device, &self.geometry, x, w, b, y, scratch)
+        local::forward(device, &self.geometry, Forward { x, w, b, y, scratch })
     }
 
     fn backward(
@@ -62,9 +63,13 @@ impl Layer for Local {
         if self.reads_output() {
             mask_by_relu(device, slots.y, dy)?;
         }
-        local::backward_filter(device, &self.geometry, slots.x, dy, dw, db, scratch)?;
+        let weights = BackwardWeights { x: slots.x, dy, dw, db, scratch };
+        local::backward_filter(device, &self.geometry, weights)?;
         match dx {
-            Some(dx) => local::backward_input(device, &self.geometry, dy, w, dx, scratch),
+            Some(dx) => {
+                let operands = BackwardInput { dy, w, dx, scratch };
+                local::backward_input(device, &self.geometry, operands)
+            }
             None => Ok(()),
         }
     }

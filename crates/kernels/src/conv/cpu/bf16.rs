@@ -1,112 +1,114 @@
-//! The convolution in bf16 on the CPU: direct, over tiles.
+//! The convolution in bf16 on the CPU: direct, with AMX tiles.
 //!
-//! A tile's rows are neighbouring output pixels, whose windows lie at a regular distance, as in
-//! [`direct`](super::direct). So a thread rounds what a few images' outputs see of them into bf16,
-//! with zeros around ([`seen`]), and multiplies from there: nothing is unfolded. k runs over the
-//! window's rows, and in each over its pixels and their channels, filled up to whole tiles.
+//! A tile's rows are neighbouring output pixels, whose windows are at a regular distance, as in
+//! [`direct`](super::direct). A thread rounds the parts of a few images that its outputs cover to
+//! bf16, padded with zeros ([`padded`]), and multiplies from there, without im2col. k runs over the
+//! window's rows, and in each over its pixels and their channels, padded to whole tiles.
 //!
-//! The floor: at AMX's peak a forward pass of AlexNet's five layers on 128 images is 25 ms of two
-//! cores. Tiles that hang over take a seventh more; in conv1, whose runs of 33 k are two tiles,
-//! twice, but for its [`braid`]s. There is no Winograd's form here: transforming would take longer
-//! than it saves.
+//! Lower bound: at AMX's peak, a forward pass of AlexNet's five layers on 128 images takes 25 ms of
+//! two cores. Partly filled tiles take a seventh more; in conv1, whose rows of 33 k need two tiles,
+//! twice as much, were it not for [interleaved rows](interleave). Winograd's algorithm is not used:
+//! its transforms would take longer than it saves.
 
 mod band;
-mod braid;
 mod filter;
+mod interleave;
+mod padded;
 mod pieces;
 mod rectify;
-mod seen;
 
 pub(in super::super) use filter::backward_filter;
 
 use super::super::Geometry;
 use super::direct::{self, Direct};
-use super::{Phase, as_direct, phases};
-use crate::gemm::amx::pack::{self, Source};
+use super::{PackedOperands, Phase, as_direct, phases};
+use crate::gemm::amx::pack::{self, PackLayout};
 use crate::gemm::amx::{
-    Bf16, Block, DEPTH, Engine, PACKED, Ready, SIDE, Start, TILE, Tiles, numbers,
+    Bf16, Block, Configured, DEPTH, MatrixUnit, PACKED, SIDE, Start, TILE, Tiles, as_bf16,
+    as_bf16_mut,
 };
-use crate::gemm::{Loop, Shared};
+use crate::gemm::{Loop, SharedFloats};
+use crate::operands::{BackwardInput, BackwardInputSlices, Forward, ForwardSlices};
 use crate::simd;
+use padded::{Lines, PaddedImage};
 use rectify::{Aligned, rectify};
-use seen::{Lines, Seen};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Chunks that keep all threads busy to the end, and numbers of images that a chunk goes through
-/// with each pair of panels: with these they should stay in the second-level cache.
+/// The number of chunks that keeps all threads busy to the end, and the elements of images that a
+/// chunk multiplies by each pair of panels: few enough to stay in the L2 cache.
 const CHUNKS: usize = 16;
-const CHUNK_NUMBERS: usize = 256 << 10;
+const CHUNK_ELEMENTS: usize = 256 << 10;
 
-/// Floats of scratch memory for any of the three passes, and for filters that are kept.
+/// Floats of scratch memory that suffice for each of the three passes, and with packed filters.
 pub(in super::super) fn scratch(g: &Geometry, threads: usize) -> usize {
     let whole = |direct: Direct| {
-        let plan = Plan::new(&direct);
+        let plan = TilePlan::new(&direct);
         plan.filters_len() + plan.work_len(threads)
     };
     let input = phases(g).map(|phase| whole(phase.direct)).max().unwrap_or(0);
     whole(as_direct(g)).max(input).max(filter::scratch(g, threads))
 }
 
-/// Floats of the filters as [`forward_kept`] multiplies them.
-pub(in super::super) fn kept(g: &Geometry) -> usize {
-    Plan::new(&as_direct(g)).filters_len()
+/// Floats of the filters that [`pack_weights`] writes.
+pub(in super::super) fn packed_len(g: &Geometry) -> usize {
+    TilePlan::new(&as_direct(g)).filters_len()
 }
 
 /// `y = conv(x, w) + b`.
 pub(in super::super) fn forward(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (x, w, b): (&[f32], &[f32], &[f32]),
-    y: &mut [f32],
-    scratch: &mut [f32],
+    operands: ForwardSlices<'_>,
 ) {
-    let (filters, work) = super::split(scratch, kept(g));
-    keep(pool, g, w, filters);
-    forward_kept(engine, pool, g, (x, filters, b), y, work);
+    let (packed, scratch) = super::split(operands.scratch, packed_len(g));
+    pack_weights(pool, g, operands.w, packed);
+    forward_packed(unit, pool, g, Forward { w: packed, scratch, ..operands });
 }
 
-/// Brings w into the form in which it is multiplied.
-pub(in super::super) fn keep(pool: &Pool, g: &Geometry, w: &[f32], kept: &mut [f32]) {
+/// Packs w for [`forward_packed`].
+pub(in super::super) fn pack_weights(pool: &Pool, g: &Geometry, w: &[f32], packed: &mut [f32]) {
     let direct = as_direct(g);
-    let plan = Plan::new(&direct);
+    let plan = TilePlan::new(&direct);
     let (depth, run) = (direct.depth(), plan.run);
-    plan.pack(pool, kept, |filters, down, tiles| {
+    plan.pack(pool, packed, |filters, down, tiles| {
         let first = filters.start * depth + down * run;
-        match plan.braid {
-            1 => pack::panel(Source::ColumnsOfB, &w[first..], depth, (filters.len(), run), tiles),
+        match plan.interleaved {
+            1 => {
+                let source = PackLayout::ColumnsOfB;
+                pack::panel(source, &w[first..], depth, filters.len(), run, tiles);
+            }
             rows => {
-                braid::pack(g, rows, &w[first..], filters.len(), g.window.0 - down * rows, tiles)
+                let left = g.window.0 - down * rows;
+                interleave::pack(g, rows, &w[first..], filters.len(), left, tiles);
             }
         }
     });
 }
 
-/// [`forward`] with filters that [`keep`] has brought into form.
-pub(in super::super) fn forward_kept(
-    engine: Engine,
+/// [`forward`] with packed filters: `w` is what [`pack_weights`] has written.
+pub(in super::super) fn forward_packed(
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (x, kept, b): (&[f32], &mut [f32], &[f32]),
-    y: &mut [f32],
-    work: &mut [f32],
+    Forward { x, w, b, y, scratch }: ForwardSlices<'_>,
 ) {
-    Plan::new(&as_direct(g)).run(engine, pool, (x, numbers(kept), Some(b)), y, work);
+    let operands =
+        PackedOperands { source: x, filters: w, bias: Some(b), target: y, work: scratch };
+    TilePlan::new(&as_direct(g)).run(unit, pool, operands);
 }
 
 /// The gradient of the input: a convolution over dy for each phase of the stride.
 pub(in super::super) fn backward_input(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (dy, w): (&[f32], &[f32]),
-    dx: &mut [f32],
-    scratch: &mut [f32],
+    BackwardInput { dy, w, dx, scratch }: BackwardInputSlices<'_>,
 ) {
     let (of_group, channels) = (g.filters / g.groups, g.channels / g.groups);
     for Phase { direct, tap } in phases(g) {
-        let plan = Plan::new(&direct);
+        let plan = TilePlan::new(&direct);
         let (filters, work) = super::split(scratch, plan.filters_len());
         let [taps_down, taps_across] = direct.taps;
         plan.pack(pool, filters, |columns, down, tiles| {
@@ -121,39 +123,40 @@ pub(in super::super) fn backward_input(
                 let filter = (group * of_group + f) * g.window.0 + kh;
                 &w[(filter * g.window.1 + kw) * channels + first..][..columns.len()]
             };
-            pack::tiles(Source::AcrossB, tiles, |tile| move |idx| run(tile * DEPTH + idx));
+            pack::tiles(PackLayout::AcrossB, tiles, |tile| move |idx| run(tile * DEPTH + idx));
         });
-        plan.run(engine, pool, (dy, numbers(filters), None), dx, work);
+        let target = &mut *dx;
+        plan.run(unit, pool, PackedOperands { source: dy, filters, bias: None, target, work });
     }
 }
 
-/// How the work is laid out.
+/// How the work is divided.
 #[derive(Clone, Copy)]
-struct Plan<'a> {
+struct TilePlan<'a> {
     direct: &'a Direct,
-    /// Rows of the window whose pixels lie side by side: as many as the stride, so that no row is
-    /// in two braids, if that takes fewer tiles; else one.
-    braid: usize,
-    /// k of so many rows of the window, and the tiles that it takes.
+    /// Rows of the window that are interleaved: as many as the stride, so that no row is stored
+    /// twice, if that takes fewer tiles; else one.
+    interleaved: usize,
+    /// k of so many rows of the window, and the tiles that they take.
     run: usize,
     tiles: usize,
-    /// Images in a chunk, and into how many parts panels and rows are cut.
+    /// Images per chunk, and the number of parts into which panels and rows are divided.
     images: usize,
     panels: usize,
     bands: usize,
 }
 
-impl Plan<'_> {
-    fn new(direct: &Direct) -> Plan<'_> {
+impl TilePlan<'_> {
+    fn new(direct: &Direct) -> TilePlan<'_> {
         let run = direct.taps[1] * direct.source[2] / direct.groups;
         let tiles = |rows: usize| direct.taps[0].div_ceil(rows) * (rows * run).div_ceil(DEPTH);
-        let may = direct.groups == 1 && direct.source[2] <= braid::CHANNELS;
-        let braid = if may && tiles(direct.step) < tiles(1) { direct.step } else { 1 };
-        let (run, tiles) = (braid * run, (braid * run).div_ceil(DEPTH));
-        let mut plan = Plan { direct, braid, run, tiles, images: 1, panels: 1, bands: 1 };
-        let image = plan.seen(0..direct.out[0]).len();
-        plan.images = (CHUNK_NUMBERS / image.max(1)).min(direct.images / CHUNKS).max(1);
-        // Few images: whichever leaves a chunk less to read.
+        let may = direct.groups == 1 && direct.source[2] <= interleave::MAX_CHANNELS;
+        let interleaved = if may && tiles(direct.step) < tiles(1) { direct.step } else { 1 };
+        let (run, tiles) = (interleaved * run, (interleaved * run).div_ceil(DEPTH));
+        let mut plan = TilePlan { direct, interleaved, run, tiles, images: 1, panels: 1, bands: 1 };
+        let image = plan.padded(0..direct.out[0]).len();
+        plan.images = (CHUNK_ELEMENTS / image.max(1)).min(direct.images / CHUNKS).max(1);
+        // For few images, the division after which a chunk reads less.
         let wanted = CHUNKS.div_ceil(direct.images);
         if 2 * plan.filters_len() > image {
             plan.panels = wanted.min(direct.groups * plan.pairs())
@@ -163,59 +166,59 @@ impl Plan<'_> {
         plan
     }
 
-    /// What rows of the output see.
-    fn seen(&self, rows: Range<usize>) -> Seen {
+    /// The part of an image that these rows of the output cover.
+    fn padded(&self, rows: Range<usize>) -> PaddedImage {
         let Direct { source, groups, taps, step, pad, out, .. } = *self.direct;
-        // Lines of braids begin alike in lines of the cache.
-        let whole = if self.braid > 1 { 8 } else { 1 };
-        Seen {
+        // Interleaved lines start at the same offset in a cache line.
+        let whole = if self.interleaved > 1 { 8 } else { 1 };
+        PaddedImage {
             source,
             groups,
             pad: [pad[0] - (rows.start * step) as isize, pad[1]],
-            // With no taps something must be there to count pixels by.
-            rows: (rows.len().max(1) - 1) * step + (self.braids() * self.braid).max(1),
+            // At least one row, even if there are no taps.
+            rows: (rows.len().max(1) - 1) * step + (self.lines() * self.interleaved).max(1),
             columns: ((out[1] - 1) * step + taps[1].max(1)).next_multiple_of(whole),
-            braid: self.braid,
+            interleaved: self.interleaved,
         }
     }
 
-    /// Braids of the window's rows.
-    fn braids(&self) -> usize {
-        self.direct.taps[0].div_ceil(self.braid)
+    /// Lines of interleaved rows in the window.
+    fn lines(&self) -> usize {
+        self.direct.taps[0].div_ceil(self.interleaved)
     }
 
-    /// Channels of a group's output.
+    /// Output channels per group.
     fn columns(&self) -> usize {
         self.direct.channels / self.direct.groups
     }
 
-    /// Pairs of panels of a group.
+    /// Pairs of panels per group.
     fn pairs(&self) -> usize {
         self.columns().div_ceil(SIDE)
     }
 
     fn panel_len(&self) -> usize {
-        self.braids() * self.tiles * PACKED
+        self.lines() * self.tiles * PACKED
     }
 
-    /// Floats of packed filters `[group][panel][braid of the window's rows][tile]`.
+    /// Floats of packed filters `[group][panel][line of the window][tile]`.
     fn filters_len(&self) -> usize {
         self.direct.groups * self.columns().div_ceil(TILE) * self.panel_len() / 2
     }
 
-    /// Floats of the images of a chunk.
+    /// Floats of the copied images of a chunk.
     fn own_len(&self) -> usize {
-        let seen = self.seen(0..self.direct.out[0]);
-        let numbers = self.images * seen.len() + seen.slack(self.direct.step);
-        (numbers + seen.spare()).next_multiple_of(32) / 2
+        let padded = self.padded(0..self.direct.out[0]);
+        let elements = self.images * padded.len() + padded.slack(self.direct.step);
+        (elements + padded.spare()).next_multiple_of(32) / 2
     }
 
     fn work_len(&self, threads: usize) -> usize {
         threads * self.own_len()
     }
 
-    /// Packs filters. `pack(columns, down, tiles)` fills the tiles of these output channels and a
-    /// braid of the window's rows.
+    /// Packs filters. `pack(columns, down, tiles)` fills the tiles of these output channels and of
+    /// line `down` of the window.
     fn pack(
         &self,
         pool: &Pool,
@@ -226,7 +229,7 @@ impl Plan<'_> {
             return;
         }
         let of_group = self.columns().div_ceil(TILE);
-        pool.chunks(numbers(filters), self.panel_len(), |idx, panel| {
+        pool.chunks(as_bf16_mut(filters), self.panel_len(), |idx, panel| {
             let first = idx / of_group * self.columns();
             let columns = idx % of_group * TILE..(idx % of_group * TILE + TILE).min(self.columns());
             for (down, tiles) in panel.chunks_exact_mut(self.tiles * PACKED).enumerate() {
@@ -236,18 +239,12 @@ impl Plan<'_> {
     }
 
     /// Convolves with packed filters.
-    fn run(
-        &self,
-        engine: Engine,
-        pool: &Pool,
-        (source, filters, bias): (&[f32], &[Bf16], Option<&[f32]>),
-        target: &mut [f32],
-        work: &mut [f32],
-    ) {
+    fn run(&self, unit: MatrixUnit, pool: &Pool, operands: PackedOperands<'_>) {
+        let PackedOperands { source, filters, bias, target, work } = operands;
         let direct = self.direct;
-        let (own, _) = super::cut(work, self.work_len(pool.threads()));
-        let target = Shared::new(target);
-        let work = Work { plan: self, source, filters, bias, target };
+        let (own, _) = super::split_shared(work, self.work_len(pool.threads()));
+        let (filters, target) = (as_bf16(filters), SharedFloats::new(target));
+        let pass = TilePass { plan: self, source, filters, bias, target };
         let (each_image, len) = (self.bands * self.panels, self.own_len());
         pool.each_with_thread(direct.images.div_ceil(self.images) * each_image, |chunk, thread| {
             let first = chunk / each_image * self.images;
@@ -258,56 +255,57 @@ impl Plan<'_> {
             let pairs = direct::share(pairs, part % self.panels, self.panels);
             // SAFETY: each thread has its own part, and runs one chunk at a time.
             let own = unsafe { own.part(thread * len..(thread + 1) * len) };
-            work.chunk(&engine.ready(), images, pairs, rows, numbers(own));
+            pass.chunk(&unit.configure(), images, pairs, rows, as_bf16_mut(own));
         });
     }
 }
 
-struct Work<'a> {
-    plan: &'a Plan<'a>,
+struct TilePass<'a> {
+    plan: &'a TilePlan<'a>,
     source: &'a [f32],
     filters: &'a [Bf16],
     bias: Option<&'a [f32]>,
-    target: Shared<'a>,
+    target: SharedFloats<'a>,
 }
 
-impl Work<'_> {
-    /// Some pairs of panels, counted through all groups, over rows of the output of some images.
+impl TilePass<'_> {
+    /// Some pairs of panels, numbered over all groups, for rows of the output of some images.
     fn chunk(
         &self,
-        ready: &Ready,
+        configured: &Configured,
         images: Range<usize>,
         pairs: Range<usize>,
         rows: Range<usize>,
         own: &mut [Bf16],
     ) {
         let direct = self.plan.direct;
-        let (seen, len) = (self.plan.seen(rows.clone()), direct.source.iter().product::<usize>());
-        let (own, spare) = own.split_at_mut(own.len() - seen.spare());
+        let (padded, len) =
+            (self.plan.padded(rows.clone()), direct.source.iter().product::<usize>());
+        let (own, spare) = own.split_at_mut(own.len() - padded.spare());
         if self.plan.tiles > 0 {
-            for (own, image) in own.chunks_exact_mut(seen.len()).zip(images.clone()) {
-                seen.copy(&self.source[image * len..(image + 1) * len], own, spare);
+            for (own, image) in own.chunks_exact_mut(padded.len()).zip(images.clone()) {
+                padded.copy(&self.source[image * len..(image + 1) * len], own, spare);
             }
-            // What tiles read beyond the last image.
-            own[images.len() * seen.len()..].fill(0);
+            // Tiles read beyond the last image.
+            own[images.len() * padded.len()..].fill(0);
         }
-        let own: &[Bf16] = own;
         for pair in pairs {
-            for image in images.clone() {
-                self.pair(ready, pair, image, &rows, &seen, (own, image - images.start));
+            for (idx, image) in images.clone().enumerate() {
+                let own = &own[idx * padded.len()..];
+                self.pair(configured, pair, image, &rows, &padded, own);
             }
         }
     }
 
-    /// A pair of panels over rows of an image, the `idx`th of those copied.
+    /// A pair of panels for rows of an image, whose copy `own` starts with.
     fn pair(
         &self,
-        ready: &Ready,
+        configured: &Configured,
         pair: usize,
         image: usize,
         rows: &Range<usize>,
-        seen: &Seen,
-        (own, idx): (&[Bf16], usize),
+        padded: &PaddedImage,
+        own: &[Bf16],
     ) {
         let (plan, direct) = (self.plan, self.plan.direct);
         let (group, first) = (pair / plan.pairs(), pair % plan.pairs() * SIDE);
@@ -316,23 +314,23 @@ impl Work<'_> {
         let panels = group * plan.columns().div_ceil(TILE) + first / TILE;
         let b = panels * plan.panel_len();
         let second = (columns > TILE).then(|| b + plan.panel_len());
-        let b = Tiles { numbers: self.filters, first: b, second, row: DEPTH };
+        let b = Tiles { elements: self.filters, first: b, second, row: DEPTH };
         let mut bias = [0.0; SIDE];
         if let Some(biases) = self.bias {
             bias[..columns].copy_from_slice(&biases[channel..channel + columns]);
         }
         let loops = [
             Loop::ONCE,
-            Loop { count: plan.braids(), a: seen.line(), b: plan.tiles * PACKED },
+            Loop { count: plan.lines(), a: padded.line(), b: plan.tiles * PACKED },
             Loop { count: plan.tiles, a: DEPTH, b: PACKED },
         ];
-        let pixel = direct.step * seen.pixel();
-        let lines = Lines::new(rows.len(), direct.out[1], direct.step, seen.columns);
+        let pixel = direct.step * padded.pixel();
+        let lines = Lines::new(rows.len(), direct.out[1], direct.step, padded.columns);
         let Aligned(sums) = &mut Aligned([0.0; SIDE * SIDE]);
-        let image_at = idx * seen.len() + group * seen.group_len();
+        let group_at = group * padded.group_len();
         let at = |tile: usize| {
             let (line, position) = lines.start(tile);
-            image_at + line * direct.step / plan.braid * seen.line() + position * pixel
+            group_at + line * direct.step / plan.interleaved * padded.line() + position * pixel
         };
         let target = direct.target.first
             + image * direct.target.image
@@ -340,8 +338,8 @@ impl Work<'_> {
             + channel;
         for tile in (0..lines.tiles()).step_by(2) {
             let second = (tile + 1 < lines.tiles()).then(|| at(tile + 1));
-            let a = Tiles { numbers: own, first: at(tile), second, row: pixel };
-            ready.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, sums);
+            let a = Tiles { elements: own, first: at(tile), second, row: pixel };
+            configured.multiply(&Block { a, b, loops, start: Start::Row(&bias) }, sums);
             for (half, tile) in (tile..lines.tiles()).take(2).enumerate() {
                 let sums = &sums[half * TILE * SIDE..][..TILE * SIDE];
                 self.write(sums, lines.runs(tile), target, columns);
@@ -349,7 +347,7 @@ impl Work<'_> {
         }
     }
 
-    /// Writes a tile's rows, rectified if that is asked for, to where their pixels lie.
+    /// Writes a tile's rows to their pixels, rectified if the geometry has a ReLU.
     fn write(
         &self,
         sums: &[f32],
@@ -367,7 +365,7 @@ impl Work<'_> {
                     for (n, sums) in sums[position..position + count].iter().enumerate() {
                         let at = at + n * target.column;
                         // SAFETY: a chunk has its own images and rows of the output, or its own
-                        // pairs of panels: channels; and here each tile its own pixels.
+                        // pairs of panels, that is, channels; here each tile has its own pixels.
                         let y = unsafe { self.target.part(at..at + columns) };
                         rectify(y, sums, relu);
                     }

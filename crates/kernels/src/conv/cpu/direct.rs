@@ -1,56 +1,55 @@
 //! A convolution whose A is the image itself.
 //!
-//! A tile's rows are neighbouring output pixels of one row: their windows lie `step` pixels apart,
+//! A tile's rows are neighbouring output pixels of one row: their windows are `step` pixels apart,
 //! so they are rows of A at a regular distance, and k runs over the window's rows, its pixels and
-//! their channels. Rows of the window that fall outside the image are left out; columns that do are
-//! zeros in a copy of the image, made in scratch memory by the thread that is about to read it.
+//! their channels. Rows of the window outside the image are skipped; columns outside are zeros in a
+//! copy of the image, which the thread that reads it makes in scratch memory.
 //!
-//! The floor: two operations a multiplication at the peak of the multiply-adds; what falls into
-//! the padding may be left out.
+//! Lower bound: two operations per multiply-add at the processor's peak, where products with the
+//! padding may be skipped.
 
-use super::cut;
-use crate::gemm::{Isa, Layout, Loop, Shared, Start, Tile};
+use super::{PackedOperands, split_shared};
+use crate::gemm::{Isa, Layout, Loop, SharedFloats, Start, Tile};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Where the output's pixels lie, in floats.
+/// The offset of the first output pixel, and the distances of images, rows and columns, in floats.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
+pub(super) struct OutputLayout {
     pub first: usize,
     pub image: usize,
     pub row: usize,
     pub column: usize,
 }
 
+/// A convolution, in terms that cover the gradient of the input, too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Direct {
     pub images: usize,
     /// Height, width, channels.
     pub source: [usize; 3],
     pub groups: usize,
-    /// The window's rows and columns. None: the output is the bias, or zero.
+    /// The window's rows and columns. If 0, the output is the bias, or zero.
     pub taps: [usize; 2],
     /// Pixels of the source from one output pixel to the next.
     pub step: usize,
-    /// Zeros above and to the left of the source; where negative, so much of the source is left
-    /// out.
+    /// Zeros above and to the left of the source; if negative, rows and columns of it to skip.
     pub pad: [isize; 2],
     /// Rows and columns of the output.
     pub out: [usize; 2],
-    pub target: Target,
+    pub target: OutputLayout,
     /// Channels of the output.
     pub channels: usize,
     pub relu: bool,
 }
 
-/// The number of chunks that keeps all threads busy to the end, and the memory of images that a
-/// chunk goes through with each panel of filters: together with the panel it should stay in the
-/// second-level cache.
+/// The number of chunks that keeps all threads busy to the end, and the floats of images that a
+/// chunk multiplies by each panel of filters: few enough to stay in the L2 cache with the panel.
 const CHUNKS: usize = 16;
 const CHUNK_FLOATS: usize = 100_000;
 
 impl Direct {
-    /// The length of a filter: k.
+    /// k: the length of a filter.
     pub fn depth(&self) -> usize {
         self.taps[0] * self.taps[1] * self.group_channels()
     }
@@ -59,14 +58,13 @@ impl Direct {
         self.source[2] / self.groups
     }
 
-    /// Panels of filters in a group.
+    /// Panels of filters per group.
     fn panels(&self, isa: Isa) -> usize {
         (self.channels / self.groups).div_ceil(isa.columns())
     }
 
-    /// Columns of the source that the output sees; more than it has where there are zeros beside
-    /// it.
-    fn seen(&self) -> usize {
+    /// Columns of the source that the output covers, including padding.
+    fn covered_columns(&self) -> usize {
         match self.taps[1] {
             0 => 0,
             taps => (self.out[1] - 1) * self.step + taps,
@@ -74,18 +72,18 @@ impl Direct {
     }
 
     fn needs_copy(&self) -> bool {
-        let end = self.seen() as isize - self.pad[1];
-        self.seen() > 0 && (self.pad[1] > 0 || end > self.source[1] as isize)
+        let end = self.covered_columns() as isize - self.pad[1];
+        self.covered_columns() > 0 && (self.pad[1] > 0 || end > self.source[1] as isize)
     }
 
-    /// How the work is cut: by images; where they are few, by panels of filters too, or by rows of
-    /// the output, whichever leaves a chunk less to read.
+    /// Divides the work by images; if these are few, also by panels of filters or by rows of the
+    /// output, whichever makes a chunk read less.
     fn chunks(&self, isa: Isa) -> Chunks {
-        let image = self.source[0] * self.seen() * self.source[2];
+        let image = self.source[0] * self.covered_columns() * self.source[2];
         let images = (CHUNK_FLOATS / image.max(1)).min(self.images / CHUNKS).max(1);
         let wanted = CHUNKS.div_ceil(self.images);
         let panels = self.groups * self.panels(isa);
-        if self.packed(isa) > image {
+        if self.filters_len(isa) > image {
             Chunks { images, panels: wanted.min(panels), bands: 1 }
         } else {
             Chunks { images, panels: 1, bands: wanted.min(self.out[0]) }
@@ -95,14 +93,14 @@ impl Direct {
     /// Floats of a copied image.
     fn copy_len(&self) -> usize {
         if self.needs_copy() {
-            (self.source[0] * self.seen() * self.source[2]).next_multiple_of(16)
+            (self.source[0] * self.covered_columns() * self.source[2]).next_multiple_of(16)
         } else {
             0
         }
     }
 
     /// Floats of packed filters.
-    pub fn packed(&self, isa: Isa) -> usize {
+    pub fn filters_len(&self, isa: Isa) -> usize {
         self.groups * self.panels(isa) * self.depth() * isa.columns()
     }
 
@@ -120,54 +118,45 @@ impl Direct {
         packed: &mut [f32],
         pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
     ) {
-        let packed = Shared::new(packed);
+        let packed = SharedFloats::new(packed);
         let panel_len = self.depth() * isa.columns();
         pool.each(self.groups * self.panels(isa), |idx| {
             let (group, panel) = (idx / self.panels(isa), idx % self.panels(isa));
-            // SAFETY: each call has its own panel, and nobody reads one before `each` returns.
+            // SAFETY: each call has its own panel, which is not read before `each` returns.
             let floats = unsafe { packed.part(idx * panel_len..(idx + 1) * panel_len) };
             pack(group, self.columns(isa, panel), floats);
         });
     }
 
     /// Convolves with packed filters.
-    #[allow(clippy::too_many_arguments)]
-    pub fn run(
-        &self,
-        isa: Isa,
-        pool: &Pool,
-        source: &[f32],
-        packed: &[f32],
-        bias: Option<&[f32]>,
-        target: &mut [f32],
-        work: &mut [f32],
-    ) {
-        let cuts = self.chunks(isa);
-        let copies_len = cuts.images * self.copy_len();
-        let (copies, _) = cut(work, pool.threads() * copies_len);
-        let target = Shared::new(target);
-        let work = Work { direct: self, isa, source, bias, packed, target };
-        let each_image = cuts.bands * cuts.panels;
-        pool.each_with_thread(self.images.div_ceil(cuts.images) * each_image, |chunk, thread| {
-            let first = chunk / each_image * cuts.images;
-            let images = first..(first + cuts.images).min(self.images);
+    pub fn run(&self, isa: Isa, pool: &Pool, operands: PackedOperands<'_>) {
+        let PackedOperands { source, filters, bias, target, work } = operands;
+        let chunks = self.chunks(isa);
+        let copies_len = chunks.images * self.copy_len();
+        let (copies, _) = split_shared(work, pool.threads() * copies_len);
+        let target = SharedFloats::new(target);
+        let pass = DirectPass { direct: self, isa, source, bias, filters, target };
+        let each_image = chunks.bands * chunks.panels;
+        pool.each_with_thread(self.images.div_ceil(chunks.images) * each_image, |chunk, thread| {
+            let first = chunk / each_image * chunks.images;
+            let images = first..(first + chunks.images).min(self.images);
             let part = chunk % each_image;
-            let rows = share(self.out[0], part / cuts.panels, cuts.bands);
-            let panels = share(self.groups * self.panels(isa), part % cuts.panels, cuts.panels);
+            let rows = share(self.out[0], part / chunks.panels, chunks.bands);
+            let panels = share(self.groups * self.panels(isa), part % chunks.panels, chunks.panels);
             // SAFETY: each thread has its own part, and runs one chunk at a time.
             let copies = unsafe { copies.part(thread * copies_len..(thread + 1) * copies_len) };
-            work.chunk(images, panels, rows, copies);
+            pass.chunk(images, panels, rows, copies);
         });
     }
 
-    /// Which of a group's output channels a panel computes.
+    /// The output channels of a group that a panel computes.
     fn columns(&self, isa: Isa, panel: usize) -> Range<usize> {
         let first = panel * isa.columns();
         first..(first + isa.columns()).min(self.channels / self.groups)
     }
 }
 
-/// Images in a chunk, and into how many parts panels and rows are cut.
+/// Images per chunk, and the number of parts into which panels and rows are divided.
 #[derive(Clone, Copy)]
 struct Chunks {
     images: usize,
@@ -175,32 +164,32 @@ struct Chunks {
     bands: usize,
 }
 
-/// What falls to `idx` when `total` is shared among `parts`.
+/// Part `idx` of `total`, divided into `parts`.
 pub(super) fn share(total: usize, idx: usize, parts: usize) -> Range<usize> {
     idx * total / parts..(idx + 1) * total / parts
 }
 
-struct Work<'a> {
+struct DirectPass<'a> {
     direct: &'a Direct,
     isa: Isa,
     source: &'a [f32],
     bias: Option<&'a [f32]>,
-    packed: &'a [f32],
-    target: Shared<'a>,
+    filters: &'a [f32],
+    target: SharedFloats<'a>,
 }
 
-/// An image as the tiles see it: the source or its copy.
+/// An image in place, or its padded copy.
 #[derive(Clone, Copy)]
-struct View<'a> {
+struct SourceImage<'a> {
     floats: &'a [f32],
-    /// From one row to the next.
+    /// The distance of rows.
     row: usize,
-    /// From a row's start to what the first output column sees.
+    /// The offset of the first output column's window in a row.
     left: usize,
 }
 
-impl Work<'_> {
-    /// Some panels of filters over some rows of the output of some images.
+impl DirectPass<'_> {
+    /// Some panels of filters for some rows of the output of some images.
     fn chunk(
         &self,
         images: Range<usize>,
@@ -221,13 +210,13 @@ impl Work<'_> {
         let copies: &[f32] = copies;
         let view = |image: usize| {
             if direct.needs_copy() {
-                View {
+                SourceImage {
                     floats: &copies[(image - images.start) * len..][..len],
-                    row: direct.seen() * channels,
+                    row: direct.covered_columns() * channels,
                     left: 0,
                 }
             } else {
-                View {
+                SourceImage {
                     floats: source(image),
                     row: width * channels,
                     left: direct.pad[1].unsigned_abs() * channels,
@@ -241,28 +230,28 @@ impl Work<'_> {
         }
     }
 
-    /// The rows of the window that lie in the source, for this row of the output.
+    /// The rows of the window that are in the source, for this row of the output.
     fn taps(&self, row: usize) -> Range<usize> {
         let top = self.direct.pad[0] - (row * self.direct.step) as isize;
         let end = (self.direct.source[0] as isize + top).clamp(0, self.direct.taps[0] as isize);
         top.clamp(0, end) as usize..end as usize
     }
 
-    /// The row of the source where the window's row `tap` lies.
+    /// The row of the source under the window's row `tap`.
     fn source_row(&self, row: usize, tap: usize) -> usize {
         (row * self.direct.step + tap)
             .checked_add_signed(-self.direct.pad[0])
             .expect("in the image")
     }
 
-    /// Copies the rows of the source that these rows of the output see, with zeros to the left and
-    /// right.
+    /// Copies the rows of the source that these rows of the output cover, padded with zeros to the
+    /// left and right.
     fn copy(&self, source: &[f32], rows: &Range<usize>, copy: &mut [f32]) {
         let [_, width, channels] = self.direct.source;
-        let seen = self.direct.seen();
+        let covered = self.direct.covered_columns();
         let left = self.direct.pad[1].max(0) as usize;
         let skipped = (-self.direct.pad[1]).max(0) as usize;
-        let some = (width.saturating_sub(skipped)).min(seen.saturating_sub(left));
+        let some = (width.saturating_sub(skipped)).min(covered.saturating_sub(left));
         let mut next = 0;
         for row in rows.clone() {
             let taps = self.taps(row);
@@ -271,8 +260,8 @@ impl Work<'_> {
             }
             let from = self.source_row(row, taps.start);
             for line in from.max(next)..from + taps.len() {
-                let copy = &mut copy[line * seen * channels..(line + 1) * seen * channels];
-                let (zeros, copy) = copy.split_at_mut(left.min(seen) * channels);
+                let copy = &mut copy[line * covered * channels..(line + 1) * covered * channels];
+                let (zeros, copy) = copy.split_at_mut(left.min(covered) * channels);
                 zeros.fill(0.0);
                 let (copy, zeros) = copy.split_at_mut(some * channels);
                 copy.copy_from_slice(
@@ -284,18 +273,18 @@ impl Work<'_> {
         }
     }
 
-    /// A panel of filters, counted through all groups, over rows of an image.
-    fn panel(&self, idx: usize, image: usize, rows: &Range<usize>, view: View<'_>) {
+    /// A panel of filters, numbered over all groups, for rows of an image.
+    fn panel(&self, idx: usize, image: usize, rows: &Range<usize>, view: SourceImage<'_>) {
         let (group, panel) =
             (idx / self.direct.panels(self.isa), idx % self.direct.panels(self.isa));
         let direct = self.direct;
         let width = self.isa.columns();
         let panel_len = direct.depth() * width;
-        let packed = &self.packed[idx * panel_len..][..panel_len];
+        let filters = &self.filters[idx * panel_len..][..panel_len];
         let columns = direct.columns(self.isa, panel);
         let channel = group * (direct.channels / direct.groups) + columns.start;
         let (pixel, run) = (direct.source[2], direct.group_channels());
-        // Without groups a row of the window is one run.
+        // Without groups, a row of the window is contiguous.
         let (middle, inner) = match direct.groups {
             1 => (Loop::ONCE, direct.taps[1] * run),
             _ => (Loop { count: direct.taps[1], a: pixel, b: run * width }, run),
@@ -308,14 +297,14 @@ impl Work<'_> {
             } else {
                 self.source_row(row, taps.start) * view.row + view.left
             };
-            for (column, count) in self.isa.cut(direct.out[1]).iter() {
+            for (column, count) in self.isa.split(direct.out[1]).iter() {
                 let a = line + column * direct.step * pixel + group * run;
                 let tile = Tile {
                     rows: count,
                     columns: columns.len(),
                     a: view.floats.get(a..).unwrap_or(&[]),
                     layout: Layout::Rows(direct.step * pixel),
-                    b: &packed[taps.start * tap_len..],
+                    b: &filters[taps.start * tap_len..],
                     outer: Loop { count: taps.len(), a: view.row, b: tap_len },
                     middle,
                     inner,
@@ -329,7 +318,7 @@ impl Work<'_> {
                     relu: direct.relu,
                     last: true,
                 };
-                // SAFETY: a chunk has its own images and rows of the output, and here each panel
+                // SAFETY: a chunk has its own images and rows of the output; here each panel has
                 // its own channels and each tile its own pixels.
                 unsafe { self.isa.tile(&tile, &self.target) };
             }

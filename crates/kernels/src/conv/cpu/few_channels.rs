@@ -1,68 +1,69 @@
-//! The gradient of the filters where images have few channels, as in conv1, computed directly.
+//! The gradient of the filters for images with few channels, as in conv1: direct.
 //!
-//! As in [`pixels`](super::pixels) k runs over pixels and the vectors along f, but three channels
-//! would not fill the rows of a tile: they run over a row of the window instead, `window x
-//! channels` floats that lie next to each other in the image. The maps are large here and the
-//! filters few, so work is divided by pixels: the batch is cut into pieces, each with sums of its
-//! own, which are added up in the order of the pieces. How many there are depends on the shape
-//! alone, and so do the bits. A band of dy's rows is packed by the thread that is about to read it
-//! and stays in its cache while all tiles pass over it.
+//! As in [`pixels`](super::pixels), k runs over pixels and the vectors along f. Three channels
+//! would not fill the rows of a tile, so these run over a row of the window instead: `window x
+//! channels` floats that are contiguous in the image. The maps are large here and the filters
+//! small, so work is divided by pixels: the batch is split into pieces with separate sums, which
+//! are added in the order of the pieces. Their number depends on the shape only, and so do the
+//! results. A band of dy's rows is packed by the thread that reads it, and stays in its cache while
+//! all tiles use it.
 //!
-//! The floor: two operations a multiplication at the peak of the multiply-adds, or dy read once
-//! from memory.
+//! Lower bound: two operations per multiply-add at the processor's peak, or reading dy once from
+//! memory.
 
-use super::cut;
 use super::pixels::{self, Span};
+use super::split_shared;
 use crate::conv::Geometry;
-use crate::gemm::{self, Cut, Isa, Layout, Loop, Shared, Start, Tile};
+use crate::gemm::{self, EvenSplit, Isa, Layout, Loop, SharedFloats, Start, Tile};
+use crate::operands::{BackwardWeights, BackwardWeightsSlices};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Fewer channels than this are few.
+/// The least number of channels that is not few.
 const FEW: usize = 12;
-/// Pieces that keep all threads busy to the end.
+/// The number of pieces that keeps all threads busy to the end.
 const PIECES: usize = 16;
-/// Pixels in a band, at least: a panel of so many takes half of the first-level cache.
+/// The least number of pixels in a band: their panel takes half of the L1 cache.
 const BAND_PIXELS: usize = 160;
 
-/// Whether this is the way to go.
+/// Whether this algorithm is used.
 pub(super) fn suits(g: &Geometry) -> bool {
     g.groups == 1 && g.channels < FEW
 }
 
 #[derive(Clone, Copy)]
-struct Plan {
+struct FewChannelsPlan {
     g: Geometry,
     isa: Isa,
     panels: usize,
-    /// The rows of a tile.
-    strips: Cut,
-    /// Rows of dy in a band, and bands in an image.
+    /// The rows of a tile: parts of a row of the window.
+    strips: EvenSplit,
+    /// Rows of dy per band, and bands per image.
     rows: usize,
     bands: usize,
     pieces: usize,
-    /// Columns of an image that windows see; more than it has where it is padded.
-    seen: usize,
+    /// Columns of an image that windows cover; with padding more than it has.
+    covered_columns: usize,
 }
 
-impl Plan {
-    fn new(isa: Isa, g: &Geometry) -> Plan {
+impl FewChannelsPlan {
+    fn new(isa: Isa, g: &Geometry) -> FewChannelsPlan {
         let rows = BAND_PIXELS.div_ceil(g.out_width()).min(g.out_height());
         let bands = g.out_height().div_ceil(rows);
-        Plan {
+        FewChannelsPlan {
             g: *g,
             isa,
             panels: g.filters.div_ceil(isa.columns()),
-            strips: isa.cut(g.window.1 * g.channels),
+            strips: isa.split(g.window.1 * g.channels),
             rows,
             bands,
             pieces: PIECES.min(g.images * bands),
-            seen: (g.out_width() - 1) * g.stride + g.window.1,
+            covered_columns: (g.out_width() - 1) * g.stride + g.window.1,
         }
     }
 
     fn needs_copy(&self) -> bool {
-        self.g.pad.left > 0 || self.seen > self.g.width
+        self.g.pad.left > 0 || self.covered_columns > self.g.width
     }
 
     /// Floats of a panel of dy, for one band.
@@ -70,10 +71,10 @@ impl Plan {
         self.rows * self.g.out_width() * self.isa.columns()
     }
 
-    /// Floats of a copy of what a band sees of x.
+    /// Floats of a copy of the part of x that a band covers.
     fn copy_len(&self) -> usize {
         let rows = ((self.rows - 1) * self.g.stride + self.g.window.0).min(self.g.height);
-        if self.needs_copy() { rows * self.seen * self.g.channels } else { 0 }
+        if self.needs_copy() { rows * self.covered_columns * self.g.channels } else { 0 }
     }
 
     /// Floats that each thread needs.
@@ -90,44 +91,39 @@ impl Plan {
         self.panels * self.depth() * self.isa.columns()
     }
 
-    /// A sum over dy for each band and filter.
+    /// Floats of the sums over dy for each band and filter.
     fn bias_len(&self) -> usize {
         self.g.images * self.bands * self.g.filters
     }
 }
 
 pub(super) fn scratch(isa: Isa, g: &Geometry, threads: usize) -> usize {
-    let plan = Plan::new(isa, g);
+    let plan = FewChannelsPlan::new(isa, g);
     plan.pieces * plan.sums_len() + threads * plan.thread_len() + plan.bias_len()
 }
 
 /// The gradients of filters and biases.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn backward_filter(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    db: &mut [f32],
-    scratch: &mut [f32],
+    BackwardWeights { x, dy, dw, db, scratch }: BackwardWeightsSlices<'_>,
 ) {
-    let plan = Plan::new(isa, g);
-    let (sums, rest) = cut(scratch, plan.pieces * plan.sums_len());
-    let (own, rest) = cut(rest, pool.threads() * plan.thread_len());
-    let (bias, _) = cut(rest, plan.bias_len());
-    let work = Work { plan, x, dy, sums };
+    let plan = FewChannelsPlan::new(isa, g);
+    let (sums, rest) = split_shared(scratch, plan.pieces * plan.sums_len());
+    let (own, rest) = split_shared(rest, pool.threads() * plan.thread_len());
+    let (bias, _) = split_shared(rest, plan.bias_len());
+    let pass = FewChannelsPass { plan, x, dy, sums };
     pool.each_with_thread(plan.pieces, |piece, thread| {
         let edge = |piece: usize| piece * g.images * plan.bands / plan.pieces;
         let bands = edge(piece)..edge(piece + 1);
-        // SAFETY: each thread has its own part and runs one piece at a time; each piece its own
+        // SAFETY: each thread has its own part and runs one piece at a time; each piece has its own
         // bands.
         let (own, bias) = unsafe {
             let own = own.part(thread * plan.thread_len()..(thread + 1) * plan.thread_len());
             (own, bias.part(bands.start * g.filters..bands.end * g.filters))
         };
-        work.piece(piece, bands, own, bias);
+        pass.piece(piece, bands, own, bias);
     });
     add_pieces(pool, &sums, plan.pieces, plan.sums_len());
     // SAFETY: all threads are done with both.
@@ -137,12 +133,12 @@ pub(super) fn backward_filter(
 }
 
 /// Adds the other pieces to the first.
-pub(super) fn add_pieces(pool: &Pool, sums: &Shared<'_>, pieces: usize, len: usize) {
+pub(super) fn add_pieces(pool: &Pool, sums: &SharedFloats<'_>, pieces: usize, len: usize) {
     const RUN: usize = 4096;
     pool.each(len.div_ceil(RUN), |run| {
         let run = run * RUN..((run + 1) * RUN).min(len);
         for piece in 1..pieces {
-            // SAFETY: each call has its own run of every piece, and they do not overlap.
+            // SAFETY: each call has its own range of every piece, and pieces do not overlap.
             let (first, other) = unsafe {
                 let other = piece * len + run.start..piece * len + run.end;
                 (sums.part(run.clone()), sums.part(other))
@@ -152,25 +148,35 @@ pub(super) fn add_pieces(pool: &Pool, sums: &Shared<'_>, pieces: usize, len: usi
     });
 }
 
-struct Work<'a> {
-    plan: Plan,
+struct FewChannelsPass<'a> {
+    plan: FewChannelsPlan,
     x: &'a [f32],
     dy: &'a [f32],
-    sums: Shared<'a>,
+    sums: SharedFloats<'a>,
 }
 
-/// The rows of one image's x that a band sees.
+/// The rows of one image's x that a band covers.
 #[derive(Clone, Copy)]
-struct View<'a> {
+struct CoveredRows<'a> {
     floats: &'a [f32],
-    /// From one row to the next.
+    /// The distance of rows.
     row: usize,
-    /// The row of the image that comes first.
+    /// The image's row that comes first.
     top: usize,
 }
 
-impl Work<'_> {
-    /// Some bands, counted through all images.
+/// A packed band of dy, and its rows of x.
+struct Band<'a> {
+    rows: Range<usize>,
+    x: CoveredRows<'a>,
+    panels: &'a [f32],
+    /// The offset of the piece's sums, and whether earlier bands have written to them.
+    sums: usize,
+    goes_on: bool,
+}
+
+impl FewChannelsPass<'_> {
+    /// Some bands, numbered over all images.
     fn piece(&self, piece: usize, bands: Range<usize>, own: &mut [f32], bias: &mut [f32]) {
         let (plan, g) = (&self.plan, &self.plan.g);
         let (panels, copy) = own.split_at_mut(plan.panels * plan.panel_len());
@@ -180,19 +186,18 @@ impl Work<'_> {
             let top = band % plan.bands * plan.rows;
             let rows = top..(top + plan.rows).min(g.out_height());
             self.pack(image, &rows, panels, bias);
-            let view = self.view(image, &rows, copy);
+            let x = self.covered(image, &rows, copy);
+            let (sums, goes_on) = (piece * plan.sums_len(), band > first);
+            let band = Band { rows, x, panels, sums, goes_on };
             for panel in 0..plan.panels {
                 for kh in 0..g.window.0 {
-                    for strip in 0..plan.strips.parts {
-                        let c = piece * plan.sums_len();
-                        self.tile(panel, strip, kh, &rows, view, panels, (c, band > first));
-                    }
+                    (0..plan.strips.parts).for_each(|strip| self.tile(&band, panel, strip, kh));
                 }
             }
         }
     }
 
-    /// Packs a band of dy into panels `[panel][pixel][column]` and adds it up.
+    /// Packs a band of dy into panels `[panel][pixel][column]` and sums it over its pixels.
     fn pack(&self, image: usize, rows: &Range<usize>, panels: &mut [f32], bias: &mut [f32]) {
         let (plan, g) = (&self.plan, &self.plan.g);
         let pixels = rows.len() * g.out_width();
@@ -209,59 +214,55 @@ impl Work<'_> {
         }
     }
 
-    /// What a band sees of x: where it lies, or, where it is padded, a copy with zeros beside it.
-    fn view<'v>(&'v self, image: usize, rows: &Range<usize>, copy: &'v mut [f32]) -> View<'v> {
+    /// The rows of x that a band covers: in place, or for padded ones a copy with zeros.
+    fn covered<'v>(
+        &'v self,
+        image: usize,
+        rows: &Range<usize>,
+        copy: &'v mut [f32],
+    ) -> CoveredRows<'v> {
         let (plan, g) = (&self.plan, &self.plan.g);
         let row = g.width * g.channels;
         let image = &self.x[image * g.height * row..(image + 1) * g.height * row];
         if !plan.needs_copy() {
-            return View { floats: image, row, top: 0 };
+            return CoveredRows { floats: image, row, top: 0 };
         }
         let top = (rows.start * g.stride).saturating_sub(g.pad.top).min(g.height);
         let end = ((rows.end - 1) * g.stride + g.window.0).saturating_sub(g.pad.top).min(g.height);
-        let seen = plan.seen * g.channels;
-        let left = (g.pad.left * g.channels).min(seen);
-        let some = row.min(seen - left);
-        for (line, copy) in (top..end).zip(copy.chunks_exact_mut(seen)) {
+        let covered = plan.covered_columns * g.channels;
+        let left = (g.pad.left * g.channels).min(covered);
+        let some = row.min(covered - left);
+        for (line, copy) in (top..end).zip(copy.chunks_exact_mut(covered)) {
             copy[..left].fill(0.0);
             copy[left..left + some].copy_from_slice(&image[line * row..line * row + some]);
             copy[left + some..].fill(0.0);
         }
-        View { floats: copy, row: seen, top }
+        CoveredRows { floats: copy, row: covered, top }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn tile(
-        &self,
-        panel: usize,
-        strip: usize,
-        kh: usize,
-        rows: &Range<usize>,
-        view: View<'_>,
-        panels: &[f32],
-        (sums, goes_on): (usize, bool),
-    ) {
+    fn tile(&self, band: &Band<'_>, panel: usize, strip: usize, kh: usize) {
+        let Band { rows, x, panels, sums, goes_on } = band;
         let (plan, g) = (&self.plan, &self.plan.g);
         let width = plan.isa.columns();
         let (first, count) = plan.strips.part(strip);
         let down = Span::new(rows.clone(), kh, g.stride, g.pad.top, g.height);
-        let line = (down.first * g.stride + kh).saturating_sub(g.pad.top + view.top);
+        let line = (down.first * g.stride + kh).saturating_sub(g.pad.top + x.top);
         let k = kh * g.window.1 * g.channels + first;
         let below = down.first.saturating_sub(rows.start) * g.out_width() * width;
         let tile = Tile {
             rows: count,
             columns: width.min(g.filters - panel * width),
-            a: view.floats.get(line * view.row + first..).unwrap_or(&[]),
+            a: x.floats.get(line * x.row + first..).unwrap_or(&[]),
             layout: Layout::Columns(g.stride * g.channels),
             b: panels.get(panel * plan.panel_len() + below..).unwrap_or(&[]),
             outer: Loop::ONCE,
-            middle: Loop { count: down.count, a: g.stride * view.row, b: g.out_width() * width },
+            middle: Loop { count: down.count, a: g.stride * x.row, b: g.out_width() * width },
             inner: g.out_width(),
             c: sums + (panel * plan.depth() + k) * width,
             c_row: width,
-            start: if goes_on { Start::Sum } else { Start::Zero },
+            start: if *goes_on { Start::Sum } else { Start::Zero },
             relu: false,
-            last: false, // bands and pieces are added up before they are unpacked
+            last: false, // sums of bands and pieces are added before unpacking
         };
         // SAFETY: a piece has its own sums.
         unsafe { plan.isa.tile(&tile, &self.sums) };

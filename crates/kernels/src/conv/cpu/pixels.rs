@@ -5,56 +5,56 @@
 //!                    dy[i, j, f] x[stride i + kh - top, stride j + kw - left, c]
 //! ```
 //!
-//! k runs over pixels. The vectors run along f, which is wide everywhere in AlexNet, and the
+//! k runs over pixels. The vectors run along f, which is large everywhere in AlexNet, and the
 //! broadcast factor is x, so that conv1 with its three channels fills the tile too. A block of
-//! images at a time is packed by all threads: dy into panels of channels, x into strips as many
-//! channels wide as a tile has rows. Both then stay in the first-level cache while the taps of the
-//! window pass over them, and since strips keep an image's shape, products with the padding are
-//! simply left out. Images of [few channels](super::few_channels) go another way.
+//! images at a time is packed by all threads: dy into panels of channels, x into strips with as
+//! many channels as a tile has rows. Both then stay in the L1 cache while the taps of the window
+//! use them. Strips keep an image's shape, so products with the padding are skipped. Images with
+//! [few channels](super::few_channels) use another algorithm.
 //!
-//! The floor: two operations a multiplication at the peak of the multiply-adds; what falls into
-//! the padding may be left out.
+//! Lower bound: two operations per multiply-add at the processor's peak, where products with the
+//! padding may be skipped.
 
-use super::cut;
+use super::split_shared;
 use crate::conv::Geometry;
-use crate::gemm::{Cut, Isa, Layout, Loop, Shared, Start, Tile};
+use crate::gemm::{EvenSplit, Isa, Layout, Loop, SharedFloats, Start, Tile};
+use crate::operands::{BackwardWeights, BackwardWeightsSlices};
 use crate::simd::{self, flushed};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Floats of a dy panel that a tile reads before it gives way to the next: half of the first-level
-/// cache.
+/// Floats of a panel of dy that a tile reads before the next tile: half of the L1 cache.
 const BAND_FLOATS: usize = 6 * 1024;
 /// Floats of dy and x that are packed at once.
 const BLOCK_FLOATS: usize = 2 << 20;
-/// Images below which a block is not cut further, to keep all threads busy with packing.
+/// The least number of images per block, so that packing keeps all threads busy.
 const BLOCK_IMAGES: usize = 8;
-/// Chunks that keep all threads busy to the end.
+/// The number of chunks that keeps all threads busy to the end.
 const CHUNKS: usize = 32;
 
-/// How the work is laid out.
+/// How the work is divided.
 #[derive(Clone, Copy)]
-struct Plan {
+struct PixelsPlan {
     g: Geometry,
     isa: Isa,
-    /// Panels of filters in a group.
+    /// Panels of filters per group.
     panels: usize,
-    /// The rows of a tile.
-    strips: Cut,
+    /// The rows of a tile: parts of a group's channels.
+    strips: EvenSplit,
     /// Floats from one pixel of a strip to the next.
     strip_width: usize,
     /// Images packed at once.
     block: usize,
 }
 
-impl Plan {
-    fn new(isa: Isa, g: &Geometry) -> Plan {
+impl PixelsPlan {
+    fn new(isa: Isa, g: &Geometry) -> PixelsPlan {
         let channels = g.channels / g.groups;
-        let mut plan = Plan {
+        let mut plan = PixelsPlan {
             g: *g,
             isa,
             panels: (g.filters / g.groups).div_ceil(isa.columns()),
-            strips: isa.cut(channels),
+            strips: isa.split(channels),
             strip_width: isa.rows().next_multiple_of(8),
             block: 0,
         };
@@ -87,17 +87,17 @@ impl Plan {
         self.g.window.0 * self.g.window.1 * (self.g.channels / self.g.groups)
     }
 
-    /// The sums, as the tiles write them: `[group][panel][kh, kw, c][column]`.
+    /// Floats of the sums, as the tiles write them: `[group][panel][kh, kw, c][column]`.
     fn sums_len(&self) -> usize {
         self.g.groups * self.panels * self.depth() * self.isa.columns()
     }
 
-    /// A sum over dy for each image and filter.
+    /// Floats of the sums over dy for each image and filter.
     fn bias_len(&self) -> usize {
         (self.g.images * self.g.filters).next_multiple_of(16)
     }
 
-    /// Which of a group's filters a panel has.
+    /// The filters of a group that a panel has.
     fn columns(&self, panel: usize) -> Range<usize> {
         let first = panel * self.isa.columns();
         first..(first + self.isa.columns()).min(self.g.filters / self.g.groups)
@@ -105,33 +105,28 @@ impl Plan {
 }
 
 pub(super) fn scratch(isa: Isa, g: &Geometry) -> usize {
-    let plan = Plan::new(isa, g);
+    let plan = PixelsPlan::new(isa, g);
     plan.sums_len() + plan.bias_len() + plan.block * (plan.dy_len() + plan.x_len())
 }
 
 /// The gradients of filters and biases.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn backward_filter(
     isa: Isa,
     pool: &Pool,
     g: &Geometry,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    db: &mut [f32],
-    scratch: &mut [f32],
+    BackwardWeights { x, dy, dw, db, scratch }: BackwardWeightsSlices<'_>,
 ) {
-    let plan = Plan::new(isa, g);
-    let (sums, rest) = cut(scratch, plan.sums_len());
-    let (bias, rest) = cut(rest, plan.bias_len());
-    let (packed_dy, rest) = cut(rest, plan.block * plan.dy_len());
-    let (packed_x, _) = cut(rest, plan.block * plan.x_len());
+    let plan = PixelsPlan::new(isa, g);
+    let (sums, rest) = split_shared(scratch, plan.sums_len());
+    let (bias, rest) = split_shared(rest, plan.bias_len());
+    let (packed_dy, rest) = split_shared(rest, plan.block * plan.dy_len());
+    let (packed_x, _) = split_shared(rest, plan.block * plan.x_len());
     let x_len = g.height * g.width * g.channels;
     for first in (0..g.images).step_by(plan.block) {
         let images = first..(first + plan.block).min(g.images);
         pool.each(2 * images.len(), |half| {
             let (idx, image) = (half / 2, first + half / 2);
-            // SAFETY: each image and each half of the work has its own parts, which nobody reads
+            // SAFETY: each image and each half of the work has its own parts, which are not read
             // before `each` returns.
             unsafe {
                 if half % 2 == 0 {
@@ -144,19 +139,21 @@ pub(super) fn backward_filter(
                 }
             }
         });
-        // SAFETY: until `each` returns they are only read.
+        // SAFETY: they are only read until `each` returns.
         let (dy, x): (&[f32], &[f32]) = unsafe { (packed_dy.all(), packed_x.all()) };
-        let work = Work { plan: &plan, dy, x, images: images.len(), goes_on: first > 0, sums };
-        pool.each(work.chunks(), |chunk| work.chunk(chunk));
+        let goes_on = first > 0;
+        let pass = PixelsPass { plan: &plan, dy, x, images: images.len(), goes_on, sums };
+        pool.each(pass.chunks(), |chunk| pass.chunk(chunk));
     }
-    // SAFETY: all threads are done with both.
+    // SAFETY: all threads have finished.
     let (sums, bias) = unsafe { (sums.all(), bias.part(0..g.images * g.filters)) };
     unpack(isa, pool, g, sums, dw);
     add_biases(bias, db);
 }
 
-impl Plan {
-    /// Packs an image of dy into panels `[group][panel][pixel][column]` and sums over its pixels.
+impl PixelsPlan {
+    /// Packs an image of dy into panels `[group][panel][pixel][column]` and sums it over its
+    /// pixels.
     fn pack_dy(&self, dy: &[f32], packed: &mut [f32], bias: &mut [f32]) {
         let width = self.isa.columns();
         let panel_len = self.pixels() * width;
@@ -179,12 +176,12 @@ impl Plan {
     }
 }
 
-/// Turns sums `[group][panel][kh, kw, c][column]` into filters.
+/// Transposes sums `[group][panel][kh, kw, c][column]` to filters.
 pub(super) fn unpack(isa: Isa, pool: &Pool, g: &Geometry, sums: &[f32], dw: &mut [f32]) {
     let (width, filters) = (isa.columns(), g.filters / g.groups);
     let depth = g.filter_shape().len() / g.filters;
     let panels = filters.div_ceil(width);
-    let dw = Shared::new(dw);
+    let dw = SharedFloats::new(dw);
     pool.each(g.groups * panels, |idx| {
         let first = idx % panels * width;
         let columns = width.min(filters - first);
@@ -196,7 +193,7 @@ pub(super) fn unpack(isa: Isa, pool: &Pool, g: &Geometry, sums: &[f32], dw: &mut
     });
 }
 
-/// Adds up `parts` partial sums of each filter's bias, in f64.
+/// Adds partial sums of each filter's bias, in f64.
 pub(super) fn add_biases(parts: &[f32], db: &mut [f32]) {
     let filters = db.len();
     for (f, db) in db.iter_mut().enumerate() {
@@ -205,7 +202,7 @@ pub(super) fn add_biases(parts: &[f32], db: &mut [f32]) {
     }
 }
 
-/// Adds up a panel of dy over its pixels.
+/// Sums a panel of dy over its pixels.
 pub(super) fn add_pixels(panel: &[f32], width: usize, bias: &mut [f32]) {
     let mut sums = [0.0f64; 32];
     simd::vectorized(
@@ -218,7 +215,7 @@ pub(super) fn add_pixels(panel: &[f32], width: usize, bias: &mut [f32]) {
     bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
 }
 
-/// Adds up rows of `N` floats.
+/// Sums rows of `N` floats.
 #[inline(always)]
 fn add_rows<const N: usize>(rows: &[f32], sums: &mut [f64]) {
     let mut total = [0.0f64; N];
@@ -229,17 +226,17 @@ fn add_rows<const N: usize>(rows: &[f32], sums: &mut [f64]) {
 }
 
 /// The tiles of one block of images.
-struct Work<'a> {
-    plan: &'a Plan,
+struct PixelsPass<'a> {
+    plan: &'a PixelsPlan,
     dy: &'a [f32],
     x: &'a [f32],
     images: usize,
-    /// Whether earlier blocks have left their sums.
+    /// Whether earlier blocks have written to the sums.
     goes_on: bool,
-    sums: Shared<'a>,
+    sums: SharedFloats<'a>,
 }
 
-/// Which output pixels a tile sums over: the first along an axis, and how many.
+/// The output pixels along an axis that a tile sums over: the first, and how many.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     pub first: usize,
@@ -247,7 +244,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The output pixels of `range` whose window has its `tap` inside an image of `size` pixels.
+    /// The output pixels of `range` whose window has tap `tap` inside an image of `size` pixels.
     pub fn new(range: Range<usize>, tap: usize, stride: usize, pad: usize, size: usize) -> Span {
         let first = pad.saturating_sub(tap).div_ceil(stride).max(range.start);
         let end = (size + pad).saturating_sub(tap).div_ceil(stride).min(range.end);
@@ -255,8 +252,8 @@ impl Span {
     }
 }
 
-impl Work<'_> {
-    /// Into how many parts the strips are cut.
+impl PixelsPass<'_> {
+    /// The number of parts into which the strips are divided.
     fn parts(&self) -> usize {
         CHUNKS.div_ceil(self.plan.g.groups * self.plan.panels).min(self.plan.strips.parts)
     }
@@ -265,8 +262,8 @@ impl Work<'_> {
         self.plan.g.groups * self.plan.panels * self.parts()
     }
 
-    /// One panel of filters and some of the strips. A band of dy stays in the first-level cache for
-    /// all of them, and a strip of x for all taps of the window.
+    /// One panel of filters and some of the strips. A band of dy stays in the L1 cache for all of
+    /// them, and a strip of x for all taps of the window.
     fn chunk(&self, chunk: usize) {
         let (plan, g) = (self.plan, &self.plan.g);
         let (panel, part) = (chunk / self.parts(), chunk % self.parts());
@@ -333,10 +330,9 @@ impl Work<'_> {
             c_row: width,
             start: if goes_on { Start::Sum } else { Start::Zero },
             relu: false,
-            last: false, // bands and pieces are added up before they are unpacked
+            last: false, // sums of bands are added before unpacking
         };
-        // SAFETY: a chunk has its own panel, row of the window and strips: its own rows of the
-        // sums.
+        // SAFETY: a chunk has its own panel and strips: its own rows of the sums.
         unsafe { plan.isa.tile(&tile, &self.sums) };
     }
 }

@@ -1,12 +1,12 @@
-//! The instructions themselves: in assembler, as the compiler has no tiles yet.
+//! AMX instructions, in assembler, as the compiler has no intrinsics for tiles yet.
 //!
-//! The floor is [`amx`](super)'s.
+//! Lower bound: see [`amx`](super).
 
-use super::{Block, Start, Sums, TILE};
+use super::{Block, BlockSums, Start, TILE};
 use crate::gemm::Loop;
 use std::arch::asm;
 
-/// What `ldtilecfg` reads: palette 1, then each tile's bytes a row and rows.
+/// The operand of `ldtilecfg`: palette 1, then bytes per row and rows of each tile.
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,
@@ -16,7 +16,7 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// All eight tiles of 16 rows of 64 bytes.
+/// All eight tiles have 16 rows of 64 bytes.
 static CONFIGURATION: Configuration = {
     let (mut row_bytes, mut rows, mut tile) = ([0; 16], [0; 16], 0);
     while tile < 8 {
@@ -27,9 +27,9 @@ static CONFIGURATION: Configuration = {
 };
 
 /// # Safety
-/// There is AMX, and the system lets this process use it.
+/// The processor has AMX, and the system lets this process use it.
 pub(super) unsafe fn configure() {
-    // SAFETY: it reads the 64 bytes of the configuration; the caller promises the rest.
+    // SAFETY: it reads the 64 bytes of the configuration; the caller guarantees AMX.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATION, options(readonly, nostack));
     }
@@ -38,15 +38,15 @@ pub(super) unsafe fn configure() {
 /// # Safety
 /// As [`configure`].
 pub(super) unsafe fn release() {
-    // SAFETY: it touches no memory; the caller promises the rest.
+    // SAFETY: it accesses no memory; the caller guarantees AMX.
     unsafe { asm!("tilerelease", options(nomem, nostack)) }
 }
 
-/// How far pointers move, in bytes, and how often: what the assembler reads beside its registers.
+/// Loop counts and pointer steps in bytes, which the assembler reads from memory.
 #[repr(C)]
 struct Steps {
-    /// From the innermost loop to the outermost: count, then A's and B's way to the next round,
-    /// less what the loop inside it has moved.
+    /// From the innermost loop to the outermost: the count, then the steps of A and B to the next
+    /// iteration, minus the distance that the inner loop has moved.
     loops: [[i64; 3]; 3],
 }
 
@@ -62,9 +62,9 @@ impl Steps {
 }
 
 /// # Safety
-/// As [`Block::check`] has checked, no loop is empty, and the thread's tiles are configured.
-pub(super) unsafe fn multiply(block: &Block<'_>, sums: &mut Sums) {
-    // SAFETY: the caller's promise goes on.
+/// [`Block::check`] has passed, no loop is empty, and the thread's tiles are configured.
+pub(super) unsafe fn multiply(block: &Block<'_>, sums: &mut BlockSums) {
+    // SAFETY: as the caller guarantees.
     unsafe {
         match (block.a.second.is_some(), block.b.second.is_some()) {
             (true, true) => run::<2, 2>(block, sums),
@@ -75,23 +75,23 @@ pub(super) unsafe fn multiply(block: &Block<'_>, sums: &mut Sums) {
     }
 }
 
-/// `M` tiles down and `N` across, in registers 0 to 3.
+/// `M` tiles down and `N` across, in tile registers 0 to 3.
 ///
 /// # Safety
 /// As [`multiply`].
-unsafe fn run<const M: usize, const N: usize>(block: &Block<'_>, sums: &mut Sums) {
+unsafe fn run<const M: usize, const N: usize>(block: &Block<'_>, sums: &mut BlockSums) {
     static ZEROS: [f32; 32] = [0.0; 32];
-    // A distance of zero reads the same row sixteen times.
+    // A row distance of zero reads the same row sixteen times.
     let (start, start_row) = match block.start {
         Start::Zero => (ZEROS.as_ptr(), 0),
         Start::Row(row) => (row.as_ptr(), 0),
         Start::Sum => (sums.as_ptr(), 128usize),
     };
     let steps = Steps::new(block.loops);
-    let at = |tiles: &super::Tiles<'_>, first: usize| tiles.numbers[first..].as_ptr();
-    // SAFETY: the start is a row or a block of C, and the sums are one: tiles are 64 bytes wide, 16
-    // rows of 128 bytes. All reads of A and B were checked. No other register or memory changes;
-    // the compiler keeps nothing in tiles.
+    let at = |tiles: &super::Tiles<'_>, first: usize| tiles.elements[first..].as_ptr();
+    // SAFETY: the start is a row or a block of C, and the sums are a block: tiles have 16 rows of
+    // 64 bytes, 128 bytes apart. All reads of A and B were checked. No other register or memory is
+    // changed; the compiler keeps nothing in tile registers.
     unsafe {
         asm!(
             "tileloadd tmm0, [{start} + {stride}]",

@@ -1,8 +1,8 @@
-//! From f32 to tiles and runs of bf16: rounded to the nearest, of two to the even one.
+//! Rounds f32 to bf16, to nearest, ties to even, and packs the result into tiles and rows.
 //!
-//! The floor is memory: a tile of a matrix that lies as it is wanted is two loads of 64 bytes, an
-//! instruction that rounds and a store a line. One that is turned over takes 64 shuffles more,
-//! the time of four of the tile's products.
+//! Memory bound: if a matrix has the order that a tile needs, a line of a tile takes two loads of
+//! 64 bytes, a rounding instruction and a store. A transposed tile takes 64 shuffles more, the time
+//! of four tile products.
 
 use super::{Bf16, DEPTH, PACKED, SIDE, TILE};
 
@@ -10,56 +10,58 @@ use super::{Bf16, DEPTH, PACKED, SIDE, TILE};
 #[path = "pack_avx512.rs"]
 mod avx512;
 
-/// Which operand a tile is for, and how it lies in memory.
+/// The operand that a tile belongs to, and the order of its source in memory. A run is a contiguous
+/// range of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A's rows, each a run of k.
+pub(crate) enum PackLayout {
+    /// A's rows; a run is a range of k.
     RowsOfA,
-    /// B's columns, each a run of k.
+    /// B's columns; a run is a range of k.
     ColumnsOfB,
-    /// For each k a run of A's rows.
+    /// A transposed: a run is a range of A's rows, at one k.
     AcrossA,
-    /// For each k a run of B's columns.
+    /// B transposed: a run is a range of B's columns, at one k.
     AcrossB,
 }
 
-impl Source {
-    /// Whether runs are of k.
+impl PackLayout {
+    /// Whether runs are ranges of k.
     fn along(self) -> bool {
-        matches!(self, Source::RowsOfA | Source::ColumnsOfB)
+        matches!(self, PackLayout::RowsOfA | PackLayout::ColumnsOfB)
     }
 
-    /// Whether a run is a column of the packed tile's words.
-    fn turned(self) -> bool {
-        matches!(self, Source::ColumnsOfB | Source::AcrossA)
+    /// Whether a run becomes a column of the packed tile's pairs.
+    fn is_transposed(self) -> bool {
+        matches!(self, PackLayout::ColumnsOfB | PackLayout::AcrossA)
     }
 }
 
-/// Packs one tile after another. `runs(tile)(idx)` is a run of k (16 of them, up to 32 long) or a
-/// run at one k (32 of them, up to 16 long); what a shorter one, or an empty one, lacks is zero.
+/// Packs tile by tile. `runs(tile)(idx)` is a range of k (16 of them, up to 32 long) or a range at
+/// one k (32 of them, up to 16 long); shorter runs are padded with zeros.
 #[inline(always)]
 pub(crate) fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
-    source: Source,
+    source: PackLayout,
     packed: &mut [Bf16],
     runs: impl Fn(usize) -> Run,
 ) {
     let (packed, rest) = packed.as_chunks_mut::<PACKED>();
-    assert!(rest.is_empty(), "a piece of a tile");
+    assert!(rest.is_empty(), "not whole tiles");
     #[cfg(target_arch = "x86_64")]
     if tensor::amx().is_ok() {
-        // SAFETY: whoever has AMX has these instructions.
+        // SAFETY: processors with AMX have these instructions.
         return unsafe { avx512::tiles(source, packed, runs) };
     }
     portable::tiles(source, packed, runs);
 }
 
-/// A panel: tiles of one row of tiles, k after k. `n` rows of A or columns of B (16 at most) and
-/// `depth` k of a matrix whose runs lie `step` apart.
+/// Packs a panel: one row of tiles along k. It has `n` rows of A or columns of B (16 at most) and
+/// `depth` k of a matrix whose runs are `step` apart.
 pub(crate) fn panel(
-    source: Source,
+    source: PackLayout,
     matrix: &[f32],
     step: usize,
-    (n, depth): (usize, usize),
+    n: usize,
+    depth: usize,
     packed: &mut [Bf16],
 ) {
     let run = |first: usize, len: usize| &matrix[first..first + len];
@@ -76,7 +78,7 @@ pub(crate) fn panel(
     }
 }
 
-/// Equally long runs: where the first begins, and how far apart they lie.
+/// Runs of equal length, and the distances from one to the next in source and target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runs {
     pub count: usize,
@@ -86,7 +88,7 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Whether they lie in slices of so many numbers.
+    /// Whether they fit into slices of these lengths.
     fn check(&self, from: usize, to: usize) {
         let end = |step: usize| (self.count - 1) * step + self.len;
         assert!(self.count == 0 || end(self.from) <= from && end(self.to) <= to, "{self:?}");
@@ -98,7 +100,7 @@ pub(crate) fn runs(x: &[f32], y: &mut [Bf16], runs: Runs) {
     runs.check(x.len(), y.len());
     #[cfg(target_arch = "x86_64")]
     if tensor::amx().is_ok() {
-        // SAFETY: whoever has AMX has these instructions; the runs were checked.
+        // SAFETY: processors with AMX have these instructions; the runs were checked.
         return unsafe { avx512::runs(x, y, runs) };
     }
     for idx in 0..runs.count {
@@ -108,7 +110,7 @@ pub(crate) fn runs(x: &[f32], y: &mut [Bf16], runs: Runs) {
     }
 }
 
-/// Rounds runs of two arrays into runs of pairs: `len` of each make 2 `len` numbers.
+/// Rounds runs of two arrays into runs of pairs: `len` elements of each make 2 `len` elements.
 pub(crate) fn pairs([a, b]: [&[f32]; 2], y: &mut [Bf16], runs: Runs) {
     let twice = Runs { len: 2 * runs.len, ..runs };
     twice.check(usize::MAX, y.len());
@@ -126,54 +128,53 @@ pub(crate) fn pairs([a, b]: [&[f32]; 2], y: &mut [Bf16], runs: Runs) {
     }
 }
 
-/// Copies to where nobody will read soon, past the caches, if that lies on whole lines of them:
-/// else a line would be read before it is written. [`fence`] comes after the last.
+/// Copies past the caches, for data that is not read soon, if the target is aligned to a cache
+/// line; an ordinary store would read the line first. Call [`fence`] after the last copy.
 pub(crate) fn copy_past_caches(from: &[f32; SIDE], to: &mut [f32; SIDE]) {
     #[cfg(target_arch = "x86_64")]
     if tensor::amx().is_ok() && to.as_ptr().cast::<u8>().addr().is_multiple_of(64) {
-        // SAFETY: whoever has AMX has these instructions; whole lines.
+        // SAFETY: processors with AMX have these instructions; the line is whole.
         return unsafe { avx512::copy_past_caches(from, to) };
     }
     *to = *from;
 }
 
-/// Makes what was copied past the caches visible to other threads.
+/// Makes copies past the caches visible to other threads.
 pub(crate) fn fence() {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has it.
+    // SAFETY: every x86-64 processor has it.
     unsafe {
         std::arch::x86_64::_mm_sfence();
     }
 }
 
-/// The same without AVX-512, to the same bits.
+/// The same without AVX-512, bit-identical.
 pub(super) mod portable {
-    use super::{Bf16, DEPTH, PACKED, Source, TILE};
+    use super::{Bf16, DEPTH, PACKED, PackLayout, TILE};
 
     pub fn tiles<'a, Run: Fn(usize) -> &'a [f32]>(
-        source: Source,
+        source: PackLayout,
         packed: &mut [[Bf16; PACKED]],
         runs: impl Fn(usize) -> Run,
     ) {
         for (tile, packed) in packed.iter_mut().enumerate() {
             let run = runs(tile);
-            let number =
-                |idx: usize, at: usize| run(idx).get(at).map_or(0, |&number| round(number));
+            let element = |idx: usize, at: usize| run(idx).get(at).map_or(0, |&value| round(value));
             for (at, packed) in packed.iter_mut().enumerate() {
-                // Row and k in A, or a pair of k, column and which of the pair in B.
+                // Row and k in A; or pair of k, column and index in the pair in B.
                 let (line, word, odd) = (at / DEPTH, at % DEPTH / 2, at % 2);
-                let (line, word) = if source.turned() { (word, line) } else { (line, word) };
+                let (line, word) = if source.is_transposed() { (word, line) } else { (line, word) };
                 *packed = if source.along() {
-                    number(line, 2 * word + odd)
+                    element(line, 2 * word + odd)
                 } else {
-                    number(2 * line + odd, word)
+                    element(2 * line + odd, word)
                 };
             }
         }
         const { assert!(PACKED == TILE * DEPTH) };
     }
 
-    /// As the processor does it: numbers below the smallest normal one are zero, NaNs are quiet.
+    /// As the processor rounds: denormal values become zero, NaNs quiet.
     pub fn round(x: f32) -> Bf16 {
         let bits = x.to_bits();
         let rounded = if x.is_nan() {
@@ -181,7 +182,7 @@ pub(super) mod portable {
         } else if x.abs() < f32::MIN_POSITIVE {
             bits & 0x8000_0000
         } else {
-            // Half a unit, less a bit if the unit would become odd; a carry goes on into the
+            // Add half a unit, less one bit if the result would be odd; a carry goes into the
             // exponent.
             bits + 0x7FFF + (bits >> 16 & 1)
         };

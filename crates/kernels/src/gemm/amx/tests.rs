@@ -1,52 +1,52 @@
-use super::pack::{self, Runs, Source};
+use super::pack::{self, PackLayout, Runs};
 use super::*;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// Numbers that look random: all bits, or of the order of one.
+/// Pseudo-random bits.
 fn words(len: usize, seed: u64) -> Vec<u32> {
     SmallRng::seed_from_u64(seed).random_iter().take(len).collect()
 }
 
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
+fn values(len: usize, seed: u64) -> Vec<f32> {
     words(len, seed).iter().map(|&word| word as f32 / (1u64 << 31) as f32 - 1.0).collect()
 }
 
-/// The hardware, where it is; it is said where it is not.
-fn hardware() -> Option<Engine> {
-    if Engine::best() == Engine::Twin {
+/// The hardware, or a notice that the test is skipped.
+fn hardware() -> Option<MatrixUnit> {
+    if MatrixUnit::best() == MatrixUnit::Twin {
         eprintln!("SKIPPED: no AMX here: {}", tensor::amx().unwrap_err());
         return None;
     }
-    Some(Engine::best())
+    Some(MatrixUnit::best())
 }
 
-fn run(engine: Engine, block: &Block<'_>, before: &Sums) -> Sums {
+fn run(unit: MatrixUnit, block: &Block<'_>, before: &BlockSums) -> BlockSums {
     let mut sums = *before;
-    engine.ready().multiply(block, &mut sums);
+    unit.configure().multiply(block, &mut sums);
     sums
 }
 
 #[test]
-fn a_thread_is_ready_again_when_it_has_dropped_what_made_it_ready() {
+fn a_thread_can_be_configured_again_after_dropping() {
     for _ in 0..2 {
-        let _ready = Engine::best().ready();
-        std::thread::spawn(|| drop(Engine::best().ready())).join().unwrap(); // threads are apart
+        let _configured = MatrixUnit::best().configure();
+        std::thread::spawn(|| drop(MatrixUnit::best().configure())).join().unwrap(); // threads are apart
     }
 }
 
 #[test]
-#[should_panic(expected = "a thread is made ready once at a time")]
-fn a_thread_is_not_made_ready_twice() {
-    let _first = Engine::best().ready();
-    let _second = Engine::best().ready();
+#[should_panic(expected = "a thread is configured once at a time")]
+fn a_thread_is_not_configured_twice() {
+    let _first = MatrixUnit::best().configure();
+    let _second = MatrixUnit::best().configure();
 }
 
-/// All loops, both or one tile either way, every start; and against plain sums in f64.
+/// All loops, one or two tiles in each direction, every start, against plain sums in f64.
 #[test]
 fn blocks_are_sums_of_products() {
-    let rounded: Vec<Bf16> = numbers(20_000, 1).into_iter().map(pack::portable::round).collect();
-    let (before, row) = (numbers(SIDE * SIDE, 2), numbers(SIDE, 3));
+    let rounded: Vec<Bf16> = values(20_000, 1).into_iter().map(pack::portable::round).collect();
+    let (before, row) = (values(SIDE * SIDE, 2), values(SIDE, 3));
     let (before, row) = (before.first_chunk().unwrap(), row.first_chunk().unwrap());
     let loops = [
         Loop { count: 2, a: 300, b: 4 },
@@ -57,13 +57,13 @@ fn blocks_are_sums_of_products() {
         [(None, None), (Some(900), None), (None, Some(7)), (Some(3), Some(9))]
     {
         for start in [Start::Zero, Start::Sum, Start::Row(row)] {
-            let a = Tiles { numbers: &rounded, first: 5, second: a_second, row: 51 };
-            let b = Tiles { numbers: &rounded[7000..], first: 2, second: b_second, row: 70 };
+            let a = Tiles { elements: &rounded, first: 5, second: a_second, row: 51 };
+            let b = Tiles { elements: &rounded[7000..], first: 2, second: b_second, row: 70 };
             let block = Block { a, b, loops, start };
-            let twin = run(Engine::Twin, &block, before);
+            let twin = run(MatrixUnit::Twin, &block, before);
             check(&block, before, &twin);
-            if let Some(engine) = hardware() {
-                let actual = run(engine, &block, before);
+            if let Some(unit) = hardware() {
+                let actual = run(unit, &block, before);
                 let has = |at: usize| {
                     (at / SIDE < TILE || a_second.is_some())
                         && (at % SIDE < TILE || b_second.is_some())
@@ -75,14 +75,14 @@ fn blocks_are_sums_of_products() {
     }
 }
 
-fn check(block: &Block<'_>, before: &Sums, actual: &Sums) {
+fn check(block: &Block<'_>, before: &BlockSums, actual: &BlockSums) {
     let wide = |bits: Bf16| f64::from(f32::from_bits(u32::from(bits) << 16));
     for (at, &actual) in actual.iter().enumerate() {
         let (m, n) = (at / SIDE, at % SIDE);
         let firsts =
             |tiles: &Tiles<'_>, at| if at < TILE { Some(tiles.first) } else { tiles.second };
         let (Some(a), Some(b)) = (firsts(&block.a, m), firsts(&block.b, n)) else {
-            continue; // no such tile
+            continue; // no second tile
         };
         let mut sum = match block.start {
             Start::Zero => 0.0,
@@ -97,22 +97,22 @@ fn check(block: &Block<'_>, before: &Sums, actual: &Sums) {
             let a = a + i * outer.a + j * middle.a + k * inner.a + m % TILE * block.a.row;
             let b = b + i * outer.b + j * middle.b + k * inner.b + 2 * (n % TILE);
             for k in 0..DEPTH {
-                let b = block.b.numbers[b + k / 2 * block.b.row + k % 2];
-                sum += wide(block.a.numbers[a + k]) * wide(b);
+                let b = block.b.elements[b + k / 2 * block.b.row + k % 2];
+                sum += wide(block.a.elements[a + k]) * wide(b);
             }
         }
         assert!((f64::from(actual) - sum).abs() < 1e-3, "{at}: {actual} for {sum}");
     }
 }
 
-/// Any bits at all: infinities, NaNs, numbers below the smallest normal one, products that are.
+/// Arbitrary bits: infinities, NaNs, denormal values, and products that are denormal.
 #[test]
-fn the_twin_has_the_hardwares_bits() {
-    let Some(engine) = hardware() else { return };
-    let a_number = |word: u32, kind: u32| match kind {
-        0 => word as Bf16,                     // anything
-        1 => (word & 0x807F) as Bf16,          // below the smallest normal one
-        2 => (word & 0x81FF | 0x1F00) as Bf16, // whose products are
+fn the_twin_is_bit_identical_to_the_hardware() {
+    let Some(unit) = hardware() else { return };
+    let value_of = |word: u32, kind: u32| match kind {
+        0 => word as Bf16,                     // any bits
+        1 => (word & 0x807F) as Bf16,          // denormal
+        2 => (word & 0x81FF | 0x1F00) as Bf16, // with denormal products
         3 => (word & 0x80FF | 0x3F00) as Bf16, // of the order of one
         _ => (word & 0x8000 | 0x7F80) as Bf16, // infinite
     };
@@ -120,18 +120,18 @@ fn the_twin_has_the_hardwares_bits() {
         let kinds = words(2, 1000 + seed);
         let some = |seed: u64, kind: u32| -> Vec<Bf16> {
             let words = words(4 * PACKED, seed).into_iter();
-            // A few of any kind among many of one.
-            words.map(|w| a_number(w, if w >> 28 == 0 { w >> 20 & 7 } else { kind % 4 })).collect()
+            // A few of any kind among many of one kind.
+            words.map(|w| value_of(w, if w >> 28 == 0 { w >> 20 & 7 } else { kind % 4 })).collect()
         };
         let (a, b) = (some(2 * seed, kinds[0]), some(2 * seed + 1, kinds[1]));
-        let tiles = |numbers| Tiles { numbers, first: 0, second: Some(PACKED), row: DEPTH };
+        let tiles = |elements| Tiles { elements, first: 0, second: Some(PACKED), row: DEPTH };
         let once = Loop { count: 1, a: 0, b: 0 };
         let loops = [once, once, Loop { count: 2, a: 2 * PACKED, b: 2 * PACKED }];
         let block = Block { a: tiles(&a), b: tiles(&b), loops, start: Start::Sum };
         let before: Vec<f32> =
             words(SIDE * SIDE, 7 + seed).into_iter().map(f32::from_bits).collect();
-        let before: &Sums = before.first_chunk().unwrap();
-        let (twin, hardware) = (run(Engine::Twin, &block, before), run(engine, &block, before));
+        let before: &BlockSums = before.first_chunk().unwrap();
+        let (twin, hardware) = (run(MatrixUnit::Twin, &block, before), run(unit, &block, before));
         for (at, (twin, hardware)) in twin.iter().zip(&hardware).enumerate() {
             let (t, h) = (twin.to_bits(), hardware.to_bits());
             assert!(
@@ -144,44 +144,45 @@ fn the_twin_has_the_hardwares_bits() {
 
 #[test]
 fn an_empty_product_is_its_start() {
-    let a = Tiles { numbers: &[], first: 0, second: None, row: 32 };
+    let a = Tiles { elements: &[], first: 0, second: None, row: 32 };
     let none = Loop { count: 0, a: 0, b: 0 };
-    let row = numbers(SIDE, 3);
+    let row = values(SIDE, 3);
     let start = Start::Row(row.first_chunk().unwrap());
     let block = Block { a, b: a, loops: [none; 3], start };
-    let sums = run(Engine::best(), &block, &[f32::NAN; SIDE * SIDE]);
+    let sums = run(MatrixUnit::best(), &block, &[f32::NAN; SIDE * SIDE]);
     assert!(sums.chunks(SIDE).all(|sums| sums == row));
 }
 
 #[test]
-#[should_panic(expected = "numbers of A")]
+#[should_panic(expected = "elements of A")]
 fn a_block_reads_no_further_than_a() {
-    let numbers = [0; 2 * PACKED];
-    let a = Tiles { numbers: &numbers, first: 0, second: Some(PACKED + 1), row: DEPTH };
+    let elements = [0; 2 * PACKED];
+    let a = Tiles { elements: &elements, first: 0, second: Some(PACKED + 1), row: DEPTH };
     let b = Tiles { second: None, ..a };
     let block = Block { a, b, loops: [Loop::ONCE; 3], start: Start::Zero };
-    run(Engine::Twin, &block, &[0.0; SIDE * SIDE]);
+    run(MatrixUnit::Twin, &block, &[0.0; SIDE * SIDE]);
 }
 
-/// Every length of run, packed in every way, by both.
+/// Every length of run, packed in every layout, with and without AVX-512.
 #[test]
 fn packing_is_the_same_with_and_without_avx512() {
-    let mut matrix = numbers(40 * 40, 5);
+    let mut matrix = values(40 * 40, 5);
     let odd = [f32::NAN, f32::INFINITY, -1e-39, 1e-45, f32::MAX, f32::MIN_POSITIVE];
     matrix[200..206].copy_from_slice(&odd);
     matrix.iter_mut().zip(words(900, 6)).for_each(|(x, word)| *x = f32::from_bits(word));
-    let sources = [Source::RowsOfA, Source::ColumnsOfB, Source::AcrossA, Source::AcrossB];
+    let sources =
+        [PackLayout::RowsOfA, PackLayout::ColumnsOfB, PackLayout::AcrossA, PackLayout::AcrossB];
     for source in sources {
         for len in 0..=32 {
             let matrix = &matrix;
             let runs = |tile: usize| {
                 move |idx: usize| {
-                    let most = if matches!(source, Source::RowsOfA | Source::ColumnsOfB) {
+                    let max = if matches!(source, PackLayout::RowsOfA | PackLayout::ColumnsOfB) {
                         32
                     } else {
                         16
                     };
-                    &matrix[40 * idx + tile..][..if idx == 3 { 1 } else { most.min(len) }]
+                    &matrix[40 * idx + tile..][..if idx == 3 { 1 } else { max.min(len) }]
                 }
             };
             let mut fast = [0xFFFF; 2 * PACKED];
@@ -212,25 +213,27 @@ fn rounding_is_to_the_nearest_even() {
     let round = |x: f32| pack::portable::round(x);
     assert_eq!(round(1.0), 0x3F80);
     assert_eq!(round(1.0 + 1.0 / 256.0), 0x3F80, "a tie goes to the even one");
-    assert_eq!(round(1.0 + 3.0 / 256.0), 0x3F82, "here the one above");
+    assert_eq!(round(1.0 + 3.0 / 256.0), 0x3F82, "a tie to the even one above");
     assert_eq!(round(f32::MAX), 0x7F80, "too large becomes infinite");
-    assert_eq!(round(-1e-39), 0x8000, "below the smallest normal number");
+    assert_eq!(round(-1e-39), 0x8000, "denormal values are zero");
     assert!(round(f32::from_bits(0x7F80_0001)) & 0x40 != 0, "a NaN stays one");
 }
 
 #[test]
-fn panels_hold_a_matrix() {
-    let matrix = numbers(50 * 20, 8);
-    for (source, n, depth, step) in [(Source::RowsOfA, 13, 45, 50), (Source::AcrossB, 13, 45, 20)] {
+fn panels_contain_the_matrix() {
+    let matrix = values(50 * 20, 8);
+    for (source, n, depth, step) in
+        [(PackLayout::RowsOfA, 13, 45, 50), (PackLayout::AcrossB, 13, 45, 20)]
+    {
         let mut packed = [0; 2 * PACKED];
-        pack::panel(source, &matrix, step, (n, depth), &mut packed);
+        pack::panel(source, &matrix, step, n, depth, &mut packed);
         for (at, &number) in packed.iter().enumerate() {
             let (tile, line, i) = (at / PACKED, at % PACKED / DEPTH, at % DEPTH);
             let (row, k) = match source {
-                Source::RowsOfA => (line, tile * DEPTH + i),
+                PackLayout::RowsOfA => (line, tile * DEPTH + i),
                 _ => (i / 2, tile * DEPTH + 2 * line + i % 2),
             };
-            let from = if source == Source::RowsOfA { row * step + k } else { k * step + row };
+            let from = if source == PackLayout::RowsOfA { row * step + k } else { k * step + row };
             let inside = row < n && k < depth;
             assert_eq!(number, if inside { pack::portable::round(matrix[from]) } else { 0 });
         }

@@ -1,12 +1,12 @@
-//! What AMX does, in plain Rust: Intel's description of `TDPBF16PS`, bit for bit.
+//! AMX in plain Rust: Intel's description of `TDPBF16PS`, bit-identical.
 
-use super::{Bf16, Block, DEPTH, SIDE, Sums, TILE, Tiles, begin};
+use super::{Bf16, Block, BlockSums, DEPTH, SIDE, TILE, Tiles, begin};
 use crate::simd::{self, flushed};
 
-/// As [`Ready::multiply`](super::Ready::multiply), where no loop is empty.
-pub(super) fn multiply(block: &Block<'_>, sums: &mut Sums) {
+/// As [`Configured::multiply`](super::Configured::multiply), where no loop is empty.
+pub(super) fn multiply(block: &Block<'_>, sums: &mut BlockSums) {
     begin(block.start, sums);
-    // Compiled where there may be fused multiply-adds: without them each is a call.
+    // Compiled for processors with fused multiply-adds: without them each would be a call.
     simd::vectorized(
         #[inline(always)]
         || all_tiles(block, sums),
@@ -14,7 +14,7 @@ pub(super) fn multiply(block: &Block<'_>, sums: &mut Sums) {
 }
 
 #[inline(always)]
-fn all_tiles(block: &Block<'_>, sums: &mut Sums) {
+fn all_tiles(block: &Block<'_>, sums: &mut BlockSums) {
     let [outer, middle, inner] = block.loops;
     for i in 0..outer.count {
         for j in 0..middle.count {
@@ -23,10 +23,10 @@ fn all_tiles(block: &Block<'_>, sums: &mut Sums) {
                 let b = i * outer.b + j * middle.b + k * inner.b;
                 for (down, a_first) in firsts(&block.a) {
                     for (across, b_first) in firsts(&block.b) {
-                        let a = &block.a.numbers[a_first + a..];
-                        let b = &block.b.numbers[b_first + b..];
+                        let a = &block.a.elements[a_first + a..];
+                        let b = &block.b.elements[b_first + b..];
                         let c = &mut sums[TILE * (down * SIDE + across)..];
-                        tile((a, block.a.row), (b, block.b.row), c);
+                        tile(a, block.a.row, b, block.b.row, c);
                     }
                 }
             }
@@ -40,7 +40,7 @@ fn firsts(tiles: &Tiles<'_>) -> impl Iterator<Item = (usize, usize)> {
 
 /// One `TDPBF16PS`.
 #[inline(always)]
-fn tile((a, a_row): (&[Bf16], usize), (b, b_row): (&[Bf16], usize), c: &mut [f32]) {
+fn tile(a: &[Bf16], a_row: usize, b: &[Bf16], b_row: usize, c: &mut [f32]) {
     for m in 0..TILE {
         let a = &a[m * a_row..][..DEPTH];
         let c = &mut c[m * SIDE..][..TILE];
@@ -61,6 +61,6 @@ fn tile((a, a_row): (&[Bf16], usize), (b, b_row): (&[Bf16], usize), c: &mut [f32
 }
 
 #[inline(always)]
-fn wide(number: Bf16) -> f32 {
-    flushed(f32::from_bits(u32::from(number) << 16))
+fn wide(value: Bf16) -> f32 {
+    flushed(f32::from_bits(u32::from(value) << 16))
 }

@@ -1,65 +1,66 @@
-//! The gradient of the filters in bf16 where it is small, as in conv1.
+//! The gradient of the filters in bf16 for small filters, as in conv1.
 //!
-//! Maps are large there and filters small: if threads divided dw, each would go through all of x
-//! and dy, once for each row of the window, out of memory. So they divide the pixels, as
-//! [`few_channels`](crate::conv::cpu::few_channels) in f32: the batch is cut into pieces, each with
-//! sums of its own, which are added up in the order of the pieces. How many there are depends on
-//! the shape alone, and so do the bits. A thread packs a [`Band`] of two images, or several pairs
-//! where they are small, and multiplies it by all taps while it is in its second-level cache.
+//! Maps are large there and filters small: if threads divided dw, each would read all of x and dy
+//! from memory, once for each row of the window. So they divide the pixels, as in
+//! [`few_channels`](crate::conv::cpu::few_channels) for f32: the batch is split into pieces with
+//! separate sums, which are added in the order of the pieces. Their number depends on the shape
+//! only, and so do the results. A thread packs a [`PackedBand`] of two images, or several pairs of
+//! small ones, and multiplies it by all taps while it is in the L2 cache.
 //!
-//! The floor is to read dy once: 17 MB in the CIFAR networks' conv1 with 32 filters and 128 images,
-//! 149 MB in AlexNet's, whose products take 9 ms of two cores besides.
+//! Lower bound: reading dy once, 17 MB in the CIFAR networks' conv1 with 32 filters and 128 images,
+//! and 149 MB in AlexNet's, plus the products, 9 ms of two cores in AlexNet's.
 
 use super::super::few_channels::add_pieces;
 use super::super::pixels::add_biases;
-use super::super::{cut, direct};
-use super::band::{Band, Packed};
+use super::super::{direct, split_shared};
+use super::band::{PackedBand, PackedPairs};
 use crate::conv::Geometry;
-use crate::gemm::amx::{Engine, Ready, SIDE, Sums, numbers};
+use crate::gemm::amx::{BlockSums, Configured, MatrixUnit, SIDE, as_bf16_mut};
+use crate::operands::{BackwardWeights, BackwardWeightsSlices};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Pieces that keep all threads busy to the end.
+/// The number of pieces that keeps all threads busy to the end.
 const PIECES: usize = 16;
-/// Blocks of C in small sums.
+/// The most blocks of C for which this algorithm is used.
 const FEW_BLOCKS: usize = 80;
-/// Numbers of x and dy that a thread packs at once: half of its second-level cache.
-const NUMBERS: usize = 256 << 10;
+/// Elements of x and dy that a thread packs at once: half of its L2 cache.
+const ELEMENTS: usize = 256 << 10;
 
-/// Whether this is the way to go.
-pub(super) fn suit(g: &Geometry) -> bool {
-    Band::new(g, 0..1).blocks() <= FEW_BLOCKS
+/// Whether this algorithm is used.
+pub(super) fn suits(g: &Geometry) -> bool {
+    PackedBand::new(g, 0..1).blocks() <= FEW_BLOCKS
 }
 
 #[derive(Clone, Copy)]
-struct Plan {
+struct PiecesPlan {
     g: Geometry,
-    /// Rows of the output in a band, and bands in an image.
+    /// Rows of the output per band, and bands per image.
     rows: usize,
     bands: usize,
     /// Bands of pairs of images.
     parts: usize,
     pieces: usize,
-    /// Parts that are packed at once: of one band of all rows.
+    /// Parts that are packed at once; more than one only if a band has all rows.
     visit: usize,
 }
 
-impl Plan {
-    fn new(g: &Geometry) -> Plan {
+impl PiecesPlan {
+    fn new(g: &Geometry) -> PiecesPlan {
         let all = g.out_height();
-        let len = |rows| Band::new(g, 0..rows).dy_len() + Band::new(g, 0..rows).x_len();
-        let bands = len(all).div_ceil(NUMBERS).min(all);
+        let len = |rows| PackedBand::new(g, 0..rows).dy_len() + PackedBand::new(g, 0..rows).x_len();
+        let bands = len(all).div_ceil(ELEMENTS).min(all);
         let rows = all.div_ceil(bands);
         let bands = all.div_ceil(rows);
         let parts = g.images.div_ceil(2) * bands;
         let pieces = PIECES.min(parts);
-        let visit = if bands > 1 { 1 } else { (NUMBERS / len(all)).clamp(1, parts / pieces) };
-        Plan { g: *g, rows, bands, parts, pieces, visit }
+        let visit = if bands > 1 { 1 } else { (ELEMENTS / len(all)).clamp(1, parts / pieces) };
+        PiecesPlan { g: *g, rows, bands, parts, pieces, visit }
     }
 
-    fn band(&self, idx: usize) -> Band {
+    fn band(&self, idx: usize) -> PackedBand {
         let top = idx * self.rows;
-        Band::new(&self.g, top..(top + self.rows).min(self.g.out_height()))
+        PackedBand::new(&self.g, top..(top + self.rows).min(self.g.out_height()))
     }
 
     /// Floats of a piece's sums.
@@ -67,46 +68,44 @@ impl Plan {
         self.band(0).blocks() * SIDE * SIDE
     }
 
-    /// Floats of packed x and of dy: the first band is as large as any.
+    /// Floats of packed x and of dy; the first band is the largest.
     fn packed_len(&self) -> [usize; 2] {
         let band = self.band(0);
         let x = (self.visit * band.x_len() + band.slack()).next_multiple_of(32) / 2;
         [x, self.visit * band.dy_len() / 2]
     }
 
-    /// Floats of a thread's own memory.
+    /// Floats of a thread's buffers.
     fn own_len(&self) -> usize {
         self.packed_len().iter().sum()
     }
 
-    /// Sums over dy for each part: for both images and each filter.
+    /// Floats of the sums over dy for each part, image of a pair, and filter.
     fn bias_len(&self) -> usize {
         self.parts * 2 * self.g.filters
     }
 }
 
 pub(super) fn scratch(g: &Geometry, threads: usize) -> usize {
-    let plan = Plan::new(g);
+    let plan = PiecesPlan::new(g);
     plan.pieces * plan.sums_len() + threads * plan.own_len() + plan.bias_len()
 }
 
 /// The gradients of filters and biases.
 pub(super) fn backward_filter(
-    engine: Engine,
+    unit: MatrixUnit,
     pool: &Pool,
     g: &Geometry,
-    (x, dy): (&[f32], &[f32]),
-    (dw, db): (&mut [f32], &mut [f32]),
-    scratch: &mut [f32],
+    BackwardWeights { x, dy, dw, db, scratch }: BackwardWeightsSlices<'_>,
 ) {
-    let plan = Plan::new(g);
+    let plan = PiecesPlan::new(g);
     let (sums_len, own_len) = (plan.sums_len(), plan.own_len());
-    let (sums, rest) = cut(scratch, plan.pieces * sums_len);
-    let (own, rest) = cut(rest, pool.threads() * own_len);
-    let (bias, _) = cut(rest, plan.bias_len());
+    let (sums, rest) = split_shared(scratch, plan.pieces * sums_len);
+    let (own, rest) = split_shared(rest, pool.threads() * own_len);
+    let (bias, _) = split_shared(rest, plan.bias_len());
     pool.each_with_thread(plan.pieces, |piece, thread| {
         let parts = direct::share(plan.parts, piece, plan.pieces);
-        // SAFETY: each thread has its own memory and runs one piece at a time; each piece has its
+        // SAFETY: each thread has its own buffers and runs one piece at a time; each piece has its
         // own sums and parts.
         let (own, sums, bias) = unsafe {
             (
@@ -115,27 +114,36 @@ pub(super) fn backward_filter(
                 bias.part(parts.start * 2 * g.filters..parts.end * 2 * g.filters),
             )
         };
-        plan.piece(&engine.ready(), (x, dy), parts, own, (sums.as_chunks_mut().0, bias));
+        let buffers = Buffers { own, sums: sums.as_chunks_mut().0, bias };
+        plan.piece(&unit.configure(), x, dy, parts, buffers);
     });
     add_pieces(pool, &sums, plan.pieces, sums_len);
-    // SAFETY: all threads are done with both.
+    // SAFETY: all threads have finished.
     let (sums, bias) = unsafe { (sums.part(0..sums_len), bias.part(0..plan.bias_len())) };
     plan.band(0).unpack(pool, sums, dw);
     add_biases(bias, db);
 }
 
-impl Plan {
-    /// Some parts, counted through all pairs of images.
+/// What a piece writes.
+struct Buffers<'a> {
+    /// The thread's packed operands.
+    own: &'a mut [f32],
+    sums: &'a mut [BlockSums],
+    bias: &'a mut [f32],
+}
+
+impl PiecesPlan {
+    /// Some parts, numbered over all pairs of images.
     fn piece(
         &self,
-        ready: &Ready,
-        (x, dy): (&[f32], &[f32]),
+        configured: &Configured,
+        x: &[f32],
+        dy: &[f32],
         parts: Range<usize>,
-        own: &mut [f32],
-        (sums, bias): (&mut [Sums], &mut [f32]),
+        Buffers { own, sums, bias }: Buffers<'_>,
     ) {
         let (own_x, own_dy) = own.split_at_mut(self.packed_len()[0]);
-        let (own_x, own_dy) = (numbers(own_x), numbers(own_dy));
+        let (own_x, own_dy) = (as_bf16_mut(own_x), as_bf16_mut(own_dy));
         let mut biases = bias.chunks_exact_mut(2 * self.g.filters);
         for first in parts.clone().step_by(self.visit) {
             let pairs = self.visit.min(parts.end - first);
@@ -143,15 +151,16 @@ impl Plan {
             let (x_len, dy_len) = (band.x_len(), band.dy_len());
             for idx in 0..pairs {
                 let pair = (first + idx) / self.bands;
-                let bias = biases.next().expect("of each part");
-                bias.fill(0.0); // a last image by itself leaves the other's sums
+                let bias = biases.next().expect("a bias for each part");
+                bias.fill(0.0); // a last single image does not write the second sums
                 band.pack_x(x, pair, &mut own_x[idx * x_len..][..x_len]);
                 band.pack_dy(dy, pair, &mut own_dy[idx * dy_len..][..dy_len], bias);
             }
-            own_x[pairs * x_len..].fill(0); // what tiles read beyond the last image
-            let packed = Packed { x: &*own_x, dy: &*own_dy, pairs };
+            own_x[pairs * x_len..].fill(0); // tiles read beyond the last image
+            let packed = PackedPairs { x: &*own_x, dy: &*own_dy, pairs };
             for (block, sums) in sums.iter_mut().enumerate() {
-                band.multiply(ready, packed, band.place(block), first > parts.start, sums);
+                let position = band.position(block);
+                band.multiply(configured, packed, position, first > parts.start, sums);
             }
         }
     }

@@ -1,17 +1,17 @@
-//! From a tile's sums to the output.
+//! Writes a tile's sums to the output.
 //!
-//! The floor is memory: y is written once.
+//! Memory bound: y is written once.
 
-use crate::gemm::amx::{SIDE, Sums};
+use crate::gemm::amx::{BlockSums, SIDE};
 
-/// Sums on whole lines of the cache.
+/// BlockSums aligned to cache lines.
 #[repr(align(64))]
-pub(super) struct Aligned(pub Sums);
+pub(super) struct Aligned(pub BlockSums);
 
-/// Writes a pixel's sums, rectified if `relu` says so.
+/// Writes a pixel's sums, rectified if `relu` is set.
 ///
-/// Loops over so many sums as the compiler knows of become vectors; `map`'s array would be laid
-/// down on the stack.
+/// The loops have a constant length, so that they are vectorized; the array of `map` would be
+/// stored on the stack.
 #[inline(always)]
 pub(super) fn rectify(y: &mut [f32], sums: &[f32; SIDE], relu: bool) {
     let Some(whole) = y.as_mut_array::<SIDE>() else {

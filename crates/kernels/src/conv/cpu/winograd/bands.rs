@@ -1,27 +1,27 @@
-//! A band of an image: the rows that a row of tiles sees, copied with zeros around them.
+//! A band of an image: the rows that a row of tiles covers, copied and padded with zeros.
 //!
-//! Tiles read a few channels of many pixels at a time, which no prefetcher follows; a copy reads
-//! the image in order, and then lies in the second-level cache.
+//! Tiles read a few channels of many pixels at a time, a pattern that prefetchers do not follow. A
+//! copy reads the image in order and then stays in the L2 cache.
 //!
-//! The floor is memory: the image is read once.
+//! Memory bound: the image is read once.
 
-use super::tiles::Places;
+use super::tiles::Offsets;
 
-/// A rectangle of an image; it may begin and end outside.
+/// A rectangle of an image, which may extend outside the image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Band {
+pub(super) struct ImageBand {
     /// Rows, columns and channels of the image.
     pub image: [usize; 3],
-    /// Its first row and column.
+    /// The first row and column of the band.
     pub first: [isize; 2],
     pub rows: usize,
     pub columns: usize,
 }
 
-/// Floats that may be read behind the last pixel: part of a vector.
+/// Floats that may be read after the last pixel: part of a vector.
 pub(super) const SLACK: usize = super::VECTOR;
 
-impl Band {
+impl ImageBand {
     fn row_len(&self) -> usize {
         self.columns * self.image[2]
     }
@@ -55,9 +55,9 @@ impl Band {
         copy[self.rows * self.row_len()..][..SLACK].fill(0.0);
     }
 
-    /// Where the pixels of a tile lie in a copy, from this column and channel on.
-    pub fn places(&self, size: [usize; 2], column: usize, channel: usize) -> Places {
-        Places::new(size, |row, across| {
+    /// The offsets of a tile's pixels in a copy, starting at this column and channel.
+    pub fn offsets(&self, size: [usize; 2], column: usize, channel: usize) -> Offsets {
+        Offsets::new(size, |row, across| {
             row * self.row_len() + (column + across) * self.image[2] + channel
         })
     }

@@ -1,93 +1,77 @@
-//! The gradients of filters and biases: Winograd's form turned around.
+//! The gradients of filters and biases: Winograd's algorithm transposed.
 //!
 //! ```text
 //! dw = Gather(sum over tiles of Input(x) Spread(dy))
 //! ```
 //!
-//! For each pair of points a product of matrices, channels x tiles by tiles x filters, goes on over
-//! all images; only at the end are the sums transformed to taps. A block of images at a time is
-//! transformed, dy straight into the register tile's panels.
+//! For each pair of points a matrix product, channels x tiles by tiles x filters, accumulates over
+//! all images; only the final sums are transformed to taps. A block of images at a time is
+//! transformed, dy directly into the register tile's panels.
 //!
-//! The floor is [`winograd`](super)'s, in products of points; transforming comes on top.
+//! Lower bound: that of [`winograd`](super), in products of points, plus the transforms.
 
-use super::super::direct::Direct;
-use super::super::{cut, pixels};
-use super::bands::Band;
-use super::tiles::{From, Places, Tile, To};
-use super::{Fold, Plan, VECTOR};
+use super::super::{pixels, split_shared};
+use super::bands::ImageBand;
+use super::tiles::{Offsets, PlaneSource, PlaneTarget, Tile};
+use super::{VECTOR, WinogradPlan};
 use crate::conv::Geometry;
-use crate::gemm::{self, Isa, Layout, Loop, Shared, Start};
+use crate::gemm::{self, Layout, Loop, SharedFloats, Start};
+use crate::operands::{BackwardWeights, BackwardWeightsSlices};
 use crate::simd;
 use tensor::Pool;
 
-/// Floats of scratch memory that [`backward_filter`] needs.
-pub(in super::super) fn scratch(
-    isa: Isa,
-    direct: &Direct,
-    fold: Option<Fold>,
-    threads: usize,
-) -> usize {
-    let plan = Plan::new(isa, direct, fold);
-    let images = plan.groups_and_points() * (plan.inputs_len() + plan.gradients_len());
-    plan.filters_len() + threads * plan.own_len() + images + plan.bias_len()
-}
-
-/// `dw` and `db`. `direct` is the forward pass.
-#[allow(clippy::too_many_arguments)]
-pub(in super::super) fn backward_filter(
-    isa: Isa,
-    pool: &Pool,
-    g: &Geometry,
-    (direct, fold): (&Direct, Option<Fold>),
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    db: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let plan = Plan::new(isa, direct, fold);
-    let (sums, rest) = cut(scratch, plan.filters_len());
-    let (own, rest) = cut(rest, pool.threads() * plan.own_len());
-    let (inputs, rest) = cut(rest, plan.groups_and_points() * plan.inputs_len());
-    let (gradients, rest) = cut(rest, plan.groups_and_points() * plan.gradients_len());
-    let (bias, _) = cut(rest, plan.bias_len());
-    let (x_len, dy_len) = (g.in_shape().len() / g.images, g.out_shape().len() / g.images);
-    for first in (0..g.images).step_by(plan.block) {
-        let images = first..(first + plan.block).min(g.images);
-        let bands = images.len() * plan.rows.tiles;
-        pool.each_with_thread(2 * bands, |half, thread| {
-            let (idx, row) = (half / 2 / plan.rows.tiles, half / 2 % plan.rows.tiles);
-            let image = first + idx;
-            // SAFETY: each thread has its own copy.
-            let copy = unsafe { plan.own(own, thread) };
-            if half % 2 == 0 {
-                plan.transform_inputs(&x[image * x_len..][..x_len], idx, row, copy, inputs);
-            } else {
-                let band = (image * plan.rows.tiles + row) * g.filters;
-                // SAFETY: each band of each image has its own part.
-                let bias = unsafe { bias.part(band..band + g.filters) };
-                let dy = &dy[image * dy_len..][..dy_len];
-                plan.transform_gradients(dy, idx, row, copy, gradients, bias);
-            }
-        });
-        pool.each(plan.groups_and_points() * plan.panels(), |idx| {
-            // SAFETY: nobody writes them meanwhile.
-            let (inputs, gradients) = unsafe { (inputs.all(), gradients.all()) };
-            let start = if first == 0 { Start::Zero } else { Start::Sum };
-            plan.add_products(idx, images.len(), inputs, gradients, start, sums);
-        });
+impl WinogradPlan {
+    /// Floats of scratch memory that [`backward_filter`](Self::backward_filter) needs.
+    pub fn gradient_scratch(&self, threads: usize) -> usize {
+        let images = self.groups_and_points() * (self.inputs_len() + self.gradients_len());
+        self.filters_len() + threads * self.own_len() + images + self.bias_len()
     }
-    let dw = Shared::new(dw);
-    pool.each_with_thread(g.groups * plan.panels(), |panel, thread| {
-        // SAFETY: each thread has its own taps; nobody writes the sums any more.
-        let (own, sums) = unsafe { (plan.own(own, thread), sums.all()) };
-        plan.transform_sums(sums, panel, own, dw);
-    });
-    // SAFETY: all threads are done with it.
-    pixels::add_biases(unsafe { bias.all() }, db);
-}
 
-impl Plan {
+    /// `dw` and `db`. The plan is that of the forward pass.
+    pub fn backward_filter(&self, pool: &Pool, g: &Geometry, operands: BackwardWeightsSlices<'_>) {
+        let BackwardWeights { x, dy, dw, db, scratch } = operands;
+        let planes = self.groups_and_points();
+        let (sums, rest) = split_shared(scratch, self.filters_len());
+        let (own, rest) = split_shared(rest, pool.threads() * self.own_len());
+        let (inputs, rest) = split_shared(rest, planes * self.inputs_len());
+        let (gradients, rest) = split_shared(rest, planes * self.gradients_len());
+        let (bias, _) = split_shared(rest, self.bias_len());
+        let (x_len, dy_len) = (g.in_shape().len() / g.images, g.out_shape().len() / g.images);
+        for first in (0..g.images).step_by(self.block) {
+            let images = first..(first + self.block).min(g.images);
+            let bands = images.len() * self.rows.tiles;
+            pool.each_with_thread(2 * bands, |half, thread| {
+                let (idx, row) = (half / 2 / self.rows.tiles, half / 2 % self.rows.tiles);
+                let image = first + idx;
+                // SAFETY: each thread has its own copy.
+                let copy = unsafe { self.own(own, thread) };
+                if half % 2 == 0 {
+                    self.transform_inputs(&x[image * x_len..][..x_len], idx, row, copy, inputs);
+                } else {
+                    let band = (image * self.rows.tiles + row) * g.filters;
+                    // SAFETY: each band of each image has its own part.
+                    let bias = unsafe { bias.part(band..band + g.filters) };
+                    let dy = &dy[image * dy_len..][..dy_len];
+                    self.transform_gradients(dy, idx, row, copy, gradients, bias);
+                }
+            });
+            pool.each(planes * self.panels(), |idx| {
+                // SAFETY: they are not written during the products.
+                let (inputs, gradients) = unsafe { (inputs.all(), gradients.all()) };
+                let start = if first == 0 { Start::Zero } else { Start::Sum };
+                self.add_products(idx, images.len(), inputs, gradients, start, sums);
+            });
+        }
+        let dw = SharedFloats::new(dw);
+        pool.each_with_thread(g.groups * self.panels(), |panel, thread| {
+            // SAFETY: each thread has its own taps; the sums are complete.
+            let (own, sums) = unsafe { (self.own(own, thread), sums.all()) };
+            self.transform_sums(sums, panel, own, dw);
+        });
+        // SAFETY: all threads have finished.
+        pixels::add_biases(unsafe { bias.all() }, db);
+    }
+
     /// Floats of transformed x at a pair of points.
     fn inputs_len(&self) -> usize {
         self.plane_len(self.padded_channels())
@@ -98,20 +82,20 @@ impl Plan {
         self.plane_len(self.panels() * self.isa.columns())
     }
 
-    /// Floats of one of its panels.
+    /// Floats of one panel of transformed dy.
     fn gradient_panel_len(&self) -> usize {
         self.block * self.tiles() * self.isa.columns()
     }
 
-    /// A sum over dy for each band of tiles.
+    /// Floats of the sums over dy for each band of tiles.
     fn bias_len(&self) -> usize {
         self.direct.images * self.rows.tiles * self.direct.channels
     }
 
     /// The outputs of a row of tiles.
-    pub(super) fn gradient_band(&self, row: usize) -> Band {
+    pub(super) fn gradient_band(&self, row: usize) -> ImageBand {
         let (direct, last) = (&self.direct, self.columns.tiles - 1);
-        Band {
+        ImageBand {
             image: [direct.out[0], direct.out[1], direct.channels],
             first: [self.rows.first(row) as isize, 0],
             rows: self.rows.outputs(row),
@@ -119,14 +103,14 @@ impl Plan {
         }
     }
 
-    /// A row of tiles of an image of dy, which is the block's `idx`th.
+    /// Transforms a row of tiles of an image of dy, the block's image `idx`.
     fn transform_gradients(
         &self,
         image: &[f32],
         idx: usize,
         row: usize,
         copy: &mut [f32],
-        gradients: Shared<'_>,
+        gradients: SharedFloats<'_>,
         bias: &mut [f32],
     ) {
         let band = self.gradient_band(row);
@@ -139,30 +123,30 @@ impl Plan {
                 let outputs = [self.rows.outputs(row), self.columns.outputs(column)];
                 let channel = group * filters + panel * width;
                 let size = [self.rows.points(row), self.columns.points(column)];
-                let places = Places::new(size, |down, across| {
-                    let pair = down * self.columns.most() + across;
-                    let place = self.row([down, across], idx, [row, column]) * width;
+                let offsets = Offsets::new(size, |down, across| {
+                    let pair = down * self.columns.max_points() + across;
+                    let offset = self.row([down, across], idx, [row, column]) * width;
                     (pair * self.direct.groups + group) * self.gradients_len()
                         + panel * self.gradient_panel_len()
-                        + place
+                        + offset
                 });
                 let tile = Tile {
                     points: self.points,
                     down: self.rows.spread_outputs(row),
                     across: self.columns.spread_outputs(column),
                     channels: width.min(filters - panel * width),
-                    from: From {
+                    from: PlaneSource {
                         floats: copy,
-                        places: band.places(outputs, self.columns.first(column), channel),
+                        offsets: band.offsets(outputs, self.columns.first(column), channel),
                     },
-                    to: To { floats: gradients, places },
+                    to: PlaneTarget { floats: gradients, offsets },
                 };
                 tile.run();
             }
         }
     }
 
-    /// Adds up the products at a pair of points for one panel of filters.
+    /// Adds the products at a pair of points for one panel of filters.
     fn add_products(
         &self,
         idx: usize,
@@ -170,13 +154,13 @@ impl Plan {
         inputs: &[f32],
         gradients: &[f32],
         start: Start<'_>,
-        sums: Shared<'_>,
+        sums: SharedFloats<'_>,
     ) {
         let (plane, panel) = (idx / self.panels(), idx % self.panels());
         let (width, columns) = (self.padded_channels(), self.isa.columns());
         let inputs = &inputs[plane * self.inputs_len()..][..self.inputs_len()];
         let gradients = &gradients[plane * self.gradients_len()..][..self.gradients_len()];
-        for (channel, count) in self.isa.cut(self.channels()).iter() {
+        for (channel, count) in self.isa.split(self.channels()).iter() {
             let tile = gemm::Tile {
                 rows: count,
                 columns: columns.min(self.filters() - panel * columns),
@@ -190,17 +174,18 @@ impl Plan {
                 c_row: columns,
                 start,
                 relu: false,
-                last: false, // transformed before they are written
+                last: false, // transformed before writing
             };
             // SAFETY: each call has its own panel of sums.
             unsafe { self.isa.tile(&tile, &sums) };
         }
     }
 
-    /// A panel of filters, counted through all groups: from its sums to the taps.
-    fn transform_sums(&self, sums: &[f32], panel: usize, taps: &mut [f32], dw: Shared<'_>) {
+    /// Transforms the sums of a panel of filters, numbered over all groups, to taps.
+    fn transform_sums(&self, sums: &[f32], panel: usize, taps: &mut [f32], dw: SharedFloats<'_>) {
         let panels = self.direct.groups * self.panels();
-        let (len, across, width) = (self.panel_len(), self.columns.most(), self.isa.columns());
+        let (len, across, width) =
+            (self.panel_len(), self.columns.max_points(), self.isa.columns());
         let [down, right] = self.direct.taps;
         let taps = &mut taps[..self.taps_len()];
         let tile = Tile {
@@ -208,15 +193,15 @@ impl Plan {
             down: self.rows.gather_filter(),
             across: self.columns.gather_filter(),
             channels: len,
-            from: From {
+            from: PlaneSource {
                 floats: sums,
-                places: Places::new([self.rows.most(), across], |row, column| {
+                offsets: Offsets::new([self.rows.max_points(), across], |row, column| {
                     ((row * across + column) * panels + panel) * len
                 }),
             },
-            to: To {
-                floats: Shared::new(taps),
-                places: Places::new([down, right], |row, column| (row * right + column) * len),
+            to: PlaneTarget {
+                floats: SharedFloats::new(taps),
+                offsets: Offsets::new([down, right], |row, column| (row * right + column) * len),
             },
         };
         tile.run();
@@ -233,7 +218,7 @@ impl Plan {
     }
 }
 
-/// Adds up a band over its pixels, in f64.
+/// Sums a band over its pixels, in f64.
 fn add_pixels(band: &[f32], sums: &mut [f32]) {
     let pixel = sums.len();
     simd::vectorized(

@@ -1,122 +1,110 @@
-//! Images from images: the forward pass, and the input's gradient, which is the same convolution
-//! over dy with turned filters.
+//! From images to images: the forward pass, and the gradient of the input, which is the same
+//! convolution over dy with flipped filters.
 //!
-//! The floor is [`winograd`](super)'s, in products of points; transforming comes on top.
+//! Lower bound: that of [`winograd`](super), in products of points, plus the transforms.
 
-use super::super::cut;
-use super::super::direct::Direct;
-use super::bands::Band;
-use super::tiles::{Frame, From, Places, Tile, To, ToImage};
-use super::{Fold, Plan, VECTOR};
-use crate::gemm::{self, Isa, Layout, Loop, Shared, Start};
+use super::super::{PackedOperands, split_shared};
+use super::bands::ImageBand;
+use super::tiles::{ImageRegion, ImageTarget, Offsets, PlaneSource, PlaneTarget, Tile};
+use super::{VECTOR, WinogradPlan};
+use crate::gemm::{self, Layout, Loop, SharedFloats, Start};
 use std::ops::Range;
 use tensor::Pool;
 
-/// Floats of a block's transformed images and products.
-pub(super) fn planes_len(plan: &Plan) -> usize {
-    let widths = [plan.padded_channels(), plan.padded_filters()];
-    plan.groups_and_points() * widths.map(|width| plan.plane_len(width)).iter().sum::<usize>()
-}
+impl WinogradPlan {
+    /// Floats of scratch memory that [`pack`](Self::pack) and [`run`](Self::run) need.
+    pub fn work_len(&self, threads: usize) -> usize {
+        let widths = [self.padded_channels(), self.padded_filters()];
+        let planes = widths.map(|width| self.plane_len(width)).iter().sum::<usize>();
+        threads * self.own_len() + self.groups_and_points() * planes
+    }
 
-/// Transforms filters. `pack` is as in [`Direct::pack`].
-pub(in super::super) fn pack(
-    (direct, fold): (&Direct, Option<Fold>),
-    isa: Isa,
-    pool: &Pool,
-    filters: &mut [f32],
-    work: &mut [f32],
-    pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
-) {
-    let plan = Plan::new(isa, direct, fold);
-    let filters = Shared::new(filters);
-    let (own, _) = cut(work, pool.threads() * plan.own_len());
-    pool.each_with_thread(direct.groups * plan.panels(), |idx, thread| {
-        // SAFETY: each thread has its own taps.
-        let taps = &mut unsafe { plan.own(own, thread) }[..plan.taps_len()];
-        let (group, panel) = (idx / plan.panels(), idx % plan.panels());
-        let first = panel * isa.columns();
-        pack(group, first..(first + isa.columns()).min(plan.filters()), taps);
-        plan.transform_filters(taps, idx, filters);
-    });
-}
-
-/// Convolves with transformed filters.
-#[allow(clippy::too_many_arguments)]
-pub(in super::super) fn run(
-    (direct, fold): (&Direct, Option<Fold>),
-    isa: Isa,
-    pool: &Pool,
-    source: &[f32],
-    filters: &[f32],
-    bias: Option<&[f32]>,
-    target: &mut [f32],
-    work: &mut [f32],
-) {
-    let plan = Plan::new(isa, direct, fold);
-    let (own, rest) = cut(work, pool.threads() * plan.own_len());
-    let groups_and_points = plan.groups_and_points();
-    let (inputs, rest) = cut(rest, groups_and_points * plan.plane_len(plan.padded_channels()));
-    let (products, _) = cut(rest, groups_and_points * plan.plane_len(plan.padded_filters()));
-    let source_len = source.len() / direct.images;
-    let target = Shared::new(target);
-    for first in (0..direct.images).step_by(plan.block) {
-        let images = first..(first + plan.block).min(direct.images);
-        let bands = images.len() * plan.rows.tiles;
-        pool.each_with_thread(bands, |band, thread| {
-            let (image, row) = (band / plan.rows.tiles, band % plan.rows.tiles);
-            // SAFETY: each thread has its own copy.
-            let copy = unsafe { plan.own(own, thread) };
-            let source = &source[(images.start + image) * source_len..][..source_len];
-            plan.transform_inputs(source, image, row, copy, inputs);
-        });
-        pool.each(groups_and_points * plan.panels(), |idx| {
-            // SAFETY: while products are made nobody writes inputs.
-            let inputs = unsafe { inputs.all() };
-            plan.multiply(idx, images.len(), inputs, filters, products);
-        });
-        pool.each(bands, |band| {
-            let (image, row) = (band / plan.rows.tiles, band % plan.rows.tiles);
-            // SAFETY: nobody writes products meanwhile.
-            let products = unsafe { products.all() };
-            plan.transform_outputs(products, bias, images.start, image, row, target);
+    /// Transforms filters. `pack` is as in [`Direct::pack`](super::Direct::pack).
+    pub fn pack(
+        &self,
+        pool: &Pool,
+        filters: &mut [f32],
+        work: &mut [f32],
+        pack: impl Fn(usize, Range<usize>, &mut [f32]) + Sync + Send,
+    ) {
+        let (filters, width) = (SharedFloats::new(filters), self.isa.columns());
+        let (own, _) = split_shared(work, pool.threads() * self.own_len());
+        pool.each_with_thread(self.direct.groups * self.panels(), |idx, thread| {
+            // SAFETY: each thread has its own taps.
+            let taps = &mut unsafe { self.own(own, thread) }[..self.taps_len()];
+            let (group, panel) = (idx / self.panels(), idx % self.panels());
+            let first = panel * width;
+            pack(group, first..(first + width).min(self.filters()), taps);
+            self.transform_filters(taps, idx, filters);
         });
     }
-}
 
-impl Plan {
-    /// Floats that each thread needs: for taps, then for copies.
+    /// Convolves with transformed filters.
+    pub fn run(&self, pool: &Pool, operands: PackedOperands<'_>) {
+        let PackedOperands { source, filters, bias, target, work } = operands;
+        let (own, rest) = split_shared(work, pool.threads() * self.own_len());
+        let planes = self.groups_and_points();
+        let (inputs, rest) = split_shared(rest, planes * self.plane_len(self.padded_channels()));
+        let (products, _) = split_shared(rest, planes * self.plane_len(self.padded_filters()));
+        let source_len = source.len() / self.direct.images;
+        let target = SharedFloats::new(target);
+        for first in (0..self.direct.images).step_by(self.block) {
+            let images = first..(first + self.block).min(self.direct.images);
+            let bands = images.len() * self.rows.tiles;
+            pool.each_with_thread(bands, |band, thread| {
+                let (image, row) = (band / self.rows.tiles, band % self.rows.tiles);
+                // SAFETY: each thread has its own copy.
+                let copy = unsafe { self.own(own, thread) };
+                let source = &source[(images.start + image) * source_len..][..source_len];
+                self.transform_inputs(source, image, row, copy, inputs);
+            });
+            pool.each(planes * self.panels(), |idx| {
+                // SAFETY: inputs are not written during the products.
+                let inputs = unsafe { inputs.all() };
+                self.multiply(idx, images.len(), inputs, filters, products);
+            });
+            pool.each(bands, |band| {
+                let (image, row) = (band / self.rows.tiles, band % self.rows.tiles);
+                // SAFETY: products are not written here.
+                let products = unsafe { products.all() };
+                self.transform_outputs(products, bias, images.start, image, row, target);
+            });
+        }
+    }
+
+    /// Floats per thread: for taps, then for copies.
     pub(super) fn own_len(&self) -> usize {
         self.taps_len().max(self.copy_len())
     }
 
-    /// A thread's own.
+    /// The buffer of a thread.
     ///
     /// # Safety
-    /// As [`Shared::part`]: one at a time for each thread.
-    pub(super) unsafe fn own<'a>(&self, own: Shared<'a>, thread: usize) -> &'a mut [f32] {
+    /// As [`SharedFloats::part`]: one at a time for each thread.
+    pub(super) unsafe fn own<'a>(&self, own: SharedFloats<'a>, thread: usize) -> &'a mut [f32] {
         let len = self.own_len();
-        // SAFETY: the caller's promise goes on.
+        // SAFETY: as the caller guarantees.
         unsafe { own.part(thread * len..(thread + 1) * len) }
     }
 
-    /// A panel of filters, counted through all groups: from its taps to its values.
-    fn transform_filters(&self, taps: &[f32], panel: usize, filters: Shared<'_>) {
+    /// Transforms the taps of a panel of filters, numbered over all groups, to values at points.
+    fn transform_filters(&self, taps: &[f32], panel: usize, filters: SharedFloats<'_>) {
         let panels = self.direct.groups * self.panels();
-        let (len, across) = (self.panel_len(), self.columns.most());
-        let values = [self.rows.most(), across];
+        let (len, across) = (self.panel_len(), self.columns.max_points());
+        let values = [self.rows.max_points(), across];
         let [down, right] = self.direct.taps;
         let tile = Tile {
             points: self.points,
             down: self.rows.spread(),
             across: self.columns.spread(),
             channels: len,
-            from: From {
+            from: PlaneSource {
                 floats: taps,
-                places: Places::new([down, right], |row, column| (row * right + column) * len),
+                offsets: Offsets::new([down, right], |row, column| (row * right + column) * len),
             },
-            to: To {
+            to: PlaneTarget {
                 floats: filters,
-                places: Places::new(values, |row, column| {
+                offsets: Offsets::new(values, |row, column| {
                     ((row * across + column) * panels + panel) * len
                 }),
             },
@@ -124,10 +112,10 @@ impl Plan {
         tile.run();
     }
 
-    /// What a row of tiles sees of an image.
-    fn band(&self, row: usize) -> Band {
+    /// The part of an image that a row of tiles covers.
+    fn band(&self, row: usize) -> ImageBand {
         let (direct, last) = (&self.direct, self.columns.tiles - 1);
-        Band {
+        ImageBand {
             image: direct.source,
             first: [self.rows.first(row) as isize - direct.pad[0], -direct.pad[1]],
             rows: self.rows.points(row),
@@ -135,14 +123,14 @@ impl Plan {
         }
     }
 
-    /// A row of tiles of an image, which is the block's `idx`th.
+    /// Transforms a row of tiles of an image, the block's image `idx`.
     pub(super) fn transform_inputs(
         &self,
         image: &[f32],
         idx: usize,
         row: usize,
         copy: &mut [f32],
-        inputs: Shared<'_>,
+        inputs: SharedFloats<'_>,
     ) {
         let band = self.band(row);
         match self.fold {
@@ -158,13 +146,13 @@ impl Plan {
                     down: self.rows.input(row),
                     across: self.columns.input(column),
                     channels: self.channels(),
-                    from: From {
+                    from: PlaneSource {
                         floats: copy,
-                        places: band.places(size, self.columns.first(column), channel),
+                        offsets: band.offsets(size, self.columns.first(column), channel),
                     },
-                    to: To {
+                    to: PlaneTarget {
                         floats: inputs,
-                        places: self.places(self.padded_channels(), group, idx, [row, column]),
+                        offsets: self.offsets(self.padded_channels(), group, idx, [row, column]),
                     },
                 };
                 tile.run();
@@ -177,31 +165,31 @@ impl Plan {
         self.band(0).len().max(self.gradient_band(0).len()).next_multiple_of(VECTOR)
     }
 
-    /// Where a tile's values lie in planes of this width.
-    fn places(&self, width: usize, group: usize, image: usize, tile: [usize; 2]) -> Places {
+    /// The offsets of a tile's values in planes of this width.
+    fn offsets(&self, width: usize, group: usize, image: usize, tile: [usize; 2]) -> Offsets {
         let len = self.plane_len(width);
         let size = [self.rows.points(tile[0]), self.columns.points(tile[1])];
-        Places::new(size, |row, column| {
-            let plane = (row * self.columns.most() + column) * self.direct.groups + group;
+        Offsets::new(size, |row, column| {
+            let plane = (row * self.columns.max_points() + column) * self.direct.groups + group;
             plane * len + self.row([row, column], image, tile) * width
         })
     }
 
-    /// The products at a pair of points with one panel of filters.
+    /// The products at a pair of points for one panel of filters.
     fn multiply(
         &self,
         idx: usize,
         images: usize,
         inputs: &[f32],
         filters: &[f32],
-        products: Shared<'_>,
+        products: SharedFloats<'_>,
     ) {
         let (plane, panel) = (idx / self.panels(), idx % self.panels());
         let (width, out_width) = (self.padded_channels(), self.padded_filters());
         let inputs = &inputs[plane * self.plane_len(width)..][..self.plane_len(width)];
         let first = panel * self.isa.columns();
         let rows = images * self.tiles_with(plane / self.direct.groups);
-        for (row, count) in self.isa.cut(rows).iter().filter(|(_, count)| *count > 0) {
+        for (row, count) in self.isa.split(rows).iter().filter(|(_, count)| *count > 0) {
             let tile = gemm::Tile {
                 rows: count,
                 columns: self.isa.columns().min(self.filters() - first),
@@ -215,14 +203,14 @@ impl Plan {
                 c_row: out_width,
                 start: Start::Zero,
                 relu: false,
-                last: false, // transformed before they are written
+                last: false, // transformed before writing
             };
-            // SAFETY: planes are apart, and in one the panels' columns.
+            // SAFETY: planes do not overlap, nor do the panels' columns of a plane.
             unsafe { self.isa.tile(&tile, &products) };
         }
     }
 
-    /// A row of tiles of the block's `image`.
+    /// Transforms a row of tiles of the block's image `image`.
     fn transform_outputs(
         &self,
         products: &[f32],
@@ -230,30 +218,30 @@ impl Plan {
         first_image: usize,
         image: usize,
         row: usize,
-        target: Shared<'_>,
+        target: SharedFloats<'_>,
     ) {
         let direct = &self.direct;
         let filters = self.filters();
         for column in 0..self.columns.tiles {
             for group in 0..direct.groups {
                 let above = (first_image + image) * direct.out[0];
-                let frame = Frame {
+                let region = ImageRegion {
                     size: direct.out,
                     first: [self.rows.first(row) as isize, self.columns.first(column) as isize],
                     pixel: direct.channels,
                     channel: above * direct.out[1] * direct.channels + group * filters,
                     channels: filters,
                 };
-                let from = self.places(self.padded_filters(), group, image, [row, column]);
+                let offsets = self.offsets(self.padded_filters(), group, image, [row, column]);
                 let tile = Tile {
                     points: self.points,
                     down: self.rows.gather(row),
                     across: self.columns.gather(column),
                     channels: filters,
-                    from: From { floats: products, places: from },
-                    to: ToImage {
+                    from: PlaneSource { floats: products, offsets },
+                    to: ImageTarget {
                         floats: target,
-                        frame,
+                        region,
                         bias: bias.map(|bias| &bias[group * filters..][..filters]),
                         relu: direct.relu,
                     },

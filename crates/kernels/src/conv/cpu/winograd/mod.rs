@@ -1,52 +1,50 @@
-//! Convolutions with few multiplications (Winograd's, after Toom and Cook). Their stride is 1, or
-//! [folding](fold) makes it so.
+//! Convolutions with few multiplications: Winograd's algorithm, after Toom and Cook. The stride is
+//! 1, or made so by [folding](fold).
 //!
-//! An image is cut into tiles of m x m outputs. Each tile's inputs, and the filters, are
-//! transformed ([`lines`]), so that instead of m r multiplications an axis there are m + r - 1:
-//! for each pair of points a product of matrices, tiles x channels by channels x filters, which the
-//! register tile computes at its peak. See Lavin and Gray, "Fast Algorithms for Convolutional
+//! An image is split into tiles of m x m outputs. Each tile's inputs, and the filters, are
+//! transformed ([`transforms`]), so that an axis takes m + r - 1 multiplications instead of m r.
+//! For each pair of points there is a matrix product, tiles x channels by channels x filters, which
+//! the register tile computes at its peak. See Lavin and Gray, "Fast Algorithms for Convolutional
 //! Neural Networks" (2015).
 //!
 //! n tiles over an axis of `out` outputs take out + n (r - 1) multiplications, however long each
-//! is, so the tiles are as few as accuracy allows and divide the axis without waste: 13 = 5 + 4 + 4
-//! under a window of 3 takes 7 + 6 + 6 = 19 instead of 39, and 27 = 6 x 4 + 3 under a window of 5
-//! takes 55 instead of 135. The points of shorter tiles are among those of longer ones, with the
-//! same transformed filters: a pair of points has a matrix of filters and is met by those tiles
-//! that have both.
+//! tile is. So there are as few tiles as accuracy allows, and they divide the axis without waste:
+//! 13 = 5 + 4 + 4 with a window of 3 takes 7 + 6 + 6 = 19 instead of 39, and 27 = 6 x 4 + 3 with a
+//! window of 5 takes 55 instead of 135. The points of shorter tiles are among those of longer ones,
+//! with the same transformed filters: a pair of points has one matrix of filters, which multiplies
+//! the tiles that have both points.
 //!
-//! The floor: of the direct form's multiplications (19 / 39)^2 = 24 % are left in conv3 to conv5,
-//! (55 / 135)^2 = 17 % in conv2 and, of a folded window's 432 for 363, 26 % in conv1. Transformed
-//! images are read and written once, a block of images at a time, in the last-level cache: 361 /
-//! 169 of an image in conv3, 3025 / 729 in conv2 and 5929 / 3025 in conv1.
+//! Lower bound: (19 / 39)^2 = 24 % of the direct algorithm's multiplications in conv3 to conv5,
+//! (55 / 135)^2 = 17 % in conv2 and, with the folded window's 432 products for 363, 26 % in conv1.
+//! Transformed images are read and written once, a block of images at a time, in the last-level
+//! cache: 361 / 169 of an image in conv3, 3025 / 729 in conv2 and 5929 / 3025 in conv1.
 
 mod bands;
 mod filters;
 mod fold;
 mod images;
-mod lines;
 mod tiles;
+mod transforms;
 
-pub(super) use filters::{backward_filter, scratch as filter_scratch};
 pub(super) use fold::Fold;
-pub(super) use images::{pack, run};
 
 use super::direct::Direct;
 use crate::gemm::Isa;
-use lines::{Line, Points};
+use transforms::{AxisTransform, Points};
 
-/// Points for windows of 3 and of 5: among triples of eighths as good as any in the sum of
-/// |Gather|^2 |Input|^2 |Spread|^2, the variance of rounding errors, with six and seven points and
-/// with eight. With infinity among them points of other magnitudes are best.
+/// Points for windows of 3 and of 5. Of all triples of eighths they have the smallest sum of
+/// |Gather|^2 |Input|^2 |Spread|^2, the variance of rounding errors, or are equal to the best, for
+/// six and seven points, and for eight. With infinity among the points, other magnitudes are best.
 static POINTS_3: Points = Points::new([0.5, 1.125, 3.5]);
 static POINTS_5: Points = Points::new([0.5, 1.0, 2.0]);
 
-/// Floats of transformed images at a time: with the filters they should stay in the last-level
-/// cache.
+/// Floats of transformed images at a time: few enough to stay in the last-level cache with the
+/// filters.
 const BLOCK_FLOATS: usize = 2 << 20;
-/// The channels of planes are filled up to vectors of at most so many floats.
+/// The channels of planes are padded to vectors of so many floats.
 const VECTOR: usize = 16;
 
-/// One axis of the output, cut into tiles: `longer` of one output more, then the others.
+/// One axis of the output, split into tiles: the first `longer` tiles have one more output.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     window: usize,
@@ -57,10 +55,10 @@ struct Axis {
 
 impl Axis {
     fn new(out: usize, window: usize) -> Axis {
-        // Six to seven points under a window of 3, to eight under one of 5: more cost accuracy.
+        // At most seven points with a window of 3 and eight with one of 5: more cost accuracy.
         let (least, most) = if window == 3 { (4, 5) } else { (2, 4) };
         let tiles = out.div_ceil(most);
-        // Where even the shortest tiles are too long, the last hangs over.
+        // If even the shortest tiles are too long, the last one extends over the edge.
         let out = out.max(tiles * least);
         Axis { window, tiles, longer: out % tiles, shorter_outputs: out / tiles }
     }
@@ -75,13 +73,13 @@ impl Axis {
         tile * self.shorter_outputs + tile.min(self.longer)
     }
 
-    /// Inputs of a tile, and points.
+    /// Inputs of a tile, as many as its points.
     fn points(&self, tile: usize) -> usize {
         self.outputs(tile) + self.window - 1
     }
 
-    /// The most points of a tile: those at which filters are transformed.
-    fn most(&self) -> usize {
+    /// The most points of a tile: filters are transformed to values at these.
+    fn max_points(&self) -> usize {
         self.points(0)
     }
 
@@ -90,41 +88,41 @@ impl Axis {
         (0..self.tiles).map(|tile| self.points(tile)).sum()
     }
 
-    /// How many tiles, the first ones, have this point.
+    /// The number of tiles, the first ones, that have this point.
     fn with_point(&self, point: usize) -> usize {
         if point < self.points(self.tiles - 1) { self.tiles } else { self.longer }
     }
 
-    fn input(&self, tile: usize) -> Line {
-        Line::Input { points: self.points(tile) }
+    fn input(&self, tile: usize) -> AxisTransform {
+        AxisTransform::Input { points: self.points(tile) }
     }
 
-    /// For the filters.
-    fn spread(&self) -> Line {
-        Line::Spread { from: self.window, points: self.most() }
+    /// The transform of filters.
+    fn spread(&self) -> AxisTransform {
+        AxisTransform::Spread { from: self.window, points: self.max_points() }
     }
 
-    fn gather(&self, tile: usize) -> Line {
-        Line::Gather { points: self.points(tile), to: self.outputs(tile) }
+    fn gather(&self, tile: usize) -> AxisTransform {
+        AxisTransform::Gather { points: self.points(tile), to: self.outputs(tile) }
     }
 
-    /// The gradients of outputs.
-    fn spread_outputs(&self, tile: usize) -> Line {
-        Line::Spread { from: self.outputs(tile), points: self.points(tile) }
+    /// The transform of the outputs' gradients.
+    fn spread_outputs(&self, tile: usize) -> AxisTransform {
+        AxisTransform::Spread { from: self.outputs(tile), points: self.points(tile) }
     }
 
-    /// The gradients of the filters.
-    fn gather_filter(&self) -> Line {
-        Line::Gather { points: self.most(), to: self.window }
+    /// The transform of the filters' gradients.
+    fn gather_filter(&self) -> AxisTransform {
+        AxisTransform::Gather { points: self.max_points(), to: self.window }
     }
 }
 
-/// How a convolution is laid out.
+/// The tiles, points and blocks of a convolution.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
+pub(super) struct WinogradPlan {
     isa: Isa,
     direct: Direct,
-    /// If `direct` is about images that are folded as they are read.
+    /// Set if `direct` convolves images that are folded as they are read.
     fold: Option<Fold>,
     points: &'static Points,
     rows: Axis,
@@ -133,10 +131,10 @@ struct Plan {
     block: usize,
 }
 
-impl Plan {
-    fn new(isa: Isa, direct: &Direct, fold: Option<Fold>) -> Plan {
+impl WinogradPlan {
+    pub fn new(isa: Isa, direct: &Direct, fold: Option<Fold>) -> WinogradPlan {
         let [window, _] = direct.taps;
-        let mut plan = Plan {
+        let mut plan = WinogradPlan {
             isa,
             direct: *direct,
             fold,
@@ -154,7 +152,7 @@ impl Plan {
 
     /// Pairs of points.
     fn pairs(&self) -> usize {
-        self.rows.most() * self.columns.most()
+        self.rows.max_points() * self.columns.max_points()
     }
 
     fn groups_and_points(&self) -> usize {
@@ -173,16 +171,17 @@ impl Plan {
     }
 
     fn pair(&self, idx: usize) -> [usize; 2] {
-        [idx / self.columns.most(), idx % self.columns.most()]
+        let across = self.columns.max_points();
+        [idx / across, idx % across]
     }
 
-    /// Which row of a pair's matrix belongs to a tile of the block's `image`.
+    /// The row of a pair's matrix that belongs to a tile of the block's image `image`.
     fn row(&self, [row, column]: [usize; 2], image: usize, tile: [usize; 2]) -> usize {
         let across = self.columns.with_point(column);
         (image * self.rows.with_point(row) + tile[0]) * across + tile[1]
     }
 
-    /// Channels of a group.
+    /// Channels per group.
     fn channels(&self) -> usize {
         self.direct.source[2] / self.direct.groups
     }
@@ -191,7 +190,7 @@ impl Plan {
         self.channels().next_multiple_of(VECTOR)
     }
 
-    /// Filters of a group.
+    /// Filters per group.
     fn filters(&self) -> usize {
         self.direct.channels / self.direct.groups
     }
@@ -200,18 +199,18 @@ impl Plan {
         self.filters().next_multiple_of(VECTOR)
     }
 
-    /// Panels of filters in a group.
+    /// Panels of filters per group.
     fn panels(&self) -> usize {
         self.filters().div_ceil(self.isa.columns())
     }
 
-    /// Floats of the taps, and of the sums, of a panel of filters at one tap or pair of points.
+    /// Floats of a panel of filters at one tap or pair of points.
     fn panel_len(&self) -> usize {
         self.channels() * self.isa.columns()
     }
 
     /// Floats of transformed filters `[pair][group][panel][channel][column]`.
-    fn filters_len(&self) -> usize {
+    pub fn filters_len(&self) -> usize {
         self.groups_and_points() * self.panels() * self.panel_len()
     }
 
@@ -220,33 +219,33 @@ impl Plan {
         self.direct.depth() * self.isa.columns()
     }
 
-    /// Floats of a plane of this width: a row for each tile of a block of images.
+    /// Floats of a plane of this width: one row per tile of a block of images.
     fn plane_len(&self, width: usize) -> usize {
-        // Planes that begin at the same place of a cache would drive each other out.
+        // Planes at the same offsets modulo the cache size would evict each other.
         (self.block * self.tiles() * width).next_multiple_of(1024) + VECTOR
     }
 }
 
-/// Whether the convolution can be done this way.
+/// Whether Winograd's algorithm supports the convolution.
 pub(super) fn applies(direct: &Direct) -> bool {
-    // The gradient of the input of a convolution with a stride has its outputs further apart.
+    // The outputs of the input's gradient of a strided convolution are further apart.
     let dense = direct.target.column == direct.channels;
     direct.step == 1 && dense && matches!(direct.taps, [3, 3] | [5, 5])
 }
 
-/// Transforming an element of an image and of its products, and an element of the filters, in
-/// multiply-adds that the register tile does meanwhile. Measured on two Zen 4 cores, where the
-/// forms then break even within a fifth for 1 to 128 images of 3 to 32 pixels.
+/// The cost of transforming an element of an image and of its products, and an element of the
+/// filters, in multiply-adds of the register tile. Measured on two Zen 4 cores, where with these
+/// the algorithms break even within a fifth for 1 to 128 images of 3 to 32 pixels.
 const IMAGE_COST: usize = 48;
 const FILTER_COST: usize = 32;
-/// Reading an element of filters that were kept, likewise: it comes from memory.
-const KEPT_COST: usize = 12;
-/// Transformed filters of more floats than this are not worth their memory.
-const MOST_FILTERS: usize = 16 << 20;
+/// The cost of reading an element of packed filters, likewise: it comes from memory.
+const PACKED_COST: usize = 12;
+/// The most floats of transformed filters; more are not worth their memory.
+const MAX_FILTERS: usize = 16 << 20;
 
-/// Whether it is the faster way, by a tenth or more, of what takes `products` multiplications
-/// directly; with filters that are kept from pass to pass, or transformed in each.
-pub(super) fn suits(direct: &Direct, products: usize, kept: bool) -> bool {
+/// Whether it is faster, by a tenth or more, than the direct algorithm with its `products`
+/// multiplications; with filters that are packed before, or in each pass.
+pub(super) fn suits(direct: &Direct, products: usize, packed: bool) -> bool {
     if !applies(direct) {
         return false;
     }
@@ -254,26 +253,15 @@ pub(super) fn suits(direct: &Direct, products: usize, kept: bool) -> bool {
     let [channels, filters] = [direct.source[2], direct.channels];
     let weights = channels * (filters / direct.groups);
     let few = direct.images * rows.products() * columns.products();
-    let transformed = rows.most() * columns.most() * weights;
+    let transformed = rows.max_points() * columns.max_points() * weights;
     let taps = direct.taps[0] * direct.taps[1];
-    let (filter, products) = if kept {
-        (KEPT_COST, products + KEPT_COST * taps * weights)
+    let (filter, products) = if packed {
+        (PACKED_COST, products + PACKED_COST * taps * weights)
     } else {
         (FILTER_COST, products)
     };
     let cost = few * (weights + IMAGE_COST * (channels + filters)) + filter * transformed;
-    transformed <= MOST_FILTERS && 10 * cost < 9 * products
-}
-
-/// Floats of transformed filters.
-pub(super) fn filters_len(isa: Isa, direct: &Direct, fold: Option<Fold>) -> usize {
-    Plan::new(isa, direct, fold).filters_len()
-}
-
-/// Floats of scratch memory that [`pack`] and [`run`] need.
-pub(super) fn work_len(isa: Isa, direct: &Direct, fold: Option<Fold>, threads: usize) -> usize {
-    let plan = Plan::new(isa, direct, fold);
-    threads * plan.own_len() + images::planes_len(&plan)
+    transformed <= MAX_FILTERS && 10 * cost < 9 * products
 }
 
 #[cfg(test)]
@@ -292,7 +280,9 @@ mod tests {
                     assert!((least..=most).contains(&axis.outputs(tile)), "{out}: {axis:?}");
                     let points = axis.points(tile);
                     assert!((0..points).all(|point| tile < axis.with_point(point)));
-                    assert!((points..axis.most()).all(|point| tile >= axis.with_point(point)));
+                    assert!(
+                        (points..axis.max_points()).all(|point| tile >= axis.with_point(point))
+                    );
                 }
             }
         }

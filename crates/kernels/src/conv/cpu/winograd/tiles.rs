@@ -1,47 +1,48 @@
-//! Transforms of tiles: one axis after the other, vector by vector over the channels.
+//! Transforms of tiles: one axis after the other, with vectors along the channels.
 //!
-//! The floor: every number of a tile is loaded and stored once an axis, in the first-level cache.
+//! Lower bound: every element of a tile is loaded and stored once per axis, in the L1 cache.
 
-use super::lines::{Gather, Input, Line, MOST, Points, Spread, Transform, Values, with_transform};
-use crate::gemm::Shared;
+use super::transforms::{
+    AxisTransform, Gather, Input, MAX_POINTS, Points, Spread, Transform, Values, with_transform,
+};
+use crate::gemm::SharedFloats;
 use crate::simd;
 use pulp::{Simd, WithSimd};
 
-/// Where a tile's elements come from.
-pub(super) trait Source {
-    /// The vector at (`row`, `column`) that starts at `channel`.
+/// Where a tile's elements are read from.
+pub(super) trait TileSource {
+    /// The vector at (`row`, `column`), starting with channel `channel`.
     fn get<S: Simd>(&self, simd: S, at: [usize; 2], channel: usize) -> S::f32s;
 }
 
-/// Where they go.
-pub(super) trait Target {
+/// Where a tile's elements are written to.
+pub(super) trait TileTarget {
     fn put<S: Simd>(&self, simd: S, at: [usize; 2], channel: usize, value: S::f32s);
 }
 
-/// A tile to be transformed.
+/// A tile to be transformed, in channels.
 pub(super) struct Tile<'a, F, T> {
     pub points: &'a Points,
-    pub down: Line,
-    pub across: Line,
-    /// As many as vectors are run over: more than there are, up to a whole vector, if both sides
-    /// have room.
+    pub down: AxisTransform,
+    pub across: AxisTransform,
+    /// May be rounded up to whole vectors if source and target have memory for them.
     pub channels: usize,
     pub from: F,
     pub to: T,
 }
 
-impl<F: Source, T: Target> Tile<'_, F, T> {
+impl<F: TileSource, T: TileTarget> Tile<'_, F, T> {
     pub fn run(self) {
         simd::arch().dispatch(self);
     }
 }
 
-impl<F: Source, T: Target> WithSimd for Tile<'_, F, T> {
+impl<F: TileSource, T: TileTarget> WithSimd for Tile<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut half = [[simd.splat_f32s(0.0); MOST]; MOST];
+        let mut half = [[simd.splat_f32s(0.0); MAX_POINTS]; MAX_POINTS];
         for channel in (0..self.channels).step_by(S::F32_LANES) {
             with_transform!(self.across, L => self.across::<S, L>(simd, channel, &mut half));
             with_transform!(self.down, L => self.down::<S, L>(simd, channel, &half));
@@ -49,11 +50,16 @@ impl<F: Source, T: Target> WithSimd for Tile<'_, F, T> {
     }
 }
 
-impl<F: Source, T: Target> Tile<'_, F, T> {
+impl<F: TileSource, T: TileTarget> Tile<'_, F, T> {
     #[inline(always)]
-    fn across<S: Simd, L: Transform>(&self, simd: S, channel: usize, half: &mut [Values<S>; MOST]) {
+    fn across<S: Simd, L: Transform>(
+        &self,
+        simd: S,
+        channel: usize,
+        half: &mut [Values<S>; MAX_POINTS],
+    ) {
         for (row, half) in half[..self.down.from()].iter_mut().enumerate() {
-            let mut x = [simd.splat_f32s(0.0); MOST];
+            let mut x = [simd.splat_f32s(0.0); MAX_POINTS];
             for (column, x) in x[..L::FROM].iter_mut().enumerate() {
                 *x = self.from.get(simd, [row, column], channel);
             }
@@ -62,9 +68,9 @@ impl<F: Source, T: Target> Tile<'_, F, T> {
     }
 
     #[inline(always)]
-    fn down<S: Simd, L: Transform>(&self, simd: S, channel: usize, half: &[Values<S>; MOST]) {
+    fn down<S: Simd, L: Transform>(&self, simd: S, channel: usize, half: &[Values<S>; MAX_POINTS]) {
         for column in 0..self.across.to() {
-            let mut x = [simd.splat_f32s(0.0); MOST];
+            let mut x = [simd.splat_f32s(0.0); MAX_POINTS];
             for (x, half) in x[..L::FROM].iter_mut().zip(half) {
                 *x = half[column];
             }
@@ -76,25 +82,25 @@ impl<F: Source, T: Target> Tile<'_, F, T> {
     }
 }
 
-/// A rectangle of an image; what lies outside is not written.
+/// A rectangle of an image; pixels outside the image are not written.
 #[derive(Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct ImageRegion {
     /// Rows and columns of the image.
     pub size: [usize; 2],
-    /// Where the rectangle begins.
+    /// The first row and column of the rectangle.
     pub first: [isize; 2],
     /// Floats from one pixel to the next.
     pub pixel: usize,
-    /// The channels that the tile is about: the first, and how many.
+    /// The tile's channels: the first, and how many.
     pub channel: usize,
     pub channels: usize,
 }
 
-impl Frame {
-    /// Where the pixel begins, if it is in the image.
+impl ImageRegion {
+    /// The offset of a pixel, if it is in the image.
     #[inline(always)]
-    fn place(&self, at: [usize; 2]) -> Option<usize> {
-        // Negative numbers become huge.
+    fn offset(&self, at: [usize; 2]) -> Option<usize> {
+        // Negative values wrap around to large ones.
         let row = self.first[0].wrapping_add(at[0] as isize) as usize;
         let column = self.first[1].wrapping_add(at[1] as isize) as usize;
         let inside = row < self.size[0] && column < self.size[1];
@@ -102,7 +108,7 @@ impl Frame {
     }
 }
 
-/// A vector, filled up with zeros.
+/// A vector, padded with zeros.
 #[inline(always)]
 fn load<S: Simd>(simd: S, floats: &[f32]) -> S::f32s {
     match S::as_simd_f32s(floats) {
@@ -111,7 +117,7 @@ fn load<S: Simd>(simd: S, floats: &[f32]) -> S::f32s {
     }
 }
 
-/// [`simd::flushed`] of each.
+/// [`simd::flushed`] of each element.
 #[inline(always)]
 fn flushed<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let zero = simd.splat_u32s(0);
@@ -122,31 +128,31 @@ fn flushed<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     simd.transmute_f32s_u32s(bits)
 }
 
-/// The output: with the bias, and rectified if asked.
-pub(super) struct ToImage<'a> {
-    pub floats: Shared<'a>,
-    pub frame: Frame,
-    /// One float for each of the frame's channels.
+/// The output of the convolution: adds the bias, and applies the ReLU if `relu` is set.
+pub(super) struct ImageTarget<'a> {
+    pub floats: SharedFloats<'a>,
+    pub region: ImageRegion,
+    /// One float per channel of the region.
     pub bias: Option<&'a [f32]>,
     pub relu: bool,
 }
 
-impl Target for ToImage<'_> {
+impl TileTarget for ImageTarget<'_> {
     #[inline(always)]
     fn put<S: Simd>(&self, simd: S, at: [usize; 2], channel: usize, mut value: S::f32s) {
-        let Some(place) = self.frame.place(at) else { return };
-        let end = self.frame.channels.min(channel + S::F32_LANES);
+        let Some(offset) = self.region.offset(at) else { return };
+        let end = self.region.channels.min(channel + S::F32_LANES);
         if let Some(bias) = self.bias {
             value = simd.add_f32s(value, load(simd, &bias[channel..end]));
         }
         if self.relu {
             let zero = simd.splat_f32s(0.0);
-            // NaN is not less than zero, and stays.
+            // NaN is not less than zero, and is kept.
             value = simd.select_f32s(simd.less_than_f32s(value, zero), zero, value);
         }
         value = flushed(simd, value);
-        // SAFETY: the maker of this target has these outputs to itself.
-        let floats = unsafe { self.floats.part(place + channel..place + end) };
+        // SAFETY: whoever creates this target has exclusive access to these outputs.
+        let floats = unsafe { self.floats.part(offset + channel..offset + end) };
         match S::as_mut_simd_f32s(floats) {
             ([whole], _) => *whole = value,
             (_, part) => simd.partial_store_f32s(part, value),
@@ -154,49 +160,49 @@ impl Target for ToImage<'_> {
     }
 }
 
-/// Where each element of a tile lies among planes: one for each pair of points, or for each tap.
+/// The offset of each element of a tile: its plane is that of a pair of points, or of a tap.
 #[derive(Clone, Copy)]
-pub(super) struct Places([[usize; MOST]; MOST]);
+pub(super) struct Offsets([[usize; MAX_POINTS]; MAX_POINTS]);
 
-impl Places {
-    /// `place(row, column)` for a tile of `size`.
-    pub fn new(size: [usize; 2], place: impl Fn(usize, usize) -> usize) -> Places {
-        let mut places = [[0; MOST]; MOST];
-        for (row, places) in places[..size[0]].iter_mut().enumerate() {
-            for (column, entry) in places[..size[1]].iter_mut().enumerate() {
-                *entry = place(row, column);
+impl Offsets {
+    /// `offset(row, column)` for a tile of `size`.
+    pub fn new(size: [usize; 2], offset: impl Fn(usize, usize) -> usize) -> Offsets {
+        let mut offsets = [[0; MAX_POINTS]; MAX_POINTS];
+        for (row, offsets) in offsets[..size[0]].iter_mut().enumerate() {
+            for (column, entry) in offsets[..size[1]].iter_mut().enumerate() {
+                *entry = offset(row, column);
             }
         }
-        Places(places)
+        Offsets(offsets)
     }
 }
 
-/// Floats of which as many may be read as whole vectors take.
-pub(super) struct From<'a> {
+/// Floats that may be read up to the end of a whole vector.
+pub(super) struct PlaneSource<'a> {
     pub floats: &'a [f32],
-    pub places: Places,
+    pub offsets: Offsets,
 }
 
-impl Source for From<'_> {
+impl TileSource for PlaneSource<'_> {
     #[inline(always)]
     fn get<S: Simd>(&self, _: S, at: [usize; 2], channel: usize) -> S::f32s {
-        let place = self.places.0[at[0]][at[1]] + channel;
-        S::as_simd_f32s(&self.floats[place..place + S::F32_LANES]).0[0]
+        let offset = self.offsets.0[at[0]][at[1]] + channel;
+        S::as_simd_f32s(&self.floats[offset..offset + S::F32_LANES]).0[0]
     }
 }
 
-/// Planes whose channels are filled up to whole vectors.
-pub(super) struct To<'a> {
-    pub floats: Shared<'a>,
-    pub places: Places,
+/// Planes whose channels are padded to whole vectors.
+pub(super) struct PlaneTarget<'a> {
+    pub floats: SharedFloats<'a>,
+    pub offsets: Offsets,
 }
 
-impl Target for To<'_> {
+impl TileTarget for PlaneTarget<'_> {
     #[inline(always)]
     fn put<S: Simd>(&self, _: S, at: [usize; 2], channel: usize, value: S::f32s) {
-        let place = self.places.0[at[0]][at[1]] + channel;
-        // SAFETY: the maker of this target has these places to itself.
-        let floats = unsafe { self.floats.part(place..place + S::F32_LANES) };
+        let offset = self.offsets.0[at[0]][at[1]] + channel;
+        // SAFETY: whoever creates this target has exclusive access to these offsets.
+        let floats = unsafe { self.floats.part(offset..offset + S::F32_LANES) };
         S::as_mut_simd_f32s(floats).0[0] = value;
     }
 }

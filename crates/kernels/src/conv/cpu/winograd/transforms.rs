@@ -1,9 +1,9 @@
 //! The transforms of one axis: seven inputs to seven values at seven points, and so on.
 //!
-//! A filter of r taps over m outputs is m r products; Toom and Cook get by with m + r - 1. The
-//! filter is a polynomial of r coefficients; [`Spread`] gives its values at m + r - 1 points. The
-//! inputs are transformed to match ([`Input`]), both are multiplied point by point, and [`Gather`]
-//! makes m outputs of the products:
+//! A filter of r taps and m outputs take m r products; Toom and Cook need m + r - 1. The filter is
+//! a polynomial of r coefficients; [`Spread`] gives its values at m + r - 1 points. The inputs are
+//! transformed by a matching [`Input`], both are multiplied point by point, and [`Gather`] computes
+//! m outputs from the products. (Lavin and Gray's matrices G, B^T and A^T.)
 //!
 //! ```text
 //! Spread: ĝ(p) = sum over k of p^k g[k]
@@ -12,31 +12,31 @@
 //! Gather: y[k] = sum over p of p^k x̂(p) ĝ(p)
 //! ```
 //!
-//! At infinity a polynomial's value is its highest coefficient. Points come in the order
-//! ±a, ±b, ±c, 0, infinity: six, seven or eight of them. Pairs of opposite sign share the products
-//! with even and with odd powers, which halves the work. Values at a point mean the same for all
-//! numbers of points, the denominators being in `Input` alone: outputs of different lengths share
+//! At infinity the value of a polynomial is its highest coefficient. The order of points is
+//! ±a, ±b, ±c, 0, infinity: six, seven or eight of them. Points of opposite sign share the products
+//! with even and with odd powers, which halves the work. Values at a point are the same for any
+//! number of points, as the denominators are in `Input` only: so outputs of different lengths share
 //! transformed filters.
 //!
-//! The loops run over channels. They hold products and sums in a fixed order, none fused, so the
-//! bits are the same on every processor.
+//! The loops run over channels. Their products and sums have a fixed order and are not fused, so
+//! results are bit-identical on every processor.
 //!
-//! The floor: a vector of each input is loaded once and one of each value stored once.
+//! Lower bound: one vector is loaded per input and one stored per value.
 
 use pulp::Simd;
 
 /// The most points of an axis.
-pub(super) const MOST: usize = 8;
+pub(super) const MAX_POINTS: usize = 8;
 
 /// The coefficients for three pairs of points.
 #[derive(Debug)]
 pub(super) struct Points {
     /// For each pair p: p, p^2, p^3, p^4.
     powers: [[f32; 4]; 3],
-    /// For each pair: with what inputs 0, 2, 4 and 1, 3, 5 go into the values at both of its points
-    /// if there are six points.
+    /// For each pair, with six points: coefficients of the inputs 0, 2, 4 and 1, 3, 5 for the
+    /// values at both points.
     of_six: [[[f32; 3]; 2]; 3],
-    /// Where there are seven or more, inputs 1, 3, 5 and 2, 4, 6.
+    /// With seven or more points: coefficients of the inputs 1, 3, 5 and 2, 4, 6.
     of_seven: [[[f32; 3]; 2]; 3],
     /// For the value at 0: inputs 0, 2, 4, 6.
     zero: [f32; 4],
@@ -46,7 +46,7 @@ pub(super) struct Points {
 
 impl Points {
     /// # Panics
-    /// Never: it is evaluated when the program is compiled.
+    /// Never: it is evaluated at compile time.
     pub const fn new(pairs: [f64; 3]) -> Points {
         let squares = [pairs[0] * pairs[0], pairs[1] * pairs[1], pairs[2] * pairs[2]];
         let mut points = Points {
@@ -88,8 +88,8 @@ impl Points {
     }
 }
 
-/// Values of one axis for one vector of channels; how many count, the transform says.
-pub(super) type Values<S> = [<S as Simd>::f32s; MOST];
+/// Values of one axis for one vector of channels; the transform defines how many are used.
+pub(super) type Values<S> = [<S as Simd>::f32s; MAX_POINTS];
 
 /// A transform of one axis.
 pub(super) trait Transform {
@@ -108,21 +108,21 @@ pub(super) struct Spread<const N: usize, const P: usize>;
 /// Values at `P` points to `N` sums: the transpose of [`Spread`].
 pub(super) struct Gather<const P: usize, const N: usize>;
 
-// Functions and no closures: a closure is compiled for the base instruction set.
+// Functions instead of closures: a closure is compiled for the baseline instruction set.
 
 #[inline(always)]
 fn scale<S: Simd>(simd: S, c: f32, x: S::f32s) -> S::f32s {
     simd.mul_f32s(x, simd.splat_f32s(c))
 }
 
-/// `c0 x0 + c1 x2 + c2 x4`, counted from `from`.
+/// `c0 x0 + c1 x2 + c2 x4`, with indices counted from `from`.
 #[inline(always)]
 fn weigh<S: Simd>(simd: S, c: &[f32; 3], x: &Values<S>, from: usize) -> S::f32s {
     let sum = simd.add_f32s(scale(simd, c[0], x[from]), scale(simd, c[1], x[from + 2]));
     simd.add_f32s(sum, scale(simd, c[2], x[from + 4]))
 }
 
-/// `c0 x0 + c1 x2 + c2 x4 + c3 x6`, counted from `from`.
+/// `c0 x0 + c1 x2 + c2 x4 + c3 x6`, with indices counted from `from`.
 #[inline(always)]
 fn weigh_four<S: Simd>(simd: S, c: &[f32; 4], x: &Values<S>, from: usize) -> S::f32s {
     let sum = weigh(simd, &[c[0], c[1], c[2]], x, from);
@@ -135,7 +135,7 @@ impl<const P: usize> Transform for Input<P> {
 
     #[inline(always)]
     fn run<S: Simd>(simd: S, points: &Points, x: &Values<S>) -> Values<S> {
-        let mut y = [simd.splat_f32s(0.0); MOST];
+        let mut y = [simd.splat_f32s(0.0); MAX_POINTS];
         for i in 0..3 {
             if P == 6 {
                 let [even, odd] = &points.of_six[i];
@@ -167,7 +167,7 @@ impl<const N: usize, const P: usize> Transform for Spread<N, P> {
 
     #[inline(always)]
     fn run<S: Simd>(simd: S, points: &Points, x: &Values<S>) -> Values<S> {
-        let mut y = [simd.splat_f32s(0.0); MOST];
+        let mut y = [simd.splat_f32s(0.0); MAX_POINTS];
         for i in 0..3 {
             let powers = &points.powers[i];
             let (mut even, mut odd) = (x[0], scale(simd, powers[0], x[1]));
@@ -197,7 +197,7 @@ impl<const P: usize, const N: usize> Transform for Gather<P, N> {
 
     #[inline(always)]
     fn run<S: Simd>(simd: S, points: &Points, x: &Values<S>) -> Values<S> {
-        let mut y = [simd.splat_f32s(0.0); MOST];
+        let mut y = [simd.splat_f32s(0.0); MAX_POINTS];
         for i in 0..3 {
             let even = simd.add_f32s(x[2 * i], x[2 * i + 1]);
             let odd = simd.sub_f32s(x[2 * i], x[2 * i + 1]);
@@ -220,53 +220,53 @@ impl<const P: usize, const N: usize> Transform for Gather<P, N> {
     }
 }
 
-/// A transform, chosen when the program runs.
+/// A transform selected at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum AxisTransform {
     Input { points: usize },
     Spread { from: usize, points: usize },
     Gather { points: usize, to: usize },
 }
 
-impl Line {
+impl AxisTransform {
     pub fn from(self) -> usize {
         match self {
-            Line::Input { points } | Line::Gather { points, .. } => points,
-            Line::Spread { from, .. } => from,
+            AxisTransform::Input { points } | AxisTransform::Gather { points, .. } => points,
+            AxisTransform::Spread { from, .. } => from,
         }
     }
 
     pub fn to(self) -> usize {
         match self {
-            Line::Input { points } | Line::Spread { points, .. } => points,
-            Line::Gather { to, .. } => to,
+            AxisTransform::Input { points } | AxisTransform::Spread { points, .. } => points,
+            AxisTransform::Gather { to, .. } => to,
         }
     }
 }
 
-/// Runs an expression with `$T` the [`Transform`] that a [`Line`] names.
+/// Evaluates an expression with `$T` the [`Transform`] that an [`AxisTransform`] selects.
 macro_rules! with_transform {
     ($line:expr, $T:ident => $body:expr) => {
         with_transform!(@match $line, $T, $body,
-            (Line::Input { points: 6 }, Input<6>),
-            (Line::Input { points: 7 }, Input<7>),
-            (Line::Input { points: 8 }, Input<8>),
-            (Line::Spread { from: 2, points: 6 }, Spread<2, 6>),
-            (Line::Spread { from: 3, points: 6 }, Spread<3, 6>),
-            (Line::Spread { from: 3, points: 7 }, Spread<3, 7>),
-            (Line::Spread { from: 4, points: 6 }, Spread<4, 6>),
-            (Line::Spread { from: 4, points: 8 }, Spread<4, 8>),
-            (Line::Spread { from: 5, points: 6 }, Spread<5, 6>),
-            (Line::Spread { from: 5, points: 7 }, Spread<5, 7>),
-            (Line::Spread { from: 5, points: 8 }, Spread<5, 8>),
-            (Line::Gather { points: 6, to: 2 }, Gather<6, 2>),
-            (Line::Gather { points: 6, to: 3 }, Gather<6, 3>),
-            (Line::Gather { points: 7, to: 3 }, Gather<7, 3>),
-            (Line::Gather { points: 6, to: 4 }, Gather<6, 4>),
-            (Line::Gather { points: 8, to: 4 }, Gather<8, 4>),
-            (Line::Gather { points: 6, to: 5 }, Gather<6, 5>),
-            (Line::Gather { points: 7, to: 5 }, Gather<7, 5>),
-            (Line::Gather { points: 8, to: 5 }, Gather<8, 5>)
+            (AxisTransform::Input { points: 6 }, Input<6>),
+            (AxisTransform::Input { points: 7 }, Input<7>),
+            (AxisTransform::Input { points: 8 }, Input<8>),
+            (AxisTransform::Spread { from: 2, points: 6 }, Spread<2, 6>),
+            (AxisTransform::Spread { from: 3, points: 6 }, Spread<3, 6>),
+            (AxisTransform::Spread { from: 3, points: 7 }, Spread<3, 7>),
+            (AxisTransform::Spread { from: 4, points: 6 }, Spread<4, 6>),
+            (AxisTransform::Spread { from: 4, points: 8 }, Spread<4, 8>),
+            (AxisTransform::Spread { from: 5, points: 6 }, Spread<5, 6>),
+            (AxisTransform::Spread { from: 5, points: 7 }, Spread<5, 7>),
+            (AxisTransform::Spread { from: 5, points: 8 }, Spread<5, 8>),
+            (AxisTransform::Gather { points: 6, to: 2 }, Gather<6, 2>),
+            (AxisTransform::Gather { points: 6, to: 3 }, Gather<6, 3>),
+            (AxisTransform::Gather { points: 7, to: 3 }, Gather<7, 3>),
+            (AxisTransform::Gather { points: 6, to: 4 }, Gather<6, 4>),
+            (AxisTransform::Gather { points: 8, to: 4 }, Gather<8, 4>),
+            (AxisTransform::Gather { points: 6, to: 5 }, Gather<6, 5>),
+            (AxisTransform::Gather { points: 7, to: 5 }, Gather<7, 5>),
+            (AxisTransform::Gather { points: 8, to: 5 }, Gather<8, 5>)
         )
     };
     (@match $line:expr, $T:ident, $body:expr, $(($pattern:pat, $transform:ty)),*) => {
@@ -275,7 +275,7 @@ macro_rules! with_transform {
                 type $T = $transform;
                 $body
             })*
-            line => unreachable!("no window needs {line:?}"),
+            line => unreachable!("no window uses {line:?}"),
         }
     };
 }
@@ -288,12 +288,12 @@ mod tests {
 
     fn run<T: Transform>(points: &Points, x: &[f32]) -> Vec<f32> {
         assert_eq!(x.len(), T::FROM);
-        let mut values = [0.0; MOST];
+        let mut values = [0.0; MAX_POINTS];
         values[..x.len()].copy_from_slice(x);
         T::run(Scalar::new(), points, &values)[..T::TO].to_vec()
     }
 
-    /// One axis, all the way: y[i] = sum over k of g[k] x[i + k].
+    /// One axis: y[i] = sum over k of g[k] x[i + k].
     fn correlates<I: Transform, S: Transform, G: Transform>(points: &Points) {
         let x: Vec<f32> = (0..I::FROM).map(|i| [1.0, -2.0, 0.5, 3.0][i % 4] + i as f32).collect();
         let g: Vec<f32> = (0..S::FROM).map(|i| [0.75, -1.0, 2.0, 0.25, -3.0][i]).collect();

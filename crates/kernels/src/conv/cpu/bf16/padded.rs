@@ -1,38 +1,38 @@
-//! What outputs see of an image, in bf16, and in which order they are gone through.
+//! The part of an image that outputs cover, padded and in bf16, and the order of its output pixels.
 //!
-//! The floor is memory: x is read once, and half as many bytes written into a cache.
+//! Memory bound: x is read once, and half as many bytes written into a cache.
 
-use super::braid;
+use super::interleave;
 use crate::gemm::amx::pack::{self, Runs};
 use crate::gemm::amx::{Bf16, DEPTH, TILE};
 use std::ops::Range;
 
-/// A part of an image with zeros around: `[group][line][column][row of the line][channel]`, where
-/// a line is one row, or several in a braid.
+/// A part of an image, padded with zeros: `[group][line][column][row of the line][channel]`, where
+/// a line is one row, or several interleaved ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct PaddedImage {
     /// Height, width and channels of the image.
     pub source: [usize; 3],
     pub groups: usize,
-    /// Zeros above and to the left; where negative, so much of the image is left out.
+    /// Zeros above and to the left; if negative, rows and columns of the image to skip.
     pub pad: [isize; 2],
     pub rows: usize,
     pub columns: usize,
-    /// Rows of a line; more than one only of whole lines, without groups.
-    pub braid: usize,
+    /// Rows per line; more than one only for whole lines, without groups.
+    pub interleaved: usize,
 }
 
-impl Seen {
+impl PaddedImage {
     pub fn group_channels(&self) -> usize {
         self.source[2] / self.groups
     }
 
-    /// Numbers of a pixel of a line.
+    /// Elements of a pixel of a line.
     pub fn pixel(&self) -> usize {
-        self.braid * self.group_channels()
+        self.interleaved * self.group_channels()
     }
 
-    /// Numbers of a line of a group.
+    /// Elements of a line of a group.
     pub fn line(&self) -> usize {
         self.columns * self.pixel()
     }
@@ -45,21 +45,21 @@ impl Seen {
         self.groups * self.group_len()
     }
 
-    /// Numbers that tiles read beyond the last image, at most: pixels that complete a tile of 16,
+    /// The most elements that tiles read beyond the last image: pixels that complete a tile of 16,
     /// `step` apart, and k that complete one of 32.
     pub fn slack(&self, step: usize) -> usize {
         TILE * step * self.pixel() + DEPTH
     }
 
-    /// Numbers that [`copy`](Self::copy) needs for itself.
+    /// Elements of scratch memory that [`copy`](Self::copy) needs.
     pub fn spare(&self) -> usize {
-        if self.braid > 1 { self.source[1] * self.source[2] } else { 0 }
+        if self.interleaved > 1 { self.source[1] * self.source[2] } else { 0 }
     }
 
-    /// An image, rounded.
+    /// Copies and rounds an image.
     pub fn copy(&self, image: &[f32], to: &mut [Bf16], spare: &mut [Bf16]) {
         to.fill(0);
-        if self.braid == 1 {
+        if self.interleaved == 1 {
             return self.each_row(|from, at, runs| pack::runs(&image[from..], &mut to[at..], runs));
         }
         self.each_row(|from, at, runs| {
@@ -67,16 +67,16 @@ impl Seen {
             pack::runs(&image[from..], row, runs);
             let (to, step) = (&mut to[at..], self.pixel());
             match self.source[2] {
-                1 => braid::spread::<1>(row, to, step),
-                2 => braid::spread::<2>(row, to, step),
-                3 => braid::spread::<3>(row, to, step),
-                4 => braid::spread::<4>(row, to, step),
-                channels => panic!("a braid of {channels} channels"),
+                1 => interleave::spread::<1>(row, to, step),
+                2 => interleave::spread::<2>(row, to, step),
+                3 => interleave::spread::<3>(row, to, step),
+                4 => interleave::spread::<4>(row, to, step),
+                channels => panic!("{channels} interleaved channels"),
             }
         });
     }
 
-    /// Two images, rounded, in pairs of a number of each.
+    /// Copies and rounds two images, interleaved element by element.
     pub fn copy_pair(&self, images: [&[f32]; 2], to: &mut [Bf16]) {
         to.fill(0);
         self.each_row(|from, at, runs| {
@@ -85,12 +85,12 @@ impl Seen {
         });
     }
 
-    /// Calls `copy(from, to, runs)` for each row of each group that lies in the image.
+    /// Calls `copy(from, to, runs)` for each row of each group that is in the image.
     fn each_row(&self, mut copy: impl FnMut(usize, usize, Runs)) {
         let [height, width, channels] = self.source;
-        let inside = |seen: usize, size: usize, pad: isize| -> Range<usize> {
-            let first = pad.clamp(0, seen as isize) as usize;
-            first..(size as isize + pad).clamp(first as isize, seen as isize) as usize
+        let inside = |extent: usize, size: usize, pad: isize| -> Range<usize> {
+            let first = pad.clamp(0, extent as isize) as usize;
+            first..(size as isize + pad).clamp(first as isize, extent as isize) as usize
         };
         let rows = inside(self.rows, height, self.pad[0]);
         let columns = inside(self.columns, width, self.pad[1]);
@@ -106,40 +106,40 @@ impl Seen {
         for row in rows {
             let from = (row as isize - self.pad[0]) as usize * width * channels + left;
             for group in 0..self.groups {
-                let line = group * self.group_len() + row / self.braid * self.line();
-                let to = line + columns.start * self.pixel() + row % self.braid * own;
+                let line = group * self.group_len() + row / self.interleaved * self.line();
+                let to = line + columns.start * self.pixel() + row % self.interleaved * own;
                 copy(from + group * own, to, runs);
             }
         }
     }
 }
 
-/// Output pixels in lines of neighbours at one distance, for tiles of sixteen: each row is a line,
-/// or, where that takes fewer tiles, all are one, which goes through the columns beside the output.
+/// Output pixels in lines of neighbours at one distance, for tiles of sixteen: each row is a line.
+/// Where it takes fewer tiles, all rows are one line that includes the padding between them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines {
     pub count: usize,
-    /// Of a line.
+    /// Positions per line.
     pub positions: usize,
-    /// From one row of the output to the next in a line.
+    /// The distance of two rows of the output in a line.
     pitch: usize,
     /// Columns of the output.
     width: usize,
 }
 
 impl Lines {
-    /// Of `rows` x `width` pixels that see `seen` columns.
-    pub fn new(rows: usize, width: usize, step: usize, seen: usize) -> Lines {
-        let one = rows.saturating_sub(1) * seen + width;
+    /// The lines of `rows` x `width` pixels that cover `covered` columns.
+    pub fn new(rows: usize, width: usize, step: usize, covered: usize) -> Lines {
+        let one = rows.saturating_sub(1) * covered + width;
         let by_rows = Lines { count: rows, positions: width, pitch: usize::MAX, width };
         if step == 1 && rows > 0 && one.div_ceil(TILE) < rows * width.div_ceil(TILE) {
-            Lines { count: 1, positions: one, pitch: seen, width }
+            Lines { count: 1, positions: one, pitch: covered, width }
         } else {
             by_rows
         }
     }
 
-    /// Tiles of a line.
+    /// Tiles per line.
     pub fn of_line(&self) -> usize {
         self.positions.div_ceil(TILE)
     }
@@ -149,13 +149,13 @@ impl Lines {
         self.count * self.of_line()
     }
 
-    /// The line of a tile, and the position at which it begins.
+    /// The line of a tile, and the position at which it starts.
     pub fn start(&self, tile: usize) -> (usize, usize) {
         (tile / self.of_line(), tile % self.of_line() * TILE)
     }
 
-    /// The pixels at a tile's positions, neighbour by neighbour: at which position a run of them
-    /// begins, row and column of the first, and how many there are.
+    /// The output pixels at a tile's positions, as runs of neighbours: the position at which a run
+    /// starts, row and column of its first pixel, and its length.
     #[inline(always)]
     pub fn runs(&self, tile: usize) -> impl Iterator<Item = (usize, [usize; 2], usize)> + use<> {
         let (line, first) = self.start(tile);
@@ -175,7 +175,7 @@ impl Lines {
         })
     }
 
-    /// Row and column of the pixel at each of a tile's positions, where there is one.
+    /// Row and column of the pixel at each of a tile's positions; `None` in the padding.
     #[inline(always)]
     pub fn pixels(&self, tile: usize) -> [Option<[usize; 2]>; TILE] {
         let mut pixels = [None; TILE];
@@ -192,15 +192,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_go_through_each_pixel_once() {
-        for (rows, width, step, seen) in
+    fn lines_contain_each_pixel_once() {
+        for (rows, width, step, covered) in
             [(13, 13, 1, 15), (7, 7, 1, 9), (32, 32, 1, 36), (55, 55, 4, 227), (1, 40, 1, 42)]
         {
-            let lines = Lines::new(rows, width, step, seen);
+            let lines = Lines::new(rows, width, step, covered);
             let pixels = (0..lines.tiles()).flat_map(|tile| lines.pixels(tile)).flatten();
             let all = (0..rows).flat_map(|i| (0..width).map(move |j| [i, j]));
             assert!(pixels.eq(all), "{lines:?}");
         }
-        assert_eq!(Lines::new(7, 7, 1, 9).tiles(), 4, "seven by rows");
+        assert_eq!(Lines::new(7, 7, 1, 9).tiles(), 4, "seven if each row is a line");
     }
 }
