@@ -126,15 +126,18 @@ impl Said<'_> {
             page.name, page.name
         );
         let seen = match page.measure {
-            Measure::EpochsTo(_) => "The training error of each epoch, the fastest rate of each.",
+            Measure::EpochsTo(_) => {
+                "Training error by epoch, each network with its fastest learning rate."
+            }
             _ => {
-                "Thick: the error of the images that each epoch was validated on; thin: of those \
-                 that it learned from, as the network was when it saw them."
+                "Thick lines: validation error after each epoch; thin lines: training error, \
+                 measured during the epoch."
             }
         };
         let _ = writeln!(text, "{}\n\n## Runs\n", wrapped(seen));
         text += &self.table(runs);
-        let _ = writeln!(text, "\n## What is different\n\n{}\n", wrapped(&self.differs()));
+        let _ =
+            writeln!(text, "\n## Differences from the original\n\n{}\n", wrapped(&self.differs()));
         text += &self.how(runs);
         text
     }
@@ -155,13 +158,17 @@ impl Said<'_> {
     /// One sentence that sets ours beside theirs.
     fn headline(&self, runs: &[Measured]) -> String {
         match self.page.measure {
-            _ if runs.is_empty() => "no run is done yet".to_string(),
+            _ if runs.is_empty() => "no run has finished yet".to_string(),
             Measure::EpochsTo(error) => self.epochs(runs, error),
             Measure::LeavesChance => {
                 let said = self.page.arms.iter().map(|arm| {
                     let runs = || runs.iter().filter(|run| run.arm == arm.name);
                     let left = runs().filter(|run| run.left_chance.is_some()).count();
-                    format!("{}: {left} of {} runs left ln(classes)", arm.label, runs().count())
+                    format!(
+                        "{}: the loss left ln(classes) in {left} of {} runs",
+                        arm.label,
+                        runs().count()
+                    )
                 });
                 said.collect::<Vec<_>>().join("; ")
             }
@@ -182,7 +189,7 @@ impl Said<'_> {
             .iter()
             .map(|(group, epochs)| format!("{group} {}", epochs.text(1.0, "")))
             .collect();
-        let said = if said.is_empty() { "no run got there".to_string() } else { said.join(", ") };
+        let said = if said.is_empty() { "not reached".to_string() } else { said.join(", ") };
         let ratio = match &epochs[..] {
             [(_, one), (_, other)] => {
                 let times = f64::max(one.mean / other.mean, other.mean / one.mean);
@@ -200,21 +207,21 @@ impl Said<'_> {
         };
         let arms = &self.page.arms;
         let said = arms.iter().filter_map(|arm| {
-            let label = if arms.len() > 1 { format!("{} ", arm.label) } else { String::new() };
-            Some(format!("{label}{}", of_arm(&arm.name)?.text(100.0, " %")))
+            let label = if arms.len() > 1 { format!(" ({})", arm.label) } else { String::new() };
+            Some(format!("{}{label}", of_arm(&arm.name)?.text(100.0, " %")))
         });
         let mut text = format!("test error {}", said.collect::<Vec<_>>().join(", "));
         if let (Some(asked), Some(error)) = (self.page.asked, of_arm(&arms[0].name)) {
             let points = 100.0 * (error.mean - asked);
             text += &if points <= 0.0 {
-                format!("; at most {} was asked: reached", percent(asked))
+                format!("; target of at most {} reached", percent(asked))
             } else {
-                format!("; at most {} was asked: missed by {points:.2} points", percent(asked))
+                format!("; target of at most {} missed by {points:.2} points", percent(asked))
             };
         }
         if let Some(Score { top1_error, top5_error, .. }) = self.together {
             let (top1, top5) = (percent(top1_error), percent(top5_error));
-            text += &format!("; all seeds together {top1} top-1 and {top5} top-5");
+            text += &format!("; averaged predictions of all seeds: {top1} top-1, {top5} top-5");
         }
         text
     }
@@ -229,7 +236,7 @@ impl Said<'_> {
         };
         let tests: String = views.iter().map(|view| format!(" test error, {view} |")).collect();
         let mut text = format!(
-            "| | parameters |{own}{tests} training error | seeds | time a run |\n|---|---:|"
+            "| | parameters |{own}{tests} training error | seeds | time per run |\n|---|---:|"
         );
         text += &"---:|".repeat(views.len() + 3 + usize::from(!own.is_empty()));
         text.push('\n');
@@ -317,10 +324,10 @@ impl Said<'_> {
     /// Command, machine, data, and what is not there yet.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
-        let mut text = format!("## How\n\n```sh\n{}\n```\n\n", self.command(runs));
+        let mut text = format!("## How to reproduce\n\n```sh\n{}\n```\n\n", self.command(runs));
         if self.form == Form::Rehearsal {
-            text += "* A rehearsal: a few steps a run on generated images, with a sixteenth of the \
-                     filters. What comes out means nothing.\n";
+            text += "* A rehearsal: a few steps per run on generated images, with a sixteenth of the \
+                     filters. Its results mean nothing.\n";
         }
         let distinct = |of: fn(&Measured) -> &String| {
             let mut all: Vec<&str> = runs.iter().map(|run| of(run).as_str()).collect();
@@ -333,7 +340,7 @@ impl Said<'_> {
         let _ = writeln!(text, "* Images: {}", distinct(|run| &run.data));
         let _ = writeln!(
             text,
-            "* Times are those of whole runs, validations included. All numbers: \
+            "* Times are those of whole runs, including validation. All values: \
              [{name}.json]({name}.json)."
         );
         if let Some(note) = self.note {
@@ -341,7 +348,7 @@ impl Said<'_> {
         }
         let left = next(self.page, self.seeds, runs).is_some();
         if left {
-            let _ = writeln!(text, "* Not all runs are done: the same command goes on.");
+            let _ = writeln!(text, "* Some runs are missing: the same command continues.");
         }
         text
     }

@@ -96,7 +96,7 @@ fn what_is_done_is_not_done_again() {
     let experiment = rehearsal("overlap");
     let mut runner = Pretender { stopped_before: Some(3), ..Pretender::default() };
     assert_eq!(reproduce(&experiment, &runner, &mut Silent).unwrap(), None);
-    assert!(text(&experiment, "md").contains("Not all runs are done"));
+    assert!(text(&experiment, "md").contains("Some runs are missing"));
     runner.stopped_before = None;
     let measured = reproduce(&experiment, &runner, &mut Silent).unwrap().unwrap();
     let [one, other] = [0, 1].map(|arm| &experiment.page.arms[arm].name);
@@ -107,7 +107,7 @@ fn what_is_done_is_not_done_again() {
     assert!(measured.iter().all(|run| run.tested.len() == 1 && run.steps == 10.0));
     assert_eq!(runner.tests.get(), 4);
     let whole = ["md", "svg", "json"].map(|ending| text(&experiment, ending));
-    assert!(!whole[0].contains("Not all runs are done"), "{}", whole[0]);
+    assert!(!whole[0].contains("Some runs are missing"), "{}", whole[0]);
     let again = reproduce(&experiment, &runner, &mut Silent).unwrap().unwrap();
     assert_eq!((again, runner.tests.get()), (measured, 4));
     assert_eq!(["md", "svg", "json"].map(|ending| text(&experiment, ending)), whole);
@@ -131,7 +131,7 @@ fn networks_are_asked_as_one_if_none_of_them_diverged() {
 
     let runner = Pretender::default();
     reproduce(&experiment, &runner, &mut Silent).unwrap().unwrap();
-    assert!(text(&experiment, "md").contains("all seeds together 100.00 % top-1"));
+    assert!(text(&experiment, "md").contains("averaged predictions of all seeds: 100.00 % top-1"));
     fs::remove_dir_all(&experiment.runs).unwrap();
 }
 

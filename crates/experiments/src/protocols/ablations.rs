@@ -27,14 +27,14 @@ pub fn lrn() -> Protocol {
     let with = folded("cifar-13pct-lrn", normalised, recipes::cifar_13pct(), [100, 40]);
     Protocol {
         name: "lrn",
-        about: "response normalisation: the 13 % net with and without, everything else equal",
-        what: "cuda-convnet's 13 % net and its protocol, with and without the two response \
-            normalisations of its 11 % net.",
+        about: "response normalisation: the 13 % net with and without it",
+        what: "cuda-convnet's 13 % net with its full protocol, with and without the two response \
+            normalisations of the 11 % net.",
         paper: "13 % test error without and 11 % with normalisation (section 3.3)",
         asked: None,
-        differs: &["The paper's claim is no clean ablation in the files that were published: the \
-            11 % net also has twice the filters in local3, another decay in its last layer, and \
-            520 epochs in place of 160. Here nothing but the normalisation differs.", JPEG],
+        differs: &["The published files do not isolate normalisation: the 11 % net also has twice \
+            the filters in local3, another weight decay in its last layer, and 520 epochs instead \
+            of 160. Here only the normalisation differs.", JPEG],
         measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
         seeds: 3,
@@ -53,14 +53,14 @@ pub fn overlap() -> Protocol {
         .linear("fc64", 64).relu().linear("fc10", 10);
     Protocol {
         name: "overlap",
-        about: "overlapping pools: windows of 3 or of 2 pixels, two apart",
-        what: "The net and the recipe of cifar-80sec, its three pools with windows of 3 x 3 or \
-            2 x 2, both with stride 2. Maps have the same sizes.",
+        about: "overlapping pooling: windows of 3 or 2 pixels, stride 2",
+        what: "The network and recipe of cifar-80sec, its three pooling layers with windows of 3 x \
+            3 or 2 x 2, both with stride 2. The map sizes are equal.",
         paper: "overlap lowers ILSVRC-2010's top-1 error by 0.4 points, top-5 by 0.3 (section 3.4)",
         asked: None,
         differs: &["The paper measured this with AlexNet on ILSVRC-2010, where the source also \
-            changed two paddings to keep the maps' sizes (net 147). A difference of 0.4 points is \
-            smaller than the spread of single runs."],
+            changed two paddings to keep the map sizes (net 147). A difference of 0.4 points is \
+            smaller than the spread between runs."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -86,15 +86,15 @@ pub fn width() -> Protocol {
     };
     Protocol {
         name: "width",
-        about: "half and double the filters",
-        what: "The net and the recipe of cifar-80sec, with half and with double the filters in \
+        about: "half and twice the filters",
+        what: "The network and recipe of cifar-80sec, with half and with twice the filters in \
             every layer.",
-        paper: "a net with half the kernels in each convolution has 1.7 points more top-1 error, \
-            1.2 top-5, than that on two GPUs (section 3.2)",
+        paper: "a network with half the kernels in each convolution has 1.7 points more top-1 and \
+            1.2 points more top-5 error than the two-GPU network (section 3.2)",
         asked: None,
-        differs: &["The paper measured this with AlexNet on ILSVRC-2010, and kept the number of \
-            parameters about equal. Initial weights are the same for all widths, so that wider \
-            layers begin with larger responses."],
+        differs: &["The paper measured this with AlexNet on ILSVRC-2010 at about equal numbers of \
+            parameters. Initial weights have the same deviation at all widths, so wider layers \
+            begin with larger responses."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -129,12 +129,13 @@ pub fn dropout() -> Protocol {
     Protocol {
         name: "dropout",
         about: "dropout in a wide hidden layer",
-        what: "The net of cifar-80sec with a hidden layer of 512 units and no decay in its linear \
-            layers, with and without dropout in that layer; 40 epochs.",
+        what: "The network of cifar-80sec with a hidden layer of 512 units and no weight decay in \
+            its linear layers, with and without dropout in that layer; 40 epochs.",
         paper: "without dropout the network overfits substantially; dropout about doubles the \
             iterations to converge (section 4.2)",
         asked: None,
-        differs: &["The paper has no number for it, and speaks of AlexNet's two layers of 4096."],
+        differs: &["The paper gives no numbers, and describes AlexNet's two hidden layers of 4096 \
+            units."],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -157,13 +158,14 @@ pub fn colour() -> Protocol {
     Protocol {
         name: "colour",
         about: "colour shifts along the principal components",
-        what: "The net of cifar-13pct with its crops and mirrors, 40 epochs, with and without \
-            colour shifts of strength 0.1 along the principal components of the images' colours.",
+        what: "The network of cifar-13pct with its crops and mirroring, 40 epochs, with and \
+            without colour shifts of strength 0.1 along the principal components of the image \
+            colours.",
         paper: "colour shifts lower AlexNet's top-1 error by more than a point (section 4.1)",
         asked: None,
         differs: &[
-            "The paper measured this with AlexNet on ILSVRC. Images of 32 x 32 pixels and 40 \
-            epochs leave less to overfit, so the gain need not carry over.",
+            "The paper measured this with AlexNet on ILSVRC. With images of 32 x 32 pixels and 40 \
+            epochs there is less overfitting, so the gain may not carry over.",
         ],
         measure: Measure::TestError,
         views: &[View::Centre, View::Ten],
@@ -186,18 +188,20 @@ pub fn recipe() -> Protocol {
     Protocol {
         name: "recipe",
         about: "the paper's settings with pixels from 0 to 255, and with inputs of unit variance",
-        what: "AlexNet's eight layers for 64 x 64 images with the paper's momentum, decay, biases, \
-            augmentation and the responses of its initial weights. The arms differ in the input \
-            and the update: pixels less the mean image, as in the source; or less the mean colour \
-            and divided by the deviation, as most ports have it; that with ten times the rate; and \
-            that with Adam at rate 0.0001 and without decay, as the ports that train have it.",
-        paper: "ports find that the paper's settings do not train, and take Adam instead",
+        what: "AlexNet's eight layers for 64 x 64 images with the paper's momentum, weight decay, \
+            biases and augmentation, and with initial weights that give the paper's responses. The \
+            arms differ in the input and the optimizer: pixels less the mean image, as in the \
+            source; pixels less the mean colour and divided by the standard deviation, as in most \
+            ports; the same with ten times the learning rate; and the same with Adam at learning \
+            rate 0.0001 without decay, as in the ports that train.",
+        paper: "authors of ports report that the paper's settings do not train, and use Adam \
+            instead",
         asked: None,
         differs: &[
-            "The ports' own networks see 227 x 227 crops of ImageNet; here the same rows are \
-            narrower and see small images, and each layer's initial weights are scaled so that its \
-            responses are those of N(0, 0.01) at the paper's width. Adam's rate is that of the \
-            port that is read most; its other constants are those of its paper.",
+            "The ports train on 227 x 227 crops of ImageNet. Here the same layers are narrower and \
+            the images small; each layer's initial weights are scaled to give the responses of \
+            N(0, 0.01) at the paper's width. Adam's learning rate is that of the most widely read \
+            port; its other constants are those of its paper.",
         ],
         measure: Measure::LeavesChance,
         views: &[View::Centre],

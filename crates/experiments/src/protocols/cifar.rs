@@ -8,22 +8,22 @@ use train::recipes;
 use train::schedule::Schedule;
 
 /// What is different where an error on CIFAR-10 is held to a published one.
-pub(super) const JPEG: &str = "The images here may be CIFAR-10 as JPEG files. What that cost is \
-    not known; to go through JPEG once more costs `cifar-80sec` 0.9 points (BENCHMARKS.md, \"What \
-    JPEG costs\").";
+pub(super) const JPEG: &str = "These runs may have used CIFAR-10 stored as JPEG files. The effect \
+    is not known; one further JPEG compression costs `cifar-80sec` 0.9 points (BENCHMARKS.md, \
+    \"What JPEG costs\").";
 
 /// `layers-80sec`.
 pub fn eighty_seconds() -> Protocol {
     Protocol {
         name: "cifar-80sec",
         about: "cuda-convnet's 26 % net, 80 seconds on a GPU of 2011",
-        what: "Three convolutions and a hidden layer of 64, ten epochs without augmentation, the \
-            weights' rate a tenth in the last two.",
+        what: "Three convolutions and a hidden layer of 64 units; ten epochs without augmentation, \
+            the last two at a tenth of the weights' learning rate.",
         paper: "26 % test error in 80 seconds on a GPU of 2011 (cuda-convnet's front page)",
         asked: Some(0.265),
         differs: &[
-            "The source gives no number of epochs; eight and two are those of Caffe's copy. \
-            Images come in a new order every epoch; the source kept theirs.",
+            "The source does not give a number of epochs; eight and two are those of Caffe's copy. \
+            The image order changes every epoch; the source kept one order.",
             JPEG,
         ],
         measure: Measure::TestError,
@@ -42,12 +42,13 @@ pub(crate) fn eighty_seconds_arm() -> Arm {
 pub fn eighteen_percent() -> Protocol {
     Protocol {
         name: "cifar-18pct",
-        about: "cuda-convnet's 18 % net, normalised within maps",
-        what: "Three convolutions, two of them normalised within their maps; 120 epochs without \
-            augmentation, ten with the weights' rate at a tenth, ten at a hundredth.",
+        about: "cuda-convnet's 18 % net, with response normalisation within maps",
+        what: "Three convolutions, two of them with response normalisation within maps; 120 epochs \
+            without augmentation, then ten at a tenth and ten at a hundredth of the weights' \
+            learning rate.",
         paper: "18 % test error in 20 minutes (cuda-convnet's front page)",
         asked: Some(0.185),
-        differs: &["Images come in a new order every epoch; the source kept theirs.", JPEG],
+        differs: &["The image order changes every epoch; the source kept one order.", JPEG],
         measure: Measure::TestError,
         views: &[View::Centre],
         seeds: 3,
@@ -64,18 +65,18 @@ pub fn eighteen_percent() -> Protocol {
 pub fn thirteen_percent() -> Protocol {
     Protocol {
         name: "cifar-13pct",
-        about: "cuda-convnet's 13 % net: crops, mirrors, two untied layers; its whole protocol",
-        what: "100 epochs on four fifths of the training images, the last fifth held out to \
-            validate on; then 40 on all of them; then ten with the weights' rate at a tenth and \
-            ten at a hundredth. Tested once, at the end, on the averaged probabilities of several \
+        about: "cuda-convnet's 13 % net and protocol: crops, mirroring, two locally connected layers",
+        what: "100 epochs on four fifths of the training images, validated on the remaining fifth; \
+            then 40 on all of them; then ten at a tenth and ten at a hundredth of the weights' \
+            learning rate. Tested once, after training, on the averaged probabilities of several \
             views.",
         paper: "13 % test error in 25 minutes (cuda-convnet's front page); 12.6 % in the log of \
             its Methodology page, averaged over views",
         asked: Some(0.135),
         differs: &[
-            "The source stopped each phase by hand, when the loss of its fifth batch had \
-            come down to that of training; the epochs are those of its log. The fifth that is \
-            held out is every fifth image and not its fifth file.",
+            "The source ended each phase by hand, when the loss on its fifth batch had fallen to \
+            the training loss; here the numbers of epochs are those of its log. The held-out fifth \
+            is every fifth image instead of the fifth batch file.",
             JPEG,
         ],
         measure: Measure::TestError,
@@ -93,15 +94,16 @@ pub(crate) fn thirteen_percent_arm() -> Arm {
 pub fn eleven_percent() -> Protocol {
     Protocol {
         name: "cifar-11pct",
-        about: "cuda-convnet's 11 % net: the same, wider, normalised across channels, 520 epochs",
-        what: "350 epochs on four fifths of the training images, the last fifth held out; then 150 \
-            on all of them; then ten with the weights' rate at a tenth and ten at a hundredth. \
-            Tested once, at the end, on the averaged probabilities of several views.",
+        about: "cuda-convnet's 11 % net: wider, normalised across channels, 520 epochs",
+        what: "350 epochs on four fifths of the training images, validated on the remaining fifth; \
+            then 150 on all of them; then ten at a tenth and ten at a hundredth of the weights' \
+            learning rate. Tested once, after training, on the averaged probabilities of several \
+            views.",
         paper: "11 % test error in 75 minutes (cuda-convnet's front page)",
         asked: Some(0.12),
         differs: &[
-            "The source's numbers of epochs are said to be about so many. The fifth that is \
-            held out is every fifth image and not its fifth file.",
+            "The source gives its numbers of epochs as approximate. The held-out fifth is every \
+            fifth image instead of the fifth batch file.",
             JPEG,
         ],
         measure: Measure::TestError,

@@ -21,18 +21,18 @@ pub fn descendants() -> Protocol {
     let none: Unit = |spec| spec;
     Protocol {
         name: "descendants",
-        about: "what came later: leaky ReLU, PReLU, GELU, batch and layer normalisation",
-        what: "The net and the recipe of cifar-80sec, ten epochs, with another activation in place \
-            of all its ReLUs, or with a normalisation between each of its convolutions and hidden \
-            layers and what follows.",
-        paper: "nothing: these are of 2013 (leaky ReLU), 2015 (PReLU, batch normalisation) and \
-            2016 (GELU, layer normalisation)",
+        about: "later layers: leaky ReLU, PReLU, GELU, batch and layer normalisation",
+        what: "The network and recipe of cifar-80sec, ten epochs, with another activation function \
+            in place of every ReLU, or with a normalisation directly after each convolution and \
+            hidden layer.",
+        paper: "nothing; these layers are of 2013 (leaky ReLU), 2015 (PReLU, batch normalisation) \
+            and 2016 (GELU, layer normalisation)",
         asked: None,
         differs: &[
-            "Rates, initial weights and decay are those that cuda-convnet found for its ReLUs \
-            and are not tuned for any arm; a normalised net stands a larger rate than this. \
-            Slopes, scales and shifts do not decay. Layer normalisation is over the channels of \
-            each pixel.",
+            "Learning rates, initial weights and weight decay are those that cuda-convnet chose \
+            for ReLUs and are not tuned for any arm; normalised networks tolerate larger learning \
+            rates. Slopes, scales and shifts have no weight decay. Layer normalisation is over the \
+            channels of each pixel.",
         ],
         measure: Measure::TestError,
         views: &[View::Centre],

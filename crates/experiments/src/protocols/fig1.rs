@@ -24,16 +24,18 @@ pub fn fig1() -> Protocol {
     Protocol {
         name: "fig1",
         about: "Figure 1: a four-layer net with ReLUs and with tanh, epochs to 25 % training error",
-        what: "The same four-layer net with either nonlinearity, without regularisation or \
-            augmentation. Each has the learning rate, of those in the table, with which it is \
-            fastest; only that one is run with more seeds. The training error is that of images \
-            as the net saw them, over the last quarter of an epoch.",
+        what: "The same four-layer network with each activation function, without regularisation \
+            or augmentation. Each is trained with the learning rates of the table; only the \
+            fastest one is repeated with more seeds. The training error is measured during \
+            training, over the last quarter of an epoch.",
         paper: "ReLUs reach 25 % training error six times faster (section 3.1, Figure 1)",
         asked: None,
-        differs: &["The paper does not say which net; this is cuda-convnet's 19 % net (three \
-            convolutions, one linear layer) without weight decay. Rates that were tried are not in \
-            the paper either. A rate is given up once it has had as many epochs as the fastest one \
-            needed."],
+        differs: &[
+            "The paper does not specify the network; this is cuda-convnet's 19 % net (three \
+            convolutions, one linear layer) without weight decay. Nor does it list the learning \
+            rates that were tried. A learning rate is abandoned after as many epochs as the \
+            fastest one needed.",
+        ],
         measure: Measure::EpochsTo(0.25),
         views: &[View::Centre],
         seeds: 3,

@@ -15,15 +15,15 @@ pub fn ilsvrc2010() -> Protocol {
         name: "ilsvrc2010",
         about: "Table 1: AlexNet on ILSVRC-2010's test images",
         what: "The 2012 source's net 145, with the schedule that was set by hand for its run on \
-            ILSVRC-2010. Tested on the centre and on ten views. --data names the prepared set, \
-            its test images in place of the validation images.",
+            ILSVRC-2010. Tested on the centre and on ten views. The prepared data set (--data) has \
+            the test images in place of the validation images.",
         paper: "37.5 % top-1 and 17.0 % top-5 error over ten views, 39.0 % and 18.3 % at the \
             centre (Table 1, section 4.1; the source's log has .374727, .169987, .390247, .182953)",
         asked: None,
         differs: &[
-            "The source's crops and mirrors were shared by 32 images at a time and its images \
-            kept their order; here both are drawn for each image. Whoever decodes and resizes the \
-            photographs decides their pixels.",
+            "The source drew a crop and a mirroring for 32 images at a time and kept the image \
+            order; here they are drawn for each image, and the order changes every epoch. Pixel \
+            values depend on the program that decoded and resized the photographs.",
         ],
         measure: Measure::TestError,
         views: VIEWS,
@@ -47,8 +47,8 @@ pub fn ilsvrc2012() -> Protocol {
         paper: "40.7 % top-1 and 18.2 % top-5 error over ten views (Table 2; the source's log has \
             .406640 and .182100)",
         asked: None,
-        differs: &["As for ilsvrc2010: crops and order are drawn for each image. The validation \
-            images are looked at after every epoch, and decide nothing."],
+        differs: &["Crops, mirroring and image order as in ilsvrc2010. The validation error is \
+            logged after every epoch and decides nothing."],
         measure: Measure::TestError,
         views: VIEWS,
         seeds: 1,
@@ -61,13 +61,13 @@ pub fn ensemble() -> Protocol {
     Protocol {
         name: "ensemble",
         about: "Table 2: the averaged predictions of five AlexNets",
-        what: "ilsvrc2012 with five seeds; the probabilities of ten views of five networks are \
-            averaged.",
+        what: "ilsvrc2012 with five seeds; the probabilities are averaged over ten views and five \
+            networks.",
         paper: "38.1 % top-1 and 16.4 % top-5 error of five networks (Table 2)",
         asked: None,
         differs: &[
-            "The five of the paper were not one network with five seeds: which they were is \
-            not recorded, nor whether their weights in the average were searched.",
+            "The paper's five networks were not one network with five seeds; which ones they were \
+            is not recorded, nor whether their weights in the average were searched.",
         ],
         measure: Measure::Together,
         views: VIEWS,
@@ -100,16 +100,17 @@ pub fn pretrain() -> Protocol {
     Protocol {
         name: "pretrain",
         about: "Table 2: six convolutions, pre-trained on all of ImageNet, fine-tuned",
-        what: "Net 146, with a sixth convolution over the last pool, trained on a larger set \
-            (--larger: ImageNet of autumn 2011, 15 million images of 22 thousand classes) and then \
-            on ILSVRC-2012, its last layer anew, with the source's schedule for that.",
+        what: "Net 146, with a sixth convolution over the last pooling layer, trained on a larger \
+            data set (--larger: ImageNet of autumn 2011, 15 million images of 22 thousand classes) \
+            and then fine-tuned on ILSVRC-2012 with a new last layer and the source's fine-tuning \
+            schedule.",
         paper: "39.0 % top-1 and 16.6 % top-5 error over ten views (Table 2; the source's log has \
             .389900 and .166220)",
         asked: None,
         differs: &[
-            "How long the larger set was learned is not recorded; here it is 16 epochs with \
-            the source's phases in proportion. The source raised the new layer's rate after 300 \
-            batches; here it is high from the first.",
+            "The number of epochs on the larger set is not recorded; here it is 16, with the \
+            source's phases in proportion. The source raised the new layer's learning rate after \
+            300 batches; here it is high from the start.",
         ],
         measure: Measure::TestError,
         views: VIEWS,

@@ -7,13 +7,13 @@ use layers::{Pad, Row, Spec};
 use train::recipe::{Init, Recipe};
 
 /// What is different from the whole page.
-pub(crate) const DIFFERS: &str = "This is a miniature. Images have 32 x 32 pixels, crops 28 x 28, \
-    as 224 of 256. The first windows are 5 x 5, one pixel apart, where the whole network's are 11 \
-    x 11, four apart; pools, 3 x 3 and two apart, may hang over the edge, so that maps have sides \
-    of 28, 14, 7 and 3. Convolutions have a quarter of the filters, hidden linear layers an \
-    eighth of the units. A unit that sums fewer inputs begins with larger weights, so that each \
-    layer's gain is the whole network's. Rates, phases, epochs, momentum, decay, dropout, crops, \
-    mirrors, colour shifts and views are those of the whole protocol.";
+pub(crate) const DIFFERS: &str = "This is a miniature. Images have 32 x 32 pixels and crops 28 x \
+    28, instead of 256 and 224. The first convolution has 5 x 5 windows with stride 1 instead of \
+    11 x 11 with stride 4. Pooling windows, 3 x 3 with stride 2, may extend past the border, which \
+    gives maps with sides of 28, 14, 7 and 3. Convolutions have a quarter of the filters, hidden \
+    linear layers an eighth of the units. Units with fewer inputs begin with larger weights, so \
+    that each layer keeps its gain. Learning rates, phases, epochs, momentum, weight decay, \
+    dropout, crops, mirroring, colour shifts and views are those of the full protocol.";
 
 /// How many times fewer pixels a side has, 28 for 224.
 const SIDE: usize = 8;
