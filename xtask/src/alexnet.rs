@@ -1,20 +1,20 @@
-//! Becoming the program.
+//! Building and running `alexnet`.
 
 use crate::cargo;
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, ExitCode};
 
-/// Builds `alexnet` and turns this process into it.
+/// Builds `alexnet` and replaces this process with it.
 ///
-/// It is not a child: Ctrl-C, exit codes and the terminal belong to the trainer alone. A parent
-/// that died of Ctrl-C would leave a trainer behind that is still saving.
-pub fn become_it(word: &OsStr, rest: &[OsString]) -> ExitCode {
+/// It does not run as a child process: a parent killed by Ctrl-C would leave the trainer running
+/// in the background while it saves.
+pub fn run(command: &OsStr, rest: &[OsString]) -> ExitCode {
     if let Err(code) = cargo::build_release("alexnet-trainer") {
         return code;
     }
     let program = cargo::target().join("release").join("alexnet");
     let mut alexnet = Command::new(&program);
-    alexnet.arg(word).args(rest);
+    alexnet.arg(command).args(rest);
     exec(alexnet)
 }
 
@@ -27,7 +27,7 @@ pub fn exec(mut program: Command) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Where a process cannot be replaced, waits for a child.
+/// Runs a child and waits for it, where a process cannot be replaced.
 #[cfg(not(unix))]
 pub fn exec(mut program: Command) -> ExitCode {
     match program.status() {

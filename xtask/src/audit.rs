@@ -1,4 +1,4 @@
-//! What the program is built from: licences, sources, duplicates and known faults of dependencies.
+//! Licences, sources, duplicates and security advisories of dependencies.
 
 use crate::cargo;
 use std::ffi::OsString;
@@ -7,19 +7,19 @@ use std::process::{Command, ExitCode, Stdio};
 const HELP: &str = "\
 cargo xtask audit
 
-Holds the dependencies in Cargo.lock to deny.toml with cargo-deny: their licences, where they come
-from, what is banned, and, if its database can be had, known faults. Without cargo-deny it is said
-how to get it, and nothing is checked.
+Checks the dependencies in Cargo.lock against deny.toml with cargo-deny: licences, sources, banned
+crates and, if the advisory database can be fetched, advisories. Without cargo-deny nothing is
+checked and a hint for installing it is printed.
 ";
 
-/// What needs nothing but the packages themselves.
+/// Checks that need no advisory database.
 const OFFLINE: [&str; 3] = ["bans", "licenses", "sources"];
 
 /// Runs cargo-deny; fails if it finds anything.
 pub fn run(rest: &[OsString]) -> ExitCode {
     match rest {
         [] => {}
-        [word] if word == "--help" || word == "-h" => {
+        [flag] if flag == "--help" || flag == "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
@@ -28,10 +28,10 @@ pub fn run(rest: &[OsString]) -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    if !is_there() {
+    if !is_installed() {
         println!(
-            "xtask audit: SKIPPED, nothing was checked: there is no cargo-deny (`cargo install \
-             cargo-deny --locked`)"
+            "xtask audit: SKIPPED: cargo-deny is not installed (`cargo install cargo-deny \
+             --locked`)"
         );
         return ExitCode::SUCCESS;
     }
@@ -45,7 +45,7 @@ pub fn run(rest: &[OsString]) -> ExitCode {
         }
     }
     if !deny().arg("fetch").status().is_ok_and(|status| status.success()) {
-        println!("xtask audit: SKIPPED: known faults, as their database cannot be fetched now");
+        println!("xtask audit: SKIPPED: advisories; their database cannot be fetched");
         return ExitCode::SUCCESS;
     }
     println!("$ cargo deny check advisories");
@@ -61,8 +61,8 @@ fn deny() -> Command {
     deny
 }
 
-fn is_there() -> bool {
+fn is_installed() -> bool {
     let mut deny = Command::new("cargo-deny");
-    let told = deny.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    told.is_ok_and(|status| status.success())
+    let status = deny.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }

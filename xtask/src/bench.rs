@@ -1,13 +1,13 @@
-//! Timing.
+//! `cargo xtask bench`: benchmarks.
 
 use crate::{alexnet, cargo};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-/// Prints the tables of ops, steps, memory and epochs; `criterion` as the first word runs
+/// Prints the tables of ops, steps, memory and epochs; with `criterion` as the first argument, runs
 /// criterion's benchmarks of ops, steps and the loader instead.
 pub fn run(rest: &[OsString]) -> ExitCode {
-    if rest.first().is_some_and(|word| word == "criterion") {
+    if rest.first().is_some_and(|first| first == "criterion") {
         let mut bench = cargo::command();
         bench.current_dir(cargo::root());
         bench.args(["bench", "--locked", "--package", "alexnet-benches", "--benches", "--"]);

@@ -4,17 +4,17 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
-/// The cargo that runs us.
+/// The cargo that started xtask.
 pub fn command() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The repository.
+/// The repository's root folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the repository")
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => env::current_dir().unwrap_or_default().join(dir),
@@ -22,7 +22,7 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// Builds `package` in release mode. Cargo's messages go to stderr, so stdout stays the program's.
+/// Builds `package` in release mode. Cargo writes to stderr, so stdout contains only the program's output.
 pub fn build_release(package: &str) -> Result<(), ExitCode> {
     let manifest = root().join("Cargo.toml");
     let mut build = command();
@@ -38,15 +38,15 @@ pub fn build_release(package: &str) -> Result<(), ExitCode> {
     }
 }
 
-/// A child's exit code as ours; a child that a signal ended counts as failed.
+/// The exit code of a child process; 1 if a signal ended it.
 pub fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// The commit that is checked out, marked if files differ from it; for the ledger's lines.
+/// The commit that is checked out, marked `-dirty` if files differ from it.
 pub fn commit() -> Option<String> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["describe", "--always", "--dirty", "--exclude=*"]);
-    let told = git.output().ok().filter(|told| told.status.success())?;
-    Some(String::from_utf8(told.stdout).ok()?.trim().to_string())
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
 }

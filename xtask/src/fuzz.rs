@@ -1,4 +1,4 @@
-//! The fuzz targets, for a night.
+//! `cargo xtask fuzz`: runs the fuzz targets.
 
 use crate::cargo;
 use std::ffi::OsString;
@@ -9,29 +9,30 @@ const HELP: &str = "\
 cargo xtask fuzz [--seconds N] [TARGET...]
 
 Runs each target of fuzz/ (or those named) for N seconds (default: 60) with cargo-fuzz and a nightly
-compiler. Inputs that make one panic, or take long or much memory, go to fuzz/found/TARGET/, where
-the ordinary tests replay them. Without a fuzzer, seeded changes of valid inputs are tried instead,
-as the tests do, for as long.
+compiler. Inputs that cause a panic, a timeout or excessive memory use are saved in
+fuzz/found/TARGET/ and replayed by the ordinary tests. Without cargo-fuzz, random mutations of valid
+inputs are tried for the same time.
 ";
 
-/// What was asked for.
+/// Command-line options.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct Options {
     seconds: u64,
     targets: Vec<String>,
 }
 
 /// Runs the targets; fails if anything was found.
 pub fn run(rest: &[OsString]) -> ExitCode {
-    let words: Vec<String> = rest.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if words.iter().any(|word| word == "--help" || word == "-h") {
+    let arguments: Vec<String> =
+        rest.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    let asked = targets().and_then(|known| parse(&words, &known));
-    match asked {
-        Ok(asked) if has_fuzzer() => with_fuzzer(&asked),
-        Ok(asked) => without_fuzzer(&asked),
+    let options = targets().and_then(|known| parse(&arguments, &known));
+    match options {
+        Ok(options) if has_fuzzer() => with_fuzzer(&options),
+        Ok(options) => without_fuzzer(&options),
         Err(problem) => {
             eprintln!("xtask fuzz: {problem}");
             ExitCode::from(2)
@@ -39,7 +40,7 @@ pub fn run(rest: &[OsString]) -> ExitCode {
     }
 }
 
-/// The targets' names: those of their files.
+/// The names of the target files.
 fn targets() -> Result<Vec<String>, String> {
     let folder = cargo::root().join("fuzz/fuzz_targets");
     let entries = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -50,26 +51,26 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn parse(words: &[String], known: &[String]) -> Result<Asked, String> {
-    let mut asked = Asked { seconds: 60, targets: Vec::new() };
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        if word == "--seconds" {
-            let number = words.next().and_then(|text| text.parse().ok()).filter(|&n| n > 0);
-            asked.seconds = number.ok_or("--seconds takes a whole number of at least 1")?;
-        } else if known.contains(word) {
-            asked.targets.push(word.clone());
+fn parse(arguments: &[String], known: &[String]) -> Result<Options, String> {
+    let mut options = Options { seconds: 60, targets: Vec::new() };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--seconds" {
+            let number = arguments.next().and_then(|text| text.parse().ok()).filter(|&n| n > 0);
+            options.seconds = number.ok_or("--seconds takes a whole number of at least 1")?;
+        } else if known.contains(argument) {
+            options.targets.push(argument.clone());
         } else {
-            return Err(format!("`{word}` is no target (they are {})", known.join(", ")));
+            return Err(format!("`{argument}` is not a target (targets: {})", known.join(", ")));
         }
     }
-    if asked.targets.is_empty() {
-        asked.targets = known.to_vec();
+    if options.targets.is_empty() {
+        options.targets = known.to_vec();
     }
-    Ok(asked)
+    Ok(options)
 }
 
-/// `cargo +nightly` can only be asked of rustup's cargo, not of the one that runs us.
+/// Only rustup's cargo accepts `+nightly`, not the toolchain's cargo that started xtask.
 fn nightly() -> Command {
     let mut nightly = Command::new("cargo");
     nightly.arg("+nightly").env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
@@ -78,17 +79,17 @@ fn nightly() -> Command {
 
 fn has_fuzzer() -> bool {
     let (out, error) = (Stdio::null(), Stdio::null());
-    let asked = nightly().args(["fuzz", "--version"]).stdout(out).stderr(error).status();
-    asked.is_ok_and(|status| status.success())
+    let status = nightly().args(["fuzz", "--version"]).stdout(out).stderr(error).status();
+    status.is_ok_and(|status| status.success())
 }
 
-fn with_fuzzer(asked: &Asked) -> ExitCode {
+fn with_fuzzer(options: &Options) -> ExitCode {
     let root = cargo::root();
     let mut found = Vec::new();
-    for target in &asked.targets {
-        // What is learned goes to the first folder, which is nobody's; the other two are read.
-        let learned = cargo::target().join("fuzz-corpus").join(target);
-        let folders = [learned, root.join("fuzz/corpus").join(target)];
+    for target in &options.targets {
+        // The fuzzer writes new inputs to the first folder; the other two are only read.
+        let new_inputs = cargo::target().join("fuzz-corpus").join(target);
+        let folders = [new_inputs, root.join("fuzz/corpus").join(target)];
         let kept = root.join("fuzz/found").join(target);
         for folder in folders.iter().chain([&kept]) {
             if let Err(error) = std::fs::create_dir_all(folder) {
@@ -96,10 +97,10 @@ fn with_fuzzer(asked: &Asked) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        println!("\n$ cargo +nightly fuzz run {target} ({} s)", asked.seconds);
+        println!("\n$ cargo +nightly fuzz run {target} ({} s)", options.seconds);
         let mut fuzz = nightly();
         fuzz.args(["fuzz", "run", target]).args(&folders).arg(&kept).arg("--");
-        fuzz.arg(format!("-max_total_time={}", asked.seconds));
+        fuzz.arg(format!("-max_total_time={}", options.seconds));
         fuzz.args(["-timeout=5", "-rss_limit_mb=2048", "-print_final_stats=1"]);
         fuzz.arg(format!("-artifact_prefix={}/", kept.display()));
         let done = fuzz.current_dir(root).status();
@@ -109,24 +110,24 @@ fn with_fuzzer(asked: &Asked) -> ExitCode {
         }
     }
     if found.is_empty() {
-        let (count, seconds) = (asked.targets.len(), asked.seconds);
+        let (count, seconds) = (options.targets.len(), options.seconds);
         println!("xtask fuzz: {count} targets, {seconds} s each, nothing found");
         ExitCode::SUCCESS
     } else {
-        eprintln!("xtask fuzz: {} failed; inputs lie in fuzz/found", found.join(", "));
+        eprintln!("xtask fuzz: {} failed; see the inputs in fuzz/found", found.join(", "));
         ExitCode::FAILURE
     }
 }
 
-fn without_fuzzer(asked: &Asked) -> ExitCode {
+fn without_fuzzer(options: &Options) -> ExitCode {
     println!(
-        "xtask fuzz: no cargo-fuzz with a nightly compiler (`rustup toolchain install nightly`, \
-         `cargo install cargo-fuzz`): seeded changes are tried instead, blind to what they reach"
+        "xtask fuzz: cargo-fuzz and a nightly compiler are not installed (`rustup toolchain install \
+         nightly`, `cargo install cargo-fuzz`): trying random mutations without coverage feedback"
     );
     let mut test = cargo::command();
     test.args(["test", "--release", "--locked", "--package", "alexnet-data", "--test", "fuzzing"]);
-    test.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&asked.targets);
-    test.env("ALEXNET_FUZZ_SECONDS", asked.seconds.to_string()).current_dir(cargo::root());
+    test.args(["--", "--nocapture", "--test-threads=1", "--exact"]).args(&options.targets);
+    test.env("ALEXNET_FUZZ_SECONDS", options.seconds.to_string()).current_dir(cargo::root());
     match test.status() {
         Ok(status) => cargo::code(status),
         Err(error) => {
@@ -140,9 +141,9 @@ fn without_fuzzer(asked: &Asked) -> ExitCode {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Asked, String> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&words, &["mat".to_owned(), "tar".to_owned()])
+    fn parsed(line: &str) -> Result<Options, String> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&arguments, &["mat".to_owned(), "tar".to_owned()])
     }
 
     #[test]
@@ -153,12 +154,12 @@ mod tests {
         assert_eq!((one.seconds, one.targets), (5, vec!["tar".to_owned()]));
         assert!(parsed("--seconds").unwrap_err().contains("a whole number"));
         assert!(parsed("--seconds 0").unwrap_err().contains("at least 1"));
-        assert!(parsed("zip").unwrap_err().contains("(they are mat, tar)"));
+        assert!(parsed("zip").unwrap_err().contains("(targets: mat, tar)"));
     }
 
-    /// Each target is a function of the tests, too, has inputs to begin with, and is built.
+    /// Each target has a test, a corpus and a line in the manifest.
     #[test]
-    fn every_target_is_everywhere() {
+    fn every_target_has_a_test_and_a_corpus() {
         let read = |path: &str| std::fs::read_to_string(cargo::root().join(path)).unwrap();
         let (tests, manifest) = (read("crates/data/tests/fuzzing.rs"), read("fuzz/Cargo.toml"));
         let names = targets().unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask gpu-check`: a folder that checks a GPU, on any machine that has one.
+//! `cargo xtask gpu-check`: builds a folder that tests a GPU on any machine.
 
 use crate::{alexnet, cargo};
 use std::ffi::OsString;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
-cargo xtask gpu-check [--build] [WORDS...]
+cargo xtask gpu-check [--build] [ARGUMENTS...]
 
-  Builds target/gpu-check: the program gpu-check, alexnet, and the tests that have a GPU's part.
-  Then runs gpu-check with WORDS (--help tells its own). Where there is no GPU it says what waits:
-  copy the folder to a machine that has one, and run ./gpu-check there. No cargo is needed, no
-  toolkit.
+  Builds target/gpu-check: the programs gpu-check and alexnet, and the tests that use a GPU. Then
+  runs gpu-check with ARGUMENTS (see --help). Without a GPU it lists the checks that could not run:
+  copy the folder to a machine with a GPU and run ./gpu-check there. Neither cargo nor the CUDA
+  toolkit is needed there.
   --build   only builds the folder
 ";
 
-/// Test programs: their name in the folder, and what cargo is told.
+/// Test programs: the name in the folder and the arguments for `cargo test`.
 const TESTS: &[(&str, &[&str])] = &[
     ("kernels", &["-p", "alexnet-kernels", "--lib"]),
     ("network", &["-p", "alexnet-layers", "--test", "network"]),
@@ -26,16 +26,16 @@ const TESTS: &[(&str, &[&str])] = &[
 
 /// Runs the command.
 pub fn run(rest: &[OsString]) -> ExitCode {
-    if rest.first().is_some_and(|word| word == "help") {
+    if rest.first().is_some_and(|first| first == "help") {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
     let folder = cargo::target().join("gpu-check");
-    if let Err(sentence) = build(&folder) {
-        eprintln!("xtask gpu-check: {sentence}");
+    if let Err(message) = build(&folder) {
+        eprintln!("xtask gpu-check: {message}");
         return ExitCode::FAILURE;
     }
-    if rest.iter().any(|word| word == "--build") {
+    if rest.iter().any(|argument| argument == "--build") {
         return ExitCode::SUCCESS;
     }
     let mut check = Command::new(folder.join("gpu-check"));
@@ -43,7 +43,7 @@ pub fn run(rest: &[OsString]) -> ExitCode {
     alexnet::exec(check)
 }
 
-/// Fills the folder anew.
+/// Removes the folder and builds it again.
 fn build(folder: &Path) -> Result<(), String> {
     for package in ["alexnet-gpu-check", "alexnet-trainer"] {
         cargo::build_release(package).map_err(|_| format!("{package} does not build"))?;
@@ -62,31 +62,30 @@ fn build(folder: &Path) -> Result<(), String> {
         let path = folder.join("commit");
         fs::write(&path, commit).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    println!("{} is ready to be copied", folder.display());
+    println!("{} is complete", folder.display());
     Ok(())
 }
 
-/// Builds a test program and says where it is.
+/// Builds a test program; returns its path.
 fn test_program(selected: &[&str]) -> Result<PathBuf, String> {
     let mut build = cargo::command();
     build.current_dir(cargo::root()).args(["test", "--no-run", "--locked"]).args(selected);
     build.arg("--message-format=json").stderr(std::process::Stdio::inherit());
     let done = build.output().map_err(|error| format!("cargo did not start: {error}"))?;
-    let told = String::from_utf8_lossy(&done.stdout);
-    match executable(&told).filter(|_| done.status.success()) {
+    match executable(&String::from_utf8_lossy(&done.stdout)).filter(|_| done.status.success()) {
         Some(path) => Ok(path),
-        None => Err(format!("cargo test --no-run {} gave no program", selected.join(" "))),
+        None => Err(format!("cargo test --no-run {} built no program", selected.join(" "))),
     }
 }
 
-/// The last program that cargo's messages, a line of JSON each, name.
-fn executable(told: &str) -> Option<PathBuf> {
+/// The last executable in cargo's messages, one JSON object per line.
+fn executable(messages: &str) -> Option<PathBuf> {
     const KEY: &str = "\"executable\":\"";
-    let mut named = told.lines().filter_map(|line| line.split_once(KEY)?.1.split('"').next());
+    let mut named = messages.lines().filter_map(|line| line.split_once(KEY)?.1.split('"').next());
     named.next_back().map(PathBuf::from)
 }
 
-/// Copies a program without what only a debugger reads, where `strip` is there to take it out.
+/// Copies a program, without debug information if `strip` is installed.
 fn put(from: &Path, to: &Path) -> Result<(), String> {
     let mut strip = Command::new("strip");
     strip.args(["--strip-debug", "-o"]).arg(to).arg(from);
@@ -102,11 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_program_is_the_one() {
-        let told = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
+    fn the_last_executable_is_used() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
                     {\"executable\":\"/t/debug/deps/kernels-1\",\"fresh\":true}\n\
                     {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(told).unwrap(), Path::new("/t/debug/deps/kernels-1"));
+        assert_eq!(executable(messages).unwrap(), Path::new("/t/debug/deps/kernels-1"));
         assert_eq!(executable("{}"), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The repository's own commands: `cargo xtask <word>`.
+//! Development commands: `cargo xtask COMMAND`.
 //!
-//! One match, and a file a task. This crate has no dependencies and so compiles in a second; what
-//! it starts does the work.
+//! `main` selects the command; each command has a file. The crate has no dependencies and compiles
+//! in a second; the programs it starts do the work.
 #![forbid(unsafe_code)]
 
 mod alexnet;
@@ -19,26 +19,26 @@ use std::env;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask <word> [arguments]
+cargo xtask COMMAND [arguments]
 
-  train, eval, describe, ...   build `alexnet` for speed and become it (--help: its words)
-  reproduce [NAME --data DIR]  run the paper's experiments, and write down what comes out
-  bench [--help]               time ops and steps, as one table
+  train, eval, describe, ...   build `alexnet` in release mode and run it (--help lists commands)
+  reproduce [NAME --data DIR]  run the paper's experiments and write their result pages
+  bench [--help]               time ops, steps and epochs, and measure memory
   kernels [--help]             compile the CUDA kernels that are committed and embedded
-  gpu-check [help]             everything that only a GPU can show, in one folder to carry there
-  fuzz [--seconds N]           give every reader of strangers' files inputs that are wrong
-  test [--long]                everything that must hold: format, lints, docs, tidy, tests;
-                               --long: and every resume point, a hundred kills, full disks
-  same-bits OLD [NEW]          whether two builds of the program train to the same bits
-  audit                        licences, sources and known faults of what this is built from
-  tidy                         the invariants of ARCHITECTURE.md alone, in a blink
+  gpu-check [help]             build a folder with all tests that need a GPU, and run them
+  fuzz [--seconds N]           fuzz every reader of untrusted files
+  test [--long]                all checks: format, lints, docs, tidy, tests;
+                               --long: also every resume point, a hundred kills, full disks
+  same-bits OLD [NEW]          check that two builds of the program train bit-identically
+  audit                        check licences, sources and advisories of all dependencies
+  tidy                         check the invariants of ARCHITECTURE.md
 ";
 
 fn main() -> ExitCode {
-    let mut words = env::args_os().skip(1);
-    let word = words.next().unwrap_or_default();
-    let rest: Vec<_> = words.collect();
-    match word.to_str() {
+    let mut arguments = env::args_os().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<_> = arguments.collect();
+    match command.to_str() {
         Some("audit") => audit::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("kernels") => kernels::run(&rest),
@@ -55,6 +55,6 @@ fn main() -> ExitCode {
             eprint!("{HELP}");
             ExitCode::from(2)
         }
-        _ => alexnet::become_it(&word, &rest),
+        _ => alexnet::run(&command, &rest),
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask same-bits`: whether two builds of the program train to the same bits.
+//! `cargo xtask same-bits`: checks that two builds of the program train bit-identically.
 
 use crate::cargo;
 use crate::kernels::sha256;
@@ -12,18 +12,18 @@ const HELP: &str = "\
 cargo xtask same-bits OLD [NEW] [--only TEXT]
 
   Trains small networks with two builds of the program and compares the SHA-256 of the weights and
-  every number in metrics.jsonl that is no time. OLD and NEW are binaries; without NEW this
-  checkout is built. Build OLD before a change, in a worktree of its own:
+  all values in metrics.jsonl except times. OLD and NEW are binaries; without NEW this checkout is
+  built. Build OLD before a change, in a separate worktree:
   cargo build --release --package alexnet-trainer [--features mpi]
-  --only TEXT   only the cases whose names contain it
+  --only TEXT   only the cases whose names contain TEXT
 ";
 
-/// Settings that several cases share.
+/// Arguments that several cases share.
 const SHAPES: &str = "--model alexnet-64 --max-steps 200 --batch-size 32";
 const CIFAR: &str = "--model cifar-18pct --data shapes --max-steps 50 --batch-size 64";
 const TOWERS: &str = "--model TWO_TOWERS --fake-data 64 --batch-size 8 --max-steps 50";
 
-/// A small network of two towers; its file's name stands for `TWO_TOWERS`.
+/// A small network of two towers; its path replaces `TWO_TOWERS` in the arguments.
 const TWO_TOWERS: &str = r#"
 name = "two-towers"
 input = [32, 32, 3]
@@ -41,32 +41,36 @@ rows = [
 ]
 "#;
 
-/// A way to train: its name, what starts the program, its words, and what it needs.
+/// A run to compare: the launcher, the arguments and the requirements.
 struct Case {
     name: &'static str,
     launcher: &'static str,
-    words: String,
+    arguments: String,
     needs: Needs,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Needs {
     Nothing,
-    /// A processor that multiplies in bf16.
+    /// A processor with bf16 instructions.
     Bf16,
-    /// `mpirun`, and builds with the feature `mpi`.
+    /// `mpirun` and builds with the feature `mpi`.
     Mpi,
-    /// The stand-in for a GPU, which the tests have built.
-    Driver,
-    /// A run of the old build that stopped half-way, which both go on with.
-    HalfRun,
+    /// The CUDA emulation `cuda-on-cpu`, built by the tests.
+    CudaOnCpu,
+    /// An unfinished run of the old build, which both builds resume.
+    UnfinishedRun,
 }
 
 fn cases() -> Vec<Case> {
-    let case =
-        |name, words: &[&str], needs| Case { name, launcher: "", words: words.join(" "), needs };
+    let case = |name, arguments: &[&str], needs| Case {
+        name,
+        launcher: "",
+        arguments: arguments.join(" "),
+        needs,
+    };
     let launched =
-        |name, launcher, words: &[&str]| Case { launcher, ..case(name, words, Needs::Mpi) };
+        |name, launcher, arguments: &[&str]| Case { launcher, ..case(name, arguments, Needs::Mpi) };
     vec![
         case("shapes, 1 thread", &[SHAPES, "--threads 1"], Needs::Nothing),
         case("shapes, 2 threads", &[SHAPES, "--threads 2"], Needs::Nothing),
@@ -84,27 +88,31 @@ fn cases() -> Vec<Case> {
         launched("data, 2 processes", "mpirun -np 2", &[CIFAR, "--parallel data"]),
         launched("data, 4 processes", "mpirun -np 4", &[CIFAR, "--parallel data"]),
         launched("hybrid, 2 processes", "mpirun -np 2", &[CIFAR, "--parallel hybrid"]),
-        case("resumed from a checkpoint of the old build", &["--max-steps 200"], Needs::HalfRun),
         case(
-            "whole steps on the stand-in for a GPU",
+            "resumed from a checkpoint of the old build",
+            &["--max-steps 200"],
+            Needs::UnfinishedRun,
+        ),
+        case(
+            "steps on cuda-on-cpu",
             &["--model alexnet-64 --fake-data 32 --batch-size 4 --max-steps 3 --device cuda"],
-            Needs::Driver,
+            Needs::CudaOnCpu,
         ),
     ]
 }
 
 /// Runs the command.
 pub fn run(rest: &[OsString]) -> ExitCode {
-    let mut words = rest.iter().map(|word| word.to_string_lossy().to_string());
+    let mut arguments = rest.iter().map(|argument| argument.to_string_lossy().to_string());
     let (mut programs, mut only) = (Vec::new(), String::new());
-    while let Some(word) = words.next() {
-        match word.as_str() {
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
             "help" | "--help" | "-h" => {
                 print!("{HELP}");
                 return ExitCode::SUCCESS;
             }
-            "--only" => only = words.next().unwrap_or_default(),
-            _ => programs.push(PathBuf::from(word)),
+            "--only" => only = arguments.next().unwrap_or_default(),
+            _ => programs.push(PathBuf::from(argument)),
         }
     }
     let (old, new) = match &programs[..] {
@@ -124,19 +132,19 @@ pub fn run(rest: &[OsString]) -> ExitCode {
             eprintln!("xtask same-bits: {count} cases differ");
             ExitCode::FAILURE
         }
-        Err(sentence) => {
-            eprintln!("xtask same-bits: {sentence}");
+        Err(message) => {
+            eprintln!("xtask same-bits: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Runs every case with both; gives how many differ.
+/// Runs every case with both builds; returns how many differ.
 fn compare(old: &Path, new: &Path, only: &str) -> Result<usize, String> {
     let scratch = env::temp_dir().join(format!("alexnet-same-bits-{}", std::process::id()));
     let mut different = 0;
     for case in cases().iter().filter(|case| case.name.contains(only)) {
-        let told = match both(case, [old, new], &scratch)? {
+        let result = match run_both(case, [old, new], &scratch)? {
             Ok([a, b]) if a == b => {
                 format!("same       {}  {} lines", &a.weights[..16], a.lines.len())
             }
@@ -148,37 +156,41 @@ fn compare(old: &Path, new: &Path, only: &str) -> Result<usize, String> {
             }
             Err(why) => format!("SKIPPED    {why}"),
         };
-        println!("{:<44}  {told}", case.name);
+        println!("{:<44}  {result}", case.name);
         let _ = fs::remove_dir_all(&scratch);
     }
     Ok(different)
 }
 
-/// What a run leaves that must be equal.
+/// The results of a run that must be equal.
 #[derive(PartialEq)]
-struct Bits {
+struct Outcome {
+    /// SHA-256 of the weights.
     weights: String,
+    /// Lines of `metrics.jsonl` without times.
     lines: Vec<String>,
 }
 
-/// What both leave; or why the case cannot be run here.
-fn both(
+/// The outcomes of both builds, or the reason why the case cannot run here.
+fn run_both(
     case: &Case,
     [old, new]: [&Path; 2],
     scratch: &Path,
-) -> Result<Result<[Bits; 2], String>, String> {
+) -> Result<Result<[Outcome; 2], String>, String> {
     let driver = driver();
-    if case.needs == Needs::Driver && driver.is_none() {
-        return Ok(Err("the tests of alexnet-kernels build the stand-in".to_string()));
+    if case.needs == Needs::CudaOnCpu && driver.is_none() {
+        return Ok(
+            Err("cuda-on-cpu is missing; the tests of alexnet-kernels build it".to_string()),
+        );
     }
-    let mut found = Vec::new();
+    let mut outcomes = Vec::new();
     let model = scratch.join("two-towers.toml");
     let written = fs::create_dir_all(scratch).and_then(|()| fs::write(&model, TWO_TOWERS));
     written.map_err(|error| format!("{}: {error}", model.display()))?;
-    let words = case.words.replace("TWO_TOWERS", &model.display().to_string());
+    let arguments = case.arguments.replace("TWO_TOWERS", &model.display().to_string());
     for (name, program) in [("old", old), ("new", new)] {
         let run = scratch.join(name);
-        if case.needs == Needs::HalfRun {
+        if case.needs == Needs::UnfinishedRun {
             train(
                 old,
                 "",
@@ -188,22 +200,22 @@ fn both(
                 None,
             )?;
         }
-        let flag = if case.needs == Needs::HalfRun { "--resume" } else { "--run" };
-        let driver = driver.as_deref().filter(|_| case.needs == Needs::Driver);
-        match train(program, case.launcher, &words, &[flag], &run, driver) {
-            Ok(()) => found.push(bits(&run)?),
+        let flag = if case.needs == Needs::UnfinishedRun { "--resume" } else { "--run" };
+        let driver = driver.as_deref().filter(|_| case.needs == Needs::CudaOnCpu);
+        match train(program, case.launcher, &arguments, &[flag], &run, driver) {
+            Ok(()) => outcomes.push(outcome(&run)?),
             Err(why) if matches!(case.needs, Needs::Bf16 | Needs::Mpi) => return Ok(Err(why)),
             Err(why) => return Err(format!("{}: {}: {why}", case.name, program.display())),
         }
     }
-    found.try_into().map(Ok).map_err(|_| unreachable!("two programs have run"))
+    outcomes.try_into().map(Ok).map_err(|_| unreachable!("two programs have run"))
 }
 
-/// Trains; gives the last line on stderr if that fails.
+/// Trains; the error is the program's message on stderr.
 fn train(
     program: &Path,
     launcher: &str,
-    words: &str,
+    arguments: &str,
     flags: &[&str],
     run: &Path,
     driver: Option<&Path>,
@@ -218,7 +230,7 @@ fn train(
             command
         }
     };
-    command.arg("train").args(words.split_whitespace()).args(flags).arg(run);
+    command.arg("train").args(arguments.split_whitespace()).args(flags).arg(run);
     command.args(["--progress", "none"]).stdin(Stdio::null());
     if let Some(driver) = driver {
         command.env("LD_LIBRARY_PATH", driver);
@@ -227,19 +239,19 @@ fn train(
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_string();
-    Err(said.lines().find(|line| line.starts_with("alexnet: ")).unwrap_or(&said).to_string())
+    let text = String::from_utf8_lossy(&output.stderr).trim_end().to_string();
+    Err(text.lines().find(|line| line.starts_with("alexnet: ")).unwrap_or(&text).to_string())
 }
 
-fn bits(run: &Path) -> Result<Bits, String> {
+fn outcome(run: &Path) -> Result<Outcome, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", run.display());
     let weights = fs::read(run.join("weights.safetensors")).map_err(failed)?;
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).map_err(failed)?;
     let lines = metrics.lines().map(without_times).collect();
-    Ok(Bits { weights: sha256::hex(&weights), lines })
+    Ok(Outcome { weights: sha256::hex(&weights), lines })
 }
 
-/// A line of metrics without the numbers that a clock decides.
+/// A line of metrics without its times.
 fn without_times(line: &str) -> String {
     let is_time = |part: &&str| {
         ["images_per_s", "data_wait", "seconds"]
@@ -249,7 +261,7 @@ fn without_times(line: &str) -> String {
     line.split(',').filter(|part| !is_time(part)).collect::<Vec<_>>().join(",")
 }
 
-/// A folder with the stand-in for libcuda that has the most functions, by that name.
+/// A folder with cuda-on-cpu's largest library as `libcuda.so.1`.
 fn driver() -> Option<PathBuf> {
     let entries = fs::read_dir(cargo::target().join("cuda-on-cpu")).ok()?;
     let libraries = entries.filter_map(Result::ok).filter(|entry| {

@@ -1,4 +1,4 @@
-//! Everything that must hold before a change is one.
+//! `cargo xtask test`: all checks that a change must pass.
 
 use crate::{cargo, tidy};
 use std::env;
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A check by cargo: its name, what cargo is told, and what is added to the environment.
+/// A check by cargo: its name, the arguments of cargo and an environment variable.
 struct Check {
     name: &'static str,
     cargo: &'static [&'static str],
@@ -28,8 +28,8 @@ const BEFORE_TIDY: &[Check] = &[
 ];
 const AFTER_TIDY: &[Check] =
     &[Check { name: "tests", cargo: &["test", "--workspace", "--locked"], env: None }];
-/// Ranks under mpirun: where Open MPI and libclang are, for its bindings are made while building.
-/// All of the workspace is named, so that other crates are the ones that are built already.
+/// Ranks under mpirun. Needs Open MPI, and libclang because the build generates its bindings. The
+/// whole workspace is selected so that cargo reuses the crates that are already built.
 const MPI: &[Check] = &[
     Check {
         name: "mpi lints",
@@ -57,11 +57,11 @@ const MPI_TESTS: &[&str] = &[
     "mpi",
     "--locked",
 ];
-/// Ten processes killed at different moments.
+/// Kills ten processes at different moments.
 const MPI_LONG: &[Check] =
     &[Check { name: "mpi long", cargo: MPI_TESTS, env: Some(("ALEXNET_LONG", "1")) }];
-/// What the ordinary tests only sample: every resume point, a hundred kills, disks full at sixteen
-/// sizes. Each prints its number.
+/// The ordinary tests take a sample of these: every resume point, a hundred kills, disks full at
+/// sixteen sizes. Each test prints its count.
 const LONG: &[Check] = &[
     Check {
         name: "resume",
@@ -84,20 +84,19 @@ const LONG: &[Check] = &[
     },
 ];
 
-/// Runs the checks, cheapest first, and stops at the first that fails; with `--long` the campaign
-/// after them.
+/// Runs the checks, cheapest first, and stops at the first failure; `--long` adds the long tests.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let is_long = match arguments {
         [] => false,
-        [word] if word == "--long" => true,
+        [flag] if flag == "--long" => true,
         _ => {
-            eprintln!("xtask: `test` takes --long or nothing");
+            eprintln!("xtask: `test` takes no argument but --long");
             return ExitCode::from(2);
         }
     };
     let mut done: Vec<(&str, Duration)> = Vec::new();
     for check in BEFORE_TIDY {
-        if let Err(code) = by_cargo(check, &mut done) {
+        if let Err(code) = run_check(check, &mut done) {
             return code;
         }
     }
@@ -108,11 +107,11 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
     done.push(("tidy", start.elapsed()));
     let long = if is_long { LONG } else { &[] };
-    let has_mpi = ["mpirun", "mpicc"].iter().all(|tool| is_there(tool));
+    let has_mpi = ["mpirun", "mpicc"].iter().all(|tool| is_installed(tool));
     let mpi = if has_mpi { MPI } else { &[] };
     let mpi_long = if is_long && has_mpi { MPI_LONG } else { &[] };
     for check in AFTER_TIDY.iter().chain(mpi).chain(long).chain(mpi_long) {
-        if let Err(code) = by_cargo(check, &mut done) {
+        if let Err(code) = run_check(check, &mut done) {
             return code;
         }
     }
@@ -127,12 +126,12 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn is_there(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-fn by_cargo(check: &Check, done: &mut Vec<(&'static str, Duration)>) -> Result<(), ExitCode> {
+fn run_check(check: &Check, done: &mut Vec<(&'static str, Duration)>) -> Result<(), ExitCode> {
     let prefix = check.env.map(|(key, value)| format!("{key}='{value}' ")).unwrap_or_default();
     println!("\n$ {prefix}cargo {}", check.cargo.join(" "));
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Which sources the committed kernels were made from.
+//! Hashes of the committed kernels and their sources.
 
 use super::{read, sha256, sources};
 use std::fs;
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 const NAME: &str = "kernels.sha256";
 
-/// Writes the manifest: a line `hash  path` for each header, source and fatbin.
+/// Writes the manifest, with a line `hash  path` for each header, source and fatbin.
 pub fn write(kernels: &Path) -> Result<(), String> {
     let path = kernels.join(NAME);
     fs::write(&path, text(kernels)?).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What no longer is as the manifest has it.
+/// The files that differ from the manifest.
 pub fn stale(kernels: &Path) -> Vec<String> {
     let now = match text(kernels) {
         Ok(text) => text,
-        Err(sentence) => return vec![sentence],
+        Err(message) => return vec![message],
     };
     let then = fs::read_to_string(kernels.join(NAME)).unwrap_or_default();
     let changed = now.lines().filter(|line| !then.lines().any(|old| old == *line));
@@ -27,7 +27,7 @@ pub fn stale(kernels: &Path) -> Vec<String> {
     paths.dedup();
     paths
         .into_iter()
-        .map(|path| format!("crates/kernels/{path} is not as {NAME} has it: cargo xtask kernels"))
+        .map(|path| format!("crates/kernels/{path} differs from {NAME}: run cargo xtask kernels"))
         .collect()
 }
 

@@ -1,9 +1,10 @@
-//! `cargo xtask kernels`: from `.cu` to the `.fatbin` that is committed and embedded.
+//! `cargo xtask kernels`: compiles `.cu` files to the `.fatbin` files that are committed and
+//! embedded.
 //!
-//! Each op's kernels are compiled for every GPU since 2018 and, as PTX, for those to come. The
-//! compiler and its flags are pinned, so that the same source gives the same bytes anywhere; the
-//! manifest beside the kernels says from which sources they were made. Building the program needs
-//! none of this.
+//! Each op's kernels are compiled for every GPU generation since 2018, and to PTX for later ones.
+//! The compiler version and flags are pinned, so the same source compiles to the same bytes on any
+//! machine; the manifest records the hashes of the sources. Building the program needs none of
+//! this.
 
 mod manifest;
 mod report;
@@ -23,25 +24,26 @@ const HELP: &str = "\
 cargo xtask kernels [--check] [OP...]
 
   Compiles crates/kernels/src/OP/OP.cu, all of them or those named, and rewrites the manifest.
-  Takes nvcc 13.0.88 from CUDA_HOME or PATH; else it is installed below target/ (needs python3 and
-  a g++, 104 MB to fetch, no GPU).
-  --check   compiles all, compares with what is committed, and fails on a spilled register or a
-            tensor-core kernel without tensor-core instructions
+  Uses nvcc 13.0.88 from CUDA_HOME or PATH; otherwise installs it below target/ (needs python3 and
+  g++, downloads 104 MB, needs no GPU).
+  --check   compiles all, compares with the committed files, and fails on spilled registers and on
+            tensor-core kernels without tensor-core instructions
 ";
 
 /// Runs the command.
 pub fn run(rest: &[OsString]) -> ExitCode {
-    let words: Vec<&str> = rest.iter().filter_map(|word| word.to_str()).collect();
-    if words.iter().any(|word| ["--help", "-h", "help"].contains(word)) {
+    let arguments: Vec<&str> = rest.iter().filter_map(|argument| argument.to_str()).collect();
+    if arguments.iter().any(|argument| ["--help", "-h", "help"].contains(argument)) {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    let check = words.contains(&"--check");
-    let named: Vec<&str> = words.into_iter().filter(|word| *word != "--check").collect();
+    let check = arguments.contains(&"--check");
+    let named: Vec<&str> =
+        arguments.into_iter().filter(|argument| *argument != "--check").collect();
     match build(check, &named) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            eprintln!("xtask kernels: {sentence}");
+        Err(message) => {
+            eprintln!("xtask kernels: {message}");
             ExitCode::FAILURE
         }
     }
@@ -57,21 +59,21 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
     let scratch = cargo::target().join("kernels");
     fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     println!("{}", report::HEADER);
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for source in sources.iter().filter(|s| named.is_empty() || named.contains(&op_of(s))) {
         let fresh = scratch.join(op_of(source)).with_extension("fatbin");
         let log = toolkit.compile(source, &kernels.join("cuh"), &fresh)?;
         let usages = report::usages(&log);
-        wrong.extend(report::print(&usages));
-        let products: Vec<&str> = report::tensor_core_kernels(&usages);
-        if !products.is_empty() {
-            wrong.extend(report::without_products(&products, &toolkit.sass(&fresh)?));
+        problems.extend(report::print(&usages));
+        let tensor_core: Vec<&str> = report::tensor_core_kernels(&usages);
+        if !tensor_core.is_empty() {
+            problems.extend(report::without_tensor_cores(&tensor_core, &toolkit.sass(&fresh)?));
         }
         let committed = source.with_extension("fatbin");
         let bytes = read(&fresh)?;
         if check {
             if read(&committed).ok().as_ref() != Some(&bytes) {
-                wrong.push(format!("{}: not what its source gives", committed.display()));
+                problems.push(format!("{}: differs from the compiled source", committed.display()));
             }
         } else {
             fs::write(&committed, bytes)
@@ -79,14 +81,14 @@ fn build(check: bool, named: &[&str]) -> Result<(), String> {
         }
     }
     if check {
-        wrong.extend(stale(&kernels))
+        problems.extend(stale(&kernels))
     } else {
         manifest::write(&kernels)?
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
+    if problems.is_empty() { Ok(()) } else { Err(format!("\n  {}", problems.join("\n  "))) }
 }
 
-/// Every `src/OP/OP.cu`, in the order of names.
+/// Every `src/OP/OP.cu`, sorted by name.
 fn sources(kernels: &Path) -> Result<Vec<PathBuf>, String> {
     let folder = kernels.join("src");
     let entries =

@@ -1,6 +1,6 @@
-//! What the compiler made of each kernel.
+//! Registers, shared memory and spills of each kernel, as ptxas reports them.
 
-/// A kernel on one generation of GPUs.
+/// The resources of a kernel on one GPU architecture.
 #[derive(Debug, Default, PartialEq)]
 pub struct Usage {
     kernel: String,
@@ -10,11 +10,11 @@ pub struct Usage {
     spilled_bytes: u32,
 }
 
-/// Stands above the rows.
+/// The header of the table.
 pub const HEADER: &str =
     "kernel                               registers    shared   spilled (all sm)";
 
-/// Reads what `ptxas -v` says.
+/// Parses the output of `ptxas -v`.
 pub fn usages(log: &str) -> Vec<Usage> {
     let mut usages: Vec<Usage> = Vec::new();
     for line in log.lines() {
@@ -42,7 +42,7 @@ fn number_before(line: &str, text: &str) -> Option<u32> {
     line.split_once(text)?.0.rsplit([' ', ',']).next()?.parse().ok()
 }
 
-/// Prints a row a kernel, its largest numbers over all GPUs; gives back what is wrong.
+/// Prints a row per kernel with its maxima over all architectures; returns the kernels that spill.
 pub fn print(usages: &[Usage]) -> Vec<String> {
     let mut names: Vec<&str> = usages.iter().map(|usage| usage.kernel.as_str()).collect();
     names.dedup();
@@ -50,9 +50,9 @@ pub fn print(usages: &[Usage]) -> Vec<String> {
     names.dedup();
     for name in names {
         let of_it = || usages.iter().filter(|usage| usage.kernel == name);
-        let most = |number: fn(&Usage) -> u32| of_it().map(number).max().unwrap_or(0);
+        let max = |value: fn(&Usage) -> u32| of_it().map(value).max().unwrap_or(0);
         let [registers, shared, spilled] =
-            [most(|u| u.registers), most(|u| u.shared_bytes), most(|u| u.spilled_bytes)];
+            [max(|u| u.registers), max(|u| u.shared_bytes), max(|u| u.spilled_bytes)];
         println!("{name:<36} {registers:>9} {shared:>9} {spilled:>9}");
     }
     let spilled = usages.iter().filter(|usage| usage.spilled_bytes > 0);
@@ -61,28 +61,28 @@ pub fn print(usages: &[Usage]) -> Vec<String> {
         .collect()
 }
 
-/// Kernels that are named for the numbers of a tensor core.
+/// Kernels named after a number format of tensor cores.
 pub fn tensor_core_kernels(usages: &[Usage]) -> Vec<&str> {
-    let is_one = |name: &&str| name.ends_with("_tf32") || name.ends_with("_bf16");
+    let uses_tensor_cores = |name: &&str| name.ends_with("_tf32") || name.ends_with("_bf16");
     let mut names: Vec<&str> =
-        usages.iter().map(|usage| usage.kernel.as_str()).filter(is_one).collect();
+        usages.iter().map(|usage| usage.kernel.as_str()).filter(uses_tensor_cores).collect();
     names.sort_unstable();
     names.dedup();
     names
 }
 
 /// Which of `kernels` have no tensor-core instruction in `sass`.
-pub fn without_products(kernels: &[&str], sass: &str) -> Vec<String> {
+pub fn without_tensor_cores(kernels: &[&str], sass: &str) -> Vec<String> {
     let functions: Vec<(&str, &str)> = sass
         .split("Function : ")
         .skip(1)
         .map(|text| text.split_once('\n').unwrap_or((text, "")))
         .collect();
-    let has_one = |kernel: &str| {
+    let has_instruction = |kernel: &str| {
         let body = functions.iter().find(|(name, _)| name.trim() == kernel);
         body.is_some_and(|(_, body)| body.contains("HMMA") || body.contains("HGMMA"))
     };
-    let lacking = kernels.iter().filter(|kernel| !has_one(kernel));
+    let lacking = kernels.iter().filter(|kernel| !has_instruction(kernel));
     lacking.map(|kernel| format!("{kernel} has no HMMA instruction on sm_90")).collect()
 }
 
@@ -100,7 +100,7 @@ ptxas info    : Used 255 registers, used 0 barriers
 ";
 
     #[test]
-    fn the_compilers_words_are_read() {
+    fn ptxas_output_is_parsed() {
         let usages = usages(LOG);
         assert_eq!((usages[0].registers, usages[0].shared_bytes), (18, 512));
         assert_eq!((usages[1].kernel.as_str(), usages[1].registers), ("gemm_bf16", 255));
@@ -109,9 +109,9 @@ ptxas info    : Used 255 registers, used 0 barriers
     }
 
     #[test]
-    fn a_product_without_tensor_cores_is_found() {
+    fn a_kernel_without_tensor_cores_is_found() {
         let sass = "Function : gemm_bf16\n  HMMA.16816.F32.BF16 R4\nFunction : conv_tf32\n FFMA\n";
-        let wrong = without_products(&["gemm_bf16", "conv_tf32"], sass);
+        let wrong = without_tensor_cores(&["gemm_bf16", "conv_tf32"], sass);
         assert_eq!(wrong, ["conv_tf32 has no HMMA instruction on sm_90"]);
     }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4): written out, because xtask depends on nothing.
+//! SHA-256 (FIPS 180-4), implemented here because xtask has no dependencies.
 
 /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 fn round_constants() -> [u32; 64] {
@@ -33,12 +33,12 @@ pub fn hex(bytes: &[u8]) -> String {
     let end = message.len() - 8;
     message[end..].copy_from_slice(&(8 * bytes.len() as u64).to_be_bytes());
     for block in message.chunks_exact(64) {
-        mix(&mut state, block, &constants);
+        compress(&mut state, block, &constants);
     }
     state.iter().map(|word| format!("{word:08x}")).collect()
 }
 
-fn mix(state: &mut [u32; 8], block: &[u8], constants: &[u32; 64]) {
+fn compress(state: &mut [u32; 8], block: &[u8], constants: &[u32; 64]) {
     let mut w = [0u32; 64];
     for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
         *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -68,7 +68,7 @@ fn mix(state: &mut [u32; 8], block: &[u8], constants: &[u32; 64]) {
 mod tests {
     use super::hex;
 
-    /// The examples of FIPS 180-4's validation: none, "abc", and 56 bytes, which need two blocks.
+    /// Examples of FIPS 180-4: no bytes, "abc", and 56 bytes, which need two blocks.
     #[test]
     fn known_answers() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

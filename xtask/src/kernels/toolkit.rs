@@ -1,14 +1,15 @@
-//! The compiler: one version, wherever it comes from.
+//! The CUDA compiler, in one pinned version.
 
 use crate::cargo;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Of nvcc. Another one gives other bytes.
+/// The version of nvcc; others compile to different bytes.
 const VERSION: &str = "V13.0.88";
 
-/// All of it is pinned by name: the packages' own dependencies are not, and would mix in 13.5.
+/// All packages are listed with a version: their own dependencies are not pinned and would install
+/// parts of 13.5.
 const COMPILER: [&str; 5] = [
     "nvidia-cuda-nvcc==13.0.88",
     "nvidia-nvvm==13.0.88",
@@ -16,10 +17,10 @@ const COMPILER: [&str; 5] = [
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cccl==13.0.85",
 ];
-/// There is no 13.0 of these; 13.2 reads 13.0's files.
+/// Not published for 13.0; 13.2 reads the files of 13.0.
 const DISASSEMBLER: [&str; 2] = ["nvidia-cuda-cuobjdump==13.2.51", "nvidia-cuda-nvdisasm==13.2.51"];
 
-/// Code for each generation of GPUs, and PTX for what comes after each end.
+/// Machine code for each GPU architecture, and PTX of the oldest and the newest one.
 const FLAGS: &[&str] = &[
     "-fatbin",
     "-O3",
@@ -53,14 +54,14 @@ pub struct Toolkit {
 }
 
 impl Toolkit {
-    /// In CUDA_HOME, on PATH, or installed below `target/`.
+    /// Finds nvcc in CUDA_HOME or on PATH, or installs it below `target/`.
     pub fn find() -> Result<Toolkit, String> {
         let home = env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin/nvcc"));
         for nvcc in home.into_iter().chain([PathBuf::from("nvcc")]) {
             match version(&nvcc) {
                 Some(version) if version.contains(VERSION) => return Ok(Toolkit { nvcc }),
                 Some(_) => {
-                    println!("{} is not {VERSION}, whose bytes are committed", nvcc.display())
+                    println!("{} is not the pinned version {VERSION}", nvcc.display())
                 }
                 None => {}
             }
@@ -68,17 +69,17 @@ impl Toolkit {
         Ok(Toolkit { nvcc: environment(&COMPILER)?.join("bin/nvcc") })
     }
 
-    /// Compiles one file; what ptxas says of each kernel.
+    /// Compiles one file; returns the output of ptxas.
     pub fn compile(&self, source: &Path, headers: &Path, output: &Path) -> Result<String, String> {
         let mut nvcc = Command::new(&self.nvcc);
         nvcc.args(FLAGS).arg("-I").arg(headers).arg("-o").arg(output).arg(source);
         let done = nvcc.output().map_err(|error| format!("nvcc did not start: {error}"))?;
-        let said = String::from_utf8_lossy(&done.stderr).into_owned()
+        let log = String::from_utf8_lossy(&done.stderr).into_owned()
             + &String::from_utf8_lossy(&done.stdout);
-        if done.status.success() { Ok(said) } else { Err(format!("{}:\n{said}", source.display())) }
+        if done.status.success() { Ok(log) } else { Err(format!("{}:\n{log}", source.display())) }
     }
 
-    /// The instructions for an H100 and an H200.
+    /// The instructions for sm_90 (H100, H200).
     pub fn sass(&self, fatbin: &Path) -> Result<String, String> {
         let bin = environment(&DISASSEMBLER)?.join("bin");
         let path = env::join_paths(
@@ -99,7 +100,7 @@ fn version(nvcc: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// The folder into which these packages were installed, now or before.
+/// A Python environment with these packages, installed if necessary.
 fn environment(packages: &[&str]) -> Result<PathBuf, String> {
     let folder = cargo::target().join("cuda-toolkit-13.0");
     let run = |program: &Path, arguments: &[&str]| {
@@ -121,9 +122,9 @@ fn environment(packages: &[&str]) -> Result<PathBuf, String> {
         println!("installing nvcc {VERSION} into {}", folder.display());
         run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()])?;
     }
-    // Quick when all is there already.
+    // Fast if everything is installed.
     let pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"];
     run(&python, &[&pip, packages].concat())?;
-    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
-    Ok(Path::new(&run(&python, &["-c", ask])?).join("nvidia/cu13"))
+    let query = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    Ok(Path::new(&run(&python, &["-c", query])?).join("nvidia/cu13"))
 }

@@ -1,4 +1,4 @@
-//! The diagram in ARCHITECTURE.md says what the manifests say.
+//! The dependency arrows in ARCHITECTURE.md equal the dependencies in the manifests.
 
 use super::Finding;
 use super::tree::Tree;
@@ -6,54 +6,59 @@ use std::collections::BTreeMap;
 
 const PAGE: &str = "ARCHITECTURE.md";
 
-/// Compares the fenced block called `arrows` with every crate's `[dependencies]`; what only tests
-/// depend on draws no arrow.
+/// Compares the fenced block `arrows` with every crate's `[dependencies]`; dev-dependencies have no
+/// arrow.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let Some(page) = tree.file(PAGE) else {
-        return vec![Finding::new(PAGE, 1, "there is no such file; it holds the crates' arrows")];
+        return vec![Finding::new(
+            PAGE,
+            1,
+            "the file is missing; it lists the dependencies between the crates",
+        )];
     };
-    let (drawn, mut findings) = drawn(&page.text);
-    let rooms = tree.crates();
-    for room in &rooms {
-        let path = format!("crates/{room}/Cargo.toml");
+    let (listed, mut findings) = listed(&page.text);
+    let crates = tree.crates();
+    for crate_name in &crates {
+        let path = format!("crates/{crate_name}/Cargo.toml");
         let manifest = tree.file(&path).map_or("", |file| &file.text);
-        let real = dependencies(manifest, &rooms);
-        let Some((line, shown)) = drawn.get(*room) else {
-            let sentence = format!("`{room}` is not in the arrows: add `{}`", arrow(room, &real));
-            findings.push(Finding::new(PAGE, 1, sentence));
+        let real = dependencies(manifest, &crates);
+        let Some((line, arrows)) = listed.get(*crate_name) else {
+            let message =
+                format!("`{crate_name}` is not in the arrows: add `{}`", arrow(crate_name, &real));
+            findings.push(Finding::new(PAGE, 1, message));
             continue;
         };
-        if *shown != real {
-            let sentence = format!(
-                "{path} says `{}`: correct the drawing, or the dependency if it points up",
-                arrow(room, &real)
+        if *arrows != real {
+            let message = format!(
+                "{path} has `{}`: correct the arrow, or the dependency if it points upward",
+                arrow(crate_name, &real)
             );
-            findings.push(Finding::new(PAGE, *line, sentence));
+            findings.push(Finding::new(PAGE, *line, message));
         }
     }
-    for (room, (line, _)) in &drawn {
-        if !rooms.contains(&room.as_str()) {
-            let sentence = format!("there is no crates/{room}: take its line out");
-            findings.push(Finding::new(PAGE, *line, sentence));
+    for (crate_name, (line, _)) in &listed {
+        if !crates.contains(&crate_name.as_str()) {
+            let message = format!("there is no crates/{crate_name}: remove its line");
+            findings.push(Finding::new(PAGE, *line, message));
         }
     }
     findings.extend(manifest_of_xtask(tree));
     findings
 }
 
-/// The only arrow that xtask may have is none: it is compiled before everything else.
+/// xtask must not have dependencies: it is compiled before everything else.
 fn manifest_of_xtask(tree: &Tree) -> Option<Finding> {
     let manifest = tree.file("xtask/Cargo.toml")?;
     let (line, _) = manifest.lines().find(|(_, line)| line.contains("dependencies"))?;
-    let sentence = "xtask has no dependencies, so that it compiles in a second: take them out";
-    Some(Finding::new("xtask/Cargo.toml", line, sentence))
+    let message = "xtask must not have dependencies, so that it compiles in a second: remove them";
+    Some(Finding::new("xtask/Cargo.toml", line, message))
 }
 
-type Drawn = BTreeMap<String, (usize, Vec<String>)>;
+type Arrows = BTreeMap<String, (usize, Vec<String>)>;
 
 /// The lines `a -> b, c` of the block, each with its line number.
-fn drawn(page: &str) -> (Drawn, Vec<Finding>) {
-    let (mut drawn, mut findings) = (Drawn::new(), Vec::new());
+fn listed(page: &str) -> (Arrows, Vec<Finding>) {
+    let (mut listed, mut findings) = (Arrows::new(), Vec::new());
     let block = page.lines().enumerate().skip_while(|(_, line)| line.trim() != "```arrows");
     let mut found = false;
     for (idx, line) in block.skip(1).take_while(|(_, line)| line.trim() != "```") {
@@ -62,22 +67,22 @@ fn drawn(page: &str) -> (Drawn, Vec<Finding>) {
         let mut to: Vec<String> =
             to.split(',').map(|name| name.trim().to_string()).filter(|s| !s.is_empty()).collect();
         to.sort();
-        drawn.insert(from.trim().to_string(), (idx + 1, to));
+        listed.insert(from.trim().to_string(), (idx + 1, to));
     }
     if !found {
-        let sentence = "there is no fenced block called `arrows`: add one, a line a crate";
-        findings.push(Finding::new(PAGE, 1, sentence));
+        let message = "there is no fenced block called `arrows`: add one with a line per crate";
+        findings.push(Finding::new(PAGE, 1, message));
     }
-    (drawn, findings)
+    (listed, findings)
 }
 
-/// The rooms that a manifest's `[dependencies]` name, for whatever target.
-fn dependencies(manifest: &str, rooms: &[&str]) -> Vec<String> {
+/// The workspace crates in a manifest's `[dependencies]`, of all targets.
+fn dependencies(manifest: &str, crates: &[&str]) -> Vec<String> {
     let (mut section, mut names) = (String::new(), Vec::new());
     for line in manifest.lines().map(str::trim) {
         if let Some(header) = line.strip_prefix('[') {
             section = header.trim_end_matches(']').to_string();
-            // `[dependencies.tensor]` is a header and a name at once.
+            // The header `[dependencies.tensor]` contains the name.
             if let Some((table, name)) = section.rsplit_once('.')
                 && is_dependencies(table)
             {
@@ -88,7 +93,7 @@ fn dependencies(manifest: &str, rooms: &[&str]) -> Vec<String> {
             names.push(name.trim_matches('"').to_string());
         }
     }
-    names.retain(|name| rooms.contains(&name.as_str()));
+    names.retain(|name| crates.contains(&name.as_str()));
     names.sort();
     names.dedup();
     names
@@ -99,8 +104,12 @@ fn is_dependencies(section: &str) -> bool {
         || section.starts_with("target.") && section.ends_with(".dependencies")
 }
 
-fn arrow(room: &str, to: &[String]) -> String {
-    if to.is_empty() { room.to_string() } else { format!("{room} -> {}", to.join(", ")) }
+fn arrow(crate_name: &str, to: &[String]) -> String {
+    if to.is_empty() {
+        crate_name.to_string()
+    } else {
+        format!("{crate_name} -> {}", to.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +133,7 @@ mod tests {
                           [dev-dependencies]\nmodels.workspace = true\n";
 
     #[test]
-    fn a_true_drawing_passes() {
+    fn matching_arrows_pass() {
         assert_eq!(findings(PAGE_TEXT, LAYERS), Vec::<String>::new());
         let target = "[target.'cfg(unix)'.dependencies]\nkernels.workspace = true\n\
                       [dependencies.tensor]\nworkspace = true\n";
@@ -135,22 +144,21 @@ mod tests {
     fn a_missing_and_an_added_arrow_are_found() {
         let less = findings(PAGE_TEXT, "[dependencies]\nkernels.workspace = true\n");
         assert!(
-            less[0].starts_with(
-                "ARCHITECTURE.md:3: crates/layers/Cargo.toml says `layers -> kernels`"
-            )
+            less[0]
+                .starts_with("ARCHITECTURE.md:3: crates/layers/Cargo.toml has `layers -> kernels`")
         );
         let more = findings(&PAGE_TEXT.replace("kernels -> tensor", "kernels"), LAYERS);
-        assert!(more[0].contains("says `kernels -> tensor`"), "{more:?}");
+        assert!(more[0].contains("has `kernels -> tensor`"), "{more:?}");
     }
 
     #[test]
-    fn crates_and_lines_must_pair() {
+    fn every_crate_has_a_line() {
         assert!(
             findings(&PAGE_TEXT.replace("tensor\n```", "```"), LAYERS)[0].contains("add `tensor`")
         );
         assert!(findings(&PAGE_TEXT.replace("# x", ""), LAYERS).is_empty());
-        let gone = findings(&PAGE_TEXT.replace("\n```\n", "\ncomm -> tensor\n```\n"), LAYERS);
-        assert_eq!(gone, ["ARCHITECTURE.md:6: there is no crates/comm: take its line out"]);
+        let removed = findings(&PAGE_TEXT.replace("\n```\n", "\ncomm -> tensor\n```\n"), LAYERS);
+        assert_eq!(removed, ["ARCHITECTURE.md:6: there is no crates/comm: remove its line"]);
         assert!(findings("# x\n", LAYERS)[0].contains("no fenced block"));
     }
 

@@ -1,7 +1,7 @@
-//! What of a Rust file is code.
+//! Removes comments and literals from Rust source.
 
-/// `text` with comments and the insides of string and character literals blanked out. Lines stay
-/// lines, so line numbers keep their meaning.
+/// `text` with comments and the contents of string and character literals replaced by spaces. Line
+/// numbers stay the same.
 pub fn of(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -57,7 +57,7 @@ fn end_of_string(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// A character literal; a lifetime is code and ends where it starts.
+/// The end of a character literal; `at` for a lifetime, which is code.
 fn end_of_char(chars: &[char], at: usize) -> usize {
     match (chars.get(at + 1), chars.get(at + 2)) {
         (Some('\\'), Some(_)) => {
@@ -68,7 +68,7 @@ fn end_of_char(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// `r"..."` or `r#"..."#`; any other word that starts with r is code.
+/// The end of `r"..."` or `r#"..."#`; `at` for any other word that starts with r.
 fn end_of_raw_string(chars: &[char], at: usize) -> usize {
     let hashes = chars[at + 1..].iter().take_while(|&&c| c == '#').count();
     if chars.get(at + 1 + hashes) != Some(&'"') {
@@ -80,7 +80,7 @@ fn end_of_raw_string(chars: &[char], at: usize) -> usize {
     end.map_or(chars.len(), |len| body + len + close.len())
 }
 
-/// Whether the letter at `at` has a letter before it; the b of a byte string does not count.
+/// Whether the character before `at` belongs to a word; the `b` of a byte string does not count.
 fn is_inside_word(chars: &[char], at: usize) -> bool {
     let before = |back: usize| at.checked_sub(back).map(|at| chars[at]);
     let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn line_numbers_stay_the_same() {
         let text = "a /*\n\n*/ b \"\n\" // c\nd";
         assert_eq!(of(text).lines().count(), text.lines().count());
     }

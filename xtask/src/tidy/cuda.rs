@@ -1,4 +1,4 @@
-//! The CUDA half of an op: what belongs together is there, and nothing is left over.
+//! The CUDA half of an op: every kernel has a launcher, a registration and a valid name.
 
 use super::Finding;
 use super::tree::{File, Tree, has_word};
@@ -23,42 +23,43 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// nvcc names what is internal to a file after a hash of where the file lies, so that no two
-/// folders give the same bytes.
+/// nvcc's names of a file's static functions contain a hash of the file's path, so the compiled bytes
+/// would depend on the folder.
 fn internal_names(file: &File, findings: &mut Vec<Finding>) {
     let is_cuda = [".cu", ".cuh"].iter().any(|ending| file.path.ends_with(ending));
     for (line, _) in file.lines().filter(|(_, text)| is_cuda && text.starts_with("static ")) {
-        let sentence = "write inline: the bytes of a static function depend on the folder";
-        findings.push(Finding::new(&file.path, line, sentence.to_string()));
+        let message =
+            "write `inline` instead of `static`, whose compiled bytes depend on the folder";
+        findings.push(Finding::new(&file.path, line, message.to_string()));
     }
 }
 
-/// An op either has its kernels or says that it lacks them.
-fn arms(tree: &Tree, front: &File, op: &str, findings: &mut Vec<Finding>) {
-    let lacks = front.code_lines().find(|(_, code)| code.contains(".lacks("));
+/// An op has a `.cu` file or returns `lacks`.
+fn arms(tree: &Tree, module: &File, op: &str, findings: &mut Vec<Finding>) {
+    let lacks = module.code_lines().find(|(_, code)| code.contains(".lacks("));
     let has = tree.file(&format!("{OPS}{op}/{op}.cu")).is_some();
     match lacks {
         Some((line, _)) if has => {
-            let sentence = format!("`{op}` has a {op}.cu: call it instead of `lacks`");
-            findings.push(Finding::new(&front.path, line, sentence));
+            let message = format!("`{op}` has a {op}.cu: call it instead of `lacks`");
+            findings.push(Finding::new(&module.path, line, message));
         }
-        None if !has && front.code.contains("Device::Cuda") => {
-            let sentence = format!("`{op}` has no {op}.cu: give back `cuda.lacks(\"{op}\")`");
-            findings.push(Finding::new(&front.path, 1, sentence));
+        None if !has && module.code.contains("Device::Cuda") => {
+            let message = format!("`{op}` has no {op}.cu: return `cuda.lacks(\"{op}\")`");
+            findings.push(Finding::new(&module.path, 1, message));
         }
         _ => {}
     }
 }
 
-/// A kernel file lies in its op's folder beside its launcher; its kernels have the op's name, can
-/// be found on the CPU, and are launched.
+/// A `.cu` file is in its op's folder beside its launcher; its kernels start with the op's name, are
+/// registered for the CPU emulation, and are launched.
 fn kernels(tree: &Tree, file: &File, inside: &str, findings: &mut Vec<Finding>) {
-    let mut found = |line, sentence: String| {
-        findings.push(Finding::new(&file.path, line, sentence));
+    let mut found = |line, message: String| {
+        findings.push(Finding::new(&file.path, line, message));
     };
     let Some((op, name)) = inside.split_once('/').filter(|(op, name)| *name == format!("{op}.cu"))
     else {
-        return found(1, "an op's kernels lie in src/OP/OP.cu".to_string());
+        return found(1, "an op's kernels belong in src/OP/OP.cu".to_string());
     };
     let Some(launcher) = tree.file(&format!("{OPS}{op}/cuda.rs")) else {
         return found(1, format!("{name} has no launcher: add cuda.rs beside it"));
@@ -69,24 +70,31 @@ fn kernels(tree: &Tree, file: &File, inside: &str, findings: &mut Vec<Finding>) 
         .collect();
     let defined = file.text.matches("extern \"C\" __global__").count();
     if defined != registered.len() {
-        let sentence = format!("{defined} kernels, and {} KERNEL(...) lines", registered.len());
-        found(1, sentence);
+        let message = format!("{defined} kernels, and {} KERNEL(...) lines", registered.len());
+        found(1, message);
     }
     for (line, kernel) in registered {
         if !kernel.starts_with(&format!("{op}_")) {
             found(line, format!("`{kernel}`: a kernel is called {op}_DIRECTION"));
         }
         if !launcher.text.contains(&format!("\"{kernel}\"")) {
-            found(line, format!("no cuda.rs launches `{kernel}`: launch it or take it out"));
+            found(line, format!("no cuda.rs launches `{kernel}`: launch it or remove it"));
         }
     }
     for (line, text) in file.lines() {
         let code = text.split("//").next().unwrap_or_default();
         if has_word(code, "asm") {
-            found(line, "an instruction gets a wrapper in cuh/, with a twin for the CPU".into());
+            found(
+                line,
+                "write a wrapper in cuh/ with an equivalent for the CPU, instead of inline asm"
+                    .into(),
+            );
         }
         if has_word(code, "__shared__") {
-            found(line, "write SHARED(type, name, [n]): on the CPU it starts as NaN".into());
+            found(
+                line,
+                "write SHARED(type, name, [n]), which is filled with NaN on the CPU".into(),
+            );
         }
     }
 }
@@ -95,7 +103,7 @@ fn kernels(tree: &Tree, file: &File, inside: &str, findings: &mut Vec<Finding>) 
 mod tests {
     use super::*;
 
-    const FRONT: (&str, &str) =
+    const MODULE: (&str, &str) =
         ("crates/kernels/src/lrn/mod.rs", "Device::Cuda(c) => cuda::forward(c),\n");
     const SOURCE: (&str, &str) = (
         "crates/kernels/src/lrn/lrn.cu",
@@ -103,34 +111,34 @@ mod tests {
     );
     const LAUNCHER: (&str, &str) = ("crates/kernels/src/lrn/cuda.rs", "launch(\"lrn_forward\")\n");
 
-    fn sentences(files: &[(&str, &str)]) -> Vec<String> {
-        check(&Tree::of(files)).into_iter().map(|finding| finding.sentence).collect()
+    fn messages(files: &[(&str, &str)]) -> Vec<String> {
+        check(&Tree::of(files)).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]
-    fn a_whole_half_passes() {
-        assert_eq!(sentences(&[FRONT, SOURCE, LAUNCHER]), Vec::<String>::new());
+    fn a_complete_op_passes() {
+        assert_eq!(messages(&[MODULE, SOURCE, LAUNCHER]), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_missing_is_found() {
-        assert!(sentences(&[FRONT, LAUNCHER])[0].contains("give back `cuda.lacks(\"lrn\")`"));
-        assert!(sentences(&[FRONT, SOURCE])[0].contains("add cuda.rs"));
-        let lacks = (FRONT.0, "Device::Cuda(c) => c.lacks(\"lrn\"),\n");
-        assert!(sentences(&[lacks, SOURCE, LAUNCHER])[0].contains("instead of `lacks`"));
+    fn missing_parts_are_found() {
+        assert!(messages(&[MODULE, LAUNCHER])[0].contains("return `cuda.lacks(\"lrn\")`"));
+        assert!(messages(&[MODULE, SOURCE])[0].contains("add cuda.rs"));
+        let lacks = (MODULE.0, "Device::Cuda(c) => c.lacks(\"lrn\"),\n");
+        assert!(messages(&[lacks, SOURCE, LAUNCHER])[0].contains("instead of `lacks`"));
         let unregistered = (SOURCE.0, "extern \"C\" __global__ void lrn_forward() {}\n");
-        assert!(sentences(&[FRONT, unregistered, LAUNCHER])[0].contains("1 kernels, and 0"));
+        assert!(messages(&[MODULE, unregistered, LAUNCHER])[0].contains("1 kernels, and 0"));
     }
 
     #[test]
-    fn what_is_left_over_is_found() {
+    fn unused_parts_are_found() {
         let idle = (LAUNCHER.0, "\n");
-        assert!(sentences(&[FRONT, SOURCE, idle])[0].contains("no cuda.rs launches"));
+        assert!(messages(&[MODULE, SOURCE, idle])[0].contains("no cuda.rs launches"));
         let stray = ("crates/kernels/src/lrn/other.cu", "");
-        assert!(sentences(&[FRONT, SOURCE, LAUNCHER, stray])[0].contains("src/OP/OP.cu"));
+        assert!(messages(&[MODULE, SOURCE, LAUNCHER, stray])[0].contains("src/OP/OP.cu"));
         for line in ["__shared__ float s[4];\n", "asm(\"nop\");\n", "static int f();\n"] {
             let text = format!("{}{line}", SOURCE.1);
-            assert_eq!(sentences(&[FRONT, (SOURCE.0, &text), LAUNCHER]).len(), 1, "{line}");
+            assert_eq!(messages(&[MODULE, (SOURCE.0, &text), LAUNCHER]).len(), 1, "{line}");
         }
     }
 }

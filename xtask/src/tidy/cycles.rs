@@ -1,26 +1,26 @@
-//! Files of a crate do not depend on each other in a circle.
+//! The files of a crate have no dependency cycle.
 //!
-//! A file depends on those whose modules its `crate::`, `super::` and `self::` paths lead to; that
-//! a module names what is inside it is no dependency. Tests do not count.
+//! A file depends on the modules in its `crate::`, `super::` and `self::` paths, except its own
+//! submodules. Tests do not count.
 
 use super::Finding;
 use super::tree::{File, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A module's place in its crate: `jpeg::header`.
+/// A module's path in its crate: `jpeg::header`.
 type Module = Vec<String>;
 
-/// Looks for circles in every crate.
+/// Looks for cycles in every crate.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    tree.crates().into_iter().flat_map(|room| circles(tree, room)).collect()
+    tree.crates().into_iter().flat_map(|crate_name| cycles(tree, crate_name)).collect()
 }
 
-fn circles(tree: &Tree, room: &str) -> Vec<Finding> {
+fn cycles(tree: &Tree, crate_name: &str) -> Vec<Finding> {
     let files: BTreeMap<Module, &File> = tree
         .files
         .iter()
-        .filter(|file| file.room() == Some(room))
-        .filter_map(|file| Some((module_of(&file.path, room)?, file)))
+        .filter(|file| file.crate_name() == Some(crate_name))
+        .filter_map(|file| Some((module_of(&file.path, crate_name)?, file)))
         .collect();
     let edges: BTreeMap<&Module, BTreeSet<&Module>> =
         files.iter().map(|(module, file)| (module, needs(module, file, &files))).collect();
@@ -29,19 +29,19 @@ fn circles(tree: &Tree, room: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for module in files.keys().filter(|module| reached[module].contains(module)) {
-        let circle = reached[module].iter().filter(|other| reached[*other].contains(module));
-        let names: Vec<String> = circle.map(|module| module.join("::")).collect();
+        let cycle = reached[module].iter().filter(|other| reached[*other].contains(module));
+        let names: Vec<String> = cycle.map(|module| module.join("::")).collect();
         if seen.insert(names.clone()) {
-            let sentence = format!("a circle of files: {}", names.join(", "));
-            findings.push(Finding::new(&files[module].path, 1, sentence));
+            let message = format!("dependency cycle of files: {}", names.join(", "));
+            findings.push(Finding::new(&files[module].path, 1, message));
         }
     }
     findings
 }
 
-/// The module that a file of code is; `None` if it is of tests, or the crate's root.
-fn module_of(path: &str, room: &str) -> Option<Module> {
-    let inside = path.strip_prefix(&format!("crates/{room}/src/"))?.strip_suffix(".rs")?;
+/// The module of a file; `None` for tests and the crate's root.
+fn module_of(path: &str, crate_name: &str) -> Option<Module> {
+    let inside = path.strip_prefix(&format!("crates/{crate_name}/src/"))?.strip_suffix(".rs")?;
     let mut parts: Module = inside.split('/').map(str::to_string).collect();
     if parts.iter().any(|part| part == "tests") {
         return None;
@@ -50,13 +50,13 @@ fn module_of(path: &str, room: &str) -> Option<Module> {
     (!parts.is_empty()).then_some(parts)
 }
 
-/// The modules that a file's paths lead to, but for itself and those inside it.
+/// The modules in a file's paths, except itself and its submodules.
 fn needs<'a>(
     module: &Module,
     file: &File,
     files: &'a BTreeMap<Module, &File>,
 ) -> BTreeSet<&'a Module> {
-    let lead = |path: Module| {
+    let target = |path: Module| {
         let mut path = absolute(module, path);
         while !path.is_empty() && !files.contains_key(&path) {
             path.pop();
@@ -65,12 +65,12 @@ fn needs<'a>(
     };
     paths(without_tests(&file.code))
         .into_iter()
-        .filter_map(lead)
+        .filter_map(target)
         .filter(|to| !to.starts_with(module))
         .collect()
 }
 
-/// A path from the crate's root.
+/// The path from the crate's root.
 fn absolute(module: &Module, path: Module) -> Module {
     let mut from = module.clone();
     let mut rest = path.into_iter().peekable();
@@ -103,24 +103,24 @@ fn paths(code: &str) -> Vec<Module> {
         for (at, _) in code.match_indices(start) {
             let before = code[..at].chars().next_back();
             if before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':') {
-                branch(&code[at..], &Module::new(), &mut found);
+                use_tree(&code[at..], &Module::new(), &mut found);
             }
         }
     }
     found
 }
 
-/// Reads the branch of a tree of paths that `code` begins with; gives what follows it.
-fn branch<'a>(code: &'a str, above: &Module, found: &mut Vec<Module>) -> &'a str {
+/// Parses the `use` tree at the start of `code`; returns the text after it.
+fn use_tree<'a>(code: &'a str, above: &Module, found: &mut Vec<Module>) -> &'a str {
     let mut path = above.clone();
     let mut rest = code.trim_start();
     loop {
         if let Some(inside) = rest.strip_prefix('{') {
             rest = inside.trim_start();
             while !rest.is_empty() && !rest.starts_with('}') {
-                let after = branch(rest, &path, found);
+                let after = use_tree(rest, &path, found);
                 if after.len() == rest.len() {
-                    return ""; // no path at all
+                    return ""; // not a path
                 }
                 let after = after.trim_start();
                 rest = after.strip_prefix(',').unwrap_or(after).trim_start();
@@ -172,23 +172,23 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_however_it_is_written() {
-        let circle = ["crates/a/src/b.rs:1: a circle of files: b, c::d"];
+    fn cycles_are_found_in_every_form_of_path() {
+        let cycle = ["crates/a/src/b.rs:1: dependency cycle of files: b, c::d"];
         for (b, d) in [
             ("use crate::c::d::D;", "use crate::b::B;"),
             ("use crate::{x, c::{self, d::{D, E as F}}};", "use super::super::b::{self};"),
             ("fn f() { crate::c::d::f() }", "pub use crate::b::*;"),
         ] {
-            assert_eq!(findings(&[("lib", ""), ("b", b), ("c/mod", "mod d;"), ("c/d", d)]), circle);
+            assert_eq!(findings(&[("lib", ""), ("b", b), ("c/mod", "mod d;"), ("c/d", d)]), cycle);
         }
     }
 
     #[test]
-    fn what_is_no_circle_passes() {
+    fn files_without_a_cycle_pass() {
         let none = Vec::<String>::new();
-        // A parent names what is inside it, and a child its parent.
+        // A parent names its child, and the child its parent.
         assert_eq!(findings(&[("b", "mod c; use self::c::C;"), ("b/c", "use super::B;")]), none);
-        // Both through the crate's root, in tests, in a comment.
+        // Paths through the crate's root, in tests, in a comment.
         assert_eq!(findings(&[("lib", "pub use b::B;"), ("b", "use crate::{B, Error};")]), none);
         let tests = "use crate::c::C;\n#[cfg(test)]\nmod tests { use crate::b::B; }";
         assert_eq!(findings(&[("b", tests), ("c", "// crate::b::B\n")]), none);

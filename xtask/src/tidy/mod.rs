@@ -1,40 +1,40 @@
-//! The invariants of ARCHITECTURE.md, held against the files.
+//! `cargo xtask tidy`: checks the invariants of ARCHITECTURE.md.
 //!
-//! Each check is a function from the tree to findings and has a test that shows it fail. The whole
-//! runs as `cargo xtask tidy` and as an ordinary test.
+//! Each check is a function from the repository's files to findings, with tests of files that fail
+//! it. All checks also run as an ordinary test.
 
 mod arrows;
+mod batch_path;
 mod code;
 mod cuda;
 mod cycles;
+mod forbidden_names;
 mod ops;
-mod rooms;
 mod text;
 mod tree;
-mod walls;
-mod way;
+mod unsafe_and_cuda;
 
 use std::fmt;
 use std::process::ExitCode;
 use tree::Tree;
 
-/// What is wrong where, and what to do about it.
+/// A problem, its place and its remedy.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
     path: String,
     line: usize,
-    sentence: String,
+    message: String,
 }
 
 impl Finding {
-    fn new(path: &str, line: usize, sentence: impl Into<String>) -> Self {
-        Finding { path: path.to_string(), line, sentence: sentence.into() }
+    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
+        Finding { path: path.to_string(), line, message: message.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.sentence)
+        write!(f, "{}:{}: {}", self.path, self.line, self.message)
     }
 }
 
@@ -42,9 +42,9 @@ fn check(tree: &Tree) -> Vec<Finding> {
     let checks = [
         arrows::check,
         cycles::check,
-        walls::check,
-        way::check,
-        rooms::check,
+        unsafe_and_cuda::check,
+        batch_path::check,
+        forbidden_names::check,
         ops::check,
         cuda::check,
         text::check,
@@ -55,14 +55,14 @@ fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// [`check`], and whether the committed kernels are made from their sources.
+/// [`check`], and a check that the committed kernels are compiled from their sources.
 fn check_with_manifest(tree: &Tree) -> Vec<Finding> {
     let stale = crate::kernels::stale(&crate::cargo::root().join("crates/kernels"));
-    let stale = stale.into_iter().map(|sentence| Finding::new("crates/kernels", 1, sentence));
+    let stale = stale.into_iter().map(|message| Finding::new("crates/kernels", 1, message));
     check(tree).into_iter().chain(stale).collect()
 }
 
-/// Prints what is wrong with the repository; fails if anything is.
+/// Prints all findings; fails if there are any.
 pub fn run() -> ExitCode {
     let tree = match Tree::read(crate::cargo::root()) {
         Ok(tree) => tree,
@@ -75,11 +75,11 @@ pub fn run() -> ExitCode {
     findings.iter().for_each(|finding| println!("{finding}"));
     match findings.len() {
         0 => {
-            println!("tidy: {} files, nothing to say", tree.files.len());
+            println!("tidy: {} files, no problems", tree.files.len());
             ExitCode::SUCCESS
         }
         n => {
-            println!("tidy: {n} to mend");
+            println!("tidy: {n} problems");
             ExitCode::FAILURE
         }
     }

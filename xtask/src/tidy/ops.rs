@@ -1,13 +1,12 @@
-//! One op, one folder, the same files in each.
+//! Every op folder has the same files.
 
 use super::Finding;
 use super::tree::Tree;
 
 const OPS: &str = "crates/kernels/src/";
-/// What every op has.
+/// The files of every op.
 const FILES: [&str; 3] = ["mod.rs", "reference.rs", "tests.rs"];
-/// What the product of matrices has: conv and linear stand on it, and their references check it
-/// too.
+/// The files of the matrix product, which the references of conv and linear check.
 const GEMM_FILES: [&str; 2] = ["mod.rs", "tests.rs"];
 
 /// All of this file's checks.
@@ -21,25 +20,24 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         for name in wanted {
             let path = format!("{OPS}{op}/{name}");
             if tree.file(&path).is_none() {
-                let sentence = format!("the op `{op}` has no {name}: every op folder has one");
-                findings.push(Finding::new(&path, 1, sentence));
+                let message = format!("the op `{op}` has no {name}: every op folder needs one");
+                findings.push(Finding::new(&path, 1, message));
             }
         }
-        // A device left out of the match would be found by the compiler; a match left out, by
-        // nobody.
-        let front = tree.file(&format!("{OPS}{op}/mod.rs"));
-        if let Some(front) =
-            front.filter(|front| op != "gemm" && !front.code.contains("Device::Cuda"))
+        // The compiler finds a missing arm, but not a missing match.
+        let module = tree.file(&format!("{OPS}{op}/mod.rs"));
+        if let Some(module) =
+            module.filter(|module| op != "gemm" && !module.code.contains("Device::Cuda"))
         {
-            let sentence = "an op's mod.rs matches over both devices: add the `Device::Cuda` arm";
-            findings.push(Finding::new(&front.path, 1, sentence));
+            let message = "an op's mod.rs must match over both devices: add the `Device::Cuda` arm";
+            findings.push(Finding::new(&module.path, 1, message));
         }
     }
     for file in tree.rust().filter(|file| file.path.starts_with(OPS)) {
-        // The closure would be compiled without the vectors it was meant for.
+        // Without the attribute the closure is compiled without vector instructions.
         for (line, _) in file.code_lines().filter(|(_, code)| code.contains("vectorized(|")) {
-            let sentence = "mark the closure: `vectorized(#[inline(always)] || ...)`";
-            findings.push(Finding::new(&file.path, line, sentence));
+            let message = "mark the closure: `vectorized(#[inline(always)] || ...)`";
+            findings.push(Finding::new(&file.path, line, message));
         }
     }
     findings
@@ -50,16 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_op_has_its_files_and_both_devices() {
-        let front = (
+    fn an_op_has_all_files_and_both_devices() {
+        let module = (
             "crates/kernels/src/lrn/mod.rs",
             "match d { Device::Cpu(c) => x, Device::Cuda(c) => y }",
         );
         let reference = ("crates/kernels/src/lrn/reference.rs", "");
         let tests = ("crates/kernels/src/lrn/tests.rs", "");
-        assert_eq!(check(&Tree::of(&[front, reference, tests])), []);
-        assert_eq!(check(&Tree::of(&[front, tests]))[0].path, reference.0);
-        let halved = (front.0, "match d { Device::Cpu(c) => x }");
+        assert_eq!(check(&Tree::of(&[module, reference, tests])), []);
+        assert_eq!(check(&Tree::of(&[module, tests]))[0].path, reference.0);
+        let halved = (module.0, "match d { Device::Cpu(c) => x }");
         assert_eq!(check(&Tree::of(&[halved, reference, tests])).len(), 1);
     }
 
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn gemm_is_checked_by_the_ops_above_it() {
+    fn gemm_needs_no_reference() {
         let files =
             [("crates/kernels/src/gemm/mod.rs", ""), ("crates/kernels/src/gemm/tests.rs", "")];
         assert_eq!(check(&Tree::of(&files)), []);

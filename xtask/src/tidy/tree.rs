@@ -1,26 +1,26 @@
-//! The repository's own text files.
+//! The repository's text files.
 
 use super::code;
 use std::path::Path;
 use std::{fs, io};
 
-/// Every text file that is ours, by path from the root.
+/// All text files, sorted by path.
 pub struct Tree {
     pub files: Vec<File>,
 }
 
-/// A file and what of it is code.
+/// A text file.
 pub struct File {
-    /// From the root, with forward slashes.
+    /// Relative to the root, with forward slashes.
     pub path: String,
     pub text: String,
-    /// For Rust: the text with comments and the insides of strings blanked out, line for line.
+    /// For Rust: the text with comments and literals blanked out, with the same lines.
     pub code: String,
 }
 
-/// Folders of the root that are read, besides the files that lie in the root itself.
-const ROOMS: [&str; 7] = ["crates", "xtask", "benches", "docs", "fuzz", ".ci", ".cargo"];
-const KINDS: [&str; 9] = ["rs", "toml", "md", "py", "json", "cu", "cuh", "lock", "sh"];
+/// The folders that are read, in addition to the files in the root.
+const FOLDERS: [&str; 7] = ["crates", "xtask", "benches", "docs", "fuzz", ".ci", ".cargo"];
+const EXTENSIONS: [&str; 9] = ["rs", "toml", "md", "py", "json", "cu", "cuh", "lock", "sh"];
 
 impl Tree {
     /// Reads the repository at `root`.
@@ -30,16 +30,16 @@ impl Tree {
     pub fn read(root: &Path) -> io::Result<Self> {
         let mut tree = Tree { files: Vec::new() };
         tree.visit(root, "")?;
-        for room in ROOMS {
-            if root.join(room).is_dir() {
-                tree.descend(root, room)?;
+        for folder in FOLDERS {
+            if root.join(folder).is_dir() {
+                tree.descend(root, folder)?;
             }
         }
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
     }
 
-    /// A tree of invented files.
+    /// A tree for tests.
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Self {
         let file = |&(path, text): &(&str, &str)| File::new(path.to_string(), text.to_string());
@@ -60,10 +60,10 @@ impl Tree {
     pub fn crates(&self) -> Vec<&str> {
         let manifest = |file: &'_ File| file.path.ends_with("/Cargo.toml");
         let manifests = self.files.iter().filter(|file| manifest(file));
-        manifests.filter_map(File::room).collect()
+        manifests.filter_map(File::crate_name).collect()
     }
 
-    /// The files of one folder.
+    /// Reads the files of one folder.
     fn visit(&mut self, root: &Path, folder: &str) -> io::Result<()> {
         for entry in fs::read_dir(root.join(folder))? {
             let entry = entry?;
@@ -73,7 +73,7 @@ impl Tree {
             }
             let kind = Path::new(&name).extension().map(|kind| kind.to_string_lossy().into_owned());
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) {
+            if kind.is_none_or(|kind| EXTENSIONS.contains(&kind.as_str())) {
                 let text = fs::read(entry.path()).map_err(|error| named(&path, &error))?;
                 let text = String::from_utf8_lossy(&text).into_owned();
                 self.files.push(File::new(path, text));
@@ -82,7 +82,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The files of a folder and of those in it.
+    /// Reads the files of a folder and its subfolders.
     fn descend(&mut self, root: &Path, folder: &str) -> io::Result<()> {
         self.visit(root, folder)?;
         for entry in fs::read_dir(root.join(folder))? {
@@ -103,17 +103,17 @@ impl File {
         File { path, text, code }
     }
 
-    /// The crate the file belongs to, if it lies below `crates/`.
-    pub fn room(&self) -> Option<&str> {
+    /// The folder of the file's crate, if it is below `crates/`.
+    pub fn crate_name(&self) -> Option<&str> {
         self.path.strip_prefix("crates/")?.split('/').next()
     }
 
-    /// Lines of code, counted from one.
+    /// Lines of code with their numbers from one.
     pub fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.lines().enumerate().map(|(idx, line)| (idx + 1, line))
     }
 
-    /// Lines of text, counted from one.
+    /// Lines of text with their numbers from one.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(idx, line)| (idx + 1, line))
     }
@@ -123,14 +123,14 @@ impl File {
         self.code_lines().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
     }
 
-    /// Whether the file is a test or a benchmark from its first line.
+    /// Whether the whole file is a test, a benchmark or an example.
     pub fn is_test(&self) -> bool {
         ["/tests/", "/benches/", "/examples/"].iter().any(|folder| self.path.contains(folder))
             || self.path.ends_with("tests.rs")
     }
 }
 
-/// Whether `line` has `word` as a word of its own.
+/// Whether `line` contains `word` as a whole word.
 pub fn has_word(line: &str, word: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_the_folders_below_crates() {
+    fn crates_are_the_folders_below_crates() {
         let tree = Tree::of(&[("crates/data/Cargo.toml", ""), ("xtask/Cargo.toml", "")]);
         assert_eq!(tree.crates(), ["data"]);
     }

@@ -1,4 +1,4 @@
-//! What may be named only in certain rooms: `unsafe`, CUDA, and switches that hide code.
+//! `unsafe` and `cudarc` are allowed in a few crates only; CUDA code is always compiled.
 
 use super::Finding;
 use super::tree::{File, Tree, has_word};
@@ -11,10 +11,10 @@ const FORBID: &str = "#![forbid(unsafe_code)]";
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.files.iter().filter(|file| !file.path.starts_with("xtask/src/tidy/")) {
-        let room = file.room().unwrap_or("");
-        cuda(file, room, &mut findings);
+        let crate_name = file.crate_name().unwrap_or("");
+        cuda(file, crate_name, &mut findings);
         if file.path.ends_with(".rs") {
-            if MAY_BE_UNSAFE.contains(&room) {
+            if MAY_BE_UNSAFE.contains(&crate_name) {
                 reasons(file, &mut findings);
             } else {
                 no_unsafe(file, &mut findings);
@@ -27,39 +27,43 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 fn no_unsafe(file: &File, findings: &mut Vec<Finding>) {
     let is_root = ["src/lib.rs", "src/main.rs"].iter().any(|root| file.path.ends_with(root));
     if is_root && !file.code.contains(FORBID) {
-        findings.push(Finding::new(&file.path, 1, format!("add `{FORBID}` below the front page")));
+        findings.push(Finding::new(
+            &file.path,
+            1,
+            format!("add `{FORBID}` below the module documentation"),
+        ));
     }
     for (line, code) in file.code_lines().filter(|(_, code)| has_word(code, "unsafe")) {
-        let sentence = format!(
-            "`unsafe` is for {} only: find the safe form, or move the code: {}",
+        let message = format!(
+            "`unsafe` is allowed in {} only: write safe code or move it there: {}",
             MAY_BE_UNSAFE.join(", "),
             code.trim()
         );
-        findings.push(Finding::new(&file.path, line, sentence));
+        findings.push(Finding::new(&file.path, line, message));
     }
 }
 
-/// Each unsafe block and implementation has its reason above it.
+/// Each unsafe block and implementation has a `SAFETY` comment.
 fn reasons(file: &File, findings: &mut Vec<Finding>) {
     let text: Vec<&str> = file.text.lines().collect();
     for (line, code) in file.code_lines().filter(|(_, code)| opens_unsafe(code)) {
         let here = text[line - 1].contains("// SAFETY:");
         if !here && !reason_above(&text[..line - 1]) {
-            let sentence = "say above this `unsafe` why it holds: `// SAFETY: ...`";
-            findings.push(Finding::new(&file.path, line, format!("{sentence} ({})", code.trim())));
+            let message = "explain above this `unsafe` why it is sound: `// SAFETY: ...`";
+            findings.push(Finding::new(&file.path, line, format!("{message} ({})", code.trim())));
         }
     }
 }
 
-/// Whether a line opens an unsafe block or implementation. A function declared unsafe or a pointer
-/// to one only passes the duty on.
+/// Whether a line opens an unsafe block or implementation. An unsafe function or a pointer to one
+/// leaves the proof to its caller.
 fn opens_unsafe(code: &str) -> bool {
     let follows = |rest: &str| rest.starts_with('{') || rest.starts_with("impl");
     code.match_indices("unsafe ").any(|(at, found)| follows(code[at + found.len()..].trim_start()))
 }
 
-/// Whether the comment that ends in these lines, with nothing but the start of the same statement
-/// after it, gives a reason.
+/// Whether these lines end with a `SAFETY` comment, followed at most by the start of the same
+/// statement.
 fn reason_above(lines: &[&str]) -> bool {
     for line in lines.iter().rev().map(|line| line.trim()) {
         if line.starts_with("//") {
@@ -77,22 +81,23 @@ fn ends_statement(line: &str) -> bool {
     line.is_empty() || line.ends_with([';', '{', '}', ','])
 }
 
-/// CUDA's bindings stay in their rooms; its code is always compiled and found at run time.
-fn cuda(file: &File, room: &str, findings: &mut Vec<Finding>) {
-    let at_home = !file.path.contains('/') || MAY_NAME_CUDARC.contains(&room);
+/// `cudarc` stays in its crates; CUDA code is always compiled, and CUDA is loaded at run time.
+fn cuda(file: &File, crate_name: &str, findings: &mut Vec<Finding>) {
+    let allowed = !file.path.contains('/') || MAY_NAME_CUDARC.contains(&crate_name);
     let code = file.path.ends_with(".rs") || file.path.ends_with(".toml");
     for (line, text) in file.lines().filter(|_| code) {
-        if !at_home && text.contains("cudarc") {
-            let sentence = format!("`cudarc` is for {} only", MAY_NAME_CUDARC.join(", "));
-            findings.push(Finding::new(&file.path, line, sentence));
+        if !allowed && text.contains("cudarc") {
+            let message = format!("`cudarc` is allowed in {} only", MAY_NAME_CUDARC.join(", "));
+            findings.push(Finding::new(&file.path, line, message));
         }
         if text.contains("feature = \"cuda\"") {
-            let sentence = "CUDA code is always compiled, found at run time: take the switch out";
-            findings.push(Finding::new(&file.path, line, sentence));
+            let message =
+                "CUDA code is always compiled and loads CUDA at run time: remove the feature";
+            findings.push(Finding::new(&file.path, line, message));
         }
         if has_word(text, "nvcc") && file.path.ends_with("build.rs") {
-            let sentence = "no build needs nvcc: commit what it makes";
-            findings.push(Finding::new(&file.path, line, sentence));
+            let message = "no build may need nvcc: commit the compiled file";
+            findings.push(Finding::new(&file.path, line, message));
         }
     }
 }
@@ -106,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_stays_in_its_rooms() {
+    fn unsafe_stays_in_its_crates() {
         let text = "//! x\n#![forbid(unsafe_code)]\n// unsafe in words\n";
         assert_eq!(lines(&[("crates/data/src/lib.rs", text)]), []);
         assert_eq!(lines(&[("crates/data/src/lib.rs", "//! x\n")]), [1]);
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn cuda_has_walls() {
+    fn cuda_stays_in_its_crates() {
         let names = "use cudarc::driver;\n";
         assert_eq!(lines(&[("crates/kernels/src/x.rs", names)]), []);
         assert_eq!(lines(&[("crates/layers/src/x.rs", names)]), [1]);
