@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tensor::Device;
 use train::executor::{Executor, StepRequest};
-use train::plan::Plan;
+use train::plan::SingleDevicePlan;
 use train::recipe::{Augment, Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
@@ -92,7 +92,7 @@ impl Epoch {
         let mean = (Mean::Image, [side, side]);
         let values = Values { shape: vec![side, side, 3], values: statistics.mean.clone() };
         let start = Start::fresh(&recipe, 0, values);
-        let step = Plan::new(&spec, size.batch, mean, device.target())
+        let step = SingleDevicePlan::new(&spec, size.batch, mean, device.target())
             .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
         let setting = recipe.schedule.setting(&State::default(), 1);

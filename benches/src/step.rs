@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use tensor::{Device, Target};
 use train::executor::{Executor, StepRequest};
-use train::plan::Plan;
+use train::plan::SingleDevicePlan;
 use train::recipe::{Input, Mean, Recipe};
 use train::schedule::State;
 use train::start::Start;
@@ -111,7 +111,8 @@ impl TrainingStep {
         images: usize,
     ) -> train::Result<TrainingStep> {
         let [height, width, _] = spec.input;
-        let plan = Plan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
+        let plan =
+            SingleDevicePlan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
         plan.check(&mut device)?;
         let mut step = plan.open(device, &Start::fresh(recipe, 0, grey()))?;
         step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
@@ -178,7 +179,7 @@ impl InferenceStep {
 fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
     let [height, width, _] = spec.input;
     let (input, target) = ((Mean::Color, [height, width]), Target::Cpu { threads: 1 });
-    let plan = Plan::new(spec, 1, input, target)?;
+    let plan = SingleDevicePlan::new(spec, 1, input, target)?;
     let drawn = plan.open(Device::cpu(1), &Start::fresh(recipe, 0, grey()))?;
     let about = About {
         format: Weights::FORMAT,

@@ -17,7 +17,7 @@ use parallel::data::ReplicaPlan;
 use parallel::hybrid::HybridPlan;
 use parallel::threads::Threads;
 use parallel::towers::TowerPlan;
-use parallel::{Cut, Engine, Plan};
+use parallel::{DevicePlan, Engine, Sharding};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
@@ -109,7 +109,7 @@ fn exchange(floats: usize, rounds: usize) -> comm::Result<f64> {
         (0..rounds).map(|_| once()).collect::<comm::Result<Vec<f64>>>().map(median)
     };
     thread::scope(|scope| {
-        let ranks = Local::world(DEVICES, Local::PATIENCE).into_iter();
+        let ranks = Local::world(DEVICES, Local::TIMEOUT).into_iter();
         let threads: Vec<_> = ranks.map(|comm| scope.spawn(move || side(comm))).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).next_back()
     })
@@ -163,30 +163,30 @@ fn open(spec: &Spec, recipe: &Recipe, mode: Mode, batch: usize) -> train::Result
     let devices: Vec<Device> = (0..DEVICES).map(|_| Device::cpu(1)).collect();
     let targets: Vec<_> = devices.iter().map(Device::target).collect();
     let input = (Mean::Color, [spec.input[0], spec.input[1]]);
-    let cut = |rank| Cut::new(batch, DEVICES, (rank, DEVICES));
+    let sharding = |rank| Sharding::new(batch, DEVICES, (rank, DEVICES));
     let ranks = || targets.iter().enumerate();
-    let plans: Vec<Plan> = match mode {
+    let plans: Vec<DevicePlan> = match mode {
         Mode::Data => ranks()
             .map(|(rank, &target)| {
-                let plan = ReplicaPlan::new(spec, batch, cut(rank)?, input, target)?;
-                Ok(Plan::Replica(Box::new(plan)))
+                let plan = ReplicaPlan::new(spec, batch, sharding(rank)?, input, target)?;
+                Ok(DevicePlan::Replica(Box::new(plan)))
             })
             .collect::<train::Result<_>>()?,
         Mode::Hybrid => ranks()
             .map(|(rank, &target)| {
-                let plan = HybridPlan::new(spec, batch, cut(rank)?, input, target)?;
-                Ok(Plan::Hybrid(Box::new(plan)))
+                let plan = HybridPlan::new(spec, batch, sharding(rank)?, input, target)?;
+                Ok(DevicePlan::Hybrid(Box::new(plan)))
             })
             .collect::<train::Result<_>>()?,
         Mode::Towers => {
             let towers = towers::split(spec, DEVICES)?;
             let each = TowerPlan::each(&towers, batch, input, &targets)?;
-            each.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect()
+            each.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect()
         }
     };
     let mean = Values { shape: vec![3], values: vec![127.5; 3] };
     let start = Start::fresh(recipe, 0, mean);
-    parallel::plan::open_threads(spec, plans, devices, (Engine::Host, Local::PATIENCE), &start)
+    parallel::plan::open_threads(spec, plans, devices, Engine::Host, Local::TIMEOUT, &start)
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ impl Hub {
         &self,
         (from, to): (usize, usize),
         tag: Tag,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Message> {
         let began = Instant::now();
         let mut state = self.lock();
@@ -189,9 +189,9 @@ impl Hub {
             if state.lost.is_none() {
                 if state.left[from] {
                     state.lost = Some((from, Fate::Left));
-                } else if began.elapsed() >= patience {
+                } else if began.elapsed() >= timeout {
                     let silent = state.whom_all_wait_for(from);
-                    state.lost = Some((silent, Fate::Silent(patience.as_secs_f64())));
+                    state.lost = Some((silent, Fate::Silent(timeout.as_secs_f64())));
                 }
             }
             if let Some((rank, fate)) = state.lost {
@@ -202,7 +202,7 @@ impl Hub {
             if state.waits_for[to].replace(from).is_none() {
                 self.waits.notify_all();
             }
-            let left = patience.saturating_sub(began.elapsed());
+            let left = timeout.saturating_sub(began.elapsed());
             let woken = self.changed.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }

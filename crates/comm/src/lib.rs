@@ -18,7 +18,7 @@
 //! use alexnet_comm::{Comm, Local};
 //! use tensor::{DType, Device, Planner, Shape};
 //!
-//! let ranks = Local::world(2, Local::PATIENCE);
+//! let ranks = Local::world(2, Local::TIMEOUT);
 //! std::thread::scope(|scope| {
 //!     for mut comm in ranks {
 //!         scope.spawn(move || {
@@ -79,9 +79,9 @@ pub trait Comm: Debug + Send {
     fn traffic(&self) -> Traffic;
 
     /// From now on this rank waits so long for any other, at most, before it counts as lost. An
-    /// engine whose patience is not its own to change keeps what it has.
-    fn set_patience(&mut self, patience: Duration) {
-        let _ = patience;
+    /// engine whose timeout is not its own to change keeps what it has.
+    fn set_timeout(&mut self, timeout: Duration) {
+        let _ = timeout;
     }
 
     /// Begins a collective.

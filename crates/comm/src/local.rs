@@ -18,12 +18,12 @@ use tensor::{Device, Shape, Slot};
 /// [`reserve`](Self::reserve) makes that so from the beginning.
 ///
 /// A rank that is dropped, whether its thread returns or panics, is missed at once by those that
-/// wait for it; one that hangs is missed when their patience ends.
+/// wait for it; one that hangs is missed when their timeout ends.
 #[derive(Debug)]
 pub struct Local {
     rank: usize,
     hub: Arc<Hub>,
-    patience: Duration,
+    timeout: Duration,
     /// Collectives that this rank has started.
     collectives: u64,
     /// What it has sent to each rank, and received from each.
@@ -40,24 +40,24 @@ const RUN: usize = 2048;
 impl Local {
     /// How long ranks wait for each other, unless told otherwise: longer than any step between two
     /// collectives takes.
-    pub const PATIENCE: Duration = Duration::from_secs(30);
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// `ranks` ranks that wait for each other for `patience` at most.
+    /// `ranks` ranks that wait for each other for `timeout` at most.
     ///
     /// # Panics
     /// If there is to be no rank.
-    pub fn world(ranks: usize, patience: Duration) -> Vec<Local> {
+    pub fn world(ranks: usize, timeout: Duration) -> Vec<Local> {
         assert!(ranks > 0, "a world of no ranks");
         let hub = Arc::new(Hub::new(ranks));
-        (0..ranks).map(|rank| Local::at(Arc::clone(&hub), rank, ranks, patience)).collect()
+        (0..ranks).map(|rank| Local::at(Arc::clone(&hub), rank, ranks, timeout)).collect()
     }
 
     /// One of `ranks` ranks that meet at `hub`.
-    pub(crate) fn at(hub: Arc<Hub>, rank: usize, ranks: usize, patience: Duration) -> Local {
+    pub(crate) fn at(hub: Arc<Hub>, rank: usize, ranks: usize, timeout: Duration) -> Local {
         Local {
             rank,
             hub,
-            patience,
+            timeout,
             collectives: 0,
             sent: vec![0; ranks],
             received: vec![0; ranks],
@@ -102,7 +102,7 @@ impl Local {
 
     /// Waits for what `from` has under `tag`.
     fn take(&self, from: usize, tag: Tag, ours: Signature) -> Result<Arc<Vec<f32>>> {
-        let message = self.hub.take((from, self.rank), tag, self.patience)?;
+        let message = self.hub.take((from, self.rank), tag, self.timeout)?;
         if message.signature == ours {
             return Ok(message.floats);
         }
@@ -173,8 +173,8 @@ impl Comm for Local {
         self.traffic
     }
 
-    fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

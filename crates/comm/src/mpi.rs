@@ -5,7 +5,7 @@
 //! this rank has left, the other brings whatever comes. So messages travel while the rank computes
 //! (MPI moves nothing unless somebody is inside it), sums have the order that they have everywhere
 //! (that of `MPI_Allreduce` is its own affair), and a rank never waits inside MPI, where it could
-//! not lose its patience.
+//! not lose its timeout.
 
 mod wire;
 
@@ -36,12 +36,12 @@ pub struct Mpi {
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Mpi {
-    /// Joins the world that mpirun made, whose ranks wait for each other for `patience` at most.
+    /// Joins the world that mpirun made, whose ranks wait for each other for `timeout` at most.
     /// Without mpirun it is a world of one.
     ///
     /// # Errors
     /// [`Error::Mpi`] if this process has joined before, or MPI was built without threads.
-    pub fn join(patience: Duration) -> Result<Mpi> {
+    pub fn join(timeout: Duration) -> Result<Mpi> {
         let joined = ::mpi::initialize_with_threading(Threading::Multiple);
         let (universe, threading) = joined.ok_or(Error::Mpi("already in use by this process"))?;
         if threading < Threading::Multiple {
@@ -50,7 +50,7 @@ impl Mpi {
         let world = universe.world();
         let (rank, ranks) = (world.rank() as usize, world.size() as usize);
         let hub = Arc::new(Hub::new(ranks));
-        let local = Local::at(Arc::clone(&hub), rank, ranks, patience);
+        let local = Local::at(Arc::clone(&hub), rank, ranks, timeout);
         let carry = |name: &str, work: fn(&Hub, &SimpleCommunicator)| {
             let hub = Arc::clone(&hub);
             let work = move || work(&hub, &SimpleCommunicator::world());
@@ -98,8 +98,8 @@ impl Comm for Mpi {
         self.local.as_ref().map_or(Traffic::default(), Comm::traffic)
     }
 
-    fn set_patience(&mut self, patience: Duration) {
-        self.local().set_patience(patience);
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.local().set_timeout(timeout);
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

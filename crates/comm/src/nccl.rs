@@ -59,20 +59,20 @@ impl Nccl {
     ///
     /// # Panics
     /// If a device is no GPU.
-    pub fn world(devices: &mut [Device], patience: Duration) -> Result<Vec<Nccl>> {
-        Nccl::world_of(nccl::Nccl::find()?, devices, patience)
+    pub fn world(devices: &mut [Device], timeout: Duration) -> Result<Vec<Nccl>> {
+        Nccl::world_of(nccl::Nccl::find()?, devices, timeout)
     }
 
     fn world_of(
         library: &'static nccl::Nccl,
         devices: &mut [Device],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Nccl>> {
         let (id, world) = (library.new_id()?, devices.len());
         // All at once, since each waits for the others.
         let joined: Vec<Result<Nccl>> = thread::scope(|scope| {
             let join = |(rank, device)| {
-                scope.spawn(move || Nccl::join(library, &id, device, (rank, world), patience))
+                scope.spawn(move || Nccl::join(library, &id, device, (rank, world), timeout))
             };
             let threads: Vec<_> = devices.iter_mut().enumerate().map(join).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
@@ -87,15 +87,15 @@ impl Nccl {
     ///
     /// # Panics
     /// If the device is no GPU.
-    pub fn meet(device: &mut Device, launch: &Launch, patience: Duration) -> Result<Nccl> {
+    pub fn connect(device: &mut Device, launch: &Launch, timeout: Duration) -> Result<Nccl> {
         let library = nccl::Nccl::find()?;
         let own = if launch.rank == 0 { Some(library.new_id()?) } else { None };
         let given = own.as_ref().map_or(&[][..], Id::as_bytes);
-        let id = rendezvous::meet(launch, given, patience)?;
+        let id = rendezvous::meet(launch, given, timeout)?;
         let id = Id::from_bytes(&id).ok_or_else(|| {
             Error::Rendezvous("rank 0 is of another version of this program".to_string())
         })?;
-        Nccl::join(library, &id, device, (launch.rank, launch.world), patience)
+        Nccl::join(library, &id, device, (launch.rank, launch.world), timeout)
     }
 
     fn join(
@@ -103,9 +103,9 @@ impl Nccl {
         id: &Id,
         device: &mut Device,
         (rank, world): (usize, usize),
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Nccl> {
-        let joined = Communicator::join(gpu(device), library, id, (rank, world), patience);
+        let joined = Communicator::join(gpu(device), library, id, (rank, world), timeout);
         Ok(Nccl {
             rank,
             world,
@@ -195,8 +195,8 @@ impl Comm for Nccl {
         self.traffic
     }
 
-    fn set_patience(&mut self, patience: Duration) {
-        self.link.set_patience(patience);
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.link.set_timeout(timeout);
     }
 
     fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {

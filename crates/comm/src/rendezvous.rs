@@ -32,7 +32,7 @@ const NAP: Duration = Duration::from_millis(2);
 /// How long one knock may take.
 const KNOCK: Duration = Duration::from_secs(2);
 
-/// Meets all ranks of a launch, and hands `given` from rank 0 to everybody. Waits for `patience` at
+/// Meets all ranks of a launch, and hands `given` from rank 0 to everybody. Waits for `timeout` at
 /// most.
 ///
 /// # Errors
@@ -40,12 +40,12 @@ const KNOCK: Duration = Duration::from_secs(2);
 ///
 /// # Panics
 /// If more than [`MOST`] bytes are given.
-pub fn meet(launch: &Launch, given: &[u8], patience: Duration) -> Result<Vec<u8>> {
+pub fn meet(launch: &Launch, given: &[u8], timeout: Duration) -> Result<Vec<u8>> {
     assert!(given.len() <= MOST, "{} bytes to hand round", given.len());
     match launch.rank {
         _ if launch.world == 1 => Ok(given.to_vec()),
-        0 => receive(listen(launch)?, launch, given, patience).map(|()| given.to_vec()),
-        _ => visit(launch, patience),
+        0 => receive(listen(launch)?, launch, given, timeout).map(|()| given.to_vec()),
+        _ => visit(launch, timeout),
     }
 }
 
@@ -79,7 +79,7 @@ enum Heard {
     Unexpected(String),
 }
 
-fn receive(listener: TcpListener, launch: &Launch, given: &[u8], patience: Duration) -> Result<()> {
+fn receive(listener: TcpListener, launch: &Launch, given: &[u8], timeout: Duration) -> Result<()> {
     let failed = |error: io::Error| sentence(format!("rank 0 cannot listen any more: {error}"));
     listener.set_nonblocking(true).map_err(failed)?;
     let began = Instant::now();
@@ -117,7 +117,7 @@ fn receive(listener: TcpListener, launch: &Launch, given: &[u8], patience: Durat
         if inside[1..].iter().all(Option::is_some) {
             break;
         }
-        if began.elapsed() >= patience {
+        if began.elapsed() >= timeout {
             let missing: Vec<String> = (1..launch.world)
                 .filter(|&rank| inside[rank].is_none())
                 .map(|r| r.to_string())
@@ -129,7 +129,7 @@ fn receive(listener: TcpListener, launch: &Launch, given: &[u8], patience: Durat
                 missing.join(", "),
                 launch.host,
                 launch.port,
-                patience.as_secs_f64()
+                timeout.as_secs_f64()
             )));
         }
     }
@@ -189,20 +189,20 @@ fn answer(mut stream: &TcpStream, kind: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Goes to rank 0, again and again until it is there, and waits for what it hands out.
-fn visit(launch: &Launch, patience: Duration) -> Result<Vec<u8>> {
+fn visit(launch: &Launch, timeout: Duration) -> Result<Vec<u8>> {
     let Launch { rank, world, host, port, .. } = launch;
     let began = Instant::now();
     loop {
-        let left = patience.saturating_sub(began.elapsed());
+        let left = timeout.saturating_sub(began.elapsed());
         let why = match knock(launch, left) {
             Ok(given) => return given,
             Err(error) => error,
         };
-        if began.elapsed() >= patience {
+        if began.elapsed() >= timeout {
             return Err(sentence(format!(
                 "rank {rank} of {world} got no answer from rank 0 at {host}:{port} within {} s \
                  ({why}); was rank 0 started, and do MASTER_ADDR and MASTER_PORT name its host?",
-                patience.as_secs_f64()
+                timeout.as_secs_f64()
             )));
         }
         thread::sleep(25 * NAP);

@@ -13,7 +13,7 @@ static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
 fn collectives_allocate_nothing() {
     const WORLD: usize = 3;
     let (begin, end) = (Barrier::new(WORLD + 1), Barrier::new(WORLD + 1));
-    let mut world = Local::world(WORLD, Local::PATIENCE);
+    let mut world = Local::world(WORLD, Local::TIMEOUT);
     // Each rank has at most two steps' messages under way: a rank that is further ahead waits.
     world[0].reserve(2 * 4 * WORLD * WORLD, 3000);
     let during = thread::scope(|scope| {

@@ -31,7 +31,7 @@ fn run() -> alexnet_comm::Result<String> {
     let mut device = Device::open(Choice::Cuda(launch.local), 0)?;
     device.reserve(x.range().end)?;
     device.upload(x, &[1.0, 2.0, launch.rank as f32])?;
-    let mut comm = Nccl::meet(&mut device, &launch, Duration::from_secs(20))?;
+    let mut comm = Nccl::connect(&mut device, &launch, Duration::from_secs(20))?;
     let sum = comm.all_reduce(&mut device, x)?;
     comm.wait(&mut device, sum)?;
     let sum = device.download::<f32>(x)?;

@@ -10,7 +10,7 @@ use tensor::{Choice, DType, Device, Planner, Shape, Slot};
 /// GPUs that are asked at most.
 const MOST: usize = 8;
 /// How long ranks wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All GPUs of this machine; where there is one it joins itself, which shows that the library is
 /// the one that was thought of.
@@ -30,7 +30,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, String> {
     for (rank, gpu) in gpus.iter_mut().enumerate() {
         slots.push(prepare(gpu, rank, world, len).map_err(|error| error.to_string())?);
     }
-    let ranks = Nccl::world(&mut gpus, PATIENCE).map_err(|error| error.to_string())?;
+    let ranks = Nccl::world(&mut gpus, TIMEOUT).map_err(|error| error.to_string())?;
     let ended: Vec<comm::Result<(Vec<&str>, f64)>> = thread::scope(|scope| {
         let each = ranks.into_iter().zip(gpus).zip(&slots);
         let start = |((comm, gpu), slots)| scope.spawn(move || check(comm, gpu, slots, len));

@@ -7,14 +7,14 @@ use cuda_on_cpu::{Behaviour, CublasLtBehaviour, StandIn};
 use ndarray::{Array1, Array2, Array4};
 use std::ffi::CString;
 use tensor::cublaslt::CublasLt;
-use tensor::tune::{Choices, Met, Way, Why};
+use tensor::tune::{Choices, ChosenBy, GpuAlgorithm, TunedOperation};
 use tensor::{Cuda, Device, Precision, Recording, Shape, Slot, Target};
 use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 
 const G: linear::Geometry = linear::Geometry { images: 8, inputs: 512, outputs: 32, relu: true };
 /// What G's forward pass is called, and its rule's way.
 const NAME: &str = "linear_forward 8 x 512 to 32, f32, room 512";
-const RULE: Way = Way::Own { tile: 64, slices: 2 };
+const RULE: GpuAlgorithm = GpuAlgorithm::Own { tile: 64, slices: 2 };
 
 const C: conv::Geometry = conv::Geometry {
     images: 2,
@@ -128,28 +128,28 @@ impl Layer {
 }
 
 /// Rehearses the forward pass of G's layer while it is tuned.
-fn tuned_forward(device: &mut Device) -> Met {
+fn tuned_forward(device: &mut Device) -> TunedOperation {
     let layer = Layer::linear(5);
     layer.slots.load(device);
     cuda(device).tune(Choices::new(), true);
     device.rehearse(|device| layer.forward(device)).unwrap();
-    let mut met = cuda(device).tuned();
-    assert_eq!(met.len(), 1);
-    met.remove(0)
+    let mut tuned = cuda(device).tuned();
+    assert_eq!(tuned.len(), 1);
+    tuned.remove(0)
 }
 
 /// Ways with their milliseconds, and those that were left out with the reason.
-type Tried<'a> = (&'a [(Way, f64)], &'a [(Way, String)]);
+type Tried<'a> = (&'a [(GpuAlgorithm, f64)], &'a [(GpuAlgorithm, String)]);
 
-fn tried(met: &Met) -> Tried<'_> {
-    match &met.why {
-        Why::Timed { tried, failed } => (tried, failed),
+fn tried(tuned: &TunedOperation) -> Tried<'_> {
+    match &tuned.chosen_by {
+        ChosenBy::Timing { tried, failed } => (tried, failed),
         other => panic!("{other:?}"),
     }
 }
 
-fn ms_of(met: &Met, wanted: &str) -> Option<f64> {
-    tried(met).0.iter().find(|(way, _)| way.to_string() == wanted).map(|(_, ms)| *ms)
+fn ms_of(tuned: &TunedOperation, wanted: &str) -> Option<f64> {
+    tried(tuned).0.iter().find(|(way, _)| way.to_string() == wanted).map(|(_, ms)| *ms)
 }
 
 /// One slice takes 3 us, two take 50 and their sum 10.
@@ -158,15 +158,18 @@ const ONE_SLICE: &str = "each=10 linear_forward_small=50 linear_forward_small/1=
 #[test]
 fn the_fastest_cut_is_chosen_and_all_are_told() {
     let Some((mut device, _)) = gpu(ONE_SLICE) else { return };
-    let met = tuned_forward(&mut device);
-    assert_eq!((met.name.as_str(), met.way), (NAME, Way::Own { tile: 64, slices: 1 }));
-    let (all, failed) = tried(&met);
+    let tuned = tuned_forward(&mut device);
+    assert_eq!(
+        (tuned.name.as_str(), tuned.algorithm),
+        (NAME, GpuAlgorithm::Own { tile: 64, slices: 1 })
+    );
+    let (all, failed) = tried(&tuned);
     assert_eq!(all[0].0, RULE, "the rule's comes first");
     assert_eq!(failed, []);
     let near = |ms: Option<f64>, expected: f64| (ms.unwrap() - expected).abs() < 1e-6;
-    assert!(near(ms_of(&met, "own/64/2"), 0.060), "{all:?}");
-    assert!(near(ms_of(&met, "own/64/1"), 0.003), "one slice has no sum: {all:?}");
-    assert_eq!(ms_of(&met, "own/64/4"), None, "for which there is no scratch memory");
+    assert!(near(ms_of(&tuned, "own/64/2"), 0.060), "{all:?}");
+    assert!(near(ms_of(&tuned, "own/64/1"), 0.003), "one slice has no sum: {all:?}");
+    assert_eq!(ms_of(&tuned, "own/64/4"), None, "for which there is no scratch memory");
 }
 
 /// What is closer than the clock is sure of is no reason to leave the rule.
@@ -176,11 +179,11 @@ fn the_rule_stands_unless_another_way_is_clearly_faster() {
         ("each=10 linear_forward_small=990 linear_forward_small/1=999", RULE),
         (
             "each=10 linear_forward_small=999 linear_forward_small/1=980",
-            Way::Own { tile: 64, slices: 1 },
+            GpuAlgorithm::Own { tile: 64, slices: 1 },
         ),
     ] {
         let Some((mut device, _)) = gpu(words) else { return };
-        assert_eq!(tuned_forward(&mut device).way, expected, "{words}");
+        assert_eq!(tuned_forward(&mut device).algorithm, expected, "{words}");
     }
 }
 
@@ -195,15 +198,15 @@ fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
         ..Default::default()
     };
     offer(&mut device, behaviour);
-    let met = tuned_forward(&mut device);
-    assert_eq!(met.way, Way::Cublaslt(2));
-    let ms = ms_of(&met, "cublaslt/2").unwrap();
+    let tuned = tuned_forward(&mut device);
+    assert_eq!(tuned.algorithm, GpuAlgorithm::Cublaslt(2));
+    let ms = ms_of(&tuned, "cublaslt/2").unwrap();
     assert!((ms - 0.013).abs() < 1e-6, "with its bias: {ms}");
-    let [(first, failed), (second, wrong)] = tried(&met).1 else { panic!("{met:?}") };
-    assert_eq!((*first, *second), (Way::Cublaslt(0), Way::Cublaslt(1)));
+    let [(first, failed), (second, wrong)] = tried(&tuned).1 else { panic!("{tuned:?}") };
+    assert_eq!((*first, *second), (GpuAlgorithm::Cublaslt(0), GpuAlgorithm::Cublaslt(1)));
     assert!(failed.contains("cuBLASLt's product") && failed.contains("NOT_SUPPORTED"), "{failed}");
-    assert!(wrong.starts_with("it makes ") && wrong.contains(" is right"), "{wrong}");
-    assert_eq!(ms_of(&met, "cublaslt/1"), None);
+    assert!(wrong.starts_with("it computes ") && wrong.contains(" instead of "), "{wrong}");
+    assert_eq!(ms_of(&tuned, "cublaslt/1"), None);
 }
 
 #[test]
@@ -215,21 +218,28 @@ fn cudnns_ways_are_tried_and_those_that_are_not_there_are_left_out() {
     layer.slots.load(&mut device);
     cuda(&mut device).tune(Choices::new(), true);
     device.rehearse(|device| layer.passes(device)).unwrap();
-    let met = cuda(&mut device).tuned();
-    let [forward, input, filter] = &met[..] else { panic!("{met:?}") };
-    let own = Way::Own { tile: 64, slices: 1 };
-    let ways = [forward.way, input.way, filter.way];
+    let tuned = cuda(&mut device).tuned();
+    let [forward, input, filter] = &tuned[..] else { panic!("{tuned:?}") };
+    let own = GpuAlgorithm::Own { tile: 64, slices: 1 };
+    let ways = [forward.algorithm, input.algorithm, filter.algorithm];
     // The filters' gradient has the biases' with it, two more kernels: 40.
-    assert_eq!(ways, [Way::Cudnn(Some(1)), own, Way::Cudnn(Some(1))], "{met:?}");
+    assert_eq!(
+        ways,
+        [GpuAlgorithm::Cudnn(Some(1)), own, GpuAlgorithm::Cudnn(Some(1))],
+        "{tuned:?}"
+    );
     let left_out: Vec<String> = tried(forward).1.iter().map(|(way, _)| way.to_string()).collect();
     assert_eq!(left_out, ["cudnn/2", "cudnn/0"], "one is too large, and one fails");
-    assert!(tried(forward).1.iter().all(|(_, why)| why == "it is not there after all"));
+    assert!(tried(forward).1.iter().all(|(_, why)| why == "it is not available after all"));
     // In bf16 it takes no part.
     cuda(&mut device).set_precision(Precision::Bf16);
     cuda(&mut device).tune(Choices::new(), true);
     device.rehearse(|device| layer.passes(device)).unwrap();
-    let met = cuda(&mut device).tuned();
-    assert!(met.iter().all(|met| tried(met).1.is_empty() && tried(met).0.len() == 1), "{met:?}");
+    let tuned = cuda(&mut device).tuned();
+    assert!(
+        tuned.iter().all(|tuned| tried(tuned).1.is_empty() && tried(tuned).0.len() == 1),
+        "{tuned:?}"
+    );
 }
 
 fn offer_cudnn(device: &mut Device) {
@@ -251,19 +261,20 @@ fn what_was_chosen_has_the_same_bits_when_it_is_given() {
         layer.slots.load(&mut device);
         cuda(&mut device).tune(Choices::new(), true);
         device.rehearse(|device| layer.passes(device)).unwrap();
-        let met = cuda(&mut device).tuned();
-        assert_eq!(met.len(), 3);
+        let tuned = cuda(&mut device).tuned();
+        assert_eq!(tuned.len(), 3);
         let expected = layer.by_rule();
         let mut bits = Vec::new();
-        for at in 0..met.iter().map(|met| tried(met).0.len()).max().unwrap() {
-            let way = |met: &Met| tried(met).0[at % tried(met).0.len()].0;
-            let choices: Choices = met.iter().map(|met| (met.name.clone(), way(met))).collect();
+        for at in 0..tuned.iter().map(|tuned| tried(tuned).0.len()).max().unwrap() {
+            let way = |tuned: &TunedOperation| tried(tuned).0[at % tried(tuned).0.len()].0;
+            let choices: Choices =
+                tuned.iter().map(|tuned| (tuned.name.clone(), way(tuned))).collect();
             let before = stand_in.counts()[1];
             cuda(&mut device).tune(choices.clone(), true);
             device.rehearse(|device| layer.passes(device)).unwrap();
             assert_eq!(stand_in.counts()[1], before, "nothing is launched for what is given");
             let again = cuda(&mut device).tuned();
-            assert!(again.iter().all(|met| met.why == Why::Given), "{again:?}");
+            assert!(again.iter().all(|tuned| tuned.chosen_by == ChosenBy::File), "{again:?}");
             layer.passes(&mut device).unwrap();
             let eager = layer.results(&device);
             for (made, expected) in eager.iter().zip(&expected) {
@@ -291,7 +302,7 @@ fn a_way_that_is_not_there_is_told() {
         let choices = Choices::from([(NAME.to_string(), way.parse().unwrap())]);
         cuda(&mut device).tune(choices, false);
         let told = device.rehearse(|device| layer.forward(device)).unwrap_err().to_string();
-        assert!(told.starts_with(&format!("`{way}` is none of the ways to do {NAME}")), "{told}");
+        assert!(told.starts_with(&format!("`{way}` is not available for {NAME}")), "{told}");
     }
 }
 
@@ -308,8 +319,8 @@ fn nothing_is_timed_while_work_is_done_or_recorded() {
     layer.passes(&mut device).unwrap();
     // A product and the sum of its slices; two products of one slice, and a bias's of one.
     assert_eq!(launches(stand_in) - before, 4);
-    let met = cuda(&mut device).tuned();
-    assert!(met.iter().all(|met| met.why == Why::Rule), "{met:?}");
+    let tuned = cuda(&mut device).tuned();
+    assert!(tuned.iter().all(|tuned| tuned.chosen_by == ChosenBy::Heuristic), "{tuned:?}");
     cuda(&mut device).tune(Choices::new(), true);
     cuda(&mut device).tuned();
     let mut recording = Recording::default();
@@ -359,6 +370,9 @@ fn names_tell_precisions_apart() {
     let f32 = tuned_forward(&mut device);
     cuda(&mut device).set_precision(Precision::Bf16);
     let bf16 = tuned_forward(&mut device);
-    assert_eq!([f32.way, bf16.way], [1, 2].map(|slices| Way::Own { tile: 64, slices }));
+    assert_eq!(
+        [f32.algorithm, bf16.algorithm],
+        [1, 2].map(|slices| GpuAlgorithm::Own { tile: 64, slices })
+    );
     assert_eq!(bf16.name, NAME.replace("f32", "bf16"));
 }

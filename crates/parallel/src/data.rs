@@ -1,11 +1,11 @@
-//! The whole network on every device, each with a part of every batch.
+//! Data parallelism: the whole network on every device, each with a part of every batch.
 //!
-//! A batch is cut into micro-shards, whose number the recipe fixes. Each is a batch of its own to
-//! the network; their gradients are added up in a binary tree over the shards, on any number
-//! of ranks. A rank has a run of shards that is a subtree: it adds up its own, and the ranks go on
-//! pairwise (recursive halving), until each has the sum of a share of the parameters. That share it
-//! updates, velocities and all, and the ranks hand the new values round. So 1, 2, 4 or 8 ranks come
-//! to the same bits.
+//! A batch is split into micro-shards; their number is part of the recipe. The network processes
+//! each as a separate batch, and the gradients are summed in a binary tree over the shards. The
+//! consecutive shards of a rank are a subtree, which it sums itself. The ranks then exchange
+//! pairwise (recursive halving) until each has the sum for its share of the parameters. It updates
+//! this share and its velocities, and the ranks exchange the new values. The tree does not depend
+//! on the number of ranks, so the results of 1, 2, 4 or 8 ranks are bit-identical.
 
 mod layout;
 mod reduce;
@@ -15,9 +15,9 @@ pub(crate) use layout::Layout;
 pub(crate) use shards::Shards;
 
 use crate::Result;
-use crate::accord::Accord;
-use crate::cut::Cut;
-use crate::rank::{Line, Rank};
+use crate::control::ControlExchange;
+use crate::rank::{Rank, SideChannel};
+use crate::sharding::Sharding;
 use comm::{Comm, Traffic};
 use data::Batch;
 use evaluate::Frame;
@@ -28,19 +28,19 @@ use std::ops::Range;
 use tensor::{Device, Planner, Recording, Target};
 use train::device_network::{DeviceNetwork, Share, whole};
 use train::optimizer::{self, Optimizer};
-use train::plan::Plan;
+use train::plan::SingleDevicePlan;
 use train::recipe::Mean;
 use train::stats::LayerStats;
 
-/// A replica, laid out before any memory is taken.
+/// The memory layout of a replica.
 #[derive(Debug)]
 pub struct ReplicaPlan {
-    /// The network and what surrounds it.
-    pub base: Plan,
+    /// The network, its input and output, and its optimizer.
+    pub base: SingleDevicePlan,
     layout: Layout,
 }
 
-/// The whole network on a device, for a part of every batch.
+/// The whole network on a device, which trains on a part of every batch.
 #[derive(Debug)]
 pub struct Replica {
     net: DeviceNetwork,
@@ -51,18 +51,19 @@ pub struct Replica {
 }
 
 impl ReplicaPlan {
-    /// Lays out a network to train on a cut of batches of `batch` images.
+    /// Plans a network for a rank's micro-shards of batches of `batch` images. `input` is the mean
+    /// that is subtracted, and the height and width of stored images.
     ///
     /// # Errors
     /// If the rows do not fit together.
     pub fn new(
         spec: &Spec,
         batch: usize,
-        cut: Cut,
+        sharding: Sharding,
         input: (Mean, [usize; 2]),
         target: Target,
     ) -> Result<ReplicaPlan> {
-        let images = batch / cut.shards;
+        let images = batch / sharding.shards;
         spec.check_images(images).map_err(train::Error::from)?;
         let classes = spec.classes().map_err(train::Error::from)?;
         let mut planner = Planner::new();
@@ -71,34 +72,34 @@ impl ReplicaPlan {
         let network = network.map_err(train::Error::from)?;
         let table = optimizer::table(&network, &mut planner);
         let common = network.parameters.values.len();
-        let layout = Layout::plan(&network, common, cut, &mut planner);
+        let layout = Layout::plan(&network, common, sharding, &mut planner);
         let optimizer = Optimizer::sgd_of(layout.segments(&network), table);
-        let base = Plan { network, frame, optimizer, bytes: planner.total() };
+        let base = SingleDevicePlan { network, frame, optimizer, bytes: planner.total() };
         Ok(ReplicaPlan { base, layout })
     }
 
-    /// Which micro-shards it is for.
-    pub fn cut(&self) -> Cut {
-        self.layout.cut
+    /// The micro-shards that it processes.
+    pub fn sharding(&self) -> Sharding {
+        self.layout.sharding
     }
 
-    /// What of each parameter is updated here.
+    /// The segment of each parameter that this rank updates.
     pub fn segments(&self) -> Vec<Segment> {
         self.layout.segments(&self.base.network)
     }
 
-    /// Floats of the messages under way at once.
+    /// The lengths, in floats, of the messages in flight at once.
     pub(crate) fn messages(&self) -> impl Iterator<Item = usize> {
         self.layout.messages()
     }
 
-    /// Takes the memory; `comm` is the way to the others.
+    /// Allocates the memory; `comm` connects to the other ranks.
     ///
     /// # Errors
-    /// If there is not enough.
+    /// If there is not enough memory.
     pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Replica> {
-        let size = (self.base.frame.images(), self.base.frame.classes());
-        let shards = Shards::new(self.layout, comm, size);
+        let (images, classes) = (self.base.frame.images(), self.base.frame.classes());
+        let shards = Shards::new(self.layout, comm, images, classes);
         let [forward, backward, test] = [(); 3].map(|()| Recording::default());
         Ok(Replica {
             net: DeviceNetwork::open(self.base, device)?,
@@ -123,46 +124,46 @@ impl Rank for Replica {
         whole(entry)
     }
 
-    fn learn(
+    fn step(
         &mut self,
         batch: &Batch,
         step: u64,
         mut stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
+        exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
         let Replica { net, shards, forward, backward, .. } = self;
-        let cut = shards.layout.cut;
-        let mut counting = shards.start_counting(net, batch)?;
-        for (number, shard) in cut.own().enumerate() {
+        let sharding = shards.layout.sharding;
+        let mut image_count = shards.start_count(net, batch)?;
+        for (number, shard) in sharding.own().enumerate() {
             let rows = shards.rows(net, batch, number);
             net.load_rows(batch, rows.clone())?;
-            net.set_clock(step * cut.shards as u64 + shard as u64, &batch.labels[rows])?;
-            net.replay(forward, Plan::forward)?;
+            net.set_clock(step * sharding.shards as u64 + shard as u64, &batch.labels[rows])?;
+            net.replay(forward, SingleDevicePlan::forward)?;
             net.device.mark_read()?;
-            shards.keep_tally(net, shard)?;
+            shards.store_tally(net, shard)?;
             let tally = net.finite_tally(step)?;
             if let Some(stats) = stats.as_deref_mut().filter(|_| number == 0) {
                 stats.after_loss(&net.device)?;
             }
-            let share = shards.share_of_batch(net, &mut counting, tally)?;
+            let share = shards.share_of_batch(net, &mut image_count, tally)?;
             let d_scores = net.plan.network.d_output;
             shards.weigh(net, d_scores, share)?;
             shards.backward(net, backward, number)?;
         }
         shards.update(net, stats, &|_| None)?;
-        shards.tally_of_all(net, accord)
+        shards.tally_of_all(net, exchange)
     }
 
-    fn test(&mut self, batch: &Batch, accord: Option<&mut Accord>) -> Result<Tally> {
+    fn test(&mut self, batch: &Batch, exchange: Option<&mut ControlExchange>) -> Result<Tally> {
         let Replica { net, shards, test, .. } = self;
-        for (number, shard) in shards.layout.cut.own().enumerate() {
+        for (number, shard) in shards.layout.sharding.own().enumerate() {
             let rows = shards.rows(net, batch, number);
             net.load_rows(batch, rows)?;
-            net.replay(test, Plan::test)?;
-            shards.keep_tally(net, shard)?;
-            shards.keep_probabilities(net, number)?;
+            net.replay(test, SingleDevicePlan::test)?;
+            shards.store_tally(net, shard)?;
+            shards.store_probabilities(net, number)?;
         }
-        shards.tally_of_all(net, accord)
+        shards.tally_of_all(net, exchange)
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
@@ -170,39 +171,39 @@ impl Rank for Replica {
         Ok(())
     }
 
-    fn agree(&mut self, accord: &mut Accord) -> Result<()> {
-        self.shards.exchange_tallies(&mut self.net, Some(accord))
+    fn agree(&mut self, exchange: &mut ControlExchange) -> Result<()> {
+        self.shards.exchange_tallies(&mut self.net, Some(exchange))
     }
 
     fn place(&self) -> (usize, usize) {
-        self.shards.layout.cut.place()
+        self.shards.layout.sharding.place()
     }
 
     fn images(&self) -> usize {
-        self.net.plan.frame.images() * self.shards.layout.cut.own().len()
+        self.net.plan.frame.images() * self.shards.layout.sharding.own().len()
     }
 
     fn new_stats(&self) -> LayerStats {
         LayerStats::new(&self.net.plan.network)
     }
 
-    fn has_all(&self) -> bool {
+    fn has_all_parameters(&self) -> bool {
         true
     }
 
-    fn share_out_velocities(&mut self) -> Result<()> {
-        self.shards.share_out_velocities(&mut self.net)
+    fn all_gather_velocities(&mut self) -> Result<()> {
+        self.shards.all_gather_velocities(&mut self.net)
     }
 
-    fn is_its_own(&self, _: &Parameter) -> bool {
+    fn writes_to_snapshot(&self, _: &Parameter) -> bool {
         self.place().0 == 0
     }
 
-    fn shares_of(&self, _: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
+    fn shares_to_gather(&self, _: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
         Ok(Vec::new())
     }
 
-    fn line(&mut self) -> Option<Line<'_>> {
+    fn side_channel(&mut self) -> Option<SideChannel<'_>> {
         None
     }
 

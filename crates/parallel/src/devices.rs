@@ -1,9 +1,9 @@
 //! The devices of a process, from their plans to an executor.
 
 use crate::mode::Mode;
-use crate::plan::{self, Engine, Plan};
-use comm::{Comm, Local};
-use evaluate::Stop;
+use crate::plan::{self, DevicePlan, Engine};
+use crate::process::ProcessLink;
+use comm::Local;
 use layers::Spec;
 use tensor::{Choice, Device, Target};
 use train::executor::Executor;
@@ -13,30 +13,20 @@ use train::start::Start;
 /// The devices of this process and their plans, before memory is allocated.
 #[derive(Debug)]
 pub struct Devices {
-    members: Vec<(Device, Plan)>,
-}
-
-/// How one of several processes is connected to the others.
-#[derive(Debug)]
-pub struct ProcessLink {
-    /// Its communicator.
-    pub comm: Box<dyn Comm>,
-    /// Stops and checkpoints requested from this process.
-    pub asked: Stop,
-    /// Requests that all processes have agreed on: the flag of the training loop.
-    pub agreed: Stop,
+    planned: Vec<(Device, DevicePlan)>,
 }
 
 impl Devices {
-    /// One device, whose plan was made and checked.
-    pub fn one(device: Device, plan: Plan) -> Devices {
-        Devices { members: vec![(device, plan)] }
+    /// One device, whose plan has been checked.
+    pub fn one(device: Device, plan: DevicePlan) -> Devices {
+        Devices { planned: vec![(device, plan)] }
     }
 
-    /// Plans this process's part on its device, and checks that the device supports it.
+    /// Plans this process's part on its device, and checks that the device supports it. `place` is
+    /// its rank and the number of processes.
     ///
     /// # Errors
-    /// As [`Mode::plan_one`], and what the device lacks.
+    /// As [`Mode::plan_one`]; [`train::Error::Device`] if the device does not support the plan.
     pub fn plan_one(
         mut device: Device,
         mode: Mode,
@@ -51,7 +41,7 @@ impl Devices {
     /// Plans each device's part, and checks that the device supports it.
     ///
     /// # Errors
-    /// As [`Mode::plan_each`], and what one of them lacks.
+    /// As [`Mode::plan_each`]; [`train::Error::Device`] if a device does not support its plan.
     pub fn plan_each(
         devices: Vec<Device>,
         mode: Mode,
@@ -59,32 +49,32 @@ impl Devices {
     ) -> train::Result<Devices> {
         let targets: Vec<Target> = devices.iter().map(Device::target).collect();
         let plans = mode.plan_each(job, &targets)?;
-        let mut members: Vec<(Device, Plan)> = devices.into_iter().zip(plans).collect();
-        for (device, plan) in &mut members {
+        let mut planned: Vec<(Device, DevicePlan)> = devices.into_iter().zip(plans).collect();
+        for (device, plan) in &mut planned {
             plan.check(device)?;
         }
         // CPU devices share the host's memory: the sum must fit, too.
-        let hosts = members.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
+        let hosts = planned.iter().filter(|(device, _)| matches!(device, Device::Cpu(_)));
         let bytes = hosts.clone().map(|(_, plan)| plan.memory().total).sum();
         hosts.take(1).try_for_each(|(device, _)| device.check_room(bytes))?;
-        Ok(Devices { members })
+        Ok(Devices { planned })
     }
 
     /// The devices with their plans; at least one.
-    pub fn members(&self) -> &[(Device, Plan)] {
-        &self.members
+    pub fn planned(&self) -> &[(Device, DevicePlan)] {
+        &self.planned
     }
 
-    /// As [`members`](Self::members), mutable.
-    pub fn members_mut(&mut self) -> &mut [(Device, Plan)] {
-        &mut self.members
+    /// As [`planned`](Self::planned), mutable.
+    pub fn planned_mut(&mut self) -> &mut [(Device, DevicePlan)] {
+        &mut self.planned
     }
 
     /// Allocates memory and loads `start`; `whole` is the unsplit network. Several devices exchange
     /// through `engine`; one of several processes through its `link`.
     ///
     /// # Errors
-    /// If there is not enough memory, or parameters are another network's.
+    /// If there is not enough memory, or the parameters are another network's.
     pub fn executor(
         self,
         whole: &Spec,
@@ -92,22 +82,21 @@ impl Devices {
         link: Option<ProcessLink>,
         start: &Start,
     ) -> train::Result<Box<dyn Executor>> {
-        let (mut devices, mut plans): (Vec<Device>, Vec<Plan>) = self.members.into_iter().unzip();
-        if let Some(ProcessLink { comm, asked, agreed }) = link {
-            let (way, plan) = ((devices.remove(0), comm), plans.remove(0));
-            let flags = (&asked, &agreed);
-            return Ok(Box::new(plan::open_process(whole, plan, way, flags, start)?));
+        let (mut devices, mut plans): (Vec<_>, Vec<_>) = self.planned.into_iter().unzip();
+        if let Some(link) = link {
+            let (plan, device) = (plans.remove(0), devices.remove(0));
+            return Ok(Box::new(plan::open_process(whole, plan, device, link, start)?));
         }
         if devices.len() == 1 {
             return plans.remove(0).open(devices.remove(0), start);
         }
-        let how = (engine, Local::PATIENCE);
-        Ok(Box::new(plan::open_threads(whole, plans, devices, how, start)?))
+        let timeout = Local::TIMEOUT;
+        Ok(Box::new(plan::open_threads(whole, plans, devices, engine, timeout, start)?))
     }
 }
 
-/// Threads of each device, from `threads` in total (0: one per core): CPU devices share them, the
-/// first ones get the remainder, GPUs have one each.
+/// The number of threads of each device, from `threads` in total (0: one per core). CPU devices
+/// share them, and the first ones get the remainder; GPUs get one each.
 pub fn share_threads(threads: usize, choices: &[Choice]) -> Vec<usize> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads };
@@ -128,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processors_share_the_threads() {
+    fn cpu_devices_share_the_threads() {
         use Choice::{Cpu, Cuda};
         assert_eq!(share_threads(5, &[Cpu, Cpu]), [3, 2]);
         assert_eq!(share_threads(1, &[Cpu, Cpu]), [1, 1]);

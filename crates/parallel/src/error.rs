@@ -1,32 +1,23 @@
-//! What can go wrong among several devices.
+//! Errors of training on several devices.
 
-use std::fmt;
-
-/// Another device that is gone, or this one's own failure.
-#[derive(Debug)]
+/// Another rank is lost, or this one fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// Another device of the same run is gone.
+    /// Another rank of the run is lost, or the ranks disagree.
+    #[error(transparent)]
     Comm(comm::Error),
+
     /// A failure of this device, its network or its parameters.
-    Train(train::Error),
+    #[error(transparent)]
+    Train(#[from] train::Error),
 }
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Comm(error) => error.fmt(f),
-            Error::Train(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
 impl From<comm::Error> for Error {
-    /// A device that fails while it talks to others is a device that fails.
+    /// A device failure during communication is a failure of this device.
     fn from(error: comm::Error) -> Error {
         match error {
             comm::Error::Device(error) => error.into(),
@@ -36,18 +27,12 @@ impl From<comm::Error> for Error {
 }
 
 impl From<tensor::Error> for Error {
-    /// A GPU that only waits for another's is well: the other is gone.
+    /// A GPU that waits in vain for another has not failed itself: the other rank is lost.
     fn from(error: tensor::Error) -> Error {
         match error {
             tensor::Error::Unanswered { .. } => Error::Comm(comm::Error::Device(error)),
             other => Error::Train(other.into()),
         }
-    }
-}
-
-impl From<train::Error> for Error {
-    fn from(error: train::Error) -> Error {
-        Error::Train(error)
     }
 }
 
@@ -61,7 +46,7 @@ impl From<Error> for train::Error {
 }
 
 impl Error {
-    /// The device's failures, with the step in which they came to light.
+    /// Adds the number of the step to failures of this device.
     pub(crate) fn at_step(self, step: u64) -> Error {
         match self {
             Error::Train(error) => Error::Train(error.at_step(step)),
@@ -70,8 +55,8 @@ impl Error {
     }
 }
 
-/// Of two errors of one run, the one that made the other: a device that fails makes the others say
-/// that it is gone.
+/// The root cause of two errors of one run. The failure of one rank makes the others fail with
+/// errors that only report its loss.
 pub(crate) fn cause(first: Option<Error>, other: Error) -> Error {
     let is_of_others =
         |error: &Error| matches!(error, Error::Comm(_) | Error::Train(train::Error::Executor(_)));
@@ -86,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_that_waits_in_vain_is_not_the_cause() {
+    fn a_timeout_of_a_gpu_is_not_the_root_cause() {
         let waits = Error::from(tensor::Error::Unanswered { seconds: 30.0 }).at_step(3);
         let (what, reason) = ("conv".to_string(), "it is broken".to_string());
         let fails = Error::from(tensor::Error::Gpu { what, reason }).at_step(3);

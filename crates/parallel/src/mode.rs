@@ -1,12 +1,13 @@
 //! Parallel modes, and the plan of each device in them.
 
-use crate::plan::{self, Plan};
+use crate::plan::{self, DevicePlan};
 use layers::towers;
 use tensor::Target;
 use train::run::Blueprint;
 
 /// How several devices or processes share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// Each has one of the network's towers.
     Towers,
@@ -29,34 +30,34 @@ impl Mode {
     /// The plan of a single device.
     ///
     /// # Errors
-    /// [`train::Error::Network`] or [`train::Error::Recipe`] if the network does not fit together
-    /// or the recipe.
+    /// [`train::Error::Network`] or [`train::Error::Recipe`] if the network or the recipe is
+    /// invalid.
     pub fn plan_alone(
         mode: Option<Mode>,
         job: &Blueprint<'_>,
         target: Target,
-    ) -> train::Result<Plan> {
+    ) -> train::Result<DevicePlan> {
         match mode {
             Some(Mode::Hybrid) => plan::hybrid(job, (0, 1), target),
             _ => plan::single(job, target),
         }
     }
 
-    /// The plan of one of several devices; `of` is its rank and the number of devices.
+    /// The plan of one of several devices; `place` is its rank and the number of devices.
     ///
     /// # Errors
-    /// [`train::Error::Network`] or [`train::Error::Recipe`] if they cannot share the work so.
+    /// [`train::Error::Network`] or [`train::Error::Recipe`] if the work cannot be split.
     pub fn plan_one(
         self,
         job: &Blueprint<'_>,
-        of: (usize, usize),
+        place: (usize, usize),
         target: Target,
-    ) -> train::Result<Plan> {
+    ) -> train::Result<DevicePlan> {
         match self {
-            Mode::Data => plan::replica(job, of, target),
-            Mode::Hybrid => plan::hybrid(job, of, target),
+            Mode::Data => plan::replica(job, place, target),
+            Mode::Hybrid => plan::hybrid(job, place, target),
             Mode::Towers => {
-                let (rank, world) = of;
+                let (rank, world) = place;
                 let towers = towers::split(job.spec, world)?;
                 Ok(plan::towers(job, &towers, &vec![target; world])?.swap_remove(rank))
             }
@@ -67,7 +68,11 @@ impl Mode {
     ///
     /// # Errors
     /// As [`plan_one`](Self::plan_one).
-    pub fn plan_each(self, job: &Blueprint<'_>, targets: &[Target]) -> train::Result<Vec<Plan>> {
+    pub fn plan_each(
+        self,
+        job: &Blueprint<'_>,
+        targets: &[Target],
+    ) -> train::Result<Vec<DevicePlan>> {
         if self == Mode::Towers {
             return plan::towers(job, &towers::split(job.spec, targets.len())?, targets);
         }

@@ -1,36 +1,37 @@
-//! What a device has to do, alone or as one of several, laid out before any memory is taken.
+//! The plan of a device, alone or as one of several: its network with a memory layout. Nothing is
+//! allocated before a plan is opened.
 
-use crate::cut::Cut;
 use crate::data::ReplicaPlan;
 use crate::hybrid::HybridPlan;
-use crate::lone::Lone;
-use crate::process::Process;
+use crate::process::{Process, ProcessLink};
 use crate::rank::Rank;
+use crate::sharding::Sharding;
+use crate::single_rank::SingleRank;
 use crate::threads::Threads;
 use crate::towers::TowerPlan;
-use crate::{Error, Result, parameters_of};
+use crate::{Result, parameters_of};
 use comm::{Comm, Local, Nccl};
-use evaluate::Stop;
 use layers::Spec;
 use layers::towers::Towers;
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::executor::Executor;
-use train::plan::{Memory, Plan as SinglePlan};
+use train::plan::{Memory, SingleDevicePlan};
 use train::recipe::Recipe;
 use train::run::Blueprint;
 use train::start::Start;
 
-/// The part of a device.
+/// The plan of a device.
 #[derive(Debug)]
-pub enum Plan {
-    /// All of every batch.
-    Single(Box<SinglePlan>),
-    /// Some micro-shards of every batch.
+#[non_exhaustive]
+pub enum DevicePlan {
+    /// The whole network, whole batches.
+    Single(Box<SingleDevicePlan>),
+    /// The whole network, some micro-shards of every batch.
     Replica(Box<ReplicaPlan>),
-    /// The same, and some of the linear layers' units.
+    /// Some micro-shards of every batch, and some of the linear layers' units.
     Hybrid(Box<HybridPlan>),
-    /// A tower.
+    /// A tower of the network, whole batches.
     Tower(Box<TowerPlan>),
 }
 
@@ -43,39 +44,47 @@ pub enum Engine {
     Nccl,
 }
 
-/// Lays a job's network out for one device.
+/// Plans a job for a single device.
 ///
 /// # Errors
-/// As [`Blueprint::plan`]; [`train::Error::Recipe`] if a batch cannot be cut into the recipe's
+/// As [`Blueprint::plan`]; [`train::Error::Recipe`] if a batch cannot be split into the recipe's
 /// micro-shards.
-pub fn single(job: &Blueprint<'_>, target: Target) -> train::Result<Plan> {
+pub fn single(job: &Blueprint<'_>, target: Target) -> train::Result<DevicePlan> {
     match job.recipe.shards {
-        1 => Ok(Plan::Single(Box::new(job.plan(target)?))),
+        1 => Ok(DevicePlan::Single(Box::new(job.plan(target)?))),
         _ => replica(job, (0, 1), target),
     }
 }
 
-/// Lays a job's network out for one rank of a world that shares every batch.
+/// Plans a job for one rank in data parallelism; `place` is its number and the number of ranks.
 ///
 /// # Errors
 /// As [`single`]; [`train::Error::Recipe`] if the recipe's micro-shards cannot be shared evenly.
-pub fn replica(job: &Blueprint<'_>, of: (usize, usize), target: Target) -> train::Result<Plan> {
-    let (batch, cut) = (job.recipe.batch, cut(job.recipe, of)?);
-    let plan = ReplicaPlan::new(job.spec, batch, cut, job.input()?, target)?;
-    Ok(Plan::Replica(Box::new(plan)))
+pub fn replica(
+    job: &Blueprint<'_>,
+    place: (usize, usize),
+    target: Target,
+) -> train::Result<DevicePlan> {
+    let (batch, sharding) = (job.recipe.batch, sharding(job.recipe, place)?);
+    let plan = ReplicaPlan::new(job.spec, batch, sharding, job.input()?, target)?;
+    Ok(DevicePlan::Replica(Box::new(plan)))
 }
 
 /// As [`replica`], with a share of the linear layers' units: see [`hybrid`](crate::hybrid).
 ///
 /// # Errors
-/// As there, and [`train::Error::Network`] if the units cannot be shared.
-pub fn hybrid(job: &Blueprint<'_>, of: (usize, usize), target: Target) -> train::Result<Plan> {
-    let (batch, cut) = (job.recipe.batch, cut(job.recipe, of)?);
-    let plan = HybridPlan::new(job.spec, batch, cut, job.input()?, target)?;
-    Ok(Plan::Hybrid(Box::new(plan)))
+/// As [`replica`]; [`train::Error::Network`] if the units cannot be split.
+pub fn hybrid(
+    job: &Blueprint<'_>,
+    place: (usize, usize),
+    target: Target,
+) -> train::Result<DevicePlan> {
+    let (batch, sharding) = (job.recipe.batch, sharding(job.recipe, place)?);
+    let plan = HybridPlan::new(job.spec, batch, sharding, job.input()?, target)?;
+    Ok(DevicePlan::Hybrid(Box::new(plan)))
 }
 
-/// Lays out each of the network's `towers` on a device of its own.
+/// Plans each of the network's `towers` for its device.
 ///
 /// # Errors
 /// As [`single`], and [`train::Error::Recipe`] if the recipe has micro-shards.
@@ -83,171 +92,174 @@ pub fn towers(
     job: &Blueprint<'_>,
     towers: &Towers,
     targets: &[Target],
-) -> train::Result<Vec<Plan>> {
+) -> train::Result<Vec<DevicePlan>> {
     job.recipe.check_shared()?;
     if job.recipe.shards != 1 {
-        let told = "towers see whole batches: train with recipe.shards = 1 (--micro-shards 1)";
-        return Err(train::Error::Recipe(told.to_string()));
+        let reason = "towers process whole batches: train with recipe.shards = 1";
+        return Err(train::Error::Recipe(reason.to_string()));
     }
     let (batch, input) = (job.recipe.batch, job.input()?);
     let plans = TowerPlan::each(towers, batch, input, targets)?;
-    Ok(plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect())
+    Ok(plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect())
 }
 
-fn cut(recipe: &Recipe, of: (usize, usize)) -> train::Result<Cut> {
+fn sharding(recipe: &Recipe, place: (usize, usize)) -> train::Result<Sharding> {
     recipe.check_shared()?;
     let &Recipe { batch, shards, wire, .. } = recipe;
-    Ok(Cut { wire, ..Cut::new(batch, shards, of)? })
+    Ok(Sharding { wire, ..Sharding::new(batch, shards, place)? })
 }
 
-impl Plan {
-    fn base(&self) -> &SinglePlan {
+impl DevicePlan {
+    fn base(&self) -> &SingleDevicePlan {
         match self {
-            Plan::Single(plan) => plan,
-            Plan::Replica(plan) => &plan.base,
-            Plan::Hybrid(plan) => &plan.base,
-            Plan::Tower(plan) => &plan.base,
+            DevicePlan::Single(plan) => plan,
+            DevicePlan::Replica(plan) => &plan.base,
+            DevicePlan::Hybrid(plan) => &plan.base,
+            DevicePlan::Tower(plan) => &plan.base,
         }
     }
 
-    /// What will be learned on this device.
+    /// The parameters that this device holds.
     pub fn parameters(&self) -> &layers::Parameters {
         self.base().parameters()
     }
 
-    /// What it will take of the device's memory.
+    /// The device memory that it needs.
     pub fn memory(&self) -> Memory {
         self.base().memory()
     }
 
-    /// Which micro-shards it is for, if it is for some.
-    pub fn cut(&self) -> Option<Cut> {
+    /// The micro-shards that it processes, if batches are split into some.
+    pub fn sharding(&self) -> Option<Sharding> {
         match self {
-            Plan::Single(_) | Plan::Tower(_) => None,
-            Plan::Replica(plan) => Some(plan.cut()),
-            Plan::Hybrid(plan) => Some(plan.cut()),
+            DevicePlan::Single(_) | DevicePlan::Tower(_) => None,
+            DevicePlan::Replica(plan) => Some(plan.sharding()),
+            DevicePlan::Hybrid(plan) => Some(plan.sharding()),
         }
     }
 
-    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    /// Checks that `device` can run this plan: that it has enough memory and supports every op.
     ///
     /// # Errors
-    /// What is missing.
+    /// If it cannot: what is missing.
     pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         match self {
-            Plan::Single(plan) => return plan.check(device),
-            Plan::Replica(plan) => return plan.base.check(device),
-            Plan::Hybrid(_) | Plan::Tower(_) => device.check_room(self.base().bytes)?,
+            DevicePlan::Single(plan) => return plan.check(device),
+            DevicePlan::Replica(plan) => return plan.base.check(device),
+            DevicePlan::Hybrid(_) | DevicePlan::Tower(_) => device.check_room(self.base().bytes)?,
         }
         device.rehearse(|device| match self {
-            Plan::Hybrid(plan) => plan.rehearse(device),
-            Plan::Tower(plan) => plan.rehearse(device),
-            Plan::Single(_) | Plan::Replica(_) => Ok(()), // checked above
+            DevicePlan::Hybrid(plan) => plan.rehearse(device),
+            DevicePlan::Tower(plan) => plan.rehearse(device),
+            DevicePlan::Single(_) | DevicePlan::Replica(_) => Ok(()), // checked above
         })
     }
 
-    /// Takes the memory of a device that trains alone.
+    /// Allocates the memory of a single device, and loads `start`.
     ///
     /// # Errors
-    /// If there is not enough, or parameters are another network's.
+    /// If there is not enough memory, or the parameters are another network's.
     ///
     /// # Panics
-    /// If it is one of several ranks' plan.
+    /// If the plan is for one of several ranks.
     pub fn open(self, device: Device, start: &Start) -> train::Result<Box<dyn Executor>> {
-        if let Plan::Single(plan) = self {
+        if let DevicePlan::Single(plan) = self {
             return plan.open_boxed(device, start);
         }
-        assert!(!matches!(self, Plan::Tower(_)), "a tower does not train alone");
-        let [only] = Local::world(1, Local::PATIENCE).try_into().expect("a world of one");
-        Ok(Box::new(Lone::start(self.rank(device, Box::new(only))?, start)?))
+        assert!(!matches!(self, DevicePlan::Tower(_)), "a tower does not train alone");
+        let [only] = Local::world(1, Local::TIMEOUT).try_into().expect("a world of one");
+        Ok(Box::new(SingleRank::start(self.rank(device, Box::new(only))?, start)?))
     }
 
-    /// Takes the memory of one rank of several; `comm` is its way to the others.
+    /// Allocates the memory of one rank of several; `comm` connects to the others.
     fn rank(self, device: Device, comm: Box<dyn Comm>) -> Result<Box<dyn Rank>> {
-        if let Some(cut) = self.cut() {
+        if let Some(sharding) = self.sharding() {
             let place = (comm.rank(), comm.world());
-            assert_eq!((cut.rank, cut.world), place, "a plan for another rank");
+            assert_eq!((sharding.rank, sharding.world), place, "a plan for another rank");
         }
         Ok(match self {
-            Plan::Single(_) => panic!("a plan for one device alone"),
-            Plan::Replica(plan) => Box::new(plan.open(device, comm)?),
-            Plan::Hybrid(plan) => Box::new(plan.open(device, comm)?),
-            Plan::Tower(plan) => Box::new(plan.open(device, comm)?),
+            DevicePlan::Single(_) => panic!("a plan for one device alone"),
+            DevicePlan::Replica(plan) => Box::new(plan.open(device, comm)?),
+            DevicePlan::Hybrid(plan) => Box::new(plan.open(device, comm)?),
+            DevicePlan::Tower(plan) => Box::new(plan.open(device, comm)?),
         })
     }
 
-    /// Messages that are under way at once: how many of how many floats.
+    /// The messages in flight at once: their number, and the floats of each.
     fn messages(&self) -> Vec<(usize, usize)> {
         match self {
-            Plan::Single(_) => Vec::new(),
-            Plan::Replica(plan) => plan.messages().map(|floats| (1, floats)).collect(),
-            Plan::Hybrid(plan) => plan.messages().map(|floats| (1, floats)).collect(),
-            Plan::Tower(plan) => plan.messages().collect(),
+            DevicePlan::Single(_) => Vec::new(),
+            DevicePlan::Replica(plan) => plan.messages().map(|floats| (1, floats)).collect(),
+            DevicePlan::Hybrid(plan) => plan.messages().map(|floats| (1, floats)).collect(),
+            DevicePlan::Tower(plan) => plan.messages().collect(),
         }
     }
 }
 
-/// Takes the memory of several devices of this process, each on a thread of its own from now on.
-/// One that does not answer for `patience` is lost, and the run with it. `whole` is the network.
+/// Allocates the memory of several devices of this process and starts a thread for each. A device
+/// that does not answer within `timeout` is lost, and the run fails. `whole` is the network.
 ///
 /// # Errors
-/// If there is not enough memory, or parameters are another network's.
+/// If there is not enough memory, or the parameters are another network's.
 ///
 /// # Panics
-/// If there is not a plan for each device.
+/// If there is not one plan for each device.
 pub fn open_threads(
     whole: &Spec,
-    plans: Vec<Plan>,
+    plans: Vec<DevicePlan>,
     mut devices: Vec<Device>,
-    (engine, patience): (Engine, Duration),
+    engine: Engine,
+    timeout: Duration,
     start: &Start,
 ) -> train::Result<Threads> {
     assert_eq!(plans.len(), devices.len(), "a plan and a device for each rank");
-    let ranks = ranks(plans, &mut devices, (engine, patience))?;
-    Ok(Threads::start(parameters_of(whole)?, ranks, patience, start)?)
+    let ranks = ranks(plans, &mut devices, engine, timeout)?;
+    Ok(Threads::start(parameters_of(whole)?, ranks, timeout, start)?)
 }
 
-/// Takes the memory of several ranks, which wait for each other for `patience` at most.
+/// Allocates the memory of several ranks, which wait for each other at most for `timeout`.
 ///
 /// # Errors
-/// If there is not enough.
+/// If there is not enough memory.
 pub fn ranks(
-    plans: Vec<Plan>,
+    plans: Vec<DevicePlan>,
     devices: &mut Vec<Device>,
-    (engine, patience): (Engine, Duration),
+    engine: Engine,
+    timeout: Duration,
 ) -> Result<Vec<Box<dyn Rank>>> {
-    let ways: Vec<Box<dyn Comm>> = match engine {
+    let comms: Vec<Box<dyn Comm>> = match engine {
         Engine::Host => {
-            let mut ways = Local::world(plans.len(), patience);
-            for (way, plan) in ways.iter_mut().zip(&plans) {
-                plan.messages().iter().for_each(|&(count, floats)| way.reserve(count, floats));
+            let mut comms = Local::world(plans.len(), timeout);
+            for (comm, plan) in comms.iter_mut().zip(&plans) {
+                plan.messages().iter().for_each(|&(count, floats)| comm.reserve(count, floats));
             }
-            ways.into_iter().map(|way| Box::new(way) as Box<dyn Comm>).collect()
+            comms.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect()
         }
         Engine::Nccl => {
-            let ways = Nccl::world(devices, patience)?;
-            ways.into_iter().map(|way| Box::new(way) as Box<dyn Comm>).collect()
+            let comms = Nccl::world(devices, timeout)?;
+            comms.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect()
         }
     };
-    let each = plans.into_iter().zip(devices.drain(..)).zip(ways);
-    each.map(|((plan, device), way)| plan.rank(device, way)).collect()
+    let each = plans.into_iter().zip(devices.drain(..)).zip(comms);
+    each.map(|((plan, device), comm)| plan.rank(device, comm)).collect()
 }
 
-/// Takes the memory of this process's device; the others are wherever `comm` reaches. `whole` is
-/// the network; for the flags see [`Process::start`].
+/// Allocates the memory of this process's device; the `link` connects to the other processes.
+/// `whole` is the network.
 ///
 /// # Errors
-/// If there is not enough memory, or parameters are another network's.
+/// If there is not enough memory, or the parameters are another network's.
 ///
 /// # Panics
-/// If the plan is not for this rank of this world.
+/// If the plan is for another rank.
 pub fn open_process(
     whole: &Spec,
-    plan: Plan,
-    (device, comm): (Device, Box<dyn Comm>),
-    flags: (&Stop, &Stop),
+    plan: DevicePlan,
+    device: Device,
+    link: ProcessLink,
     start: &Start,
 ) -> train::Result<Process> {
-    let rank = plan.rank(device, comm).map_err(|error: Error| train::Error::from(error))?;
-    Ok(Process::start(whole, rank, flags, start)?)
+    let ProcessLink { comm, requested, agreed } = link;
+    let rank = plan.rank(device, comm)?;
+    Ok(Process::start(whole, rank, requested, agreed, start)?)
 }

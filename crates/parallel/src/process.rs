@@ -1,9 +1,10 @@
-//! One device of several, each in a process of its own.
+//! One rank in each of several processes.
 
-use crate::accord::Accord;
+use crate::control::ControlExchange;
 use crate::rank::{self, Rank};
-use crate::snapshot::{gather_others, place_own};
+use crate::snapshot::{copy_own, gather_others};
 use crate::{Result, parameters_of};
+use comm::Comm;
 use data::Batch;
 use evaluate::Stop;
 use evaluate::Tally;
@@ -16,40 +17,52 @@ use train::schedule::Setting;
 use train::start::Start;
 use train::stats::LayerStats;
 
-/// This process's part of the work. All processes run the same loop and ask for the same steps; the
-/// ranks talk to each other, and each answers with what is true of all.
+/// The connection of one of several processes to the others.
+#[derive(Debug)]
+pub struct ProcessLink {
+    /// Its communicator.
+    pub comm: Box<dyn Comm>,
+    /// Stops and checkpoints requested from this process.
+    pub requested: Stop,
+    /// Requests that all processes have agreed on. The training loop must read this one: it is set
+    /// in all processes at the same step after `requested` was set in one.
+    pub agreed: Stop,
+}
+
+/// The executor of one process. All processes run the same loop and request the same steps; results
+/// are those of the whole batch.
 #[derive(Debug)]
 pub struct Process {
     rank: Box<dyn Rank>,
-    accord: Accord,
-    /// The whole network's.
+    exchange: ControlExchange,
+    /// The whole network's parameters.
     parameters: Vec<Parameter>,
-    /// Of the layers that are here.
+    /// Statistics of this rank's layers.
     own_stats: LayerStats,
 }
 
 impl Process {
-    /// A rank of `whole` whose others are in processes of their own, with what training starts
-    /// from. All of them must run the same job; `agreed` is raised in all at the same step once
-    /// `asked` has been in one, and is what the job's loop must be given.
+    /// Loads `start` into a rank of the network `whole`. For the stop flags see [`ProcessLink`]. All
+    /// processes must run the same job.
     ///
     /// # Errors
-    /// If `whole` is no network, parameters are another's, or a device fails.
+    /// If `whole` is invalid, the parameters are another network's, or a device fails.
     pub fn start(
         whole: &Spec,
         mut rank: Box<dyn Rank>,
-        (asked, agreed): (&Stop, &Stop),
+        requested: Stop,
+        agreed: Stop,
         start: &Start,
     ) -> Result<Process> {
-        let parameters = if rank.has_all() {
+        let parameters = if rank.has_all_parameters() {
             rank.net().plan.network.parameters.entries.clone()
         } else {
             parameters_of(whole)?
         };
         rank::start(&mut *rank, start, &parameters)?;
-        let accord = Accord::new(asked.clone(), agreed.clone());
+        let exchange = ControlExchange::new(requested, agreed);
         let own_stats = rank.new_stats();
-        Ok(Process { rank, accord, parameters, own_stats })
+        Ok(Process { rank, exchange, parameters, own_stats })
     }
 
     fn reads_a_part(&self) -> bool {
@@ -60,14 +73,14 @@ impl Process {
 impl Evaluate for Process {
     type Error = train::Error;
 
-    /// The classifier, the whole network's last layer, has a bias for each class.
+    /// The number of classes is the length of the last layer's bias.
     fn batch_shape(&self) -> BatchShape {
         let classes = self.parameters.last().map_or(0, Parameter::len);
         BatchShape { images: self.rank.images(), classes, part: self.rank.part() }
     }
 
     fn test(&mut self, batch: &mut Batch) -> train::Result<Tally> {
-        Ok(self.rank.test(batch, Some(&mut self.accord))?)
+        Ok(self.rank.test(batch, Some(&mut self.exchange))?)
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> train::Result<()> {
@@ -94,34 +107,34 @@ impl Executor for Process {
 
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> train::Result<StepResult> {
         let StepRequest { step, control, stats } = request;
-        self.accord.own = control;
+        self.exchange.own = control;
         let reads_a_part = self.reads_a_part();
-        let Process { rank, accord, own_stats, .. } = self;
+        let Process { rank, exchange, own_stats, .. } = self;
         let tally = match stats {
-            // Whoever reads a part of the batch has statistics of all layers.
+            // A rank that reads a part of the batch has statistics of all layers.
             Some(stats) if !reads_a_part => {
-                let tally = rank.train(batch, step, Some(&mut *own_stats), Some(&mut *accord))?;
+                let tally = rank.train(batch, step, Some(&mut *own_stats), Some(&mut *exchange))?;
                 let parts = rank.stats_of_all(own_stats)?;
                 stats.combine(&parts.into_iter().map(|part| part.layers).collect::<Vec<_>>());
                 tally
             }
-            stats => rank.train(batch, step, stats, Some(&mut *accord))?,
+            stats => rank.train(batch, step, stats, Some(&mut *exchange))?,
         };
-        Ok(StepResult { tally, control: accord.heard })
+        Ok(StepResult { tally, control: exchange.received })
     }
 
-    /// Rank 0 has the whole network's blocks; the others give what is theirs.
+    /// Rank 0 gets the whole network's blocks; the other ranks send their shares.
     fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> train::Result<()> {
         let is_first = self.rank.place().0 == 0;
-        self.rank.share_out_velocities()?;
-        if self.rank.has_all() {
+        self.rank.all_gather_velocities()?;
+        if self.rank.has_all_parameters() {
             return if is_first { self.rank.net().snapshot(values, velocities) } else { Ok(()) };
         }
         if is_first {
             let last = self.parameters.last().map_or(0, |entry| entry.start + entry.len());
             values.resize(last, 0.0);
             velocities.resize(last, 0.0);
-            place_own(&*self.rank, &self.parameters, [values, velocities])?;
+            copy_own(&*self.rank, &self.parameters, [values, velocities])?;
         }
         Ok(gather_others(&mut *self.rank, &self.parameters, [values, velocities])?)
     }
@@ -131,9 +144,9 @@ impl Executor for Process {
     }
 
     fn agree(&mut self, own: Control) -> train::Result<Control> {
-        self.accord.own = own;
-        self.rank.agree(&mut self.accord)?;
-        Ok(self.accord.heard)
+        self.exchange.own = own;
+        self.rank.agree(&mut self.exchange)?;
+        Ok(self.exchange.received)
     }
 
     fn traffic(&mut self) -> train::Result<Traffic> {
@@ -141,9 +154,9 @@ impl Executor for Process {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {
-        let Process { rank, accord, parameters, own_stats } = *self;
+        let Process { rank, exchange, parameters, own_stats } = *self;
         rank.enter(Box::new(|rank| {
-            work(Box::new(Process { rank, accord, parameters, own_stats }))
+            work(Box::new(Process { rank, exchange, parameters, own_stats }))
         }));
     }
 }

@@ -1,7 +1,7 @@
-//! One device of several: what data, towers and hybrid each do in their own way.
+//! One device of several: the interface that data, towers and hybrid parallelism implement.
 
 use crate::Result;
-use crate::accord::Accord;
+use crate::control::ControlExchange;
 use crate::error::cause;
 use comm::{Comm, Traffic};
 use data::Batch;
@@ -16,129 +16,132 @@ use train::device_network::{DeviceNetwork, Share};
 use train::start::Start;
 use train::stats::LayerStats;
 
-/// A device with its part of the work. All ranks of a world do the same at the same time.
+/// A device and its share of the work. All ranks of a world call the same methods in the same
+/// order.
 ///
-/// Where the others are in processes of their own, an [`Accord`] travels with every tally.
+/// Ranks in different processes pass a [`ControlExchange`]; its flags travel with every tally.
+///
+/// Methods fail if this device fails or another rank is lost.
 pub trait Rank: Send + Debug {
     /// Its network, on its device.
     fn net(&self) -> &DeviceNetwork;
 
-    /// The same, to change it.
+    /// As [`net`](Self::net), mutable.
     fn net_mut(&mut self) -> &mut DeviceNetwork;
 
-    /// The whole of a parameter, and which of its numbers are here.
+    /// The shape of the whole parameter, and the range of its elements that this rank holds.
     fn share(&self, entry: &Parameter) -> Share;
 
-    /// A step of training; gives the whole batch's tally. Called by [`Rank::train`].
+    /// A training step; returns the tally of the whole batch. Called by [`Rank::train`].
     ///
     /// # Errors
-    /// If this device fails or another is gone, here and below.
-    fn learn(
+    /// As the trait says.
+    fn step(
         &mut self,
         batch: &Batch,
         step: u64,
         stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
+        exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally>;
 
-    /// Learns from a batch; gives the whole batch's tally.
+    /// Trains on a batch; returns the tally of the whole batch.
     ///
     /// # Errors
-    /// As above, naming the step.
+    /// As the trait says; the error names the step.
     fn train(
         &mut self,
         batch: &Batch,
         step: u64,
         stats: Option<&mut LayerStats>,
-        accord: Option<&mut Accord>,
+        exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
-        self.learn(batch, step, stats, accord).map_err(|error| error.at_step(step))
+        self.step(batch, step, stats, exchange).map_err(|error| error.at_step(step))
     }
 
-    /// Looks at a batch without learning.
+    /// Evaluates a batch without training.
     ///
     /// # Errors
-    /// As above.
-    fn test(&mut self, batch: &Batch, accord: Option<&mut Accord>) -> Result<Tally>;
+    /// As the trait says.
+    fn test(&mut self, batch: &Batch, exchange: Option<&mut ControlExchange>) -> Result<Tally>;
 
-    /// The probabilities of the last tested images, as far as they are here.
+    /// Copies the probabilities of the last tested images that this rank holds.
     ///
     /// # Errors
-    /// As above.
+    /// As the trait says.
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()>;
 
-    /// Says a word and learns the others' without a step.
+    /// Exchanges control flags outside a step.
     ///
     /// # Errors
-    /// As above.
-    fn agree(&mut self, accord: &mut Accord) -> Result<()>;
+    /// As the trait says.
+    fn agree(&mut self, exchange: &mut ControlExchange) -> Result<()>;
 
-    /// This rank, and how many there are.
+    /// This rank's number, and the number of ranks.
     fn place(&self) -> (usize, usize);
 
-    /// Which of how many equal parts of a batch it reads.
+    /// The part of a batch that this rank reads: its index, and the number of equal parts.
     fn part(&self) -> (usize, usize) {
         self.place()
     }
 
-    /// Images of a batch that it reads.
+    /// The number of images of a batch that this rank reads.
     fn images(&self) -> usize;
 
-    /// Room for statistics of the layers that are here.
+    /// Empty statistics of this rank's layers.
     fn new_stats(&self) -> LayerStats;
 
-    /// Whether it has all parameters (others may have them too).
-    fn has_all(&self) -> bool;
+    /// Whether this rank holds all parameters (others may hold them, too).
+    fn has_all_parameters(&self) -> bool;
 
-    /// Before a snapshot: velocities that others have come here. All ranks do it, or none.
+    /// Collects the velocities that other ranks update; before a snapshot, on all ranks.
     ///
     /// # Errors
-    /// As above.
-    fn share_out_velocities(&mut self) -> Result<()>;
+    /// As the trait says.
+    fn all_gather_velocities(&mut self) -> Result<()>;
 
-    /// Whether a parameter is for this rank to put into a snapshot of the whole network.
-    fn is_its_own(&self, entry: &Parameter) -> bool;
+    /// Whether this rank copies a parameter into a snapshot of the whole network.
+    fn writes_to_snapshot(&self, entry: &Parameter) -> bool;
 
-    /// What a rank has that the first has not: parameters, by their number there and their name,
-    /// and which numbers of the whole one they are.
+    /// The parameters of `rank` that rank 0 does not hold: index and name there, and the range of
+    /// elements of the whole parameter.
     ///
     /// # Errors
-    /// As above.
-    fn shares_of(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>>;
+    /// As the trait says.
+    fn shares_to_gather(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>>;
 
-    /// What all ranks saw in their last statistics, in their order; nothing where each has all.
+    /// Gathers the last statistics of all ranks, in rank order; empty where each rank has those of
+    /// all layers.
     ///
     /// # Errors
-    /// As above.
+    /// As the trait says.
     fn stats_of_all(&mut self, _own: &LayerStats) -> Result<Vec<LayerStats>> {
         Ok(Vec::new())
     }
 
-    /// The way to the others and this rank's device, and room for pieces of whatever is sent beside
-    /// a step; `None` where nothing but steps is.
-    fn line(&mut self) -> Option<Line<'_>>;
+    /// A connection for transfers outside steps; `None` where none are needed.
+    fn side_channel(&mut self) -> Option<SideChannel<'_>>;
 
-    /// What it has sent so far.
+    /// The messages and bytes that this rank has sent.
     fn traffic(&self) -> Traffic;
 
-    /// Runs `work` where the device's threads are.
+    /// Runs `work` on the device's threads.
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Rank>) + Send + 'a>);
 }
 
-/// A rank's way to the others, beside its steps.
-pub struct Line<'a> {
-    /// The way.
+/// A rank's connection to the others for transfers outside steps.
+pub struct SideChannel<'a> {
+    /// The communicator.
     pub comm: &'a mut dyn Comm,
     /// This rank's network.
     pub net: &'a mut DeviceNetwork,
-    /// Room for a piece.
-    pub room: Slot,
+    /// Longer data are sent in pieces of this buffer's length.
+    pub buffer: Slot,
 }
 
-/// Fills a rank with what training starts from; `all` are the whole network's parameters.
+/// Loads a rank's share of the initial state; `all` are the whole network's parameters.
 ///
 /// # Errors
-/// If parameters are another network's, or the device fails.
+/// If the parameters are another network's, or the device fails.
 pub fn start(rank: &mut dyn Rank, start: &Start, all: &[Parameter]) -> Result<()> {
     let entries = &rank.net().plan.network.parameters.entries;
     let shares: HashMap<String, Share> =
@@ -147,11 +150,11 @@ pub fn start(rank: &mut dyn Rank, start: &Start, all: &[Parameter]) -> Result<()
     Ok(rank.net_mut().start_part(start, all, &share)?)
 }
 
-/// Runs `work` on every rank, each on its own thread, where its device's threads are.
+/// Runs `work` for every rank, each on its own thread; returns the results in rank order.
 ///
 /// # Errors
-/// What `work` ends with. Of several errors, the one that came first: a rank that fails makes the
-/// others fail, who then only say that it is gone.
+/// The error of the rank that failed first: its failure makes the others fail with errors that only
+/// report the loss of a rank.
 ///
 /// # Panics
 /// As `work` does.
@@ -163,19 +166,19 @@ pub fn run<T: Send>(
     let run = |(number, rank): (usize, Box<dyn Rank>)| {
         let mut ended = None;
         rank.enter(Box::new(|rank| ended = Some(work(number, rank))));
-        ended.expect("it has run")
+        ended.expect("`enter` has run it")
     };
     let ended: Vec<thread::Result<Result<T>>> = thread::scope(|scope| {
         let ranks = ranks.into_iter().enumerate();
         let threads: Vec<_> = ranks.map(|rank| scope.spawn(move || run(rank))).collect();
         threads.into_iter().map(|thread| thread.join()).collect()
     });
-    let (mut made, mut failed) = (Vec::new(), None);
+    let (mut results, mut failed) = (Vec::new(), None);
     for ended in ended {
-        match ended.unwrap_or_else(|panicked| panic::resume_unwind(panicked)) {
-            Ok(value) => made.push(value),
+        match ended.unwrap_or_else(|panic| panic::resume_unwind(panic)) {
+            Ok(value) => results.push(value),
             Err(error) => failed = Some(cause(failed, error)),
         }
     }
-    failed.map_or(Ok(made), Err)
+    failed.map_or(Ok(results), Err)
 }

@@ -1,13 +1,13 @@
-//! The whole network's parameters and velocities, put together from those of all ranks.
+//! Snapshots of the whole network's parameters and velocities, gathered from all ranks.
 
 use crate::Result;
-use crate::rank::{Line, Rank};
+use crate::rank::{Rank, SideChannel};
 use layers::Parameter;
 use tensor::Shape;
 
-/// Copies a rank's share to where it belongs in blocks of the whole network, which `whole` lays
-/// out; of what all ranks have, if it is the first.
-pub(crate) fn place_own(
+/// Copies a rank's share into blocks of the whole network, at the offsets of `whole`. Only rank 0
+/// copies parameters that all ranks hold.
+pub(crate) fn copy_own(
     rank: &dyn Rank,
     whole: &[Parameter],
     mut to: [&mut Vec<f32>; 2],
@@ -15,11 +15,11 @@ pub(crate) fn place_own(
     let net = rank.net();
     let network = &net.plan.network;
     for (idx, entry) in network.parameters.entries.iter().enumerate() {
-        if !rank.is_its_own(entry) {
+        if !rank.writes_to_snapshot(entry) {
             continue;
         }
         let found = whole.iter().find(|whole| whole.name == entry.name);
-        let start = found.expect("the whole has its parts' parameters").start;
+        let start = found.expect("a parameter of the whole network").start;
         let (_, own) = rank.share(entry);
         let own = start + own.start..start + own.end;
         let slots = [network.parameters.value(idx), network.velocity(idx)];
@@ -30,8 +30,8 @@ pub(crate) fn place_own(
     Ok(())
 }
 
-/// The shares of all ranks but the first come to the first, piece by piece: all ranks see each
-/// piece and wait for each other, so that little is under way at once.
+/// Sends the shares of all other ranks to rank 0, in pieces of the side channel's buffer. A barrier
+/// follows each piece, so that only one is in flight.
 pub(crate) fn gather_others(
     rank: &mut dyn Rank,
     whole: &[Parameter],
@@ -39,16 +39,18 @@ pub(crate) fn gather_others(
 ) -> Result<()> {
     let (own, world) = rank.place();
     for from in 1..world {
-        for (idx, name, share) in rank.shares_of(from)? {
+        for (idx, name, share) in rank.shares_to_gather(from)? {
             let found = whole.iter().find(|whole| whole.name == name);
-            let at = found.expect("the whole has its parts' parameters").start + share.start;
-            let Some(Line { comm, net, room }) = rank.line() else { return Ok(()) };
+            let at = found.expect("a parameter of the whole network").start + share.start;
+            let Some(SideChannel { comm, net, buffer }) = rank.side_channel() else {
+                return Ok(());
+            };
             let network = &net.plan.network;
-            let starts = (0..share.len()).step_by(room.len());
+            let starts = (0..share.len()).step_by(buffer.len());
             for (first, block) in starts.flat_map(|first| [(first, 0), (first, 1)]) {
-                let piece = Shape::from([room.len().min(share.len() - first)]);
+                let piece = Shape::from([buffer.len().min(share.len() - first)]);
                 let slot = match (own == from, block) {
-                    (false, _) => room.part(0, piece),
+                    (false, _) => buffer.part(0, piece),
                     (true, 0) => network.parameters.value(idx).part(first, piece),
                     (true, _) => network.velocity(idx).part(first, piece),
                 };

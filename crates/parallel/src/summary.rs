@@ -1,5 +1,5 @@
-//! How several devices share a step: what each has, and what crosses between them. Text for people,
-//! JSON for programs.
+//! How several devices share a step: the share of each, and the bytes that they exchange. As text
+//! for people and as JSON for programs.
 
 mod data;
 mod hybrid;
@@ -16,10 +16,10 @@ use serde_json::Value;
 pub struct Summary {
     /// The mode.
     pub mode: Mode,
-    /// Tables, and a sentence on a step's bytes. Begins with an empty line.
+    /// Tables, and a line with the bytes of a step. Begins with an empty line.
     pub text: String,
-    /// `devices`: of each its `parameters`, `macs` of an image and `train_bytes` of memory; and the
-    /// bytes of a step that cross.
+    /// `devices`, each with its `parameters`, `macs` per image and `train_bytes` of memory; and the
+    /// bytes that a step exchanges.
     pub json: Value,
 }
 
@@ -29,7 +29,7 @@ mod tests {
     use train::recipe::Recipe;
     use train::run::Blueprint;
 
-    /// A run on images of the recipe's size.
+    /// A job on images of the recipe's size.
     pub(super) fn job<'a>(spec: &'a Spec, recipe: &'a Recipe) -> Blueprint<'a> {
         let [height, width, _] = spec.input;
         Blueprint { spec, recipe, stored: [recipe.side(height, width); 2] }

@@ -1,13 +1,15 @@
-//! A network in towers, each on a device of its own (section 3.5).
+//! A network in towers, each on its own device (section 3.5 of the paper).
 //!
-//! Every tower has its share of the weights and a link to the others. All of them are given the
-//! same batches; only the first has the classifier, and so the loss. What crosses is what
-//! [`layers::towers`] says. No gradient of a weight does, since no weight is on two devices.
+//! Every tower holds its share of the weights. All towers process the same batches; only the first
+//! has the classifier, and computes the loss. They exchange activations and their gradients as
+//! [`layers::towers`] describes. Gradients of weights are not exchanged, since no weight is on two
+//! devices.
 //!
-//! The bits are those of one device that runs [`on_one_device`](layers::towers::on_one_device).
+//! Results are bit-identical to those of one device that runs
+//! [`on_one_device`](layers::towers::on_one_device).
 
-use crate::accord::Accord;
-use crate::rank::{Line, Rank};
+use crate::control::ControlExchange;
+use crate::rank::{Rank, SideChannel};
 use crate::{Result, parameters_of};
 use comm::{Comm, Handle, Traffic, bytes};
 use data::Batch;
@@ -20,48 +22,48 @@ use std::sync::Arc;
 use tensor::{DType, Device, Planner, Shape, Slot, Target};
 use train::device_network::{DeviceNetwork, Share};
 use train::optimizer::Optimizer;
-use train::plan::Plan;
+use train::plan::SingleDevicePlan;
 use train::recipe::Mean;
 use train::stats::LayerStats;
 
-/// A tower, laid out before any memory is taken.
+/// The memory layout of a tower.
 #[derive(Debug)]
 pub struct TowerPlan {
-    /// The tower and what surrounds it.
-    pub base: Plan,
+    /// The tower, its input and output, and its optimizer.
+    pub base: SingleDevicePlan,
     towers: Arc<Towers>,
-    meeting: Meeting,
+    messages: MessageSlots,
     /// Whether it ends in the classifier.
     is_first: bool,
 }
 
-/// Slots through which towers in processes of their own talk beside their exchanges.
+/// Slots of messages between towers in different processes, beside activations and gradients.
 #[derive(Clone, Copy, Debug)]
-struct Meeting {
-    /// A tally and a word: this tower's, and all towers'.
+struct MessageSlots {
+    /// The tally and control flags of this tower, and of all.
     own: Slot,
     all: Slot,
-    /// Pieces of whatever else.
-    room: Slot,
+    /// For transfers outside steps.
+    buffer: Slot,
 }
 
-/// A tally and a word.
-const SAID: usize = 5;
-/// Floats of a piece of what is sent beside a step.
-const ROOM: usize = 1 << 18;
+/// Floats of a tally with control flags.
+const MESSAGE: usize = 5;
+/// Floats of the buffer for transfers outside steps.
+const BUFFER: usize = 1 << 18;
 
 /// A tower on its device.
 #[derive(Debug)]
 pub struct Tower {
     net: DeviceNetwork,
     link: Link,
-    meeting: Meeting,
+    messages: MessageSlots,
     is_first: bool,
-    /// What all towers said last.
-    heard: Vec<f32>,
+    /// The last messages of all towers.
+    received: Vec<f32>,
 }
 
-/// A tower's way to the others.
+/// A tower's connection to the others.
 #[derive(Debug)]
 struct Link {
     comm: Box<dyn Comm>,
@@ -80,28 +82,28 @@ impl Link {
         Ok(comm.wait(device, handle)?)
     }
 
-    /// A tower's network.
+    /// The network of a tower.
     fn spec(&self, rank: usize) -> &Spec {
         &self.towers.specs[rank]
     }
 
-    /// Floats that a parameter has on all towers together.
+    /// The number of floats of a parameter on all towers together.
     fn whole_len(&self, entry: &Parameter) -> usize {
         self.towers.whole_len(&entry.name, entry.len())
     }
 
-    /// Its shape there: filters and units come first.
+    /// The shape of the whole parameter: filters and units are the first dimension.
     fn whole_shape(&self, entry: &Parameter) -> Shape {
         let first = entry.shape.dims()[0];
         entry.shape.with_outer(first * self.whole_len(entry) / entry.len().max(1))
     }
 
-    /// Which of them are here.
+    /// The range of the whole parameter that this tower holds.
     fn share(&self, entry: &Parameter) -> Range<usize> {
         self.share_of(self.comm.rank(), entry)
     }
 
-    /// Which of them are on a tower that has such a parameter.
+    /// The range of the whole parameter that a tower holds.
     fn share_of(&self, rank: usize, entry: &Parameter) -> Range<usize> {
         let whole = self.whole_len(entry);
         let share = self.towers.share(&entry.name, whole, rank);
@@ -110,8 +112,8 @@ impl Link {
 }
 
 impl TowerPlan {
-    /// Lays out each tower for batches of `images` images, less a mean image of a height and width
-    /// or less a mean colour, on its own device.
+    /// Plans each tower for its device, for batches of `images` images. `input` is the mean that is
+    /// subtracted, and the height and width of stored images.
     ///
     /// # Errors
     /// If the rows do not fit together.
@@ -144,21 +146,22 @@ impl TowerPlan {
         let optimizer = Optimizer::sgd(&network, &mut planner);
         let ranks = towers.specs.len();
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
-        let meeting = Meeting { own: floats(SAID), all: floats(SAID * ranks), room: floats(ROOM) };
-        let base = Plan { network, frame, optimizer, bytes: planner.total() };
-        Ok(TowerPlan { base, towers: Arc::clone(towers), meeting, is_first })
+        let [own, all, buffer] = [MESSAGE, MESSAGE * ranks, BUFFER].map(&mut floats);
+        let messages = MessageSlots { own, all, buffer };
+        let base = SingleDevicePlan { network, frame, optimizer, bytes: planner.total() };
+        Ok(TowerPlan { base, towers: Arc::clone(towers), messages, is_first })
     }
 
-    /// So that no step allocates: a tower is at most one exchange ahead of another. How many
-    /// messages of how many floats.
+    /// The messages in flight at once, since a tower is at most one exchange ahead of another: their
+    /// number, and the floats of each.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (usize, usize)> {
         let (count, images) = (2 * self.towers.specs.len(), self.base.frame.images());
         self.towers.traffic.iter().map(move |traffic| (count, traffic.floats * images))
     }
 
-    /// Does on the device what a tower does, without the others: for a rehearsal.
+    /// Runs all operations of a step and a test once, without communication.
     pub(crate) fn rehearse(&self, device: &mut Device) -> tensor::Result<()> {
-        let Plan { network, frame, optimizer, .. } = &self.base;
+        let SingleDevicePlan { network, frame, optimizer, .. } = &self.base;
         let mut no_exchange = |_: &mut Device, _| tensor::Result::Ok(());
         frame.preprocess(device, network.input)?;
         towers::forward(network, device, Phase::Train, &mut no_exchange)?;
@@ -172,14 +175,14 @@ impl TowerPlan {
         if self.is_first { frame.probabilities(device, network.output) } else { Ok(()) }
     }
 
-    /// Takes the memory; `comm` is the way to the other towers.
+    /// Allocates the memory; `comm` connects to the other towers.
     ///
     /// # Errors
-    /// If there is not enough.
+    /// If there is not enough memory.
     pub fn open(self, device: Device, comm: Box<dyn Comm>) -> Result<Tower> {
-        let TowerPlan { base, towers, meeting, is_first } = self;
+        let TowerPlan { base, towers, messages, is_first } = self;
         let (net, link) = (DeviceNetwork::open(base, device)?, Link { comm, towers });
-        Ok(Tower { net, link, meeting, is_first, heard: Vec::new() })
+        Ok(Tower { net, link, messages, is_first, received: Vec::new() })
     }
 }
 
@@ -192,32 +195,35 @@ impl Tower {
         towers::forward(&plan.network, device, phase, &mut cross)
     }
 
-    /// Sends the other towers' processes what the one with the classifier knows, and this rank's
-    /// word; nothing where there are none.
-    fn say(&mut self, tally: Tally, accord: Option<&mut Accord>) -> Result<Option<Handle>> {
-        let Some(accord) = accord else { return Ok(None) };
-        let Tower { net, link, meeting, .. } = self;
-        let mut said = [0.0; SAID];
-        said[..4].copy_from_slice(&tally.to_kernel());
-        said[4] = accord.word();
-        net.device.upload(meeting.own, &said)?;
-        Ok(Some(link.comm.all_gather(&mut net.device, meeting.own, meeting.all)?))
+    /// Starts to exchange tallies and control flags with towers in other processes.
+    fn send_tally(
+        &mut self,
+        tally: Tally,
+        exchange: Option<&mut ControlExchange>,
+    ) -> Result<Option<Handle>> {
+        let Some(exchange) = exchange else { return Ok(None) };
+        let Tower { net, link, messages, .. } = self;
+        let mut message = [0.0; MESSAGE];
+        message[..4].copy_from_slice(&tally.to_kernel());
+        message[4] = exchange.encode();
+        net.device.upload(messages.own, &message)?;
+        Ok(Some(link.comm.all_gather(&mut net.device, messages.own, messages.all)?))
     }
 
-    /// What the one with the classifier knows; alone in its process, a tower knows its own tally.
-    fn hear(
+    /// The tally of the tower with the classifier; without an exchange this tower's own.
+    fn receive_tally(
         &mut self,
-        said: Option<Handle>,
+        sent: Option<Handle>,
         own: Tally,
-        accord: Option<&mut Accord>,
+        exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
-        let (Some(said), Some(accord)) = (said, accord) else { return Ok(own) };
-        let Tower { net, link, meeting, heard, .. } = self;
-        link.comm.wait(&mut net.device, said)?;
-        heard.resize(meeting.all.len(), 0.0);
-        net.device.download_into(meeting.all, heard)?;
-        let (each, _) = heard.as_chunks::<SAID>();
-        accord.hear(each.iter().map(|said| said[4]));
+        let (Some(sent), Some(exchange)) = (sent, exchange) else { return Ok(own) };
+        let Tower { net, link, messages, received, .. } = self;
+        link.comm.wait(&mut net.device, sent)?;
+        received.resize(messages.all.len(), 0.0);
+        net.device.download_into(messages.all, received)?;
+        let (each, _) = received.as_chunks::<MESSAGE>();
+        exchange.decode(each.iter().map(|message| message[4]));
         let [loss, top1, top5, images, _] = each[0];
         Ok(Tally::from_kernel([loss, top1, top5, images]))
     }
@@ -236,12 +242,12 @@ impl Rank for Tower {
         (self.link.whole_shape(entry), self.link.share(entry))
     }
 
-    fn learn(
+    fn step(
         &mut self,
         batch: &Batch,
         step: u64,
         mut stats: Option<&mut LayerStats>,
-        mut accord: Option<&mut Accord>,
+        mut exchange: Option<&mut ControlExchange>,
     ) -> Result<Tally> {
         self.net.load(batch)?;
         self.net.begin_step(step, &batch.labels)?;
@@ -255,7 +261,7 @@ impl Rank for Tower {
         if let Some(stats) = &mut stats {
             stats.after_loss(&self.net.device)?;
         }
-        let said = self.say(tally, accord.as_deref_mut())?;
+        let sent = self.send_tally(tally, exchange.as_deref_mut())?;
         let Tower { net, link, .. } = self;
         let DeviceNetwork { plan, device, .. } = net;
         let mut cross = |device: &mut Device, crossing| link.cross(device, crossing);
@@ -264,10 +270,10 @@ impl Rank for Tower {
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;
         }
-        self.hear(said, tally, accord)
+        self.receive_tally(sent, tally, exchange)
     }
 
-    fn test(&mut self, batch: &Batch, mut accord: Option<&mut Accord>) -> Result<Tally> {
+    fn test(&mut self, batch: &Batch, mut exchange: Option<&mut ControlExchange>) -> Result<Tally> {
         self.net.load(batch)?;
         self.forward(Phase::Test)?;
         let DeviceNetwork { plan, device, .. } = &mut self.net;
@@ -275,17 +281,17 @@ impl Rank for Tower {
             plan.frame.probabilities(device, plan.network.output)?;
         }
         let tally = plan.frame.tally(device)?;
-        let said = self.say(tally, accord.as_deref_mut())?;
-        self.hear(said, tally, accord)
+        let sent = self.send_tally(tally, exchange.as_deref_mut())?;
+        self.receive_tally(sent, tally, exchange)
     }
 
     fn probabilities(&mut self, into: &mut [f32]) -> Result<()> {
         Ok(self.net.device.download_into(self.net.plan.frame.probabilities, into)?)
     }
 
-    fn agree(&mut self, accord: &mut Accord) -> Result<()> {
-        let said = self.say(Tally::default(), Some(accord))?;
-        self.hear(said, Tally::default(), Some(accord)).map(drop)
+    fn agree(&mut self, exchange: &mut ControlExchange) -> Result<()> {
+        let sent = self.send_tally(Tally::default(), Some(exchange))?;
+        self.receive_tally(sent, Tally::default(), Some(exchange)).map(drop)
     }
 
     fn place(&self) -> (usize, usize) {
@@ -304,19 +310,19 @@ impl Rank for Tower {
         LayerStats::new(&self.net.plan.network)
     }
 
-    fn has_all(&self) -> bool {
+    fn has_all_parameters(&self) -> bool {
         false
     }
 
-    fn share_out_velocities(&mut self) -> Result<()> {
+    fn all_gather_velocities(&mut self) -> Result<()> {
         Ok(())
     }
 
-    fn is_its_own(&self, _: &Parameter) -> bool {
+    fn writes_to_snapshot(&self, _: &Parameter) -> bool {
         true
     }
 
-    fn shares_of(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
+    fn shares_to_gather(&self, rank: usize) -> Result<Vec<(usize, String, Range<usize>)>> {
         let entries = parameters_of(self.link.spec(rank))?.into_iter().enumerate();
         let share = |(idx, entry): (usize, Parameter)| {
             (idx, entry.name.clone(), self.link.share_of(rank, &entry))
@@ -325,9 +331,9 @@ impl Rank for Tower {
     }
 
     fn stats_of_all(&mut self, own: &LayerStats) -> Result<Vec<LayerStats>> {
-        let Tower { net, link, meeting, .. } = self;
-        let device = (&mut net.device, meeting.room);
-        let all = bytes::gather(&mut *link.comm, device, &own.to_bytes())?;
+        let Tower { net, link, messages, .. } = self;
+        let all =
+            bytes::gather(&mut *link.comm, &mut net.device, messages.buffer, &own.to_bytes())?;
         let each = all.iter().enumerate();
         each.map(|(rank, bytes)| {
             Ok(LayerStats::from_bytes(&parameters_of(link.spec(rank))?, bytes))
@@ -335,9 +341,9 @@ impl Rank for Tower {
         .collect()
     }
 
-    fn line(&mut self) -> Option<Line<'_>> {
-        let Tower { net, link, meeting, .. } = self;
-        Some(Line { comm: &mut *link.comm, net, room: meeting.room })
+    fn side_channel(&mut self) -> Option<SideChannel<'_>> {
+        let Tower { net, link, messages, .. } = self;
+        Some(SideChannel { comm: &mut *link.comm, net, buffer: messages.buffer })
     }
 
     fn traffic(&self) -> Traffic {
@@ -345,7 +351,7 @@ impl Rank for Tower {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Rank>) + Send + 'a>) {
-        let Tower { net, link, meeting, is_first, heard } = *self;
-        net.enter(|net| work(Box::new(Tower { net, link, meeting, is_first, heard })));
+        let Tower { net, link, messages, is_first, received } = *self;
+        net.enter(|net| work(Box::new(Tower { net, link, messages, is_first, received })));
     }
 }

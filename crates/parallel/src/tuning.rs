@@ -20,7 +20,7 @@ use choices::gpu;
 use std::path::Path;
 use std::time::Instant;
 use tensor::Cuda;
-use tensor::tune::{Choices, Met, Why};
+use tensor::tune::{Choices, ChosenBy, TunedOperation};
 
 /// Where a run may take its algorithms from; fixed heuristics fill in the rest.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +39,9 @@ pub struct Sources<'a> {
 /// processes. `say` receives lines for the log.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if the run's own choices cannot be read, [`Error::NotHere`] if they cannot
+/// [`Error::Unreadable`] if the run's own choices cannot be read, [`Error::Unavailable`] if they cannot
 /// be used here, [`Error::Train`] if a GPU fails.
-pub fn settle(
+pub fn resolve(
     devices: &mut Devices,
     group: Option<&mut Group>,
     sources: Sources<'_>,
@@ -75,40 +75,41 @@ fn tune(
         (None, None) => (Tuned::default(), String::new()),
     };
     let mut choices = known.choices();
-    let mut met = match (rehearse(devices, &choices, false), sources.run, &cache) {
-        (Err(source @ tensor::Error::NoWay { .. }), Some(run), _) if is_own => {
-            return Err(Error::NotHere { path: run.join(FILE), source });
+    let mut operations = match (rehearse(devices, &choices, false), sources.run, &cache) {
+        (Err(source @ tensor::Error::NoAlgorithm { .. }), Some(run), _) if is_own => {
+            return Err(Error::Unavailable { path: run.join(FILE), source });
         }
-        (Err(error @ tensor::Error::NoWay { .. }), _, Some(cache)) => {
+        (Err(error @ tensor::Error::NoAlgorithm { .. }), _, Some(cache)) => {
             cache.warn(&error.to_string(), say);
             (known, choices) = (Tuned::default(), Choices::new());
             rehearse(devices, &choices, false)?
         }
-        (met, ..) => met?,
+        (operations, ..) => operations?,
     };
-    let unknown = met.iter().filter(|met| met.why == Why::Rule).count();
+    let unknown = operations.iter().filter(|op| op.chosen_by == ChosenBy::Heuristic).count();
     if unknown > 0 && !sources.deterministic {
         let (gpu, libraries) = (&tuned.gpu, tuned.named_libraries());
         say(&format!("tuning  {unknown} products on {gpu}, with {libraries}"));
-        met = rehearse(devices, &choices, true)?;
+        operations = rehearse(devices, &choices, true)?;
     }
-    let timed = met.iter().filter(|met| matches!(met.why, Why::Timed { .. })).count();
-    tuned.take(met, &known);
+    let timed = |op: &&TunedOperation| matches!(op.chosen_by, ChosenBy::Timing { .. });
+    let timed = operations.iter().filter(timed).count();
+    tuned.add(operations, &known);
     tuned.log_left_out(say);
     let (counted, seconds) = (tuned.counted(), begun.elapsed().as_secs_f64());
     say(&match (timed, unknown) {
         (0, 0) => format!("tuned   {counted} as {from}"),
         (0, all) if all == tuned.work.len() => {
-            format!("tuned   {counted} by rule, as --deterministic asks")
+            format!("tuned   {counted} by heuristics, without timings")
         }
-        (0, some) => format!("tuned   {counted} as {from}, but {some} by rule"),
+        (0, some) => format!("tuned   {counted} as {from}, but {some} by heuristics"),
         _ => format!("tuned   {counted} in {seconds:.1} s"),
     });
     if let Some(cache) = cache.filter(|_| timed > 0) {
         cache.add(&tuned, say);
     }
     if is_own {
-        // Choices that are not used now are kept, and so is where they were made.
+        // Keeps choices that are not used now, and the GPU and libraries of the first run.
         let work = known.work.into_iter().chain(tuned.work).collect();
         tuned = Tuned { work, ..known };
     }
@@ -118,18 +119,22 @@ fn tune(
 /// Runs every operation once with `choices`; an operation without one uses the heuristic or, with
 /// `times`, the fastest algorithm. A GPU uses the choices of those before it. Returns the
 /// operations of all GPUs.
-fn rehearse(devices: &mut Devices, choices: &Choices, times: bool) -> tensor::Result<Vec<Met>> {
-    let (mut choices, mut all) = (choices.clone(), Vec::<Met>::new());
-    for (device, plan) in devices.members_mut() {
+fn rehearse(
+    devices: &mut Devices,
+    choices: &Choices,
+    times: bool,
+) -> tensor::Result<Vec<TunedOperation>> {
+    let (mut choices, mut all) = (choices.clone(), Vec::<TunedOperation>::new());
+    for (device, plan) in devices.planned_mut() {
         if let Some(gpu) = gpu(device) {
             gpu.tune(choices.clone(), times);
         }
-        let done = plan.check(device);
-        let met = gpu(device).map_or_else(Vec::new, Cuda::tuned);
-        done?;
-        choices.extend(met.iter().map(|met| (met.name.clone(), met.way)));
-        let is_new = |met: &Met| all.iter().all(|known| known.name != met.name);
-        let new: Vec<Met> = met.into_iter().filter(is_new).collect();
+        let checked = plan.check(device);
+        let operations = gpu(device).map_or_else(Vec::new, Cuda::tuned);
+        checked?;
+        choices.extend(operations.iter().map(|op| (op.name.clone(), op.algorithm)));
+        let is_new = |op: &TunedOperation| all.iter().all(|known| known.name != op.name);
+        let new: Vec<TunedOperation> = operations.into_iter().filter(is_new).collect();
         all.extend(new);
     }
     Ok(all)

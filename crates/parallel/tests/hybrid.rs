@@ -1,5 +1,4 @@
-//! Ranks that share images below the linear layers, and units from there on, come to the same bits
-//! however many they are.
+//! Hybrid parallelism: results are bit-identical for any number of ranks.
 
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
@@ -8,7 +7,7 @@ mod fixtures;
 use alexnet_parallel::data::ReplicaPlan;
 use alexnet_parallel::hybrid::HybridPlan;
 use alexnet_parallel::rank::{self, Rank};
-use alexnet_parallel::{Cut, Engine, Plan, Result, plan};
+use alexnet_parallel::{DevicePlan, Engine, Result, Sharding, plan};
 use data::{Batch, IGNORED};
 use fixtures::scaled;
 use layers::{BatchNorm, Row, Spec, window};
@@ -24,7 +23,7 @@ const SHARDS: usize = 8;
 const SIDE: usize = 12;
 const CLASSES: usize = 10;
 
-/// Every kind of row that linear layers have between them, and units that blocks share unevenly.
+/// Every kind of row between linear layers, and numbers of units that blocks cannot share evenly.
 fn spec() -> Spec {
     Spec::image("hybrid", SIDE, SIDE, 3)
         .conv("conv1", 8, window(3).stride(2))
@@ -49,7 +48,7 @@ fn recipe() -> Recipe {
     scaled(recipe)
 }
 
-/// Some images take no part, so that micro-shards weigh differently.
+/// Some images have no label, so that micro-shards have different weights.
 fn batch(number: u64) -> Batch {
     let mut draws = Stream::new(5, Purpose::Test, number as u32, 0);
     let mut labels: Vec<u32> = (0..IMAGES as u32).map(|image| image % CLASSES as u32).collect();
@@ -63,27 +62,26 @@ fn batch(number: u64) -> Batch {
     fixtures::batch(pixels, [0, 0, 1], [1.0, 0.0, 3.0, 0.0], labels)
 }
 
-/// How a rank is laid out.
-type Planned = fn(&Spec, Cut, Target) -> Result<Plan>;
+/// Plans a rank.
+type Planned = fn(&Spec, Sharding, Target) -> Result<DevicePlan>;
 
-fn of_hybrid(spec: &Spec, cut: Cut, target: Target) -> Result<Plan> {
+fn of_hybrid(spec: &Spec, sharding: Sharding, target: Target) -> Result<DevicePlan> {
     let input = (Mean::Color, [SIDE; 2]);
-    Ok(Plan::Hybrid(Box::new(HybridPlan::new(spec, IMAGES, cut, input, target)?)))
+    Ok(DevicePlan::Hybrid(Box::new(HybridPlan::new(spec, IMAGES, sharding, input, target)?)))
 }
 
-fn of_replica(spec: &Spec, cut: Cut, target: Target) -> Result<Plan> {
+fn of_replica(spec: &Spec, sharding: Sharding, target: Target) -> Result<DevicePlan> {
     let input = (Mean::Color, [SIDE; 2]);
-    Ok(Plan::Replica(Box::new(ReplicaPlan::new(spec, IMAGES, cut, input, target)?)))
+    Ok(DevicePlan::Replica(Box::new(ReplicaPlan::new(spec, IMAGES, sharding, input, target)?)))
 }
 
 fn open(plan: Planned, shards: usize, mut devices: Vec<Device>) -> Vec<Box<dyn Rank>> {
     let world = devices.len();
     let plans = devices.iter().enumerate().map(|(rank, device)| {
-        let cut = Cut::new(IMAGES, shards, (rank, world)).unwrap();
-        plan(&spec(), cut, device.target()).unwrap()
+        let sharding = Sharding::new(IMAGES, shards, (rank, world)).unwrap();
+        plan(&spec(), sharding, device.target()).unwrap()
     });
-    let (plans, how) = (plans.collect(), (Engine::Host, Duration::from_secs(20)));
-    plan::ranks(plans, &mut devices, how).unwrap()
+    plan::ranks(plans.collect(), &mut devices, Engine::Host, Duration::from_secs(20)).unwrap()
 }
 
 fn cpus(world: usize) -> Vec<Device> {
@@ -94,10 +92,10 @@ fn prepare(rank: &mut dyn Rank) {
     fixtures::prepare(rank, &recipe(), 120.0);
 }
 
-/// A parameter's name, and of it what a rank has.
+/// A parameter's name, and the values that a rank holds.
 type Named = (String, Vec<f32>);
 
-/// Losses of so many steps and of a test, and all parameters.
+/// The losses of `count` steps and of a test, and all parameters.
 fn learn(steps: Vec<Box<dyn Rank>>, count: u64) -> (Vec<f64>, Vec<Named>) {
     let made = rank::run(steps, |_, mut step| {
         prepare(&mut *step);
@@ -116,7 +114,7 @@ fn learn(steps: Vec<Box<dyn Rank>>, count: u64) -> (Vec<f64>, Vec<Named>) {
     let mut made = made.unwrap();
     let (losses, mut whole) = made.remove(0);
     for (others, parts) in made {
-        assert_eq!(others, losses, "every rank knows the whole batch's");
+        assert_eq!(others, losses, "every rank has those of the whole batch");
         for ((name, whole), (_, part)) in whole.iter_mut().zip(parts) {
             if name.starts_with("fc") || name == "prelu4.slope" {
                 whole.extend(part) // the next units
@@ -129,7 +127,7 @@ fn learn(steps: Vec<Box<dyn Rank>>, count: u64) -> (Vec<f64>, Vec<Named>) {
 }
 
 #[test]
-fn one_two_four_and_eight_ranks_have_the_same_bits() {
+fn one_two_four_and_eight_ranks_are_bit_identical() {
     let (losses, learned) = learn(open(of_hybrid, SHARDS, cpus(1)), 50);
     assert!(losses[50] < 0.85 * losses[0], "it learns: {losses:?}");
     for (world, steps) in [(2, 50), (4, 50), (8, 50)] {
@@ -141,10 +139,9 @@ fn one_two_four_and_eight_ranks_have_the_same_bits() {
     }
 }
 
-/// Masks, weights of micro-shards and all else are those of replicas; only the order of some sums
-/// is another.
+/// Only the order of some sums differs from data parallelism.
 #[test]
-fn what_is_learned_is_what_replicas_learn() {
+fn results_are_close_to_those_of_replicas() {
     for (shards, world) in [(8, 2), (2, 2), (1, 1)] {
         let (losses, learned) = learn(open(of_hybrid, shards, cpus(world)), 5);
         let (others, theirs) = learn(open(of_replica, shards, cpus(1)), 5);
@@ -152,14 +149,14 @@ fn what_is_learned_is_what_replicas_learn() {
             assert!((one - other).abs() < 1e-5 * other, "{losses:?} {others:?}");
         }
         for ((name, one), (_, other)) in learned.iter().zip(&theirs) {
-            let most = other.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let max = other.iter().fold(0.0f32, |max, x| max.max(x.abs()));
             let apart = one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart <= 2e-5 * most, "{name} of {shards} shards: {apart} of {most}");
+            assert!(apart <= 2e-5 * max, "{name} of {shards} shards: {apart} of {max}");
         }
     }
 }
 
-/// A rank on a GPU, or its stand-in, beside one on the CPU.
+/// One rank on a GPU, or its stand-in, and one on the CPU.
 #[test]
 fn a_gpu_may_be_one_of_the_ranks() {
     let Some(gpu) = own_gpu() else { return };
@@ -171,7 +168,7 @@ fn a_gpu_may_be_one_of_the_ranks() {
 }
 
 #[test]
-fn a_rank_that_fails_ends_all_with_its_error() {
+fn the_error_of_the_rank_that_fails_is_returned() {
     let ended = rank::run(open(of_hybrid, SHARDS, cpus(4)), |rank, mut step| {
         prepare(&mut *step);
         for number in 1..100 {
@@ -186,7 +183,7 @@ fn a_rank_that_fails_ends_all_with_its_error() {
 }
 
 #[test]
-fn a_rank_that_is_gone_is_named() {
+fn a_rank_that_ends_early_is_named() {
     let ended = rank::run(open(of_hybrid, SHARDS, cpus(2)), |rank, mut step| {
         prepare(&mut *step);
         if rank == 1 {
@@ -199,32 +196,32 @@ fn a_rank_that_is_gone_is_named() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_refused() {
-    let told = |spec: &Spec, shards| {
-        let cut = Cut::new(32, shards, (0, 1)).unwrap();
+fn networks_that_cannot_be_split_are_refused() {
+    let error = |spec: &Spec, shards| {
+        let sharding = Sharding::new(32, shards, (0, 1)).unwrap();
         let target = Target::Cpu { threads: 1 };
-        let plan = HybridPlan::new(spec, 32, cut, (Mean::Color, [SIDE; 2]), target);
+        let plan = HybridPlan::new(spec, 32, sharding, (Mean::Color, [SIDE; 2]), target);
         plan.err().map_or_else(String::new, |error| error.to_string())
     };
-    assert_eq!(told(&spec(), 8), "");
-    let sentence = told(&spec(), 16);
+    assert_eq!(error(&spec(), 8), "");
+    let sentence = error(&spec(), 16);
     assert!(
         sentence.contains("`fc5`: its 10 units cannot be divided into 16 blocks"),
         "{sentence}"
     );
     let flat = Spec::image("flat", SIDE, SIDE, 3).linear("fc1", 20).relu().linear("fc2", 10);
-    let sentence = told(&flat, 2);
+    let sentence = error(&flat, 2);
     assert!(
         sentence.contains("`fc1`: no layer before the first linear row has parameters"),
         "{sentence}"
     );
     let mut normalised = spec();
     normalised.rows.insert(8, Row::BatchNorm(BatchNorm::default()));
-    let sentence = told(&normalised, 2);
+    let sentence = error(&normalised, 2);
     assert!(
         sentence.contains("`batch_norm3`: hybrid parallelism cannot divide this row"),
         "{sentence}"
     );
     let pooled = Spec::image("flat", SIDE, SIDE, 3).pool(window(2)).linear("fc1", 20);
-    assert!(told(&pooled, 2).contains("hybrid parallelism does not apply"));
+    assert!(error(&pooled, 2).contains("hybrid parallelism does not apply"));
 }

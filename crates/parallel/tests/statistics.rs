@@ -4,7 +4,7 @@ extern crate train as alexnet_train; // for the fixtures that `train` shares
 
 mod fixtures;
 
-use alexnet_parallel::Cut;
+use alexnet_parallel::Sharding;
 use alexnet_parallel::data::ReplicaPlan;
 use alexnet_parallel::rank::Rank;
 use comm::{Comm, Local};
@@ -15,22 +15,23 @@ use tensor::{Device, Target};
 use train::recipe::{Mean, Recipe};
 use train::recipes;
 
-/// The way to no others.
+/// The communicator of a world of one.
 fn alone() -> Box<dyn Comm> {
-    Box::new(Local::world(1, Local::PATIENCE).remove(0))
+    Box::new(Local::world(1, Local::TIMEOUT).remove(0))
 }
 
 const SIDE: usize = 20;
 const CLASSES: usize = 4;
 
-/// Eight images in two shards, of which five count: four of the first and one of the second. Each
-/// shard is normalised by itself; running statistics move a tenth of the way to their average.
+/// Eight images in two shards, of which five have labels: four of the first and one of the second.
+/// Each shard is normalised separately; running statistics move a tenth of the way to the average,
+/// in which shards are weighted by their labelled images.
 #[test]
-fn running_statistics_are_those_of_shards_by_their_images() {
+fn running_statistics_weight_shards_by_their_images() {
     let spec = Spec::image("normalised", SIDE, SIDE, 3).batch_norm().linear("fc1", CLASSES);
-    let cut = Cut::new(8, 2, (0, 1)).unwrap();
+    let sharding = Sharding::new(8, 2, (0, 1)).unwrap();
     let target = Target::Cpu { threads: 1 };
-    let plan = ReplicaPlan::new(&spec, 8, cut, (Mean::Color, [SIDE; 2]), target).unwrap();
+    let plan = ReplicaPlan::new(&spec, 8, sharding, (Mean::Color, [SIDE; 2]), target).unwrap();
     let mut rank: Box<dyn Rank> = Box::new(plan.open(Device::cpu(1), alone()).unwrap());
     let mut recipe = scaled(Recipe { batch: 8, rate: 0.01, ..recipes::paper() });
     recipe.input.scale = 1.0 / 64.0;

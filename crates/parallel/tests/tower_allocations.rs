@@ -8,7 +8,7 @@ mod fixtures;
 use alexnet_parallel::hybrid::HybridPlan;
 use alexnet_parallel::rank::{self, Rank};
 use alexnet_parallel::towers::TowerPlan;
-use alexnet_parallel::{Cut, Engine, Plan, plan};
+use alexnet_parallel::{DevicePlan, Engine, Sharding, plan};
 use data::Batch;
 use layers::{Lrn, Row, Spec, towers};
 use std::sync::Barrier;
@@ -22,7 +22,7 @@ static ALLOCATOR: testkit::CountingAllocator = testkit::CountingAllocator;
 const IMAGES: usize = 8;
 const INPUT: (Mean, [usize; 2]) = (Mean::Color, [64; 2]);
 const TARGET: Target = Target::Cpu { threads: 1 };
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn cpus() -> Vec<Device> {
     vec![Device::cpu(1), Device::cpu(1)]
@@ -37,19 +37,21 @@ fn in_towers(spec: &Spec) -> Vec<Box<dyn Rank>> {
     }
     let towers = towers::split(&spec, 2).unwrap();
     let plans = TowerPlan::each(&towers, IMAGES, INPUT, &[TARGET; 2]).unwrap();
-    let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
-    plan::ranks(plans, &mut cpus(), (Engine::Host, PATIENCE)).unwrap()
+    let plans = plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect();
+    plan::ranks(plans, &mut cpus(), Engine::Host, TIMEOUT).unwrap()
 }
 
 fn sharing_units(spec: &Spec) -> Vec<Box<dyn Rank>> {
     let plan = |rank| {
-        let cut = Cut::new(IMAGES, 4, (rank, 2)).unwrap();
-        Plan::Hybrid(Box::new(HybridPlan::new(spec, IMAGES, cut, INPUT, TARGET).unwrap()))
+        let sharding = Sharding::new(IMAGES, 4, (rank, 2)).unwrap();
+        DevicePlan::Hybrid(Box::new(
+            HybridPlan::new(spec, IMAGES, sharding, INPUT, TARGET).unwrap(),
+        ))
     };
-    plan::ranks(vec![plan(0), plan(1)], &mut cpus(), (Engine::Host, PATIENCE)).unwrap()
+    plan::ranks(vec![plan(0), plan(1)], &mut cpus(), Engine::Host, TIMEOUT).unwrap()
 }
 
-/// What two devices allocate in some steps after the first.
+/// The allocations of two devices in steps after the first ones.
 fn allocations(steps: Vec<Box<dyn Rank>>, batch: &Batch) -> Vec<usize> {
     let recipe = train::recipes::find("paper-64").unwrap();
     let together = Barrier::new(2);

@@ -1,4 +1,4 @@
-//! Two towers on two devices are the same network as on one, to the bit.
+//! Towers on several devices are bit-identical to the same network on one.
 
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
@@ -6,7 +6,7 @@ mod fixtures;
 
 use alexnet_parallel::rank::{self, Rank};
 use alexnet_parallel::towers::TowerPlan;
-use alexnet_parallel::{Engine, Plan, Result, plan};
+use alexnet_parallel::{DevicePlan, Engine, Result, plan};
 use data::Batch;
 use fixtures::scaled;
 use kernels::conv;
@@ -16,7 +16,7 @@ use random::{Purpose, Stream};
 use std::time::Duration;
 use tensor::{Device, Target};
 use train::executor::{Executor, StepRequest};
-use train::plan::Plan as SinglePlan;
+use train::plan::SingleDevicePlan;
 use train::recipe::{Input, Mean, Recipe};
 use train::recipes;
 use train::schedule::State;
@@ -25,9 +25,9 @@ use train::step::SingleDevice;
 const IMAGES: usize = 5;
 const SIDE: usize = 24;
 const CLASSES: usize = 6;
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The 2012 source's net in small: every kind of row that towers have.
+/// A small version of the 2012 source's network, with every kind of row that towers support.
 fn spec() -> Spec {
     let overlap = window(3).stride(2);
     let across = Lrn { divide_alpha: true, towers: 2, ..Lrn::default() };
@@ -75,7 +75,7 @@ fn prepare(rank: &mut dyn Rank) {
     fixtures::prepare(rank, &recipe(), 120.0);
 }
 
-/// Losses of so many steps, and of a test at the end, as bits; then everything learned.
+/// The losses of `steps` steps and of a test, as bits; and all parameters.
 fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<NamedValues>)> {
     prepare(&mut *step);
     let images = step.images();
@@ -94,7 +94,7 @@ fn learn(mut step: Box<dyn Rank>, steps: u64) -> Result<(Vec<u64>, Vec<NamedValu
 
 fn one_device(spec: &Spec, images: usize, steps: u64) -> (Vec<u64>, Vec<NamedValues>) {
     let (input, target) = ((Mean::Color, [SIDE; 2]), Target::Cpu { threads: 2 });
-    let plan = SinglePlan::new(spec, images, input, target).unwrap();
+    let plan = SingleDevicePlan::new(spec, images, input, target).unwrap();
     let recipe = recipe();
     let mut step: SingleDevice =
         plan.open(Device::cpu(2), &fixtures::fresh(&recipe, 120.0)).unwrap();
@@ -119,8 +119,8 @@ fn open(spec: &Spec, images: usize, count: usize) -> Vec<Box<dyn Rank>> {
     let targets = vec![Target::Cpu { threads: 1 }; count];
     let plans = TowerPlan::each(&towers, images, input, &targets).unwrap();
     let mut devices = (0..count).map(|_| Device::cpu(1)).collect();
-    let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
-    plan::ranks(plans, &mut devices, (Engine::Host, PATIENCE)).unwrap()
+    let plans = plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect();
+    plan::ranks(plans, &mut devices, Engine::Host, TIMEOUT).unwrap()
 }
 
 fn bits(parameters: &[NamedValues]) -> Vec<(&str, Vec<u32>)> {
@@ -128,7 +128,7 @@ fn bits(parameters: &[NamedValues]) -> Vec<(&str, Vec<u32>)> {
     parameters.iter().map(|(name, values)| (name.as_str(), bits(values))).collect()
 }
 
-/// Trains on one device and on one a tower, compares the bits, and returns the losses.
+/// Trains on one device and on one device per tower, compares bits, and returns the losses.
 fn same_bits(spec: &Spec, count: usize, images: usize, steps: u64) -> Vec<f64> {
     let whole = towers::on_one_device(spec, count).unwrap();
     let (losses, learned) = one_device(&whole, images, steps);
@@ -144,13 +144,13 @@ fn same_bits(spec: &Spec, count: usize, images: usize, steps: u64) -> Vec<f64> {
 }
 
 #[test]
-fn two_devices_have_the_bits_of_one() {
+fn two_devices_are_bit_identical_to_one() {
     let losses = same_bits(&spec(), 2, IMAGES, 50);
     assert!(losses[49] < 0.7 * losses[0], "it learns: {losses:?}");
 }
 
 #[test]
-fn four_devices_have_the_bits_of_one() {
+fn four_devices_are_bit_identical_to_one() {
     let mut spec = spec();
     for row in &mut spec.rows {
         match row {
@@ -160,16 +160,16 @@ fn four_devices_have_the_bits_of_one() {
             _ => {}
         }
     }
-    // Under twelve channels a tower, the filters' gradient of a layer with groups is summed in
-    // another order than that of one without.
+    // With fewer than twelve channels per tower, a layer with groups sums the gradient of its
+    // filters in another order than a layer without.
     let Row::Conv(conv1) = &mut spec.rows[0] else { unreachable!() };
     conv1.filters = 48;
     same_bits(&spec, 4, IMAGES, 5);
 }
 
-/// Layers wide enough for Winograd's form, which one device and two must both take.
+/// Layers wide enough for Winograd's algorithm, which one device and two must both use.
 #[test]
-fn winograds_form_has_the_same_bits() {
+fn winograd_is_bit_identical() {
     let spec = Spec::image("wide", SIDE, SIDE, 3)
         .conv("conv1", 128, window(3).stride(2).pad(1))
         .relu()
@@ -196,16 +196,16 @@ fn winograds_form_has_the_same_bits() {
     same_bits(&spec, 2, IMAGES, 3);
 }
 
-/// Batches of more images than a linear layer has a form of its own for.
+/// More images than the special code of linear layers for small batches supports.
 const MANY: usize = 12;
 
 #[test]
-fn large_batches_have_the_bits_of_one_device() {
+fn large_batches_are_bit_identical() {
     same_bits(&spec(), 2, MANY, 3);
 }
 
-/// The form of a first layer as conv1 is, whose stride is folded away.
-fn form_of_conv1(filters: usize) -> conv::Algorithm {
+/// The algorithm of a first layer like conv1, whose stride is folded away.
+fn algorithm_of_conv1(filters: usize) -> conv::Algorithm {
     let geometry = conv::Geometry {
         images: MANY,
         height: SIDE,
@@ -222,13 +222,13 @@ fn form_of_conv1(filters: usize) -> conv::Algorithm {
     geometry.settled().algorithm
 }
 
-/// A stride that is folded away for all filters, but not for half of them; and for both. The rows
-/// around what crosses are fused: gradients are written over activations.
+/// A stride that is folded away for all filters, but not for half of them; and for both. Fused rows
+/// at the exchange write gradients over activations.
 #[test]
-fn a_folded_stride_has_the_same_bits() {
+fn a_folded_stride_is_bit_identical() {
     use conv::Algorithm::{Direct, Winograd};
-    for (filters, forms) in [(256, [Winograd, Direct]), (512, [Winograd, Winograd])] {
-        assert_eq!([filters, filters / 2].map(form_of_conv1), forms);
+    for (filters, algorithms) in [(256, [Winograd, Direct]), (512, [Winograd, Winograd])] {
+        assert_eq!([filters, filters / 2].map(algorithm_of_conv1), algorithms);
         let spec = Spec::image("folded", SIDE, SIDE, 3)
             .conv("conv1", filters, window(10).stride(2).pad(4))
             .relu()
@@ -247,9 +247,10 @@ fn a_folded_stride_has_the_same_bits() {
     }
 }
 
-/// With groups one device cannot fold a stride away; a tower, which has one group, must not.
+/// One device cannot fold a stride away in a layer with groups; a tower, which has one of the
+/// groups, must not do so either.
 #[test]
-fn a_stride_with_groups_has_the_same_bits() {
+fn a_stride_with_groups_is_bit_identical() {
     let half = conv::Geometry {
         images: MANY,
         height: SIDE,
@@ -274,12 +275,12 @@ fn a_stride_with_groups_has_the_same_bits() {
     same_bits(&spec, 2, MANY, 3);
 }
 
-/// The sums' order is all that differs from the same network without towers.
+/// The same network without towers differs only in the order of sums.
 #[test]
 fn one_device_that_sums_without_towers_is_close() {
     let (plain, weights) = one_device(&spec(), IMAGES, 3);
     let (towers, in_order) = one_device(&towers::on_one_device(&spec(), 2).unwrap(), IMAGES, 3);
-    assert!(bits(&weights) != bits(&in_order), "the order is seen in the bits");
+    assert!(bits(&weights) != bits(&in_order), "the order changes the bits");
     assert_eq!(plain[0], towers[0], "the forward pass is the same");
     for (plain, towers) in plain.iter().zip(&towers) {
         let (plain, towers) = (f64::from_bits(*plain), f64::from_bits(*towers));
@@ -288,7 +289,7 @@ fn one_device_that_sums_without_towers_is_close() {
 }
 
 #[test]
-fn a_tower_that_fails_ends_all_with_its_error() {
+fn the_error_of_the_tower_that_fails_is_returned() {
     let ended = rank::run(open(&spec(), IMAGES, 2), |tower, mut step| {
         prepare(&mut *step);
         for number in 1..100 {
@@ -303,7 +304,7 @@ fn a_tower_that_fails_ends_all_with_its_error() {
 }
 
 #[test]
-fn a_tower_that_is_gone_is_named() {
+fn a_tower_that_ends_early_is_named() {
     let ended = rank::run(open(&spec(), IMAGES, 2), |tower, mut step| {
         prepare(&mut *step);
         if tower == 1 {

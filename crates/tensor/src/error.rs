@@ -16,7 +16,7 @@ pub enum Error {
     DeviceUnavailable {
         /// As the user would write it.
         device: String,
-        /// Why, and what to do.
+        /// ChosenBy, and what to do.
         reason: String,
     },
 
@@ -69,19 +69,20 @@ pub enum Error {
     #[error("cuDNN cannot be used: {0} (--vendor none needs no library)")]
     Cudnn(String),
 
-    /// There is no such way to do anything.
-    #[error("there is no way `{0}` to do work: ways are own/TILE/SLICES, cublaslt/N and cudnn/N")]
-    UnknownWay(String),
+    /// A text is not the name of an algorithm.
+    #[error("`{0}` is not an algorithm: these are own/TILE/SLICES, cublaslt/N and cudnn/N")]
+    UnknownAlgorithm(String),
 
-    /// Work cannot be done here in the way that was chosen for it.
+    /// The algorithm that was chosen for an operation is not available.
     #[error(
-        "`{way}` is none of the ways to do {work} here: it was chosen for another GPU or library"
+        "`{algorithm}` is not available for {operation} here: it was chosen for another GPU or \
+         library"
     )]
-    NoWay {
-        /// As it is written down.
-        way: String,
-        /// What was to be done.
-        work: String,
+    NoAlgorithm {
+        /// Its name.
+        algorithm: String,
+        /// The operation.
+        operation: String,
     },
 
     /// A GPU that this one waits for does not do its part.

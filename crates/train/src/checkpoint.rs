@@ -11,13 +11,13 @@
 
 mod identity;
 mod lost;
-mod saver;
 mod store;
+mod writer;
 
 pub use identity::{Difference, Identity};
-pub(crate) use saver::{Desk, Saver, What};
 pub(crate) use store::Store;
 pub use store::{find_newest, load_newest};
+pub(crate) use writer::{CheckpointWriter, Files, WriterThread};
 
 use crate::progress::Progress;
 use crate::{Error, Result};
@@ -208,7 +208,7 @@ impl Checkpoint {
 }
 
 /// What all checkpoints of a run have in common.
-pub(crate) struct Form {
+pub(crate) struct RunMetadata {
     pub about: About,
     pub identity: Identity,
     pub mean: Values,
@@ -226,7 +226,7 @@ pub(crate) struct Snapshot {
     pub progress: Progress,
 }
 
-impl Form {
+impl RunMetadata {
     /// The file of weights.
     pub(crate) fn weights<'a>(&'a self, snapshot: &'a Snapshot) -> Contents<'a> {
         let mean = Tensor {

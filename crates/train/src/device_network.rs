@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::init::Init;
-use crate::plan::Plan;
+use crate::plan::SingleDevicePlan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::start::{InitialState, Start};
@@ -19,7 +19,7 @@ use tensor::{Device, Recording, Shape, Slot};
 #[derive(Debug)]
 pub struct DeviceNetwork {
     /// Where everything is.
-    pub plan: Plan,
+    pub plan: SingleDevicePlan,
     /// The device, with the plan's memory.
     pub device: Device,
     rates: Vec<[f32; 3]>,
@@ -40,7 +40,7 @@ impl DeviceNetwork {
     ///
     /// # Errors
     /// [`Error::Device`] if there is not enough.
-    pub fn open(plan: Plan, mut device: Device) -> Result<DeviceNetwork> {
+    pub fn open(plan: SingleDevicePlan, mut device: Device) -> Result<DeviceNetwork> {
         device.reserve(plan.bytes)?;
         Ok(DeviceNetwork { plan, device, rates: Vec::new(), seed: 0 })
     }
@@ -229,7 +229,7 @@ impl DeviceNetwork {
     pub fn replay(
         &mut self,
         recording: &mut Recording,
-        pass: impl Fn(&Plan, &mut Device) -> tensor::Result<()>,
+        pass: impl Fn(&SingleDevicePlan, &mut Device) -> tensor::Result<()>,
     ) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = self;
         Ok(device.replay(recording, |device| pass(plan, device))?)

@@ -1,4 +1,4 @@
-//! The interface between the loop and whatever carries out its steps.
+//! The interface between the training loop and the devices that run its steps.
 
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -10,102 +10,104 @@ use evaluate::Tally;
 use layers::Parameter;
 use tensor::Traffic;
 
-/// What carries out steps and tests. One device does it at no cost of its own
-/// ([`SingleDevice`](crate::step::SingleDevice)); whatever else is behind it, weights go in and out
-/// as the whole network's, so that neither a checkpoint nor the loop knows.
+/// Runs training steps and tests, on one device ([`SingleDevice`](crate::step::SingleDevice)) or
+/// several. Parameters and snapshots are always those of the whole network, so that neither the
+/// loop nor checkpoints depend on the number of devices.
 ///
-/// An executor is made with its parameters and input ([`Start`](crate::start::Start)); rates are
-/// set before the first step of an epoch.
+/// An executor is created with its parameters and input ([`Start`](crate::start::Start)); learning
+/// rates are set before the first step of each epoch.
+///
+/// Methods fail if a device fails or another process is lost.
 pub trait Executor: Evaluate<Error = Error> + Send {
-    /// The whole network's parameters, and where each is in a snapshot.
+    /// The whole network's parameters, with their offsets in a snapshot.
     fn parameters(&self) -> &[Parameter];
 
-    /// Room for the statistics of all layers.
+    /// Empty statistics of all layers.
     fn new_stats(&self) -> LayerStats;
 
-    /// Sets rates and decays, for the steps that follow.
+    /// Sets learning rates and weight decays of the steps that follow.
     ///
     /// # Errors
-    /// If a device fails, here and below.
+    /// As the trait says.
     fn set_rates(&mut self, recipe: &Recipe, setting: &Setting) -> Result<()>;
 
-    /// Learns from a batch, which is as it was when this returns.
+    /// Trains on a batch; the batch is unchanged when this returns.
     ///
     /// # Errors
-    /// [`Error::Diverged`], before the update, if the loss is not a number.
+    /// [`Error::Diverged`], before the update, if the loss is not finite.
     fn train(&mut self, batch: &mut Batch, request: StepRequest<'_>) -> Result<StepResult>;
 
-    /// Copies all parameters and velocities, each as one block, laid out as
-    /// [`parameters`](Self::parameters) say; behind Adam's first moments, which are its velocities,
-    /// the second ones. They stay empty in a process that keeps no checkpoints, which must ask all
-    /// the same.
+    /// Copies all parameters and velocities, each into one block with the layout of
+    /// [`parameters`](Self::parameters). With Adam, `velocities` holds the first moments followed by
+    /// the second. All processes must call it; the vectors stay empty in those that write no
+    /// checkpoints.
     ///
     /// # Errors
-    /// If a device fails.
+    /// As the trait says.
     fn snapshot(&mut self, values: &mut Vec<f32>, velocities: &mut Vec<f32>) -> Result<()>;
 
-    /// Whether no other process takes part: what this one decides is decided.
+    /// Whether this is the only process.
     fn is_alone(&self) -> bool {
         true
     }
 
-    /// What all processes agree on outside a step; all must ask. Alone, what this one says.
+    /// Exchanges control flags outside a step; all processes must call it. Returns those that hold
+    /// for all; a single process gets its own.
     ///
     /// # Errors
-    /// If another process is gone.
+    /// As the trait says.
     fn agree(&mut self, own: Control) -> Result<Control> {
         Ok(own)
     }
 
-    /// What this process's devices have sent to others so far, together.
+    /// The messages and bytes that all devices of this process have sent.
     ///
     /// # Errors
-    /// If a device is gone.
+    /// As the trait says.
     fn traffic(&mut self) -> Result<Traffic> {
         Ok(Traffic::default())
     }
 
-    /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
+    /// Runs `work` on the device's threads, so that its steps need no hand-over between threads.
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>);
 }
 
-/// A step that is asked for.
+/// A training step.
 #[derive(Debug)]
 pub struct StepRequest<'a> {
-    /// Its number, counted from one; it names the dropout masks.
+    /// Its number, counted from one; dropout masks are drawn for it.
     pub step: u64,
-    /// What this process has to say about the run.
+    /// This process's control flags.
     pub control: Control,
-    /// Filled, if they are wanted; that takes time, and allocates nothing.
+    /// Statistics to fill, which takes time and allocates nothing.
     pub stats: Option<&'a mut LayerStats>,
 }
 
 impl StepRequest<'_> {
-    /// A step, and nothing else.
+    /// A step without statistics or control flags.
     pub fn plain(step: u64) -> StepRequest<'static> {
         StepRequest { step, control: Control::default(), stats: None }
     }
 }
 
-/// What a step comes to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepResult {
     /// Loss and errors on the batch.
     pub tally: Tally,
-    /// What all processes have to say about the run.
+    /// The control flags that hold for all processes.
     pub control: Control,
 }
 
-/// What processes must know of each other to decide alike.
+/// Flags on which processes must agree. All but `end` are those of rank 0, which writes checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
-    /// The last checkpoint is so old that a validation is followed by another. This and the next
-    /// two are the first process's word, which writes.
-    pub old: bool,
-    /// It is so old that another is due in any case.
-    pub late: bool,
-    /// It has been written.
-    pub free: bool,
-    /// Whoever watches some process wants the run to end.
-    pub ends: bool,
+    /// The last checkpoint is old enough to save another after the next validation.
+    pub save_after_validation: bool,
+    /// The last checkpoint is so old that the next is due now.
+    pub checkpoint_due: bool,
+    /// The checkpoint writer is idle.
+    pub writer_free: bool,
+    /// An observer of any process has requested the end of the run.
+    pub end: bool,
 }

@@ -9,7 +9,7 @@ use tensor::{Device, Planner, Target};
 
 /// A network to be trained, with everything around it, laid out for one device.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SingleDevicePlan {
     /// The network, or the part of it that a device has.
     pub network: TrainableNetwork,
     /// What surrounds it.
@@ -33,7 +33,7 @@ pub struct Memory {
     pub activations: usize,
 }
 
-impl Plan {
+impl SingleDevicePlan {
     /// Lays out a network for batches of `images` images, less a mean image of a height and width
     /// or less a mean colour, on such a device, to train it by SGD.
     ///
@@ -44,8 +44,8 @@ impl Plan {
         images: usize,
         input: (Mean, [usize; 2]),
         target: Target,
-    ) -> Result<Plan> {
-        Plan::lay_out(spec, images, input, target, recipe::Optimizer::Sgd)
+    ) -> Result<SingleDevicePlan> {
+        SingleDevicePlan::lay_out(spec, images, input, target, recipe::Optimizer::Sgd)
     }
 
     /// As [`new`](Self::new), to train it by Adam.
@@ -57,8 +57,8 @@ impl Plan {
         images: usize,
         input: (Mean, [usize; 2]),
         target: Target,
-    ) -> Result<Plan> {
-        Plan::lay_out(spec, images, input, target, recipe::Optimizer::Adam)
+    ) -> Result<SingleDevicePlan> {
+        SingleDevicePlan::lay_out(spec, images, input, target, recipe::Optimizer::Adam)
     }
 
     fn lay_out(
@@ -67,7 +67,7 @@ impl Plan {
         input: (Mean, [usize; 2]),
         target: Target,
         optimizer: recipe::Optimizer,
-    ) -> Result<Plan> {
+    ) -> Result<SingleDevicePlan> {
         spec.check_images(images)?;
         let mut planner = Planner::new();
         let frame = Frame::plan(spec, (images, spec.classes()?), input, &mut planner);
@@ -76,7 +76,7 @@ impl Plan {
             recipe::Optimizer::Sgd => Optimizer::sgd(&network, &mut planner),
             recipe::Optimizer::Adam => Optimizer::adam(&network, &mut planner),
         };
-        Ok(Plan { network, frame, optimizer, bytes: planner.total() })
+        Ok(SingleDevicePlan { network, frame, optimizer, bytes: planner.total() })
     }
 
     /// What will be learned.

@@ -75,7 +75,7 @@ impl Progress {
     }
 
     /// Step, epoch and batches: what tells two checkpoints of a run apart.
-    pub(crate) fn place(&self) -> (u64, u32, usize) {
+    pub(crate) fn position(&self) -> (u64, u32, usize) {
         (self.step, self.epoch, self.batches)
     }
 

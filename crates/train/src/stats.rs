@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::log::LayerNumbers;
-use crate::plan::Plan;
+use crate::plan::SingleDevicePlan;
 use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
@@ -135,8 +135,8 @@ impl LayerStats {
 
     /// After the update. The gradient and the update of each parameter are looked at as far as
     /// they are here.
-    pub fn after_update(&mut self, device: &Device, plan: &Plan) -> Result<()> {
-        let Plan { network, optimizer, .. } = plan;
+    pub fn after_update(&mut self, device: &Device, plan: &SingleDevicePlan) -> Result<()> {
+        let SingleDevicePlan { network, optimizer, .. } = plan;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
             let Segment { start, len } = optimizer.segment(idx);
             let here = |block: Slot| block.part(start, Shape::from([len]));

@@ -2,7 +2,7 @@
 
 use crate::device_network::{DeviceNetwork, whole};
 use crate::executor::{Executor, StepRequest, StepResult};
-use crate::plan::Plan;
+use crate::plan::SingleDevicePlan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
 use crate::start::Start;
@@ -71,7 +71,7 @@ impl SingleDevice {
     }
 
     /// What it takes of memory, and where.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &SingleDevicePlan {
         &self.net.plan
     }
 
@@ -87,7 +87,7 @@ impl SingleDevice {
     }
 }
 
-impl Plan {
+impl SingleDevicePlan {
     /// Takes the memory, and fills it with what training starts from.
     ///
     /// # Errors
@@ -120,19 +120,19 @@ struct Passes {
 impl Passes {
     /// Images to loss, its gradient and the tally.
     fn forward(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.forward, Plan::forward)?;
+        net.replay(&mut self.forward, SingleDevicePlan::forward)?;
         // The next images may come beside what follows: it reads none of these.
         Ok(net.device.mark_read()?)
     }
 
     /// The loss's gradient to new parameters.
     fn backward_and_update(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.backward, Plan::backward)
+        net.replay(&mut self.backward, SingleDevicePlan::backward)
     }
 
     /// Images to probabilities and the tally.
     fn test(&mut self, net: &mut DeviceNetwork) -> Result<()> {
-        net.replay(&mut self.test, Plan::test)
+        net.replay(&mut self.test, SingleDevicePlan::test)
     }
 }
 

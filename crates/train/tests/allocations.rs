@@ -3,7 +3,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::schedule::State;
 use alexnet_train::stats::LayerStats;
@@ -22,13 +22,13 @@ const STORED: usize = 72;
 fn a_step_allocates_nothing() {
     let (spec, target) = (models::find("alexnet-64").unwrap(), Target::Cpu { threads: 3 });
     let input = (Mean::Image, [STORED; 2]);
-    allocates_nothing(Plan::new(&spec, IMAGES, input, target).unwrap());
+    allocates_nothing(SingleDevicePlan::new(&spec, IMAGES, input, target).unwrap());
     // What came after the paper, too.
     let spec = fixtures::every_row(64, 10);
-    allocates_nothing(Plan::with_adam(&spec, IMAGES, input, target).unwrap());
+    allocates_nothing(SingleDevicePlan::with_adam(&spec, IMAGES, input, target).unwrap());
 }
 
-fn allocates_nothing(plan: Plan) {
+fn allocates_nothing(plan: SingleDevicePlan) {
     let (images, stored) = (IMAGES, STORED);
     let recipe = alexnet_train::recipes::find("paper-64").unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; stored * stored * 3]);

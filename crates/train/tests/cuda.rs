@@ -4,7 +4,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::schedule::State;
 use alexnet_train::step::SingleDevice;
@@ -44,7 +44,7 @@ fn batch(spec: &Spec, images: usize, number: u64) -> Batch {
 
 fn open(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result<SingleDevice> {
     let stored = spec.input[0] + 4;
-    let plan = Plan::new(spec, images, (Mean::Image, [stored; 2]), device.target())?;
+    let plan = SingleDevicePlan::new(spec, images, (Mean::Image, [stored; 2]), device.target())?;
     plan.check(&mut device)?;
     let recipe = recipe(images);
     let start = fixtures::fresh_with(&recipe, 3, vec![120.0; stored * stored * 3]);

@@ -4,7 +4,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
@@ -20,7 +20,7 @@ fn a_step_on_a_gpu_allocates_nothing() {
     let Some(mut device) = own_gpu() else { return };
     let spec = every_row(12, 4);
     let (recipe, images) = (recipes::paper(), 3);
-    let plan = Plan::new(&spec, images, (Mean::Color, [12; 2]), device.target());
+    let plan = SingleDevicePlan::new(&spec, images, (Mean::Color, [12; 2]), device.target());
     let plan = plan.unwrap();
     plan.check(&mut device).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);

@@ -2,7 +2,7 @@
 
 mod fixtures;
 
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::step::SingleDevice;
@@ -34,7 +34,7 @@ fn recipe() -> Recipe {
 }
 
 fn step() -> SingleDevice {
-    let plan = Plan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
+    let plan = SingleDevicePlan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
     let start = fixtures::fresh_with(&recipe(), 3, vec![128.0; 3]);
     plan.open(Device::cpu(2), &start).unwrap()
 }

@@ -3,7 +3,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
@@ -42,7 +42,7 @@ impl Case {
     fn step(&self) -> SingleDevice {
         let (recipe, mean) = (self.recipe(), (Mean::Color, [self.side; 2]));
         let target = Target::Cpu { threads: 2 };
-        let plan = Plan::new(&self.spec, IMAGES, mean, target).unwrap();
+        let plan = SingleDevicePlan::new(&self.spec, IMAGES, mean, target).unwrap();
         let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
         let setting = recipe.schedule.setting(&State::default(), 1);

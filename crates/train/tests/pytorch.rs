@@ -5,7 +5,7 @@
 mod fixtures;
 
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Bias, Input, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::{Schedule, State};
@@ -76,7 +76,8 @@ impl Recorded {
     fn step(&self, mut spec: Spec, recipe: &Recipe) -> SingleDevice {
         spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
         let mean = (Mean::Color, [self.side; 2]);
-        let plan = Plan::new(&spec, self.batch, mean, Target::Cpu { threads: 2 }).unwrap();
+        let plan =
+            SingleDevicePlan::new(&spec, self.batch, mean, Target::Cpu { threads: 2 }).unwrap();
         let mean = Values { shape: vec![3], values: vec![127.5; 3] };
         let start = Start::fresh(recipe, 0, mean.clone());
         let mut step = plan.open(Device::cpu(2), &start).unwrap();

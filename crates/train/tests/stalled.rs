@@ -96,7 +96,7 @@ impl Observer for Porter {
 fn a_test_tells_of_the_file_it_waits_for() {
     let (spec, recipe) = linear();
     let (input, target) = ((Mean::Image, [18, 18]), Target::Cpu { threads: 1 });
-    let plan = plan::Plan::new(&spec, 16, input, target).unwrap();
+    let plan = plan::SingleDevicePlan::new(&spec, 16, input, target).unwrap();
     let start = fixtures::fresh_with(&recipe, 0, vec![128.0; 18 * 18 * 3]);
     let step = plan.open(Device::cpu(1), &start).unwrap();
     let source = Gated::new(channel().0, 64);

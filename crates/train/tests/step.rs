@@ -5,7 +5,7 @@ mod fixtures;
 use alexnet_train::Error;
 use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
-use alexnet_train::plan::Plan;
+use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
 use alexnet_train::schedule::State;
@@ -45,7 +45,7 @@ fn batch() -> Batch {
 
 fn step(rate: f64) -> SingleDevice {
     let recipe = recipe(rate);
-    let plan = Plan::new(
+    let plan = SingleDevicePlan::new(
         &every_row(SIDE, CLASSES),
         IMAGES,
         (Mean::Image, [STORED; 2]),
@@ -121,7 +121,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
 fn the_plan_says_what_it_takes() {
     let (spec, mean) = (every_row(SIDE, CLASSES), (Mean::Image, [STORED; 2]));
     let target = Target::Cpu { threads: 1 };
-    let plan = |images| Plan::new(&spec, images, mean, target).unwrap();
+    let plan = |images| SingleDevicePlan::new(&spec, images, mean, target).unwrap();
     let (parameters, train) = (plan(IMAGES).parameters().values, plan(IMAGES).memory());
     assert_eq!(train.parameters, 3 * parameters.range().len());
     assert_eq!(train.total, train.parameters + train.activations);
@@ -169,7 +169,8 @@ fn a_closer_look_changes_nothing_and_sees_what_is_there() {
 fn an_update_by_adam_is_seen_as_it_was() {
     let (recipe, target) = (recipe(1e-3), Target::Cpu { threads: 1 });
     let input = (Mean::Image, [STORED; 2]);
-    let plan = Plan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
+    let plan =
+        SingleDevicePlan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
     let mut step = plan.open(Device::cpu(1), &start).unwrap();
     step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();

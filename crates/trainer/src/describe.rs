@@ -244,6 +244,6 @@ mod tests {
         std::fs::remove_file(&model).unwrap();
         assert!(fault.code == 2 && fault.message.contains("`fc1`: no layer below"), "{fault:?}");
         let fault = told("alexnet --batch-size 7").unwrap_err();
-        assert!(fault.code == 2 && fault.message.contains("--batch-size 8"), "{fault:?}");
+        assert!(fault.code == 2 && fault.message.contains("recipe.batch = 8"), "{fault:?}");
     }
 }

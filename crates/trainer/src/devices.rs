@@ -10,7 +10,7 @@ use inference::device::{self, Placement};
 use layers::Spec;
 use layers::towers;
 use parallel::processes::{Group, ProcessInfo};
-use parallel::{Engine, Mode, Plan, ProcessLink, share_threads};
+use parallel::{DevicePlan, Engine, Mode, ProcessLink, share_threads};
 use std::path::Path;
 use std::slice;
 use tensor::{Choice, Device, Precision};
@@ -171,7 +171,7 @@ impl Devices {
             let mode = settings.parallel.map(Mode::from);
             let plan = |device: &Device| Mode::plan_alone(mode, job, device.target());
             let placement = Placement { device: *choice, threads: settings.threads, precision };
-            let (device, plan) = device::open(placement, plan, Plan::check, say)?;
+            let (device, plan) = device::open(placement, plan, DevicePlan::check, say)?;
             return Ok(Devices::of(parallel::Devices::one(device, plan), settings));
         }
         if settings.exchange == Exchange::Nccl {
@@ -215,14 +215,14 @@ impl Devices {
     /// Exit code 2 if one is about to do something else, 1 if those on this host do not fit into
     /// its memory.
     pub fn meet(&mut self, group: &mut Group, identity: &Identity, own: &Settings) -> Result<()> {
-        let (device, plan) = &self.own.members()[0];
+        let (device, plan) = &self.own.planned()[0];
         let bytes = match device {
             Device::Cpu(_) => plan.memory().total,
             Device::Cuda(_) => 0,
         };
         let name = (device::name(device), device.threads());
         let member = ProcessInfo::new(describe_one(device), name, bytes, what_to_do(identity, own));
-        let (all, bytes_here) = group.meet(member)?;
+        let (all, bytes_here) = group.compare_settings(member)?;
         if bytes > 0 {
             device.check_room(bytes_here)?;
         }
@@ -233,7 +233,7 @@ impl Devices {
     /// `cpu, 2 threads`; several have a number each.
     pub fn describe(&self) -> String {
         let each: Vec<String> = match &self.processes[..] {
-            [] => self.own.members().iter().map(|(device, _)| describe_one(device)).collect(),
+            [] => self.own.planned().iter().map(|(device, _)| describe_one(device)).collect(),
             processes => processes.iter().map(|process| process.device.clone()).collect(),
         };
         if let [one] = &each[..] {
@@ -246,13 +246,13 @@ impl Devices {
 
     /// What they take of memory, a line a device.
     pub fn memory(&self, batch: usize) -> Vec<String> {
-        self.own.members().iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
+        self.own.planned().iter().map(|(_, plan)| memory_line(&plan.memory(), batch)).collect()
     }
 
     /// For the run's `env.json`: the device, or all of them, and their threads.
     pub fn machine(&self) -> machine::Machine {
         let own =
-            self.own.members().iter().map(|(device, _)| (device::name(device), device.threads()));
+            self.own.planned().iter().map(|(device, _)| (device::name(device), device.threads()));
         let (names, threads): (Vec<String>, Vec<usize>) = match &self.processes[..] {
             [] => own.unzip(),
             processes => processes.iter().map(|process| process.name.clone()).unzip(),
@@ -263,7 +263,7 @@ impl Devices {
 
     /// In which numbers they multiply; of several processes this one's.
     pub fn precision(&self) -> Precision {
-        let (device, _) = &self.own.members()[0];
+        let (device, _) = &self.own.planned()[0];
         device.precision()
     }
 

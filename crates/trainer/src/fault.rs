@@ -46,7 +46,7 @@ impl From<train::Error> for Fault {
                 | tensor::Error::NoPrecision { .. }
                 | tensor::Error::CublasLt(_)
                 | tensor::Error::Cudnn(_)
-                | tensor::Error::NoWay { .. }
+                | tensor::Error::NoAlgorithm { .. }
                 | tensor::Error::Nccl(_),
             ) => 6,
             E::Device(tensor::Error::OutOfMemory { device, .. }) if device != "cpu" => 6,

@@ -26,7 +26,7 @@ pub fn settle(
         deterministic: settings.deterministic,
         program: &program,
     };
-    Ok(tuning::settle(devices, group, sources, say)?)
+    Ok(tuning::resolve(devices, group, sources, say)?)
 }
 
 /// `ALEXNET_CACHE`, or the user's own.
@@ -54,7 +54,7 @@ impl From<Error> for Fault {
         match error {
             Error::Train(error) => error.into(),
             Error::Unreadable { .. } => with_remedy(4),
-            Error::NotHere { .. } => with_remedy(6),
+            Error::Unavailable { .. } => with_remedy(6),
             _ => Fault::failure(message),
         }
     }

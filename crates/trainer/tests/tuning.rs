@@ -159,7 +159,7 @@ fn under_deterministic_no_clock_decides() {
     bench.begin(CUBLASLT, "whole", &TUNE);
     let cached = fs::read(bench.cached()).unwrap();
     let told = bench.begin(CUBLASLT, "rules", &[&TUNE_TWO[..], &["--deterministic"]].concat());
-    assert!(told.contains("tuned   5 products: 5 own by rule, as --deterministic asks"), "{told}");
+    assert!(told.contains("tuned   5 products: 5 own by heuristics, without timings"), "{told}");
     let told = bench.go_on(0, CUBLASLT, "rules", &FOUR);
     assert!(told.contains("tuned   5 products: 5 own as the run has them"), "{told}");
     assert!(bench.weights("rules") == bench.weights("plain"));
@@ -180,7 +180,7 @@ fn a_cache_that_is_of_no_use_is_told_and_done_without() {
     let foreign = whole.replace("compute capability 9.0", "compute capability 8.6");
     for (at, (text, reason)) in [
         ("no TOML at all", "it is not used"),
-        (&whole.replace("cublaslt/1\"", "magic/1\""), "there is no way `magic/1`"),
+        (&whole.replace("cublaslt/1\"", "magic/1\""), "`magic/1` is not an algorithm"),
         (&foreign, "it is of a stand-in on the CPU, compute capability 8.6 and program "),
     ]
     .into_iter()
@@ -205,7 +205,7 @@ fn ways_that_fail_are_left_out_and_named() {
     let Some(bench) = Bench::new("left-out") else { return };
     let clock = format!("{CUBLASLT} cublaslt_failing_way=2 cublaslt_wrong_way=1");
     let told = bench.begin(&clock, "run", &TUNE_TWO);
-    assert!(told.contains("tuning  10 ways are left out (choices.toml names all)"), "{told}");
+    assert!(told.contains("tuning  10 algorithms cannot be used (choices.toml)"), "{told}");
     assert!(told.contains("tuned   5 products: 3 own, 2 cublaslt in "), "{told}");
     let choices = bench.choices("run");
     assert_eq!(choices.matches("way = \"cublaslt/2\"").count(), 2, "{choices}");
@@ -226,7 +226,7 @@ fn choices_that_cannot_be_followed_are_one_sentence_with_a_remedy() {
         assert!(last.ends_with("; both have other bits from here on"), "{told}");
     };
     let fewer = CUBLASLT.replace("cublaslt_ways=3", "cublaslt_ways=1");
-    refused(&bench, 6, &fewer, "`cublaslt/1` is none of the ways to do linear_forward 4 x 192");
+    refused(&bench, 6, &fewer, "`cublaslt/1` is not available for linear_forward 4 x 192");
     if tensor::cublaslt::CublasLt::find().is_err() {
         bench.folders = &["driver"];
         refused(&bench, 6, CUBLASLT, "cuBLASLt cannot be used: ");
@@ -250,7 +250,7 @@ fn choices_that_cannot_be_followed_are_one_sentence_with_a_remedy() {
     fs::remove_file(&path).unwrap();
     let told = bench.go_on(0, &fewer, "run", &["--max-steps", "5", "--precision", "f32"]);
     assert!(told.contains("the run has no choices.toml: from here on"), "{told}");
-    let cached = format!("{}: `cublaslt/1` is none of the ways", bench.cached().display());
+    let cached = format!("{}: `cublaslt/1` is not available", bench.cached().display());
     assert!(told.contains(&cached) && told.contains("3 own, 2 cublaslt in "), "{told}");
     bench.folders = &["driver"];
     bench.go_on(0, CUBLASLT, "run", &["--max-steps", "6", "--vendor", "none"]);

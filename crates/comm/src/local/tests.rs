@@ -10,12 +10,12 @@ const SHORT: Duration = Duration::from_millis(200);
 /// made.
 fn on_ranks<T: Send>(
     ranks: usize,
-    patience: Duration,
+    timeout: Duration,
     work: impl Fn(Local) -> T + Sync,
 ) -> Vec<thread::Result<T>> {
     let work = &work;
     thread::scope(|scope| {
-        let world = Local::world(ranks, patience);
+        let world = Local::world(ranks, timeout);
         let threads: Vec<_> =
             world.into_iter().map(|comm| scope.spawn(move || work(comm))).collect();
         threads.into_iter().map(|thread| thread.join()).collect()
@@ -72,7 +72,7 @@ proptest! {
         let own: Vec<_> = (0..world).map(|rank| values(rank, len)).collect();
         let many: Vec<_> = (0..world).map(|rank| values(rank, world * len)).collect();
         let sums: Vec<f32> = (0..len).map(|i| sum_of(&own, i)).collect();
-        let made = on_ranks(world, Local::PATIENCE, |comm| all_at_once(comm, len, root).unwrap());
+        let made = on_ranks(world, Local::TIMEOUT, |comm| all_at_once(comm, len, root).unwrap());
         for (rank, made) in made.into_iter().enumerate() {
             let [sum, block, gathered, from_root, received] = made.unwrap();
             bits_equal(&sum, &sums, "all_reduce");
@@ -89,7 +89,7 @@ proptest! {
 
 #[test]
 fn what_is_sent_first_is_received_first() {
-    on_ranks(2, Local::PATIENCE, |mut comm| {
+    on_ranks(2, Local::TIMEOUT, |mut comm| {
         let (mut device, [x, y]) = device_with([&[0.0; 3], &[0.0; 3]]);
         for step in 0..50 {
             let mut handles = Vec::new();
@@ -140,7 +140,7 @@ fn the_others_say(made: Vec<thread::Result<Option<Error>>>, lost: usize, sentenc
 fn a_rank_that_panics_is_named_by_all_others() {
     for lost in 0..4 {
         let began = Instant::now();
-        let made = on_ranks(4, Local::PATIENCE, |comm| {
+        let made = on_ranks(4, Local::TIMEOUT, |comm| {
             sum_on_and_on(comm, |rank, step| {
                 assert!(rank != lost || step < 5, "planned");
                 true
@@ -154,7 +154,7 @@ fn a_rank_that_panics_is_named_by_all_others() {
 #[test]
 fn a_rank_that_ends_early_is_named_by_all_others() {
     for lost in 0..3 {
-        let made = on_ranks(3, Local::PATIENCE, |comm| {
+        let made = on_ranks(3, Local::TIMEOUT, |comm| {
             sum_on_and_on(comm, |rank, step| rank != lost || step < 5)
         });
         the_others_say(made, lost, &format!("rank {lost} ended before the others"));
@@ -185,7 +185,7 @@ fn who_waits_for_the_silent_is_not_blamed() {
             thread::sleep(5 * SHORT);
             return None;
         }
-        thread::sleep(SHORT / 4 * comm.rank() as u32); // rank 0 is the first to lose patience
+        thread::sleep(SHORT / 4 * comm.rank() as u32); // rank 0 is the first to lose timeout
         let handle = comm.recv(&mut device, x, from).unwrap();
         comm.wait(&mut device, handle).err()
     });
@@ -194,7 +194,7 @@ fn who_waits_for_the_silent_is_not_blamed() {
 
 #[test]
 fn ranks_that_do_different_things_are_told_so() {
-    let made = on_ranks(2, Local::PATIENCE, |mut comm| {
+    let made = on_ranks(2, Local::TIMEOUT, |mut comm| {
         let (mut device, [x, y]) = device_with([&[1.0; 10], &[1.0; 9]]);
         let handle = match comm.rank() {
             0 => comm.all_reduce(&mut device, x),
@@ -223,7 +223,7 @@ fn slots_that_do_not_fit_are_refused() {
 /// Bytes and messages, by hand: a world of three, ten floats a block.
 #[test]
 fn what_is_sent_is_counted() {
-    let made = on_ranks(3, Local::PATIENCE, |mut comm| {
+    let made = on_ranks(3, Local::TIMEOUT, |mut comm| {
         let (mut device, [block, whole]) = device_with([&[1.0; 10], &[1.0; 30]]);
         let mut sent = Vec::new();
         let works = [

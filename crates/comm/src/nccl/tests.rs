@@ -6,7 +6,7 @@ use std::time::Instant;
 use tensor::{Choice, DType, Planner, Shape, Slot};
 use testkit::{bits_equal, device_with, random_array, stand_in_in_use};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(200);
 
 /// The stand-ins for the driver and for NCCL, and NCCL as this program finds it.
@@ -106,7 +106,7 @@ fn by_nccl(stand_ins: StandIns, world: usize, len: usize, values: Values) -> Vec
     on_gpus(stand_ins, world, |rank| {
         let at_first = at_first(values, rank, world, len);
         let (mut device, slots) = gpu_with(rank, at_first.each_ref().map(|v| &v[..]));
-        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), PATIENCE).unwrap();
+        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), TIMEOUT).unwrap();
         all_at_once(comm, &mut device, slots, len % world).unwrap()
     })
 }
@@ -120,7 +120,7 @@ fn by_local(world: usize, len: usize, values: Values) -> Vec<[Vec<f32>; 5]> {
                 all_at_once(comm, &mut device, slots, len % world).unwrap()
             })
         };
-        let ranks = Local::world(world, PATIENCE).into_iter().enumerate();
+        let ranks = Local::world(world, TIMEOUT).into_iter().enumerate();
         let threads: Vec<_> = ranks.map(start).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
@@ -161,7 +161,7 @@ fn exchanges_run_beside_the_gpu_until_they_are_waited_for() {
     let id = stand_ins.2.new_id().unwrap();
     on_gpus(stand_ins, 2, |rank| {
         let (mut device, [x, y, other]) = gpu_with(rank, [&[1.0; 3], &[2.0; 3], &[0.0; 3]]);
-        let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), PATIENCE).unwrap();
+        let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), TIMEOUT).unwrap();
         let first = comm.all_reduce(&mut device, x).unwrap();
         let send = comm.send(&mut device, y, 1 - rank).unwrap();
         assert_eq!(comm.gathered.len(), 1, "a send waits for its counterpart");
@@ -190,7 +190,7 @@ fn a_gpu_that_is_opened_anew_is_the_same_gpu() {
     let id = stand_ins.2.new_id().unwrap();
     on_gpus(stand_ins, 2, |rank| {
         let (mut desk, [x]) = gpu_with(rank, [&[1.0; 3]]);
-        let mut comm = Nccl::join(stand_ins.2, &id, &mut desk, (rank, 2), PATIENCE).unwrap();
+        let mut comm = Nccl::join(stand_ins.2, &id, &mut desk, (rank, 2), TIMEOUT).unwrap();
         let sum = comm.all_reduce(&mut desk, x).unwrap();
         comm.wait(&mut desk, sum).unwrap();
         drop(desk);
@@ -198,7 +198,7 @@ fn a_gpu_that_is_opened_anew_is_the_same_gpu() {
         let sum = comm.all_reduce(&mut device, x).unwrap();
         comm.wait(&mut device, sum).unwrap();
         assert_eq!(device.download::<f32>(x).unwrap(), [10.0; 3]);
-        comm.set_patience(SHORT);
+        comm.set_timeout(SHORT);
         if rank == 0 {
             let sum = comm.all_reduce(&mut device, x).unwrap();
             comm.wait(&mut device, sum).unwrap();
@@ -325,7 +325,7 @@ fn work_that_does_not_fit_the_world_is_refused() {
     ];
     on_gpus(stand_ins, 2, |rank| {
         let (mut device, slots) = gpu_with(rank, [&[1.0; 8], &[1.0; 4], &[1.0; 7]]);
-        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), PATIENCE);
+        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), TIMEOUT);
         let mut comm = comm.unwrap();
         for (ask, told) in wrong.iter().filter(|_| rank == 0) {
             let link = &mut comm.link;

@@ -22,20 +22,20 @@ pub struct Launch {
 const PORTS: std::ops::Range<u64> = 20_000..32_000;
 
 impl Launch {
-    /// What torchrun's variables say (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), or
-    /// else those of Slurm's srun. Nothing, if there are neither, or only one process was started.
+    /// Reads the variables of torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), or
+    /// else those of Slurm's srun. `None` if neither are set, or only one process was started.
     ///
     /// # Errors
-    /// [`Error::Rendezvous`] if some are there and others are missing, or say nonsense.
+    /// [`Error::Rendezvous`] if some are missing or invalid.
     pub fn from_environment() -> Result<Option<Launch>> {
-        Launch::told(&|name| std::env::var(name).ok())
+        Launch::from_variables(&|name| std::env::var(name).ok())
     }
 
-    /// The same, of variables that `look_up` knows.
+    /// As [`from_environment`](Self::from_environment), of variables that `look_up` finds.
     ///
     /// # Errors
     /// As [`from_environment`](Self::from_environment).
-    pub fn told(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
+    pub fn from_variables(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
         let torchrun = look_up("RANK").and(look_up("WORLD_SIZE"));
         let names = match (torchrun, look_up("SLURM_STEP_NODELIST")) {
             (Some(_), _) => ["RANK", "WORLD_SIZE", "LOCAL_RANK"],

@@ -2,7 +2,7 @@ use super::*;
 use std::net::{Shutdown, SocketAddr};
 use std::thread::JoinHandle;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
 /// A port that nobody listens on just now.
@@ -16,11 +16,11 @@ fn launch(rank: usize, world: usize, port: u16) -> Launch {
 }
 
 /// A rank on a thread of its own, that comes after `late`.
-fn rank(launch: Launch, late: Duration, patience: Duration) -> JoinHandle<Result<Vec<u8>>> {
+fn rank(launch: Launch, late: Duration, timeout: Duration) -> JoinHandle<Result<Vec<u8>>> {
     thread::spawn(move || {
         thread::sleep(late);
         let given: &[u8] = if launch.rank == 0 { b"where and how" } else { b"" };
-        meet(&launch, given, patience)
+        meet(&launch, given, timeout)
     })
 }
 
@@ -34,14 +34,14 @@ fn stranger(port: u16, says: &[u8]) -> TcpStream {
                 stream.write_all(says).unwrap();
                 return stream;
             }
-            Err(_) if began.elapsed() < PATIENCE => thread::sleep(NAP),
+            Err(_) if began.elapsed() < TIMEOUT => thread::sleep(NAP),
             Err(error) => panic!("{error}"),
         }
     }
 }
 
 fn told(variables: &[(&str, &str)]) -> Result<Option<Launch>> {
-    Launch::told(&|name| {
+    Launch::from_variables(&|name| {
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| (*value).to_string())
     })
@@ -52,7 +52,7 @@ fn all_are_given_the_same_whoever_comes_first() {
     for late in [[0, 30, 60, 0], [90, 0, 0, 30]] {
         let port = free_port();
         let ranks = (0..4).map(|number| {
-            rank(launch(number, 4, port), Duration::from_millis(late[number]), PATIENCE)
+            rank(launch(number, 4, port), Duration::from_millis(late[number]), TIMEOUT)
         });
         let ranks: Vec<_> = ranks.collect();
         for rank in ranks {
@@ -65,7 +65,7 @@ fn all_are_given_the_same_whoever_comes_first() {
 #[test]
 fn strangers_hold_up_nobody() {
     let port = free_port();
-    let first = rank(launch(0, 2, port), Duration::ZERO, PATIENCE);
+    let first = rank(launch(0, 2, port), Duration::ZERO, TIMEOUT);
     let mut silent: Vec<_> = (0..AT_THE_DOOR + 5).map(|_| stranger(port, b"")).collect();
     silent.push(stranger(port, b"GET / HTTP/1.1\r\n\r\n"));
     silent.push(stranger(port, &MAGIC[..5])); // and never the rest
@@ -79,20 +79,20 @@ fn strangers_hold_up_nobody() {
     assert_eq!((&answer[..8], answer[8]), (&MAGIC[..], 1));
 
     let began = Instant::now();
-    let second = rank(launch(1, 2, port), Duration::ZERO, PATIENCE);
+    let second = rank(launch(1, 2, port), Duration::ZERO, TIMEOUT);
     assert_eq!(second.join().unwrap().unwrap(), b"where and how");
     assert_eq!(first.join().unwrap().unwrap(), b"where and how");
-    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    assert!(began.elapsed() < TIMEOUT / 4, "{:?}", began.elapsed());
 }
 
 #[test]
 fn a_rank_that_was_killed_may_come_back() {
     let port = free_port();
-    let first = rank(launch(0, 3, port), Duration::ZERO, PATIENCE);
+    let first = rank(launch(0, 3, port), Duration::ZERO, TIMEOUT);
     let mut hello = MAGIC.to_vec();
     hello.extend([1, 0, 0, 0, 3, 0, 0, 0]);
     stranger(port, &hello).shutdown(Shutdown::Both).unwrap();
-    let others = [1, 2].map(|n| rank(launch(n, 3, port), Duration::from_millis(100), PATIENCE));
+    let others = [1, 2].map(|n| rank(launch(n, 3, port), Duration::from_millis(100), TIMEOUT));
     for rank in others {
         assert_eq!(rank.join().unwrap().unwrap(), b"where and how");
     }
@@ -145,13 +145,13 @@ fn nobody_there_or_somebody_else_is_told() {
 fn a_rank_too_many_is_sent_away_at_once() {
     let port = free_port();
     let first = rank(launch(0, 3, port), Duration::ZERO, Duration::from_secs(2));
-    let one = rank(launch(1, 3, port), Duration::ZERO, PATIENCE);
+    let one = rank(launch(1, 3, port), Duration::ZERO, TIMEOUT);
     thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
-    let again = meet(&launch(1, 3, port), b"", PATIENCE).unwrap_err().to_string();
+    let again = meet(&launch(1, 3, port), b"", TIMEOUT).unwrap_err().to_string();
     assert!(again.contains("does not expect rank 1 of 3"), "{again}");
-    assert!(began.elapsed() < PATIENCE / 4);
-    assert!(meet(&launch(2, 3, port), b"", PATIENCE).is_ok());
+    assert!(began.elapsed() < TIMEOUT / 4);
+    assert!(meet(&launch(2, 3, port), b"", TIMEOUT).is_ok());
     assert!(first.join().unwrap().is_ok() && one.join().unwrap().is_ok());
 }
 

@@ -8,7 +8,7 @@
 use super::Geometry;
 use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
 use tensor::cudnn::{Convolution, Pass};
-use tensor::tune::{Way, Work};
+use tensor::tune::{GpuAlgorithm, Operation};
 use tensor::{Address, Argument, Cuda, Image, Result, Shape, Slot};
 
 static IMAGE: Image = Image { op: "conv", bytes: include_bytes!("conv.fatbin") };
@@ -96,14 +96,14 @@ fn convolve(
 /// Adds cuDNN's algorithms for a pass on x, w and y to our own `ways`.
 fn with_cudnn(
     cuda: &mut Cuda,
-    mut ways: Vec<Way>,
+    mut ways: Vec<GpuAlgorithm>,
     pass: Pass,
     g: &Geometry,
     slots: [Slot; 3],
-) -> Result<Vec<Way>> {
+) -> Result<Vec<GpuAlgorithm>> {
     if let Some(convolution) = convolution(g) {
         let algorithms = cuda.ways_to_convolve(pass, &convolution, slots)?;
-        ways.extend(algorithms.into_iter().map(|algorithm| Way::Cudnn(Some(algorithm))));
+        ways.extend(algorithms.into_iter().map(|algorithm| GpuAlgorithm::Cudnn(Some(algorithm))));
     }
     Ok(ways)
 }
@@ -156,8 +156,8 @@ fn work<'a, const N: usize>(
     slots: [Slot; N],
     reads: usize,
     tiling: &Tiling,
-) -> Work<'a, N> {
-    Work { pass, sizes: geometry(g), text, slots, reads, rule: tiling.way() }
+) -> Operation<'a, N> {
+    Operation { pass, sizes: geometry(g), text, slots, reads, heuristic: tiling.way() }
 }
 
 fn text(g: &Geometry) -> String {
@@ -177,13 +177,13 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     let others = |cuda: &mut Cuda| {
         with_cudnn(cuda, tiling.ways(&[y.len()], scratch), Pass::Forward, g, [x, w, y])
     };
-    cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
 }
 
 /// [`forward`] by this algorithm; false if it is not available.
-fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
+fn forward_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
-    if let Way::Cudnn(algorithm) = way {
+    if let GpuAlgorithm::Cudnn(algorithm) = way {
         let made = convolve(cuda, Pass::Forward, g, algorithm, [x, w, y])?;
         if made {
             SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
@@ -216,12 +216,12 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     let others = |cuda: &mut Cuda| {
         with_cudnn(cuda, tiling.ways(&[dx.len()], scratch), Pass::Input, g, [dx, w, dy])
     };
-    cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
-fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) -> Result<bool> {
+fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 4]) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
-    if let Way::Cudnn(algorithm) = way {
+    if let GpuAlgorithm::Cudnn(algorithm) = way {
         return convolve(cuda, Pass::Input, g, algorithm, [dx, w, dy]);
     }
     let tiling = input_tiling(g).in_way(way, &[dx.len()], scratch);
@@ -244,12 +244,12 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
         let ways = tiling.ways(&[dw.len(), db.len()], scratch);
         with_cudnn(cuda, ways, Pass::Filter, g, [x, dw, dy])
     };
-    cuda.work(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
 }
 
-fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
+fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
-    if let Way::Cudnn(algorithm) = way {
+    if let GpuAlgorithm::Cudnn(algorithm) = way {
         let made = convolve(cuda, Pass::Filter, g, algorithm, [x, dw, dy])?;
         if made {
             sum_pixels(cuda, g, dy, db, scratch)?;

@@ -1,7 +1,7 @@
 //! On a GPU: how a product is split into blocks. The arithmetic is in `cuh/product.cuh`.
 //! The default tiling is the same in every precision and on every GPU; the tuner can select others.
 
-use tensor::tune::Way;
+use tensor::tune::GpuAlgorithm;
 use tensor::{Address, Argument, Cuda, Grid, Image, Precision, Result, Shape, Slot};
 
 /// Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors. A constant instead
@@ -55,23 +55,23 @@ impl Tiling {
     }
 
     /// This tiling as an algorithm for the tuner.
-    pub fn way(&self) -> Way {
-        Way::Own { tile: self.span, slices: self.slices }
+    pub fn way(&self) -> GpuAlgorithm {
+        GpuAlgorithm::Own { tile: self.span, slices: self.slices }
     }
 
     /// The same product with the tiling of `way`, if `way` is one of our tilings and the scratch
     /// memory suffices. Its own tiling is always accepted.
-    pub fn in_way(self, way: Way, outputs: &[usize], scratch: Slot) -> Option<Tiling> {
+    pub fn in_way(self, way: GpuAlgorithm, outputs: &[usize], scratch: Slot) -> Option<Tiling> {
         if way == self.way() {
             return Some(self);
         }
-        let Way::Own { tile: span @ (64 | 128), slices } = way else { return None };
+        let GpuAlgorithm::Own { tile: span @ (64 | 128), slices } = way else { return None };
         let tiling = self.split_into(span, slices);
         (tiling.slices == slices && tiling.scratch(outputs) <= scratch.len()).then_some(tiling)
     }
 
     /// Tilings worth timing for which the scratch memory suffices.
-    pub fn ways(self, outputs: &[usize], scratch: Slot) -> Vec<Way> {
+    pub fn ways(self, outputs: &[usize], scratch: Slot) -> Vec<GpuAlgorithm> {
         let tilings =
             [128, 64].into_iter().flat_map(|span| TUNED_SLICES.map(|slices| (span, slices)));
         let tilings = tilings.map(|(span, slices)| Tiling { span, slices, ..self });

@@ -8,7 +8,7 @@
 use super::Geometry;
 use crate::gemm::cuda::{Epilogue, Kernels, SliceSum, Tiling, is_wide};
 use tensor::cublaslt::Product;
-use tensor::tune::{Way, Work};
+use tensor::tune::{GpuAlgorithm, Operation};
 use tensor::{Address, Cuda, Image, Result, Slot};
 
 static IMAGE: Image = Image { op: "linear", bytes: include_bytes!("linear.fatbin") };
@@ -74,10 +74,10 @@ fn work<'a, const N: usize>(
     slots: [Slot; N],
     reads: usize,
     tiling: &Tiling,
-) -> Work<'a, N> {
+) -> Operation<'a, N> {
     let mut sizes = [0; 13];
     sizes[..3].copy_from_slice(&[g.images, g.inputs, g.outputs].map(|n| n as u32));
-    Work { pass, sizes, text, slots, reads, rule: tiling.way() }
+    Operation { pass, sizes, text, slots, reads, heuristic: tiling.way() }
 }
 
 fn text(g: &Geometry) -> String {
@@ -87,13 +87,13 @@ fn text(g: &Geometry) -> String {
 /// Adds cuBLASLt's algorithms for a product to our own `tilings`.
 fn ways(
     cuda: &mut Cuda,
-    tilings: Vec<Way>,
+    tilings: Vec<GpuAlgorithm>,
     product: &Product,
     slots: [Slot; 3],
     scratch: Slot,
-) -> Result<Vec<Way>> {
+) -> Result<Vec<GpuAlgorithm>> {
     let count = cuda.ways_to_multiply(product, slots, scratch)?;
-    Ok(tilings.into_iter().chain((0..count).map(Way::Cublaslt)).collect())
+    Ok(tilings.into_iter().chain((0..count).map(GpuAlgorithm::Cublaslt)).collect())
 }
 
 pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result<()> {
@@ -105,14 +105,14 @@ pub(super) fn forward(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -> Result
     };
     let text = || text(g);
     let work = work("linear_forward", g, &text, slots, 3, &tiling);
-    cuda.work(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| forward_in(cuda, g, way, slots))
 }
 
 /// [`forward`] by this algorithm; false if it is not available.
-fn forward_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
+fn forward_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
     let [x, w, b, y, scratch] = slots;
     let tiling = forward_tiling(g);
-    if let Way::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = way {
         let made = cuda.multiply(&product(&tiling, FORWARD_T), number, [x, w, y], scratch)?;
         if made {
             SUM.add(cuda, y, 1, Epilogue { bias: Some(b), relu: g.relu }, y)?;
@@ -144,13 +144,13 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     };
     let text = || text(g);
     let work = work("linear_backward_input", g, &text, slots, 2, &tiling);
-    cuda.work(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
-fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 4]) -> Result<bool> {
+fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 4]) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
     let tiling = input_tiling(g);
-    if let Way::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = way {
         return cuda.multiply(&product(&tiling, INPUT_T), number, [dy, w, dx], scratch);
     }
     let Some(tiling) = tiling.in_way(way, &[dx.len()], scratch) else { return Ok(false) };
@@ -174,13 +174,13 @@ pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) 
     };
     let text = || text(g);
     let work = work("linear_backward_weights", g, &text, slots, 2, &tiling);
-    cuda.work(&work, others, |cuda, way, slots| backward_weights_in(cuda, g, way, slots))
+    cuda.run(&work, others, |cuda, way, slots| backward_weights_in(cuda, g, way, slots))
 }
 
-fn backward_weights_in(cuda: &mut Cuda, g: &Geometry, way: Way, slots: [Slot; 5]) -> Result<bool> {
+fn backward_weights_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
     let tiling = weights_tiling(g);
-    if let Way::Cublaslt(number) = way {
+    if let GpuAlgorithm::Cublaslt(number) = way {
         let made = cuda.multiply(&product(&tiling, WEIGHTS_T), number, [dy, x, dw], scratch)?;
         if made {
             SUM.add(cuda, dy, g.images, Epilogue::NONE, db)?;

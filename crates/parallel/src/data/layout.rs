@@ -1,6 +1,6 @@
-//! What a replica needs beside its network.
+//! Slots of a replica for gradients in transit and for tallies.
 
-use crate::cut::Cut;
+use crate::sharding::Sharding;
 use kernels::bf16;
 use kernels::sgd::Segment;
 use layers::{Network, Role};
@@ -9,48 +9,47 @@ use tensor::{DType, Planner, Shape, Slot};
 use train::optimizer::Segments;
 use train::recipe::Wire;
 
-/// Slots, and who updates what.
+/// A replica's slots, and the share of the parameters that it updates.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    pub(crate) cut: Cut,
-    /// So many floats at the front of the blocks are on all ranks; what follows is on this one
-    /// alone.
+    pub(crate) sharding: Sharding,
+    /// The number of floats at the start of the blocks that all ranks hold; only this rank holds
+    /// the rest.
     pub(crate) common: usize,
-    /// Partial sums of gradients, one a level of the tree below this rank.
+    /// Partial sums of gradients, one for each level of this rank's subtree.
     pub(crate) partials: Vec<Slot>,
-    /// Gradients of other ranks, as they come.
+    /// Gradients received from other ranks.
     pub(crate) received: Slot,
-    /// Rounded gradients on their way to others, as far as they are rounded.
+    /// Rounded gradients that are sent; empty if gradients are sent as `f32`.
     pub(crate) sent: Slot,
-    /// Running statistics, of which nothing is rounded: where they lie in the blocks.
+    /// The ranges of running statistics in the blocks, which are never rounded.
     exact: Vec<Range<usize>>,
-    /// From the last layers to the first, as their gradients are ready.
+    /// From the last layers to the first, the order in which gradients are ready.
     pub(crate) buckets: Vec<Bucket>,
-    /// What a rank tells: the tallies of its shards and a word. And what all tell.
+    /// The tallies of this rank's shards and its control flags; those of all ranks.
     pub(crate) own_tally: Slot,
     pub(crate) tallies: Slot,
     pub(crate) counted: Slot,
-    /// For each layer: the norms of this rank's share of its gradient and of its update; and if
-    /// other ranks do not have this share of the layer, that of its weights, and the dead units of
-    /// all that it has.
+    /// For each layer, over this rank's share: the norms of the gradient and of the update; in
+    /// layers whose units are split also the norm of the weights and the number of dead units.
     pub(crate) norms: Slot,
-    /// Those of all ranks.
+    /// The norms of all ranks.
     pub(crate) all_norms: Slot,
 }
 
-/// Parameters whose gradients travel together.
+/// Parameters whose gradients are sent in one message.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    /// It is ready once this row has gone backward.
+    /// The gradients are ready after the backward pass of this row.
     pub(crate) row: usize,
-    /// What of the blocks this rank has the sum of: all of the bucket, then after each round a half
-    /// of what it had. The last is its share.
+    /// The range of which this rank has the sum: first the whole bucket, then half of the previous
+    /// range after each round. The last is its share.
     pub(crate) runs: Vec<Range<usize>>,
-    /// Where in `received` what comes of it is put, and in `sent` what goes.
-    pub(crate) place: usize,
+    /// The offset of its messages in `received` and in `sent`.
+    pub(crate) offset: usize,
 }
 
-/// Floats that so many gradients take on the wire.
+/// The length, in floats, of a message of `gradients` gradients.
 fn floats_of(wire: Wire, gradients: usize) -> usize {
     match wire {
         Wire::F32 => gradients,
@@ -58,71 +57,72 @@ fn floats_of(wire: Wire, gradients: usize) -> usize {
     }
 }
 
-/// Floats of a bucket, if there are as many.
+/// The minimum length of a bucket, in floats.
 const BUCKET: usize = 1 << 20;
 
-/// Of a layer, for a look: see [`Layout::norms`].
-pub(crate) const NUMBERS: usize = 4;
+/// Values of each layer in [`Layout::norms`].
+pub(crate) const NORMS: usize = 4;
 
-/// Shares start on a cache line.
+/// Floats of a cache line; shares start on one.
 const LINE: usize = Planner::ALIGN / 4;
 
 impl Layout {
-    /// Claims what a replica of `network` needs; the first `common` floats of its blocks are on
-    /// all ranks.
+    /// Claims the slots of a replica of `network`; all ranks hold the first `common` floats of its
+    /// blocks.
     pub(crate) fn plan(
         network: &Network,
         common: usize,
-        cut: Cut,
+        sharding: Sharding,
         planner: &mut Planner,
     ) -> Layout {
         let mut floats = |len: usize| planner.claim(DType::F32, Shape::from([len]));
-        let levels = (cut.own().len()).ilog2() as usize;
+        let levels = (sharding.own().len()).ilog2() as usize;
         let partials = (0..levels).map(|_| floats(common)).collect();
-        let mut buckets = buckets(network, common, cut);
+        let mut buckets = buckets(network, common, sharding);
         let exact = statistics(network);
-        let mut under_way = 0;
+        let mut received = 0;
         for bucket in &mut buckets {
-            bucket.place = under_way;
-            let floats = |run: &Range<usize>| message(&exact, cut.wire, run);
-            under_way += bucket.exchanged().map(|run| floats(&run)).max().unwrap_or(0);
+            bucket.offset = received;
+            let floats = |run: &Range<usize>| message_len(&exact, sharding.wire, run);
+            received += bucket.exchanged().map(|run| floats(&run)).max().unwrap_or(0);
         }
-        let sent = if cut.wire == Wire::F32 { 0 } else { under_way };
+        let sent = if sharding.wire == Wire::F32 { 0 } else { received };
         let entries = network.parameters.entries.iter();
         let layers = entries.filter(|entry| entry.role == Role::Weight).count();
         Layout {
-            cut,
+            sharding,
             common,
             partials,
-            received: floats(under_way),
+            received: floats(received),
             sent: floats(sent),
             exact,
             buckets,
-            own_tally: floats(4 * cut.own().len() + 1),
-            tallies: floats(4 * cut.shards + cut.world),
+            own_tally: floats(4 * sharding.own().len() + 1),
+            tallies: floats(4 * sharding.shards + sharding.world),
             counted: floats(1),
-            norms: floats(NUMBERS * layers),
-            all_norms: floats(NUMBERS * layers * cut.world),
+            norms: floats(NORMS * layers),
+            all_norms: floats(NORMS * layers * sharding.world),
         }
     }
 
-    /// What of a run is rounded, and what is not.
+    /// Splits a range into the pieces that are rounded and those that are not.
     pub(crate) fn pieces(&self, run: &Range<usize>) -> impl Iterator<Item = Piece> {
-        pieces(&self.exact, self.cut.wire, run)
+        pieces(&self.exact, self.sharding.wire, run)
     }
 
-    /// Floats of a run's message.
-    pub(crate) fn message(&self, run: &Range<usize>) -> usize {
-        message(&self.exact, self.cut.wire, run)
+    /// The length, in floats, of the message with the gradients of a range.
+    pub(crate) fn message_len(&self, run: &Range<usize>) -> usize {
+        message_len(&self.exact, self.sharding.wire, run)
     }
 
-    /// Floats of the messages that are under way at once: gradients one way, values the other.
+    /// The lengths, in floats, of the messages in flight at once: gradients or new values, tallies
+    /// and norms.
     pub(crate) fn messages(&self) -> impl Iterator<Item = usize> {
-        let told = [self.own_tally.len(), self.norms.len()];
-        self.buckets.iter().map(Bucket::most_exchanged).chain(told)
+        let others = [self.own_tally.len(), self.norms.len()];
+        self.buckets.iter().map(Bucket::max_exchanged).chain(others)
     }
 
-    /// What of each parameter this rank updates.
+    /// The segment of each parameter that this rank updates.
     pub(crate) fn segments(&self, network: &Network) -> Segments {
         let segment = |entry: &layers::Parameter| {
             let all = entry.start..entry.start + entry.len();
@@ -139,62 +139,62 @@ impl Layout {
 }
 
 impl Bucket {
-    /// Floats of which one message is at most.
-    fn most_exchanged(&self) -> usize {
+    /// The maximum length of a message, in floats.
+    fn max_exchanged(&self) -> usize {
         self.exchanged().map(|run| run.len()).max().unwrap_or(0)
     }
 
-    /// What is given away and what is kept, in each round.
+    /// The ranges that are sent and received in each round.
     fn exchanged(&self) -> impl Iterator<Item = Range<usize>> {
         let rounds = 0..self.runs.len() - 1;
-        rounds.flat_map(|round| [self.given(round), self.runs[round + 1].clone()])
+        rounds.flat_map(|round| [self.sent(round), self.runs[round + 1].clone()])
     }
 
-    /// The half that is given away in a round.
-    pub(crate) fn given(&self, round: usize) -> Range<usize> {
+    /// The half that the partner sums: this rank sends its gradients in `round`.
+    pub(crate) fn sent(&self, round: usize) -> Range<usize> {
         let (before, kept) = (&self.runs[round], &self.runs[round + 1]);
         if kept.start == before.start { kept.end..before.end } else { before.start..kept.start }
     }
 }
 
-/// Gradients that lie together, all of which are rounded or none.
+/// Consecutive gradients with one format.
 pub(crate) struct Piece {
-    /// Where they lie in the blocks.
+    /// Their range in the blocks.
     pub(crate) run: Range<usize>,
-    /// Where in a message they are.
+    /// Their range in a message.
     pub(crate) packed: Range<usize>,
-    /// As what.
+    /// Their format in the message.
     pub(crate) wire: Wire,
 }
 
-/// A run cut where statistics begin and end, if gradients are rounded.
+/// Splits a range where statistics begin and end, if gradients are rounded.
 fn pieces(exact: &[Range<usize>], wire: Wire, run: &Range<usize>) -> impl Iterator<Item = Piece> {
     let exact = if wire == Wire::F32 { &[] } else { exact };
     let ends = exact.iter().flat_map(move |exact| [(exact.start, wire), (exact.end, Wire::F32)]);
     let ends = ends.chain([(run.end, wire)]);
-    let (mut start, mut place, end) = (run.start, 0, run.end);
+    let (mut start, mut offset, end) = (run.start, 0, run.end);
     ends.filter_map(move |(to, wire)| {
         let run = start..to.clamp(start, end);
-        let packed = place..place + floats_of(wire, run.len());
-        (start, place) = (run.end, packed.end);
+        let packed = offset..offset + floats_of(wire, run.len());
+        (start, offset) = (run.end, packed.end);
         (!run.is_empty()).then_some(Piece { run, packed, wire })
     })
 }
 
-/// Floats of a run's message.
-fn message(exact: &[Range<usize>], wire: Wire, run: &Range<usize>) -> usize {
+/// The length, in floats, of the message with the gradients of a range.
+fn message_len(exact: &[Range<usize>], wire: Wire, run: &Range<usize>) -> usize {
     pieces(exact, wire, run).last().map_or(0, |piece| piece.packed.end)
 }
 
-/// Where running statistics lie, each with what follows it on its last cache line.
+/// The ranges of running statistics, each up to the end of its last cache line.
 fn statistics(network: &Network) -> Vec<Range<usize>> {
     let entries = network.parameters.entries.iter();
     let statistics = entries.filter(|entry| entry.role.is_statistic());
     statistics.map(|entry| entry.start..entry.start + entry.len().next_multiple_of(LINE)).collect()
 }
 
-/// Runs of whole layers, from the last to the first, of the first `end` floats.
-fn buckets(network: &Network, mut end: usize, cut: Cut) -> Vec<Bucket> {
+/// Buckets of whole layers, from the last to the first, that cover the first `end` floats.
+fn buckets(network: &Network, mut end: usize, sharding: Sharding) -> Vec<Bucket> {
     let entries = &network.parameters.entries;
     let mut buckets = Vec::new();
     for (row, planned) in network.rows().iter().enumerate().rev() {
@@ -204,18 +204,18 @@ fn buckets(network: &Network, mut end: usize, cut: Cut) -> Vec<Bucket> {
         if end - first.start < BUCKET && first.start > 0 {
             continue;
         }
-        let mut runs = Vec::with_capacity(1 + cut.rounds());
+        let mut runs = Vec::with_capacity(1 + sharding.rounds());
         runs.push(first.start..end);
-        for round in 0..cut.rounds() {
+        for round in 0..sharding.rounds() {
             let run = runs[round].clone();
             let middle = run.start + run.len() / LINE / 2 * LINE;
-            runs.push(if cut.partner(round) > cut.rank {
+            runs.push(if sharding.partner(round) > sharding.rank {
                 run.start..middle
             } else {
                 middle..run.end
             });
         }
-        buckets.push(Bucket { row, runs, place: 0 });
+        buckets.push(Bucket { row, runs, offset: 0 });
         end = first.start;
     }
     buckets

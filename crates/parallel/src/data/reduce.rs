@@ -1,4 +1,4 @@
-//! Gradients, from shards to their sum.
+//! The sum of all shards' gradients, and the exchange of updated values.
 
 use super::layout::{Bucket, Layout};
 use super::shards::Shards;
@@ -12,32 +12,32 @@ use train::recipe::Wire;
 use train::stats::LayerStats;
 
 impl Shards {
-    /// Backward through this rank's shard number `number`.
+    /// The backward pass of this rank's shard with index `number`.
     pub(crate) fn backward(
         &mut self,
         net: &mut DeviceNetwork,
         recording: &mut Recording,
         number: usize,
     ) -> Result<()> {
-        if number + 1 < self.layout.cut.own().len() {
+        if number + 1 < self.layout.sharding.own().len() {
             self.backward_of_shard(net, recording, number)
         } else {
             self.backward_of_last_shard(net)
         }
     }
 
-    /// After all backward passes: the sums of all ranks, the update of this rank's share, and the
-    /// shares of all ranks. `units` is as in [`sum_norms`](Self::sum_norms).
+    /// After all backward passes: finishes the sum over ranks, updates this rank's share, and
+    /// gathers the shares of all ranks. `units` is as in [`sum_norms`](Self::sum_norms).
     pub(crate) fn update(
         &mut self,
         net: &mut DeviceNetwork,
         stats: Option<&mut LayerStats>,
         units: &dyn Fn(&str) -> Option<(usize, usize)>,
     ) -> Result<()> {
-        self.finish_reducing(net)?;
+        self.finish_reduce(net)?;
         let DeviceNetwork { plan, device, .. } = net;
         plan.optimizer.update(device, &plan.network)?;
-        self.share_out(device, plan.network.parameters.values)?;
+        self.all_gather(device, plan.network.parameters.values)?;
         if let Some(stats) = stats {
             stats.after_update(device, plan)?;
             self.sum_norms(net, stats, units)?;
@@ -45,8 +45,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Backward through a shard that is not the last, number `number` of this rank's: its gradient
-    /// joins those that wait for it, as a carry does in a sum of binary numbers.
+    /// The backward pass of a shard that is not the last. Its gradient is added to the partial sums
+    /// that are complete with it, like a carry in binary addition.
     fn backward_of_shard(
         &mut self,
         net: &mut DeviceNetwork,
@@ -57,7 +57,7 @@ impl Shards {
         device.replay(recording, |device| plan.network.backward(device))?;
         let layout = &self.layout;
         let gradients = part(plan.network.gradients, 0..layout.common);
-        // As many sums wait as the number has ones, and lie in as many places.
+        // The number of partial sums is the number of ones in the binary form of `number`.
         let partials = &layout.partials;
         let (depth, carries) = (number.count_ones() as usize, number.trailing_ones() as usize);
         match carries {
@@ -73,8 +73,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Backward through the last shard: as soon as a bucket's gradients are there, those that wait
-    /// are added and the sum sets out for the other ranks.
+    /// The backward pass of the last shard. As soon as the gradients of a bucket are ready, the
+    /// partial sums are added and the exchange of the bucket starts.
     fn backward_of_last_shard(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
         let gradients = plan.network.gradients;
@@ -88,37 +88,35 @@ impl Shards {
                 for &partial in self.layout.partials.iter().rev() {
                     add(device, &self.layout, [partial, gradients], run.clone())?;
                 }
-                self.start(device, gradients, (ready, 0))?;
+                self.start(device, gradients, ready, 0)?;
                 ready += 1;
             }
         }
         Ok(())
     }
 
-    /// Ranks go on pairwise, until each has the sum of its share.
-    fn finish_reducing(&mut self, net: &mut DeviceNetwork) -> Result<()> {
+    /// Finishes the pairwise exchanges; each rank then has the sum for its share.
+    fn finish_reduce(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let DeviceNetwork { plan, device, .. } = net;
         let gradients = plan.network.gradients;
-        for round in 0..self.layout.cut.rounds() {
+        for round in 0..self.layout.sharding.rounds() {
             for number in 0..self.layout.buckets.len() {
                 if round > 0 {
-                    self.start(device, gradients, (number, round))?;
+                    self.start(device, gradients, number, round)?;
                 }
             }
-            let Shards { layout, comm, started, .. } = self;
+            let Shards { layout, comm, pending, .. } = self;
             for (number, bucket) in layout.buckets.iter().enumerate() {
-                for handle in started[number].take().into_iter().flatten() {
+                for handle in pending[number].take().into_iter().flatten() {
                     comm.wait(device, handle)?;
                 }
                 let kept = &bucket.runs[round + 1];
-                let came = bucket.on_its_way(layout.received, layout.message(kept));
+                let received = bucket.message(layout.received, layout.message_len(kept));
                 for piece in layout.pieces(kept) {
-                    let [came, kept] = [part(came, piece.packed), part(gradients, piece.run)];
+                    let [x, y] = [part(received, piece.packed), part(gradients, piece.run)];
                     match piece.wire {
-                        Wire::F32 => {
-                            columns::add(device, &Geometry::vector(kept.len()), came, kept)?;
-                        }
-                        Wire::Bf16 => bf16::add_packed(device, came, kept)?,
+                        Wire::F32 => columns::add(device, &Geometry::vector(y.len()), x, y)?,
+                        Wire::Bf16 => bf16::add_packed(device, x, y)?,
                     }
                 }
             }
@@ -126,54 +124,55 @@ impl Shards {
         Ok(())
     }
 
-    /// Every rank's share of a block goes to all others, the way back.
-    fn share_out(&mut self, device: &mut Device, block: Slot) -> Result<()> {
-        let Shards { layout, comm, started, .. } = self;
-        for round in (0..layout.cut.rounds()).rev() {
-            let partner = layout.cut.partner(round);
+    /// All ranks send their shares of a block to all others, in the reverse order of the reduction.
+    fn all_gather(&mut self, device: &mut Device, block: Slot) -> Result<()> {
+        let Shards { layout, comm, pending, .. } = self;
+        for round in (0..layout.sharding.rounds()).rev() {
+            let partner = layout.sharding.partner(round);
             for (number, bucket) in layout.buckets.iter().enumerate() {
-                let (own, theirs) = (bucket.runs[round + 1].clone(), bucket.given(round));
+                let (own, theirs) = (bucket.runs[round + 1].clone(), bucket.sent(round));
                 let send = comm.send(device, part(block, own), partner)?;
                 let receive = comm.recv(device, part(block, theirs), partner)?;
-                started[number] = Some([send, receive]);
+                pending[number] = Some([send, receive]);
             }
-            for handle in started.iter_mut().filter_map(Option::take).flatten() {
+            for handle in pending.iter_mut().filter_map(Option::take).flatten() {
                 comm.wait(device, handle)?;
             }
         }
         Ok(())
     }
 
-    /// In a world of several ranks each has the velocities of its share: now all have all.
-    pub(crate) fn share_out_velocities(&mut self, net: &mut DeviceNetwork) -> Result<()> {
+    /// Gathers all velocities on all ranks; between snapshots each rank has only those of its share.
+    pub(crate) fn all_gather_velocities(&mut self, net: &mut DeviceNetwork) -> Result<()> {
         let velocities = net.plan.network.velocities;
-        self.share_out(&mut net.device, velocities)?;
-        // Who is asked for nothing more is done when others have what is theirs.
+        self.all_gather(&mut net.device, velocities)?;
+        // A rank may be dropped after this: the other ranks must have received its share.
         if let Device::Cuda(cuda) = &net.device {
             cuda.synchronize()?;
         }
         Ok(())
     }
 
-    /// Sends the half of a bucket that is not kept in a round, and receives the other rank's of the
-    /// one that is.
+    /// Starts a round for bucket `number`: sends the half that the partner sums, and receives the
+    /// partner's gradients of the other half.
     fn start(
         &mut self,
         device: &mut Device,
         gradients: Slot,
-        (number, round): (usize, usize),
+        number: usize,
+        round: usize,
     ) -> Result<()> {
-        let Shards { layout, comm, started, .. } = self;
-        if round >= layout.cut.rounds() {
+        let Shards { layout, comm, pending, .. } = self;
+        if round >= layout.sharding.rounds() {
             return Ok(());
         }
-        let (bucket, partner) = (&layout.buckets[number], layout.cut.partner(round));
-        let given = bucket.given(round);
-        let sent = match layout.cut.wire {
-            Wire::F32 => part(gradients, given),
+        let (bucket, partner) = (&layout.buckets[number], layout.sharding.partner(round));
+        let run = bucket.sent(round);
+        let sent = match layout.sharding.wire {
+            Wire::F32 => part(gradients, run),
             Wire::Bf16 => {
-                let message = bucket.on_its_way(layout.sent, layout.message(&given));
-                for piece in layout.pieces(&given) {
+                let message = bucket.message(layout.sent, layout.message_len(&run));
+                for piece in layout.pieces(&run) {
                     let [own, packed] = [part(gradients, piece.run), part(message, piece.packed)];
                     match piece.wire {
                         Wire::F32 => {
@@ -185,18 +184,19 @@ impl Shards {
                 message
             }
         };
-        let came = bucket.on_its_way(layout.received, layout.message(&bucket.runs[round + 1]));
+        let kept = layout.message_len(&bucket.runs[round + 1]);
+        let received = bucket.message(layout.received, kept);
         let send = comm.send(device, sent, partner)?;
-        let receive = comm.recv(device, came, partner)?;
-        started[number] = Some([send, receive]);
+        let receive = comm.recv(device, received, partner)?;
+        pending[number] = Some([send, receive]);
         Ok(())
     }
 }
 
 impl Bucket {
-    /// A message of this bucket.
-    fn on_its_way(&self, all: Slot, floats: usize) -> Slot {
-        part(all, self.place..self.place + floats)
+    /// The slot of a message of this bucket, in the slot of all messages.
+    fn message(&self, all: Slot, floats: usize) -> Slot {
+        part(all, self.offset..self.offset + floats)
     }
 }
 
@@ -204,7 +204,7 @@ fn part(slot: Slot, range: Range<usize>) -> Slot {
     slot.part(range.start, Shape::from([range.len()]))
 }
 
-/// `y += x` in a run of both, of gradients as they would have travelled.
+/// `y += x` in a range of both, rounded as if the gradients had been sent.
 fn add(device: &mut Device, layout: &Layout, blocks: [Slot; 2], run: Range<usize>) -> Result<()> {
     for piece in layout.pieces(&run) {
         let [x, y] = blocks.map(|block| part(block, piece.run.clone()));

@@ -1,6 +1,6 @@
 //! Errors between the launch of several processes and their first step.
 
-use super::meeting::Disagreement;
+use super::settings::Disagreement;
 
 /// Processes that cannot connect, or have different settings.
 #[derive(Debug, thiserror::Error)]

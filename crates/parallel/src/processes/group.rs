@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::host::{self, Host};
 use super::launch::{self, Joined};
-use super::meeting::{self, ProcessInfo};
+use super::settings::{self, ProcessInfo};
 use crate::Result;
 use comm::{Comm, Local, bytes};
 use std::path::Path;
@@ -17,18 +17,18 @@ pub struct Group {
     comm: Box<dyn Comm>,
     /// Messages go through this device: the CPU, or the GPU that the communicator is on.
     staging: Device,
-    room: Slot,
+    buffer: Slot,
     host: Host,
     /// The index of that GPU.
     gpu: Option<usize>,
 }
 
-/// How long ranks wait for each other before the first step: reading and measuring images may take
-/// long. Afterwards [`Local::PATIENCE`] holds.
+/// The timeout before the first step, since reading and measuring images may take long. Afterwards
+/// it is [`Local::TIMEOUT`].
 const PREPARATION: Duration = Duration::from_secs(3600);
 
-/// Floats of a transfer.
-const ROOM: usize = 1 << 20;
+/// Floats of the buffer for transfers.
+const BUFFER: usize = 1 << 20;
 
 impl Group {
     /// Connects to the other processes; `None` if no launcher has started any.
@@ -39,12 +39,12 @@ impl Group {
     pub fn join() -> std::result::Result<Option<Group>, Error> {
         let Some(Joined { comm, mut staging, gpu }) = launch::join()? else { return Ok(None) };
         let mut planner = Planner::new();
-        let room = planner.claim(DType::F32, Shape::from([ROOM]));
+        let buffer = planner.claim(DType::F32, Shape::from([BUFFER]));
         staging.reserve(planner.total()).map_err(crate::Error::from)?;
-        let mut group = Group { comm, staging, room, host: Host::default(), gpu };
+        let mut group = Group { comm, staging, buffer, host: Host::default(), gpu };
         let all = group.gather(host::own().as_bytes())?;
         group.host = Host::of(group.rank(), &all);
-        group.comm.set_patience(PREPARATION);
+        group.comm.set_timeout(PREPARATION);
         Ok(Some(group))
     }
 
@@ -85,7 +85,7 @@ impl Group {
     /// # Errors
     /// [`Error::Comm`](crate::Error::Comm) if a rank is lost.
     pub fn gather(&mut self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        Ok(bytes::gather(&mut *self.comm, (&mut self.staging, self.room), own)?)
+        Ok(bytes::gather(&mut *self.comm, &mut self.staging, self.buffer, own)?)
     }
 
     /// Broadcasts what rank 0 gets from `first`; the other ranks do not call it.
@@ -97,8 +97,9 @@ impl Group {
         first: impl FnOnce() -> std::result::Result<Vec<u8>, E>,
     ) -> std::result::Result<Vec<u8>, E> {
         let mut shared = if self.rank() == 0 { first()? } else { Vec::new() };
-        let way = (&mut self.staging, self.room);
-        bytes::broadcast(&mut *self.comm, way, 0, &mut shared).map_err(crate::Error::from)?;
+        let Group { comm, staging, buffer, .. } = self;
+        bytes::broadcast(&mut **comm, staging, *buffer, 0, &mut shared)
+            .map_err(crate::Error::from)?;
         Ok(shared)
     }
 
@@ -128,27 +129,27 @@ impl Group {
         }
     }
 
-    /// Exchanges process information and checks that all settings are equal. Returns all of it, and
-    /// the bytes that the processes of this host take together.
+    /// Exchanges process information and checks that all settings are equal. Returns the information
+    /// of all processes, and the bytes that those of this host need together.
     ///
     /// # Errors
     /// [`Error::Disagree`], in all processes, if settings differ; [`Error::OtherProgram`] if
     /// another process sends something unknown.
-    pub fn meet(
+    pub fn compare_settings(
         &mut self,
         own: ProcessInfo,
     ) -> std::result::Result<(Vec<ProcessInfo>, usize), Error> {
         let own = own.on_host(&self.host.name).to_json();
-        let all = meeting::parse(&self.gather(&own)?).map_err(Error::OtherProgram)?;
-        meeting::compare(&all)?;
-        let bytes = meeting::bytes_on(&self.host.name, &all);
+        let all = settings::parse(&self.gather(&own)?).map_err(Error::OtherProgram)?;
+        settings::compare(&all)?;
+        let bytes = settings::bytes_on(&self.host.name, &all);
         Ok((all, bytes))
     }
 
-    /// The communicator, with the shorter time limit of training.
+    /// The communicator, with the shorter timeout of training.
     pub fn into_comm(self) -> Box<dyn Comm> {
         let mut comm = self.comm;
-        comm.set_patience(Local::PATIENCE);
+        comm.set_timeout(Local::TIMEOUT);
         comm
     }
 }

@@ -31,7 +31,7 @@ impl Launch {
             (Some(mpirun), _) => Ok(mpirun),
             (None, Some(pmi)) if cfg!(feature = "mpi") => Ok(pmi),
             (None, pmi) => {
-                let gpus = rendezvous::Launch::told(&variable)?;
+                let gpus = rendezvous::Launch::from_variables(&variable)?;
                 Ok(gpus.map(Launch::Gpus).or(pmi).unwrap_or(Launch::Alone))
             }
         }
@@ -64,7 +64,7 @@ pub(super) fn join() -> Result<Option<Joined>, Error> {
         }
         Launch::Gpus(launch) => {
             let (gpu, mut staging) = own_gpu(&launch)?;
-            let comm = Nccl::meet(&mut staging, &launch, ARRIVAL).map_err(crate::Error::from)?;
+            let comm = Nccl::connect(&mut staging, &launch, ARRIVAL).map_err(crate::Error::from)?;
             Ok(Some(Joined { comm: Box::new(comm), staging, gpu: Some(gpu) }))
         }
     }
@@ -100,7 +100,7 @@ fn own_gpu(launch: &rendezvous::Launch) -> Result<(usize, Device), Error> {
 
 #[cfg(feature = "mpi")]
 fn join_mpi(_: &str, _: u64) -> crate::Result<Box<dyn Comm>> {
-    Ok(Box::new(comm::Mpi::join(comm::Local::PATIENCE)?))
+    Ok(Box::new(comm::Mpi::join(comm::Local::TIMEOUT)?))
 }
 
 #[cfg(not(feature = "mpi"))]

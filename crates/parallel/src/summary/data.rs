@@ -1,29 +1,33 @@
-//! Data parallelism: the whole network on every device; gradients and new values cross.
+//! Data parallelism: the whole network on every device; gradients and new values are exchanged.
 
 use super::Summary;
 use super::table::{Share, devices, devices_json, megabytes};
-use crate::{Mode, Plan};
+use crate::{DevicePlan, Mode};
 use layers::{Spec, SpecError};
 use serde_json::json;
 use train::recipe::{Recipe, Wire};
 
 impl Summary {
-    /// Of a network `spec` that is whole on every device, with a plan for each.
+    /// The summary of a network `spec` with a plan for each device.
     ///
     /// # Errors
     /// If its rows do not fit together.
     ///
     /// # Panics
     /// If there is no plan.
-    pub fn of_data(spec: &Spec, plans: &[Plan], recipe: &Recipe) -> Result<Summary, SpecError> {
+    pub fn of_data(
+        spec: &Spec,
+        plans: &[DevicePlan],
+        recipe: &Recipe,
+    ) -> Result<Summary, SpecError> {
         let (world, macs) = (plans.len(), spec.macs()?);
-        let share = |plan: &Plan| Share {
+        let share = |plan: &DevicePlan| Share {
             parameters: plan.parameters().count(),
             macs: macs / world,
             bytes: plan.memory().total,
         };
         let shares: Vec<Share> = plans.iter().map(share).collect();
-        // Each device but one sends each number once: to its sum, and back.
+        // All devices but one send each gradient once to its sum; each new value is sent as often.
         let values = 4 * (world - 1) * shares[0].parameters;
         let gradients = match recipe.wire {
             Wire::F32 => values,
@@ -38,7 +42,7 @@ impl Summary {
     }
 }
 
-/// `bytes` of a step's gradients, and of the new values that come back.
+/// `bytes` are those of a step's gradients and of its new values.
 fn text(shares: &[Share], bytes: [usize; 2], recipe: &Recipe) -> String {
     let (world, [gradients, values]) = (shares.len(), bytes.map(megabytes));
     let Recipe { batch, shards, .. } = recipe;
@@ -58,18 +62,18 @@ mod tests {
     use tensor::Target;
 
     #[test]
-    fn gradients_go_and_values_come_back() {
+    fn gradients_and_new_values_are_counted() {
         let spec = models::find("alexnet").unwrap();
         let summary = |world: usize, wire| {
             let recipe = Recipe { shards: 8, wire, ..train::recipes::paper() };
             let job = job(&spec, &recipe);
             let plan = |rank| plan::replica(&job, (rank, world), Target::Cpu { threads: 1 });
-            let plans: Vec<Plan> = (0..world).map(|rank| plan(rank).unwrap()).collect();
+            let plans: Vec<DevicePlan> = (0..world).map(|rank| plan(rank).unwrap()).collect();
             Summary::of_data(&spec, &plans, &recipe).unwrap()
         };
         let Summary { text, json, .. } = summary(2, Wire::F32);
         assert!(text.contains("1/2 of every batch on each, in 8 micro-shards"), "{text}");
-        // 60,965,224 numbers of four bytes.
+        // 60,965,224 values of four bytes.
         assert!(text.contains("128: 243.9 MB of gradients, 243.9 MB of new values"), "{text}");
         assert_eq!(json["devices"].as_array().unwrap().len(), 2);
         let Summary { text, json, .. } = summary(4, Wire::Bf16);

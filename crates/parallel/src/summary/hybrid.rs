@@ -1,15 +1,17 @@
-//! Hybrid: a part of the images below the linear layers, a part of the units from there on.
+//! Hybrid parallelism: a part of the images below the linear layers, a part of the units from there
+//! on.
 
 use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
-use crate::{Mode, Plan};
+use crate::{DevicePlan, Mode};
 use layers::hybrid::HybridTraffic;
 use layers::{Row, Spec, SpecError};
 use serde_json::{Value, json};
 use train::recipe::Recipe;
 
 impl Summary {
-    /// Of a network `spec` whose linear layers exchange `traffic`, with a plan for each device.
+    /// The summary of a network `spec` whose linear layers exchange `traffic`, with a plan for each
+    /// device.
     ///
     /// # Errors
     /// If its rows do not fit together.
@@ -19,15 +21,14 @@ impl Summary {
     pub fn of_hybrid(
         spec: &Spec,
         traffic: &[HybridTraffic],
-        plans: &[Plan],
+        plans: &[DevicePlan],
         recipe: &Recipe,
     ) -> Result<Summary, SpecError> {
         let (rows, world) = (spec.describe()?, plans.len());
         let below = spec.rows.iter().take_while(|row| !matches!(row, Row::Linear(_))).count();
         let parameters: usize = rows[..below].iter().map(|row| row.parameters).sum();
-        // A part of the images below, a part of the units above.
         let macs = rows.iter().map(|row| row.macs / world).sum();
-        let share = |plan: &Plan| Share {
+        let share = |plan: &DevicePlan| Share {
             parameters: plan.parameters().count(),
             macs,
             bytes: plan.memory().total,
@@ -45,10 +46,10 @@ impl Summary {
 struct Step<'a> {
     shares: Vec<Share>,
     traffic: &'a [HybridTraffic],
-    /// Bytes that cross forward; backward has as many.
+    /// Bytes that are exchanged forward; backward has as many.
     forward: usize,
-    /// Bytes of gradients and new values of what all devices have: what lies below the first linear
-    /// row.
+    /// Bytes of gradients and new values of the layers below the first linear one, which all
+    /// devices hold.
     common: usize,
 }
 

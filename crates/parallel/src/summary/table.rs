@@ -1,35 +1,35 @@
-//! Tables of devices and of what crosses between them.
+//! Tables of devices and of the activations that they exchange.
 
 use files::numbers::{grouped, mebibytes};
 use serde_json::{Value, json};
 
-/// What one device has.
+/// The share of one device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
-    /// Weights, biases and statistics.
+    /// The number of elements of weights, biases and statistics.
     pub(super) parameters: usize,
-    /// Multiply-accumulates of an image.
+    /// Multiply-accumulates per image.
     pub(super) macs: usize,
-    /// Memory that training takes.
+    /// Bytes of memory for training.
     pub(super) bytes: usize,
 }
 
-/// What crosses at one place, forward.
+/// Activations that are exchanged between two rows.
 #[derive(Clone, Debug)]
 pub(super) struct Crossing {
     /// The row before.
     pub(super) from: String,
     /// The row after.
     pub(super) to: String,
-    /// Numbers of an image.
+    /// Floats per image.
     pub(super) floats: usize,
     /// How often they are sent.
     pub(super) copies: String,
-    /// Bytes of an image, and of a batch.
+    /// Bytes per image and per batch.
     pub(super) bytes: [usize; 2],
 }
 
-/// The devices for programs.
+/// The devices as JSON.
 pub(super) fn devices_json(shares: &[Share]) -> Value {
     let share = |share: &Share| {
         let Share { parameters, macs, bytes } = share;
@@ -38,7 +38,7 @@ pub(super) fn devices_json(shares: &[Share]) -> Value {
     shares.iter().map(share).collect()
 }
 
-/// A line a device.
+/// A table with a line for each device.
 pub(super) fn devices(shares: &[Share]) -> String {
     let mut text =
         format!("{:<10}  {:>12}  {:>15}  {:>10}\n", "device", "parameters", "MACs", "training");
@@ -49,7 +49,7 @@ pub(super) fn devices(shares: &[Share]) -> String {
     text
 }
 
-/// A line a place, and their sum.
+/// A table with a line for each crossing, and their sum.
 pub(super) fn crossings(crossings: &[Crossing]) -> String {
     let mut text = format!(
         "\n{:<10}  {:<10}  {:>15}  {:>9}  {:>15}  {:>15}\n",
@@ -67,7 +67,7 @@ pub(super) fn crossings(crossings: &[Crossing]) -> String {
     text
 }
 
-/// Bytes as `30.0 MB`.
+/// Formats bytes like `30.0 MB`.
 pub(super) fn megabytes(bytes: usize) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

@@ -1,18 +1,22 @@
-//! Towers: what each device has of the network, and which activations cross.
+//! Towers: each device's part of the network, and the activations that are exchanged.
 
 use super::Summary;
 use super::table::{Crossing, Share, crossings, devices, devices_json, megabytes};
-use crate::{Mode, Plan};
+use crate::{DevicePlan, Mode};
 use layers::SpecError;
 use layers::towers::{TowerTraffic, Towers};
 use serde_json::{Value, json};
 
 impl Summary {
-    /// Of a network in `towers` with a plan for each, in steps of `batch` images.
+    /// The summary of a network in `towers` with a plan for each, in steps of `batch` images.
     ///
     /// # Errors
     /// If a tower's rows do not fit together.
-    pub fn of_towers(towers: &Towers, plans: &[Plan], batch: usize) -> Result<Summary, SpecError> {
+    pub fn of_towers(
+        towers: &Towers,
+        plans: &[DevicePlan],
+        batch: usize,
+    ) -> Result<Summary, SpecError> {
         let mut shares = Vec::new();
         for (tower, plan) in towers.specs.iter().zip(plans) {
             let (parameters, macs) = (tower.parameters()?, tower.macs()?);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::hybrid::HybridPlan;
 use crate::towers::TowerPlan;
-use crate::{Cut, Engine, Plan, plan};
+use crate::{DevicePlan, Engine, Sharding, plan};
 use comm::Local;
 use layers::{Lrn, Spec, towers, window};
 use tensor::{Device, Target};
@@ -26,7 +26,7 @@ fn spec() -> Spec {
 
 const TARGET: Target = Target::Cpu { threads: 1 };
 const INPUT: (Mean, [usize; 2]) = (Mean::Color, [12; 2]);
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 fn start() -> Start {
     let mut recipe = recipes::paper();
@@ -39,32 +39,32 @@ fn set_rates(executor: &mut dyn Executor) {
     executor.set_rates(&recipe, &recipe.schedule.setting(&Default::default(), 1)).unwrap();
 }
 
-fn open(plans: Vec<Plan>) -> Threads {
+fn open(plans: Vec<DevicePlan>) -> Threads {
     let devices = plans.iter().map(|_| Device::cpu(1)).collect();
-    let how = (Engine::Host, PATIENCE);
-    let mut threads = plan::open_threads(&spec(), plans, devices, how, &start()).unwrap();
+    let mut threads =
+        plan::open_threads(&spec(), plans, devices, Engine::Host, TIMEOUT, &start()).unwrap();
     set_rates(&mut threads);
     threads
 }
 
-/// Two towers that wait for each other for half a second.
+/// Two towers, with a timeout of half a second.
 fn in_towers() -> Threads {
     let towers = towers::split(&spec(), 2).unwrap();
     let plans = TowerPlan::each(&towers, IMAGES, INPUT, &[TARGET; 2]).unwrap();
-    open(plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect())
+    open(plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect())
 }
 
 fn alone() -> Box<dyn Executor> {
-    let plan = train::plan::Plan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
+    let plan = train::plan::SingleDevicePlan::new(&spec(), IMAGES, INPUT, TARGET).unwrap();
     let mut alone = plan.open_boxed(Device::cpu(1), &start()).unwrap();
     set_rates(&mut *alone);
     alone
 }
 
 /// The plan of a device that shares units.
-fn sharing(rank: usize, world: usize) -> Plan {
-    let cut = Cut::new(IMAGES, 2, (rank, world)).unwrap();
-    Plan::Hybrid(Box::new(HybridPlan::new(&spec(), IMAGES, cut, INPUT, TARGET).unwrap()))
+fn sharing(rank: usize, world: usize) -> DevicePlan {
+    let sharding = Sharding::new(IMAGES, 2, (rank, world)).unwrap();
+    DevicePlan::Hybrid(Box::new(HybridPlan::new(&spec(), IMAGES, sharding, INPUT, TARGET).unwrap()))
 }
 
 fn two_sharing() -> Threads {
@@ -91,35 +91,35 @@ fn batch() -> Batch {
 }
 
 #[test]
-fn threads_answer_as_one_device_does() {
-    answer_alike(in_towers(), alone(), 1e-9);
-    answer_alike(two_sharing(), one_sharing(), 1e-6); // what replicas tell each other is floats
+fn threads_give_the_results_of_one_device() {
+    compare(in_towers(), alone(), 1e-9);
+    compare(two_sharing(), one_sharing(), 1e-6); // their norms are exchanged as f32
 }
 
-fn answer_alike(mut crew: Threads, mut alone: Box<dyn Executor>, tolerance: f64) {
-    assert_eq!(crew.parameters(), alone.parameters());
-    let shape = crew.batch_shape();
+fn compare(mut threads: Threads, mut alone: Box<dyn Executor>, tolerance: f64) {
+    assert_eq!(threads.parameters(), alone.parameters());
+    let shape = threads.batch_shape();
     assert_eq!((shape.images, shape.classes), (IMAGES, 3));
-    let mut looks = [crew.new_stats(), alone.new_stats()];
+    let mut stats = [threads.new_stats(), alone.new_stats()];
     for step in 1..4 {
         let (mut one, mut other) = (batch(), batch());
         let request = || StepRequest::plain(step);
-        let tallies = [crew.train(&mut one, request()), alone.train(&mut other, request())];
+        let tallies = [threads.train(&mut one, request()), alone.train(&mut other, request())];
         let [ours, theirs] = tallies.map(|done| done.unwrap().tally);
         assert_eq!(ours, theirs);
-        assert_eq!(one, batch(), "the batch is as it was");
+        assert_eq!(one, batch(), "the batch is unchanged");
     }
-    let both: [&mut dyn Executor; 2] = [&mut crew, &mut *alone];
+    let both: [&mut dyn Executor; 2] = [&mut threads, &mut *alone];
     let tallies: Vec<Tally> = both
         .into_iter()
-        .zip(&mut looks)
+        .zip(&mut stats)
         .map(|(executor, stats)| {
             let request = StepRequest { stats: Some(stats), ..StepRequest::plain(4) };
             executor.train(&mut batch(), request).unwrap().tally
         })
         .collect();
     assert_eq!(tallies[0], tallies[1]);
-    for (one, other) in looks[0].layers.iter().zip(&looks[1].layers) {
+    for (one, other) in stats[0].layers.iter().zip(&stats[1].layers) {
         let near = |a: f64, b: f64| {
             assert!((a - b).abs() <= tolerance * b.abs(), "{one:?} {other:?}");
         };
@@ -131,38 +131,38 @@ fn answer_alike(mut crew: Threads, mut alone: Box<dyn Executor>, tolerance: f64)
         near(one.dead_relus.unwrap_or(1.0), other.dead_relus.unwrap_or(1.0));
     }
 
-    assert_eq!(crew.test(&mut batch()).unwrap(), alone.test(&mut batch()).unwrap());
+    assert_eq!(threads.test(&mut batch()).unwrap(), alone.test(&mut batch()).unwrap());
     let mut rows = [[0.0; 3 * IMAGES]; 2];
-    crew.probabilities(&mut rows[0]).unwrap();
+    threads.probabilities(&mut rows[0]).unwrap();
     alone.probabilities(&mut rows[1]).unwrap();
     assert_eq!(rows[0], rows[1]);
     assert!(rows[0][0] > 0.0);
 
     let mut blocks = [const { Vec::new() }; 4];
     let [values, v, others, theirs] = &mut blocks;
-    crew.snapshot(values, v).unwrap();
+    threads.snapshot(values, v).unwrap();
     alone.snapshot(others, theirs).unwrap();
-    for entry in crew.parameters() {
+    for entry in threads.parameters() {
         let range = entry.start..entry.start + entry.len();
         assert!(values[range.clone()] == others[range.clone()], "{}", entry.name);
         assert!(v[range.clone()] == theirs[range], "the velocity of {}", entry.name);
     }
 }
 
-/// What a crew says when one of its devices does `work` instead of a step.
-fn told(work: impl Fn() -> Result<()> + Clone + Send + Sync + 'static) -> String {
-    let sentence = told_by(in_towers(), work.clone());
-    assert_eq!(told_by(two_sharing(), work), sentence);
+/// What a threads says when one of its devices does `work` instead of a step.
+fn error_of_both(work: impl Fn() -> Result<()> + Clone + Send + Sync + 'static) -> String {
+    let sentence = error_of(in_towers(), work.clone());
+    assert_eq!(error_of(two_sharing(), work), sentence);
     sentence
 }
 
-fn told_by(mut crew: Threads, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> String {
+fn error_of(mut threads: Threads, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> String {
     let batch = batch();
-    let error = crew.each(move |member| match member.number {
+    let error = threads.each(move |worker| match worker.number {
         1 => work(),
-        _ => member.rank.train(&batch, 1, None, None).map(drop),
+        _ => worker.rank.train(&batch, 1, None, None).map(drop),
     });
-    let again = crew.train(&mut self::batch(), StepRequest::plain(2)).unwrap_err();
+    let again = threads.train(&mut self::batch(), StepRequest::plain(2)).unwrap_err();
     assert!(matches!(again, train::Error::Executor(_)), "{again}");
     error.unwrap_err().to_string()
 }
@@ -170,7 +170,7 @@ fn told_by(mut crew: Threads, work: impl Fn() -> Result<()> + Send + Sync + 'sta
 #[test]
 fn a_device_that_hangs_is_named_and_left_behind() {
     let began = std::time::Instant::now();
-    let sentence = told(|| {
+    let sentence = error_of_both(|| {
         std::thread::sleep(Duration::from_secs(20));
         Ok(())
     });
@@ -180,20 +180,23 @@ fn a_device_that_hangs_is_named_and_left_behind() {
 
 #[test]
 fn a_device_that_fails_or_panics_is_named() {
-    assert_eq!(told(|| Err(train::Error::Recipe("planned".to_string()).into())), "planned");
+    assert_eq!(
+        error_of_both(|| Err(train::Error::Recipe("planned".to_string()).into())),
+        "planned"
+    );
     let panic = || std::panic::resume_unwind(Box::new("planned")); // prints nothing: that is slow
-    assert_eq!(told(panic), "rank 1 panicked: all ranks stop");
+    assert_eq!(error_of_both(panic), "rank 1 panicked: all ranks stop");
 }
 
-/// No rank waits for another: only whoever gives the orders can notice.
+/// No rank waits for another, so only the sender of commands can notice.
 #[test]
 fn a_device_that_hangs_alone_is_noticed() {
-    let mut crew = in_towers();
-    let error = crew.each(|member| {
-        std::thread::sleep(Duration::from_secs(20 * member.number as u64));
+    let mut threads = in_towers();
+    let error = threads.each(|worker| {
+        std::thread::sleep(Duration::from_secs(20 * worker.number as u64));
         Ok(())
     });
     let sentence = error.unwrap_err().to_string();
     assert_eq!(sentence, "rank 1 has not answered for 1 s: all ranks stop");
-    assert_eq!(Local::PATIENCE, Duration::from_secs(30), "as long as any step takes");
+    assert_eq!(Local::TIMEOUT, Duration::from_secs(30), "longer than any step");
 }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use tensor::cublaslt::CublasLt;
 use tensor::cudnn::Cudnn;
-use tensor::tune::{Choices, Met, Way, Why};
+use tensor::tune::{Choices, ChosenBy, GpuAlgorithm, TunedOperation};
 use tensor::{Cuda, Device};
 
 /// The name of the file in a run's folder.
@@ -51,7 +51,7 @@ impl Tuned {
     pub(super) fn here(devices: &mut Devices, program: &str) -> Tuned {
         let mut gpus: Vec<String> = Vec::new();
         let mut here = Tuned { program: program.to_string(), ..Tuned::default() };
-        for cuda in devices.members_mut().iter_mut().filter_map(|(device, _)| gpu(device)) {
+        for cuda in devices.planned_mut().iter_mut().filter_map(|(device, _)| gpu(device)) {
             let cublaslt = cuda.cublaslt().map(|library| format!("cuBLASLt {}", library.version()));
             let cudnn = cuda.cudnn().map(|library| format!("cuDNN {}", library.version()));
             let libraries: Vec<String> = cublaslt.into_iter().chain(cudnn).collect();
@@ -64,15 +64,15 @@ impl Tuned {
         here
     }
 
-    /// From the text of a file.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// A line on what is wrong with it.
+    /// The reason, in one line.
     pub(super) fn read(text: &str) -> Result<Tuned, String> {
         let tuned: Tuned = toml::from_str(text)
             .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_string())?;
         for chosen in tuned.work.values() {
-            chosen.way.parse::<Way>().map_err(|error| error.to_string())?;
+            chosen.way.parse::<GpuAlgorithm>().map_err(|error| error.to_string())?;
         }
         Ok(tuned)
     }
@@ -82,7 +82,7 @@ impl Tuned {
         if self.libraries.is_empty() { "no library" } else { &self.libraries }
     }
 
-    /// As a file.
+    /// The text of a file.
     pub fn to_toml(&self) -> String {
         HEAD.to_string() + &toml::to_string(self).expect("strings in tables")
     }
@@ -96,7 +96,7 @@ impl Tuned {
     /// The choices of a run that is resumed, if it has any.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] and [`Error::NotHere`].
+    /// [`Error::Unreadable`] and [`Error::Unavailable`].
     pub(super) fn of_run(
         &self,
         run: &Path,
@@ -107,44 +107,44 @@ impl Tuned {
         let text = match files::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                say("the run has no choices.toml: from here on it may have other bits");
+                say("the run has no choices.toml: from here on its last bits may differ");
                 return Ok(None);
             }
             Err(error) => return Err(refused(error.to_string())),
         };
         let own = Tuned::read(&text).map_err(refused)?;
-        for way in own.choices().values() {
-            let there = match way {
-                Way::Own { .. } => Ok(()),
-                Way::Cublaslt(_) => CublasLt::find().map(|_| ()),
-                Way::Cudnn(_) => Cudnn::find().map(|_| ()),
+        for algorithm in own.choices().values() {
+            let found = match algorithm {
+                GpuAlgorithm::Own { .. } => Ok(()),
+                GpuAlgorithm::Cublaslt(_) => CublasLt::find().map(|_| ()),
+                GpuAlgorithm::Cudnn(_) => Cudnn::find().map(|_| ()),
             };
-            there.map_err(|source| Error::NotHere { path: path.clone(), source })?;
+            found.map_err(|source| Error::Unavailable { path: path.clone(), source })?;
         }
         let [found, here] = [&own, self]
             .map(|it| format!("{}, driver {}, with {}", it.gpu, it.driver, it.named_libraries()));
         if found != here {
             say(&format!(
-                "the run's choices were made on {found}, and this is {here}: they are kept, and \
-                 its last bits may not be those that it would have come to there"
+                "the run's choices were made on {found}, and this is {here}: they are kept, but \
+                 results may differ in the last bits"
             ));
         }
         Ok(Some(own))
     }
 
     /// Adds operations and their algorithms; timings of `known` ones are kept.
-    pub(super) fn take(&mut self, met: Vec<Met>, known: &Tuned) {
-        for Met { name, way, why } in met {
-            let mut chosen = Chosen { way: way.to_string(), ..Chosen::default() };
-            match why {
-                Why::Timed { tried, failed } => {
-                    let tried = tried.iter().map(|(way, ms)| format!("{way}: {ms:.4} ms"));
+    pub(super) fn add(&mut self, operations: Vec<TunedOperation>, known: &Tuned) {
+        for TunedOperation { name, algorithm, chosen_by } in operations {
+            let mut chosen = Chosen { way: algorithm.to_string(), ..Chosen::default() };
+            match chosen_by {
+                ChosenBy::Timing { tried, failed } => {
+                    let tried = tried.iter().map(|(tried, ms)| format!("{tried}: {ms:.4} ms"));
                     chosen.tried = tried.collect();
-                    let failed = failed.iter().map(|(way, reason)| format!("{way}: {reason}"));
+                    let failed = failed.iter().map(|(tried, why)| format!("{tried}: {why}"));
                     chosen.left_out = failed.collect();
                 }
-                Why::Given => chosen = known.work.get(&name).cloned().unwrap_or(chosen),
-                Why::Rule => {}
+                ChosenBy::File => chosen = known.work.get(&name).cloned().unwrap_or(chosen),
+                ChosenBy::Heuristic => {}
             }
             self.work.insert(name, chosen);
         }
@@ -169,7 +169,7 @@ impl Tuned {
         let mut left_out = left_out.peekable();
         if let Some((name, why)) = left_out.peek().copied() {
             let count = left_out.count();
-            say(&format!("tuning  {count} ways are left out ({FILE} names all); of {name}: {why}"));
+            say(&format!("tuning  {count} algorithms cannot be used ({FILE}); for {name}: {why}"));
         }
     }
 }

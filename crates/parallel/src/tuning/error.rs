@@ -22,7 +22,7 @@ pub enum Error {
 
     /// The run's own choices cannot be used on this machine.
     #[error("{path}: {source}", path = path.display())]
-    NotHere {
+    Unavailable {
         /// Their file.
         path: PathBuf,
         /// What is missing.

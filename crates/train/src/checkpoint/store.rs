@@ -1,7 +1,7 @@
 //! The folder of a run's checkpoints: how they are written and found.
 
 use super::lost::Trace;
-use super::{Checkpoint, Form, Refusal, Snapshot};
+use super::{Checkpoint, Refusal, RunMetadata, Snapshot};
 use crate::{Error, Result};
 use files::atomic;
 use files::disk::{self, Disk, Real};
@@ -174,9 +174,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::File`]; the checkpoint before is then still there.
-    pub(crate) fn save(&self, form: &Form, snapshot: &Snapshot) -> Result<()> {
+    pub(crate) fn save(&self, run: &RunMetadata, snapshot: &Snapshot) -> Result<()> {
         let step = snapshot.progress.step;
-        self.write(&self.path(step), form, snapshot)?;
+        self.write(&self.path(step), run, snapshot)?;
         self.point("latest", step)?;
         let best = snapshot.progress.best.map(|(step, _)| step);
         if best == Some(step) {
@@ -185,8 +185,8 @@ impl Store {
         self.prune(step, best)
     }
 
-    fn write(&self, path: &Path, form: &Form, snapshot: &Snapshot) -> Result<()> {
-        let contents = form.checkpoint(snapshot);
+    fn write(&self, path: &Path, run: &RunMetadata, snapshot: &Snapshot) -> Result<()> {
+        let contents = run.checkpoint(snapshot);
         atomic::write_on(&*self.disk, path, contents.bytes(), |file| contents.write(file))?;
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Drop for Folder {
     }
 }
 
-fn form() -> Form {
+fn run_metadata() -> RunMetadata {
     let entry = |name: &str, role, shape, start| Parameter {
         name: name.to_string(),
         role,
@@ -57,7 +57,7 @@ fn form() -> Form {
     };
     let mut identity = Identity::default();
     identity.insert("seed", 7);
-    Form {
+    RunMetadata {
         about: About {
             format: 1,
             classes: vec!["a".into(), "b".into()],
@@ -90,7 +90,7 @@ fn snapshot(step: u64) -> Snapshot {
 
 fn bytes(step: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    form().checkpoint(&snapshot(step)).write(&mut bytes).unwrap();
+    run_metadata().checkpoint(&snapshot(step)).write(&mut bytes).unwrap();
     bytes
 }
 
@@ -104,17 +104,17 @@ fn list(run: &Path) -> Vec<(u64, PathBuf)> {
 
 #[test]
 fn what_is_written_is_read() {
-    let (form, snapshot) = (form(), snapshot(5));
-    let contents = form.checkpoint(&snapshot);
+    let (run, snapshot) = (run_metadata(), snapshot(5));
+    let contents = run.checkpoint(&snapshot);
     let bytes = bytes(5);
     assert_eq!(contents.bytes(), bytes.len() as u64);
     let checkpoint = read(&bytes).unwrap();
     assert_eq!(checkpoint.progress, snapshot.progress);
-    assert_eq!((&checkpoint.identity, &checkpoint.about), (&form.identity, &form.about));
+    assert_eq!((&checkpoint.identity, &checkpoint.about), (&run.identity, &run.about));
     let (value, velocity) =
-        checkpoint.parameter(&form.entries[1].name, form.entries[1].shape).unwrap();
+        checkpoint.parameter(&run.entries[1].name, run.entries[1].shape).unwrap();
     assert_eq!((value, velocity), (&snapshot.values[16..18], &snapshot.velocities[16..18]));
-    let wrong = Parameter { shape: Shape::from([3]), ..form.entries[1].clone() };
+    let wrong = Parameter { shape: Shape::from([3]), ..run.entries[1].clone() };
     let error = checkpoint.parameter(&wrong.name, wrong.shape).unwrap_err().to_string();
     assert!(error.contains("`fc1.bias` is [2], and the network has [3] there"), "{error}");
 
@@ -123,7 +123,7 @@ fn what_is_written_is_read() {
     let path = folder.0.join("w.safetensors");
     fs::write(&path, &bytes).unwrap();
     let weights = weights::Weights::read(&path).unwrap();
-    assert_eq!((weights.parameters.len(), weights.mean), (2, form.mean));
+    assert_eq!((weights.parameters.len(), weights.mean), (2, run.mean));
     let views = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(views.tensor(CHECKSUM).unwrap().data(), &bytes[bytes.len() - 32..]);
 }
@@ -131,15 +131,15 @@ fn what_is_written_is_read() {
 #[test]
 fn weights_and_other_formats_are_no_checkpoints() {
     let mut weights = Vec::new();
-    form().weights(&snapshot(1)).write(&mut weights).unwrap();
+    run_metadata().weights(&snapshot(1)).write(&mut weights).unwrap();
     assert_eq!(read(&weights).unwrap_err(), "these are weights, and no checkpoint");
-    let (form, snapshot) = (form(), snapshot(1));
-    let mut newer = form.checkpoint(&snapshot);
+    let (run, snapshot) = (run_metadata(), snapshot(1));
+    let mut newer = run.checkpoint(&snapshot);
     newer.metadata.insert("checkpoint", r#"{"format":2,"more":[]}"#.to_string());
     let mut bytes = Vec::new();
     newer.write(&mut bytes).unwrap();
     assert_eq!(read(&bytes).unwrap_err(), "it is of format 2, and this program reads 1");
-    let mut unchecked = form.checkpoint(&snapshot);
+    let mut unchecked = run.checkpoint(&snapshot);
     unchecked.checked = false;
     let mut bytes = Vec::new();
     unchecked.write(&mut bytes).unwrap();
@@ -178,7 +178,7 @@ fn every_truncation_and_every_flipped_bit_is_seen() {
 fn a_damaged_one_is_told_and_the_one_before_is_taken() {
     let folder = Folder::new();
     let store = Store::open(&folder.0, 2).unwrap();
-    (1..=3).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+    (1..=3).for_each(|step| store.save(&run_metadata(), &snapshot(step)).unwrap());
     assert_eq!(list(&folder.0).len(), 2, "two are kept");
     let mut taken = 0;
     let whole = fs::read(store.path(3)).unwrap();
@@ -211,7 +211,7 @@ fn the_newest_and_the_best_are_kept_and_named() {
     for step in 1..=6 {
         let mut snapshot = snapshot(step);
         snapshot.progress.best = Some((step.min(3), 0.5));
-        store.save(&form(), &snapshot).unwrap();
+        store.save(&run_metadata(), &snapshot).unwrap();
         assert_eq!(named("latest"), format!("step-{step:08}.safetensors\n"));
     }
     assert_eq!(named("best"), "step-00000003.safetensors\n");
@@ -228,17 +228,17 @@ fn killed_at_any_operation_of_two_saves_the_last_one_acknowledged_is_there() {
         let folder = Folder::new();
         let disk = Mortal::after(u64::MAX);
         let store = Store::on(&folder.0, 1, Box::new(disk.clone())).unwrap();
-        (1..=2).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+        (1..=2).for_each(|step| store.save(&run_metadata(), &snapshot(step)).unwrap());
         disk.operations()
     };
     for operation in 0..operations {
         let folder = Folder::new();
-        Store::open(&folder.0, 1).unwrap().save(&form(), &snapshot(1)).unwrap();
+        Store::open(&folder.0, 1).unwrap().save(&run_metadata(), &snapshot(1)).unwrap();
         let disk = Mortal::after(operation);
         let store = Store::on(&folder.0, 1, Box::new(disk)).unwrap();
         let mut acknowledged = 1;
         for step in 2..=3 {
-            match store.save(&form(), &snapshot(step)) {
+            match store.save(&run_metadata(), &snapshot(step)) {
                 Ok(()) => acknowledged = step,
                 Err(_) => break,
             }
@@ -249,7 +249,7 @@ fn killed_at_any_operation_of_two_saves_the_last_one_acknowledged_is_there() {
         loadable += u32::from(found.is_some_and(|step| step >= acknowledged));
         // The next start removes what is left lying about, and the next save works.
         let store = Store::open(&folder.0, 1).unwrap();
-        store.save(&form(), &snapshot(9)).unwrap();
+        store.save(&run_metadata(), &snapshot(9)).unwrap();
         assert_eq!(fs::read_dir(folder.0.join("checkpoints")).unwrap().count(), 2);
     }
     println!("killed at {kills} operations of two saves: {loadable} times a loadable run");
@@ -264,10 +264,10 @@ fn a_disk_that_fills_up_says_what_is_needed_and_what_is_free() {
     for tells in [false, true] {
         for sixteenth in 0..16 {
             let folder = Folder::new();
-            Store::open(&folder.0, 2).unwrap().save(&form(), &snapshot(1)).unwrap();
+            Store::open(&folder.0, 2).unwrap().save(&run_metadata(), &snapshot(1)).unwrap();
             let disk = Mortal::full_after(size * sixteenth / 16, tells);
             let store = Store::on(&folder.0, 2, Box::new(disk)).unwrap();
-            let error = store.save(&form(), &snapshot(2)).unwrap_err();
+            let error = store.save(&run_metadata(), &snapshot(2)).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(&format!("{size} bytes are needed")), "{text}");
             if tells {
@@ -286,22 +286,22 @@ fn a_disk_that_fills_up_says_what_is_needed_and_what_is_free() {
 #[test]
 fn what_is_not_finite_is_not_written() {
     let folder = Folder::new();
-    let desk = Desk {
+    let writer = CheckpointWriter {
         store: Store::open(&folder.0, 2).unwrap(),
-        form: form(),
+        run: run_metadata(),
         logs: Vec::new(),
         weights: folder.0.join("weights.safetensors"),
     };
-    let mut saver = Saver::start(desk);
-    *saver.free().unwrap().unwrap() = snapshot(1);
-    saver.send(What::CheckpointAndWeights);
-    saver.wait().unwrap();
+    let mut writer = WriterThread::start(writer);
+    *writer.free().unwrap().unwrap() = snapshot(1);
+    writer.send(Files::CheckpointAndWeights);
+    writer.wait().unwrap();
     assert!(folder.0.join("weights.safetensors").exists());
-    *saver.free().unwrap().unwrap() = snapshot(2);
-    saver.free().unwrap().unwrap().velocities[17] = f32::NAN;
-    saver.send(What::Checkpoint);
-    assert_eq!(saver.saved(), Some(1));
-    let error = saver.wait().unwrap_err().to_string();
+    *writer.free().unwrap().unwrap() = snapshot(2);
+    writer.free().unwrap().unwrap().velocities[17] = f32::NAN;
+    writer.send(Files::Checkpoint);
+    assert_eq!(writer.saved(), Some(1));
+    let error = writer.wait().unwrap_err().to_string();
     assert!(error.contains("step 2: velocity.fc1.bias is not finite"), "{error}");
     assert_eq!(folder.step(), Some(1));
 }
@@ -363,9 +363,9 @@ fn three_saves(disk: &Volatile) {
         atomic::write_on(disk, &path, 0, |file| file.write_all(&text)).unwrap();
     };
     write_status(&status);
-    let mut desk = Desk {
+    let mut writer = CheckpointWriter {
         store: Store::on(run, 1, Box::new(disk.clone())).unwrap(),
-        form: form(),
+        run: run_metadata(),
         logs: vec![disk.again(&log_path)],
         weights: run.join("weights.safetensors"),
     };
@@ -376,8 +376,8 @@ fn three_saves(disk: &Volatile) {
         let mut snapshot = snapshot(step);
         snapshot.progress.best = Some((step.min(2), 0.5));
         snapshot.progress.logs = [("metrics.jsonl".to_string(), length)].into();
-        let what = if step == 2 { What::CheckpointAndWeights } else { What::Checkpoint };
-        desk.write(&snapshot, what).unwrap();
+        let files = if step == 2 { Files::CheckpointAndWeights } else { Files::Checkpoint };
+        writer.write(&snapshot, files).unwrap();
         disk.promise(step);
         status = Status { saved: Some(step), step, ..status };
         write_status(&status);
@@ -390,7 +390,7 @@ fn three_saves(disk: &Volatile) {
 fn what_cannot_be_read_now_is_left_as_it_is() {
     let folder = Folder::new();
     let store = Store::open(&folder.0, 2).unwrap();
-    (1..=2).for_each(|step| store.save(&form(), &snapshot(step)).unwrap());
+    (1..=2).for_each(|step| store.save(&run_metadata(), &snapshot(step)).unwrap());
     let checkpoints = folder.0.join("checkpoints");
     let names = || {
         let entries = fs::read_dir(&checkpoints).unwrap();
@@ -420,7 +420,7 @@ fn what_cannot_be_read_now_is_left_as_it_is() {
     // While a save is made it is no reason to remove the wrong files, either.
     let disk = Unreadable { what: Ask::List, path: checkpoints.clone(), error: ErrorKind::Other };
     let blind = Store { folder: checkpoints.clone(), keep: 1, disk: Box::new(disk) };
-    assert!(blind.save(&form(), &snapshot(3)).is_err());
+    assert!(blind.save(&run_metadata(), &snapshot(3)).is_err());
     assert_eq!(folder.step(), Some(3));
 
     // Without checkpoints, whether there were any is not guessed.
@@ -489,9 +489,9 @@ fn a_run_that_has_lost_its_checkpoints_is_refused() {
 fn a_checkpoint_under_another_steps_name_is_put_aside() {
     let folder = Folder::new();
     let store = Store::open(&folder.0, 1).unwrap();
-    store.save(&form(), &snapshot(1)).unwrap();
+    store.save(&run_metadata(), &snapshot(1)).unwrap();
     fs::copy(store.path(1), store.path(99_999_999)).unwrap();
-    store.save(&form(), &snapshot(2)).unwrap(); // the copy was made while the run trained
+    store.save(&run_metadata(), &snapshot(2)).unwrap(); // the copy was made while the run trained
     let steps: Vec<u64> = list(&folder.0).into_iter().map(|(step, _)| step).collect();
     assert_eq!(steps, [99_999_999, 2]);
     let (loaded, said) = folder.load();
@@ -515,10 +515,10 @@ fn a_checkpoint_under_another_steps_name_is_put_aside() {
 fn a_checkpoint_of_another_version_stops_and_stays() {
     let folder = Folder::new();
     let store = Store::open(&folder.0, 2).unwrap();
-    store.save(&form(), &snapshot(1)).unwrap();
-    let (form, snapshot) = (form(), snapshot(2));
+    store.save(&run_metadata(), &snapshot(1)).unwrap();
+    let (run, snapshot) = (run_metadata(), snapshot(2));
     for metadata in [r#"{"format":2,"more":[]}"#, r#"{"format":1,"more":[]}"#] {
-        let mut newer = form.checkpoint(&snapshot);
+        let mut newer = run.checkpoint(&snapshot);
         newer.metadata.insert("checkpoint", metadata.to_string());
         let mut bytes = Vec::new();
         newer.write(&mut bytes).unwrap();
@@ -535,7 +535,7 @@ fn a_checkpoint_of_another_version_stops_and_stays() {
 fn what_is_no_file_is_ignored() {
     let folder = Folder::new();
     let store = Store::open(&folder.0, 2).unwrap();
-    store.save(&form(), &snapshot(1)).unwrap();
+    store.save(&run_metadata(), &snapshot(1)).unwrap();
     let pipe = store.path(7);
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::create_dir(store.path(8)).unwrap();
@@ -546,8 +546,8 @@ fn what_is_no_file_is_ignored() {
         assert!(said.contains(&format!("step-{step:08}")), "{said}");
         assert!(said.contains("no regular file"), "{said}");
     }
-    store.save(&form(), &snapshot(2)).unwrap();
-    store.save(&form(), &snapshot(3)).unwrap();
+    store.save(&run_metadata(), &snapshot(2)).unwrap();
+    store.save(&run_metadata(), &snapshot(3)).unwrap();
     let steps: Vec<u64> = list(&folder.0).into_iter().map(|(step, _)| step).collect();
     assert_eq!(steps, [3, 2]);
     assert!(pipe.exists() && Checkpoint::read(&pipe).is_err());

@@ -71,7 +71,7 @@ impl Training<'_> {
                 run.save_if_due()
             })?;
             if self.report(rate).is_break() {
-                self.wants_end = true;
+                self.end_requested = true;
             }
             self.record_observers_warning()?;
         }
@@ -135,7 +135,7 @@ impl Training<'_> {
         }
         let steps_since = std::mem::take(&mut progress.unvalidated);
         if self.record_validation(score, steps_since)?.is_break() {
-            self.wants_end = true;
+            self.end_requested = true;
         }
         Ok(true)
     }

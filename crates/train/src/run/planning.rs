@@ -1,7 +1,7 @@
 //! A job's network, laid out for one device.
 
 use super::job::Job;
-use crate::plan::Plan;
+use crate::plan::SingleDevicePlan;
 use crate::recipe::{Mean, Optimizer, Recipe};
 use crate::{Error, Result};
 use layers::Spec;
@@ -29,7 +29,7 @@ impl Job {
     ///
     /// # Errors
     /// As [`Blueprint::plan`].
-    pub fn plan(&self, target: Target) -> Result<Plan> {
+    pub fn plan(&self, target: Target) -> Result<SingleDevicePlan> {
         self.blueprint().plan(target)
     }
 }
@@ -41,15 +41,15 @@ impl Blueprint<'_> {
     /// [`Error::Network`]; [`Error::Recipe`] if the images are smaller than the crops, the
     /// augmentation is out of range, or batches are to be cut, which is for the crate
     /// `alexnet-parallel`.
-    pub fn plan(&self, target: Target) -> Result<Plan> {
+    pub fn plan(&self, target: Target) -> Result<SingleDevicePlan> {
         let &Recipe { batch, optimizer, shards, .. } = self.recipe;
         if shards != 1 {
             let told = format!("recipe.shards is {shards}: one device takes whole batches here");
             return Err(Error::Recipe(told));
         }
         match optimizer {
-            Optimizer::Sgd => Plan::new(self.spec, batch, self.input()?, target),
-            Optimizer::Adam => Plan::with_adam(self.spec, batch, self.input()?, target),
+            Optimizer::Sgd => SingleDevicePlan::new(self.spec, batch, self.input()?, target),
+            Optimizer::Adam => SingleDevicePlan::with_adam(self.spec, batch, self.input()?, target),
         }
     }
 

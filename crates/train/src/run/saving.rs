@@ -1,40 +1,42 @@
-//! When a run is saved, and as what.
+//! When a run is saved, and whether as checkpoint, weights or both.
 //!
-//! Of several processes the first writes. What it alone knows, the time and whether its disk is
-//! done, it tells the others ([`Control`]), and so all of them give what is theirs at the same
-//! step.
+//! Of several processes rank 0 writes. Its control flags ([`Control`]) depend on time and on its
+//! disk; the other processes receive them, so that all take a snapshot at the same step.
 
 use super::training::Training;
 use crate::Result;
-use crate::checkpoint::What;
+use crate::checkpoint::Files;
 use crate::executor::Control;
 use std::time::{Duration, Instant};
 
 impl Training<'_> {
-    /// A validation that is not the best is followed by a checkpoint if the last is so old.
+    /// The age of the last checkpoint from which a validation that is not the best is followed by
+    /// another.
     const SAVE_AFTER: Duration = Duration::from_secs(60);
-    /// A checkpoint is never older than this.
+    /// The maximum age of the last checkpoint.
     const SAVE_AT_LEAST: Duration = Duration::from_secs(600);
-    /// While a disk is waited for, the others hear so often that it is.
-    const WORD: Duration = Duration::from_secs(5);
+    /// The interval of exchanges between processes while rank 0 waits for its disk.
+    const WAIT_INTERVAL: Duration = Duration::from_secs(5);
 
-    /// What the time is, and whether the disk is done, after some step. Here a full disk is heard
-    /// of.
+    /// This process's control flags after a step.
+    ///
+    /// # Errors
+    /// If the last checkpoint could not be written.
     pub(super) fn control_at(&mut self, step: u64) -> Result<Control> {
         let every = self.job.checkpoints.every;
         Ok(Control {
-            old: self.saved.elapsed() > Self::SAVE_AFTER,
-            late: self.saved.elapsed() > Self::SAVE_AT_LEAST
+            save_after_validation: self.saved.elapsed() > Self::SAVE_AFTER,
+            checkpoint_due: self.saved.elapsed() > Self::SAVE_AT_LEAST
                 || every.is_some_and(|every| step.is_multiple_of(every.max(1))),
-            free: match &mut self.saver {
-                Some(saver) => saver.free()?.is_some(),
+            writer_free: match &mut self.writer {
+                Some(writer) => writer.free()?.is_some(),
                 None => false,
             },
-            ends: self.wants_end,
+            end: self.end_requested,
         })
     }
 
-    /// The same for all processes, outside a step.
+    /// Exchanges control flags outside a step.
     pub(super) fn agree(&mut self) -> Result<Control> {
         let own = self.control_at(self.progress.step)?;
         self.control = self.executor.agree(own)?;
@@ -44,83 +46,84 @@ impl Training<'_> {
     /// Waits until the last checkpoint has been written.
     pub(super) fn wait_for_disk(&mut self) -> Result<Control> {
         loop {
-            if let Some(saver) = &mut self.saver {
-                saver.wait_for(Self::WORD)?;
+            if let Some(writer) = &mut self.writer {
+                writer.wait_for(Self::WAIT_INTERVAL)?;
             }
             let control = self.agree()?;
-            if control.free {
+            if control.writer_free {
                 return Ok(control);
             }
         }
     }
 
-    /// Takes a checkpoint if it is time and the last has been written; else the next step sees to
-    /// it. After an epoch's last step its validation comes first.
+    /// Saves a checkpoint if one is due and the last has been written; otherwise the next step
+    /// tries again. After the last step of an epoch, the validation comes first.
     pub(super) fn save_if_due(&mut self) -> Result<()> {
-        let is_asked_for = self.stop.take_checkpoint_request();
+        let is_requested = self.stop.take_checkpoint_request();
         let step = self.progress.step;
         if self.executor.is_alone() {
             self.control = self.control_at(step)?;
         }
-        self.due |= is_asked_for || self.control.late;
+        self.due |= is_requested || self.control.checkpoint_due;
         if self.note_saved() {
             self.folder.status(self.status)?;
         }
-        if is_asked_for {
-            self.observer.note(&format!("step {step}: writes a checkpoint, as asked"));
+        if is_requested {
+            self.observer.note(&format!("step {step}: writes a checkpoint, as requested"));
         }
-        if self.due && self.control.free && self.progress.batches < self.train.batches_per_epoch() {
-            self.save(What::Checkpoint)?;
+        let in_epoch = self.progress.batches < self.train.batches_per_epoch();
+        if self.due && self.control.writer_free && in_epoch {
+            self.save(Files::Checkpoint)?;
         }
         Ok(())
     }
 
-    /// Takes a checkpoint after an epoch if one is waiting, or if its validation was `due` and was
-    /// the best or the last checkpoint is old.
+    /// Saves a checkpoint after an epoch if one is due, or if the validation was `due` and was the
+    /// best or the last checkpoint is old.
     pub(super) fn save_after_epoch(&mut self, is_due: bool, is_best: bool) -> Result<()> {
-        let is_old = self.agree()?.old;
+        let is_old = self.agree()?.save_after_validation;
         if !self.due && !(is_due && (is_best || is_old)) {
             return Ok(());
         }
         self.aside(|run| {
-            let is_old = run.wait_for_disk()?.old;
-            run.save(if is_old { What::CheckpointAndWeights } else { What::Checkpoint })
+            let is_old = run.wait_for_disk()?.save_after_validation;
+            run.save(if is_old { Files::CheckpointAndWeights } else { Files::Checkpoint })
         })
     }
 
-    /// Records that there is a checkpoint; returns whether it is the first, of which the run's
-    /// status says nothing yet.
+    /// Records the last checkpoint in the run's status; returns whether it is the first.
     pub(super) fn note_saved(&mut self) -> bool {
-        let saved = self.saver.as_ref().and_then(|saver| saver.saved());
+        let saved = self.writer.as_ref().and_then(|writer| writer.saved());
         let is_first = self.status.saved.is_none() && saved.is_some();
         self.status.saved = saved.or(self.status.saved);
         is_first
     }
 
-    /// Hands a snapshot to the thread that writes; where there is none, to the process that has it.
-    pub(super) fn save(&mut self, what: What) -> Result<()> {
+    /// Takes a snapshot and passes it to the writer; processes without a writer only take part in
+    /// the snapshot. The writer must be free.
+    pub(super) fn save(&mut self, files: Files) -> Result<()> {
         self.progress.seconds = self.seconds();
-        match (&mut self.saver, self.folder.log()) {
-            (Some(saver), Some(log)) => {
+        match (&mut self.writer, self.folder.log()) {
+            (Some(writer), Some(log)) => {
                 self.progress.logs = log.lengths();
-                let snapshot = saver.free()?.expect("whoever calls has waited");
+                let snapshot = writer.free()?.expect("a free writer");
                 self.executor.snapshot(&mut snapshot.values, &mut snapshot.velocities)?;
                 snapshot.progress.clone_from(&self.progress);
-                saver.send(what);
+                writer.send(files);
             }
             _ => self.executor.snapshot(&mut Vec::new(), &mut Vec::new())?,
         }
         self.due = false;
         self.saved = Instant::now();
-        self.saved_at = Some(self.progress.place());
+        self.saved_at = Some(self.progress.position());
         Ok(())
     }
 
-    /// Leaves a checkpoint of where the run is, if there is none, and the weights.
+    /// Saves the weights, and a checkpoint unless the last one is of this step.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.wait_for_disk()?;
-        let is_saved = self.saved_at == Some(self.progress.place());
-        self.save(if is_saved { What::Weights } else { What::CheckpointAndWeights })?;
-        self.saver.as_mut().map_or(Ok(()), |saver| saver.wait())
+        let is_saved = self.saved_at == Some(self.progress.position());
+        self.save(if is_saved { Files::Weights } else { Files::CheckpointAndWeights })?;
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.wait())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use super::outcome::{Outcome, conclude};
-use super::training::Training;
+use super::training::{Beginning, Training};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::executor::Executor;
@@ -12,7 +12,7 @@ use evaluate::Stop;
 use evaluate::observe::Observer;
 use std::sync::Arc;
 
-/// A job about to be done: where it is written down, who watches it, who may end it.
+/// A job with its run folder, its observer and the flag that stops it.
 ///
 /// ```no_run
 /// # use alexnet_train::{folder::RunFolder, run::{Job, Session}};
@@ -45,34 +45,33 @@ impl<'a> Session<'a> {
         Session { job, folder, observer, stop, identity: None }
     }
 
-    /// With the job's identity if it is known, as [`Job::check`] gives it: then the images that it
-    /// is made of are not read again.
+    /// Sets the job's identity, if [`Job::check`] has returned it. Otherwise images are read to
+    /// compute it.
     pub fn with_identity(self, identity: Option<Identity>) -> Session<'a> {
         Session { identity, ..self }
     }
 
-    /// Trains from the beginning, on what `open` makes of the parameters that the run starts from:
-    /// it takes the memory of one device or of several.
+    /// Trains from the beginning. `open` creates the executor, on one device or several, from the
+    /// initial state.
     ///
     /// # Errors
-    /// Any [`Error`](crate::Error); `run.json` then says `failed` and why.
+    /// Any [`Error`](crate::Error); `run.json` then has the status `failed` and the reason.
     pub fn start(self, open: impl FnOnce(&Start) -> Result<Box<dyn Executor>>) -> Result<Outcome> {
         self.run(open, Status::begun(), None)
     }
 
-    /// Trains on from a checkpoint of the folder's run, or from the beginning if it never wrote
-    /// one, to the bits that an uninterrupted run would have come to. The run may have been on
-    /// other devices so far, and on another number of them.
+    /// Resumes the folder's run from a checkpoint, or from the beginning if there is none. Results
+    /// are bit-identical to those of an uninterrupted run. The number of devices may differ.
     ///
     /// # Errors
-    /// As [`start`](Self::start), and [`Error::Checkpoint`](crate::Error::Checkpoint) if it is not
-    /// this network's. Whether it is this job's is for [`Job::check`] to say, before.
+    /// As [`start`](Self::start), and [`Error::Checkpoint`](crate::Error::Checkpoint) if the
+    /// checkpoint is another network's. [`Job::check`] checks before whether it is this job's.
     pub fn resume(
         self,
         checkpoint: Option<Checkpoint>,
         open: impl FnOnce(&Start) -> Result<Box<dyn Executor>>,
     ) -> Result<Outcome> {
-        let before = self.folder.read_status()?; // while it cannot be read, nothing is cut
+        let before = self.folder.read_status()?; // logs are truncated only if this succeeds
         let lengths = checkpoint.as_ref().map(|checkpoint| checkpoint.progress.logs.clone());
         self.folder.cut_back(&lengths.unwrap_or_default())?;
         let (started, resumed) = (before.started, before.resumed + 1);
@@ -104,16 +103,15 @@ impl<'a> Session<'a> {
                 return Ok(Outcome::before_the_first_step(stop, from.as_deref()));
             };
             let executor = open(&job.start(from.clone()))?;
-            let watchers: (&mut dyn Observer, _) = (observer, stop);
-            let (mut ended, begin, status) = (None, (identity, from), &mut status);
+            let (mut ended, begin, status) = (None, Beginning { identity, from }, &mut status);
             executor.enter(Box::new(|executor| {
-                let training = Training::new(job, executor, folder, watchers, status, begin);
+                let training = Training::new(job, executor, folder, observer, stop, status, begin);
                 ended = Some(training.and_then(Training::run_to_end));
             }));
-            ended.expect("it has run")
+            ended.expect("`enter` has run it")
         });
         match status.status {
-            State::Running => conclude(outcome, folder, &mut status), // it never began
+            State::Running => conclude(outcome, folder, &mut status), // the first step never ran
             _ => outcome,
         }
     }

@@ -1,8 +1,8 @@
-//! A run in progress, and how far it has come.
+//! A run in progress.
 
 use super::job::Job;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Desk, Form, Identity, Saver, Store};
+use crate::checkpoint::{Checkpoint, CheckpointWriter, Identity, RunMetadata, Store, WriterThread};
 use crate::executor::{Control, Executor};
 use crate::folder::{RunFolder, Status};
 use crate::progress::{Progress, Sums};
@@ -19,9 +19,9 @@ use weights::Weights;
 
 /// A run in progress.
 pub(super) struct Training<'a> {
-    /// Absent in a process whose run another writes down. Dropped first: when the executor is gone
-    /// the other processes end, and a launcher may then end this one.
-    pub(super) saver: Option<Saver>,
+    /// `None` in processes that write no checkpoints. Dropped first: dropping the executor ends the
+    /// other processes, and a launcher may then kill this one.
+    pub(super) writer: Option<WriterThread>,
     pub(super) job: &'a Job,
     pub(super) executor: Box<dyn Executor>,
     pub(super) shape: BatchShape,
@@ -33,42 +33,48 @@ pub(super) struct Training<'a> {
     pub(super) status: &'a mut Status,
     pub(super) progress: Progress,
     pub(super) stats: LayerStats,
-    /// What all processes said with the last step.
+    /// The control flags of the last step, which hold for all processes.
     pub(super) control: Control,
-    /// Whoever watches has seen enough.
-    pub(super) wants_end: bool,
-    /// What its images gave cause to report has been reported.
+    /// The observer has requested the end.
+    pub(super) end_requested: bool,
+    /// The remarks about the images have been reported.
     pub(super) has_remarked: bool,
-    /// A checkpoint is due, and waits until the one before has been written.
+    /// A checkpoint is due, and waits until the previous one has been written.
     pub(super) due: bool,
-    /// When the last was taken, and how far the run had come.
+    /// When the last checkpoint was taken, and the progress at that time.
     pub(super) saved: Instant,
     pub(super) saved_at: Option<(u64, u32, usize)>,
     pub(super) began: Instant,
     /// Seconds of training before this process.
     pub(super) before: f64,
-    /// Of this process.
+    /// The sums of this process.
     pub(super) all: Sums,
-    /// What a step of it sends.
+    /// The traffic of one step.
     pub(super) exchanged: Option<Traffic>,
     pub(super) validation_seconds: f64,
     /// Seconds in which this thread wrote logs and copied snapshots instead of training.
     pub(super) bookkeeping: f64,
 }
 
+/// Where a run begins.
+pub(super) struct Beginning {
+    pub(super) identity: Identity,
+    pub(super) from: Option<Arc<Checkpoint>>,
+}
+
 impl<'a> Training<'a> {
-    /// Ready for its first step, or for the one after its checkpoint.
+    /// A run before its first step, or before the one after its checkpoint.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if the checkpoint is another network's; [`Error::File`];
-    /// [`Error::Device`].
+    /// [`Error::File`](crate::Error::File).
     pub(super) fn new(
         job: &'a Job,
         executor: Box<dyn Executor>,
         folder: &'a mut RunFolder,
-        (observer, stop): (&'a mut dyn Observer, &'a Stop),
+        observer: &'a mut dyn Observer,
+        stop: &'a Stop,
         status: &'a mut Status,
-        (identity, from): (Identity, Option<Arc<Checkpoint>>),
+        Beginning { identity, from }: Beginning,
     ) -> Result<Training<'a>> {
         let shape = executor.batch_shape();
         let mut train = job.training_loader(shape.part);
@@ -84,16 +90,16 @@ impl<'a> Training<'a> {
                 checkpoint.progress.clone()
             }
         };
-        let saver = saver(job, executor.parameters(), folder, identity)?;
+        let writer = writer(job, executor.parameters(), folder, identity)?;
         Ok(Training {
             validation: job.validation_loader(shape.part),
             stats: executor.new_stats(),
             control: Control::default(),
-            wants_end: false,
+            end_requested: false,
             has_remarked: false,
             due: false,
             saved: Instant::now(),
-            saved_at: from.map(|from| from.progress.place()),
+            saved_at: from.map(|from| from.progress.position()),
             began: Instant::now(),
             before: progress.seconds,
             all: Sums::default(),
@@ -109,48 +115,48 @@ impl<'a> Training<'a> {
             stop,
             status,
             progress,
-            saver,
+            writer,
         })
     }
 
-    /// Whether a signal or whoever watches has asked for the end.
+    /// Whether a signal or an observer has requested the end.
     pub(super) fn is_stopped(&self) -> bool {
-        let ends = if self.executor.is_alone() { self.wants_end } else { self.control.ends };
-        ends || self.stop.requested().is_some()
+        let end = if self.executor.is_alone() { self.end_requested } else { self.control.end };
+        end || self.stop.requested().is_some()
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.is_last() && self.progress.is_validated()
     }
 
-    /// Whether no step is left to be made.
+    /// Whether no step is left.
     pub(super) fn is_last(&self) -> bool {
         self.progress.step >= self.steps() || self.progress.reached
     }
 
-    /// Whether the training error since the last validation is what the recipe waits for.
+    /// Whether the training error since the last validation is at most the recipe's `until`.
     pub(super) fn is_low_enough(&self) -> bool {
         let error = self.progress.unvalidated.score().top1_error;
-        self.job.recipe.until.is_some_and(|most| error <= most)
+        self.job.recipe.until.is_some_and(|max| error <= max)
     }
 
     pub(super) fn seconds(&self) -> f64 {
         self.before + self.began.elapsed().as_secs_f64()
     }
 
-    /// Epochs that will be begun.
+    /// The number of epochs that the run will start.
     pub(super) fn epochs(&self) -> u32 {
         let by_steps = self.steps().div_ceil(self.train.batches_per_epoch() as u64);
         self.job.recipe.epochs.min(u32::try_from(by_steps).unwrap_or(u32::MAX))
     }
 
-    /// Steps that will have been made at the end: never fewer than have been.
+    /// The number of steps at the end of the run; at least those done so far.
     pub(super) fn steps(&self) -> u64 {
         let all = u64::from(self.job.recipe.epochs) * self.train.batches_per_epoch() as u64;
         self.job.max_steps.unwrap_or(all).min(all).max(self.progress.step)
     }
 
-    /// Does something that is no training, and counts its seconds.
+    /// Does work other than training, and counts its seconds.
     pub(super) fn aside<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let done = work(self);
@@ -159,18 +165,18 @@ impl<'a> Training<'a> {
     }
 }
 
-/// The thread that writes, where something is kept.
-fn saver(
+/// Starts the writer, unless the folder keeps nothing.
+fn writer(
     job: &Job,
     parameters: &[Parameter],
     folder: &RunFolder,
     identity: Identity,
-) -> Result<Option<Saver>> {
+) -> Result<Option<WriterThread>> {
     let Some(log) = folder.log() else { return Ok(None) };
     let (about, mean, entries) = (job.about(), job.mean(), parameters.to_vec());
-    Ok(Some(Saver::start(Desk {
+    Ok(Some(WriterThread::start(CheckpointWriter {
         store: Store::open(folder.path(), job.checkpoints.keep)?,
-        form: Form { about, identity, mean, entries },
+        run: RunMetadata { about, identity, mean, entries },
         logs: log.handles()?,
         weights: folder.path().join(Weights::FILE),
     })))

@@ -9,7 +9,7 @@ use crate::machine;
 use crate::settings::Settings;
 use inference::InferencePlan;
 use layers::{Spec, hybrid, towers};
-use parallel::{Mode, Plan, Summary, share_threads};
+use parallel::{DevicePlan, Mode, Summary, share_threads};
 use tensor::{Choice, Device, Precision, Target};
 use train::plan::Memory;
 use train::recipe::Recipe;
@@ -142,7 +142,7 @@ impl Run {
     }
 
     /// What each of several devices has to do.
-    fn plans(&self) -> Result<Vec<Plan>> {
+    fn plans(&self) -> Result<Vec<DevicePlan>> {
         let spec = self.settled()?;
         let targets = self.targets(&self.choices);
         Ok(devices::mode_of_several(&self.settings).plan_each(&self.blueprint(&spec), &targets)?)

@@ -86,7 +86,7 @@ impl<'a> Ready<'a> {
             (0, 1) => Devices::open(&choices, settings, &job.blueprint(), &mut say)?,
             place => Devices::open_one(choices[0], settings, &job.blueprint(), place, &mut say)?,
         };
-        let each = devices.own.members_mut().iter_mut().map(|(device, _)| device);
+        let each = devices.own.planned_mut().iter_mut().map(|(device, _)| device);
         settings.vendor.serve(each, &mut say)?;
         say(&format!("model   {}, {} parameters", job.spec.name, grouped(job.spec.parameters()?)));
         say(&format!("recipe  {}", recipe_line(&job.recipe)));

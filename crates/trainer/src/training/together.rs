@@ -94,7 +94,7 @@ fn as_rank(args: &TrainArgs, mut ranks: Ranks) -> Result<u8> {
     let stop = Stop::new(); // all stop at once: the loop sees what they have agreed on
     ready.link = ranks.group.map(|group| ProcessLink {
         comm: group.into_comm(),
-        asked,
+        requested: asked,
         agreed: stop.clone(),
     });
     let (outcome, run) = ready.go(place, &mut *observer, &stop)?;

@@ -4,7 +4,7 @@
 //! was asked for before, and runs beside what the GPU is asked for after, until the GPU is told
 //! to [follow](Communicator::follow). The host waits for nothing here; where it waits for its GPU
 //! it may in truth wait for another, which may be gone. So a GPU that has joined others is never
-//! waited for without a limit: when patience ends NCCL is told to give up.
+//! waited for without a limit: when timeout ends NCCL is told to give up.
 
 mod group;
 mod library;
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// Null once it was given up.
     raw: Mutex<Handle>,
     /// In milliseconds.
-    patience: AtomicU64,
+    timeout: AtomicU64,
     // Dropped when nothing of it is under way any more.
     stream: Stream,
     context: Arc<Context>,
@@ -68,7 +68,7 @@ const SOON: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Communicator {
-    /// Joins as `rank` of `world`, all of whom have the same `id`; waits for them for `patience` at
+    /// Joins as `rank` of `world`, all of whom have the same `id`; waits for them for `timeout` at
     /// most, now and whenever the host waits for this GPU.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Communicator {
         nccl: &'static Nccl,
         id: &Id,
         (rank, world): (usize, usize),
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Communicator> {
         cuda.context.bind()?;
         let context = &cuda.context;
@@ -95,8 +95,8 @@ impl Communicator {
             (nccl.functions.init)(&mut raw, world, *id, rank, &mut config)
         };
         let raw = Mutex::new(Handle(raw));
-        let millis = AtomicU64::new(patience.as_millis() as u64);
-        let shared = Shared { nccl, raw, patience: millis, stream, context: context.clone() };
+        let millis = AtomicU64::new(timeout.as_millis() as u64);
+        let shared = Shared { nccl, raw, timeout: millis, stream, context: context.clone() };
         shared.settled(status, "joining the other GPUs").inspect_err(|_| shared.give_up())?;
         let shared = Arc::new(shared);
         cuda.others = Some(Arc::clone(&shared));
@@ -104,8 +104,8 @@ impl Communicator {
     }
 
     /// From now on others are waited for so long, at most.
-    pub fn set_patience(&self, patience: Duration) {
-        self.shared.patience.store(patience.as_millis() as u64, Relaxed);
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.shared.timeout.store(timeout.as_millis() as u64, Relaxed);
     }
 
     /// Starts what `work` asks for, together: none of it waits for the rest. The slots it names may
@@ -168,18 +168,18 @@ impl Shared {
     /// Waits until `is_done`, as long as the other GPUs do their part.
     pub(super) fn wait(&self, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         drop(self.handle()?); // what is done after others were given up is not what was asked for
-        let waited = self.wait_for(self.patience(), is_done);
+        let waited = self.wait_for(self.timeout(), is_done);
         waited.inspect_err(|_| self.give_up())
     }
 
-    fn wait_for(&self, patience: Duration, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+    fn wait_for(&self, timeout: Duration, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         let began = Instant::now();
         let mut looked = began;
         while !is_done()? {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look("exchange")?;
-                if began.elapsed() >= patience {
+                if began.elapsed() >= timeout {
                     return Err(self.unanswered());
                 }
             }
@@ -188,8 +188,8 @@ impl Shared {
         Ok(())
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience.load(Relaxed))
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout.load(Relaxed))
     }
 
     /// Whether nothing is under way here.
@@ -202,7 +202,7 @@ impl Shared {
         self.check(status, what)?;
         let (began, mut status) = (Instant::now(), status);
         while status == IN_PROGRESS {
-            if began.elapsed() >= self.patience() {
+            if began.elapsed() >= self.timeout() {
                 return Err(self.unanswered());
             }
             thread::sleep(LOOK / 20);
@@ -231,7 +231,7 @@ impl Shared {
     }
 
     fn unanswered(&self) -> Error {
-        Error::Unanswered { seconds: self.patience().as_secs_f64() }
+        Error::Unanswered { seconds: self.timeout().as_secs_f64() }
     }
 
     fn handle(&self) -> Result<MutexGuard<'_, Handle>> {
@@ -257,7 +257,7 @@ impl Shared {
 
     /// Before a GPU's memory goes: lets what is under way come to its end, if it soon does.
     pub(super) fn let_go(&self) -> Result<()> {
-        let done = self.wait_for(FAREWELL.min(self.patience()), || self.is_idle());
+        let done = self.wait_for(FAREWELL.min(self.timeout()), || self.is_idle());
         let done = if thread::panicking() { Err(self.unanswered()) } else { done };
         done.inspect_err(|_| self.give_up())
     }

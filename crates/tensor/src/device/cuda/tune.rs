@@ -1,11 +1,12 @@
-//! In which way a piece of work is done, where there are several.
+//! Choice of the algorithm of an operation.
 //!
-//! A [`Work`] is an op's pass over operands of some sizes. Its rule names one [`Way`]: our own
-//! kernels, cut as the sizes say. Tiles of another size, k in more or fewer slices and vendors'
-//! libraries are others, and which is fastest depends on the GPU. While a GPU is
-//! [tuned](Cuda::tune), whatever is rehearsed is done in all ways on memory of its own, and timed
-//! (`trial`). A way decides bits, as it decides the order of sums; so what was chosen comes out
-//! as [`Choices`], names to be written down, and whoever is given them times nothing.
+//! An [`Operation`] is a pass of an op over operands of given sizes. A heuristic names one
+//! [`GpuAlgorithm`]: this program's kernels with a tile size and a number of slices of k. Other
+//! tiles and slices and the vendor's libraries are alternatives; which is fastest depends on the
+//! GPU. While a GPU is [tuned](Cuda::tune), each operation of a rehearsal runs with every algorithm
+//! on separate memory, and is timed (`trial`). The algorithm fixes the order of sums and so the last
+//! bits of results. The result of tuning is therefore saved as [`Choices`]; with saved choices
+//! nothing is timed.
 
 mod trial;
 
@@ -15,216 +16,217 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
-/// A way to do a [`Work`].
+/// An implementation of an [`Operation`] on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// With our own kernels: `own/128/2`.
+pub enum GpuAlgorithm {
+    /// This program's kernels: `own/128/2`.
     Own {
         /// Rows and columns of a tile.
         tile: usize,
         /// Slices of the sum over k.
         slices: usize,
     },
-    /// With cuBLASLt, in the way that it names in this place, the one it holds for the best first:
+    /// cuBLASLt's algorithm with this index in its list, whose first is its recommendation:
     /// `cublaslt/0`.
     Cublaslt(usize),
-    /// With cuDNN, by the algorithm of this number, `cudnn/1`, or by the best that works, `cudnn`.
+    /// cuDNN's algorithm with this number, `cudnn/1`, or the first that works, `cudnn`.
     Cudnn(Option<usize>),
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for GpuAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Way::Own { tile, slices } => write!(f, "own/{tile}/{slices}"),
-            Way::Cublaslt(number) => write!(f, "cublaslt/{number}"),
-            Way::Cudnn(None) => write!(f, "cudnn"),
-            Way::Cudnn(Some(number)) => write!(f, "cudnn/{number}"),
+            GpuAlgorithm::Own { tile, slices } => write!(f, "own/{tile}/{slices}"),
+            GpuAlgorithm::Cublaslt(number) => write!(f, "cublaslt/{number}"),
+            GpuAlgorithm::Cudnn(None) => write!(f, "cudnn"),
+            GpuAlgorithm::Cudnn(Some(number)) => write!(f, "cudnn/{number}"),
         }
     }
 }
 
-impl FromStr for Way {
+impl FromStr for GpuAlgorithm {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Way> {
+    fn from_str(text: &str) -> Result<GpuAlgorithm> {
         let words: Vec<&str> = text.split('/').collect();
         let numbers: Option<Vec<usize>> = words[1..].iter().map(|word| word.parse().ok()).collect();
         match (words[0], numbers.as_deref()) {
-            ("own", Some(&[tile, slices])) if slices > 0 => Ok(Way::Own { tile, slices }),
-            ("cublaslt", Some(&[number])) => Ok(Way::Cublaslt(number)),
-            ("cudnn", Some(&[])) => Ok(Way::Cudnn(None)),
-            ("cudnn", Some(&[number])) => Ok(Way::Cudnn(Some(number))),
-            _ => Err(Error::UnknownWay(text.to_string())),
+            ("own", Some(&[tile, slices])) if slices > 0 => Ok(GpuAlgorithm::Own { tile, slices }),
+            ("cublaslt", Some(&[number])) => Ok(GpuAlgorithm::Cublaslt(number)),
+            ("cudnn", Some(&[])) => Ok(GpuAlgorithm::Cudnn(None)),
+            ("cudnn", Some(&[number])) => Ok(GpuAlgorithm::Cudnn(Some(number))),
+            _ => Err(Error::UnknownAlgorithm(text.to_string())),
         }
     }
 }
 
-/// The ways of pieces of work, by their names.
-pub type Choices = BTreeMap<String, Way>;
+/// The algorithms of operations, by the operations' names.
+pub type Choices = BTreeMap<String, GpuAlgorithm>;
 
-/// An op's pass that can be made in several ways.
-pub struct Work<'a, const N: usize> {
+/// A pass of an op that several algorithms can compute.
+pub struct Operation<'a, const N: usize> {
     /// `linear_forward`.
     pub pass: &'static str,
-    /// What it does not share with other work of this pass; zeros behind it.
+    /// The sizes that distinguish it from other operations of this pass, padded with zeros.
     pub sizes: [u32; 13],
-    /// The same for people: `128 x 9216 to 4096`.
+    /// The sizes as text: `128 x 9216 to 4096`.
     pub text: &'a dyn Fn() -> String,
-    /// What is read, then what is written, and scratch memory; all of floats.
+    /// Inputs, then outputs, then scratch memory; all of floats.
     pub slots: [Slot; N],
-    /// How many are read.
+    /// The number of inputs.
     pub reads: usize,
-    /// Its way where nothing else was chosen. There always is this one.
-    pub rule: Way,
+    /// The algorithm if no other was chosen; it is always available.
+    pub heuristic: GpuAlgorithm,
 }
 
-/// All that decides which ways there are.
+/// Everything that decides which algorithms are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     pass: &'static str,
     sizes: [u32; 13],
     precision: Precision,
     /// Floats of scratch memory.
-    room: usize,
-    /// What divides all operands' offsets, [`ALIGNMENT`] at most.
+    scratch: usize,
+    /// The alignment of all operands, at most [`ALIGNMENT`].
     alignment: usize,
 }
 
-/// Bytes: no way asks for more of its operands.
+/// The strictest alignment that an algorithm requires, in bytes.
 pub(super) const ALIGNMENT: usize = 16;
 
-/// A piece of work that was met.
+/// An operation with its algorithm.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Met {
+pub struct TunedOperation {
     /// Its name in [`Choices`]: the pass, its sizes, the precision and the scratch memory.
     pub name: String,
-    /// How it is done from now on.
-    pub way: Way,
-    /// Why so.
-    pub why: Why,
+    /// Its algorithm.
+    pub algorithm: GpuAlgorithm,
+    /// How the algorithm was chosen.
+    pub chosen_by: ChosenBy,
 }
 
-/// What a way was chosen by.
+/// How an algorithm was chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Why {
-    /// The choices that were given name it.
-    Given,
-    /// They do not, and nothing was timed.
-    Rule,
-    /// The clock.
-    Timed {
-        /// Ways, the rule's first, with their milliseconds.
-        tried: Vec<(Way, f64)>,
-        /// Ways that were left out, with the reason.
-        failed: Vec<(Way, String)>,
+pub enum ChosenBy {
+    /// By the choices passed to [`Cuda::tune`].
+    File,
+    /// By the heuristic: there was no choice, and nothing was timed.
+    Heuristic,
+    /// By timings.
+    Timing {
+        /// Algorithms with their milliseconds, the heuristic's first.
+        tried: Vec<(GpuAlgorithm, f64)>,
+        /// Algorithms that cannot be used, with the reason.
+        failed: Vec<(GpuAlgorithm, String)>,
     },
 }
 
-/// What was chosen for a GPU so far.
+/// The choices for a GPU.
 #[derive(Debug)]
 pub(super) struct Tuner {
     given: Choices,
-    ways: HashMap<Key, Way>,
-    met: Vec<Met>,
+    algorithms: HashMap<Key, GpuAlgorithm>,
+    operations: Vec<TunedOperation>,
     times: bool,
 }
 
 impl Cuda {
-    /// From now on work is done as `choices` say, and what they do not name by its rule; under
-    /// `times` in its fastest way, which is found out when it is first met in a
-    /// [rehearsal](crate::Device::rehearse), until [`tuned`](Self::tuned). What was recorded before
-    /// is recorded anew.
+    /// Uses `choices` from now on, and for all other operations the heuristic. With `times`, an
+    /// operation without a choice gets its fastest algorithm, timed when a
+    /// [rehearsal](crate::Device::rehearse) first runs it, until [`tuned`](Self::tuned) is called.
+    /// Recorded steps are recorded again.
     pub fn tune(&mut self, choices: Choices, times: bool) {
         assert!(self.state == State::Working, "while something is recorded");
-        let (ways, met) = (HashMap::new(), Vec::new());
-        self.tuner = Some(Tuner { given: choices, ways, met, times });
+        let (algorithms, operations) = (HashMap::new(), Vec::new());
+        self.tuner = Some(Tuner { given: choices, algorithms, operations, times });
         self.reservation = super::number_of_reservation();
     }
 
-    /// What was met since [`tune`](Self::tune), in its order. From now on nothing is timed.
-    pub fn tuned(&mut self) -> Vec<Met> {
+    /// The operations that have run since [`tune`](Self::tune), in their order. Ends timing.
+    pub fn tuned(&mut self) -> Vec<TunedOperation> {
         let Some(tuner) = &mut self.tuner else { return Vec::new() };
         tuner.times = false;
-        std::mem::take(&mut tuner.met)
+        std::mem::take(&mut tuner.operations)
     }
 
-    /// Has `go` do this work, once, in the way that is chosen for it. `go` is given a way and
-    /// operands, which are not the work's own where ways are tried, and says whether there is such
-    /// a way; `others` lists ways beside the rule's.
+    /// Runs an operation once with its chosen algorithm. `go` runs an algorithm on operands, which
+    /// are copies during trials, and returns whether the algorithm is available; `others` lists the
+    /// algorithms beside the heuristic's.
     ///
     /// # Errors
-    /// What `go` and `others` end with; [`Error::NoWay`] if there is no such way here.
-    pub fn work<const N: usize>(
+    /// Errors of `go` and `others`; [`Error::NoAlgorithm`] if the chosen one is not available.
+    pub fn run<const N: usize>(
         &mut self,
-        work: &Work<'_, N>,
-        others: impl Fn(&mut Cuda) -> Result<Vec<Way>>,
-        mut go: impl FnMut(&mut Cuda, Way, [Slot; N]) -> Result<bool>,
+        operation: &Operation<'_, N>,
+        others: impl Fn(&mut Cuda) -> Result<Vec<GpuAlgorithm>>,
+        mut go: impl FnMut(&mut Cuda, GpuAlgorithm, [Slot; N]) -> Result<bool>,
     ) -> Result<()> {
-        let way = match self.tuner.take() {
+        let algorithm = match self.tuner.take() {
             None => {
-                let cublaslt = self.prefers_cublaslt().then_some(Way::Cublaslt(0));
-                let cudnn = self.prefers_cudnn().then_some(Way::Cudnn(None));
-                for way in [cublaslt, cudnn].into_iter().flatten() {
-                    if go(self, way, work.slots)? {
+                let cublaslt = self.prefers_cublaslt().then_some(GpuAlgorithm::Cublaslt(0));
+                let cudnn = self.prefers_cudnn().then_some(GpuAlgorithm::Cudnn(None));
+                for algorithm in [cublaslt, cudnn].into_iter().flatten() {
+                    if go(self, algorithm, operation.slots)? {
                         return Ok(());
                     }
                 }
-                work.rule
+                operation.heuristic
             }
             Some(mut tuner) => {
-                let way = self.way_of(&mut tuner, work, others, &mut go);
+                let algorithm = self.choose(&mut tuner, operation, others, &mut go);
                 self.tuner = Some(tuner);
-                way?
+                algorithm?
             }
         };
-        if go(self, way, work.slots)? {
+        if go(self, algorithm, operation.slots)? {
             Ok(())
         } else {
-            let key = Key::of(work, self.precision);
-            Err(Error::NoWay { way: way.to_string(), work: key.name(work.text) })
+            let name = Key::of(operation, self.precision).name(operation.text);
+            Err(Error::NoAlgorithm { algorithm: algorithm.to_string(), operation: name })
         }
     }
 
-    fn way_of<const N: usize>(
+    fn choose<const N: usize>(
         &mut self,
         tuner: &mut Tuner,
-        work: &Work<'_, N>,
-        others: impl Fn(&mut Cuda) -> Result<Vec<Way>>,
-        go: &mut impl FnMut(&mut Cuda, Way, [Slot; N]) -> Result<bool>,
-    ) -> Result<Way> {
-        let key = Key::of(work, self.precision);
-        if let Some(&way) = tuner.ways.get(&key) {
-            return Ok(way);
+        operation: &Operation<'_, N>,
+        others: impl Fn(&mut Cuda) -> Result<Vec<GpuAlgorithm>>,
+        go: &mut impl FnMut(&mut Cuda, GpuAlgorithm, [Slot; N]) -> Result<bool>,
+    ) -> Result<GpuAlgorithm> {
+        let key = Key::of(operation, self.precision);
+        if let Some(&algorithm) = tuner.algorithms.get(&key) {
+            return Ok(algorithm);
         }
-        let name = key.name(work.text);
-        let (way, why) = match tuner.given.get(&name) {
-            Some(&way) => (way, Why::Given),
+        let name = key.name(operation.text);
+        let (algorithm, chosen_by) = match tuner.given.get(&name) {
+            Some(&algorithm) => (algorithm, ChosenBy::File),
             None if tuner.times && self.state == State::Rehearsing => {
-                self.fastest(work, others, go)?
+                self.fastest(operation, others, go)?
             }
-            None => (work.rule, Why::Rule),
+            None => (operation.heuristic, ChosenBy::Heuristic),
         };
-        tuner.ways.insert(key, way);
-        tuner.met.push(Met { name, way, why });
-        Ok(way)
+        tuner.algorithms.insert(key, algorithm);
+        tuner.operations.push(TunedOperation { name, algorithm, chosen_by });
+        Ok(algorithm)
     }
 }
 
 impl Key {
-    fn of<const N: usize>(work: &Work<'_, N>, precision: Precision) -> Key {
-        let Work { pass, sizes, slots, .. } = *work;
+    fn of<const N: usize>(operation: &Operation<'_, N>, precision: Precision) -> Key {
+        let Operation { pass, sizes, slots, .. } = *operation;
         let offsets = slots.iter().fold(ALIGNMENT, |all, slot| all | slot.range().start);
         let alignment = 1 << offsets.trailing_zeros();
-        Key { pass, sizes, precision, room: slots[N - 1].len(), alignment }
+        Key { pass, sizes, precision, scratch: slots[N - 1].len(), alignment }
     }
 
+    /// Part of the format of saved choices.
     fn name(&self, text: &dyn Fn() -> String) -> String {
-        let Key { pass, precision, room, alignment, .. } = self;
-        let least = match *alignment {
+        let Key { pass, precision, scratch, alignment, .. } = self;
+        let alignment = match *alignment {
             ALIGNMENT => String::new(),
             less => format!(", {less} bytes apart"),
         };
-        format!("{pass} {}, {precision}, room {room}{least}", text())
+        format!("{pass} {}, {precision}, room {scratch}{alignment}", text())
     }
 }
 
@@ -233,17 +235,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_way_is_read_as_it_is_written() {
-        let cudnn = [None, Some(1)].map(Way::Cudnn);
-        let own = Way::Own { tile: 128, slices: 3 };
-        for way in cudnn.into_iter().chain([own, Way::Cublaslt(0), Way::Cublaslt(7)]) {
-            assert_eq!(way.to_string().parse::<Way>().unwrap(), way);
+    fn algorithms_survive_a_round_trip_through_text() {
+        use GpuAlgorithm::{Cublaslt, Cudnn, Own};
+        let own = Own { tile: 128, slices: 3 };
+        for algorithm in [Cudnn(None), Cudnn(Some(1)), own, Cublaslt(0), Cublaslt(7)] {
+            assert_eq!(algorithm.to_string().parse::<GpuAlgorithm>().unwrap(), algorithm);
         }
         for wrong in
             ["", "own", "own/64", "own/64/0", "own/64/1/1", "cublaslt/x", "cublaslt", "cudnn/1/2"]
         {
-            let told = wrong.parse::<Way>().unwrap_err().to_string();
-            assert!(told.contains(&format!("`{wrong}`")), "{told}");
+            let error = wrong.parse::<GpuAlgorithm>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{wrong}`")), "{error}");
         }
     }
 }

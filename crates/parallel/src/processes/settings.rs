@@ -1,4 +1,4 @@
-//! Before the first step all ranks exchange their settings, and start only if these are equal.
+//! The settings of all processes, which must be equal before the first step.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -69,7 +69,7 @@ pub struct Disagreement {
 }
 
 /// Differences that are listed one by one.
-const MOST_LINES: usize = 12;
+const MAX_LINES: usize = 12;
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,10 +79,10 @@ impl fmt::Display for Disagreement {
             let others: Vec<String> = self.others.iter().map(usize::to_string).collect();
             write!(f, " (and so would rank {})", others.join(", "))?;
         }
-        write!(f, ", so none begins:")?;
+        write!(f, ", so none starts:")?;
         let listed = match self.differences.len() {
-            all @ ..=MOST_LINES => all,
-            _ => MOST_LINES - 1,
+            all @ ..=MAX_LINES => all,
+            _ => MAX_LINES - 1,
         };
         let or_nothing = |value: &Option<String>| value.clone().unwrap_or("nothing".to_string());
         for Difference { name, was, now } in &self.differences[..listed] {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_that_differ_are_named_with_every_difference() {
+    fn ranks_with_other_settings_are_listed_with_every_difference() {
         let process = |seed: u64, batch: usize| {
             let mut plan = Identity::default();
             plan.insert("seed", seed);
@@ -115,13 +115,13 @@ mod tests {
         let error = compare(&[same.clone(), same, other.clone(), other]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "rank 2 would train something else than rank 0 (and so would rank 3), so none begins:\n\
+            "rank 2 would train something else than rank 0 (and so would rank 3), so none starts:\n\
              \x20 recipe.batch: rank 0 has 8, rank 2 16\n  seed: rank 0 has 1, rank 2 2"
         );
     }
 
     #[test]
-    fn of_many_differences_some_are_listed() {
+    fn long_lists_of_differences_are_cut() {
         let lines = |count: u32| {
             let [mut first, mut other] = [(); 2].map(|()| Identity::default());
             for entry in 0..count {

@@ -1,5 +1,5 @@
-//! What devices exchange: how many bytes, by which way, and in which form, which decides bits; the
-//! number of devices and the way do not.
+//! The messages of devices: their number of bytes, and their format, which changes results. The
+//! number of devices and the communicator do not.
 
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
@@ -8,7 +8,7 @@ mod fixtures;
 use alexnet_parallel::data::ReplicaPlan;
 use alexnet_parallel::rank::{self, Rank};
 use alexnet_parallel::towers::TowerPlan;
-use alexnet_parallel::{Cut, Engine, Plan, Result, plan};
+use alexnet_parallel::{DevicePlan, Engine, Result, Sharding, plan};
 use comm::{Comm, Local, Traffic};
 use cuda_on_cpu::Behaviour;
 use data::Batch;
@@ -27,7 +27,7 @@ const IMAGES: usize = 8;
 const SHARDS: usize = 8;
 const STEPS: u64 = 30;
 const INPUT: (Mean, [usize; 2]) = (Mean::Color, [SIDE; 2]);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn spec() -> Spec {
     every_row(SIDE, CLASSES)
@@ -48,7 +48,7 @@ fn batch(side: usize, images: usize, number: u64) -> Batch {
     fixtures::batch(pixels.collect(), [0, 0, 1], [1.0, 0.0, 3.0, 0.0], labels)
 }
 
-/// What a rank comes to: losses and parameters as bits, and what it sent in the last step.
+/// A rank's losses and parameters (as bits), and its traffic in the last step.
 #[derive(Debug, PartialEq)]
 struct Learned {
     losses: Vec<f64>,
@@ -69,31 +69,32 @@ fn learn(mut step: Box<dyn Rank>, steps: u64, batch: impl Fn(u64) -> Batch) -> R
     Ok(Learned { losses, parameters: parameters.iter().map(|x| x.to_bits()).collect(), sent })
 }
 
-/// Replicas that share every batch, by way of `ranks`.
+/// Trains replicas that share every batch and communicate through `ranks`.
 fn replicas_on(
     devices: Vec<Device>,
     ranks: Vec<Box<dyn Comm>>,
-    (wire, steps_each): (Wire, u64),
+    wire: Wire,
+    count: u64,
 ) -> Vec<Learned> {
     let world = devices.len();
     let each = devices.into_iter().zip(ranks).enumerate();
     let steps = each.map(|(rank, (device, comm))| {
-        let cut = Cut { wire, ..Cut::new(IMAGES, SHARDS, (rank, world))? };
-        let plan = ReplicaPlan::new(&spec(), IMAGES, cut, INPUT, device.target())?;
+        let sharding = Sharding { wire, ..Sharding::new(IMAGES, SHARDS, (rank, world))? };
+        let plan = ReplicaPlan::new(&spec(), IMAGES, sharding, INPUT, device.target())?;
         Ok(Box::new(plan.open(device, comm)?) as Box<dyn Rank>)
     });
     let steps = steps.collect::<Result<_>>().unwrap();
-    let learn = |_, step| learn(step, steps_each, |number| batch(SIDE, IMAGES, number));
+    let learn = |_, step| learn(step, count, |number| batch(SIDE, IMAGES, number));
     rank::run(steps, learn).unwrap()
 }
 
 fn local(world: usize) -> Vec<Box<dyn Comm>> {
-    Local::world(world, PATIENCE).into_iter().map(|comm| Box::new(comm) as _).collect()
+    Local::world(world, TIMEOUT).into_iter().map(|comm| Box::new(comm) as _).collect()
 }
 
 fn on_cpus(world: usize, wire: Wire) -> Vec<Learned> {
     let devices = (0..world).map(|rank| Device::cpu(1 + rank % 2)).collect();
-    replicas_on(devices, local(world), (wire, STEPS))
+    replicas_on(devices, local(world), wire, STEPS)
 }
 
 #[test]
@@ -113,11 +114,11 @@ fn rounded_gradients_have_one_sum_on_any_number_of_devices() {
     }
 }
 
-/// Statistics are not gradients: their sums are those of a wire that rounds nothing.
+/// Statistics are not gradients: their sums are the same with and without rounding.
 #[test]
 fn running_statistics_are_not_rounded() {
     let target = Target::Cpu { threads: 1 };
-    let plan = train::plan::Plan::new(&spec(), IMAGES, INPUT, target).unwrap();
+    let plan = train::plan::SingleDevicePlan::new(&spec(), IMAGES, INPUT, target).unwrap();
     let entries = &plan.parameters().entries;
     let of = |learned: &Learned, wanted: bool| -> Vec<u32> {
         let entries = entries.iter().filter(|entry| entry.role.is_statistic() == wanted);
@@ -125,7 +126,7 @@ fn running_statistics_are_not_rounded() {
     };
     let after_one_step = |world, wire| {
         let devices = (0..world).map(|_| Device::cpu(1)).collect();
-        replicas_on(devices, local(world), (wire, 1)).remove(0)
+        replicas_on(devices, local(world), wire, 1).remove(0)
     };
     let exact = after_one_step(1, Wire::F32);
     assert_eq!(of(&exact, true).len(), 16, "a mean and a variance of eight channels");
@@ -136,42 +137,42 @@ fn running_statistics_are_not_rounded() {
     }
 }
 
-/// Gradients to their sums, new values back: each rank but one sends each number once.
+/// All ranks but one send each gradient once to its sum; each new value is sent as often.
 #[test]
 fn rounding_halves_the_bytes_of_gradients() {
     for world in [2, 4] {
         let [exact, rounded] = [Wire::F32, Wire::Bf16].map(|wire| on_cpus(world, wire));
-        let numbers = 4 * (world - 1) as u64 * exact[0].parameters.len() as u64;
+        let bytes = 4 * (world - 1) as u64 * exact[0].parameters.len() as u64;
         let sent = |all: Vec<Learned>| all.into_iter().map(|one| one.sent).reduce(Traffic::and);
         let [exact, rounded] = [exact, rounded].map(|all| sent(all).unwrap());
         assert_eq!(exact.messages, rounded.messages);
-        // Beside gradients and values, tallies: each rank's to each other.
-        let tallies = exact.bytes - 2 * numbers;
+        // Each rank also sends its tallies to each other.
+        let tallies = exact.bytes - 2 * bytes;
         assert!((1..2000).contains(&tallies), "{tallies}");
-        // A mean and a variance, each on a cache line of 16 numbers, are not halved.
+        // A mean and a variance, each on a cache line of 16 floats, are not halved.
         let statistics = 2 * 16 * 2 * (world - 1) as u64;
-        let odd = rounded.bytes - tallies - numbers - numbers / 2 - statistics;
-        assert!(odd < 2 * exact.messages, "{odd}: a word may be half full");
+        let odd = rounded.bytes - tallies - bytes - bytes / 2 - statistics;
+        assert!(odd < 2 * exact.messages, "{odd}: the last four bytes may be half full");
     }
 }
 
-/// The paper's two GPUs: what `describe` tells, 30.0 MB each way at batch 128, is what is sent.
+/// The paper's two GPUs send what `describe` prints: 30.0 MB in each direction at batch 128.
 #[test]
-fn two_towers_of_the_source_send_what_is_told() {
+fn two_towers_of_the_source_send_the_computed_bytes() {
     let spec = models::find("alexnet-source").unwrap();
     let [side, ..] = spec.input;
     let images = 1;
     let towers = towers::split(&spec, 2).unwrap();
-    let told = towers.bytes(images);
+    let computed = towers.bytes(images);
     assert_eq!(format!("{:.1}", towers.bytes(128) as f64 / 1e6), "30.0");
-    assert_eq!(128 * told, towers.bytes(128));
+    assert_eq!(128 * computed, towers.bytes(128));
     let (input, targets) = ((Mean::Color, [side; 2]), [Target::Cpu { threads: 1 }; 2]);
     let plans = TowerPlan::each(&towers, images, input, &targets).unwrap();
-    let plans = plans.into_iter().map(|plan| Plan::Tower(Box::new(plan))).collect();
+    let plans = plans.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect();
     let mut devices = vec![Device::cpu(1), Device::cpu(1)];
-    let steps = plan::ranks(plans, &mut devices, (Engine::Host, PATIENCE)).unwrap();
+    let steps = plan::ranks(plans, &mut devices, Engine::Host, TIMEOUT).unwrap();
     let sent = rank::run(steps, |_, mut step| {
-        // With zeros for weights: what is sent has its size whatever it is.
+        // All weights are zero: the sizes of messages do not depend on values.
         let setting = recipe();
         let setting = setting.schedule.setting(&State::default(), 1);
         step.net_mut().set_rates(&recipe(), &setting)?;
@@ -179,29 +180,29 @@ fn two_towers_of_the_source_send_what_is_told() {
         Ok(step.traffic())
     });
     let sent = sent.unwrap().into_iter().reduce(Traffic::and).unwrap();
-    assert_eq!(sent.bytes as usize, 2 * told, "forward, and as much back");
+    assert_eq!(sent.bytes as usize, 2 * computed, "forward and backward");
 }
 
-/// GPUs through NCCL, or through the host: the same bits, as NCCL adds up nothing here.
+/// NCCL only sends here and sums nothing, so results are bit-identical to those through the host.
 #[test]
-fn replicas_on_gpus_have_the_same_bits_by_either_way() {
+fn replicas_are_bit_identical_through_nccl_and_through_the_host() {
     let Some(stand_in) = testkit::stand_in_in_use() else { return };
-    // Loaded by its path, it is what the system gives whoever asks for NCCL by its name.
+    // Once loaded by its path, the dynamic linker also returns it for NCCL's file name.
     let _loaded = cuda_on_cpu::Nccl::load().unwrap();
     stand_in.behave(Behaviour { devices: 4, ..Behaviour::default() });
     let gpus = |world| -> Vec<Device> {
         (0..world).map(|gpu| Device::open(Choice::Cuda(gpu), 0).unwrap()).collect()
     };
     let mut devices = gpus(2);
-    let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();
+    let ranks = comm::Nccl::world(&mut devices, TIMEOUT).unwrap();
     let ranks = ranks.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect();
-    let by_nccl = replicas_on(devices, ranks, (Wire::Bf16, 2));
-    assert!(by_nccl == replicas_on(gpus(2), local(2), (Wire::Bf16, 2)));
+    let by_nccl = replicas_on(devices, ranks, Wire::Bf16, 2);
+    assert!(by_nccl == replicas_on(gpus(2), local(2), Wire::Bf16, 2));
 }
 
-/// Two towers add up two numbers at a time: that, too, has one order.
+/// Two towers sum two values at a time, which have only one order.
 #[test]
-fn two_towers_on_gpus_have_the_same_bits_by_either_way() {
+fn towers_are_bit_identical_through_nccl_and_through_the_host() {
     let Some(stand_in) = testkit::stand_in_in_use() else { return };
     let _loaded = cuda_on_cpu::Nccl::load().unwrap();
     stand_in.behave(Behaviour { devices: 2, ..Behaviour::default() });
@@ -211,7 +212,7 @@ fn two_towers_on_gpus_have_the_same_bits_by_either_way() {
         let mut devices: Vec<Device> =
             (0..2).map(|gpu| Device::open(Choice::Cuda(gpu), 0).unwrap()).collect();
         let ranks = if by_nccl {
-            let ranks = comm::Nccl::world(&mut devices, PATIENCE).unwrap();
+            let ranks = comm::Nccl::world(&mut devices, TIMEOUT).unwrap();
             ranks.into_iter().map(|comm| Box::new(comm) as Box<dyn Comm>).collect()
         } else {
             local(2)

@@ -1,11 +1,11 @@
-//! A run on several devices, in towers or with a part of every batch each, is the run on one: its
-//! losses, its checkpoints, its weights.
+//! Runs on several devices of one process are bit-identical to those on one: losses, checkpoints,
+//! weights.
 
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
 mod fixtures;
 
-use alexnet_parallel::{Engine, Plan, plan};
+use alexnet_parallel::{DevicePlan, Engine, plan};
 use evaluate::Stop;
 use evaluate::observe::Silent;
 use fixtures::{STEPS, Scratch, StopsAfter, bits, losses, two_towers as job};
@@ -21,7 +21,7 @@ use train::recipe::Optimizer;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
 
-/// What a run computes on.
+/// The devices of a run.
 #[derive(Clone, Copy)]
 enum On {
     OneDevice,
@@ -35,7 +35,7 @@ fn open(job: &Job, on: On, start: &Start) -> Result<Box<dyn Executor>> {
     let cpus = |threads: &[usize]| -> Vec<Device> {
         threads.iter().map(|&threads| Device::cpu(threads)).collect()
     };
-    let (plans, devices): (Vec<Plan>, Vec<Device>) = match on {
+    let (plans, devices): (Vec<DevicePlan>, Vec<Device>) = match on {
         On::OneDevice => {
             let plan = plan::single(&blueprint, Target::Cpu { threads: 1 })?;
             return plan.open(Device::cpu(1), start);
@@ -63,11 +63,17 @@ fn open(job: &Job, on: On, start: &Start) -> Result<Box<dyn Executor>> {
             (plan::towers(&blueprint, &towers, &targets)?, cpus(&[1, 2]))
         }
     };
-    let how = (Engine::Host, Duration::from_secs(20));
-    Ok(Box::new(plan::open_threads(&job.spec, plans, devices, how, start)?))
+    Ok(Box::new(plan::open_threads(
+        &job.spec,
+        plans,
+        devices,
+        Engine::Host,
+        Duration::from_secs(20),
+        start,
+    )?))
 }
 
-/// Begins a run, or goes on with it, until some step.
+/// Starts or resumes a run, until a step.
 fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
     let stop = Stop::new();
     let mut observer = StopsAfter(until, stop.clone());
@@ -88,7 +94,7 @@ fn go(job: &Job, path: &Path, on: On, until: u64) -> Outcome {
 }
 
 #[test]
-fn towers_train_and_go_on_to_the_bits_of_one_device() {
+fn towers_are_bit_identical_to_one_device() {
     let whole = Scratch::new("whole");
     let job = job(1);
     go(&job, &whole.0, On::OneDevice, STEPS);
@@ -110,7 +116,7 @@ fn towers_train_and_go_on_to_the_bits_of_one_device() {
 }
 
 #[test]
-fn one_two_and_four_replicas_come_to_the_same_bits() {
+fn one_two_and_four_replicas_are_bit_identical() {
     let (whole, job) = (Scratch::new("shards"), job(4));
     go(&job, &whole.0, On::OneDevice, STEPS);
     let expected = bits(&whole.0);
@@ -130,7 +136,7 @@ fn one_two_and_four_replicas_come_to_the_same_bits() {
 }
 
 #[test]
-fn one_two_and_four_ranks_that_share_units_come_to_the_same_bits() {
+fn one_two_and_four_hybrid_ranks_are_bit_identical() {
     let (whole, job) = (Scratch::new("units"), job(4));
     go(&job, &whole.0, On::Hybrid(1), STEPS);
     let expected = bits(&whole.0);
@@ -149,9 +155,9 @@ fn one_two_and_four_ranks_that_share_units_come_to_the_same_bits() {
     assert!(bits(&run.0) == expected);
 }
 
-/// Running statistics go with the weights: among shards, between towers, into checkpoints and back.
+/// Statistics go with the weights: among shards, between towers, into checkpoints and back.
 #[test]
-fn statistics_and_slopes_are_shared_out_like_weights() {
+fn statistics_and_slopes_are_distributed_like_weights() {
     let normalised = |shards| {
         let mut job = Job { max_steps: Some(16), ..job(shards) };
         let at = |name: &str| {
@@ -174,9 +180,9 @@ fn statistics_and_slopes_are_shared_out_like_weights() {
     }
 }
 
-/// Where nothing is drawn batch by batch, shards differ from the whole in the sums' order alone.
+/// Without dropout, shards differ from the whole batch only in the order of sums.
 #[test]
-fn shards_learn_what_the_whole_batch_does() {
+fn shards_are_close_to_the_whole_batch() {
     let losses = [1, 2, 8].map(|shards| {
         let mut job = Job { max_steps: Some(20), ..job(shards) };
         job.spec.rows.retain(|row| !matches!(row, Row::Dropout(_)));
@@ -185,31 +191,31 @@ fn shards_learn_what_the_whole_batch_does() {
         losses(&bits(&run.0).1)
     });
     for (step, whole) in losses[0].iter().enumerate() {
-        for cut in [losses[1][step], losses[2][step]] {
-            assert!((cut - whole).abs() < 1e-4 * whole, "step {step}: {whole}, cut {cut}");
+        for split in [losses[1][step], losses[2][step]] {
+            assert!((split - whole).abs() < 1e-4 * whole, "step {step}: {whole}, split {split}");
         }
     }
 }
 
 #[test]
-fn what_cannot_be_cut_is_refused() {
+fn batches_that_cannot_be_split_are_refused() {
     let (target, whole) = (Target::Cpu { threads: 1 }, job(1));
-    let told = |shards, world| match plan::replica(&job(shards).blueprint(), (0, world), target) {
+    let error = |shards, world| match plan::replica(&job(shards).blueprint(), (0, world), target) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("{shards} shards among {world}"),
     };
-    assert!(told(4, 8).contains("8 ranks cannot share 4 micro-shards"));
-    assert!(told(16, 2).contains("--batch-size 16"));
+    assert!(error(4, 8).contains("8 ranks cannot share 4 micro-shards"));
+    assert!(error(16, 2).contains("recipe.batch = 16"));
     let towers = towers::split(&whole.spec, 2).unwrap();
-    let told = |job: &Job| {
+    let error = |job: &Job| {
         plan::towers(&job.blueprint(), &towers, &[target; 2]).err().unwrap().to_string()
     };
-    assert!(told(&job(2)).contains("towers see whole batches"), "{}", told(&job(2)));
+    assert!(error(&job(2)).contains("towers process whole batches"), "{}", error(&job(2)));
     let mut adams = job(4);
     adams.recipe.optimizer = Optimizer::Adam;
     let refused = plan::replica(&adams.blueprint(), (0, 2), target).err().unwrap().to_string();
     assert!(refused.contains("Adam trains on one device"), "{refused}");
-    assert!(told(&adams).contains("Adam trains on one device"), "{}", told(&adams));
+    assert!(error(&adams).contains("Adam trains on one device"), "{}", error(&adams));
     let alone = job(4).plan(target).err().unwrap().to_string();
     assert!(alone.contains("recipe.shards is 4"), "{alone}");
 }

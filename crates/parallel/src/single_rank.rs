@@ -1,4 +1,4 @@
-//! A world of one rank: one device that makes one micro-shard after the other.
+//! A world of one rank: one device that runs micro-shards one after another.
 
 use crate::Result;
 use crate::rank::{self, Rank};
@@ -12,25 +12,25 @@ use train::schedule::Setting;
 use train::start::Start;
 use train::stats::LayerStats;
 
-/// The only rank: all the work is its own.
+/// The executor of a single rank.
 #[derive(Debug)]
-pub struct Lone {
+pub struct SingleRank {
     rank: Box<dyn Rank>,
 }
 
-impl Lone {
-    /// With what training starts from.
+impl SingleRank {
+    /// Loads `start` into the rank.
     ///
     /// # Errors
-    /// If parameters are another network's, or the device fails.
-    pub fn start(mut rank: Box<dyn Rank>, start: &Start) -> Result<Lone> {
+    /// If the parameters are another network's, or the device fails.
+    pub fn start(mut rank: Box<dyn Rank>, start: &Start) -> Result<SingleRank> {
         let all = rank.net().plan.network.parameters.entries.clone();
         rank::start(&mut *rank, start, &all)?;
-        Ok(Lone { rank })
+        Ok(SingleRank { rank })
     }
 }
 
-impl Evaluate for Lone {
+impl Evaluate for SingleRank {
     type Error = train::Error;
 
     fn batch_shape(&self) -> BatchShape {
@@ -47,7 +47,7 @@ impl Evaluate for Lone {
     }
 }
 
-impl Executor for Lone {
+impl Executor for SingleRank {
     fn parameters(&self) -> &[Parameter] {
         &self.rank.net().plan.network.parameters.entries
     }
@@ -70,6 +70,6 @@ impl Executor for Lone {
     }
 
     fn enter<'a>(self: Box<Self>, work: Box<dyn FnOnce(Box<dyn Executor>) + Send + 'a>) {
-        self.rank.enter(Box::new(|rank| work(Box::new(Lone { rank }))));
+        self.rank.enter(Box::new(|rank| work(Box::new(SingleRank { rank }))));
     }
 }

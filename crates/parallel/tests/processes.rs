@@ -1,11 +1,11 @@
-//! Ranks that each run the loop, as processes do, and here as threads: a run of several is the run
-//! of one, whoever is asked to stop, and the first alone writes.
+//! Ranks that each run the training loop, as processes do; here they are threads. Runs of several
+//! are bit-identical to those of one, any rank may receive a stop request, and only rank 0 writes.
 
 extern crate train as alexnet_train; // for the fixtures that `train` shares
 
 mod fixtures;
 
-use alexnet_parallel::{Plan, plan};
+use alexnet_parallel::{DevicePlan, ProcessLink, plan};
 use comm::Local;
 use evaluate::Stop;
 use evaluate::observe::{Observer, Silent, StepReport};
@@ -32,7 +32,7 @@ enum How {
     Hybrid,
 }
 
-/// What a rank is asked for, and after which step.
+/// A request to a rank after a step.
 #[derive(Clone, Copy)]
 struct Ask {
     rank: usize,
@@ -45,7 +45,7 @@ const INTERRUPT: fn(&Stop) -> ControlFlow<()> = |stop| {
     ControlFlow::Continue(())
 };
 
-/// A rank's process, which is asked for something.
+/// The observer of a rank's process, which makes the request.
 struct Process {
     rank: usize,
     asked: Stop,
@@ -79,19 +79,21 @@ fn open(
             plan::towers(&blueprint, &towers, &vec![target; world])?.remove(rank)
         }
     };
-    let way = (device, Box::new(comm) as Box<dyn Comm>);
-    Ok(Box::new(plan::open_process(&job.spec, plan, way, stops, start)?))
+    let (requested, agreed) = (stops.0.clone(), stops.1.clone());
+    let link = ProcessLink { comm: Box::new(comm), requested, agreed };
+    Ok(Box::new(plan::open_process(&job.spec, plan, device, link, start)?))
 }
 
-/// Begins a run on so many ranks, or goes on with it; the first rank alone has its folder. How each
-/// ended; `None`: it panicked.
+/// Starts or resumes a run on `world` ranks, of which only rank 0 has the folder. Returns the
+/// outcomes; `None` for a rank that panicked.
 fn go(
     job: &Job,
     path: &Path,
-    (how, world): (How, usize),
+    how: How,
+    world: usize,
     ask: Option<Ask>,
 ) -> Vec<Option<Result<Outcome>>> {
-    let patience = Duration::from_secs(20);
+    let timeout = Duration::from_secs(20);
     let from = path.exists().then(|| checkpoint::load_newest(path, &mut |_| ()).unwrap().unwrap());
     let run = |(rank, comm): (usize, Local), from: Option<checkpoint::Checkpoint>| {
         let (asked, agreed) = (Stop::new(), Stop::new());
@@ -110,7 +112,7 @@ fn go(
             Some(from) => session.resume(Some(from), open),
         }
     };
-    let ranks = Local::world(world, patience).into_iter().enumerate();
+    let ranks = Local::world(world, timeout).into_iter().enumerate();
     thread::scope(|scope| {
         let run = &run;
         let start = |rank| {
@@ -130,7 +132,7 @@ fn alone(job: &Job, path: &Path) {
     alone_with(job, path, plan::single(&job.blueprint(), TARGET).unwrap());
 }
 
-fn alone_with(job: &Job, path: &Path, plan: Plan) {
+fn alone_with(job: &Job, path: &Path, plan: DevicePlan) {
     let stop = Stop::new();
     let mut folder = RunFolder::create(path).unwrap();
     let mut silent = Silent;
@@ -139,7 +141,7 @@ fn alone_with(job: &Job, path: &Path, plan: Plan) {
 }
 
 #[test]
-fn two_and_four_replicas_come_to_the_bits_of_one_process() {
+fn replicas_in_two_and_four_processes_are_bit_identical_to_one() {
     let (whole, job) = (Scratch::new("ranks-whole"), two_towers(4));
     alone(&job, &whole.0);
     let expected = bits(&whole.0);
@@ -147,31 +149,31 @@ fn two_and_four_replicas_come_to_the_bits_of_one_process() {
     assert!(losses[49] < 0.9 * losses[0], "it learns: {losses:?}");
     for world in [2, 4] {
         let run = Scratch::new("ranks");
-        let outcomes = well(go(&job, &run.0, (How::Data, world), None));
+        let outcomes = well(go(&job, &run.0, How::Data, world, None));
         assert!(outcomes.iter().all(|outcome| outcome.steps == STEPS));
         assert!(bits(&run.0) == expected, "{world} ranks");
     }
 }
 
 #[test]
-fn whoever_is_interrupted_all_stop_after_the_same_step_and_go_on_with_more_or_fewer() {
+fn all_stop_at_the_same_step_and_resume_with_more_or_fewer_processes() {
     let (whole, run, job) = (Scratch::new("stop-whole"), Scratch::new("stop"), two_towers(4));
     alone(&job, &whole.0);
     let stopped =
-        well(go(&job, &run.0, (How::Data, 4), Some(Ask { rank: 3, step: 17, what: INTERRUPT })));
+        well(go(&job, &run.0, How::Data, 4, Some(Ask { rank: 3, step: 17, what: INTERRUPT })));
     let steps = stopped[0].steps;
     assert!((17..20).contains(&steps), "{steps}");
     assert!(stopped.iter().all(|end| (end.steps, end.signal()) == (steps, Some(2))), "{stopped:?}");
     let stopped =
-        well(go(&job, &run.0, (How::Data, 2), Some(Ask { rank: 0, step: 30, what: INTERRUPT })));
+        well(go(&job, &run.0, How::Data, 2, Some(Ask { rank: 0, step: 30, what: INTERRUPT })));
     assert_eq!((stopped[0].resumed_at, stopped[1].signal()), (steps, Some(2)));
-    well(go(&job, &run.0, (How::Data, 4), None));
+    well(go(&job, &run.0, How::Data, 4, None));
     assert!(bits(&run.0) == bits(&whole.0));
 }
 
 /// An observer of any process ends the run in all of them.
 #[test]
-fn whoever_has_seen_enough_all_stop_after_the_same_step_and_the_run_goes_on_to_the_same_bits() {
+fn any_observer_ends_all_processes_at_the_same_step() {
     let job = two_towers(4);
     for (how, world, rank) in [(How::Data, 4, 2), (How::Hybrid, 2, 1)] {
         let whole = Scratch::new("enough-whole");
@@ -182,46 +184,46 @@ fn whoever_has_seen_enough_all_stop_after_the_same_step_and_the_run_goes_on_to_t
         alone_with(&job, &whole.0, plan.unwrap());
         let run = Scratch::new("enough");
         let ask = Ask { rank, step: 17, what: |_| ControlFlow::Break(()) };
-        let ends = well(go(&job, &run.0, (how, world), Some(ask)));
+        let ends = well(go(&job, &run.0, how, world, Some(ask)));
         assert!(ends.iter().all(|end| (end.steps, end.end) == (18, End::StoppedEarly)), "{ends:?}");
         let status = fs::read_to_string(run.0.join("run.json")).unwrap();
         assert!(status.contains("\"stopped-early\""), "{status}");
-        let ends = well(go(&job, &run.0, (how, world), None));
+        let ends = well(go(&job, &run.0, how, world, None));
         assert!(ends.iter().all(|end| end.end == End::Finished), "{ends:?}");
         assert!(bits(&run.0) == bits(&whole.0));
     }
 }
 
-/// Of the linear layers each process has only its units.
+/// Each process holds only its units of the linear layers.
 #[test]
-fn two_and_four_that_share_units_come_to_the_bits_of_one_process() {
+fn hybrid_in_two_and_four_processes_is_bit_identical_to_one() {
     let (whole, run, job) = (Scratch::new("units-whole"), Scratch::new("units"), two_towers(4));
     alone_with(&job, &whole.0, plan::hybrid(&job.blueprint(), (0, 1), TARGET).unwrap());
     let ask = |rank, step| Some(Ask { rank, step, what: INTERRUPT });
-    let stopped = well(go(&job, &run.0, (How::Hybrid, 4), ask(3, 17)));
+    let stopped = well(go(&job, &run.0, How::Hybrid, 4, ask(3, 17)));
     assert!(stopped.iter().all(|end| end.signal() == Some(2)), "{stopped:?}");
-    well(go(&job, &run.0, (How::Hybrid, 2), ask(0, 30)));
-    well(go(&job, &run.0, (How::Hybrid, 4), None));
+    well(go(&job, &run.0, How::Hybrid, 2, ask(0, 30)));
+    well(go(&job, &run.0, How::Hybrid, 4, None));
     assert!(bits(&run.0) == bits(&whole.0));
 }
 
 #[test]
-fn towers_come_to_the_bits_of_one_process_and_look_at_the_whole_network() {
+fn towers_are_bit_identical_to_one_process_and_record_all_layers() {
     let (whole, run, job) = (Scratch::new("ranks-one"), Scratch::new("ranks-two"), two_towers(1));
     alone(&job, &whole.0);
     let stopped =
-        well(go(&job, &run.0, (How::Towers, 2), Some(Ask { rank: 1, step: 9, what: INTERRUPT })));
+        well(go(&job, &run.0, How::Towers, 2, Some(Ask { rank: 1, step: 9, what: INTERRUPT })));
     assert_eq!(stopped[0].signal(), Some(2));
-    let ended = well(go(&job, &run.0, (How::Towers, 2), None));
+    let ended = well(go(&job, &run.0, How::Towers, 2, None));
     assert!(bits(&run.0) == bits(&whole.0));
-    // The second tower has no classifier, and knows of it what the first does.
+    // The second tower has no classifier, and receives the tallies of the first.
     assert_eq!(ended[0].validation, ended[1].validation);
-    let looks = |path: &Path| {
+    let layers = |path: &Path| {
         let text = fs::read_to_string(path.join("metrics.jsonl")).unwrap();
         let line = text.lines().find(|line| line.contains("\"layers\"")).unwrap().to_string();
         serde_json::from_str::<serde_json::Value>(&line).unwrap()["layers"].clone()
     };
-    let [one, two] = [&whole, &run].map(|scratch| looks(&scratch.0));
+    let [one, two] = [&whole, &run].map(|scratch| layers(&scratch.0));
     for (one, two) in one.as_array().unwrap().iter().zip(two.as_array().unwrap()) {
         assert_eq!(one["name"], two["name"]);
         for number in ["weight_norm", "gradient_norm", "update_ratio"] {
@@ -232,7 +234,7 @@ fn towers_come_to_the_bits_of_one_process_and_look_at_the_whole_network() {
 }
 
 #[test]
-fn any_rank_may_be_asked_for_a_checkpoint_and_the_first_ones_clock_counts() {
+fn any_rank_may_request_a_checkpoint_and_the_clock_of_rank_0_counts() {
     let names = |run: &Scratch| {
         let list = weights::run::list(&run.0).unwrap();
         list.into_iter().map(|(step, _)| step).collect::<Vec<_>>()
@@ -245,27 +247,27 @@ fn any_rank_may_be_asked_for_a_checkpoint_and_the_first_ones_clock_counts() {
         ControlFlow::Continue(())
     };
     let ask = Ask { rank: 1, step: 5, what };
-    well(go(&job, &run.0, (How::Data, 2), Some(ask)));
+    well(go(&job, &run.0, How::Data, 2, Some(ask)));
     let saved = names(&run);
     assert!(saved.len() == 2 && (5..8).contains(&saved[1]) && saved[0] == 12, "{saved:?}");
 
     let every = Policy { keep: 99, every: Some(4) };
     let job = Job { checkpoints: every, ..job };
     let run = Scratch::new("every");
-    well(go(&job, &run.0, (How::Data, 2), None));
+    well(go(&job, &run.0, How::Data, 2, None));
     let saved = names(&run);
-    // One that is due while the last is being written is written a little later.
+    // A checkpoint that is due while the last is being written is written a little later.
     assert!(saved[0] == 12 && saved.len() >= 2, "{saved:?}");
 }
 
 #[test]
-fn a_rank_that_dies_is_named_and_what_was_saved_goes_on_with_the_others() {
+fn a_rank_that_panics_is_named_and_the_run_can_be_resumed_with_fewer() {
     let every = Policy { keep: 9, every: Some(3) };
     let job = Job { checkpoints: every, ..two_towers(4) };
     let (whole, run) = (Scratch::new("dies-whole"), Scratch::new("dies"));
-    // Prints nothing, as a panic would.
+    // Unlike `panic!`, this prints nothing.
     let die = Ask { rank: 3, step: 20, what: |_| panic::resume_unwind(Box::new("planned")) };
-    let ended = go(&job, &run.0, (How::Data, 4), Some(die));
+    let ended = go(&job, &run.0, How::Data, 4, Some(die));
     assert!(ended[3].is_none());
     for ended in &ended[..3] {
         let Some(Err(Error::Executor(error))) = ended else { panic!("{ended:?}") };
@@ -273,7 +275,7 @@ fn a_rank_that_dies_is_named_and_what_was_saved_goes_on_with_the_others() {
     }
     let left = checkpoint::load_newest(&run.0, &mut |_| ()).unwrap().unwrap();
     assert!((3..=20).contains(&left.progress.step), "{}", left.progress.step);
-    well(go(&job, &run.0, (How::Data, 2), None));
+    well(go(&job, &run.0, How::Data, 2, None));
     alone(&job, &whole.0);
     assert!(bits(&run.0) == bits(&whole.0));
 }
