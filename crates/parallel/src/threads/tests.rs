@@ -149,7 +149,7 @@ fn compare(mut threads: Threads, mut alone: Box<dyn Executor>, tolerance: f64) {
     }
 }
 
-/// What a threads says when one of its devices does `work` instead of a step.
+/// The error, in both modes, if one of two devices does `work` instead of a step.
 fn error_of_both(work: impl Fn() -> Result<()> + Clone + Send + Sync + 'static) -> String {
     let sentence = error_of(in_towers(), work.clone());
     assert_eq!(error_of(two_sharing(), work), sentence);
