@@ -192,7 +192,7 @@ fn winograd_is_bit_identical() {
         relu: true,
         algorithm: conv::Algorithm::Fastest,
     };
-    assert_eq!(half.settled().algorithm, conv::Algorithm::Winograd);
+    assert_eq!(half.resolved().algorithm, conv::Algorithm::Winograd);
     same_bits(&spec, 2, IMAGES, 3);
 }
 
@@ -219,7 +219,7 @@ fn algorithm_of_conv1(filters: usize) -> conv::Algorithm {
         relu: true,
         algorithm: conv::Algorithm::Fastest,
     };
-    geometry.settled().algorithm
+    geometry.resolved().algorithm
 }
 
 /// A stride that is folded away for all filters, but not for half of them; and for both. Fused rows
@@ -264,7 +264,7 @@ fn a_stride_with_groups_is_bit_identical() {
         relu: true,
         algorithm: conv::Algorithm::Fastest,
     };
-    assert_eq!(half.settled().algorithm, conv::Algorithm::Winograd);
+    assert_eq!(half.resolved().algorithm, conv::Algorithm::Winograd);
     let spec = Spec::image("grouped", SIDE, SIDE, 3)
         .conv("conv1", 32, window(3).pad(1))
         .relu()

@@ -219,7 +219,12 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
-fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 4]) -> Result<bool> {
+fn backward_input_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    way: GpuAlgorithm,
+    slots: [Slot; 4],
+) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
     if let GpuAlgorithm::Cudnn(algorithm) = way {
         return convolve(cuda, Pass::Input, g, algorithm, [dx, w, dy]);
@@ -247,7 +252,12 @@ pub(super) fn backward_filter(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) -
     cuda.run(&work, others, |cuda, way, slots| backward_filter_in(cuda, g, way, slots))
 }
 
-fn backward_filter_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
+fn backward_filter_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    way: GpuAlgorithm,
+    slots: [Slot; 5],
+) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
     if let GpuAlgorithm::Cudnn(algorithm) = way {
         let made = convolve(cuda, Pass::Filter, g, algorithm, [x, dw, dy])?;

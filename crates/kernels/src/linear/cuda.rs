@@ -147,7 +147,12 @@ pub(super) fn backward_input(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 4]) ->
     cuda.run(&work, others, |cuda, way, slots| backward_input_in(cuda, g, way, slots))
 }
 
-fn backward_input_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 4]) -> Result<bool> {
+fn backward_input_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    way: GpuAlgorithm,
+    slots: [Slot; 4],
+) -> Result<bool> {
     let [dy, w, dx, scratch] = slots;
     let tiling = input_tiling(g);
     if let GpuAlgorithm::Cublaslt(number) = way {
@@ -177,7 +182,12 @@ pub(super) fn backward_weights(cuda: &mut Cuda, g: &Geometry, slots: [Slot; 5]) 
     cuda.run(&work, others, |cuda, way, slots| backward_weights_in(cuda, g, way, slots))
 }
 
-fn backward_weights_in(cuda: &mut Cuda, g: &Geometry, way: GpuAlgorithm, slots: [Slot; 5]) -> Result<bool> {
+fn backward_weights_in(
+    cuda: &mut Cuda,
+    g: &Geometry,
+    way: GpuAlgorithm,
+    slots: [Slot; 5],
+) -> Result<bool> {
     let [x, dy, dw, db, scratch] = slots;
     let tiling = weights_tiling(g);
     if let GpuAlgorithm::Cublaslt(number) = way {
