@@ -1,4 +1,4 @@
-//! What must be equal to the last bit: repeats, and recorded steps.
+//! Bit-identical results: repeated steps, and replayed CUDA graphs.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -7,10 +7,10 @@ use crate::gpu::{self, TINY};
 use alexnet_benches::TrainingStep;
 use tensor::Precision;
 
-/// How often the same step is made.
+/// Repetitions of a step.
 const REPEATS: usize = 100;
 
-/// The same step again and again, from the same weights: losses and gradients.
+/// Repeats a step with the same weights and compares losses and gradients.
 pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let (units, repeats) = if cli.small {
         (vec![(TINY, 2)], 3)
@@ -21,11 +21,15 @@ pub fn repeats(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     for (model, images) in units {
         for precision in gpu::precisions()? {
             let what = format!("{model}, {images} images, {precision}");
-            budget.say(&format!("repeats: {what}, {repeats} times"));
+            budget.log(&format!("repeats: {what}, {repeats} times"));
             let (done, differing) = repeat(model, images, precision, repeats, budget)?;
-            let word = if differing == 0 { "equal" } else { "DIFFERING" };
-            print!("* {what}: {done} of {repeats} repeats, {word} bits in loss and gradients ");
-            println!("({differing} differ)");
+            println!(
+                "* {what}: {done} of {repeats} repetitions, loss and gradients {}",
+                match differing {
+                    0 => "bit-identical".to_string(),
+                    _ => format!("DIFFER in {differing}"),
+                }
+            );
             let all = if done == repeats { Verdict::Passed } else { Verdict::Unfinished };
             verdict = verdict.and(all).and(Verdict::of(differing == 0));
         }
@@ -41,24 +45,24 @@ fn repeat(
     budget: &Budget,
 ) -> Result<(usize, usize), String> {
     let (spec, mut recipe) = gpu::find(model)?;
-    // Weights that stay: every step then has the same gradients to compute.
+    // Without updates every step computes the same gradients.
     (recipe.rate, recipe.momentum, recipe.decay) = (0.0, 0.0, 0.0);
-    let device = gpu::open_in(precision)?.expect("a precision that it has");
+    let device = gpu::open_in(precision)?.expect("the GPU has this precision");
     let step = TrainingStep::on(device, &spec, &recipe, images);
     let mut step = step.map_err(|error| format!("{model}: {error}"))?;
     let gradients = step.inner().network().gradients;
     let mut first: Option<(u64, Vec<f32>)> = None;
-    let mut room = vec![0.0f32; gradients.len()];
+    let mut values = vec![0.0f32; gradients.len()];
     let (mut done, mut differing) = (0, 0);
     while done < repeats && !budget.lacks(1.0) {
         let tally = step.learn(1).map_err(|error| format!("{model}: {error}"))?;
         let device = step.inner().device();
-        device.download_into(gradients, &mut room).map_err(|error| error.to_string())?;
+        device.download_into(gradients, &mut values).map_err(|error| error.to_string())?;
         let loss = tally.loss.to_bits();
         match &first {
-            None => first = Some((loss, room.clone())),
+            None => first = Some((loss, values.clone())),
             Some((first, gradients)) => {
-                differing += usize::from(*first != loss || !same_bits(gradients, &room));
+                differing += usize::from(*first != loss || !same_bits(gradients, &values));
             }
         }
         done += 1;
@@ -66,7 +70,7 @@ fn repeat(
     Ok((done, differing))
 }
 
-/// Recorded and replayed against done as it is asked for: losses and weights.
+/// Compares losses and weights of replayed CUDA graphs with those of direct launches.
 pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let units = if cli.small {
         vec![(TINY, 2, 3)]
@@ -76,32 +80,34 @@ pub fn replay(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let mut verdict = Verdict::Passed;
     for (model, images, steps) in units {
         if budget.lacks(5.0) && !cli.small {
-            println!("* {model}: no time was left for it");
+            println!("* {model}: not started: no time left");
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
         for precision in gpu::precisions()? {
             let what = format!("{model}, {images} images, {precision}");
-            budget.say(&format!("replay: {what}, {steps} steps"));
-            let recorded = train(model, images, precision, (steps, false))?;
-            let eager = train(model, images, precision, (steps, true))?;
-            let equal = recorded.0 == eager.0 && same_bits(&recorded.1, &eager.1);
-            let word = if equal { "equal" } else { "DIFFERING" };
-            println!("* {what}: {word} bits in {steps} losses and in all weights");
+            budget.log(&format!("replay: {what}, {steps} steps"));
+            let replayed = train(model, images, precision, steps, false)?;
+            let eager = train(model, images, precision, steps, true)?;
+            let equal = replayed.0 == eager.0 && same_bits(&replayed.1, &eager.1);
+            let result = if equal { "bit-identical" } else { "DIFFERENT" };
+            println!("* {what}: {steps} losses and all weights are {result}");
             verdict = verdict.and(Verdict::of(equal));
         }
     }
     Ok(verdict)
 }
 
+/// The losses of some steps, and the weights after them.
 fn train(
     model: &str,
     images: usize,
     precision: Precision,
-    (steps, eager): (u64, bool),
+    steps: u64,
+    eager: bool,
 ) -> Result<(Vec<u64>, Vec<f32>), String> {
     let (spec, recipe) = gpu::find(model)?;
-    let mut device = gpu::open_in(precision)?.expect("a precision that it has");
+    let mut device = gpu::open_in(precision)?.expect("the GPU has this precision");
     gpu::cuda(&mut device).eager(eager);
     let work = || -> train::Result<_> {
         let mut step = TrainingStep::on(device, &spec, &recipe, images)?;

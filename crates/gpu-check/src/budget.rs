@@ -1,4 +1,4 @@
-//! Time: how much is left, and programs that are ended when theirs is over.
+//! Time limits of the whole check and of child processes.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -7,49 +7,49 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A time to be done by.
+/// A time limit.
 pub struct Budget {
     began: Instant,
-    whole: Duration,
+    limit: Duration,
 }
 
 impl Budget {
-    /// From now on so many seconds.
+    /// This many seconds from now.
     pub fn new(seconds: f64) -> Budget {
-        let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e6));
-        Budget { began: Instant::now(), whole }
+        let limit = Duration::from_secs_f64(seconds.clamp(0.0, 1e6));
+        Budget { began: Instant::now(), limit }
     }
 
-    /// What is left.
+    /// The time left.
     pub fn left(&self) -> Duration {
-        self.whole.saturating_sub(self.began.elapsed())
+        self.limit.saturating_sub(self.began.elapsed())
     }
 
-    /// Whether there is no time for something that takes so many seconds.
+    /// Whether fewer than this many seconds are left.
     pub fn lacks(&self, seconds: f64) -> bool {
         self.left().as_secs_f64() < seconds
     }
 
-    /// Tells how far it is.
-    pub fn say(&self, text: &str) {
+    /// Prints progress to standard error.
+    pub fn log(&self, text: &str) {
         eprintln!("[{:5.1} s] {text}", self.began.elapsed().as_secs_f64());
     }
 }
 
-/// How a program ended.
+/// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    With(i32),
-    BySignal,
-    OutOfTime,
+pub enum ExitReason {
+    Code(i32),
+    Signal,
+    Timeout,
 }
 
-/// Runs a program for at most so long: how it ended, after how many seconds, and what it printed.
-/// With it end the programs that it has started.
+/// Runs a program with a time limit: how it ended, after how many seconds, and its output. At the
+/// limit, the program's own child processes are killed, too.
 ///
 /// # Errors
-/// If it does not start.
-pub fn run(mut program: Command, bound: Duration) -> Result<(Ended, f64, String), String> {
+/// If the program does not start.
+pub fn run(mut program: Command, limit: Duration) -> Result<(ExitReason, f64, String), String> {
     let began = Instant::now();
     let name = program.get_program().to_string_lossy().into_owned();
     let child = program.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn();
@@ -58,34 +58,34 @@ pub fn run(mut program: Command, bound: Duration) -> Result<(Ended, f64, String)
     let text = Arc::new(Mutex::new(Vec::new()));
     let into = text.clone();
     let reader = thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(read @ 1..) = stdout.read(&mut piece) {
-            into.lock().expect("nobody panics with it").extend(&piece[..read]);
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = stdout.read(&mut chunk) {
+            into.lock().expect("no panic while locked").extend(&chunk[..read]);
         }
     });
-    let ended = loop {
+    let exit = loop {
         match child.try_wait().map_err(|error| format!("{name}: {error}"))? {
-            Some(status) => break status.code().map_or(Ended::BySignal, Ended::With),
-            None if began.elapsed() > bound => {
-                end_group(child.id());
+            Some(status) => break status.code().map_or(ExitReason::Signal, ExitReason::Code),
+            None if began.elapsed() > limit => {
+                kill_group(child.id());
                 let _ = child.kill();
                 let _ = child.wait();
-                break Ended::OutOfTime;
+                break ExitReason::Timeout;
             }
             None => thread::sleep(Duration::from_millis(10)),
         }
     };
-    // Whoever has inherited the pipe may hold it open: what there is by then must do.
-    let patience = Instant::now();
-    while !reader.is_finished() && patience.elapsed() < Duration::from_secs(2) {
+    // Another process may have inherited the pipe and hold it open, so do not wait for its end.
+    let exited = Instant::now();
+    while !reader.is_finished() && exited.elapsed() < Duration::from_secs(2) {
         thread::sleep(Duration::from_millis(1));
     }
-    let text = String::from_utf8_lossy(&text.lock().expect("nobody panics with it")).into_owned();
-    Ok((ended, began.elapsed().as_secs_f64(), text))
+    let text = String::from_utf8_lossy(&text.lock().expect("no panic while locked")).into_owned();
+    Ok((exit, began.elapsed().as_secs_f64(), text))
 }
 
-/// Ends a program and those that it has started.
-fn end_group(leader: u32) {
+/// Kills a process group.
+fn kill_group(leader: u32) {
     let script = format!("kill -s KILL -- -{leader}");
     let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
 }
@@ -101,17 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn a_program_has_its_time_and_no_more() {
-        let second = Duration::from_secs(10);
-        let (ended, _, text) = run(shell("echo hello; exit 3"), second).unwrap();
-        assert_eq!((ended, text.as_str()), (Ended::With(3), "hello\n"));
-        let (ended, _, _) = run(shell("kill -9 $$"), second).unwrap();
-        assert_eq!(ended, Ended::BySignal);
-        let bound = Duration::from_millis(200);
-        let (ended, seconds, text) = run(shell("echo early; sleep 20; echo late"), bound).unwrap();
-        assert_eq!((ended, text.as_str()), (Ended::OutOfTime, "early\n"));
-        assert!(seconds < 1.9, "{seconds}: what it has started ends with it");
-        assert!(run(Command::new("no/such/program"), bound).unwrap_err().contains("no/such"));
+    fn a_program_is_killed_at_its_limit() {
+        let enough = Duration::from_secs(10);
+        let (exit, _, text) = run(shell("echo hello; exit 3"), enough).unwrap();
+        assert_eq!((exit, text.as_str()), (ExitReason::Code(3), "hello\n"));
+        let (exit, _, _) = run(shell("kill -9 $$"), enough).unwrap();
+        assert_eq!(exit, ExitReason::Signal);
+        let limit = Duration::from_millis(200);
+        let (exit, seconds, text) = run(shell("echo early; sleep 20; echo late"), limit).unwrap();
+        assert_eq!((exit, text.as_str()), (ExitReason::Timeout, "early\n"));
+        assert!(seconds < 1.9, "{seconds}: its child processes are killed");
+        assert!(run(Command::new("no/such/program"), limit).unwrap_err().contains("no/such"));
     }
 
     #[test]

@@ -1,62 +1,62 @@
-//! What was typed.
+//! Command-line arguments.
 
 use clap::{Parser, ValueEnum};
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Checks and times the CUDA half on this machine's first GPU, and prints a report.
+/// Checks and benchmarks the CUDA code on this machine's first GPU, and prints a report.
 #[derive(Debug, Parser)]
 #[command(name = "gpu-check", args_override_self = true, max_term_width = 100)]
 pub struct Cli {
-    /// Only these sections
+    /// Run only these sections
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "SECTION")]
     only: Vec<Section>,
-    /// All but these
+    /// Skip these sections
     #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', value_name = "SECTION")]
     skip: Vec<Section>,
-    /// Seconds for all of it: what does not fit is said to be unfinished
+    /// Time limit in seconds; checks that do not fit are reported as unfinished
     #[arg(long, default_value_t = 560.0, value_name = "S")]
     pub seconds: f64,
-    /// Models that are timed
+    /// Models to time
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NAME",
           default_values = ["alexnet", "torchvision"])]
     model: Vec<String>,
-    /// Images a step that is timed
+    /// Batch sizes to time
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "N",
           default_values = ["128", "1024"])]
     batch: Vec<usize>,
-    /// A Python with PyTorch, for the peer
+    /// Python with PyTorch, for the comparison
     #[arg(long, value_name = "FILE")]
     pub python: Option<PathBuf>,
-    /// Where the test programs are [default: beside this program]
+    /// Folder with the test programs [default: this program's folder]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Where the report goes [default: gpu-check.md in $OUT, or here]
+    /// The report [default: gpu-check.md in $OUT, or in the current folder]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// A tiny network, few repeats: the way through all of it, on a stand-in for a GPU
+    /// Use a tiny network and few repetitions, for a test on cuda-on-cpu
     #[arg(long)]
     pub small: bool,
-    /// Run this section here
+    /// Run this section in this process
     #[arg(long, hide = true, value_enum)]
     pub section: Option<Section>,
 }
 
-/// A part of the check.
+/// A section of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
-    /// Ten losses, CPU and GPU
+    /// Ten losses, on CPU and GPU
     Curves,
-    /// Recorded steps against steps done as they are asked for
+    /// Replayed CUDA graphs against direct launches
     Replay,
-    /// A hundred times the same step
+    /// The same step a hundred times
     Repeats,
-    /// Every collective through NCCL, among all GPUs there are
+    /// All NCCL collectives among all GPUs
     Nccl,
-    /// cuBLASLt's and cuDNN's products against our kernels', and how long both take
+    /// Results and times of cuBLASLt and cuDNN against our kernels
     Vendor,
-    /// Steps, parts and kernels against their floors
+    /// Times of steps, passes and kernels against their lower bounds
     Times,
     /// PyTorch's steps on the same GPU
     Peer,
@@ -67,7 +67,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// In the order in which they run: what is short and tells most first.
+    /// In the order in which they run: short and important ones first.
     const ALL: [Section; 9] = [
         Section::Curves,
         Section::Replay,
@@ -80,7 +80,7 @@ impl Section {
         Section::Sanitizer,
     ];
 
-    /// As it is typed.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Section::Curves => "curves",
@@ -95,23 +95,23 @@ impl Section {
         }
     }
 
-    /// Its head in the report.
+    /// Its heading in the report.
     pub fn title(self) -> &'static str {
         match self {
             Section::Curves => "Ten losses of the CPU and the GPU",
-            Section::Replay => "Recorded steps against steps done as they are asked for",
-            Section::Repeats => "A hundred times the same step",
-            Section::Nccl => "Every collective through NCCL, among all GPUs there are",
-            Section::Vendor => "cuBLASLt and cuDNN beside our kernels",
-            Section::Times => "Steps, parts and kernels against their floors",
+            Section::Replay => "Replayed CUDA graphs against direct launches",
+            Section::Repeats => "The same step a hundred times",
+            Section::Nccl => "All NCCL collectives among all GPUs",
+            Section::Vendor => "cuBLASLt and cuDNN against our kernels",
+            Section::Times => "Times of steps, passes and kernels",
             Section::Peer => "PyTorch on the same GPU",
             Section::Tests => "The tests, with ALEXNET_REQUIRE_CUDA=1",
             Section::Sanitizer => "compute-sanitizer",
         }
     }
 
-    /// What it may take at most: together they fit into ten minutes.
-    pub fn bound(self) -> Duration {
+    /// Its time limit.
+    pub fn time_limit(self) -> Duration {
         Duration::from_secs(match self {
             Section::Curves | Section::Repeats => 75,
             Section::Replay | Section::Nccl => 40,
@@ -125,17 +125,17 @@ impl Section {
 }
 
 impl Cli {
-    /// The sections to run, in order. Without a Python there is no peer.
-    pub fn wanted(&self) -> Vec<Section> {
-        let wanted = |section: &Section| {
+    /// The sections to run, in order. The comparison with PyTorch needs `--python`.
+    pub fn sections(&self) -> Vec<Section> {
+        let selected = |section: &Section| {
             let named = self.only.contains(section);
-            let can_be = *section != Section::Peer || self.python.is_some() || named;
-            can_be && (self.only.is_empty() || named) && !self.skip.contains(section)
+            let can_run = *section != Section::Peer || self.python.is_some() || named;
+            can_run && (self.only.is_empty() || named) && !self.skip.contains(section)
         };
-        Section::ALL.into_iter().filter(wanted).collect()
+        Section::ALL.into_iter().filter(selected).collect()
     }
 
-    /// Models and batch sizes that are timed.
+    /// Models and batch sizes to time.
     pub fn units(&self) -> Vec<(String, usize)> {
         if self.small {
             return vec![(crate::gpu::TINY.to_string(), 2)];
@@ -147,7 +147,7 @@ impl Cli {
         self.model.iter().flat_map(of).collect()
     }
 
-    /// The folder that holds the test programs.
+    /// The folder with the test programs.
     pub fn folder(&self) -> PathBuf {
         let beside = || {
             let program = env::current_exe().ok()?;
@@ -162,7 +162,7 @@ impl Cli {
         self.report.clone().unwrap_or_else(|| folder.join("gpu-check.md"))
     }
 
-    /// Where the times of steps are kept for the peer, and for people.
+    /// The file with the times of steps, which the comparison with PyTorch reads.
     pub fn times(&self) -> PathBuf {
         self.report().with_extension("json")
     }
@@ -172,29 +172,29 @@ impl Cli {
 mod tests {
     use super::*;
 
-    fn wanted(words: &[&str]) -> Vec<Section> {
-        Cli::parse_from([&["gpu-check"], words].concat()).wanted()
+    fn sections(arguments: &[&str]) -> Vec<Section> {
+        Cli::parse_from([&["gpu-check"], arguments].concat()).sections()
     }
 
     #[test]
     fn sections_are_chosen() {
-        assert_eq!(wanted(&["--only", "times,curves"]), [Section::Curves, Section::Times]);
-        assert_eq!(wanted(&["--only", "curves", "--skip", "curves"]), []);
-        assert!(!wanted(&[]).contains(&Section::Peer));
-        assert!(wanted(&["--python", "python3"]).contains(&Section::Peer));
-        assert_eq!(wanted(&["--skip", "peer"]).len(), 8);
+        assert_eq!(sections(&["--only", "times,curves"]), [Section::Curves, Section::Times]);
+        assert_eq!(sections(&["--only", "curves", "--skip", "curves"]), []);
+        assert!(!sections(&[]).contains(&Section::Peer));
+        assert!(sections(&["--python", "python3"]).contains(&Section::Peer));
+        assert_eq!(sections(&["--skip", "peer"]).len(), 8);
     }
 
-    /// A section's process gets the words of the whole check, and its own after them.
+    /// A section's process gets all arguments, followed by its own.
     #[test]
-    fn the_last_word_counts() {
-        let words = ["gpu-check", "--seconds", "9", "--section", "times", "--seconds", "4"];
-        let cli = Cli::parse_from(words);
+    fn the_last_argument_counts() {
+        let arguments = ["gpu-check", "--seconds", "9", "--section", "times", "--seconds", "4"];
+        let cli = Cli::parse_from(arguments);
         assert_eq!((cli.section, cli.seconds), (Some(Section::Times), 4.0));
     }
 
     #[test]
-    fn every_section_is_run() {
+    fn all_sections_are_listed() {
         assert_eq!(Section::ALL.len(), Section::value_variants().len());
     }
 }

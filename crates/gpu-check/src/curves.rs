@@ -1,4 +1,4 @@
-//! Ten steps of the same network from the same beginning, on the CPU and on the GPU.
+//! Ten steps of the same network from the same initial weights, on the CPU and on the GPU.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -9,9 +9,9 @@ use alexnet_benches::ledger::Table;
 use tensor::{Device, Precision};
 
 const STEPS: u64 = 10;
-/// How far two losses may lie apart, as a share of the CPU's: both sides round, in other orders. To
-/// round operands turns rectifiers and maxima over, a share of about a unit of them, whose whole
-/// terms gradients then have or have not: they are off by its root.
+/// The allowed relative difference of two losses. CPU and GPU sum in different orders. Rounded
+/// operands, moreover, flip the choice of about one in 1/u rectifiers and maxima, where u is the
+/// unit roundoff; each flip adds or removes a whole term of a gradient, which changes it by sqrt(u).
 fn tolerance(precision: Precision) -> f64 {
     precision.unit().sqrt().max(1e-3)
 }
@@ -26,11 +26,11 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let mut verdict = Verdict::Passed;
     for (model, images, seconds) in units {
         if budget.lacks(seconds) {
-            println!("{model}: no time was left for it\n");
+            println!("{model}: not started: no time left\n");
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
-        budget.say(&format!("curves: {model}, {images} images, {STEPS} steps"));
+        budget.log(&format!("curves: {model}, {images} images, {STEPS} steps"));
         let cpu = losses(Device::cpu(0), model, images)?;
         for precision in gpu::precisions()? {
             verdict = verdict.and(compare(&cpu, model, images, precision)?);
@@ -39,7 +39,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-/// The GPU's losses beside the CPU's.
+/// Compares the GPU's losses with the CPU's.
 fn compare(
     cpu: &[f64],
     model: &str,
@@ -48,18 +48,18 @@ fn compare(
 ) -> Result<Verdict, String> {
     let Some(device) = gpu::open_in(precision)? else { return Ok(Verdict::Passed) };
     let gpu = losses(device, model, images)?;
-    let mut table = Table::new(&["step"], &["CPU", "GPU", "apart"]);
+    let mut table = Table::new(&["step"], &["CPU", "GPU", "difference"]);
     let mut worst = 0.0f64;
     for (step, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
-        let apart = (cpu - gpu).abs() / cpu.abs();
-        worst = worst.max(if apart.is_nan() { f64::INFINITY } else { apart });
+        let difference = (cpu - gpu).abs() / cpu.abs();
+        worst = worst.max(if difference.is_nan() { f64::INFINITY } else { difference });
         let losses = [cpu, gpu].map(|loss| format!("{loss:.6}"));
-        table.push([(step + 1).to_string()].into_iter().chain(losses).chain([sci(apart)]));
+        table.push([(step + 1).to_string()].into_iter().chain(losses).chain([sci(difference)]));
     }
     let agree = worst <= tolerance(precision);
-    let word = if agree { "agree" } else { "DISAGREE" };
+    let result = if agree { "agree" } else { "DISAGREE" };
     println!(
-        "{model}, {images} images, {precision}: the losses {word}, {} apart at most ({} allowed)\n",
+        "{model}, {images} images, {precision}: the losses {result}, largest difference {} ({} allowed)\n",
         sci(worst),
         sci(tolerance(precision))
     );

@@ -1,14 +1,14 @@
-//! The GPU, its limits, and networks on it.
+//! Opens the GPU, measures its limits and finds networks for it.
 
 use layers::{Spec, window};
 use tensor::{Choice, Cuda, DType, Device, Planner, Precision, Recording, Shape};
 use train::recipe::Recipe;
 use train::recipes;
 
-/// The name of a network that has every kind of row and takes no time.
+/// The name of a small network with every kind of row.
 pub const TINY: &str = "tiny";
 
-/// FLOP/s of ordinary f32 multiply-adds, by the makers' sheets.
+/// FLOP/s of f32 without tensor cores, from the data sheets.
 const F32_FLOPS: [(&str, f64); 7] = [
     ("GH200", 66.9e12),
     ("H200", 66.9e12),
@@ -19,36 +19,36 @@ const F32_FLOPS: [(&str, f64); 7] = [
     ("T4", 8.1e12),
 ];
 
-/// What a GPU can do at most.
+/// Peak rates of a GPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Multiplications and additions a second; infinite for a GPU that is not in the list.
+    /// f32 operations per second; infinite for a GPU that is not in the list.
     pub flops: f64,
-    /// Bytes a second, read and written, measured.
+    /// Bytes per second, read and written, measured.
     pub bytes: f64,
-    /// Over so many bytes.
+    /// The number of bytes of the measurement.
     pub over: usize,
 }
 
-/// The first GPU, or why there is none.
+/// Opens the first GPU.
 pub fn open() -> Result<Device, String> {
     Device::open(Choice::Cuda(0), 0).map_err(|error| error.to_string())
 }
 
-/// The first GPU, multiplying in these numbers; `None` if it has none of them.
+/// Opens the first GPU with this precision; `None` if the GPU does not have it.
 pub fn open_in(precision: Precision) -> Result<Option<Device>, String> {
     let mut device = open()?;
     let has = device.set_precision(precision).map_err(|error| error.to_string())?;
     Ok((has == precision).then_some(device))
 }
 
-/// The precisions that the first GPU has.
+/// The precisions of the first GPU.
 pub fn precisions() -> Result<Vec<Precision>, String> {
     let has = |precision| Ok(open_in(precision)?.map(|_| precision));
     Precision::ALL.into_iter().filter_map(|precision| has(precision).transpose()).collect()
 }
 
-/// The GPU that a device is.
+/// The CUDA device.
 pub fn cuda(device: &mut Device) -> &mut Cuda {
     match device {
         Device::Cuda(cuda) => cuda,
@@ -64,7 +64,7 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// Waits for all that was asked for.
+/// Waits for all launched work.
 pub fn wait(device: &Device) -> Result<(), String> {
     match device {
         Device::Cuda(cuda) => cuda.synchronize().map_err(|error| error.to_string()),
@@ -72,7 +72,7 @@ pub fn wait(device: &Device) -> Result<(), String> {
     }
 }
 
-/// A built-in model, or the tiny one, with its recipe.
+/// A built-in model or [`TINY`], with its recipe.
 pub fn find(name: &str) -> Result<(Spec, Recipe), String> {
     let recipe = recipes::paper();
     if name == TINY {
@@ -94,8 +94,7 @@ pub fn find(name: &str) -> Result<(Spec, Recipe), String> {
     Ok((spec, recipes::find(recipes::default_for(name)).unwrap_or(recipe)))
 }
 
-/// Measures what the GPU's memory gives to the plainest of kernels, y = s x, and looks its
-/// arithmetic up.
+/// Measures the memory bandwidth with y = s x; looks up the arithmetic rate by the GPU's name.
 pub fn limits(small: bool) -> Result<Limits, String> {
     let floats = if small { 1 << 10 } else { 1 << 28 };
     let mut device = open()?;
@@ -128,7 +127,8 @@ pub fn limits(small: bool) -> Result<Limits, String> {
     Ok(Limits { flops: f32_flops(&name), bytes, over: 8 * floats })
 }
 
-/// By a word of the GPU's name: `NVIDIA A100-SXM4-80GB` is an A100, but an L40 is no L4.
+/// The rate by a whole word of the GPU's name: `NVIDIA A100-SXM4-80GB` is an A100, but `L40` is not
+/// `L4`.
 fn f32_flops(name: &str) -> f64 {
     let is_word = |known: &str| name.split([' ', '-', ',']).any(|word| word == known);
     let known = F32_FLOPS.iter().find(|(known, _)| is_word(known));
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gpus_are_known_by_whole_words() {
+    fn gpus_are_found_by_whole_words() {
         let of = |gpu| f32_flops(&format!("cuda:0: {gpu}, compute capability 9.0"));
         for gpu in ["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA GH200 480GB"] {
             assert_eq!(of(gpu), 66.9e12, "{gpu}");

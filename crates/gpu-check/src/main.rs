@@ -1,8 +1,8 @@
-//! `cargo xtask gpu-check`: everything that only a GPU can show, from this one file.
+//! `cargo xtask gpu-check`: all checks and benchmarks that need a GPU.
 //!
-//! Each section runs in a process of its own and is ended when its time is over: a kernel that
-//! hangs, or a GPU that fails, costs its section and no other. What a section prints is its part
-//! of the report, which is written after each; progress goes to standard error.
+//! Each section runs in a separate process with a time limit, so a kernel that hangs or a GPU that
+//! fails does not affect the other sections. The output of a section is its part of the report,
+//! which is saved after each section; progress goes to standard error.
 #![forbid(unsafe_code)]
 
 mod bits;
@@ -16,7 +16,7 @@ mod suites;
 mod times;
 mod vendor;
 
-use budget::{Budget, Ended};
+use budget::{Budget, ExitReason};
 use clap::Parser;
 use cli::{Cli, Section};
 use std::process::ExitCode;
@@ -24,14 +24,14 @@ use std::time::Duration;
 use std::{env, fs};
 use tensor::{Choice, Device};
 
-/// Exit code: nothing was found wrong, but some section did not come to its end.
+/// Exit code: no check failed, but some were not completed.
 const UNFINISHED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.section {
-        Some(section) => run(section, &cli),
-        None => all(&cli),
+        Some(section) => run_section(section, &cli),
+        None => run_all(&cli),
     };
     done.unwrap_or_else(|message| {
         eprintln!("gpu-check: {message}");
@@ -40,31 +40,31 @@ fn main() -> ExitCode {
     })
 }
 
-/// How a section ends by itself.
+/// The result of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
     Failed,
-    /// There was no time for all of it, or not what it needs.
+    /// Not completed, for lack of time or of a required program or library.
     Unfinished,
 }
 
 impl Verdict {
-    fn of(all_is_well: bool) -> Verdict {
-        if all_is_well { Verdict::Passed } else { Verdict::Failed }
+    fn of(passed: bool) -> Verdict {
+        if passed { Verdict::Passed } else { Verdict::Failed }
     }
 
-    /// What a section's process says by its end.
-    fn told(ended: Ended) -> Verdict {
-        match ended {
-            Ended::With(0) => Verdict::Passed,
-            Ended::With(code) if code == i32::from(UNFINISHED) => Verdict::Unfinished,
-            Ended::OutOfTime => Verdict::Unfinished,
-            Ended::With(_) | Ended::BySignal => Verdict::Failed,
+    /// The verdict of a section whose process ended like this.
+    fn of_process(exit: ExitReason) -> Verdict {
+        match exit {
+            ExitReason::Code(0) => Verdict::Passed,
+            ExitReason::Code(code) if code == i32::from(UNFINISHED) => Verdict::Unfinished,
+            ExitReason::Timeout => Verdict::Unfinished,
+            ExitReason::Code(_) | ExitReason::Signal => Verdict::Failed,
         }
     }
 
-    /// As a process says it.
+    /// The process's exit code.
     fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Verdict::Passed => 0,
@@ -73,7 +73,7 @@ impl Verdict {
         })
     }
 
-    /// The graver of two.
+    /// The worse of two.
     fn and(self, other: Verdict) -> Verdict {
         use Verdict::{Failed, Passed, Unfinished};
         match (self, other) {
@@ -84,8 +84,8 @@ impl Verdict {
     }
 }
 
-/// One section, in the process that was started for it.
-fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
+/// Runs one section in this process.
+fn run_section(section: Section, cli: &Cli) -> Result<ExitCode, String> {
     let budget = Budget::new(cli.seconds);
     let verdict = match section {
         Section::Curves => curves::run(cli, &budget)?,
@@ -101,49 +101,49 @@ fn run(section: Section, cli: &Cli) -> Result<ExitCode, String> {
     Ok(verdict.code())
 }
 
-/// All sections that are wanted, one after the other.
-fn all(cli: &Cli) -> Result<ExitCode, String> {
+/// Runs the selected sections, each in a process.
+fn run_all(cli: &Cli) -> Result<ExitCode, String> {
     let budget = Budget::new(cli.seconds);
     let name = match Device::open(Choice::Cuda(0), 0) {
         Ok(device) => gpu::name(&device),
         Err(error) => return Ok(no_gpu(cli, &error.to_string())),
     };
     let program = env::current_exe().map_err(|error| format!("this program: {error}"))?;
-    let words: Vec<String> = env::args().skip(1).collect();
-    let commit = env::var("ALEXNET_COMMIT").ok().or_else(|| built_from(cli));
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let commit = env::var("ALEXNET_COMMIT").ok().or_else(|| built_commit(cli));
     let commit = commit.map_or(String::new(), |commit| format!(" ({commit})"));
     let mut report = format!(
-        "# On a GPU\n\n{}, {name}, alexnet {}{commit}: `gpu-check {}`\n",
+        "# GPU check\n\n{}, {name}, alexnet {}{commit}: `gpu-check {}`\n",
         alexnet_benches::machine::today(),
         env!("CARGO_PKG_VERSION"),
-        words.join(" "),
+        arguments.join(" "),
     );
     let mut verdicts = Vec::new();
-    for section in cli.wanted() {
-        let bound = section.bound().min(budget.left());
-        let text = if bound < Duration::from_secs(2) {
+    for section in cli.sections() {
+        let limit = section.time_limit().min(budget.left());
+        let text = if limit < Duration::from_secs(2) {
             verdicts.push((section, Verdict::Unfinished, 0.0));
-            "no time was left for it\n".to_string()
+            "not started: no time left\n".to_string()
         } else {
-            budget.say(&format!("{}: at most {:.0} s", section.name(), bound.as_secs_f64()));
+            budget.log(&format!("{}: at most {:.0} s", section.name(), limit.as_secs_f64()));
             let mut child = std::process::Command::new(&program);
-            child.args(&words).args(["--section", section.name()]);
-            // It should stop by itself a little before it is ended.
-            child.args(["--seconds", &format!("{:.2}", 0.9 * bound.as_secs_f64())]);
-            let (ended, seconds, text) = budget::run(child, bound)?;
-            let verdict = Verdict::told(ended);
-            budget.say(&format!("{}: {verdict:?} after {seconds:.1} s", section.name()));
+            child.args(&arguments).args(["--section", section.name()]);
+            // A section should stop before its process is killed.
+            child.args(["--seconds", &format!("{:.2}", 0.9 * limit.as_secs_f64())]);
+            let (exit, seconds, text) = budget::run(child, limit)?;
+            let verdict = Verdict::of_process(exit);
+            budget.log(&format!("{}: {verdict:?} after {seconds:.1} s", section.name()));
             verdicts.push((section, verdict, seconds));
-            match ended {
-                Ended::OutOfTime => text + "\nended here: its time was over\n",
-                Ended::BySignal => text + "\nended here by a signal\n",
-                Ended::With(_) => text,
+            match exit {
+                ExitReason::Timeout => text + "\nkilled at the time limit\n",
+                ExitReason::Signal => text + "\nended by a signal\n",
+                ExitReason::Code(_) => text,
             }
         };
         report += &format!("\n## {}\n\n{}\n", section.title(), text.trim());
         save(cli, &report)?;
     }
-    report += "\n## All\n\n| section | | s |\n|---|---|---:|\n";
+    report += "\n## Summary\n\n| section | | s |\n|---|---|---:|\n";
     for (section, verdict, seconds) in &verdicts {
         report += &format!("| {} | {verdict:?} | {seconds:.1} |\n", section.name());
     }
@@ -158,21 +158,21 @@ fn save(cli: &Cli, report: &str) -> Result<(), String> {
     fs::write(&path, report).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The commit, where `cargo xtask gpu-check` has left it.
-fn built_from(cli: &Cli) -> Option<String> {
+/// The commit that `cargo xtask gpu-check` has built.
+fn built_commit(cli: &Cli) -> Option<String> {
     let text = fs::read_to_string(cli.folder().join("commit")).ok()?;
     Some(text.trim().to_string())
 }
 
-/// Without a GPU nothing can be checked, which must not look like success.
+/// Lists the sections that could not run without a GPU.
 fn no_gpu(cli: &Cli, why: &str) -> ExitCode {
-    println!("NO GPU: {why}\n\nWhat waits for one:");
-    for section in cli.wanted() {
+    println!("NO GPU: {why}\n\nThese sections need one:");
+    for section in cli.sections() {
         println!("  {:<10} {}", section.name(), section.title());
     }
     println!(
-        "\nCopy this folder to a machine with a GPU and run ./gpu-check there; it needs the \
-         driver and nothing else."
+        "\nCopy this folder to a machine with a GPU and run ./gpu-check there; it needs only the \
+         driver."
     );
     if env::var("ALEXNET_REQUIRE_CUDA").is_ok_and(|value| value == "1") {
         Verdict::Failed.code()
@@ -186,7 +186,7 @@ mod tests {
     use super::Verdict::{self, Failed, Passed, Unfinished};
 
     #[test]
-    fn the_gravest_verdict_stays() {
+    fn the_worst_verdict_counts() {
         let all = |verdicts: &[Verdict]| verdicts.iter().fold(Passed, |all, one| all.and(*one));
         assert_eq!(all(&[Passed, Passed]), Passed);
         assert_eq!(all(&[Passed, Unfinished, Passed]), Unfinished);

@@ -1,4 +1,4 @@
-//! PyTorch's steps on the same GPU, in the same call.
+//! Times of PyTorch's training steps on the same GPU.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -8,14 +8,14 @@ use alexnet_benches::ledger::Table;
 use alexnet_benches::{Form, Peer, median};
 use std::fs;
 
-/// Those that start at once first: `torch.compile` may take minutes.
+/// `torch.compile` may take minutes, so it comes last.
 const FORMS: [Form; 4] =
     [Form::ChannelsLast, Form::Eager, Form::Compiled, Form::CompiledChannelsLast];
 
-/// Runs the section, beside the times of the one before it.
+/// Runs the section; it reads our times from the section `times`.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let Some(python) = &cli.python else {
-        return Err("a peer needs --python FILE, a Python with PyTorch".to_string());
+        return Err("the section `peer` needs --python FILE, a Python with PyTorch".to_string());
     };
     let path = cli.times();
     let text = fs::read_to_string(&path).map_err(|error| {
@@ -32,22 +32,22 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
             }
             let what = format!("{model}, {batch} images, {precision}, {}", form.name());
             if budget.lacks(15.0) {
-                println!("{what}: no time was left for it\n");
+                println!("{what}: not started: no time left\n");
                 verdict = verdict.and(Verdict::Unfinished);
                 continue;
             }
-            budget.say(&format!("peer: {what}"));
-            // Printed at once: the next form may take longer than there is.
-            let mut table = Table::new(&names, &["ours ms", "its ms", "ratio"]);
+            budget.log(&format!("peer: {what}"));
+            // Printed now, because the next form may not finish in time.
+            let mut table = Table::new(&names, &["ours ms", "PyTorch ms", "ratio"]);
             match Peer::on_gpu(python, model, form, *batch, precision).and_then(|mut peer| {
                 peer.run(3)?;
                 Ok((median(peer.run(20)?), peer.version().to_string()))
             }) {
-                Ok((its, version)) => {
+                Ok((theirs, version)) => {
                     let mut row = vec![model.clone(), batch.to_string(), precision.clone()];
                     row.push(format!("{} {version}", form.name()));
-                    row.extend([format!("{ms:.3}"), format!("{its:.3}")]);
-                    row.push(format!("{:.2}", its / ms));
+                    row.extend([format!("{ms:.3}"), format!("{theirs:.3}")]);
+                    row.push(format!("{:.2}", theirs / ms));
                     table.push(row);
                     println!("{}", table.render());
                 }

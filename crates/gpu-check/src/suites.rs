@@ -1,64 +1,66 @@
-//! The test programs on the GPU, plainly and under compute-sanitizer.
+//! The test programs on the GPU, alone and under compute-sanitizer.
 
 use crate::Verdict;
-use crate::budget::{self, Budget, Ended};
+use crate::budget::{self, Budget, ExitReason};
 use crate::cli::Cli;
 use alexnet_benches::ledger::Table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Runs every test program of the folder.
+/// Runs all test programs of the folder.
 pub fn tests_on_gpu(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let programs = programs(&cli.folder())?;
     let mut table = Table::new(&["tests"], &["passed", "failed", "s", ""]);
     let (mut verdict, mut details) = (Verdict::Passed, String::new());
     for program in &programs {
         let name = name_of(program);
-        budget.say(&format!("tests: {name}"));
+        budget.log(&format!("tests: {name}"));
         let mut command = Command::new(program);
         command.env("ALEXNET_REQUIRE_CUDA", "1").current_dir(env::temp_dir());
-        let (ended, seconds, said) = budget::run(command, budget.left())?;
-        let [passed, failed] = counts(&said).map(|n| n.map_or("?".to_string(), |n| n.to_string()));
-        let (word, one) = judged(ended, "");
+        let (exit, seconds, output) = budget::run(command, budget.left())?;
+        let [passed, failed] =
+            counts(&output).map(|n| n.map_or("?".to_string(), |n| n.to_string()));
+        let (result, one) = judge(exit, "");
         if one == Verdict::Failed {
-            details += &format!("\n{name} said last:\n\n```text\n{}\n```\n", tail(&said, 60));
+            details +=
+                &format!("\nThe last output of {name}:\n\n```text\n{}\n```\n", tail(&output, 60));
         }
         verdict = verdict.and(one);
-        table.push([name, passed, failed, format!("{seconds:.1}"), word.to_string()]);
+        table.push([name, passed, failed, format!("{seconds:.1}"), result.to_string()]);
     }
     println!("{}{details}", table.render());
     Ok(verdict)
 }
 
-/// Runs a whole training step of a small network, and the ops' known answers, under memcheck and
+/// Runs training steps of a small network and the ops' known-answer tests under memcheck and
 /// racecheck.
 pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let Some(sanitizer) = find_sanitizer() else {
-        println!("compute-sanitizer is neither on PATH nor in /usr/local/cuda: this WAITS.");
+        println!("compute-sanitizer is neither on PATH nor in /usr/local/cuda: NOT RUN.");
         return Ok(Verdict::Unfinished);
     };
-    let ourselves = env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let program = env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let kernels = cli.folder().join("tests/kernels");
     let mut table = Table::new(&["tool", "on"], &["s", ""]);
     let (mut verdict, mut details) = (Verdict::Passed, String::new());
     for tool in ["memcheck", "racecheck"] {
         let mut step = Command::new(&sanitizer);
-        step.args(["--tool", tool, "--error-exitcode", "9"]).arg(&ourselves);
+        step.args(["--tool", tool, "--error-exitcode", "9"]).arg(&program);
         step.args(["--small", "--section", "replay", "--seconds", "600"]);
         let mut answers = Command::new(&sanitizer);
         answers.args(["--tool", tool, "--error-exitcode", "9"]).arg(&kernels);
         answers.args(["known", "--test-threads", "1"]).env("ALEXNET_REQUIRE_CUDA", "1");
-        for (what, command) in [("whole steps", step), ("known answers", answers)] {
-            budget.say(&format!("sanitizer: {tool}, {what}"));
-            let (ended, seconds, said) = budget::run(command, budget.left())?;
-            let (word, one) = judged(ended, "clean");
+        for (what, command) in [("training steps", step), ("known answers", answers)] {
+            budget.log(&format!("sanitizer: {tool}, {what}"));
+            let (exit, seconds, output) = budget::run(command, budget.left())?;
+            let (result, one) = judge(exit, "clean");
             if one == Verdict::Failed {
-                let said = tail(&said, 60);
-                details += &format!("\n{tool}, {what}:\n\n```text\n{said}\n```\n");
+                let output = tail(&output, 60);
+                details += &format!("\n{tool}, {what}:\n\n```text\n{output}\n```\n");
             }
             verdict = verdict.and(one);
-            let row = [tool, what, &format!("{seconds:.1}"), word].map(String::from);
+            let row = [tool, what, &format!("{seconds:.1}"), result].map(String::from);
             table.push(row);
         }
     }
@@ -66,23 +68,23 @@ pub fn sanitizer(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-/// How a program's end reads in a table, `well` if it ended well.
-fn judged(ended: Ended, well: &'static str) -> (&'static str, Verdict) {
-    match ended {
-        Ended::With(0) => (well, Verdict::Passed),
-        Ended::OutOfTime => ("out of time", Verdict::Unfinished),
-        Ended::With(_) | Ended::BySignal => ("FAILED", Verdict::Failed),
+/// The result of a program in the table, `passed` if it succeeded, and its verdict.
+fn judge(exit: ExitReason, passed: &'static str) -> (&'static str, Verdict) {
+    match exit {
+        ExitReason::Code(0) => (passed, Verdict::Passed),
+        ExitReason::Timeout => ("out of time", Verdict::Unfinished),
+        ExitReason::Code(_) | ExitReason::Signal => ("FAILED", Verdict::Failed),
     }
 }
 
 fn programs(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let folder = folder.join("tests");
-    let named = |error| format!("{}: {error}; name it with --folder DIR", folder.display());
+    let named = |error| format!("{}: {error}; select it with --folder DIR", folder.display());
     let entries = fs::read_dir(&folder).map_err(named)?;
     let mut programs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     programs.sort();
     if programs.is_empty() {
-        Err(format!("{}: there are no test programs", folder.display()))
+        Err(format!("{}: contains no test programs", folder.display()))
     } else {
         Ok(programs)
     }
@@ -98,9 +100,9 @@ fn find_sanitizer() -> Option<PathBuf> {
     folders.map(|folder| folder.join("compute-sanitizer")).find(|file| file.is_file())
 }
 
-/// Tests that passed and that failed, as the last line of a test program says.
-fn counts(said: &str) -> [Option<u64>; 2] {
-    let line = said.lines().rev().find(|line| line.starts_with("test result:"));
+/// The counts of passed and failed tests in the last line of a test program.
+fn counts(output: &str) -> [Option<u64>; 2] {
+    let line = output.lines().rev().find(|line| line.starts_with("test result:"));
     [" passed", " failed"].map(|word| {
         let before = line?.split_once(word)?.0;
         before.rsplit([' ', ';']).next()?.parse().ok()
@@ -108,8 +110,8 @@ fn counts(said: &str) -> [Option<u64>; 2] {
 }
 
 /// The last lines.
-fn tail(said: &str, lines: usize) -> String {
-    let all: Vec<&str> = said.trim_end().lines().collect();
+fn tail(output: &str, lines: usize) -> String {
+    let all: Vec<&str> = output.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
@@ -118,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_programs_words_are_read() {
-        let said = "test a ... ok\ntest result: FAILED. 12 passed; 3 failed; 0 ignored\n\n";
-        assert_eq!(counts(said), [Some(12), Some(3)]);
+    fn counts_of_a_test_program_are_parsed() {
+        let output = "test a ... ok\ntest result: FAILED. 12 passed; 3 failed; 0 ignored\n\n";
+        assert_eq!(counts(output), [Some(12), Some(3)]);
         assert_eq!(counts("killed"), [None, None]);
         assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
     }

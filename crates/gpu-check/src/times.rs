@@ -1,4 +1,4 @@
-//! How long steps, their parts and their kernels take, against what the GPU could do at most.
+//! Times of steps, passes and kernels, against lower bounds from the GPU's peak rates.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use tensor::{Lap, Precision, Recording};
 
-/// Seconds that a model and batch size should have, in all precisions: less is not begun.
-const LEAST_S: f64 = 15.0;
+/// Seconds for a model and batch size in all precisions; with less time left it is not started.
+const MIN_SECONDS: f64 = 15.0;
 
-/// A training step that was timed.
+/// The time of a training step.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Timed {
     /// A built-in model.
     pub model: String,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// `f32`, `tf32`, `bf16`.
     pub precision: String,
-    /// Of the step on the GPU, its images there already.
+    /// Milliseconds of a step whose images are on the GPU already.
     pub ms: f64,
 }
 
-/// Runs the section; its times are kept for the peer.
+/// Runs the section; saves the times for the section `peer`.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let limits = gpu::limits(cli.small)?;
     let Limits { flops, bytes, over } = limits;
     println!(
-        "The GPU copies {:.0} GB/s (y = s x over {} MiB, measured); its f32 multiply-adds are \
-         taken to be {:.1} TFLOP/s. A part's floor is the longer of its bytes and its operations \
-         at that rate, every operand read or written once; what tensor cores do may be below it.\n",
+        "Memory bandwidth {:.0} GB/s (measured with y = s x over {} MiB); f32 peak {:.1} TFLOP/s \
+         (data sheet). The bound of a pass is the larger of its memory time, with every operand \
+         read or written once, and its f32 time; tensor cores may be faster.\n",
         bytes / 1e9,
         over as f64 / f64::from(1 << 20),
         flops / 1e12
@@ -41,14 +41,14 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let mut timed = Vec::new();
     let mut verdict = Verdict::Passed;
     for (model, batch) in cli.units() {
-        if budget.lacks(LEAST_S) && !cli.small {
-            println!("{model}, {batch} images: no time was left for it\n");
+        if budget.lacks(MIN_SECONDS) && !cli.small {
+            println!("{model}, {batch} images: not started: no time left\n");
             verdict = verdict.and(Verdict::Unfinished);
             continue;
         }
-        budget.say(&format!("times: {model}, {batch} images"));
+        budget.log(&format!("times: {model}, {batch} images"));
         for precision in gpu::precisions()? {
-            match unit(cli, &limits, (&model, batch), precision) {
+            match time(cli, &limits, &model, batch, precision) {
                 Ok(one) => timed.push(one),
                 Err(message) => {
                     println!("{model}, {batch} images, {precision}: FAILED: {message}\n");
@@ -63,32 +63,34 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-fn unit(
+/// Times a model with a batch size in a precision and prints its tables.
+fn time(
     cli: &Cli,
     limits: &Limits,
-    (model, batch): (&str, usize),
+    model: &str,
+    batch: usize,
     precision: Precision,
 ) -> Result<Timed, String> {
-    let open = || Ok::<_, String>(gpu::open_in(precision)?.expect("a precision that it has"));
+    let open = || Ok::<_, String>(gpu::open_in(precision)?.expect("the GPU has this precision"));
     let rounds = if cli.small { 2 } else { 20 };
     let (spec, recipe) = gpu::find(model)?;
-    let said = |error: tensor::Error| error.to_string();
-    let mut rows = Rows::on(open()?, &spec, &recipe, Mode::Train, batch).map_err(said)?;
+    let message = |error: tensor::Error| error.to_string();
+    let mut rows = Rows::on(open()?, &spec, &recipe, Mode::Train, batch).map_err(message)?;
     let mut recording = Recording::default();
     let mut times = Vec::new();
     for round in 0..rounds + 3 {
         let mut done = Ok(());
         let ms = milliseconds(|| {
-            done = rows.step(&mut recording).map_err(said);
+            done = rows.step(&mut recording).map_err(message);
             done = done.clone().and_then(|()| gpu::wait(rows.device()));
         });
         done?;
         if round >= 3 {
-            times.push(ms); // the first record, and wake the GPU up
+            times.push(ms); // the first three record and warm up
         }
     }
     let ms = median(times);
-    let profile = Profile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(said)?;
+    let profile = Profile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(message)?;
     drop(rows);
 
     let step = TrainingStep::on(open()?, &spec, &recipe, batch);
@@ -106,23 +108,23 @@ fn unit(
     }) / f64::from(rounds);
     done?;
 
-    let (table, floor) = profile.parts(limits);
+    let (table, bound) = profile.parts(limits);
     println!("### {model}, {batch} images, {precision}\n");
     println!(
-        "A step on the GPU {ms:.3} ms, {:.0} images/s, {:.0} % of the floor ({floor:.3} ms); \
-         with its images from the host and its loss back to it {whole_ms:.3} ms, {:.0} images/s.\n",
+        "A step on the GPU takes {ms:.3} ms ({:.0} images/s, {:.0} % of the bound, {bound:.3} ms); \
+         with upload of the images and download of the loss {whole_ms:.3} ms ({:.0} images/s).\n",
         batch as f64 / ms * 1e3,
-        100.0 * floor / ms,
+        100.0 * bound / ms,
         batch as f64 / whole_ms * 1e3
     );
     println!("{}\n{}", table.render(), profile.kernels().render());
     Ok(Timed { model: model.to_string(), batch, precision: precision.to_string(), ms })
 }
 
-/// Every launch of some steps.
+/// The kernel times of several steps.
 struct Profile {
     parts: Vec<Part>,
-    /// For each step, the laps of each part.
+    /// For each step and each pass, the times of its kernels.
     steps: Vec<Vec<Vec<Lap>>>,
 }
 
@@ -131,7 +133,7 @@ impl Profile {
         let parts = rows.parts().to_vec();
         let mut all = Vec::new();
         for _ in 0..steps {
-            // A step ahead of the one that is timed, so that the GPU does not wait for the host.
+            // Launch a step before the timed one, so that the GPU does not wait for the host.
             (0..parts.len()).try_for_each(|part| rows.try_run(part))?;
             gpu::cuda(rows.device()).begin_profile()?;
             let mut ends = Vec::new();
@@ -146,20 +148,20 @@ impl Profile {
         Ok(Profile { parts, steps: all })
     }
 
-    /// The middle over the steps of what `number` makes of each.
-    fn middle(&self, number: impl Fn(&Vec<Vec<Lap>>) -> f64) -> f64 {
-        median(self.steps.iter().map(number).collect())
+    /// The median of a value over the steps.
+    fn median(&self, value: impl Fn(&Vec<Vec<Lap>>) -> f64) -> f64 {
+        median(self.steps.iter().map(value).collect())
     }
 
-    /// A row a part, and the floor of all of them in milliseconds.
+    /// A row per pass, and the sum of the bounds in milliseconds.
     fn parts(&self, limits: &Limits) -> (Table, f64) {
-        let values = ["kernels", "ms", "TFLOP/s", "GB/s", "floor ms", "of the floor"];
+        let values = ["kernels", "ms", "TFLOP/s", "GB/s", "bound ms", "bound/time"];
         let mut table = Table::new(&["row", "pass"], &values);
-        let (mut total, mut floors) = (0.0, 0.0);
+        let (mut total, mut bounds) = (0.0, 0.0);
         let sum = |laps: &[Lap]| laps.iter().map(|lap| lap.ms).sum::<f64>();
         for (idx, part) in self.parts.iter().enumerate() {
-            let ms = self.middle(|step| sum(&step[idx]));
-            let floor = (part.flops / limits.flops).max(part.bytes / limits.bytes) * 1e3;
+            let ms = self.median(|step| sum(&step[idx]));
+            let bound = (part.flops / limits.flops).max(part.bytes / limits.bytes) * 1e3;
             let mut row = vec![part.name.clone(), part.pass.name().to_string()];
             row.push(self.steps[0][idx].len().to_string());
             row.push(format!("{ms:.4}"));
@@ -169,19 +171,19 @@ impl Profile {
                 String::new()
             });
             row.push(format!("{:.0}", part.bytes / ms / 1e6));
-            row.extend([format!("{floor:.4}"), percent(floor / ms)]);
+            row.extend([format!("{bound:.4}"), percent(bound / ms)]);
             table.push(row);
-            (total, floors) = (total + ms, floors + floor);
+            (total, bounds) = (total + ms, bounds + bound);
         }
         let mut row = ["sum", "", "", &format!("{total:.3}"), "", ""].map(String::from).to_vec();
-        row.extend([format!("{floors:.3}"), percent(floors / total)]);
+        row.extend([format!("{bounds:.3}"), percent(bounds / total)]);
         table.push(row);
-        (table, floors)
+        (table, bounds)
     }
 
-    /// A row a kernel, the longest first.
+    /// A row per kernel, the slowest first.
     fn kernels(&self) -> Table {
-        let mut table = Table::new(&["kernel"], &["launches", "ms", "of all"]);
+        let mut table = Table::new(&["kernel"], &["launches", "ms", "share"]);
         let all = |step: &Vec<Vec<Lap>>, kernel: Option<&str>| {
             let of_it = |lap: &&Lap| kernel.is_none_or(|kernel| lap.kernel == kernel);
             step.iter().flatten().filter(of_it).map(|lap| lap.ms).sum::<f64>()
@@ -190,10 +192,10 @@ impl Profile {
         let mut names: Vec<&str> = laps().map(|lap| lap.kernel).collect();
         names.sort_unstable();
         names.dedup();
-        let total = self.middle(|step| all(step, None));
+        let total = self.median(|step| all(step, None));
         let mut rows: Vec<(f64, &str)> = names
             .into_iter()
-            .map(|name| (self.middle(|step| all(step, Some(name))), name))
+            .map(|name| (self.median(|step| all(step, Some(name))), name))
             .collect();
         rows.sort_by(|a, b| b.0.total_cmp(&a.0));
         for (ms, name) in rows {
@@ -210,7 +212,7 @@ mod tests {
     use alexnet_benches::Pass;
 
     #[test]
-    fn laps_become_tables() {
+    fn times_are_printed_as_tables() {
         let (spec, recipe) = gpu::find(gpu::TINY).unwrap();
         let rows = Rows::plan(&spec, &recipe, 2, 1);
         let parts = rows.parts()[..2].to_vec();
@@ -218,11 +220,11 @@ mod tests {
         let lap = |kernel, ms| Lap { kernel, ms };
         let step = |ms| vec![vec![lap("copy", 1.0)], vec![lap("pack", 0.5), lap("conv", ms)]];
         let profile = Profile { parts, steps: vec![step(1.0), step(2.5), step(7.0)] };
-        let (table, floor) = profile.parts(&Limits { flops: 1e9, bytes: 1e9, over: 0 });
+        let (table, bound) = profile.parts(&Limits { flops: 1e9, bytes: 1e9, over: 0 });
         let text = table.render();
         assert!(text.contains("| conv1 | forward | 2 | 3.0000 |"), "{text}");
         assert!(text.contains("| sum |  |  | 4.000 |"), "{text}");
-        assert!(floor > 0.0);
+        assert!(bound > 0.0);
         let text = profile.kernels().render();
         let rows: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(rows[0], "| conv | 1 | 2.5000 | 62 % |");

@@ -1,5 +1,4 @@
-//! NVIDIA's libraries beside our own kernels: whether they come to the same, and how long both
-//! take.
+//! Compares results and times of NVIDIA's libraries with our kernels.
 
 use crate::Verdict;
 use crate::budget::Budget;
@@ -15,15 +14,14 @@ use tensor::cublaslt::CublasLt;
 use tensor::cudnn::Cudnn;
 use tensor::{DType, Device, Planner, Precision, Shape, Slot, Target};
 
-/// How far two results may lie apart, as a share of them: other orders of the sums, and in rounding
-/// operands to less other ways to round them.
+/// The allowed relative difference of two results, whose sums and roundings of operands differ.
 fn tolerance(precision: Precision) -> f64 {
     (4.0 * precision.unit()).max(1e-5)
 }
 
-/// What a layer reads: x, w, b, dy; what it makes: y, dx, dw, db; and its scratch memory.
+/// A layer's inputs x, w, b, dy, its outputs y, dx, dw, db, and its scratch memory.
 type Operands = [Slot; 9];
-/// Its passes, and which of the operands each makes.
+/// The passes of a layer and the indices of their outputs in [`Operands`].
 const PASSES: [(&str, &[usize]); 3] = [("y", &[4]), ("dx", &[5]), ("dw, db", &[6, 7])];
 
 enum Layer {
@@ -32,7 +30,7 @@ enum Layer {
 }
 
 impl Layer {
-    /// Floats of its operands.
+    /// The numbers of elements of its operands.
     fn floats(&self) -> [usize; 9] {
         let (x, w, b, y, scratch) = match self {
             Layer::Conv(g) => {
@@ -68,7 +66,7 @@ impl Layer {
     }
 }
 
-/// AlexNet's learned layers as in the paper, or two small ones.
+/// AlexNet's trainable layers as in the paper, or two small ones.
 fn layers(small: bool) -> Vec<(&'static str, Layer)> {
     let images = if small { 2 } else { 128 };
     let conv = |side, channels, filters, (window, stride, pad, groups): (usize, _, _, _)| {
@@ -103,8 +101,8 @@ fn layers(small: bool) -> Vec<(&'static str, Layer)> {
     ]
 }
 
-/// Runs the section: every pass of every layer in every precision, by whichever libraries there
-/// are.
+/// Runs the section: every pass of every layer in every precision with the libraries that are
+/// installed.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let (cublaslt, cudnn) = (CublasLt::find(), Cudnn::find());
     let found = [
@@ -124,34 +122,36 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
     let layers = layers(cli.small);
     let floats = layers.iter().flat_map(|(_, layer)| layer.floats()).max().unwrap_or(0);
     let noise = noise(floats + 4);
-    let values = ["by", "ms", "our ms", "times as long", "apart"];
-    let mut table = Table::new(&["layer", "makes", "precision"], &values);
+    let values = ["by", "ms", "our ms", "ratio", "difference"];
+    let mut table = Table::new(&["layer", "output", "precision"], &values);
     for precision in gpu::precisions()? {
-        budget.say(&format!("vendor: {precision}"));
-        let open = || Ok::<_, String>(gpu::open_in(precision)?.expect("a precision that it has"));
+        budget.log(&format!("vendor: {precision}"));
+        let open =
+            || Ok::<_, String>(gpu::open_in(precision)?.expect("the GPU has this precision"));
         let (mut own, mut theirs) = (open()?, open()?);
         let cuda = gpu::cuda(&mut theirs);
-        let with = cublaslt.iter().try_for_each(|it| cuda.use_cublaslt(it));
-        with.and_then(|()| cudnn.iter().try_for_each(|it| cuda.use_cudnn(it)))
+        let enabled = cublaslt.iter().try_for_each(|it| cuda.use_cublaslt(it));
+        enabled
+            .and_then(|()| cudnn.iter().try_for_each(|it| cuda.use_cudnn(it)))
             .map_err(|error| error.to_string())?;
         for (name, layer) in &layers {
-            let there = match layer {
+            let is_installed = match layer {
                 Layer::Conv(_) => cudnn.is_ok(),
                 Layer::Linear(_) => cublaslt.is_ok(),
             };
-            if !there {
+            if !is_installed {
                 continue;
             }
             if budget.lacks(3.0) && !cli.small {
-                println!("\n{name}, {precision}: no time was left for it");
+                println!("\n{name}, {precision}: not started: no time left");
                 verdict = verdict.and(Verdict::Unfinished);
                 continue;
             }
             let rows = compare(layer, [&mut own, &mut theirs], &noise, cli.small);
             for row in rows.map_err(|error| format!("{name}, {precision}: {error}"))? {
-                let agree = row.apart <= tolerance(precision);
+                let agree = row.difference <= tolerance(precision);
                 verdict = verdict.and(Verdict::of(agree));
-                table.push(row.told(name, precision, agree));
+                table.push(row.cells(name, precision, agree));
             }
         }
     }
@@ -161,28 +161,28 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 
 /// A pass of a layer.
 struct Row {
-    made: &'static str,
-    /// What the library calls it; nothing if it leaves it to our kernels.
+    output: &'static str,
+    /// The library's function; `None` if our kernel ran.
     by: Option<&'static str>,
-    /// Ours, and the library's.
+    /// Our time and the library's.
     ms: [f64; 2],
-    apart: f64,
+    difference: f64,
 }
 
 impl Row {
-    fn told(&self, layer: &str, precision: Precision, agree: bool) -> Vec<String> {
+    fn cells(&self, layer: &str, precision: Precision, agree: bool) -> Vec<String> {
         let [own, theirs] = self.ms;
-        let word = if agree { "" } else { " DISAGREE" };
-        [layer, self.made, precision.name(), self.by.unwrap_or("our kernel")]
+        let mark = if agree { "" } else { " DISAGREE" };
+        [layer, self.output, precision.name(), self.by.unwrap_or("our kernel")]
             .map(String::from)
             .into_iter()
             .chain([theirs, own].map(|ms| format!("{ms:.4}")))
-            .chain([format!("{:.2}", theirs / own), format!("{:.1e}{word}", self.apart)])
+            .chain([format!("{:.2}", theirs / own), format!("{:.1e}{mark}", self.difference)])
             .collect()
     }
 }
 
-/// The passes of a layer by our kernels and by a library, each on its device.
+/// Runs the passes of a layer on a device with our kernels and on one with the libraries.
 fn compare(
     layer: &Layer,
     [own, theirs]: [&mut Device; 2],
@@ -192,21 +192,21 @@ fn compare(
     let at = prepare(own, layer, noise)?;
     prepare(theirs, layer, noise)?;
     let mut rows = Vec::new();
-    for (pass, (made, outputs)) in PASSES.into_iter().enumerate() {
+    for (pass, (output, outputs)) in PASSES.into_iter().enumerate() {
         let rounds = if small { 1 } else { 10 };
-        let (own_ms, _) = time(own, layer, (pass, rounds), &at)?;
-        let (their_ms, by) = time(theirs, layer, (pass, rounds), &at)?;
-        let mut apart = 0.0f64;
-        for &output in outputs {
-            let of = |device: &Device| device.download::<f32>(at[output]);
-            apart = apart.max(distance(&of(own)?, &of(theirs)?));
+        let (own_ms, _) = time(own, layer, pass, rounds, &at)?;
+        let (their_ms, by) = time(theirs, layer, pass, rounds, &at)?;
+        let mut difference = 0.0f64;
+        for &idx in outputs {
+            let of = |device: &Device| device.download::<f32>(at[idx]);
+            difference = difference.max(distance(&of(own)?, &of(theirs)?));
         }
-        rows.push(Row { made, by, ms: [own_ms, their_ms], apart });
+        rows.push(Row { output, by, ms: [own_ms, their_ms], difference });
     }
     Ok(rows)
 }
 
-/// Lays a layer's operands out and fills those that it reads.
+/// Allocates a layer's operands and fills its inputs.
 fn prepare(device: &mut Device, layer: &Layer, noise: &[f32]) -> tensor::Result<Operands> {
     let mut planner = Planner::new();
     let at = layer.floats().map(|floats| planner.claim(DType::F32, Shape::from([floats])));
@@ -217,14 +217,15 @@ fn prepare(device: &mut Device, layer: &Layer, noise: &[f32]) -> tensor::Result<
     Ok(at)
 }
 
-/// The middle of a pass's times, and the library's name for it if one makes it.
+/// The median time of a pass, and the library's function if one ran.
 fn time(
     device: &mut Device,
     layer: &Layer,
-    (pass, rounds): (usize, usize),
+    pass: usize,
+    rounds: usize,
     at: &Operands,
 ) -> tensor::Result<(f64, Option<&'static str>)> {
-    (0..2).try_for_each(|_| layer.run(device, pass, at))?; // loads what it needs, wakes the GPU up
+    (0..2).try_for_each(|_| layer.run(device, pass, at))?; // warm-up
     gpu::cuda(device).begin_profile()?;
     let mut begins = vec![0];
     for _ in 0..rounds {
@@ -237,7 +238,7 @@ fn time(
     Ok((median(begins.windows(2).map(sum).collect()), by))
 }
 
-/// How far b lies from a, as a share of it.
+/// The relative difference |a - b| / |a|.
 fn distance(a: &[f32], b: &[f32]) -> f64 {
     let norm = |each: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| each(i).powi(2)).sum::<f64>();
     let apart = norm(&|i| f64::from(a[i]) - f64::from(b[i]));
@@ -245,7 +246,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     if apart.is_nan() { f64::INFINITY } else { apart }
 }
 
-/// Numbers from -1 to 1.
+/// Random values from -1 to 1.
 fn noise(len: usize) -> Vec<f32> {
     let mut draws = Stream::new(7, Purpose::Test, 0, 0);
     (0..len).map(|_| (draws.next() >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_apart_is_seen() {
+    fn distances_are_relative() {
         assert_eq!(distance(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
         assert_eq!(distance(&[3.0, 4.0], &[3.0, 9.0]), 1.0);
         assert_eq!(distance(&[3.0, f32::NAN], &[3.0, 4.0]), f64::INFINITY);
@@ -264,7 +265,7 @@ mod tests {
 
     /// 60,954,656 weights, of which the convolutions have 2,332,704.
     #[test]
-    fn layers_are_the_papers() {
+    fn layers_have_the_paper_s_weights() {
         let weights = |layer: &(&str, Layer)| layer.1.floats()[1];
         let layers = layers(false);
         let convolutions: usize = layers[..5].iter().map(weights).sum();
