@@ -1,34 +1,35 @@
-//! What can go wrong among ranks.
+//! Errors of communication.
 
 use std::fmt;
 
-/// A collective that does not end as it should. All ranks that notice name the same culprit.
+/// A collective that fails. All ranks that notice a lost rank name the same one.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// A rank is needed and does not answer.
+    /// A rank does not answer.
     #[error("rank {rank} {fate}: all ranks stop")]
     Lost {
-        /// Which.
+        /// The rank.
         rank: usize,
-        /// What became of it.
+        /// How it was lost.
         fate: Fate,
     },
 
-    /// Two ranks are in different places of their programs.
+    /// Two ranks have started different collectives.
     #[error("rank {rank} started {theirs} where rank {own} started {ours}: all ranks stop")]
     Disagree {
         /// The other rank.
         rank: usize,
-        /// What it did.
+        /// Its collective.
         theirs: String,
         /// This rank.
         own: usize,
-        /// What this rank did.
+        /// This rank's collective.
         ours: String,
     },
 
-    /// Ranks do not find each other.
-    #[error("the ranks do not find each other: {0}")]
+    /// The ranks cannot connect.
+    #[error("the ranks cannot connect: {0}")]
     Rendezvous(String),
 
     /// MPI cannot be used.
@@ -40,14 +41,14 @@ pub enum Error {
     Device(#[from] tensor::Error),
 }
 
-/// What became of a rank.
+/// How a rank was lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fate {
     /// Its thread panicked.
     Panicked,
-    /// It ended, with or without an error of its own, while others still counted on it.
+    /// It ended, with or without an error, while others were waiting for it.
     Left,
-    /// It has started nothing for so many seconds that others wait for.
+    /// It did not answer within this timeout, in seconds.
     Silent(f64),
 }
 

@@ -1,34 +1,34 @@
-//! Where the ranks of a process leave messages for each other, and for those of other processes.
+//! Message queues between ranks, of the same process or of others.
 
-use crate::{Error, Fate, Result, Work};
+use crate::{Collective, Error, Fate, Result};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Messages under way and buffers that wait for the next.
+/// Messages in flight, and free buffers.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    state: Mutex<State>,
+    state: Mutex<Queues>,
     changed: Condvar,
-    /// A rank begins to wait: for whoever carries messages to it.
+    /// Signalled when a rank starts to wait, for the thread that receives its messages.
     waits: Condvar,
-    nothing: Arc<Vec<f32>>,
+    empty: Arc<Vec<f32>>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// For each sender and receiver (`sender * ranks + receiver`) what the one has left for the
-    /// other. A handful at most: they are searched one by one.
+struct Queues {
+    /// The messages from each sender to each receiver, at index `sender * ranks + receiver`. There
+    /// are only a few: searching is linear.
     queues: Vec<Vec<Message>>,
     free: Vec<Arc<Vec<f32>>>,
-    /// Ranks that are gone, and whom each of the others is waiting for.
+    /// The ranks that have left, and the rank for which each other one is waiting.
     left: Vec<bool>,
     waits_for: Vec<Option<usize>>,
-    /// The first rank that others had to do without.
+    /// The first rank that was lost.
     lost: Option<(usize, Fate)>,
 }
 
-/// What one rank leaves for another.
+/// A message from one rank to another.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) tag: Tag,
@@ -36,7 +36,7 @@ pub(crate) struct Message {
     pub(crate) floats: Arc<Vec<f32>>,
 }
 
-/// Which of the messages between two ranks: the collectives and what is sent are counted apart.
+/// Identifies a message between two ranks; collectives and sends are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
     is_sent: bool,
@@ -44,12 +44,12 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    pub(crate) fn of(work: &Work, number: u64) -> Tag {
-        Tag { is_sent: matches!(work, Work::Send { .. } | Work::Recv { .. }), number }
+    pub(crate) fn of(work: &Collective, number: u64) -> Tag {
+        Tag { is_sent: matches!(work, Collective::Send { .. } | Collective::Recv { .. }), number }
     }
 }
 
-/// What two ranks must agree on.
+/// The properties of a collective in which two ranks must agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
     name: &'static str,
@@ -58,20 +58,20 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    pub(crate) fn of(work: &Work) -> Signature {
+    pub(crate) fn of(work: &Collective) -> Signature {
         let (name, floats, root) = match *work {
-            Work::AllReduce { x } => ("all_reduce", x.len(), 0),
-            Work::ReduceScatter { block, .. } => ("reduce_scatter", block.len(), 0),
-            Work::AllGather { block, .. } => ("all_gather", block.len(), 0),
-            Work::Broadcast { x, root } => ("broadcast", x.len(), root),
-            Work::Send { x, .. } | Work::Recv { x, .. } => ("send or recv", x.len(), 0),
-            Work::Barrier => ("barrier", 0, 0),
+            Collective::AllReduce { x } => ("all_reduce", x.len(), 0),
+            Collective::ReduceScatter { block, .. } => ("reduce_scatter", block.len(), 0),
+            Collective::AllGather { block, .. } => ("all_gather", block.len(), 0),
+            Collective::Broadcast { x, root } => ("broadcast", x.len(), root),
+            Collective::Send { x, .. } | Collective::Recv { x, .. } => ("send or recv", x.len(), 0),
+            Collective::Barrier => ("barrier", 0, 0),
         };
         Signature { name, floats, root }
     }
 }
 
-/// As they travel between processes.
+/// The representation in messages between processes.
 #[cfg(feature = "mpi")]
 impl Tag {
     pub(crate) fn to_words(self) -> [u64; 2] {
@@ -83,7 +83,7 @@ impl Tag {
     }
 }
 
-/// As they travel between processes.
+/// The representation in messages between processes.
 #[cfg(feature = "mpi")]
 impl Signature {
     const NAMES: [&str; 6] =
@@ -114,23 +114,23 @@ impl fmt::Display for Signature {
 
 impl Hub {
     pub(crate) fn new(ranks: usize) -> Hub {
-        let state = State {
+        let state = Queues {
             queues: (0..ranks * ranks).map(|_| Vec::with_capacity(32)).collect(),
             free: Vec::with_capacity(32 * ranks),
             left: vec![false; ranks],
             waits_for: vec![None; ranks],
             lost: None,
         };
-        let nothing = Arc::new(Vec::new());
-        Hub { state: Mutex::new(state), changed: Condvar::new(), waits: Condvar::new(), nothing }
+        let empty = Arc::new(Vec::new());
+        Hub { state: Mutex::new(state), changed: Condvar::new(), waits: Condvar::new(), empty }
     }
 
-    /// A rank that panics does so outside: what the lock guards is always whole.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Ignores poisoning: ranks do not panic while they hold the lock.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of `len` floats that nobody else has: the smallest free one with room, or a new.
+    /// A buffer of `len` floats with a single owner: the smallest free one that fits, or a new one.
     pub(crate) fn buffer(&self, len: usize) -> Arc<Vec<f32>> {
         let mut state = self.lock();
         let fits = state.free.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
@@ -138,13 +138,13 @@ impl Hub {
         let found = best.map(|idx| state.free.swap_remove(idx));
         drop(state);
         let mut buffer = found.unwrap_or_else(|| Arc::new(Vec::with_capacity(len)));
-        Arc::get_mut(&mut buffer).expect("nobody else has a free buffer").resize(len, 0.0);
+        Arc::get_mut(&mut buffer).expect("a free buffer has one owner").resize(len, 0.0);
         buffer
     }
 
-    /// Gives a buffer back; it is free when its last reader has.
+    /// Gives a buffer back; it is free once all readers have done so.
     pub(crate) fn give_back(&self, buffer: Arc<Vec<f32>>) {
-        let mut state = self.lock(); // until this owner is gone, so that exactly one is the last
+        let mut state = self.lock(); // held while counting, so that exactly one owner is the last
         match Arc::strong_count(&buffer) {
             1 => state.free.push(buffer),
             _ => drop(buffer),
@@ -156,9 +156,9 @@ impl Hub {
         self.lock().free.extend(buffers);
     }
 
-    /// What a message without floats carries.
-    pub(crate) fn nothing(&self) -> Arc<Vec<f32>> {
-        Arc::clone(&self.nothing)
+    /// The buffer of messages without floats.
+    pub(crate) fn empty(&self) -> Arc<Vec<f32>> {
+        Arc::clone(&self.empty)
     }
 
     pub(crate) fn post(&self, from: usize, to: usize, message: Message) {
@@ -172,10 +172,11 @@ impl Hub {
     /// Waits for a message from rank `from` to rank `to`.
     ///
     /// # Errors
-    /// [`Error::Lost`], the same for all ranks that find out.
+    /// [`Error::Lost`], the same for all ranks that notice.
     pub(crate) fn take(
         &self,
-        (from, to): (usize, usize),
+        from: usize,
+        to: usize,
         tag: Tag,
         timeout: Duration,
     ) -> Result<Message> {
@@ -190,7 +191,7 @@ impl Hub {
                 if state.left[from] {
                     state.lost = Some((from, Fate::Left));
                 } else if began.elapsed() >= timeout {
-                    let silent = state.whom_all_wait_for(from);
+                    let silent = state.end_of_chain(from);
                     state.lost = Some((silent, Fate::Silent(timeout.as_secs_f64())));
                 }
             }
@@ -208,8 +209,8 @@ impl Hub {
         }
     }
 
-    /// Waits for a message from rank `from` to any other, for whoever carries it there. Nothing
-    /// when the rank is gone and all that it left has been carried.
+    /// Waits for a message from rank `from` to any other, for the thread that sends it. `None` once
+    /// the rank has left and all its messages have been sent.
     #[cfg(feature = "mpi")]
     pub(crate) fn next_from(&self, from: usize) -> Option<(usize, Message)> {
         let mut state = self.lock();
@@ -226,11 +227,12 @@ impl Hub {
         }
     }
 
-    /// Sleeps for `short` while a rank waits for somebody; else until it does, for `long` at most.
+    /// Sleeps for `short` while `rank` waits for another; otherwise until it does, at most for
+    /// `long`.
     #[cfg(feature = "mpi")]
     pub(crate) fn nap(&self, rank: usize, short: Duration, long: Duration) {
         let state = self.lock();
-        let computes = |state: &mut State| state.waits_for[rank].is_none() && !state.left[rank];
+        let computes = |state: &mut Queues| state.waits_for[rank].is_none() && !state.left[rank];
         let woken = self.waits.wait_timeout_while(state, long, computes);
         let (state, slept) = woken.unwrap_or_else(PoisonError::into_inner);
         drop(state);
@@ -239,26 +241,26 @@ impl Hub {
         }
     }
 
-    /// Which ranks are gone.
+    /// The ranks that have left.
     #[cfg(feature = "mpi")]
     pub(crate) fn left(&self) -> Vec<bool> {
         self.lock().left.clone()
     }
 
-    /// The first rank that others had to do without.
+    /// The first rank that was lost.
     #[cfg(feature = "mpi")]
     pub(crate) fn lost(&self) -> Option<(usize, Fate)> {
         self.lock().lost
     }
 
-    /// Notes what another rank found out.
+    /// Records a loss that another process reports.
     #[cfg(feature = "mpi")]
     pub(crate) fn lose(&self, rank: usize, fate: Fate) {
         self.lock().lost.get_or_insert((rank, fate));
         self.changed.notify_all();
     }
 
-    /// Notes that a rank is gone; whoever waits for it finds out.
+    /// Records that a rank has left, and wakes those that wait for it.
     pub(crate) fn leave(&self, rank: usize, fate: Fate) {
         let mut state = self.lock();
         state.left[rank] = true;
@@ -270,15 +272,15 @@ impl Hub {
     }
 }
 
-impl State {
+impl Queues {
     fn find(&mut self, from: usize, to: usize, tag: Tag) -> Option<Message> {
         let queue = &mut self.queues[from * self.left.len() + to];
         let idx = queue.iter().position(|message| message.tag == tag)?;
         Some(queue.remove(idx))
     }
 
-    /// A silent rank may only be waiting for another: who is at the end of the chain?
-    fn whom_all_wait_for(&self, rank: usize) -> usize {
+    /// A silent rank may itself be waiting for another: returns the rank at the end of the chain.
+    fn end_of_chain(&self, rank: usize) -> usize {
         let next = |rank: &usize| self.waits_for[*rank];
         std::iter::successors(Some(rank), next).take(self.left.len()).last().unwrap_or(rank)
     }

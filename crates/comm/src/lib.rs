@@ -1,18 +1,17 @@
-//! Collectives among devices: what training on more than one of them stands on.
+//! Asynchronous collectives among devices.
 //!
-//! Every device is a rank of a world. All ranks start the same collectives in the same order; a
-//! collective is started, runs beside whatever its rank does meanwhile, and is over when its
-//! [`Handle`] has been waited for. Sums are taken in the order of the ranks, so that every rank
-//! ends with the same bits, run after run.
+//! Every device is a rank of a world. All ranks start the same collectives in the same order. A
+//! collective runs in the background from its start until its [`Handle`] is waited for. Sums are
+//! taken in rank order, so that results are bit-identical on all ranks and in every run.
 //!
-//! * [`Comm`]: the trait; [`Work`]: what can be started; [`Handle`]: what has been
-//! * [`Local`]: the devices of one process, each on its own thread, by way of host memory
-//! * [`Nccl`]: GPUs, of one process or of many, without the host's memory between them
+//! * [`Comm`]: the trait; [`Collective`]: an operation; [`Handle`]: one that has been started
+//! * [`Local`]: the devices of one process, each on its own thread, through host memory
+//! * [`Nccl`]: GPUs, of one process or of many, directly from GPU to GPU
 //! * `Mpi` (feature `mpi`): processes that mpirun started, on one host or many
-//! * [`Traffic`]: how much a rank has sent
-//! * [`rendezvous`]: how processes find each other where no MPI tells them
-//! * [`bytes`]: text and files, by way of floats
-//! * [`Error`]: a rank that is gone, is silent or does something else, by its number
+//! * [`Traffic`]: the messages and bytes that a rank has sent
+//! * [`rendezvous`]: connects processes without MPI
+//! * [`bytes`]: broadcast of text and files
+//! * [`Error`]: names the rank that is lost or has started another collective
 //!
 //! ```
 //! use alexnet_comm::{Comm, Local};
@@ -38,6 +37,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod bytes;
+mod collective;
 mod error;
 mod hub;
 mod local;
@@ -45,112 +45,111 @@ mod local;
 mod mpi;
 mod nccl;
 pub mod rendezvous;
-mod work;
 
+pub use collective::{Collective, Handle};
 pub use error::{Error, Fate, Result};
 pub use local::Local;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use nccl::Nccl;
 pub use tensor::Traffic;
-pub use work::{Handle, Work};
 
 use std::fmt::Debug;
 use std::time::Duration;
 use tensor::{Device, Slot};
 
-/// A rank's side of a world.
+/// A rank's communicator.
 ///
-/// Slots hold floats. From the start to the end of the wait, what a collective reads may not be
-/// written, and what it writes may be neither read nor written. Handles may be waited for in any
-/// order; each has to be.
+/// Slots hold floats. Between the start of a collective and the end of the wait, its inputs must
+/// not be written, and its outputs must be neither read nor written. Every handle must be waited
+/// for, in any order.
 ///
 /// Every method may panic if a slot has the wrong type or length, or a rank is not of this world.
-/// Every method fails with [`Error::Lost`] once a rank that is needed is gone, and with
+/// Every method fails with [`Error::Lost`] if a rank that it needs is lost, and with
 /// [`Error::Disagree`] if the ranks started different collectives.
 pub trait Comm: Debug + Send {
-    /// Which of the ranks this is, from 0.
+    /// This rank's number, from 0.
     fn rank(&self) -> usize;
 
-    /// How many ranks there are.
+    /// The number of ranks.
     fn world(&self) -> usize;
 
-    /// What this rank has sent so far.
+    /// The messages and bytes that this rank has sent.
     fn traffic(&self) -> Traffic;
 
-    /// From now on this rank waits so long for any other, at most, before it counts as lost. An
-    /// engine whose timeout is not its own to change keeps what it has.
+    /// Sets the time after which a rank that does not answer counts as lost. Implementations
+    /// without a timeout ignore it.
     fn set_timeout(&mut self, timeout: Duration) {
         let _ = timeout;
     }
 
-    /// Begins a collective.
+    /// Starts a collective.
     ///
     /// # Errors
     /// As the trait says.
-    fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle>;
+    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle>;
 
-    /// Ends it: what it writes is there.
+    /// Waits until a collective is complete.
     ///
     /// # Errors
     /// As the trait says.
     fn wait(&mut self, device: &mut Device, handle: Handle) -> Result<()>;
 
-    /// `x` becomes the sum of all ranks' `x`, added in the order of the ranks.
+    /// Replaces `x` by the sum of all ranks' `x`, added in rank order.
     ///
     /// # Errors
     /// As the trait says.
     fn all_reduce(&mut self, device: &mut Device, x: Slot) -> Result<Handle> {
-        self.start(device, Work::AllReduce { x })
+        self.start(device, Collective::AllReduce { x })
     }
 
-    /// `block` becomes the sum, in the order of the ranks, of all ranks' blocks with this rank's
-    /// number. `x` is one block a rank.
+    /// Sets `block` to the sum, in rank order, of all ranks' blocks with this rank's number. `x` has
+    /// one block for each rank.
     ///
     /// # Errors
     /// As the trait says.
     fn reduce_scatter(&mut self, device: &mut Device, x: Slot, block: Slot) -> Result<Handle> {
-        self.start(device, Work::ReduceScatter { x, block })
+        self.start(device, Collective::ReduceScatter { x, block })
     }
 
-    /// `y` becomes all ranks' `block`s, one after another.
+    /// Sets `y` to all ranks' blocks, in rank order.
     ///
     /// # Errors
     /// As the trait says.
     fn all_gather(&mut self, device: &mut Device, block: Slot, y: Slot) -> Result<Handle> {
-        self.start(device, Work::AllGather { block, y })
+        self.start(device, Collective::AllGather { block, y })
     }
 
-    /// Every rank's `x` becomes that of rank `root`.
+    /// Sets every rank's `x` to that of rank `root`.
     ///
     /// # Errors
     /// As the trait says.
     fn broadcast(&mut self, device: &mut Device, x: Slot, root: usize) -> Result<Handle> {
-        self.start(device, Work::Broadcast { x, root })
+        self.start(device, Collective::Broadcast { x, root })
     }
 
-    /// Sends `x` to rank `to`, which receives. Between two ranks, what is sent first is received
-    /// first.
+    /// Sends `x` to rank `to`. Messages between two ranks are received in the order in which they
+    /// are sent.
     ///
     /// # Errors
     /// As the trait says.
     fn send(&mut self, device: &mut Device, x: Slot, to: usize) -> Result<Handle> {
-        self.start(device, Work::Send { x, to })
+        self.start(device, Collective::Send { x, to })
     }
 
-    /// `x` becomes what rank `from` sends.
+    /// Receives `x` from rank `from`.
     ///
     /// # Errors
     /// As the trait says.
     fn recv(&mut self, device: &mut Device, x: Slot, from: usize) -> Result<Handle> {
-        self.start(device, Work::Recv { x, from })
+        self.start(device, Collective::Recv { x, from })
     }
 
-    /// Is over when every rank has started it.
+    /// Completes when every rank has started it.
     ///
     /// # Errors
     /// As the trait says.
     fn barrier(&mut self, device: &mut Device) -> Result<Handle> {
-        self.start(device, Work::Barrier)
+        self.start(device, Collective::Barrier)
     }
 }

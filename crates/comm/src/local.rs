@@ -1,58 +1,56 @@
-//! The devices of one process, each on its own thread, by way of host memory.
+//! The devices of one process, each on its own thread, through host memory.
 
 #[cfg(test)]
 mod tests;
 
+use crate::collective::Count;
 use crate::hub::{Hub, Message, Signature, Tag};
-use crate::work::Count;
-use crate::{Comm, Error, Fate, Handle, Result, Traffic, Work};
+use crate::{Collective, Comm, Error, Fate, Handle, Result, Traffic};
 use std::sync::Arc;
 use std::time::Duration;
 use tensor::{Device, Shape, Slot};
 
-/// A rank of a world inside one process. Each belongs to the thread of its device.
+/// A rank of a world inside one process; used by the thread of its device.
 ///
-/// To start is to copy what others need into a buffer in host memory; to wait is to read what they
-/// have put there. A sum reads every rank's buffer once: that suits a handful of devices. Buffers
-/// are used again: once there are enough of them nothing is allocated, and
-/// [`reserve`](Self::reserve) makes that so from the beginning.
+/// `start` copies inputs into buffers in host memory; `wait` reads the buffers of the other ranks. A
+/// sum reads every rank's buffer once, which suits a few devices. Buffers are reused:
+/// [`reserve`](Self::reserve) allocates enough of them in advance.
 ///
-/// A rank that is dropped, whether its thread returns or panics, is missed at once by those that
-/// wait for it; one that hangs is missed when their timeout ends.
+/// If a rank is dropped, because its thread returns or panics, those that wait for it fail at once.
+/// If it hangs, they fail after their timeout.
 #[derive(Debug)]
 pub struct Local {
     rank: usize,
     hub: Arc<Hub>,
     timeout: Duration,
-    /// Collectives that this rank has started.
+    /// The number of collectives that this rank has started.
     collectives: u64,
-    /// What it has sent to each rank, and received from each.
+    /// The number of messages sent to each rank, and received from each.
     sent: Vec<u64>,
     received: Vec<u64>,
-    /// Each rank's part of the collective that is being waited for.
+    /// Each rank's part of the current collective.
     inbox: Vec<Option<Arc<Vec<f32>>>>,
     traffic: Traffic,
 }
 
-/// Floats that a sum holds at a time, on the stack.
+/// Floats of the buffers on the stack for sums and copies.
 const RUN: usize = 2048;
 
 impl Local {
-    /// How long ranks wait for each other, unless told otherwise: longer than any step between two
-    /// collectives takes.
+    /// The usual timeout: longer than any step between two collectives takes.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// `ranks` ranks that wait for each other for `timeout` at most.
+    /// A world of `ranks` ranks, which wait for each other at most for `timeout`.
     ///
     /// # Panics
-    /// If there is to be no rank.
+    /// If `ranks` is zero.
     pub fn world(ranks: usize, timeout: Duration) -> Vec<Local> {
         assert!(ranks > 0, "a world of no ranks");
         let hub = Arc::new(Hub::new(ranks));
         (0..ranks).map(|rank| Local::at(Arc::clone(&hub), rank, ranks, timeout)).collect()
     }
 
-    /// One of `ranks` ranks that meet at `hub`.
+    /// One of `ranks` ranks that exchange messages through `hub`.
     pub(crate) fn at(hub: Arc<Hub>, rank: usize, ranks: usize, timeout: Duration) -> Local {
         Local {
             rank,
@@ -66,8 +64,8 @@ impl Local {
         }
     }
 
-    /// Makes buffers for `messages` messages of `floats` floats that are under way at once. The
-    /// ranks share them.
+    /// Allocates buffers for `messages` messages of `floats` floats in flight at once, which all
+    /// ranks share.
     pub fn reserve(&mut self, messages: usize, floats: usize) {
         self.hub.reserve(messages, floats);
     }
@@ -75,7 +73,7 @@ impl Local {
     /// Copies a slot into a buffer.
     fn copy_out(&self, device: &Device, slot: Slot) -> Result<Arc<Vec<f32>>> {
         let mut buffer = self.hub.buffer(slot.len());
-        let floats = Arc::get_mut(&mut buffer).expect("nobody else has a free buffer");
+        let floats = Arc::get_mut(&mut buffer).expect("a free buffer has one owner");
         device.download_into(slot, floats)?;
         Ok(buffer)
     }
@@ -85,8 +83,8 @@ impl Local {
         self.hub.post(self.rank, to, Message { tag, signature, floats });
     }
 
-    /// The last of the others is given this rank's own hold of the buffer: whoever has read it is
-    /// not kept from using it again by a rank that has not come round to letting go.
+    /// Moves this rank's own reference into the last message, so that the buffer is free as soon as
+    /// all others have read it.
     fn post_to_others(&mut self, tag: Tag, signature: Signature, floats: Arc<Vec<f32>>) {
         let Some(last) = self.others().last() else { return self.hub.give_back(floats) };
         for to in self.others().filter(|&to| to != last) {
@@ -100,9 +98,9 @@ impl Local {
         (0..self.inbox.len()).filter(move |&other| other != rank)
     }
 
-    /// Waits for what `from` has under `tag`.
+    /// Waits for the message with `tag` from rank `from`.
     fn take(&self, from: usize, tag: Tag, ours: Signature) -> Result<Arc<Vec<f32>>> {
-        let message = self.hub.take((from, self.rank), tag, self.timeout)?;
+        let message = self.hub.take(from, self.rank, tag, self.timeout)?;
         if message.signature == ours {
             return Ok(message.floats);
         }
@@ -123,7 +121,7 @@ impl Local {
         self.inbox.iter_mut().filter_map(Option::take).for_each(|buffer| hub.give_back(buffer));
     }
 
-    /// `to` = this rank's `own` and the inbox's buffers, added in the order of the ranks.
+    /// Sets `to` to the sum of this rank's `own` and the inbox's buffers, in rank order.
     fn sum(&self, device: &mut Device, own: Slot, to: Slot) -> Result<()> {
         let (mut total, mut part) = ([0.0f32; RUN], [0.0f32; RUN]);
         for first in (0..to.len()).step_by(RUN) {
@@ -144,7 +142,7 @@ impl Local {
     }
 }
 
-/// Block `rank` of a slot that has one a rank.
+/// Block `rank` of a slot with one block for each rank.
 fn block_of(whole: Slot, rank: usize, block: Shape) -> Slot {
     whole.part(rank * block.len(), block)
 }
@@ -177,41 +175,41 @@ impl Comm for Local {
         self.timeout = timeout;
     }
 
-    fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {
+    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle> {
         work.check(self.rank, self.world());
         let signature = Signature::of(&work);
         let number = match work {
-            Work::Send { to, .. } => &mut self.sent[to],
-            Work::Recv { from, .. } => &mut self.received[from],
+            Collective::Send { to, .. } => &mut self.sent[to],
+            Collective::Recv { from, .. } => &mut self.received[from],
             _ => &mut self.collectives,
         };
         *number += 1;
         let number = *number;
         let tag = Tag::of(&work, number);
         match work {
-            Work::AllReduce { x } | Work::AllGather { block: x, .. } => {
+            Collective::AllReduce { x } | Collective::AllGather { block: x, .. } => {
                 let floats = self.copy_out(device, x)?;
                 self.post_to_others(tag, signature, floats);
             }
-            Work::Broadcast { x, root } if root == self.rank => {
+            Collective::Broadcast { x, root } if root == self.rank => {
                 let floats = self.copy_out(device, x)?;
                 self.post_to_others(tag, signature, floats);
             }
-            Work::ReduceScatter { x, block } => {
+            Collective::ReduceScatter { x, block } => {
                 for to in self.others() {
                     let floats = self.copy_out(device, block_of(x, to, block.shape()))?;
                     self.post(to, tag, signature, floats);
                 }
             }
-            Work::Send { x, to } => {
+            Collective::Send { x, to } => {
                 let floats = self.copy_out(device, x)?;
                 self.post(to, tag, signature, floats);
             }
-            Work::Barrier => {
-                let nothing = self.hub.nothing();
-                self.post_to_others(tag, signature, nothing);
+            Collective::Barrier => {
+                let empty = self.hub.empty();
+                self.post_to_others(tag, signature, empty);
             }
-            Work::Broadcast { .. } | Work::Recv { .. } => {}
+            Collective::Broadcast { .. } | Collective::Recv { .. } => {}
         }
         Ok(Handle { work, number })
     }
@@ -220,15 +218,15 @@ impl Comm for Local {
         let Handle { work, number } = handle;
         let (tag, signature) = (Tag::of(&work, number), Signature::of(&work));
         match work {
-            Work::AllReduce { x } => {
+            Collective::AllReduce { x } => {
                 self.take_all(tag, signature)?;
                 self.sum(device, x, x)?;
             }
-            Work::ReduceScatter { x, block } => {
+            Collective::ReduceScatter { x, block } => {
                 self.take_all(tag, signature)?;
                 self.sum(device, block_of(x, self.rank, block.shape()), block)?;
             }
-            Work::AllGather { block, y } => {
+            Collective::AllGather { block, y } => {
                 self.take_all(tag, signature)?;
                 for (rank, buffer) in self.inbox.iter().enumerate() {
                     let to = block_of(y, rank, block.shape());
@@ -238,18 +236,18 @@ impl Comm for Local {
                     }?;
                 }
             }
-            Work::Broadcast { x, root: from } if from != self.rank => {
+            Collective::Broadcast { x, root: from } if from != self.rank => {
                 let floats = self.take(from, tag, signature)?;
                 device.upload(x, &floats)?;
                 self.hub.give_back(floats);
             }
-            Work::Recv { x, from } => {
+            Collective::Recv { x, from } => {
                 let floats = self.take(from, tag, signature)?;
                 device.upload(x, &floats)?;
                 self.hub.give_back(floats);
             }
-            Work::Barrier => self.take_all(tag, signature)?,
-            Work::Broadcast { .. } | Work::Send { .. } => {}
+            Collective::Barrier => self.take_all(tag, signature)?,
+            Collective::Broadcast { .. } | Collective::Send { .. } => {}
         }
         self.give_back_all();
         Ok(())

@@ -1,16 +1,15 @@
 //! Processes that mpirun started, on one host or many.
 //!
-//! A rank does here what it does in one process: it leaves messages for others at a hub, and takes
-//! theirs from it. Between the hubs of two processes two threads carry them: one sends whatever
-//! this rank has left, the other brings whatever comes. So messages travel while the rank computes
-//! (MPI moves nothing unless somebody is inside it), sums have the order that they have everywhere
-//! (that of `MPI_Allreduce` is its own affair), and a rank never waits inside MPI, where it could
-//! not lose its timeout.
+//! As in a single process, a rank posts messages to a hub and takes those of others from it. Two
+//! threads connect the hubs of different processes: one sends this rank's messages, the other
+//! receives. Thus messages are transferred while the rank computes (MPI makes progress only inside
+//! its functions), sums keep the order of the ranks (that of `MPI_Allreduce` is unspecified), and a
+//! rank never blocks inside MPI, which has no timeouts.
 
 mod wire;
 
 use crate::hub::Hub;
-use crate::{Comm, Error, Handle, Local, Result, Traffic, Work};
+use crate::{Collective, Comm, Error, Handle, Local, Result, Traffic};
 use ::mpi::Threading;
 use ::mpi::environment::Universe;
 use ::mpi::topology::{Communicator, SimpleCommunicator};
@@ -22,21 +21,21 @@ use tensor::Device;
 
 /// A rank of MPI's world.
 ///
-/// Dropped, it says farewell; the process may then end when all others have done the same, or when
-/// one of them is lost.
+/// Dropping it tells the other processes that it leaves, and waits until all have left or one is
+/// lost.
 pub struct Mpi {
     local: Option<Local>,
     hub: Arc<Hub>,
     /// Held until MPI may be finalized.
     universe: Option<Universe>,
-    carriers: Vec<JoinHandle<()>>,
+    transport: Vec<JoinHandle<()>>,
 }
 
-/// How long a rank that gives up tries to tell the others.
+/// How long a failing rank tries to tell the others.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Mpi {
-    /// Joins the world that mpirun made, whose ranks wait for each other for `timeout` at most.
+    /// Joins the world of mpirun's processes, which wait for each other at most for `timeout`.
     /// Without mpirun it is a world of one.
     ///
     /// # Errors
@@ -51,31 +50,31 @@ impl Mpi {
         let (rank, ranks) = (world.rank() as usize, world.size() as usize);
         let hub = Arc::new(Hub::new(ranks));
         let local = Local::at(Arc::clone(&hub), rank, ranks, timeout);
-        let carry = |name: &str, work: fn(&Hub, &SimpleCommunicator)| {
+        let spawn = |name: &str, work: fn(&Hub, &SimpleCommunicator)| {
             let hub = Arc::clone(&hub);
             let work = move || work(&hub, &SimpleCommunicator::world());
             thread::Builder::new().name(name.into()).spawn(work)
         };
-        let carriers = [carry("mpi send", wire::send), carry("mpi receive", wire::receive)];
-        let carriers = carriers.into_iter().collect::<std::io::Result<_>>();
-        let carriers = carriers.map_err(|_| Error::Mpi("no thread to carry messages"))?;
-        Ok(Mpi { local: Some(local), hub, universe: Some(universe), carriers })
+        let transport = [spawn("mpi send", wire::send), spawn("mpi receive", wire::receive)];
+        let transport = transport.into_iter().collect::<std::io::Result<_>>();
+        let transport = transport.map_err(|_| Error::Mpi("a thread cannot be started"))?;
+        Ok(Mpi { local: Some(local), hub, universe: Some(universe), transport })
     }
 
-    /// Makes buffers for `messages` messages of `floats` floats that are under way at once.
+    /// Allocates buffers for `messages` messages of `floats` floats in flight at once.
     pub fn reserve(&mut self, messages: usize, floats: usize) {
         self.local().reserve(messages, floats);
     }
 
     fn local(&mut self) -> &mut Local {
-        self.local.as_mut().expect("here until dropped")
+        self.local.as_mut().expect("present until dropped")
     }
 
-    /// Whether the carriers have nothing left to do. Waits for that as long as all goes well; once
-    /// a rank is lost, only for `FAREWELL`.
-    fn carried(&self) -> bool {
+    /// Waits until the transport threads have ended; once a rank is lost, only for `FAREWELL`.
+    /// Returns whether they have.
+    fn transport_has_ended(&self) -> bool {
         let began = Instant::now();
-        while !self.carriers.iter().all(JoinHandle::is_finished) {
+        while !self.transport.iter().all(JoinHandle::is_finished) {
             if self.hub.lost().is_some() && began.elapsed() > FAREWELL {
                 return false;
             }
@@ -102,7 +101,7 @@ impl Comm for Mpi {
         self.local().set_timeout(timeout);
     }
 
-    fn start(&mut self, device: &mut Device, work: Work) -> Result<Handle> {
+    fn start(&mut self, device: &mut Device, work: Collective) -> Result<Handle> {
         self.local().start(device, work)
     }
 
@@ -119,10 +118,10 @@ impl std::fmt::Debug for Mpi {
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        self.local = None; // leaves the hub, and so sets the carriers free
-        let all_well = self.carried() && self.hub.lost().is_none();
+        self.local = None; // disconnects and releases the transport threads
+        let all_well = self.transport_has_ended() && self.hub.lost().is_none();
         if !all_well {
-            // Finalizing would wait for the lost rank. mpirun ends who has not finalized.
+            // Finalizing would wait for the lost rank. mpirun kills processes that do not finalize.
             mem::forget(self.universe.take());
         }
     }

@@ -1,8 +1,8 @@
-//! How processes that torchrun or Slurm started find each other, without MPI.
+//! A rendezvous of processes that torchrun or Slurm started, without MPI.
 //!
-//! Rank 0 listens where the launcher says; the others come, each says who it is, and when all have
-//! come each is given the same few bytes: what they need to go on by other means. Whoever does not
-//! speak this language, or speaks slowly, is left standing and holds up nobody.
+//! Rank 0 listens on the launcher's address. The others connect and send their rank; once all are
+//! connected, rank 0 sends the same few bytes to each, with which they can set up NCCL. Connections
+//! that do not follow the protocol, or are slow, delay nobody.
 
 mod launch;
 #[cfg(test)]
@@ -16,42 +16,41 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most bytes that can be handed round.
-pub const MOST: usize = 4096;
+/// The maximum number of bytes that can be broadcast.
+pub const MAX_BYTES: usize = 4096;
 
-/// What every message begins with; the last byte is the version of what follows.
+/// The start of every message; the last byte is the version of the protocol.
 const MAGIC: [u8; 8] = *b"alexnet\x01";
-/// After the magic: rank and world.
+/// The length of the first message: magic, rank and world.
 const HELLO: usize = 16;
-/// After the magic: 0 and a length, or 1 and nothing: whoever came is not expected.
-const ANSWER: usize = 16;
-/// Strangers that may stand at the door at once.
-const AT_THE_DOOR: usize = 64;
-/// Between two looks at the door, or two knocks.
+/// The length of the reply: magic, then 0 and a length, or 1 and 0 if the rank is not expected.
+const REPLY: usize = 16;
+/// The maximum number of connections that have not sent their rank yet.
+const MAX_PENDING: usize = 64;
+/// The interval between polls.
 const NAP: Duration = Duration::from_millis(2);
-/// How long one knock may take.
-const KNOCK: Duration = Duration::from_secs(2);
+/// The timeout of a connection attempt.
+const CONNECT: Duration = Duration::from_secs(2);
 
-/// Meets all ranks of a launch, and hands `given` from rank 0 to everybody. Waits for `timeout` at
-/// most.
+/// Connects all ranks of a launch, and broadcasts `given` from rank 0. Waits at most for `timeout`.
 ///
 /// # Errors
-/// [`Error::Rendezvous`], in one sentence: who has not come, or that rank 0 is not there.
+/// [`Error::Rendezvous`] with the ranks that are missing, or if rank 0 does not answer.
 ///
 /// # Panics
-/// If more than [`MOST`] bytes are given.
-pub fn meet(launch: &Launch, given: &[u8], timeout: Duration) -> Result<Vec<u8>> {
-    assert!(given.len() <= MOST, "{} bytes to hand round", given.len());
+/// If `given` has more than [`MAX_BYTES`] bytes.
+pub fn broadcast(launch: &Launch, given: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+    assert!(given.len() <= MAX_BYTES, "{} bytes to broadcast", given.len());
     match launch.rank {
         _ if launch.world == 1 => Ok(given.to_vec()),
-        0 => receive(listen(launch)?, launch, given, timeout).map(|()| given.to_vec()),
-        _ => visit(launch, timeout),
+        0 => accept_all(listen(launch)?, launch, given, timeout).map(|()| given.to_vec()),
+        _ => connect(launch, timeout),
     }
 }
 
 fn listen(launch: &Launch) -> Result<TcpListener> {
     let Launch { host, port, .. } = launch;
-    // The named address alone, if it is one of this machine's; behind a relay it may not be.
+    // Only on this address if it is this machine's; behind a relay it may be another's.
     let listener = TcpListener::bind((&host[..], *port)).or_else(|error| match error.kind() {
         ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
         _ => TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port))
@@ -64,67 +63,72 @@ fn listen(launch: &Launch) -> Result<TcpListener> {
     })
 }
 
-/// Somebody who came, and what has been read of what they say.
-struct Guest {
+/// A connection that has not sent its whole first message.
+struct Pending {
     stream: TcpStream,
     hello: [u8; HELLO],
     read: usize,
 }
 
-/// What became of a guest.
-enum Heard {
-    Speaking,
+/// The state of a connection after reading from it.
+enum Progress {
+    Incomplete,
     Rank(usize),
-    Gone,
+    Closed,
     Unexpected(String),
 }
 
-fn receive(listener: TcpListener, launch: &Launch, given: &[u8], timeout: Duration) -> Result<()> {
+fn accept_all(
+    listener: TcpListener,
+    launch: &Launch,
+    given: &[u8],
+    timeout: Duration,
+) -> Result<()> {
     let failed = |error: io::Error| sentence(format!("rank 0 cannot listen any more: {error}"));
     listener.set_nonblocking(true).map_err(failed)?;
     let began = Instant::now();
-    let mut door: Vec<Guest> = Vec::new();
-    let mut inside: Vec<Option<TcpStream>> = (0..launch.world).map(|_| None).collect();
-    let mut turned_away = String::new();
+    let mut pending: Vec<Pending> = Vec::new();
+    let mut ranks: Vec<Option<TcpStream>> = (0..launch.world).map(|_| None).collect();
+    let mut refused = String::new();
     loop {
         match listener.accept() {
             Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
-                if door.len() == AT_THE_DOOR {
-                    door.remove(0); // the one who has stood there longest
+                if pending.len() == MAX_PENDING {
+                    pending.remove(0); // the oldest
                 }
-                door.push(Guest { stream, hello: [0; HELLO], read: 0 });
+                pending.push(Pending { stream, hello: [0; HELLO], read: 0 });
             }
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(NAP),
-            Err(_) => thread::sleep(NAP), // one who left again, or no descriptor is free
+            // Nothing to accept, a connection that was closed again, or no free descriptor.
+            Err(_) => thread::sleep(NAP),
         }
         let mut at = 0;
-        while at < door.len() {
-            match door[at].listen_to(launch.world, &inside) {
-                Heard::Speaking => at += 1,
-                Heard::Gone => drop(door.swap_remove(at)),
-                Heard::Rank(rank) => inside[rank] = Some(door.swap_remove(at).stream),
-                Heard::Unexpected(who) => {
-                    turned_away = format!(" ({who} was turned away)");
-                    let _ = answer(&door.swap_remove(at).stream, 1, &[]); // if it still listens
+        while at < pending.len() {
+            match pending[at].read(launch.world, &ranks) {
+                Progress::Incomplete => at += 1,
+                Progress::Closed => drop(pending.swap_remove(at)),
+                Progress::Rank(rank) => ranks[rank] = Some(pending.swap_remove(at).stream),
+                Progress::Unexpected(which) => {
+                    refused = format!(" ({which} was refused)");
+                    let _ = reply(&pending.swap_remove(at).stream, 1, &[]); // it may be closed
                 }
             }
         }
-        // Who went away again, or was killed and started anew, may come back.
-        for place in &mut inside {
-            place.take_if(|stream| has_left(stream));
+        // A rank that was killed and started again may connect again.
+        for rank in &mut ranks {
+            rank.take_if(|stream| is_closed(stream));
         }
-        if inside[1..].iter().all(Option::is_some) {
+        if ranks[1..].iter().all(Option::is_some) {
             break;
         }
         if began.elapsed() >= timeout {
             let missing: Vec<String> = (1..launch.world)
-                .filter(|&rank| inside[rank].is_none())
+                .filter(|&rank| ranks[rank].is_none())
                 .map(|r| r.to_string())
                 .collect();
             return Err(sentence(format!(
-                "of {} ranks {} has not come to {}:{} within {} s{turned_away}; were all started, \
-                 and can they reach it?",
+                "of {} ranks {} has not connected to {}:{} within {} s{refused}; were all \
+                 started, and can they reach it?",
                 launch.world,
                 missing.join(", "),
                 launch.host,
@@ -133,54 +137,53 @@ fn receive(listener: TcpListener, launch: &Launch, given: &[u8], timeout: Durati
             )));
         }
     }
-    for (rank, stream) in
-        inside.iter().enumerate().filter_map(|(rank, s)| Some((rank, s.as_ref()?)))
+    for (rank, stream) in ranks.iter().enumerate().filter_map(|(rank, s)| Some((rank, s.as_ref()?)))
     {
-        answer(stream, 0, given)
-            .map_err(|error| sentence(format!("rank {rank} came and went again ({error})")))?;
+        reply(stream, 0, given)
+            .map_err(|error| sentence(format!("rank {rank} has disconnected ({error})")))?;
     }
     Ok(())
 }
 
-impl Guest {
-    /// Reads what has come, without waiting.
-    fn listen_to(&mut self, world: usize, inside: &[Option<TcpStream>]) -> Heard {
+impl Pending {
+    /// Reads the available bytes, without blocking.
+    fn read(&mut self, world: usize, ranks: &[Option<TcpStream>]) -> Progress {
         while self.read < HELLO {
             match self.stream.read(&mut self.hello[self.read..]) {
-                Ok(0) => return Heard::Gone,
+                Ok(0) => return Progress::Closed,
                 Ok(bytes) => self.read += bytes,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Speaking,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Incomplete,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Heard::Gone,
+                Err(_) => return Progress::Closed,
             }
             let known = self.read.min(MAGIC.len());
             if self.hello[..known] != MAGIC[..known] {
-                return Heard::Gone; // says something else: no answer
+                return Progress::Closed; // another protocol
             }
         }
         let [rank, theirs] = [number(&self.hello, 8), number(&self.hello, 12)];
-        match inside.get(rank) {
+        match ranks.get(rank) {
             _ if theirs != world => {
-                Heard::Unexpected(format!("rank {rank} of a world of {theirs}"))
+                Progress::Unexpected(format!("rank {rank} of a world of {theirs}"))
             }
-            Some(None) if rank > 0 => Heard::Rank(rank),
-            _ => Heard::Unexpected(format!("a second rank {rank}")),
+            Some(None) if rank > 0 => Progress::Rank(rank),
+            _ => Progress::Unexpected(format!("a second rank {rank}")),
         }
     }
 }
 
-/// Whether the other side of a connection, which has nothing more to say, has closed it.
-fn has_left(stream: &TcpStream) -> bool {
+/// Whether the other side has closed a connection; a connected rank sends nothing more.
+fn is_closed(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 
-fn answer(mut stream: &TcpStream, kind: u32, bytes: &[u8]) -> io::Result<()> {
+fn reply(mut stream: &TcpStream, kind: u32, bytes: &[u8]) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(KNOCK))?;
-    let mut message = Vec::with_capacity(ANSWER + bytes.len());
+    stream.set_write_timeout(Some(CONNECT))?;
+    let mut message = Vec::with_capacity(REPLY + bytes.len());
     message.extend(MAGIC);
     message.extend(kind.to_le_bytes());
     message.extend((bytes.len() as u32).to_le_bytes());
@@ -188,13 +191,13 @@ fn answer(mut stream: &TcpStream, kind: u32, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(&message)
 }
 
-/// Goes to rank 0, again and again until it is there, and waits for what it hands out.
-fn visit(launch: &Launch, timeout: Duration) -> Result<Vec<u8>> {
+/// Connects to rank 0, repeatedly until it listens, and waits for its bytes.
+fn connect(launch: &Launch, timeout: Duration) -> Result<Vec<u8>> {
     let Launch { rank, world, host, port, .. } = launch;
     let began = Instant::now();
     loop {
         let left = timeout.saturating_sub(began.elapsed());
-        let why = match knock(launch, left) {
+        let why = match try_connect(launch, left) {
             Ok(given) => return given,
             Err(error) => error,
         };
@@ -209,12 +212,12 @@ fn visit(launch: &Launch, timeout: Duration) -> Result<Vec<u8>> {
     }
 }
 
-/// Once: an error that another attempt may mend, or else what became of it.
-fn knock(launch: &Launch, left: Duration) -> io::Result<Result<Vec<u8>>> {
+/// One attempt. An `io::Error` may be temporary; the inner result is final.
+fn try_connect(launch: &Launch, left: Duration) -> io::Result<Result<Vec<u8>>> {
     let addresses = (&launch.host[..], launch.port).to_socket_addrs()?;
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(&address, KNOCK) {
+        match TcpStream::connect_timeout(&address, CONNECT) {
             Ok(stream) => return introduce(stream, launch, left),
             Err(error) => last = error,
         }
@@ -227,18 +230,18 @@ fn introduce(
     launch: &Launch,
     left: Duration,
 ) -> io::Result<Result<Vec<u8>>> {
-    stream.set_write_timeout(Some(KNOCK))?;
+    stream.set_write_timeout(Some(CONNECT))?;
     stream.set_read_timeout(Some(left.max(NAP)))?;
     let mut hello = [0; HELLO];
     hello[..8].copy_from_slice(&MAGIC);
     hello[8..12].copy_from_slice(&(launch.rank as u32).to_le_bytes());
     hello[12..].copy_from_slice(&(launch.world as u32).to_le_bytes());
     stream.write_all(&hello)?;
-    let mut answer = [0; ANSWER];
-    stream.read_exact(&mut answer)?;
-    let [kind, len] = [number(&answer, 8), number(&answer, 12)];
-    if answer[..8] != MAGIC || kind > 1 || len > MOST {
-        return Err(io::Error::new(ErrorKind::InvalidData, "somebody else listens there"));
+    let mut reply = [0; REPLY];
+    stream.read_exact(&mut reply)?;
+    let [kind, len] = [number(&reply, 8), number(&reply, 12)];
+    if reply[..8] != MAGIC || kind > 1 || len > MAX_BYTES {
+        return Err(io::Error::new(ErrorKind::InvalidData, "another program listens there"));
     }
     if kind == 1 {
         let Launch { rank, world, host, port, .. } = launch;

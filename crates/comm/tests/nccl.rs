@@ -11,7 +11,7 @@ use tensor::{Choice, DType, Device, Planner, Shape};
 
 const CASE: &str = "ALEXNET_NCCL_CASE";
 
-/// As a rank, one; by itself, nothing.
+/// Runs as a rank if started by another test; otherwise does nothing.
 #[test]
 fn as_a_rank() {
     if env::var_os(CASE).is_none() {
@@ -25,7 +25,7 @@ fn as_a_rank() {
 }
 
 fn run() -> alexnet_comm::Result<String> {
-    cuda_on_cpu::load().expect("the stand-in, which whoever starts this has found");
+    cuda_on_cpu::load().expect("the stand-in, which the parent has found");
     let launch = Launch::from_environment()?.expect("started by a launcher");
     let x = Planner::new().claim(DType::F32, Shape::from([3]));
     let mut device = Device::open(Choice::Cuda(launch.local), 0)?;
@@ -38,7 +38,7 @@ fn run() -> alexnet_comm::Result<String> {
     Ok(format!("{} of {}: {sum:?}", comm.rank(), comm.world()))
 }
 
-/// What ranks print, each with a GPU of its own; they find NCCL in `folder`.
+/// The output of `ranks` ranks, each with its own GPU; they find NCCL in `folder`.
 fn start(ranks: usize, folder: &str) -> Vec<String> {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -66,7 +66,7 @@ fn start(ranks: usize, folder: &str) -> Vec<String> {
 }
 
 #[test]
-fn processes_with_a_gpu_each_are_a_world() {
+fn processes_with_one_gpu_each_form_a_world() {
     if testkit::stand_in_in_use().is_none() {
         return;
     }
@@ -79,7 +79,7 @@ fn processes_with_a_gpu_each_are_a_world() {
 }
 
 #[test]
-fn without_nccl_every_rank_says_what_to_do() {
+fn without_nccl_every_rank_reports_the_remedy() {
     if testkit::stand_in_in_use().is_none() {
         return;
     }

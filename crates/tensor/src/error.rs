@@ -1,37 +1,38 @@
-//! What can go wrong between a plan and a device.
+//! Errors of devices.
 
-/// A device that is not there, or has no room.
+/// A device that is missing, fails, or has too little memory.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The text after `--device` names no device.
+    /// A text is not the name of a device.
     #[error("`{0}` names no device: use auto, cpu, cuda or cuda:N")]
     UnknownDevice(String),
 
-    /// The text after `--precision` names none.
+    /// A text is not the name of a precision.
     #[error("`{0}` names no precision: use f32, tf32 or bf16")]
     UnknownPrecision(String),
 
-    /// The device exists in this program's words but cannot be opened here.
-    #[error("{device} cannot be used: {reason} (--device cpu needs no GPU)")]
+    /// The device cannot be opened here.
+    #[error("{device} cannot be used: {reason}")]
     DeviceUnavailable {
-        /// As the user would write it.
+        /// Its name.
         device: String,
-        /// ChosenBy, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
 
-    /// The device multiplies in other numbers.
-    #[error("{device} cannot multiply in {precision}: {reason}; use --precision f32, or a GPU")]
+    /// The device does not support a precision.
+    #[error("{device} cannot multiply in {precision}: {reason}; use f32, or a GPU")]
     NoPrecision {
-        /// As the user would write it.
+        /// Its name.
         device: String,
-        /// What was asked for.
+        /// The precision.
         precision: crate::Precision,
-        /// What is missing.
+        /// The reason.
         reason: String,
     },
 
-    /// The plan does not fit.
+    /// There is not enough memory.
     #[error(
         "{device}: {needed} of memory are needed and {free} are free{limit}: use a smaller batch",
         needed = mebibytes(*.needed),
@@ -40,33 +41,33 @@ pub enum Error {
             " (the limit of control group {})", group.display()))
     )]
     OutOfMemory {
-        /// As the user would write it.
+        /// The device's name.
         device: String,
-        /// Bytes the plan takes.
+        /// Bytes that are needed.
         needed: usize,
-        /// Bytes the device has left.
+        /// Bytes that are free.
         free: usize,
-        /// The folder of the control group whose limit that is, if it is one's.
+        /// The folder of the control group, if its limit decides.
         group: Option<std::path::PathBuf>,
     },
 
-    /// An op has no form for this device.
-    #[error("`{op}` has no CUDA kernel yet: use --device cpu")]
+    /// An op is not implemented for GPUs.
+    #[error("`{op}` has no CUDA kernel yet: use the CPU")]
     NoKernel {
         /// The op.
         op: &'static str,
     },
 
-    /// The library that joins GPUs is missing, too old or of no use here.
+    /// NCCL is missing, too old or unusable.
     #[error("NCCL cannot be used: {0}")]
     Nccl(String),
 
-    /// The library that multiplies matrices is missing, too old or of no use here.
-    #[error("cuBLASLt cannot be used: {0} (--vendor none needs no library)")]
+    /// cuBLASLt is missing, too old or unusable.
+    #[error("cuBLASLt cannot be used: {0}")]
     CublasLt(String),
 
-    /// The library that convolves is missing, too old, or fails.
-    #[error("cuDNN cannot be used: {0} (--vendor none needs no library)")]
+    /// cuDNN is missing, too old or unusable.
+    #[error("cuDNN cannot be used: {0}")]
     Cudnn(String),
 
     /// A text is not the name of an algorithm.
@@ -85,19 +86,19 @@ pub enum Error {
         operation: String,
     },
 
-    /// A GPU that this one waits for does not do its part.
+    /// A timeout while waiting for another rank's GPU.
     #[error("another rank's GPU has not answered for {seconds} s: all ranks stop")]
     Unanswered {
-        /// How long it was waited for.
+        /// The timeout.
         seconds: f64,
     },
 
     /// A GPU, or its driver, failed at run time.
     #[error("{what} failed on the GPU: {reason}")]
     Gpu {
-        /// A kernel, a copy, a recorded step.
+        /// A kernel, a copy, or a recorded step.
         what: String,
-        /// What the driver says.
+        /// The driver's error.
         reason: String,
     },
 }

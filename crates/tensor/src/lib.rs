@@ -5,18 +5,18 @@
 //! take; ranges whose slot has been released are given out again. A [`Device`] then reserves that
 //! many bytes once, and ops read and write slots in it.
 //!
-//! * [`Shape`], [`DType`], [`Slot`]: what a value looks like and where it lies
-//! * [`Planner`]: where everything will lie
+//! * [`Shape`], [`DType`], [`Slot`]: the extents, element type and memory range of a value
+//! * [`Planner`]: the memory layout
 //! * [`Device`]: the CPU or a CUDA GPU; [`Cpu`] lends slots as slices and runs chunks on its
 //!   threads
 //! * [`Cuda`]: launches an [`Image`]'s kernels over a [`Grid`]; a [`Recording`] is a step, replayed
-//! * [`nccl`]: GPUs that exchange what is in their memory, where NCCL is installed
-//! * [`cublaslt`]: products of matrices by cuBLASLt, where it is installed and asked for;
+//! * [`nccl`]: communication between GPUs, where NCCL is installed
+//! * [`cublaslt`]: matrix products by cuBLASLt, where it is installed and enabled;
 //!   [`cudnn`]: convolutions by cuDNN
-//! * [`tune`]: in which way a GPU does what can be done in several
-//! * [`Precision`]: in which numbers a device multiplies; [`amx`]: whether a CPU can in bf16
-//! * [`free_memory`]: what the process may still take, control groups' limits included
-//! * [`Error`]: what can go wrong between the two
+//! * [`tune`]: choice of the algorithm of GPU operations
+//! * [`Precision`]: the format of operands of products; [`amx`]: whether a CPU supports bf16
+//! * [`free_memory`]: the memory that the process can still allocate
+//! * [`Error`]: errors of devices
 //!
 //! ```
 //! use alexnet_tensor::{DType, Device, Planner, Shape};

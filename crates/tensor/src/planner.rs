@@ -1,14 +1,14 @@
-//! Where every value will lie, decided before the first step.
+//! The memory layout of all values, planned before the first step.
 
 use crate::{DType, Shape, Slot};
 use std::collections::BTreeMap;
 
-/// Lays out slots in one range of memory, in the order in which they come to life and die.
+/// Lays out slots in one range of memory by their lifetimes.
 ///
-/// Walk through a step as it will run: [`claim`](Self::claim) what an op writes,
-/// [`release`](Self::release) what nobody reads any more. A claim takes the smallest hole that
-/// fits, or grows the range. Nothing is allocated here; [`total`](Self::total) is what the device
-/// must reserve.
+/// Walk through a step in execution order: [`claim`](Self::claim) the outputs of an op,
+/// [`release`](Self::release) slots that are not read again. A claim takes the smallest hole that
+/// fits, or grows the range. Nothing is allocated here; the device must reserve
+/// [`total`](Self::total) bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     /// Free holes below the high-water mark: start -> length, never adjacent.
@@ -85,9 +85,9 @@ impl Planner {
         self.add_hole(merged.0, merged.1);
     }
 
-    /// Gives no hole out again: whoever claims next shares no memory with what was claimed so far,
-    /// dead or alive. A network that runs many times calls it when its plan is complete, because
-    /// the slots of its first row come back to life at every step.
+    /// Forgets all holes: later claims share no memory with earlier ones, even released ones. A
+    /// network that runs many times calls it when its plan is complete, because every step uses the
+    /// slots of its first row again.
     pub fn seal(&mut self) {
         self.holes.clear();
     }

@@ -1,24 +1,24 @@
-//! In which numbers a device multiplies.
+//! The precision of products.
 
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// The numbers to which a device rounds the operands of convolutions and fully connected layers.
-/// Their sums, and all that is stored, are f32, and so is everything else that is computed.
+/// The format to which a device rounds the operands of convolutions and fully connected layers.
+/// Sums, stored values and all other computations are f32.
 ///
-/// A sum of products is then off by at most `2 u + u^2` of the sum of their sizes, where u is
-/// [`unit`](Self::unit), besides what f32 itself is off by.
+/// The relative error of a sum of products is at most `2 u + u^2` of the sum of their absolute
+/// values, where u is [`unit`](Self::unit), plus the error of f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// They stay as they are: 23 bits after the point.
+    /// No rounding: 23 bits of mantissa.
     #[default]
     F32,
-    /// 10 bits after the point and f32's range, on tensor cores alone: to the nearest, of two the
-    /// one farther from zero.
+    /// 10 bits of mantissa and f32's range, on tensor cores only; rounded to nearest, ties away from
+    /// zero.
     Tf32,
-    /// 7 bits after the point and f32's range, on tensor cores, or on a CPU's AMX, to which numbers
-    /// below f32's smallest normal one are zero: to the nearest, of two the even one.
+    /// 7 bits of mantissa and f32's range, on tensor cores or AMX, which flushes denormals to zero;
+    /// rounded to nearest, ties to even.
     Bf16,
 }
 
@@ -35,7 +35,7 @@ impl Precision {
         }
     }
 
-    /// By how much of its size a number is off at most when it is rounded; nothing in f32.
+    /// The maximum relative rounding error; zero in f32.
     pub fn unit(self) -> f64 {
         match self {
             Precision::F32 => 0.0,

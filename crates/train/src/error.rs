@@ -1,28 +1,29 @@
-//! What can go wrong in a run. The program gives each kind an exit code.
+//! Errors of a run.
 
 use std::path::PathBuf;
 
-/// A run that cannot go on.
+/// A run that fails.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The network's rows do not fit together, or do not fit the images.
     #[error(transparent)]
     Network(#[from] layers::SpecError),
 
-    /// The device is missing or too small.
+    /// The device is missing or has too little memory.
     #[error(transparent)]
     Device(tensor::Error),
 
-    /// The device failed at work.
-    #[error("step {step}: {error}; the run goes on with --resume from what was saved last")]
+    /// The device failed in a step.
+    #[error("step {step}: {source}; the run can be resumed from its last checkpoint")]
     Step {
         /// The step, counted from one.
         step: u64,
-        /// What failed, and how.
-        error: tensor::Error,
+        /// The failure.
+        source: tensor::Error,
     },
 
-    /// What carries out the steps failed in a way of its own: another device of the run is gone.
+    /// The executor failed: another device of the run is lost.
     #[error(transparent)]
     Executor(Box<dyn std::error::Error + Send + Sync>),
 
@@ -30,14 +31,14 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] data::Error),
 
-    /// The loss, and before it some tensor, stopped being a number.
+    /// The loss is not finite.
     #[error(
         "step {step}: the loss is {loss}; the first tensor that is not finite is {tensor}. {hint}"
     )]
     Diverged {
         /// The step, counted from one.
         step: u64,
-        /// What the loss was.
+        /// The loss.
         loss: f64,
         /// `the gradient of conv2.weight`, `the output of conv3`.
         tensor: String,
@@ -45,10 +46,10 @@ pub enum Error {
         hint: String,
     },
 
-    /// A parameter stopped being a number although the loss is one.
+    /// A parameter is not finite, although the loss is.
     #[error(
-        "step {step}: {tensor} is not finite, although the loss is: a unit that is no number \
-         counts as zero after a ReLU. The learning rate is the likely cause: try a tenth (--lr)"
+        "step {step}: {tensor} is not finite, although the loss is: a NaN becomes zero after a \
+         ReLU. The learning rate is the likely cause: try a tenth of it"
     )]
     NotFinite {
         /// The step, counted from one.
@@ -57,7 +58,7 @@ pub enum Error {
         tensor: String,
     },
 
-    /// A file of the run was not written.
+    /// A file of the run could not be written.
     #[error(transparent)]
     File(#[from] files::Error),
 
@@ -65,30 +66,30 @@ pub enum Error {
     #[error(transparent)]
     Weights(weights::Error),
 
-    /// No checkpoint of a run can be used.
+    /// A checkpoint cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     Checkpoint {
-        /// Which.
+        /// Its file, or the run's folder.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
 
-    /// A run cannot be resumed as something else.
+    /// A run cannot be resumed with other settings.
     #[error("{path}: {reason}", path = path.display())]
     Resume {
         /// The run's folder.
         path: PathBuf,
-        /// What differs, a line each.
+        /// The differences, one per line.
         reason: String,
     },
 
-    /// A run may not be written into this folder.
+    /// A folder cannot be used for a run.
     #[error("{path}: {reason}", path = path.display())]
     RunFolder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
 
@@ -98,7 +99,7 @@ pub enum Error {
 }
 
 impl From<tensor::Error> for Error {
-    /// A GPU that only waits for another's is well: the other is gone.
+    /// A GPU that waits in vain for another has not failed itself: the other rank is lost.
     fn from(error: tensor::Error) -> Error {
         match error {
             tensor::Error::Unanswered { .. } => Error::Executor(Box::new(error)),
@@ -118,10 +119,10 @@ impl From<weights::Error> for Error {
 }
 
 impl Error {
-    /// The device's failures, with the step in which they came to light.
+    /// Adds the number of the step to a failure of the device.
     pub fn at_step(self, step: u64) -> Error {
         match self {
-            Error::Device(error @ tensor::Error::Gpu { .. }) => Error::Step { step, error },
+            Error::Device(source @ tensor::Error::Gpu { .. }) => Error::Step { step, source },
             other => other,
         }
     }

@@ -13,8 +13,7 @@ pub(crate) fn diverged(
     loss: f64,
     rate: f32,
 ) -> Error {
-    // A GPU that fails while it is asked is another error, and a tensor it cannot show is not
-    // finite either.
+    // A tensor that cannot be downloaded counts as finite: a failing GPU is another error.
     let finite = |slot: Slot| {
         let values = device.download::<f32>(slot);
         values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
@@ -24,10 +23,8 @@ pub(crate) fn diverged(
     } else {
         ": there is no batch normalisation to hold a network like this one back"
     };
-    let lower = format!(
-        "The learning rate of {rate} is the likely cause{unheld}. Try --lr {}",
-        rate / 10.0
-    );
+    let lower =
+        format!("The learning rate of {rate} is the likely cause{unheld}. Try {}", rate / 10.0);
     let (tensor, hint) = if !finite(network.input) {
         let hint = "The images or their mean are at fault, not the training".to_string();
         ("the preprocessed images".to_string(), hint)

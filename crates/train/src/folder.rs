@@ -189,11 +189,11 @@ impl RunFolder {
         match found {
             Ok(true) => refuse(
                 path,
-                "the folder is not empty, and a run overwrites nothing: name another with \
-                     --run, go on with this one with --resume, or remove it",
+                "the folder is not empty, and a run overwrites nothing: choose another folder, \
+                 resume the run in this one, or remove it",
             ),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                refuse(path, "this is a file; --run names a folder")
+                refuse(path, "this is a file, not a folder")
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 refuse(path, &format!("cannot be read: {error}"))
@@ -304,9 +304,9 @@ mod tests {
         folder.status(&Status::begun()).unwrap();
         drop(folder);
         let error = RunFolder::create(&path).unwrap_err().to_string();
-        assert!(error.contains("not empty") && error.contains("--resume"), "{error}");
+        assert!(error.contains("not empty") && error.contains("resume the run"), "{error}");
         let error = RunFolder::create(&path.join("metrics.jsonl")).unwrap_err().to_string();
-        assert!(error.contains("names a folder"), "{error}");
+        assert!(error.contains("not a folder"), "{error}");
         fs::remove_dir_all(&path).unwrap();
     }
 

@@ -245,16 +245,16 @@ impl Recipe {
         })
     }
 
-    /// Whether it suits several devices, or micro-shards: these know SGD alone.
+    /// Checks that several devices or micro-shards support it; they support SGD only.
     ///
     /// # Errors
-    /// [`Error::Recipe`] if it does not.
+    /// [`Error::Recipe`] if they do not.
     pub fn check_shared(&self) -> Result<(), Error> {
         match self.optimizer {
             Optimizer::Sgd => Ok(()),
             Optimizer::Adam => Err(Error::Recipe(
-                "Adam trains on one device, with whole batches: leave --parallel and \
-                 --micro-shards out, or use recipe.optimizer = \"sgd\""
+                "Adam trains on one device, with whole batches; several devices and micro-shards \
+                 need recipe.optimizer = \"sgd\""
                     .to_string(),
             )),
         }

@@ -259,7 +259,7 @@ fn a_failure_names_its_step() {
     assert!(matches!(&error, Error::Step { step: 2, .. }), "{error}");
     let said = error.to_string();
     assert!(said.starts_with("step 2: a recorded step failed on the GPU: "), "{said}");
-    assert!(said.ends_with("the run goes on with --resume from what was saved last"), "{said}");
+    assert!(said.ends_with("the run can be resumed from its last checkpoint"), "{said}");
 
     // As they are asked for: whichever launch it is, its kernel has a name.
     let all = launches(2, true) - launches(0, true);

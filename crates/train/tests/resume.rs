@@ -291,7 +291,7 @@ fn what_may_not_change_is_refused_and_named() {
         (&|job| job.seed = 12, "  seed: was 11, now 12"),
         (&|job| job.recipe.batch = 9, "  recipe.batch: was 8, now 9"),
         (&|job| job.recipe.momentum = 0.5, "  recipe.momentum: was 0.9, now 0.5"),
-        (&|job| job.recipe.rate = 1.0, "from --lr alone"),
+        (&|job| job.recipe.rate = 1.0, "must be given explicitly"),
         (
             &|job| job.spec = job.spec.clone().with_classes(9).unwrap(),
             "model.rows[10].linear.outputs",

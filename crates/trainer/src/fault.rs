@@ -57,8 +57,24 @@ impl From<train::Error> for Fault {
             E::Weights(weights::Error::NotFinite { .. }) => 5,
             E::Weights(_) | E::Checkpoint { .. } => 4,
             E::Diverged { .. } | E::NotFinite { .. } => 5,
+            _ => 1,
         };
-        Fault { code, message: error.to_string() }
+        Fault { code, message: format!("{error}{}", flag(&error)) }
+    }
+}
+
+/// The flag that avoids an error.
+fn flag(error: &train::Error) -> &'static str {
+    use tensor::Error as E;
+    match error {
+        train::Error::Device(E::DeviceUnavailable { .. } | E::NoKernel { .. }) => {
+            " (--device cpu needs no GPU)"
+        }
+        train::Error::Device(E::NoPrecision { .. }) => " (--precision f32)",
+        train::Error::Device(E::CublasLt(_) | E::Cudnn(_)) => " (--vendor none needs no library)",
+        train::Error::Step { .. } => " (--resume)",
+        train::Error::Diverged { .. } | train::Error::NotFinite { .. } => " (--lr)",
+        _ => "",
     }
 }
 

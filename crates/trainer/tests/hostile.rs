@@ -165,18 +165,18 @@ fn absurd_networks_and_settings_are_refused() {
         refused(2, &["train", "--model", &model, "--fake-data", "8", "--run", &run], told);
     }
     for (flags, told) in [
-        (&["--batch-size", "281474976710656"][..], "recipe.batch (--batch-size) is 28147497671065"),
+        (&["--batch-size", "281474976710656"][..], "recipe.batch is 28147497671065"),
         (&["--batch-size", "0"], "it must be at least 1"),
         (&["--epochs", "0"], "it must be at least 1"),
-        (&["--lr", "-1"], "recipe.rate (--lr) is -1; it must be at least 0"),
-        (&["--lr", "nan"], "recipe.rate (--lr) is NaN"),
+        (&["--lr", "-1"], "recipe.rate is -1; it must be at least 0"),
+        (&["--lr", "nan"], "recipe.rate is NaN"),
         (&["--set", "recipe.momentum=2"], "it must be at least 0 and below 1"),
         (&["--set", "recipe.input.scale=0"], "it must be above 0"),
         (&["--set", "recipe.input.side=1000000000"], "at most 16384"),
         (&["--set", "recipe.augment.color=nan"], "recipe.augment.color is NaN"),
         (&["--threads", "100000"], "it must be at most"),
         (&["--workers", "100000"], "it must be at most"),
-        (&["--micro-shards", "1099511627776"], "recipe.shards (--micro-shards) is 1099511627776"),
+        (&["--micro-shards", "1099511627776"], "recipe.shards is 1099511627776"),
         (&["--seed", "18446744073709551615"], "--seed"),
     ] {
         let train = ["train", "--fake-data", "8", "--run", &run];

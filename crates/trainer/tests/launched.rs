@@ -118,7 +118,7 @@ fn what_stands_in_the_way_is_one_sentence() {
     };
     refused(&["driver", "nccl"], &["--device", "cpu"], 2, "exchanges through cuda:");
     if !Path::new("/proc/driver/nvidia/version").exists() {
-        refused(&["nccl"], &[], 6, "there is no libcuda) (--device cpu needs no GPU); without MPI");
+        refused(&["nccl"], &[], 6, "there is no libcuda); without MPI");
     }
     if let Err(why) = tensor::nccl::Nccl::find() {
         refused(&["driver"], &[], 6, &why.to_string());

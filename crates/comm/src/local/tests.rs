@@ -6,8 +6,7 @@ use testkit::{bits_equal, device_with, random_array};
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Runs `work` on every rank, each on a thread with a device of its own, and returns what they
-/// made.
+/// Runs `work` on every rank, each on a thread with its own device, and returns the results.
 fn on_ranks<T: Send>(
     ranks: usize,
     timeout: Duration,
@@ -22,12 +21,12 @@ fn on_ranks<T: Send>(
     })
 }
 
-/// What each rank begins with: numbers whose sum depends on the order.
+/// The initial values of a rank, whose sum depends on the order.
 fn values(rank: usize, len: usize) -> Vec<f32> {
     random_array::<_, _>(rank as u64 + 1, len).to_vec()
 }
 
-/// The sum in the order of the ranks, one element after another.
+/// The sum of an element, in rank order.
 fn sum_of(parts: &[Vec<f32>], element: usize) -> f32 {
     let mut total = parts[0][element];
     parts[1..].iter().for_each(|part| total += part[element]);
@@ -63,7 +62,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn every_rank_has_what_plain_loops_give(
+    fn results_are_those_of_plain_loops(
         world in 1usize..=8,
         len in prop_oneof![0usize..20, Just(RUN), RUN - 1..3 * RUN],
         root in 0usize..8,
@@ -88,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_sent_first_is_received_first() {
+fn messages_are_received_in_order() {
     on_ranks(2, Local::TIMEOUT, |mut comm| {
         let (mut device, [x, y]) = device_with([&[0.0; 3], &[0.0; 3]]);
         for step in 0..50 {
@@ -113,8 +112,8 @@ fn what_is_sent_first_is_received_first() {
     .for_each(|rank| rank.unwrap());
 }
 
-/// One all-reduce after another, until something is wrong.
-fn sum_on_and_on(mut comm: Local, mut before: impl FnMut(usize, u32) -> bool) -> Option<Error> {
+/// All-reduces until one fails or `before` returns false.
+fn sum_repeatedly(mut comm: Local, mut before: impl FnMut(usize, u32) -> bool) -> Option<Error> {
     let (mut device, [x]) = device_with([&[1.0; 10]]);
     for step in 0..1000 {
         if !before(comm.rank(), step) {
@@ -125,11 +124,11 @@ fn sum_on_and_on(mut comm: Local, mut before: impl FnMut(usize, u32) -> bool) ->
             return Some(error);
         }
     }
-    unreachable!("rank {} does not go on", comm.rank());
+    unreachable!("rank {} does not stop", comm.rank());
 }
 
-/// The sentence that every rank but one ends with.
-fn the_others_say(made: Vec<thread::Result<Option<Error>>>, lost: usize, sentence: &str) {
+/// Checks the error of every rank but one.
+fn others_fail_with(made: Vec<thread::Result<Option<Error>>>, lost: usize, sentence: &str) {
     for (rank, made) in made.into_iter().enumerate().filter(|(rank, _)| *rank != lost) {
         let error = made.expect("only one rank panics").expect("noticed").to_string();
         assert!(error.starts_with(sentence), "rank {rank} of {lost} lost: {error}");
@@ -141,12 +140,12 @@ fn a_rank_that_panics_is_named_by_all_others() {
     for lost in 0..4 {
         let began = Instant::now();
         let made = on_ranks(4, Local::TIMEOUT, |comm| {
-            sum_on_and_on(comm, |rank, step| {
+            sum_repeatedly(comm, |rank, step| {
                 assert!(rank != lost || step < 5, "planned");
                 true
             })
         });
-        the_others_say(made, lost, &format!("rank {lost} panicked"));
+        others_fail_with(made, lost, &format!("rank {lost} panicked"));
         assert!(began.elapsed() < Duration::from_secs(10), "noticed at once");
     }
 }
@@ -155,16 +154,16 @@ fn a_rank_that_panics_is_named_by_all_others() {
 fn a_rank_that_ends_early_is_named_by_all_others() {
     for lost in 0..3 {
         let made = on_ranks(3, Local::TIMEOUT, |comm| {
-            sum_on_and_on(comm, |rank, step| rank != lost || step < 5)
+            sum_repeatedly(comm, |rank, step| rank != lost || step < 5)
         });
-        the_others_say(made, lost, &format!("rank {lost} ended before the others"));
+        others_fail_with(made, lost, &format!("rank {lost} ended before the others"));
     }
 }
 
 #[test]
-fn a_rank_that_hangs_is_named_when_patience_ends() {
+fn a_rank_that_hangs_is_named_after_the_timeout() {
     let made = on_ranks(3, SHORT, |comm| {
-        sum_on_and_on(comm, |rank, step| {
+        sum_repeatedly(comm, |rank, step| {
             let hangs = rank == 1 && step == 5;
             if hangs {
                 thread::sleep(5 * SHORT);
@@ -172,12 +171,12 @@ fn a_rank_that_hangs_is_named_when_patience_ends() {
             !hangs
         })
     });
-    the_others_say(made, 1, "rank 1 has not answered for 0.2 s: all ranks stop");
+    others_fail_with(made, 1, "rank 1 has not answered for 0.2 s: all ranks stop");
 }
 
 /// Rank 0 waits for rank 1, which waits for rank 2, which hangs.
 #[test]
-fn who_waits_for_the_silent_is_not_blamed() {
+fn a_rank_that_waits_for_a_silent_one_is_not_blamed() {
     let made = on_ranks(3, SHORT, |mut comm| {
         let (mut device, [x]) = device_with([&[1.0; 10]]);
         let from = comm.rank() + 1;
@@ -185,15 +184,15 @@ fn who_waits_for_the_silent_is_not_blamed() {
             thread::sleep(5 * SHORT);
             return None;
         }
-        thread::sleep(SHORT / 4 * comm.rank() as u32); // rank 0 is the first to lose timeout
+        thread::sleep(SHORT / 4 * comm.rank() as u32); // the timeout of rank 0 ends first
         let handle = comm.recv(&mut device, x, from).unwrap();
         comm.wait(&mut device, handle).err()
     });
-    the_others_say(made, 2, "rank 2 has not answered");
+    others_fail_with(made, 2, "rank 2 has not answered");
 }
 
 #[test]
-fn ranks_that_do_different_things_are_told_so() {
+fn different_collectives_are_reported() {
     let made = on_ranks(2, Local::TIMEOUT, |mut comm| {
         let (mut device, [x, y]) = device_with([&[1.0; 10], &[1.0; 9]]);
         let handle = match comm.rank() {
@@ -220,18 +219,18 @@ fn slots_that_do_not_fit_are_refused() {
     assert!(made.iter().all(|rank| rank.is_err()));
 }
 
-/// Bytes and messages, by hand: a world of three, ten floats a block.
+/// Computed by hand: a world of three, blocks of ten floats.
 #[test]
-fn what_is_sent_is_counted() {
+fn messages_are_counted() {
     let made = on_ranks(3, Local::TIMEOUT, |mut comm| {
         let (mut device, [block, whole]) = device_with([&[1.0; 10], &[1.0; 30]]);
         let mut sent = Vec::new();
         let works = [
-            Work::AllReduce { x: block },
-            Work::ReduceScatter { x: whole, block },
-            Work::AllGather { block, y: whole },
-            Work::Broadcast { x: block, root: 1 },
-            Work::Barrier,
+            Collective::AllReduce { x: block },
+            Collective::ReduceScatter { x: whole, block },
+            Collective::AllGather { block, y: whole },
+            Collective::Broadcast { x: block, root: 1 },
+            Collective::Barrier,
         ];
         for work in works {
             let before = comm.traffic();

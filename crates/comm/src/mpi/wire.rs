@@ -1,5 +1,5 @@
-//! What travels between two hubs: a header of words, then the floats. Headers have one tag and
-//! floats another; between two ranks neither overtakes its like.
+//! Messages between the hubs of two processes: a header of words, then the floats. Headers have one
+//! MPI tag and floats another; MPI keeps the order of messages with the same tag.
 
 use crate::Fate;
 use crate::hub::{Hub, Message, Signature, Tag};
@@ -13,15 +13,15 @@ use std::time::Duration;
 const HEADER: i32 = 1;
 const FLOATS: i32 = 2;
 
-/// MPI counts in an int: longer messages go in pieces.
+/// MPI's counts are ints: longer messages are sent in pieces.
 const PIECE: usize = 1 << 28;
 
-/// How long a thread that finds nothing to bring sleeps while the rank waits for it: as little as
-/// most systems do, and a hundred times what looking takes.
+/// The interval between polls while the rank waits: the shortest sleep of most systems, and a
+/// hundred times as long as a poll.
 const NAP: Duration = Duration::from_micros(20);
 
-/// While the rank computes: to wake up costs it time, on virtual machines as much as a hundred
-/// looks.
+/// The interval between polls while the rank computes: each wake-up takes time from it, on virtual
+/// machines as much as a hundred polls.
 const LONG_NAP: Duration = Duration::from_millis(2);
 
 /// The words of a header.
@@ -33,7 +33,7 @@ enum Header {
         signature: Signature,
         floats: usize,
     },
-    /// The sender leaves, perhaps because a rank is lost.
+    /// The sender leaves, possibly because a rank is lost.
     Farewell {
         lost: Option<(usize, Fate)>,
     },
@@ -75,16 +75,15 @@ impl Header {
     }
 }
 
-/// Waits until floats have travelled. MPI's own wait would keep a processor busy, and a rank's
-/// carriers seldom have one that does not compute.
+/// Waits for a transfer. MPI's own wait would keep a core busy that should compute.
 fn finish<'a, B: ?Sized, S: Scope<'a>>(mut request: Request<'a, B, S>, nap: impl Fn()) {
-    const LOOKS: usize = 16;
-    for looks in 0.. {
+    const POLLS: usize = 16;
+    for polls in 0.. {
         match request.test() {
             Ok(_) => return,
             Err(unfinished) => request = unfinished,
         }
-        if looks < LOOKS {
+        if polls < POLLS {
             thread::yield_now();
         } else {
             nap();
@@ -92,7 +91,7 @@ fn finish<'a, B: ?Sized, S: Scope<'a>>(mut request: Request<'a, B, S>, nap: impl
     }
 }
 
-/// Sends what this rank leaves for others, until it is gone; then says farewell for it.
+/// Sends this rank's messages until it leaves; then sends a farewell to all others.
 pub(super) fn send(hub: &Hub, world: &SimpleCommunicator) {
     let rank = world.rank();
     let nap = || hub.nap(rank as usize, NAP, LONG_NAP);
@@ -111,7 +110,7 @@ pub(super) fn send(hub: &Hub, world: &SimpleCommunicator) {
     }
 }
 
-/// Brings what others leave for this rank, until all of them are gone.
+/// Receives messages for this rank until all others have left.
 pub(super) fn receive(hub: &Hub, world: &SimpleCommunicator) {
     let rank = world.rank() as usize;
     let nap = || hub.nap(rank, NAP, LONG_NAP);
@@ -128,7 +127,7 @@ pub(super) fn receive(hub: &Hub, world: &SimpleCommunicator) {
         match Header::from_words(words) {
             Header::Message { tag, signature, floats: len } => {
                 let mut floats = hub.buffer(len);
-                let buffer = Arc::get_mut(&mut floats).expect("nobody else has a free buffer");
+                let buffer = Arc::get_mut(&mut floats).expect("a free buffer has one owner");
                 let from_process = world.process_at_rank(from);
                 for piece in buffer.chunks_mut(PIECE) {
                     request::scope(|scope| {

@@ -12,7 +12,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// The stand-ins for the driver and for NCCL, and NCCL as this program finds it.
 type StandIns = (&'static StandIn, &'static cuda_on_cpu::Nccl, &'static nccl::Nccl);
 
-/// Nothing where there is a real GPU, or no compiler.
+/// `None` if there is a real GPU, or no compiler.
 fn stand_ins() -> Option<StandIns> {
     static NCCL: OnceLock<(cuda_on_cpu::Nccl, &'static nccl::Nccl)> = OnceLock::new();
     let driver = stand_in_in_use()?;
@@ -36,7 +36,7 @@ fn gpu_with<const N: usize>(number: usize, values: [&[f32]; N]) -> (Device, [Slo
     (device, slots)
 }
 
-/// Runs `work` on so many ranks, each on a thread where GPUs can be opened.
+/// Runs `work` on `ranks` ranks, each on a thread with access to the stand-in's GPUs.
 fn on_gpus<T: Send>(
     (driver, _, _): StandIns,
     ranks: usize,
@@ -57,17 +57,17 @@ fn on_gpus<T: Send>(
 
 type Values = fn(usize, usize) -> Vec<f32>;
 
-/// Whole numbers, whose sum has one value in any order.
+/// Integers, whose sum does not depend on the order.
 fn whole(rank: usize, len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7 + rank * 31) % 1000) as f32).collect()
 }
 
-/// Numbers whose sum depends on the order.
+/// Values whose sum depends on the order.
 fn random(rank: usize, len: usize) -> Vec<f32> {
     random_array::<_, _>(rank as u64 + 1, len).to_vec()
 }
 
-/// What is in the slots of [`all_at_once`] at first.
+/// The initial values of the slots of [`all_at_once`].
 fn at_first(values: Values, rank: usize, world: usize, len: usize) -> [Vec<f32>; 7] {
     let (own, many) = (values(rank, len), values(rank, world * len));
     let (zeros, many_zeros) = (vec![0.0; len], vec![0.0; world * len]);
@@ -106,7 +106,7 @@ fn by_nccl(stand_ins: StandIns, world: usize, len: usize, values: Values) -> Vec
     on_gpus(stand_ins, world, |rank| {
         let at_first = at_first(values, rank, world, len);
         let (mut device, slots) = gpu_with(rank, at_first.each_ref().map(|v| &v[..]));
-        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), TIMEOUT).unwrap();
+        let comm = Nccl::join(stand_ins.2, &id, &mut device, rank, world, TIMEOUT).unwrap();
         all_at_once(comm, &mut device, slots, len % world).unwrap()
     })
 }
@@ -127,7 +127,7 @@ fn by_local(world: usize, len: usize, values: Values) -> Vec<[Vec<f32>; 5]> {
 }
 
 #[test]
-fn every_rank_has_what_it_has_by_way_of_the_host() {
+fn results_are_those_of_local() {
     let Some(stand_ins) = stand_ins() else { return };
     for (world, len) in [(1, 5), (2, 0), (2, 1), (2, 40_000), (4, 3), (4, 20_001), (8, 100)] {
         let (made, expected) = (by_nccl(stand_ins, world, len, whole), by_local(world, len, whole));
@@ -139,7 +139,7 @@ fn every_rank_has_what_it_has_by_way_of_the_host() {
     }
 }
 
-/// Two numbers have one sum; more have NCCL's, the same on every rank and in every run.
+/// Two values have one sum; the order of more is NCCL's, the same on every rank and in every run.
 #[test]
 fn sums_are_the_same_on_all_ranks_and_in_every_run() {
     let Some(stand_ins) = stand_ins() else { return };
@@ -154,26 +154,26 @@ fn sums_are_the_same_on_all_ranks_and_in_every_run() {
     }
 }
 
-/// Nothing waits where something is started: what is read before the wait is old.
+/// `start` does not wait: before `wait`, the slots still have the old values.
 #[test]
 fn exchanges_run_beside_the_gpu_until_they_are_waited_for() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
     on_gpus(stand_ins, 2, |rank| {
         let (mut device, [x, y, other]) = gpu_with(rank, [&[1.0; 3], &[2.0; 3], &[0.0; 3]]);
-        let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), TIMEOUT).unwrap();
+        let mut comm = Nccl::join(stand_ins.2, &id, &mut device, rank, 2, TIMEOUT).unwrap();
         let first = comm.all_reduce(&mut device, x).unwrap();
         let send = comm.send(&mut device, y, 1 - rank).unwrap();
-        assert_eq!(comm.gathered.len(), 1, "a send waits for its counterpart");
+        assert_eq!(comm.collected.len(), 1, "a send waits for its counterpart");
         let receive = comm.recv(&mut device, other, 1 - rank).unwrap();
-        assert_eq!((comm.gathered.len(), comm.flights.len()), (0, 2));
+        assert_eq!((comm.collected.len(), comm.launched.len()), (0, 2));
         assert_eq!(device.download::<f32>(x).unwrap(), [1.0; 3], "read before the wait");
         for handle in [receive, first, send] {
             comm.wait(&mut device, handle).unwrap();
         }
         assert_eq!(device.download::<f32>(x).unwrap(), [2.0; 3]);
         assert_eq!(device.download::<f32>(other).unwrap(), [2.0; 3]);
-        assert!(comm.flights.is_empty());
+        assert!(comm.launched.is_empty());
         for _ in 0..50 {
             let sum = comm.all_reduce(&mut device, x).unwrap();
             comm.wait(&mut device, sum).unwrap();
@@ -183,17 +183,17 @@ fn exchanges_run_beside_the_gpu_until_they_are_waited_for() {
     });
 }
 
-/// A program may find the others before it knows how much memory it needs.
+/// A program may connect before it knows how much memory it needs.
 #[test]
 fn a_gpu_that_is_opened_anew_is_the_same_gpu() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
     on_gpus(stand_ins, 2, |rank| {
-        let (mut desk, [x]) = gpu_with(rank, [&[1.0; 3]]);
-        let mut comm = Nccl::join(stand_ins.2, &id, &mut desk, (rank, 2), TIMEOUT).unwrap();
-        let sum = comm.all_reduce(&mut desk, x).unwrap();
-        comm.wait(&mut desk, sum).unwrap();
-        drop(desk);
+        let (mut first, [x]) = gpu_with(rank, [&[1.0; 3]]);
+        let mut comm = Nccl::join(stand_ins.2, &id, &mut first, rank, 2, TIMEOUT).unwrap();
+        let sum = comm.all_reduce(&mut first, x).unwrap();
+        comm.wait(&mut first, sum).unwrap();
+        drop(first);
         let (mut device, [x]) = gpu_with(rank, [&[5.0; 3]]);
         let sum = comm.all_reduce(&mut device, x).unwrap();
         comm.wait(&mut device, sum).unwrap();
@@ -209,7 +209,7 @@ fn a_gpu_that_is_opened_anew_is_the_same_gpu() {
 }
 
 #[test]
-fn a_rank_that_never_comes_is_not_waited_for() {
+fn a_missing_rank_is_an_error_after_the_timeout() {
     let Some(stand_ins) = stand_ins() else { return };
     for (world, sentence) in [
         (2, "rank 1 has not answered for 0.2 s: all ranks stop"),
@@ -218,7 +218,7 @@ fn a_rank_that_never_comes_is_not_waited_for() {
         let (id, began) = (stand_ins.2.new_id().unwrap(), Instant::now());
         let told = on_gpus(stand_ins, world - 1, |rank| {
             let (mut device, []) = gpu_with(rank, []);
-            let joined = Nccl::join(stand_ins.2, &id, &mut device, (rank, world), SHORT);
+            let joined = Nccl::join(stand_ins.2, &id, &mut device, rank, world, SHORT);
             joined.unwrap_err().to_string()
         });
         assert!(told.iter().all(|told| told == sentence), "{told:?}");
@@ -227,22 +227,22 @@ fn a_rank_that_never_comes_is_not_waited_for() {
 }
 
 #[test]
-fn a_rank_that_hangs_or_ends_is_not_waited_for() {
+fn a_rank_that_hangs_or_ends_is_an_error_after_the_timeout() {
     let Some(stand_ins) = stand_ins() else { return };
     for hangs in [true, false] {
         let (id, began) = (stand_ins.2.new_id().unwrap(), Instant::now());
         let told = on_gpus(stand_ins, 2, |rank| {
             let (mut device, [x]) = gpu_with(rank, [&[1.0; 10]]);
-            let mut comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), SHORT).unwrap();
+            let mut comm = Nccl::join(stand_ins.2, &id, &mut device, rank, 2, SHORT).unwrap();
             for step in 0.. {
                 if rank == 1 && step == 5 {
                     thread::sleep(if hangs { 5 * SHORT } else { Duration::ZERO });
                     return None;
                 }
                 let sum = comm.all_reduce(&mut device, x).unwrap();
-                comm.wait(&mut device, sum).unwrap(); // the host does not wait here, but there:
+                comm.wait(&mut device, sum).unwrap(); // the host waits in the download:
                 if let Err(error) = device.download::<f32>(x) {
-                    // From here on nothing that may be garbage is given out.
+                    // From here on downloads and collectives fail.
                     assert!(device.download::<f32>(x).is_err());
                     let next = comm.all_reduce(&mut device, x).unwrap_err().to_string();
                     assert_eq!(next, "rank 1 has not answered for 0.2 s: all ranks stop");
@@ -257,7 +257,7 @@ fn a_rank_that_hangs_or_ends_is_not_waited_for() {
     }
 }
 
-/// A world of two, both of whose ranks have the same planned failure; and the calls they made.
+/// Two ranks with the same planned failure: their results and the numbers of their calls.
 fn both_fail(stand_ins: StandIns, behaviour: NcclBehaviour) -> Vec<(Result<()>, [u64; 2])> {
     let (_, nccl, found) = stand_ins;
     let id = found.new_id().unwrap();
@@ -265,7 +265,7 @@ fn both_fail(stand_ins: StandIns, behaviour: NcclBehaviour) -> Vec<(Result<()>, 
         nccl.behave(behaviour);
         let at_first = at_first(whole, rank, 2, 10);
         let (mut device, slots) = gpu_with(rank, at_first.each_ref().map(|v| &v[..]));
-        let joined = Nccl::join(found, &id, &mut device, (rank, 2), 10 * SHORT);
+        let joined = Nccl::join(found, &id, &mut device, rank, 2, 10 * SHORT);
         let done = joined.and_then(|comm| all_at_once(comm, &mut device, slots, 1).map(drop));
         drop(device);
         (done, nccl.counts())
@@ -273,10 +273,10 @@ fn both_fail(stand_ins: StandIns, behaviour: NcclBehaviour) -> Vec<(Result<()>, 
 }
 
 #[test]
-fn whatever_fails_is_told_in_a_sentence() {
+fn every_failing_call_is_reported() {
     let Some(stand_ins) = stand_ins() else { return };
     let calls = both_fail(stand_ins, NcclBehaviour::default())[0].1[0];
-    // Joining, five collectives and a pair of messages with their groups, the farewell.
+    // Joining, five collectives and a pair of messages with their groups, finalizing.
     assert_eq!(calls, 1 + 5 * 3 + 4 + 1);
     for failing_call in 1..calls {
         let behaviour = NcclBehaviour { failing_call: Some(failing_call), ..Default::default() };
@@ -286,13 +286,13 @@ fn whatever_fails_is_told_in_a_sentence() {
             assert!(is_told, "call {failing_call} of {calls}: {told}");
         }
     }
-    // The last is the farewell, whose failure changes nothing.
+    // The last finalizes; its failure changes nothing.
     let behaviour = NcclBehaviour { failing_call: Some(calls), ..Default::default() };
     assert!(both_fail(stand_ins, behaviour).iter().all(|(done, _)| done.is_ok()));
 }
 
 #[test]
-fn what_fails_while_nobody_watches_is_told_too() {
+fn asynchronous_failures_are_reported() {
     let Some(stand_ins) = stand_ins() else { return };
     let behaviour = NcclBehaviour { failing_look: Some(1), ..Default::default() };
     for (done, _) in both_fail(stand_ins, behaviour) {
@@ -309,7 +309,7 @@ fn a_cpu_cannot_join() {
 
 /// A safe function must reject slots that a collective would read or write past.
 #[test]
-fn work_that_does_not_fit_the_world_is_refused() {
+fn collectives_that_do_not_fit_the_world_are_refused() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
     type Ask = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
@@ -325,7 +325,7 @@ fn work_that_does_not_fit_the_world_is_refused() {
     ];
     on_gpus(stand_ins, 2, |rank| {
         let (mut device, slots) = gpu_with(rank, [&[1.0; 8], &[1.0; 4], &[1.0; 7]]);
-        let comm = Nccl::join(stand_ins.2, &id, &mut device, (rank, 2), TIMEOUT);
+        let comm = Nccl::join(stand_ins.2, &id, &mut device, rank, 2, TIMEOUT);
         let mut comm = comm.unwrap();
         for (ask, told) in wrong.iter().filter(|_| rank == 0) {
             let link = &mut comm.link;

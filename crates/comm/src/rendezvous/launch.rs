@@ -1,24 +1,24 @@
-//! What a launcher tells the processes that it starts.
+//! The environment variables that launchers set.
 
 use crate::{Error, Result};
 
-/// Which of several processes this is, and where rank 0 waits for the others.
+/// This process's rank, and the address of rank 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// From 0.
+    /// The rank, from 0.
     pub rank: usize,
-    /// How many ranks there are.
+    /// The number of ranks.
     pub world: usize,
-    /// This one's number among those of its host: its GPU's.
+    /// The local rank among the processes of this host, which is also the index of its GPU.
     pub local: usize,
-    /// Where rank 0 listens.
+    /// The host on which rank 0 listens.
     pub host: String,
-    /// On which port.
+    /// The port on which rank 0 listens.
     pub port: u16,
 }
 
-/// Slurm names no port: one that follows from the job's number, above those of services and below
-/// those that a system gives out by itself.
+/// Slurm sets no port: it is derived from the job's number, above the ports of services and below
+/// those that systems assign automatically.
 const PORTS: std::ops::Range<u64> = 20_000..32_000;
 
 impl Launch {
@@ -39,19 +39,19 @@ impl Launch {
         let torchrun = look_up("RANK").and(look_up("WORLD_SIZE"));
         let names = match (torchrun, look_up("SLURM_STEP_NODELIST")) {
             (Some(_), _) => ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
-            // A batch script has ranks and tasks, too; only a step of srun has its own nodes.
+            // Batch scripts also have ranks and tasks; only steps of srun have a node list.
             (None, Some(_)) => ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"],
             (None, None) => return Ok(None),
         };
         let world = count(look_up, names[1])?;
         if world == 1 {
-            return Ok(None); // some that start one process set no more
+            return Ok(None); // some launchers set no more for one process
         }
         let (rank, local) = (count(look_up, names[0])?, count(look_up, names[2])?);
         if rank >= world || local > rank {
             let [is_rank, is_world, is_local] = names;
             return Err(Error::Rendezvous(format!(
-                "{is_rank}={rank}, {is_world}={world} and {is_local}={local} do not go together"
+                "{is_rank}={rank}, {is_world}={world} and {is_local}={local} are inconsistent"
             )));
         }
         let (host, port) = match (look_up("MASTER_ADDR"), look_up("SLURM_STEP_NODELIST")) {
@@ -70,7 +70,7 @@ fn port(look_up: &dyn Fn(&str) -> Option<String>) -> Result<u16> {
         return Ok((PORTS.start + job % (PORTS.end - PORTS.start)) as u16);
     };
     let port: u16 = text.parse().map_err(|_| nonsense("MASTER_PORT", &text))?;
-    // torchrun's agent may listen there itself, for PyTorch's processes.
+    // torchrun's agent may listen on that port itself, for PyTorch's processes.
     let taken = look_up("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|used| used == "True");
     match (taken, port.checked_add(1)) {
         (true, Some(next)) => Ok(next),

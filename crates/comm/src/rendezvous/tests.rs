@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A port that nobody listens on just now.
+/// A free port.
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -15,16 +15,16 @@ fn launch(rank: usize, world: usize, port: u16) -> Launch {
     Launch { rank, world, local: rank, host: "127.0.0.1".to_string(), port }
 }
 
-/// A rank on a thread of its own, that comes after `late`.
+/// A rank on its own thread, which starts after `late`.
 fn rank(launch: Launch, late: Duration, timeout: Duration) -> JoinHandle<Result<Vec<u8>>> {
     thread::spawn(move || {
         thread::sleep(late);
         let given: &[u8] = if launch.rank == 0 { b"where and how" } else { b"" };
-        meet(&launch, given, timeout)
+        broadcast(&launch, given, timeout)
     })
 }
 
-/// What a stranger says; the connection stays open as long as it is kept.
+/// A connection that sends `says`; it stays open until it is dropped.
 fn stranger(port: u16, says: &[u8]) -> TcpStream {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let began = Instant::now();
@@ -40,7 +40,7 @@ fn stranger(port: u16, says: &[u8]) -> TcpStream {
     }
 }
 
-fn told(variables: &[(&str, &str)]) -> Result<Option<Launch>> {
+fn launch_of(variables: &[(&str, &str)]) -> Result<Option<Launch>> {
     Launch::from_variables(&|name| {
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| (*value).to_string())
@@ -48,7 +48,7 @@ fn told(variables: &[(&str, &str)]) -> Result<Option<Launch>> {
 }
 
 #[test]
-fn all_are_given_the_same_whoever_comes_first() {
+fn all_ranks_get_the_bytes_in_any_order() {
     for late in [[0, 30, 60, 0], [90, 0, 0, 30]] {
         let port = free_port();
         let ranks = (0..4).map(|number| {
@@ -59,24 +59,24 @@ fn all_are_given_the_same_whoever_comes_first() {
             assert_eq!(rank.join().unwrap().unwrap(), b"where and how");
         }
     }
-    assert_eq!(meet(&launch(0, 1, 1), b"alone", SHORT).unwrap(), b"alone");
+    assert_eq!(broadcast(&launch(0, 1, 1), b"alone", SHORT).unwrap(), b"alone");
 }
 
 #[test]
-fn strangers_hold_up_nobody() {
+fn foreign_connections_delay_nobody() {
     let port = free_port();
     let first = rank(launch(0, 2, port), Duration::ZERO, TIMEOUT);
-    let mut silent: Vec<_> = (0..AT_THE_DOOR + 5).map(|_| stranger(port, b"")).collect();
+    let mut silent: Vec<_> = (0..MAX_PENDING + 5).map(|_| stranger(port, b"")).collect();
     silent.push(stranger(port, b"GET / HTTP/1.1\r\n\r\n"));
     silent.push(stranger(port, &MAGIC[..5])); // and never the rest
     drop(stranger(port, &[0xFF; 3]));
-    // One of this program's, but of another world; it is answered.
+    // This program, but another number of ranks: it gets a reply.
     let mut hello = MAGIC.to_vec();
     hello.extend([1, 0, 0, 0, 9, 0, 0, 0]);
     let mut other = stranger(port, &hello);
-    let mut answer = [0; ANSWER];
-    other.read_exact(&mut answer).unwrap();
-    assert_eq!((&answer[..8], answer[8]), (&MAGIC[..], 1));
+    let mut reply = [0; REPLY];
+    other.read_exact(&mut reply).unwrap();
+    assert_eq!((&reply[..8], reply[8]), (&MAGIC[..], 1));
 
     let began = Instant::now();
     let second = rank(launch(1, 2, port), Duration::ZERO, TIMEOUT);
@@ -86,7 +86,7 @@ fn strangers_hold_up_nobody() {
 }
 
 #[test]
-fn a_rank_that_was_killed_may_come_back() {
+fn a_rank_that_was_killed_may_connect_again() {
     let port = free_port();
     let first = rank(launch(0, 3, port), Duration::ZERO, TIMEOUT);
     let mut hello = MAGIC.to_vec();
@@ -100,12 +100,12 @@ fn a_rank_that_was_killed_may_come_back() {
 }
 
 #[test]
-fn who_does_not_come_is_named() {
+fn missing_ranks_are_named() {
     let port = free_port();
     let ranks = [0, 2].map(|number| rank(launch(number, 4, port), Duration::ZERO, SHORT));
     let [zero, two] = ranks.map(|rank| rank.join().unwrap().unwrap_err().to_string());
     let begins = format!(
-        "the ranks do not find each other: of 4 ranks 1, 3 has not come to 127.0.0.1:{port} within \
+        "the ranks cannot connect: of 4 ranks 1, 3 has not connected to 127.0.0.1:{port} within \
          0.3 s"
     );
     assert!(zero.starts_with(&begins), "{zero}");
@@ -113,28 +113,28 @@ fn who_does_not_come_is_named() {
 }
 
 #[test]
-fn nobody_there_or_somebody_else_is_told() {
+fn a_missing_or_foreign_listener_is_reported() {
     let port = free_port();
-    let error = meet(&launch(1, 2, port), b"", SHORT).unwrap_err().to_string();
+    let error = broadcast(&launch(1, 2, port), b"", SHORT).unwrap_err().to_string();
     assert!(
         error.contains("rank 1 of 2 got no answer") && error.contains("MASTER_ADDR"),
         "{error}"
     );
-    // Something else answers, at length.
+    // Another program replies.
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let other = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.write_all(&[b'x'; 100]);
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        listener // so that nobody is told that nobody listens
+        listener // keeps the port open
     });
-    let error = meet(&launch(1, 2, port), b"", SHORT).unwrap_err().to_string();
+    let error = broadcast(&launch(1, 2, port), b"", SHORT).unwrap_err().to_string();
     assert!(error.contains("got no answer"), "{error}");
     drop(other.join().unwrap());
     // A second rank 0 finds the port taken.
     let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let error = meet(&launch(0, 2, port), b"", SHORT).unwrap_err().to_string();
+    let error = broadcast(&launch(0, 2, port), b"", SHORT).unwrap_err().to_string();
     assert!(
         error.contains("cannot listen on 127.0.0.1") && error.contains("MASTER_PORT"),
         "{error}"
@@ -142,21 +142,21 @@ fn nobody_there_or_somebody_else_is_told() {
 }
 
 #[test]
-fn a_rank_too_many_is_sent_away_at_once() {
+fn a_second_process_of_a_rank_is_refused_at_once() {
     let port = free_port();
     let first = rank(launch(0, 3, port), Duration::ZERO, Duration::from_secs(2));
     let one = rank(launch(1, 3, port), Duration::ZERO, TIMEOUT);
     thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
-    let again = meet(&launch(1, 3, port), b"", TIMEOUT).unwrap_err().to_string();
+    let again = broadcast(&launch(1, 3, port), b"", TIMEOUT).unwrap_err().to_string();
     assert!(again.contains("does not expect rank 1 of 3"), "{again}");
     assert!(began.elapsed() < TIMEOUT / 4);
-    assert!(meet(&launch(2, 3, port), b"", TIMEOUT).is_ok());
+    assert!(broadcast(&launch(2, 3, port), b"", TIMEOUT).is_ok());
     assert!(first.join().unwrap().is_ok() && one.join().unwrap().is_ok());
 }
 
 #[test]
-fn launchers_are_understood() {
+fn variables_of_torchrun_and_slurm_are_read() {
     let torchrun = [
         ("RANK", "3"),
         ("WORLD_SIZE", "4"),
@@ -165,11 +165,15 @@ fn launchers_are_understood() {
         ("MASTER_PORT", "29500"),
     ];
     let expected = |port| Launch { rank: 3, world: 4, local: 1, host: "host-a".into(), port };
-    assert_eq!(told(&torchrun).unwrap(), Some(expected(29500)));
+    assert_eq!(launch_of(&torchrun).unwrap(), Some(expected(29500)));
     let agent = [&torchrun[..], &[("TORCHELASTIC_USE_AGENT_STORE", "True")]].concat();
-    assert_eq!(told(&agent).unwrap(), Some(expected(29501)));
+    assert_eq!(launch_of(&agent).unwrap(), Some(expected(29501)));
     let both = [&torchrun[..], &[("SLURM_PROCID", "0"), ("SLURM_STEP_NODELIST", "x")]].concat();
-    assert_eq!(told(&both).unwrap(), Some(expected(29500)), "torchrun inside a job of Slurm's");
+    assert_eq!(
+        launch_of(&both).unwrap(),
+        Some(expected(29500)),
+        "torchrun inside a job of Slurm's"
+    );
 
     let slurm = |nodes| {
         let variables = [
@@ -179,7 +183,7 @@ fn launchers_are_understood() {
             ("SLURM_JOB_ID", "4012345"),
             ("SLURM_STEP_NODELIST", nodes),
         ];
-        told(&variables).map(|launch| launch.map(|launch| (launch.host, launch.port)))
+        launch_of(&variables).map(|launch| launch.map(|launch| (launch.host, launch.port)))
     };
     let port = 20_000 + (4_012_345 % 12_000) as u16;
     for (nodes, first) in [
@@ -197,21 +201,21 @@ fn launchers_are_understood() {
 }
 
 #[test]
-fn half_a_launcher_is_none() {
-    assert_eq!(told(&[]).unwrap(), None);
-    // What a batch script sees, outside srun.
-    assert_eq!(told(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]).unwrap(), None);
-    assert_eq!(told(&[("RANK", "0"), ("WORLD_SIZE", "1")]).unwrap(), None);
-    assert_eq!(told(&[("RANK", "a word of somebody else's")]).unwrap(), None);
-    let says = |variables: &[(&str, &str)]| told(variables).unwrap_err().to_string();
-    assert!(says(&[("RANK", "0"), ("WORLD_SIZE", "2")]).contains("has not set LOCAL_RANK"));
+fn incomplete_variables_are_errors() {
+    assert_eq!(launch_of(&[]).unwrap(), None);
+    // A batch script, outside srun.
+    assert_eq!(launch_of(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]).unwrap(), None);
+    assert_eq!(launch_of(&[("RANK", "0"), ("WORLD_SIZE", "1")]).unwrap(), None);
+    assert_eq!(launch_of(&[("RANK", "another program's variable")]).unwrap(), None);
+    let error = |variables: &[(&str, &str)]| launch_of(variables).unwrap_err().to_string();
+    assert!(error(&[("RANK", "0"), ("WORLD_SIZE", "2")]).contains("has not set LOCAL_RANK"));
     let two = [("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")];
-    assert!(says(&two).contains("has not set MASTER_ADDR"));
+    assert!(error(&two).contains("has not set MASTER_ADDR"));
     let address = [&two[..], &[("MASTER_ADDR", "a")]].concat();
-    assert!(says(&address).contains("has not set MASTER_PORT"));
+    assert!(error(&address).contains("has not set MASTER_PORT"));
     let odd = [&address[..], &[("MASTER_PORT", "70000")]].concat();
-    assert!(says(&odd).contains("MASTER_PORT=70000 is not what a launcher sets"));
+    assert!(error(&odd).contains("MASTER_PORT=70000 is not what a launcher sets"));
     let odd = [("RANK", "2"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")];
-    assert!(says(&odd).contains("RANK=2, WORLD_SIZE=2"));
-    assert!(says(&[("RANK", "-1"), ("WORLD_SIZE", "2")]).contains("RANK=-1"));
+    assert!(error(&odd).contains("RANK=2, WORLD_SIZE=2"));
+    assert!(error(&[("RANK", "-1"), ("WORLD_SIZE", "2")]).contains("RANK=-1"));
 }

@@ -1,4 +1,4 @@
-//! Two hosts on one: network namespaces joined by a cable, each with an address of its own.
+//! Two hosts on one: connected network namespaces, each with its own address.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ pub struct TwoHosts {
 pub const ADDRESSES: [&str; 2] = ["10.213.7.1", "10.213.7.2"];
 
 impl TwoHosts {
-    /// Lays the cable, or says why not: that takes root and `ip`.
+    /// Connects the namespaces, which needs root and `ip`.
     pub fn new() -> Result<TwoHosts, String> {
         let names = ["a", "b"].map(|host| format!("alexnet-{}-{host}", process::id()));
         let agent = env::temp_dir().join(format!("alexnet-{}-agent", process::id()));
@@ -29,7 +29,7 @@ impl TwoHosts {
             ip(&format!("-n {name} link set lo up"))?;
             ip(&format!("-n {name} link set mpi0 up"))?;
         }
-        // What mpirun takes for ssh: HOST COMMAND...
+        // The remote shell of mpirun: HOST COMMAND...
         let [first, _] = ADDRESSES;
         let script = format!(
             "#!/bin/sh\nhost=$1; shift\ncase $host in {first}) at={a};; *) at={b};; esac\n\
@@ -51,7 +51,7 @@ impl TwoHosts {
         command
     }
 
-    /// Bytes that the first host has put on the cable.
+    /// Bytes that the first host has sent.
     pub fn bytes(&self) -> u64 {
         let path = "/sys/class/net/mpi0/statistics/tx_bytes";
         let mut cat = Command::new("ip");

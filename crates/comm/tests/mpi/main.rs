@@ -12,7 +12,7 @@ use testkit::{bits_equal, device_with, random_array};
 const CASE: &str = "ALEXNET_MPI_CASE";
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Runs a case of [`as_a_rank`] on so many ranks.
+/// Runs a case of [`as_a_rank`] on `ranks` ranks.
 fn mpirun(ranks: usize, case: &str, options: &[&str]) -> Output {
     let mut mpirun = Command::new("mpirun");
     mpirun.args(["--allow-run-as-root", "--oversubscribe", "-np", &ranks.to_string()]);
@@ -66,14 +66,14 @@ fn run(case: &str, comm: &mut Mpi) -> alexnet_comm::Result<String> {
             }
             return Ok(format!("all well, {} ranks", comm.world()));
         }
-        "a rank leaves" => sum_on_and_on(comm, |step| !(last && step == 20))?,
-        "a rank hangs" => sum_on_and_on(comm, |step| {
+        "a rank leaves" => sum_repeatedly(comm, |step| !(last && step == 20))?,
+        "a rank hangs" => sum_repeatedly(comm, |step| {
             if last && step == 20 {
                 thread::sleep(60 * SHORT);
             }
             true
         })?,
-        "a rank is killed" => sum_on_and_on(comm, |step| {
+        "a rank is killed" => sum_repeatedly(comm, |step| {
             if last && step == 20 {
                 let pid = std::process::id().to_string();
                 Command::new("kill").args(["-9", &pid]).status().expect("kill");
@@ -92,7 +92,7 @@ fn run(case: &str, comm: &mut Mpi) -> alexnet_comm::Result<String> {
     Ok("went on and on".into())
 }
 
-/// What each rank begins with: numbers whose sum depends on the order.
+/// The initial values of a rank, whose sum depends on the order.
 fn values(rank: usize, len: usize) -> Vec<f32> {
     random_array::<_, _>(rank as u64 + 1, len).to_vec()
 }
@@ -137,8 +137,11 @@ fn collectives(comm: &mut Mpi, len: usize, root: usize) -> alexnet_comm::Result<
     Ok(())
 }
 
-/// One all-reduce after another, until something is wrong or `goes_on` says so.
-fn sum_on_and_on(comm: &mut Mpi, mut goes_on: impl FnMut(u32) -> bool) -> alexnet_comm::Result<()> {
+/// All-reduces until one fails or `goes_on` returns false.
+fn sum_repeatedly(
+    comm: &mut Mpi,
+    mut goes_on: impl FnMut(u32) -> bool,
+) -> alexnet_comm::Result<()> {
     let (mut device, [x]) = device_with([&[1.0; 10]]);
     for step in 0..100_000 {
         if !goes_on(step) {
@@ -151,7 +154,7 @@ fn sum_on_and_on(comm: &mut Mpi, mut goes_on: impl FnMut(u32) -> bool) -> alexne
 }
 
 #[test]
-fn every_rank_has_what_plain_loops_give() {
+fn results_are_those_of_plain_loops() {
     for ranks in [1, 2, 4] {
         let output = mpirun(ranks, "collectives", &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -161,14 +164,14 @@ fn every_rank_has_what_plain_loops_give() {
 }
 
 #[test]
-fn a_rank_that_leaves_is_missed() {
+fn a_rank_that_leaves_is_noticed() {
     let began = Instant::now();
     let output = mpirun(3, "a rank leaves", &[]);
     assert!(began.elapsed() < 20 * SHORT && !output.status.success());
     let missed = "rank 2 ended before the others: all ranks stop";
     let (first, second) = (format!("rank 0: {missed}"), format!("rank 1: {missed}"));
     let all = [&*first, &*second, "rank 2: went on and on"];
-    // mpirun may end the second before it has spoken.
+    // mpirun may kill the second before it has printed.
     let said = said(&output);
     assert!(said.len() >= 2 && said.iter().all(|line| all.contains(&&**line)), "{said:?}");
 
@@ -201,7 +204,7 @@ fn a_rank_that_is_killed_is_named() {
 }
 
 #[test]
-fn where_the_launcher_lets_ranks_outlive_others_they_find_out_themselves() {
+fn ranks_notice_a_killed_one_if_the_launcher_does_not_end_them() {
     let began = Instant::now();
     let output = mpirun(3, "a rank is killed", &["--enable-recovery"]);
     assert!(began.elapsed() < 30 * SHORT);
@@ -211,7 +214,7 @@ fn where_the_launcher_lets_ranks_outlive_others_they_find_out_themselves() {
 }
 
 #[test]
-fn ranks_that_do_different_things_say_so() {
+fn different_collectives_are_reported() {
     let output = mpirun(2, "ranks disagree", &[]);
     assert!(!output.status.success());
     let said = said(&output);
@@ -220,7 +223,7 @@ fn ranks_that_do_different_things_say_so() {
 }
 
 #[test]
-fn hosts_with_a_cable_between_them_are_a_world_too() {
+fn a_world_may_have_two_hosts() {
     let hosts = match TwoHosts::new() {
         Ok(hosts) => hosts,
         Err(why) => return println!("SKIPPED: no network namespaces here: {why}"),

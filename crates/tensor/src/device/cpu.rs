@@ -33,13 +33,13 @@ impl Cpu {
         Cpu { memory: Vec::new(), pool: Pool::new(threads), precision: Precision::F32 }
     }
 
-    /// In which numbers convolutions and fully connected layers multiply; f32 at first.
+    /// The precision of convolutions and fully connected layers; initially f32.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Multiplies in f32 or, with AMX, in bf16. Before the plan: the ops' scratch memory depends on
-    /// it ([`Target`](crate::Target)).
+    /// Sets the precision: f32 or, with AMX, bf16. Call it before planning: scratch memory of ops
+    /// depends on it ([`Target`](crate::Target)).
     ///
     /// # Errors
     /// [`Error::NoPrecision`] for tf32, and for bf16 where there is no AMX.
@@ -56,7 +56,7 @@ impl Cpu {
         Ok(())
     }
 
-    /// Multiplies in bf16, also without AMX: to the same bits, hundreds of times slower. For tests.
+    /// Multiplies in bf16 even without AMX: bit-identical, but hundreds of times slower. For tests.
     pub fn emulate_bf16(&mut self) {
         self.precision = Precision::Bf16;
     }
@@ -158,8 +158,8 @@ impl<'a, T: Element> From<Lent<'a>> for &'a mut [T] {
 
 /// The threads that compute.
 ///
-/// Work is cut into chunks by the shape of the data alone and never by the number of threads, and a
-/// chunk writes what no other reads: so the bits do not depend on how many threads there are.
+/// Work is split into chunks by the shape of the data, never by the number of threads, and no chunk
+/// reads the output of another. Results are therefore bit-identical for any number of threads.
 #[derive(Clone, Debug)]
 pub struct Pool {
     threads: Arc<rayon::ThreadPool>,

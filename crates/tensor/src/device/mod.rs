@@ -1,4 +1,4 @@
-//! The machines that run a step: a closed set, matched where an op begins.
+//! Devices: the CPU and CUDA GPUs. Every op matches on them once.
 
 mod cpu;
 mod cuda;
@@ -10,7 +10,7 @@ pub use cuda::{cublaslt, cudnn, nccl, tune};
 use crate::{Element, Error, Precision, Result, Slot};
 use std::str::FromStr;
 
-/// A machine with its memory. Every op matches on it once.
+/// A device with its memory. Every op matches on it once.
 #[allow(clippy::large_enum_variant)] // there is one of it, and it is lent, not moved
 #[derive(Debug)]
 pub enum Device {
@@ -20,8 +20,7 @@ pub enum Device {
     Cuda(Cuda),
 }
 
-/// What has to be known of a device where memory is laid out for it: how much an op needs to work
-/// in depends on how it computes.
+/// The properties of a device that planning depends on: they decide the scratch memory of ops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The host's processor, in f32.
@@ -68,10 +67,10 @@ impl FromStr for Choice {
 }
 
 impl Device {
-    /// Opens what the user chose; `threads` is for the CPU (0: one for each core).
+    /// Opens a device; `threads` is for the CPU (0: one for each core).
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`] if a GPU is asked for and cannot be used.
+    /// [`Error::DeviceUnavailable`] if a chosen GPU cannot be used.
     pub fn open(choice: Choice, threads: usize) -> Result<Device> {
         match choice {
             Choice::Auto => Ok(Device::best(threads).0),
@@ -80,7 +79,7 @@ impl Device {
         }
     }
 
-    /// The first GPU, or else the CPU and why it is not the GPU.
+    /// The first GPU, or else the CPU and the reason why there is no GPU.
     pub fn best(threads: usize) -> (Device, Option<Error>) {
         match Cuda::open(0) {
             Ok(cuda) => (Device::Cuda(cuda), None),
@@ -104,7 +103,7 @@ impl Device {
         }
     }
 
-    /// Takes `bytes` of memory, zeroed, once. Everything stored before is gone.
+    /// Allocates `bytes` of zeroed memory, which replaces memory reserved before.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if there is no room.
@@ -115,11 +114,11 @@ impl Device {
         }
     }
 
-    /// Copies host data into a slot. The host may hold fewer elements than the slot: the rest
-    /// stays. It may be changed as soon as this returns, although a GPU may still be busy.
+    /// Copies host data into a slot. If there are fewer elements than in the slot, the rest of it
+    /// is unchanged. The host data may be changed as soon as this returns.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the GPU fails, now or in what was asked for before.
+    /// [`Error::Gpu`] if the GPU fails, now or in earlier work.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
@@ -133,9 +132,9 @@ impl Device {
         }
     }
 
-    /// [`upload`](Self::upload) beside the work in hand: it waits for what was asked for before
-    /// [`mark_read`](Self::mark_read), and not for what was asked for since, which must not touch
-    /// the slot. What is asked for later comes after it. On the CPU it is an `upload`.
+    /// An [`upload`](Self::upload) that overlaps with the GPU's work. It waits for work enqueued
+    /// before [`mark_read`](Self::mark_read), but not for work enqueued since, which must not touch
+    /// the slot. Later work waits for it. On the CPU it is an `upload`.
     ///
     /// # Errors
     /// As `upload`.
@@ -149,9 +148,9 @@ impl Device {
         }
     }
 
-    /// Says that what was uploaded ahead has been read by what was asked for so far: the uploads
-    /// that come next overtake whatever else is asked for before them. Holds for one group of
-    /// them; a group without a mark waits for everything.
+    /// Marks the point in the GPU's work after which the slots of early uploads have been read. The
+    /// next group of [`upload_ahead`](Self::upload_ahead) waits only for this point; a group without
+    /// a mark waits for all work.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the GPU fails.
@@ -162,11 +161,10 @@ impl Device {
         }
     }
 
-    /// Copies a slot's first elements into host memory, as many as the host has room for, once all
-    /// that was asked for is done.
+    /// Waits for all work, and copies a slot's first elements into host memory, as many as fit.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the GPU fails, now or in what was asked for before.
+    /// [`Error::Gpu`] if the GPU fails, now or in earlier work.
     ///
     /// # Panics
     /// If the slot is of another type or smaller.
@@ -190,8 +188,7 @@ impl Device {
         Ok(host)
     }
 
-    /// Fills a slot whose value nobody may read any more with NaN, so that a mistake shows. Floats
-    /// only.
+    /// Fills a slot of floats with NaN, so that reading it by mistake is noticed.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the GPU fails.
@@ -205,11 +202,11 @@ impl Device {
         }
     }
 
-    /// Finds out whether this device can do `work`, without doing it: on a GPU every kernel is
-    /// loaded and its arguments are checked. Memory need not be reserved. The CPU can do all.
+    /// Checks that this device supports `work`, without running it: on a GPU every kernel is loaded
+    /// and its arguments are checked. Memory need not be reserved. The CPU supports everything.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] if an op has no form for this device; [`Error::Gpu`].
+    /// [`Error::NoKernel`] if an op is not implemented for this device; [`Error::Gpu`].
     pub fn rehearse(&mut self, work: impl FnOnce(&mut Device) -> Result<()>) -> Result<()> {
         let Device::Cuda(cuda) = self else { return Ok(()) };
         cuda.begin_rehearsal();
@@ -218,9 +215,9 @@ impl Device {
         done
     }
 
-    /// Does `work`, which must do the same every time: it reads what changes from slots. On a GPU
-    /// it is recorded the first time and replayed from then on, without the host's help;
-    /// `recording` keeps it. Neither an upload nor a download can be part of it.
+    /// Runs `work`, which must enqueue the same operations every time; changing values are read from
+    /// slots. On a GPU the first call records it into `recording` (a CUDA graph), and later calls
+    /// replay it. It must not upload or download.
     ///
     /// # Errors
     /// As [`rehearse`](Self::rehearse).
@@ -237,7 +234,7 @@ impl Device {
             }
             Device::Cpu(_) | Device::Cuda(_) => return work(self),
         }
-        self.rehearse(&mut work)?; // loads the kernels: nothing may be loaded while it is recorded
+        self.rehearse(&mut work)?; // loads kernels, which is impossible while recording
         self.gpu().begin_recording()?;
         let done = work(self);
         let recorded = self.gpu().end_recording();
@@ -246,7 +243,7 @@ impl Device {
         self.gpu().replay(recording).map(|_| ())
     }
 
-    /// The GPU that this is known to be.
+    /// The GPU; only for devices that are one.
     fn gpu(&mut self) -> &mut Cuda {
         match self {
             Device::Cuda(cuda) => cuda,
@@ -254,8 +251,8 @@ impl Device {
         }
     }
 
-    /// Runs `work` where the device's threads are, so that the ops inside start without a
-    /// hand-over. Wrap a whole loop in it: a step inside allocates nothing.
+    /// Runs `work` on the device's threads, so that ops need no hand-over between threads. Wrap a
+    /// whole loop in it: a step inside allocates nothing.
     pub fn enter<T: Send>(&mut self, work: impl FnOnce(&mut Device) -> T + Send) -> T {
         Device::enter_with(self, |device| device, work)
     }
@@ -275,7 +272,7 @@ impl Device {
         }
     }
 
-    /// What to plan for.
+    /// The target for planning.
     pub fn target(&self) -> Target {
         match self {
             Device::Cpu(cpu) => {
@@ -289,7 +286,7 @@ impl Device {
         }
     }
 
-    /// In which numbers convolutions and fully connected layers multiply.
+    /// The precision of convolutions and fully connected layers.
     pub fn precision(&self) -> Precision {
         match self {
             Device::Cpu(cpu) => cpu.precision(),
@@ -297,8 +294,7 @@ impl Device {
         }
     }
 
-    /// The precision to use where none is asked for: a CPU's is f32, a GPU's
-    /// [`Cuda::fastest_precision`].
+    /// The default precision: f32 on a CPU, [`Cuda::fastest_precision`] on a GPU.
     pub fn fastest_precision(&self) -> Precision {
         match self {
             Device::Cpu(_) => Precision::F32,
@@ -306,10 +302,10 @@ impl Device {
         }
     }
 
-    /// [`Cuda::set_precision`] or [`Cpu::set_precision`]: gives back what it is from now on.
+    /// Sets the precision ([`Cuda::set_precision`], [`Cpu::set_precision`]) and returns the new one.
     ///
     /// # Errors
-    /// [`Error::NoPrecision`] if a CPU is asked for what it has not.
+    /// [`Error::NoPrecision`] if a CPU does not support it.
     pub fn set_precision(&mut self, wanted: Precision) -> Result<Precision> {
         match self {
             Device::Cuda(cuda) => Ok(cuda.set_precision(wanted)),
@@ -344,7 +340,7 @@ mod tests {
             }
             Err(why) => {
                 let message = cpu.set_precision(Precision::Bf16).unwrap_err().to_string();
-                assert!(message.contains(why) && message.contains("--precision f32"), "{message}");
+                assert!(message.contains(why) && message.contains("use f32"), "{message}");
             }
         }
         assert_eq!(cpu.set_precision(Precision::F32).unwrap(), Precision::F32);

@@ -22,10 +22,10 @@ const CONSTANT: Range = Range::of(-1e30, 1e30);
 fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
     let Recipe { bias, .. } = recipe;
     let mut table = vec![
-        ("batch (--batch-size)".to_string(), recipe.batch as f64, BATCH),
-        ("shards (--micro-shards)".to_string(), recipe.shards as f64, SHARDS),
-        ("epochs (--epochs)".to_string(), f64::from(recipe.epochs), EPOCHS),
-        ("rate (--lr)".to_string(), recipe.rate, RATE),
+        ("batch".to_string(), recipe.batch as f64, BATCH),
+        ("shards".to_string(), recipe.shards as f64, SHARDS),
+        ("epochs".to_string(), f64::from(recipe.epochs), EPOCHS),
+        ("rate".to_string(), recipe.rate, RATE),
         ("momentum".to_string(), recipe.momentum, MOMENTUM),
         ("decay".to_string(), recipe.decay, DECAY),
         ("bias.rate".to_string(), bias.rate, FACTOR),
@@ -114,7 +114,7 @@ mod tests {
         };
         type Set = fn(&mut Recipe, f64);
         let floats: [(&str, Set, &[f64]); 11] = [
-            ("rate (--lr) is", |r, x| r.rate = x, &[-1e-9, 1e31]),
+            ("rate is", |r, x| r.rate = x, &[-1e-9, 1e31]),
             ("momentum is", |r, x| r.momentum = x, &[-0.1, 1.0, 2.0]),
             ("decay is", |r, x| r.decay = x, &[-0.1, 1e4]),
             ("bias.rate is", |r, x| r.bias.rate = x, &[-1.0, 1e7]),
@@ -185,9 +185,9 @@ mod tests {
     fn every_count_out_of_range_is_named_with_its_range() {
         type Set = fn(&mut Recipe, usize);
         let counts: [(&str, Set, &[usize]); 4] = [
-            ("batch (--batch-size) is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 52]),
-            ("shards (--micro-shards) is", |r, n| r.shards = n, &[0, 1 << 40]),
-            ("epochs (--epochs) is", |r, n| r.epochs = n as u32, &[0]),
+            ("batch is", |r, n| r.batch = n, &[0, 1 << 48, 1 << 52]),
+            ("shards is", |r, n| r.shards = n, &[0, 1 << 40]),
+            ("epochs is", |r, n| r.epochs = n as u32, &[0]),
             ("input.side is", |r, n| r.input.side = Some(n), &[0, 16_385, 1_000_000_000]),
         ];
         for (name, set, outside) in counts {

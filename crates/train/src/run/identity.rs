@@ -50,16 +50,16 @@ impl Job {
         lines.extend(other_decoder(&checkpoint.identity, &identity, &differences));
         let about_rate = |line: &Difference| line.name == "recipe.rate";
         let hint = if differences.iter().any(about_rate) {
-            " (a new learning rate is taken from --lr alone)"
+            " (a new learning rate must be given explicitly)"
         } else {
             ""
         };
         Err(Error::Resume {
             path: checkpoint.path.clone(),
             reason: format!(
-                "a run goes on as what it was, and this differs{hint}:\n{}\nWhat may change: \
-                 epochs, max_steps, threads, workers, device, checkpoints, logging; the rate with \
-                 --lr. Leave the rest out, or start a new run",
+                "a run is resumed with the same settings, and these differ{hint}:\n{}\nWhat may \
+                 change: epochs, max_steps, threads, workers, device, checkpoints, logging; the \
+                 learning rate if given explicitly. Leave the rest out, or start a new run",
                 lines.join("\n")
             ),
         })

@@ -15,11 +15,10 @@ impl Training<'_> {
     /// Statistics of layers are made in the first step and in every so many.
     const STATS_EVERY: u64 = 100;
 
-    /// Says so if there is nothing to do.
+    /// Notes if there is nothing to do.
     pub(super) fn note_if_over(&mut self) {
         if self.is_over() {
-            let note = "all its steps are done: more are made with --epochs or --max-steps";
-            self.observer.note(note);
+            self.observer.note("all steps are done: raise the number of epochs or steps for more");
         }
     }
 

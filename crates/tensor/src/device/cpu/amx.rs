@@ -1,16 +1,16 @@
-//! Whether this process may use AMX: tiles of registers that multiply bf16.
+//! Whether this process can use AMX: tile registers that multiply bf16.
 //!
-//! The processor says whether it has them, and the operating system whether it keeps them when
-//! threads change places. Linux (5.16 and later) does so for a process that asks, once, by
-//! `arch_prctl`; a sandbox may refuse. The tiles themselves are crate `kernels`'.
+//! The processor must have them, and the operating system must save them at context switches. Linux
+//! (5.16 and later) does so for a process that has requested it once with `arch_prctl`; a sandbox
+//! may refuse. The crate `kernels` uses the tiles.
 
 use std::sync::OnceLock;
 
-/// Whether products in bf16 can be made by AMX here, or why not. The first call asks the system,
-/// for the whole process and for good.
+/// Checks that AMX can multiply bf16 here. The first call requests it from the system for the whole
+/// process.
 ///
 /// # Errors
-/// A clause that says what is missing.
+/// The reason why it cannot.
 pub fn amx() -> Result<(), &'static str> {
     static AMX: OnceLock<Result<(), &'static str>> = OnceLock::new();
     *AMX.get_or_init(find)

@@ -1,17 +1,17 @@
-//! Memory in pages of 2 MiB, where the system has them for whoever asks.
+//! Memory in pages of 2 MiB, where the system grants them.
 //!
-//! A prefetcher stops at the end of a page, and a page's address is looked up in a table, under a
-//! hypervisor in two: streaming through hundreds of megabytes of weights meets 4 KiB pages often.
-//! And pages of 4 KiB lie anywhere, so that what should stay in a cache together may not: the same
-//! program then is faster in one run than in the next.
+//! Prefetchers stop at the end of a page, and each page needs a lookup in a page table, under a
+//! hypervisor in two. Streaming through hundreds of megabytes of weights touches many 4 KiB pages.
+//! Their physical addresses are also random, so that cache conflicts, and with them run times,
+//! differ between runs.
 
 /// The size of a huge page, and what its address is a multiple of. Another than the system's would
 /// only make for less of the memory in huge pages.
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Asks for huge pages for what of `memory` can lie in them: to be called before it is first
-/// written. A system that does not grant them leaves it as it is.
+/// Requests huge pages for the aligned part of `memory`. Must be called before the memory is first
+/// written; has no effect if the system does not grant them.
 #[cfg(target_os = "linux")]
 pub(super) fn advise(memory: &mut [u8]) {
     let from = memory.as_ptr().align_offset(HUGE_PAGE);

@@ -1,8 +1,7 @@
-//! How much memory this process may still take: what the system has, and what the control groups
-//! that it runs in allow.
+//! The memory that this process can still allocate, limited by the system and by control groups.
 //!
-//! A container's limit is a control group's. Whoever takes more is killed by the kernel, without a
-//! message; so a plan is compared with the limits before memory is taken.
+//! A container's limit is that of a control group. The kernel kills a process that exceeds it,
+//! without a message; so plans are checked before memory is allocated.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,11 +15,11 @@ pub struct FreeMemory {
     pub group: Option<PathBuf>,
 }
 
-/// Memory that this process can still take. Nothing where the system does not tell.
+/// The memory that this process can still allocate; `None` if the system does not report it.
 ///
-/// It is the least of Linux's MemAvailable and, for the process's memory control group and each
-/// group above it (versions 1 and 2), the limit less what the group uses; file pages that the
-/// kernel can drop do not count as used.
+/// It is the minimum of Linux's MemAvailable and, for the process's memory control group and each
+/// group above it (versions 1 and 2), the limit minus the group's use; file pages that the kernel
+/// can drop do not count as used.
 pub fn free_memory() -> Option<FreeMemory> {
     free_memory_under(Path::new("/"))
 }

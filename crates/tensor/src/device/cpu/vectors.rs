@@ -1,4 +1,4 @@
-//! Which of the processor's vectors kernels may use: all that it has, unless a test says less.
+//! The vector instructions that kernels may use: all of the processor's, unless a test limits them.
 
 use std::sync::OnceLock;
 

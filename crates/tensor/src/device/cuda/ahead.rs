@@ -1,9 +1,8 @@
-//! Uploads beside the work in hand: the next batch travels while the GPU is still busy with this
-//! one.
+//! Uploads that overlap with computation: the next batch is copied while the GPU still works on
+//! this one.
 //!
-//! They have a stream and pinned memory of their own. What was asked for before the mark comes
-//! before them, what is asked for after them comes after: two events see to that, and the host
-//! waits for neither.
+//! They have their own stream and pinned memory. They wait for the work before the mark, and later
+//! work waits for them; two events keep this order, and the host waits for neither.
 
 use super::driver::{Context, Stream};
 use super::event::Event;
@@ -14,15 +13,15 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Ahead {
-    // Dropped first: it waits for what uses the rest.
+    // Dropped first: it waits for copies that use the rest.
     stream: Stream,
     staging: Staging,
-    /// How far the work must have come before anything is overwritten.
+    /// The work that must be complete before slots are overwritten.
     mark: Event,
     marked: Cell<bool>,
-    /// When everything that was sent has arrived.
+    /// The end of all uploads.
     arrived: Event,
-    /// Something was sent, and no work asked for since.
+    /// Something was uploaded, and no work has been enqueued since.
     under_way: Cell<bool>,
 }
 
@@ -38,14 +37,14 @@ impl Ahead {
         })
     }
 
-    /// Uploads need not wait for what `work` is asked for from here on.
+    /// Marks the current end of `work`: uploads need not wait for later work.
     pub fn mark(&self, work: &Stream) -> Result<()> {
         self.mark.record(work)?;
         self.marked.set(true);
         Ok(())
     }
 
-    /// Sends `bytes` to `to`, after the mark; without one, after all that `work` was asked for.
+    /// Copies `bytes` to `to` after the mark; without one, after all of `work`.
     ///
     /// # Safety
     /// As [`Staging::upload`].
@@ -63,7 +62,7 @@ impl Ahead {
         Ok(())
     }
 
-    /// What `work` is asked for from here on comes after what was sent.
+    /// Makes later `work` wait for the uploads.
     pub fn join(&self, work: &Stream) -> Result<()> {
         if self.under_way.replace(false) {
             self.marked.set(false);
@@ -72,7 +71,7 @@ impl Ahead {
         Ok(())
     }
 
-    /// Waits for what was sent. The mark goes: memory that is reserved after it is filled after it.
+    /// Waits for the uploads, and forgets the mark, which belongs to the memory reserved before.
     pub fn synchronize(&self) -> Result<()> {
         self.marked.set(false);
         self.stream.synchronize("an upload")

@@ -1,7 +1,7 @@
-//! The driver: finding it, and owning what it gives out.
+//! The CUDA driver, and owners of its objects.
 //!
-//! Its bindings panic where the library or a function of it is missing, so both are looked for
-//! before the first call.
+//! Its bindings panic if the library or one of its functions is missing, so both are checked before
+//! the first call.
 
 use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
@@ -9,10 +9,10 @@ use std::env;
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, OnceLock};
 
-/// The least driver that runs what was built with CUDA 13.0, and its branch.
+/// The minimum driver version for kernels built with CUDA 13.0, and its branch.
 const LEAST_VERSION: i32 = 13_000;
 const LEAST_BRANCH: &str = "580";
-/// The least GPU that the kernels are built for.
+/// The minimum compute capability of the kernels.
 const LEAST_CAPABILITY: (u32, u32) = (7, 5);
 
 /// Every function that this program calls.
@@ -73,7 +73,7 @@ pub(super) struct Gpu {
     device: sys::CUdevice,
 }
 
-/// Finds GPU `number`, or says in a sentence why it cannot be used.
+/// Finds GPU `number`; the error is the reason why it cannot be used.
 pub(super) fn find(number: usize) -> std::result::Result<Gpu, String> {
     // SAFETY: looking for the library only loads it.
     if !unsafe { sys::is_culib_present() } {
@@ -124,7 +124,7 @@ fn check_functions(names: &[&str]) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// The version of CUDA that the driver is made for, as it counts; the function exists.
+/// The CUDA version of the driver, as an integer; the function exists.
 pub(super) fn version() -> std::result::Result<i32, String> {
     let mut version = 0;
     // SAFETY: the function exists, and writes one number.
@@ -150,7 +150,7 @@ fn check_version() -> std::result::Result<(), String> {
     }
 }
 
-/// Why the driver shows no GPU.
+/// The reason why the driver finds no GPU.
 fn no_gpu(error: DriverError) -> String {
     let visible = env::var("CUDA_VISIBLE_DEVICES");
     match (error.0, visible.as_deref()) {
@@ -165,7 +165,7 @@ fn no_gpu(error: DriverError) -> String {
     }
 }
 
-/// What the driver says of an error.
+/// The driver's text for an error.
 fn sentence(error: DriverError) -> String {
     let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| match text {
         Ok(text) => text.to_string_lossy().into_owned(),
@@ -174,26 +174,26 @@ fn sentence(error: DriverError) -> String {
     format!("the driver reports {} ({})", text(error.error_string()), text(error.error_name()))
 }
 
-/// The error for something that failed on the GPU.
+/// Converts an error of the driver.
 pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error {
     move |error| Error::Gpu { what: what.to_string(), reason: sentence(error) }
 }
 
-/// The error for something that failed while nobody watched: it cannot be known which kernel.
+/// Converts an asynchronous error: the failed kernel is unknown.
 fn failed_unseen(what: &str) -> impl Fn(DriverError) -> Error {
     let hint = "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel is named";
     let hint = if blocking() { "" } else { hint };
     move |error| Error::Gpu { what: what.to_string(), reason: sentence(error) + hint }
 }
 
-/// Whether every launch is waited for, so that a kernel that fails is named: the driver's own
+/// Whether to wait for every launch, so that a failing kernel is named: the driver's variable
 /// CUDA_LAUNCH_BLOCKING=1.
 pub(super) fn blocking() -> bool {
     static BLOCKING: OnceLock<bool> = OnceLock::new();
     *BLOCKING.get_or_init(|| env::var("CUDA_LAUNCH_BLOCKING").is_ok_and(|value| value == "1"))
 }
 
-/// Bytes of the current context's GPU that nobody has taken.
+/// Free bytes of the current context's GPU.
 pub(super) fn free_memory() -> Result<usize> {
     result::mem_get_info().map(|(free, _)| free).map_err(failed("asking for free memory"))
 }
@@ -220,12 +220,12 @@ impl Context {
         Ok(context)
     }
 
-    /// Whether both are one GPU's.
+    /// Whether both belong to one GPU.
     pub fn is(&self, other: &Context) -> bool {
         self.context == other.context
     }
 
-    /// Makes this thread's calls go to this context.
+    /// Makes this context current on this thread.
     pub fn bind(&self) -> Result<()> {
         // SAFETY: the context lives as long as this value.
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("binding the context"))
@@ -234,12 +234,12 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: retained once, released once. A failure at the end changes nothing.
+        // SAFETY: retained once, released once. A failure cannot be handled.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
 }
 
-/// Work in order.
+/// A CUDA stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub raw: sys::CUstream,
@@ -248,10 +248,10 @@ pub(super) struct Stream {
 
 // SAFETY: a stream belongs to a context, not to a thread.
 unsafe impl Send for Stream {}
-// SAFETY: as above; the driver lets several threads ask at once.
+// SAFETY: as above; the driver supports concurrent queries.
 unsafe impl Sync for Stream {}
 
-/// What the driver says when it is asked whether something is done.
+/// Converts the result of a query.
 pub(super) fn is_reached(answer: sys::CUresult) -> std::result::Result<bool, DriverError> {
     match answer {
         sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
@@ -265,13 +265,13 @@ impl Stream {
         Ok(Stream { raw: raw.map_err(failed("making a stream"))?, _context: context.clone() })
     }
 
-    /// Waits for all of it; `what` names it if it failed.
+    /// Waits for all work; `what` names it in errors.
     pub fn synchronize(&self, what: &str) -> Result<()> {
         // SAFETY: the stream is alive.
         unsafe { result::stream::synchronize(self.raw) }.map_err(failed_unseen(what))
     }
 
-    /// Whether all of it is done; `what` names it if it failed.
+    /// Whether all work is complete; `what` names it in errors.
     pub fn is_idle(&self, what: &str) -> Result<bool> {
         // SAFETY: the stream is alive.
         is_reached(unsafe { sys::cuStreamQuery(self.raw) }).map_err(failed_unseen(what))
@@ -280,7 +280,7 @@ impl Stream {
     /// Sets `bytes` bytes at `address` to `value`.
     ///
     /// # Safety
-    /// They are the device's memory, and stay allocated until the stream is so far.
+    /// They are device memory, and stay allocated until the operation is complete.
     pub unsafe fn fill(&self, address: u64, value: u8, bytes: usize) -> Result<()> {
         if bytes == 0 {
             return Ok(());
@@ -290,12 +290,12 @@ impl Stream {
             .map_err(failed("filling memory"))
     }
 
-    /// Copies host memory to `to`, after all that was asked for, and waits: whether ordinary memory
-    /// is read during the call or later is the driver's choice, and differs between systems. What
-    /// need not be waited for goes through pinned memory ([`Staging`](super::staging::Staging)).
+    /// Copies host memory to `to` after all earlier work, and waits: drivers may read pageable
+    /// memory after the call returns. Asynchronous uploads use pinned memory
+    /// ([`Staging`](super::staging::Staging)).
     ///
     /// # Safety
-    /// As many bytes from `to` on are the device's memory.
+    /// As many bytes from `to` on are device memory.
     pub unsafe fn write(&self, to: u64, host: &[u8]) -> Result<()> {
         if host.is_empty() {
             return Ok(());
@@ -307,10 +307,10 @@ impl Stream {
         waited
     }
 
-    /// Copies what lies at `from` into host memory, after all that was asked for, and waits.
+    /// Copies from `from` into host memory after all earlier work, and waits.
     ///
     /// # Safety
-    /// As many bytes from `from` on are the device's memory.
+    /// As many bytes from `from` on are device memory.
     pub unsafe fn read(&self, from: u64, host: &mut [u8]) -> Result<()> {
         if host.is_empty() {
             return Ok(());
@@ -325,7 +325,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: created once, destroyed once; what it still does is waited for.
+        // SAFETY: created once, destroyed once; pending work completes first.
         unsafe {
             let _ = result::stream::synchronize(self.raw);
             let _ = result::stream::destroy(self.raw);
@@ -333,7 +333,7 @@ impl Drop for Stream {
     }
 }
 
-/// Memory of the GPU.
+/// Device memory.
 #[derive(Debug)]
 pub(super) struct Memory {
     base: u64,
@@ -343,7 +343,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub fn new(context: &Arc<Context>, bytes: usize) -> std::result::Result<Memory, DriverError> {
-        // SAFETY: freed once, below. The driver refuses an allocation of nothing.
+        // SAFETY: freed once, below. The driver refuses empty allocations.
         let base = unsafe { result::malloc_sync(bytes.max(1)) }?;
         Ok(Memory { base, bytes, _context: context.clone() })
     }
@@ -359,7 +359,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated once, freed once; whoever drops it has waited for the stream.
+        // SAFETY: allocated once, freed once, after the owner has waited for the stream.
         let _ = unsafe { result::free_sync(self.base) };
     }
 }

@@ -1,11 +1,11 @@
-//! Places in streams.
+//! CUDA events.
 
 use super::driver::{Context, Stream, failed, is_reached};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::sync::Arc;
 
-/// A place in a stream that can be waited for.
+/// A point in a stream that can be waited for.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) raw: sys::CUevent,
@@ -20,7 +20,7 @@ impl Event {
         Event::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
     }
 
-    /// One that knows when it was reached.
+    /// An event that records its time.
     pub fn timed(context: &Arc<Context>) -> Result<Event> {
         Event::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
     }
@@ -30,13 +30,13 @@ impl Event {
         Ok(Event { raw, _context: context.clone() })
     }
 
-    /// Marks where `stream` is now.
+    /// Marks the current end of `stream`.
     pub fn record(&self, stream: &Stream) -> Result<()> {
         // SAFETY: both are alive.
         unsafe { result::event::record(self.raw, stream.raw) }.map_err(failed("marking an event"))
     }
 
-    /// What `stream` is asked for from here on comes after the marked place.
+    /// Makes later work of `stream` wait for the marked point.
     pub fn hold_back(&self, stream: &Stream) -> Result<()> {
         let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: both are alive; an event that is destroyed is waited for all the same.
@@ -50,13 +50,13 @@ impl Event {
         unsafe { result::event::elapsed(self.raw, later.raw) }.map_err(failed("reading an event"))
     }
 
-    /// Whether the marked place is reached, or none is marked.
+    /// Whether the marked point is reached, or none is marked.
     pub fn is_reached(&self) -> Result<bool> {
         // SAFETY: the event is alive.
         is_reached(unsafe { sys::cuEventQuery(self.raw) }).map_err(failed("an upload"))
     }
 
-    /// Waits until the marked place is reached; at once if none is marked.
+    /// Waits until the marked point is reached; returns at once if none is marked.
     pub fn wait(&self) -> Result<()> {
         // SAFETY: the event is alive.
         unsafe { result::event::synchronize(self.raw) }.map_err(failed("an upload"))

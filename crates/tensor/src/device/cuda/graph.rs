@@ -1,4 +1,4 @@
-//! A step, recorded once and replayed.
+//! CUDA graphs: a step is recorded once and replayed.
 
 use super::driver::{self, Context, failed};
 use super::{Cuda, State};
@@ -6,14 +6,14 @@ use crate::Result;
 use cudarc::driver::{result, sys};
 use std::sync::Arc;
 
-/// Work that is the same every time: see [`Device::replay`](crate::Device::replay).
+/// A recorded step; see [`Device::replay`](crate::Device::replay).
 #[derive(Debug, Default)]
 pub struct Recording(Option<Graph>);
 
 #[derive(Debug)]
 struct Graph {
     raw: sys::CUgraphExec,
-    /// The reservation of memory whose addresses it holds.
+    /// The reservation of memory whose addresses it contains.
     reservation: u64,
     _context: Arc<Context>,
 }
@@ -29,7 +29,7 @@ impl Drop for Graph {
 }
 
 impl Cuda {
-    /// Launches what was recorded; false if that is out of date, or nothing.
+    /// Launches the recorded graph; returns false if there is none, or it is invalid.
     pub(in crate::device) fn replay(&mut self, recording: &Recording) -> Result<bool> {
         let Some(graph) = &recording.0 else { return Ok(false) };
         if graph.reservation != self.reservation {
@@ -42,7 +42,7 @@ impl Cuda {
         Ok(true)
     }
 
-    /// Whether work is recorded at all: one cannot wait for a kernel inside a graph.
+    /// Whether work is recorded: kernels inside a graph cannot be waited for or timed.
     pub(in crate::device) fn records(&self) -> bool {
         !driver::blocking() && !self.eager && self.profile.is_none() && self.state == State::Working
     }

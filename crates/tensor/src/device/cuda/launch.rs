@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs};
 
-/// The kernels of one op, compiled for every GPU: what `cargo xtask kernels` made of its `.cu`.
+/// The kernels of one op, compiled for every GPU: the output of `cargo xtask kernels` for its `.cu`.
 #[derive(Debug)]
 pub struct Image {
     /// The op, which is the file's name.
@@ -21,7 +21,7 @@ pub struct Image {
     pub bytes: &'static [u8],
 }
 
-/// How many threads run a kernel, and how they are grouped.
+/// The number of threads of a launch, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Blocks along x, y and z.
@@ -33,10 +33,10 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Threads of a block where nothing asks for another number.
+    /// The default number of threads of a block.
     pub const THREADS: u32 = 256;
 
-    /// One thread for each of `n` pieces of work; the last block's last threads have none.
+    /// One thread for each of `n` elements; threads at the end of the last block have none.
     ///
     /// # Panics
     /// If that is more than a GPU can count.
@@ -59,13 +59,13 @@ impl Grid {
     }
 }
 
-/// Where something lies in a GPU's memory. Only a kernel can look there.
+/// An address in a GPU's memory, which only kernels can access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Address(u64);
 
 impl Address {
-    /// Of what is empty, or absent.
+    /// The address of an empty or absent slot.
     pub const NOWHERE: Address = Address(0);
 
     pub(super) fn at(address: u64) -> Address {
@@ -78,9 +78,9 @@ impl Address {
     }
 }
 
-/// What a kernel can be given: numbers, [`Address`]es, and `#[repr(C)]` structs of them.
+/// Kernel arguments: numbers, [`Address`]es, and `#[repr(C)]` structs of them.
 pub trait Argument {
-    /// Its bytes, as the kernel sees them.
+    /// Its bytes, with the kernel's layout.
     fn bytes(&self) -> &[u8];
 }
 
@@ -90,12 +90,12 @@ impl<T: NoUninit> Argument for T {
     }
 }
 
-/// The most arguments of a kernel.
+/// The maximum number of arguments of a kernel.
 const MOST_ARGUMENTS: usize = 24;
-/// Shared memory beyond this must be asked for.
+/// More shared memory than this must be enabled explicitly.
 const ORDINARY_SHARED_BYTES: u32 = 48 << 10;
 
-/// A kernel that was loaded.
+/// A loaded kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Function {
     raw: sys::CUfunction,
@@ -105,7 +105,7 @@ pub(super) struct Function {
     shared_bytes: u32,
 }
 
-/// Every kernel that was loaded so far.
+/// All loaded kernels.
 #[derive(Debug)]
 pub(super) struct Kernels {
     functions: HashMap<&'static str, Function>,
@@ -127,7 +127,7 @@ impl Kernels {
         Kernels { functions, modules, capability, _context: context.clone() }
     }
 
-    /// The kernel, loaded now or before, for these arguments. The context is bound.
+    /// The kernel, which is loaded on first use, for these arguments. The context is bound.
     pub fn find(
         &mut self,
         image: &'static Image,
@@ -173,7 +173,7 @@ fn module(
         return Ok(module.0);
     }
     let fresh = fresh(image.op, capability)?;
-    // The driver wants an address that words can lie at.
+    // The driver requires an aligned address.
     let bytes = fresh.as_deref().unwrap_or(image.bytes);
     let mut words = vec![0u64; bytes.len().div_ceil(8)];
     bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
@@ -184,7 +184,7 @@ fn module(
     Ok(module)
 }
 
-/// Kernels that lie in `ALEXNET_KERNELS`, for whoever is working on one.
+/// Kernels in the folder `ALEXNET_KERNELS`, for development.
 fn fresh(op: &str, capability: (u32, u32)) -> Result<Option<Vec<u8>>> {
     let Some(folder) = env::var_os("ALEXNET_KERNELS").map(PathBuf::from) else { return Ok(None) };
     for kind in ["fatbin", "cubin"] {

@@ -1,9 +1,9 @@
-//! An NVIDIA GPU: one block of its memory, one stream of work, and the kernels that were loaded.
+//! An NVIDIA GPU: one block of its memory, one stream of work, and its loaded kernels.
 //!
-//! libcuda is found when the program runs; nothing of CUDA is needed to build it. All work goes to
-//! one stream and so happens in order; only the next batch may travel beside it ([`ahead`]). The
-//! host waits where it must: in a download, and where an upload would overwrite staged bytes that
-//! are still on their way. The work of a step is recorded once and replayed ([`Recording`]).
+//! libcuda is found when the program runs; the build does not need CUDA. All work is enqueued on
+//! one stream and runs in order; only the upload of the next batch may overlap with it ([`ahead`]).
+//! The host waits only in downloads, and before an upload overwrites staged bytes that are still
+//! being copied. The work of a step is recorded once and replayed ([`Recording`]).
 
 mod ahead;
 pub mod cublaslt;
@@ -40,8 +40,7 @@ pub struct Cuda {
     eager: bool,
     precision: Precision,
     profile: Option<Profile>,
-    /// Names this reservation of memory and the way of multiplying: what was recorded under
-    /// another is out of date.
+    /// Identifies this reservation of memory and the precision; recordings of another are invalid.
     reservation: u64,
     // Fields are dropped in this order: the context last.
     cublaslt: Option<cublaslt::Engine>,
@@ -50,21 +49,21 @@ pub struct Cuda {
     kernels: Kernels,
     staging: Option<Staging>,
     ahead: Option<Ahead>,
-    /// GPUs that this one has joined: to wait for it may be to wait for them.
+    /// The connection to other GPUs: waiting for this one may mean waiting for them.
     others: Option<Arc<nccl::Shared>>,
     memory: Option<Memory>,
     stream: Stream,
     context: Arc<Context>,
 }
 
-/// What happens to the ops that are called.
+/// How ops that are called are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// They are done.
+    /// They run.
     Working,
-    /// Their kernels are loaded and their arguments checked, no more.
+    /// Only their kernels are loaded and their arguments checked.
     Rehearsing,
-    /// They become part of a graph.
+    /// They are captured into a graph.
     Recording,
 }
 
@@ -81,8 +80,7 @@ impl Cuda {
     /// The GPU with this number.
     ///
     /// # Errors
-    /// [`Error::DeviceUnavailable`] in one sentence: no driver, one that is too old, no GPU, none
-    /// of this number, one that is too old.
+    /// [`Error::DeviceUnavailable`] if the driver or the GPU is missing or too old.
     pub fn open(number: usize) -> Result<Cuda> {
         let unavailable =
             |reason| Error::DeviceUnavailable { device: format!("cuda:{number}"), reason };
@@ -115,7 +113,7 @@ impl Cuda {
         format!("cuda:{}: {}", self.gpu.number, self.model())
     }
 
-    /// The same of all GPUs that are alike: without the number.
+    /// The name without the number, the same for all GPUs of a model.
     pub fn model(&self) -> String {
         let Gpu { name, capability: (major, minor), .. } = &self.gpu;
         format!("{name}, compute capability {major}.{minor}")
@@ -137,14 +135,13 @@ impl Cuda {
         self.gpu.capability >= TENSOR_CORES && self.gpu.capability.0 != 11
     }
 
-    /// In which numbers it multiplies. A GPU that was opened does so in f32.
+    /// The precision of products; initially f32.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// From now on it multiplies in these numbers; in f32 where it has no tensor cores for them
-    /// (before compute capability 8.0). Gives back what it is. What was recorded before is recorded
-    /// anew.
+    /// Sets the precision, and returns it: f32 if the GPU has no tensor cores for the requested one
+    /// (before compute capability 8.0). Recorded steps are recorded again.
     pub fn set_precision(&mut self, wanted: Precision) -> Precision {
         let precision = if self.has_tensor_cores() { wanted } else { Precision::F32 };
         if precision != self.precision {
@@ -165,7 +162,7 @@ impl Cuda {
             self.ahead = Some(Ahead::new(&self.context)?);
         }
         let memory = Memory::new(&self.context, bytes).map_err(|_| self.no_room(bytes))?;
-        // SAFETY: all of the memory, which goes after the stream has come to its end.
+        // SAFETY: all of the memory, which is freed after the stream is idle.
         unsafe { self.stream.fill(memory.base(), 0, bytes)? };
         self.memory = Some(memory);
         Ok(())
@@ -217,7 +214,7 @@ impl Cuda {
         ahead.mark(&self.stream)
     }
 
-    /// Binds the context; what is asked for from here on comes after what was uploaded ahead.
+    /// Binds the context, and makes later work wait for early uploads.
     fn join(&self) -> Result<()> {
         self.context.bind()?;
         self.follow()
@@ -248,7 +245,7 @@ impl Cuda {
         unsafe { self.stream.fill(address, 0xFF, slot.range().len()) }
     }
 
-    /// Waits until all that was asked for is done.
+    /// Waits for all work.
     ///
     /// # Errors
     /// [`Error::Gpu`] if some of it failed.
@@ -261,25 +258,24 @@ impl Cuda {
         self.settle()
     }
 
-    /// Before the host waits for this GPU's work, part of which may wait for another GPU's.
+    /// Waits for collectives with a timeout, before the host waits for this GPU's work.
     fn wait_for_others(&self) -> Result<()> {
         let Some(others) = &self.others else { return Ok(()) };
         others.wait(|| self.stream.is_idle("a kernel"))
     }
 
-    /// Waits for all work, however long it takes.
+    /// Waits for all work, without a timeout.
     fn settle(&self) -> Result<()> {
         self.ahead.as_ref().map_or(Ok(()), Ahead::synchronize)?;
         self.stream.synchronize("a kernel")
     }
 
-    /// Whether work is done as it is asked for, never recorded and replayed: for whoever looks for
-    /// a mistake, or compares the two.
+    /// Runs all work directly instead of recording and replaying it, for debugging and comparisons.
     pub fn eager(&mut self, eager: bool) {
         self.eager = eager;
     }
 
-    /// Where a slot's first element lies, for a kernel.
+    /// The device address of a slot's first element.
     ///
     /// # Panics
     /// If the slot is not within the reserved memory.
@@ -288,7 +284,7 @@ impl Cuda {
             return Address::NOWHERE;
         }
         match &self.memory {
-            // Nothing will be read or written there, so it may be anywhere.
+            // In a rehearsal nothing is accessed, so any address will do.
             _ if self.state == State::Rehearsing => Address::at(slot.range().start as u64),
             Some(memory) if slot.range().end <= memory.bytes() => {
                 Address::at(memory.base() + slot.range().start as u64)
@@ -307,8 +303,8 @@ impl Cuda {
         self.address(slot).get()
     }
 
-    /// Has `kernel`, of `image`, run over `grid` with these arguments, after all that was asked for
-    /// before. A grid of nothing is no launch.
+    /// Launches `kernel` of `image` over `grid`, after all earlier work. An empty grid launches
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Gpu`] with the kernel's name.
@@ -317,8 +313,8 @@ impl Cuda {
     /// If the kernel takes other arguments, in number or in size.
     ///
     /// # Safety
-    /// The arguments mean what the kernel takes them for, and with them it reads and writes inside
-    /// the slots whose addresses it is given.
+    /// The arguments have the kernel's types, and with them it accesses only the slots whose
+    /// addresses it is given.
     pub unsafe fn launch(
         &mut self,
         image: &'static Image,
@@ -331,13 +327,13 @@ impl Cuda {
         if self.state == State::Rehearsing || grid.is_empty() {
             return Ok(());
         }
-        self.follow()?; // before a recording all was joined: nothing of this becomes part of it
-        // SAFETY: number and sizes of the arguments have been checked; the rest is the caller's.
+        self.follow()?; // not captured: all streams were joined before a recording
+        // SAFETY: number and sizes of arguments have been checked; the rest is the caller's promise.
         unsafe { launch::start(function, kernel, grid, &self.stream, arguments)? };
         self.launched(kernel)
     }
 
-    /// After a launch: times it or waits for it, if that is asked for.
+    /// After a launch: times it when profiling, waits for it when blocking.
     fn launched(&mut self, kernel: &'static str) -> Result<()> {
         if let Some(profile) = &mut self.profile {
             profile.lap(kernel, &self.stream)?;
@@ -348,7 +344,7 @@ impl Cuda {
         Ok(())
     }
 
-    /// What an op without a CUDA half gives back: met at planning, where the step is rehearsed.
+    /// The error of an op without a CUDA implementation; returned by the rehearsal at planning.
     ///
     /// # Errors
     /// Always [`Error::NoKernel`].
@@ -359,10 +355,10 @@ impl Cuda {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        // The memory that goes now may still be worked on. A failure now comes too late.
+        // Work may still use the memory that is freed now. A failure cannot be handled.
         let _ = self.context.bind();
         if let Some(others) = &self.others {
-            let _ = others.let_go();
+            let _ = others.drain();
         }
         let _ = self.settle();
     }

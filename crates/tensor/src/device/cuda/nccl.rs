@@ -1,10 +1,10 @@
-//! GPUs that exchange what is in their memory by themselves, through NCCL.
+//! Direct communication between GPUs, through NCCL.
 //!
-//! A [`Communicator`] has a stream of its own. What it is asked for comes after all that its GPU
-//! was asked for before, and runs beside what the GPU is asked for after, until the GPU is told
-//! to [follow](Communicator::follow). The host waits for nothing here; where it waits for its GPU
-//! it may in truth wait for another, which may be gone. So a GPU that has joined others is never
-//! waited for without a limit: when timeout ends NCCL is told to give up.
+//! A [`Communicator`] has its own stream. A collective starts after the work that its GPU has been
+//! given before, and runs in parallel to later work until the GPU [waits for
+//! it](Communicator::follow). The host does not wait here. But when the host waits for its GPU, that
+//! may be waiting for another one, which may be lost. Such waits therefore have a timeout, after
+//! which NCCL's communicator is aborted.
 
 mod group;
 mod library;
@@ -23,33 +23,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{ptr, thread};
 
-/// A GPU's place among others.
+/// A GPU's connection to the other GPUs.
 #[derive(Debug)]
 pub struct Communicator {
-    /// How far the GPU must have come before anything here begins.
+    /// The work of the GPU after which a collective starts.
     ready: Event,
-    /// Events that mark the end of nothing now.
+    /// Events for reuse.
     idle: Vec<Event>,
-    /// A number that a barrier adds up.
+    /// The float that a barrier sums.
     one: Memory,
     rank: usize,
     world: usize,
     shared: Arc<Shared>,
 }
 
-/// When something that was started is over.
+/// The end of a group of collectives.
 #[derive(Debug)]
 pub struct Ended(Event);
 
-/// What the GPU has to know, too.
+/// The state that the communicator shares with its GPU.
 #[derive(Debug)]
 pub(super) struct Shared {
     nccl: &'static Nccl,
-    /// Null once it was given up.
+    /// Null after an abort.
     raw: Mutex<Handle>,
     /// In milliseconds.
     timeout: AtomicU64,
-    // Dropped when nothing of it is under way any more.
+    // Dropped when it is idle.
     stream: Stream,
     context: Arc<Context>,
 }
@@ -60,24 +60,25 @@ struct Handle(Raw);
 // SAFETY: NCCL's communicators belong to no thread; the mutex around it lets one in at a time.
 unsafe impl Send for Handle {}
 
-/// How long a rank that ends lets the others take what it has sent.
+/// How long a rank that ends waits for the others to receive its messages.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Longer than a step: whoever waits longer need not hurry.
-const SOON: Duration = Duration::from_secs(1);
-/// Between two questions to NCCL whether all is well.
-const LOOK: Duration = Duration::from_millis(1);
+/// Waits poll without sleeping for this time, which is longer than a step.
+const SPIN: Duration = Duration::from_secs(1);
+/// The interval between queries of NCCL's status.
+const POLL: Duration = Duration::from_millis(1);
 
 impl Communicator {
-    /// Joins as `rank` of `world`, all of whom have the same `id`; waits for them for `timeout` at
-    /// most, now and whenever the host waits for this GPU.
+    /// Joins as `rank` of `world` ranks with the same `id`. The timeout applies now and whenever
+    /// the host waits for this GPU.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] if not all come; [`Error::Gpu`] if NCCL fails.
+    /// [`Error::Unanswered`] if a rank is missing; [`Error::Gpu`] if NCCL fails.
     pub fn join(
         cuda: &mut Cuda,
         nccl: &'static Nccl,
         id: &Id,
-        (rank, world): (usize, usize),
+        rank: usize,
+        world: usize,
         timeout: Duration,
     ) -> Result<Communicator> {
         cuda.context.bind()?;
@@ -85,7 +86,7 @@ impl Communicator {
         let (ready, stream) = (Event::new(context)?, Stream::new(context)?);
         let one = Memory::new(context, size_of::<f32>())
             .map_err(|error| super::driver::failed("memory for a barrier")(error))?;
-        // SAFETY: all of the memory, which goes after the stream has come to its end.
+        // SAFETY: all of the memory, which is freed after the stream is idle.
         unsafe { stream.fill(one.base(), 0, one.bytes())? };
         let mut raw: Raw = ptr::null_mut();
         let mut config = Config::nonblocking();
@@ -97,40 +98,41 @@ impl Communicator {
         let raw = Mutex::new(Handle(raw));
         let millis = AtomicU64::new(timeout.as_millis() as u64);
         let shared = Shared { nccl, raw, timeout: millis, stream, context: context.clone() };
-        shared.settled(status, "joining the other GPUs").inspect_err(|_| shared.give_up())?;
+        shared.complete(status, "joining the other GPUs").inspect_err(|_| shared.abort())?;
         let shared = Arc::new(shared);
         cuda.others = Some(Arc::clone(&shared));
         Ok(Communicator { ready, idle: Vec::new(), one, rank, world, shared })
     }
 
-    /// From now on others are waited for so long, at most.
+    /// Sets the timeout of waits for other ranks.
     pub fn set_timeout(&self, timeout: Duration) {
         self.shared.timeout.store(timeout.as_millis() as u64, Relaxed);
     }
 
-    /// Starts what `work` asks for, together: none of it waits for the rest. The slots it names may
-    /// be neither written nor, where it writes, read until the GPU follows.
+    /// Starts the collectives of `work` as one group, whose members do not wait for each other.
+    /// Until the GPU [follows](Self::follow), inputs must not be written, and outputs must be
+    /// neither read nor written.
     ///
-    /// The GPU may have been opened anew since it joined.
+    /// `cuda` may have been reopened since it joined.
     ///
     /// # Errors
     /// [`Error::Unanswered`] or [`Error::Gpu`].
     ///
     /// # Panics
-    /// If it is another GPU.
+    /// If `cuda` is another GPU.
     pub fn start(
         &mut self,
         cuda: &mut Cuda,
         work: impl FnOnce(&mut Group<'_>) -> Result<()>,
     ) -> Result<Ended> {
-        assert!(cuda.state == State::Working, "an exchange is no part of what is recorded");
+        assert!(cuda.state == State::Working, "collectives cannot be recorded");
         let shared = &*self.shared;
         assert!(cuda.context.is(&shared.context), "{} has not joined the others", cuda.name());
         cuda.others = Some(Arc::clone(&self.shared));
         cuda.join()?;
         self.ready.record(&cuda.stream)?;
         self.ready.hold_back(&shared.stream)?;
-        self.group(cuda, work).inspect_err(|_| shared.give_up())?;
+        self.group(cuda, work).inspect_err(|_| shared.abort())?;
         let event = self.idle.pop().map_or_else(|| Event::new(&shared.context), Ok)?;
         event.record(&shared.stream)?;
         Ok(Ended(event))
@@ -139,51 +141,52 @@ impl Communicator {
     fn group(&self, cuda: &Cuda, work: impl FnOnce(&mut Group<'_>) -> Result<()>) -> Result<()> {
         let (shared, one) = (&*self.shared, self.one.base());
         let handle = shared.handle()?;
-        // SAFETY: takes nothing; what it begins is ended just below, whatever happens between.
+        // SAFETY: takes no arguments; `Group::run` ends the group, even after a panic.
         let begun = unsafe { (shared.nccl.functions.group_start)() };
         shared.check(begun, "group")?;
-        let place = (self.rank, self.world);
-        let (asked, ended) = Group::ask(Group { cuda, shared, one, place, handle }, work);
-        asked?;
-        shared.settled(ended, "exchange")
+        let (rank, world) = (self.rank, self.world);
+        let group = Group { cuda, shared, one, rank, world, handle };
+        let (called, ended) = group.run(work);
+        called?;
+        shared.complete(ended, "exchange")
     }
 
-    /// What the GPU is asked for from here on comes after what has ended then.
+    /// Makes later work of the GPU wait for the end of these collectives.
     ///
     /// # Errors
     /// [`Error::Gpu`].
     pub fn follow(&self, cuda: &Cuda, ended: &Ended) -> Result<()> {
         cuda.join()?;
-        drop(self.shared.handle()?); // else there is nothing to come after
+        drop(self.shared.handle()?); // fails after an abort
         ended.0.hold_back(&cuda.stream)
     }
 
-    /// Nobody will ask for this end any more.
+    /// Returns an event for reuse.
     pub fn recycle(&mut self, ended: Ended) {
         self.idle.push(ended.0);
     }
 }
 
 impl Shared {
-    /// Waits until `is_done`, as long as the other GPUs do their part.
+    /// Waits until `is_done`; aborts at the timeout.
     pub(super) fn wait(&self, is_done: impl Fn() -> Result<bool>) -> Result<()> {
-        drop(self.handle()?); // what is done after others were given up is not what was asked for
+        drop(self.handle()?); // after an abort, results are invalid
         let waited = self.wait_for(self.timeout(), is_done);
-        waited.inspect_err(|_| self.give_up())
+        waited.inspect_err(|_| self.abort())
     }
 
     fn wait_for(&self, timeout: Duration, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         let began = Instant::now();
-        let mut looked = began;
+        let mut polled = began;
         while !is_done()? {
-            if looked.elapsed() >= LOOK {
-                looked = Instant::now();
-                self.look("exchange")?;
+            if polled.elapsed() >= POLL {
+                polled = Instant::now();
+                self.poll("exchange")?;
                 if began.elapsed() >= timeout {
                     return Err(self.unanswered());
                 }
             }
-            if began.elapsed() < SOON { thread::yield_now() } else { thread::sleep(LOOK) }
+            if began.elapsed() < SPIN { thread::yield_now() } else { thread::sleep(POLL) }
         }
         Ok(())
     }
@@ -192,27 +195,27 @@ impl Shared {
         Duration::from_millis(self.timeout.load(Relaxed))
     }
 
-    /// Whether nothing is under way here.
+    /// Whether no collective is in progress.
     pub(super) fn is_idle(&self) -> Result<bool> {
         self.stream.is_idle("an exchange")
     }
 
-    /// Waits until NCCL has done what a call that does not block only began.
-    fn settled(&self, status: Status, what: &str) -> Result<()> {
+    /// Waits for the end of a nonblocking call.
+    fn complete(&self, status: Status, what: &str) -> Result<()> {
         self.check(status, what)?;
         let (began, mut status) = (Instant::now(), status);
         while status == IN_PROGRESS {
             if began.elapsed() >= self.timeout() {
                 return Err(self.unanswered());
             }
-            thread::sleep(LOOK / 20);
-            status = self.look(what)?;
+            thread::sleep(POLL / 20);
+            status = self.poll(what)?;
         }
         Ok(())
     }
 
-    /// Asks NCCL whether something went wrong since.
-    fn look(&self, what: &str) -> Result<Status> {
+    /// Queries NCCL's asynchronous errors.
+    fn poll(&self, what: &str) -> Result<Status> {
         let mut status = SUCCESS;
         let handle = self.handle()?;
         // SAFETY: the communicator is alive; writes one status.
@@ -239,47 +242,47 @@ impl Shared {
         if handle.0.is_null() { Err(self.unanswered()) } else { Ok(handle) }
     }
 
-    /// The communicator, for whoever ends it: nobody else finds it any more.
+    /// Takes the communicator to end it.
     fn take(&self) -> Option<Raw> {
         let mut handle = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         let raw = std::mem::replace(&mut handle.0, ptr::null_mut());
         (!raw.is_null()).then_some(raw)
     }
 
-    /// Ends what is under way, as it is.
-    fn give_up(&self) {
+    /// Aborts all collectives.
+    fn abort(&self) {
         if let Some(raw) = self.take() {
-            // SAFETY: alive until now, and known to nobody else. It may fail: there is nothing
-            // more to do about it.
+            // SAFETY: alive until now, and taken out. A failure cannot be handled.
             let _ = unsafe { (self.nccl.functions.abort)(raw) };
         }
     }
 
-    /// Before a GPU's memory goes: lets what is under way come to its end, if it soon does.
-    pub(super) fn let_go(&self) -> Result<()> {
+    /// Waits a short time for collectives in progress, before the GPU's memory is freed; then aborts
+    /// them.
+    pub(super) fn drain(&self) -> Result<()> {
         let done = self.wait_for(FAREWELL.min(self.timeout()), || self.is_idle());
         let done = if thread::panicking() { Err(self.unanswered()) } else { done };
-        done.inspect_err(|_| self.give_up())
+        done.inspect_err(|_| self.abort())
     }
 
-    /// Ends the communicator: well, if all others are as far.
+    /// Finalizes the communicator if all other ranks do so, too; otherwise aborts it.
     fn leave(&self) {
         let finalize = || {
-            self.let_go()?;
+            self.drain()?;
             let handle = self.handle()?;
             // SAFETY: the communicator is alive.
             let status = unsafe { (self.nccl.functions.finalize)(handle.0) };
             drop(handle);
             self.check(status, "farewell")?;
-            self.wait_for(FAREWELL, || Ok(self.look("farewell")? == SUCCESS))
+            self.wait_for(FAREWELL, || Ok(self.poll("farewell")? == SUCCESS))
         };
         match (finalize(), self.take()) {
             (Ok(()), Some(raw)) => {
-                // SAFETY: finalized, and known to nobody else. What fails now comes too late.
+                // SAFETY: finalized, and taken out. A failure cannot be handled.
                 let _ = unsafe { (self.nccl.functions.destroy)(raw) };
             }
             (_, Some(raw)) => {
-                // SAFETY: alive until now, and known to nobody else.
+                // SAFETY: alive until now, and taken out.
                 let _ = unsafe { (self.nccl.functions.abort)(raw) };
             }
             (_, None) => {}
@@ -289,7 +292,7 @@ impl Shared {
 
 impl Drop for Communicator {
     fn drop(&mut self) {
-        let _ = self.shared.context.bind(); // what fails now comes too late
+        let _ = self.shared.context.bind(); // a failure cannot be handled
         self.shared.leave();
     }
 }

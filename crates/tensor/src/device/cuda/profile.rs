@@ -1,4 +1,4 @@
-//! How long each kernel takes, by events between the launches.
+//! The times of kernels, measured by events between launches.
 
 use super::driver::{Context, Stream};
 use super::event::Event;
@@ -6,12 +6,12 @@ use super::{Cuda, State};
 use crate::Result;
 use std::sync::Arc;
 
-/// A kernel that ran while a GPU was being profiled.
+/// The time of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lap {
     /// Its name.
     pub kernel: &'static str,
-    /// From the end of the one before to its own end.
+    /// Milliseconds from the end of the previous kernel to its end.
     pub ms: f64,
 }
 
@@ -38,7 +38,8 @@ impl Profile {
 }
 
 impl Cuda {
-    /// From now on every launch is timed. Recordings are not: [`eager`](Self::eager) first.
+    /// Starts to time every launch. Replayed launches are not timed: call [`eager`](Self::eager)
+    /// first.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
@@ -52,13 +53,13 @@ impl Cuda {
         Ok(())
     }
 
-    /// How many launches were timed so far.
+    /// The number of timed launches.
     pub fn laps(&self) -> usize {
         self.profile.as_ref().map_or(0, |profile| profile.kernels.len())
     }
 
-    /// Waits, and gives back every launch since [`begin_profile`](Self::begin_profile), in order.
-    /// Where the host was slower than the GPU, a lap holds the wait for it.
+    /// Waits, and returns every launch since [`begin_profile`](Self::begin_profile), in order. If
+    /// the host was slower than the GPU, a lap includes the time until the launch.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).

@@ -1,8 +1,8 @@
-//! Uploads that the host need not wait for.
+//! Asynchronous uploads.
 //!
-//! The GPU copies by itself only from pinned host memory. So what is uploaded is first copied into
-//! a ring of pinned pieces, and each piece is sent off while the next is being filled. The host
-//! waits only for a piece that it wants to fill again and that is still on its way.
+//! The GPU copies asynchronously only from pinned host memory. Data are therefore first copied into
+//! a ring of pinned pieces, and each piece is sent while the next is filled. The host waits only
+//! before it refills a piece that is still being sent.
 
 use super::driver::{Context, Stream, failed};
 use super::event::Event;
@@ -17,7 +17,7 @@ const PIECES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Staging {
     memory: Pinned,
-    /// For each piece, when it was sent.
+    /// For each piece, the end of its copy.
     sent: [Event; PIECES],
     next: usize,
 }
@@ -30,18 +30,17 @@ impl Staging {
         Ok(Staging { memory, sent, next: 0 })
     }
 
-    /// Whether so many bytes can be sent off without waiting for earlier ones.
+    /// Whether this many bytes can be sent without waiting for earlier pieces.
     pub fn has_room(&self, bytes: usize) -> Result<bool> {
         let pieces = bytes.div_ceil(PIECE).min(PIECES);
         let next = (0..pieces).map(|idx| &self.sent[(self.next + idx) % PIECES]);
         next.map(Event::is_reached).try_fold(true, |all, one| Ok(all && one?))
     }
 
-    /// Sends `bytes` to `to`; they may be overwritten as soon as this returns.
+    /// Copies `bytes` to `to`; they may be overwritten as soon as this returns.
     ///
     /// # Safety
-    /// As many bytes from `to` on are the device's memory, and stay allocated until the stream is
-    /// so far.
+    /// As many bytes from `to` on are device memory, and stay allocated until the copy is complete.
     pub unsafe fn upload(&mut self, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
         for (idx, chunk) in bytes.chunks(PIECE).enumerate() {
             let piece = self.next;
@@ -62,12 +61,12 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What is on its way still reads the pinned memory.
+        // Copies in progress still read the pinned memory.
         self.sent.iter().for_each(|sent| drop(sent.wait()));
     }
 }
 
-/// Host memory that the GPU reads by itself.
+/// Pinned host memory.
 #[derive(Debug)]
 struct Pinned {
     base: *mut u8,

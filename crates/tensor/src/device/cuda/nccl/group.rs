@@ -1,4 +1,4 @@
-//! What is asked of NCCL together: each call is held to the world and to its slots.
+//! A group of NCCL calls, whose slots and ranks are checked.
 
 use super::library::{FLOAT, Functions, Raw, SUM, Status};
 use super::{Handle, Shared};
@@ -7,7 +7,7 @@ use crate::{Result, Slot};
 use std::ffi::{c_int, c_void};
 use std::sync::MutexGuard;
 
-/// A group that NCCL has begun on this thread, to be ended even if asking for its work panics.
+/// A group that has been started on this thread; it is ended even after a panic.
 struct Begun<'a>(&'a Shared);
 
 impl Begun<'_> {
@@ -21,34 +21,34 @@ impl Begun<'_> {
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        // SAFETY: takes nothing. What it returns matters to nobody: a panic is under way.
+        // SAFETY: takes no arguments. Only reached during a panic, so the result is ignored.
         let _ = unsafe { (self.0.nccl.functions.group_end)() };
     }
 }
 
-/// What starts together. Counts are floats.
+/// Collectives that start together. Counts are floats.
 pub struct Group<'a> {
     pub(super) cuda: &'a Cuda,
     pub(super) shared: &'a Shared,
     pub(super) one: u64,
-    /// This rank, and how many there are.
-    pub(super) place: (usize, usize),
+    pub(super) rank: usize,
+    pub(super) world: usize,
     pub(super) handle: MutexGuard<'a, Handle>,
 }
 
 impl Group<'_> {
-    /// Asks for work in a group that NCCL has begun, and ends the group. Gives what asking comes to
-    /// and NCCL's word.
-    pub(super) fn ask(
+    /// Runs `work` in a group that has been started, and ends the group. Returns the result of
+    /// `work` and NCCL's status.
+    pub(super) fn run(
         mut self,
         work: impl FnOnce(&mut Group<'_>) -> Result<()>,
     ) -> (Result<()>, Status) {
         let begun = Begun(self.shared);
-        let asked = work(&mut self);
-        (asked, begun.end())
+        let called = work(&mut self);
+        (called, begun.end())
     }
 
-    /// `x` becomes the sum of all ranks' `x`, in an order that is NCCL's.
+    /// Replaces `x` by the sum of all ranks' `x`, in NCCL's order.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
@@ -56,7 +56,7 @@ impl Group<'_> {
         self.sum_of_all(self.cuda.address_of::<f32>(x), x.len())
     }
 
-    /// Ends when all ranks have started one.
+    /// Completes when all ranks have started it.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
@@ -74,39 +74,39 @@ impl Group<'_> {
         self.shared.check(status, "all_reduce")
     }
 
-    /// `block` becomes the sum of all ranks' blocks with this rank's number.
+    /// Sets `block` to the sum of all ranks' blocks with this rank's number.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
-    /// If `x` has not one block a rank, or overlaps `block`.
+    /// If `x` does not have one block for each rank, or overlaps `block`.
     pub fn reduce_scatter(&mut self, x: Slot, block: Slot) -> Result<()> {
         self.check_blocks(x, block);
         let (from, to) = self.addresses(x, block);
         let (f, raw, stream) = self.parts();
-        // SAFETY: `x` has a block a rank, as has been checked.
+        // SAFETY: `x` has one block for each rank, as checked.
         let status = unsafe { (f.reduce_scatter)(from, to, block.len(), FLOAT, SUM, raw, stream) };
         self.shared.check(status, "reduce_scatter")
     }
 
-    /// `y` becomes all ranks' blocks.
+    /// Sets `y` to all ranks' blocks.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
     ///
     /// # Panics
-    /// If `y` has not one block a rank, or overlaps `block`.
+    /// If `y` does not have one block for each rank, or overlaps `block`.
     pub fn all_gather(&mut self, block: Slot, y: Slot) -> Result<()> {
         self.check_blocks(y, block);
         let (from, to) = self.addresses(block, y);
         let (f, raw, stream) = self.parts();
-        // SAFETY: `y` has a block a rank, as has been checked.
+        // SAFETY: `y` has one block for each rank, as checked.
         let status = unsafe { (f.all_gather)(from, to, block.len(), FLOAT, raw, stream) };
         self.shared.check(status, "all_gather")
     }
 
-    /// `x` becomes that of `root`.
+    /// Sets every rank's `x` to that of `root`.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
@@ -114,7 +114,7 @@ impl Group<'_> {
     /// # Panics
     /// If there is no such rank.
     pub fn broadcast(&mut self, x: Slot, root: usize) -> Result<()> {
-        assert!(root < self.place.1, "rank {root} in a world of {}", self.place.1);
+        assert!(root < self.world, "rank {root} in a world of {}", self.world);
         let (from, to) = self.addresses(x, x);
         let (f, raw, stream) = self.parts();
         // SAFETY: reads or writes a slot in place.
@@ -138,7 +138,7 @@ impl Group<'_> {
         self.shared.check(status, "send")
     }
 
-    /// `x` becomes what `from` sends.
+    /// Receives `x` from `from`.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::Error::GPU).
@@ -155,7 +155,7 @@ impl Group<'_> {
     }
 
     fn check_blocks(&self, whole: Slot, block: Slot) {
-        let world = self.place.1;
+        let world = self.world;
         assert_eq!(
             Some(whole.len()),
             block.len().checked_mul(world),
@@ -165,7 +165,7 @@ impl Group<'_> {
     }
 
     fn check_peer(&self, peer: usize) {
-        let (rank, world) = self.place;
+        let (rank, world) = (self.rank, self.world);
         assert!(peer < world && peer != rank, "rank {rank} of {world} and rank {peer}");
     }
 

@@ -1,10 +1,11 @@
-//! What can be started, and what has been.
+//! Collectives, and handles of those that have been started.
 
 use tensor::{DType, Slot, Traffic};
 
-/// A collective with its slots. The methods of [`Comm`](crate::Comm) say what each does.
+/// A collective with its slots; see the methods of [`Comm`](crate::Comm).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Work {
+#[non_exhaustive]
+pub enum Collective {
     /// [`all_reduce`](crate::Comm::all_reduce)
     AllReduce {
         /// Read and written.
@@ -12,7 +13,7 @@ pub enum Work {
     },
     /// [`reduce_scatter`](crate::Comm::reduce_scatter)
     ReduceScatter {
-        /// One block a rank.
+        /// Read; one block for each rank.
         x: Slot,
         /// Written.
         block: Slot,
@@ -21,14 +22,14 @@ pub enum Work {
     AllGather {
         /// Read.
         block: Slot,
-        /// Written, one block a rank.
+        /// Written; one block for each rank.
         y: Slot,
     },
     /// [`broadcast`](crate::Comm::broadcast)
     Broadcast {
         /// Read by the root, written by the others.
         x: Slot,
-        /// Whose floats all get.
+        /// The rank that sends.
         root: usize,
     },
     /// [`send`](crate::Comm::send)
@@ -49,24 +50,23 @@ pub enum Work {
     Barrier,
 }
 
-/// A collective that has been started. It is over when [`Comm::wait`](crate::Comm::wait) has taken
-/// the handle back.
-#[must_use = "a collective ends where its handle is waited for"]
+/// A collective that has been started; it is complete after [`Comm::wait`](crate::Comm::wait).
+#[must_use = "a collective must be waited for"]
 #[derive(Debug)]
 pub struct Handle {
-    /// What was started.
-    pub work: Work,
-    /// Its number, counted by the engine that started it.
+    /// The collective.
+    pub work: Collective,
+    /// Its number, counted by the communicator.
     pub number: u64,
 }
 
-/// Counts what ranks send.
+/// Counts messages.
 pub(crate) trait Count {
     /// Adds a message to one rank.
     fn count(&mut self, floats: usize);
 
-    /// Adds what `rank` sends in `work`, if it sends to each other rank what that needs.
-    fn add(&mut self, work: &Work, rank: usize, world: usize);
+    /// Adds the messages of `rank` in a collective, if it sends directly to every other rank.
+    fn add(&mut self, work: &Collective, rank: usize, world: usize);
 }
 
 impl Count for Traffic {
@@ -75,45 +75,46 @@ impl Count for Traffic {
         self.bytes += 4 * floats as u64;
     }
 
-    fn add(&mut self, work: &Work, rank: usize, world: usize) {
+    fn add(&mut self, work: &Collective, rank: usize, world: usize) {
         let (messages, floats) = match *work {
-            Work::AllReduce { x: part }
-            | Work::ReduceScatter { block: part, .. }
-            | Work::AllGather { block: part, .. } => (world - 1, part.len()),
-            Work::Broadcast { x, root } if root == rank => (world - 1, x.len()),
-            Work::Send { x, .. } => (1, x.len()),
-            Work::Barrier => (world - 1, 0),
-            Work::Broadcast { .. } | Work::Recv { .. } => (0, 0),
+            Collective::AllReduce { x: part }
+            | Collective::ReduceScatter { block: part, .. }
+            | Collective::AllGather { block: part, .. } => (world - 1, part.len()),
+            Collective::Broadcast { x, root } if root == rank => (world - 1, x.len()),
+            Collective::Send { x, .. } => (1, x.len()),
+            Collective::Barrier => (world - 1, 0),
+            Collective::Broadcast { .. } | Collective::Recv { .. } => (0, 0),
         };
         (0..messages).for_each(|_| self.count(floats));
     }
 }
 
-impl Work {
+impl Collective {
     /// # Panics
-    /// If the slots do not fit each other and a world of so many ranks, seen from `rank`.
+    /// If the slots do not fit each other, or `rank` of `world` ranks.
     pub(crate) fn check(&self, rank: usize, world: usize) {
         let floats = |slot: Slot| assert_eq!(slot.dtype(), DType::F32, "{self:?}: floats only");
         let other = |peer: usize| {
             assert!(peer < world && peer != rank, "{self:?} on rank {rank} of {world}");
         };
         match *self {
-            Work::AllReduce { x } => floats(x),
-            Work::ReduceScatter { x: whole, block } | Work::AllGather { block, y: whole } => {
+            Collective::AllReduce { x } => floats(x),
+            Collective::ReduceScatter { x: whole, block }
+            | Collective::AllGather { block, y: whole } => {
                 floats(whole);
                 floats(block);
                 assert_eq!(whole.len(), world * block.len(), "{self:?}: one block a rank");
                 assert!(!whole.overlaps(&block), "{self:?}: the slots overlap");
             }
-            Work::Broadcast { x, root } => {
+            Collective::Broadcast { x, root } => {
                 floats(x);
                 assert!(root < world, "{self:?} in a world of {world}");
             }
-            Work::Send { x, to: peer } | Work::Recv { x, from: peer } => {
+            Collective::Send { x, to: peer } | Collective::Recv { x, from: peer } => {
                 floats(x);
                 other(peer);
             }
-            Work::Barrier => {}
+            Collective::Barrier => {}
         }
     }
 }
