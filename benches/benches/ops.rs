@@ -3,12 +3,12 @@
 //! One after another, out of order: a part may find other numbers in its slots than a step would
 //! leave there, but never zeros.
 
-use alexnet_benches::Rows;
+use alexnet_benches::SplitStep;
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 fn ops(criterion: &mut Criterion) {
     let spec = models::find("alexnet").expect("a built-in model");
-    let mut rows = Rows::plan(&spec, &train::recipes::paper(), 32, 0);
+    let mut rows = SplitStep::plan(&spec, &train::recipes::paper(), 32, 0);
     let parts = rows.parts().to_vec();
     (0..parts.len()).for_each(|part| rows.run(part));
     let mut group = criterion.benchmark_group("alexnet-32");

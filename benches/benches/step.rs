@@ -1,6 +1,6 @@
 //! Criterion: whole steps of every built-in model, training and testing, batch 32.
 
-use alexnet_benches::{Mode, Step};
+use alexnet_benches::{Step, StepMode};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use train::recipes;
 
@@ -11,7 +11,7 @@ fn steps(criterion: &mut Criterion) {
     for model in models::all() {
         let spec = (model.spec)(model.classes);
         let recipe = recipes::find(recipes::default_for(model.name)).expect("its recipe");
-        for (mode, name) in [(Mode::Train, "train"), (Mode::Infer, "infer")] {
+        for (mode, name) in [(StepMode::Train, "train"), (StepMode::Infer, "infer")] {
             group.bench_function(BenchmarkId::new(model.name, name), |bencher| {
                 let mut step = Step::plan(&spec, &recipe, mode, IMAGES, 0);
                 bencher.iter(|| step.run());

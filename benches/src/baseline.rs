@@ -1,46 +1,45 @@
-//! Is it slower than it was? One run against an earlier one.
+//! Comparison of a run with an earlier one.
 
 use crate::ledger::Table;
 use crate::machine::Machine;
 use crate::median;
-use crate::results::{Measure, Results, Work};
+use crate::results::{Measurement, Results, Workload};
 
-/// What two runs' numbers are compared by.
+/// The values that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// The numbers themselves: both runs were on one machine.
+    /// The measured values: both runs were on the same machine.
     Values,
-    /// Ours over PyTorch's, taken in turn: all that holds between machines.
+    /// Ratios of our values to PyTorch's, the only ones comparable between machines.
     Peer,
 }
 
-/// What became of a row.
+/// How a row has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Better by more than is allowed to be lost.
+pub enum Change {
+    /// Faster by more than the allowed loss.
     Faster,
     /// Neither.
     Same,
-    /// Its median is past what is allowed, but the middle halves of both runs' values overlap: no
-    /// evidence, more rounds are needed.
+    /// The median is above the limit, but the interquartile ranges overlap: more rounds are needed.
     Noisy,
-    /// Past what is allowed.
+    /// Slower than allowed.
     Slower,
-    /// Only this run has it.
+    /// Only in this run.
     New,
-    /// Only the baseline has it.
+    /// Only in the baseline.
     Gone,
 }
 
-impl Verdict {
-    fn word(self) -> &'static str {
+impl Change {
+    fn name(self) -> &'static str {
         match self {
-            Verdict::Faster => "faster",
-            Verdict::Same => "same",
-            Verdict::Noisy => "noisy: take more rounds",
-            Verdict::Slower => "SLOWER",
-            Verdict::New => "new",
-            Verdict::Gone => "gone",
+            Change::Faster => "faster",
+            Change::Same => "same",
+            Change::Noisy => "noisy: use more rounds",
+            Change::Slower => "SLOWER",
+            Change::New => "new",
+            Change::Gone => "gone",
         }
     }
 }
@@ -48,89 +47,91 @@ impl Verdict {
 /// A row of both runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
-    /// Of what.
-    pub work: Work,
-    /// Step or part.
+    /// The workload.
+    pub work: Workload,
+    /// The step or its part.
     pub what: String,
     /// The baseline's median, by the comparison's basis; absent if the row is new.
     pub before: Option<f64>,
     /// This run's; absent if the row is gone.
     pub now: Option<f64>,
-    /// What became of it.
-    pub verdict: Verdict,
+    /// How it has changed.
+    pub change: Change,
 }
 
-/// Two runs beside each other.
+/// Two runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// What they are compared by.
+    /// The compared values.
     pub basis: Basis,
-    /// Rows of what both runs measured.
+    /// The rows of common workloads.
     pub rows: Vec<Compared>,
 }
 
-/// What a run of `works` on `machine` can be compared with `before` by; `with_peer`: it makes its
-/// steps in turn with PyTorch. Asked before anything slow is done.
+/// The basis for comparing a run of `workloads` on `machine` with the baseline `before`;
+/// `with_peer` if the run includes PyTorch. Called before the measurements.
 ///
 /// # Errors
-/// A sentence, if there is nothing to compare.
+/// If the runs are not comparable.
 pub fn basis(
     before: &Results,
     machine: &Machine,
-    works: &[Work],
+    workloads: &[Workload],
     with_peer: bool,
 ) -> Result<Basis, String> {
-    let list = |works: &[Work]| works.iter().map(Work::to_string).collect::<Vec<_>>().join("; ");
-    if !before.works().iter().any(|work| works.contains(work)) {
-        let (theirs, ours) = (list(&before.works()), list(works));
+    let list = |workloads: &[Workload]| {
+        workloads.iter().map(Workload::to_string).collect::<Vec<_>>().join("; ")
+    };
+    if !before.workloads().iter().any(|work| workloads.contains(work)) {
+        let (theirs, ours) = (list(&before.workloads()), list(workloads));
         return Err(format!(
-            "the baseline measured {theirs}, and this run {ours}: times of other models, modes or \
-             batches say nothing; ask for the same"
+            "the baseline measured {theirs}, and this run {ours}: other models, modes or batches \
+             cannot be compared; select the same"
         ));
     }
     if before.machine == *machine {
         return Ok(Basis::Values);
     }
     let (there, here) = (before.machine.describe(), machine.describe());
-    let common = |row: &&Measure| works.contains(&row.work) && !row.peer.is_empty();
+    let common = |row: &&Measurement| workloads.contains(&row.work) && !row.peer.is_empty();
     if with_peer && before.rows.iter().any(|row| common(&row)) {
         return Ok(Basis::Peer);
     }
     Err(format!(
-        "the baseline was measured on another machine or on other threads ({there}; this is \
-         {here}): only ratios to PyTorch hold between them; save the baseline and compare with \
-         --peer torch, or measure it anew here"
+        "the baseline was measured on another machine or with other threads ({there}; this is \
+         {here}): only ratios to PyTorch can be compared; save the baseline and compare with \
+         --peer torch, or measure a baseline here"
     ))
 }
 
-/// Compares a run with an earlier one. `allowed` is the loss that is let pass, as a share: 0.05.
+/// Compares a run with an earlier one. `allowed` is the allowed loss as a fraction, such as 0.05.
 ///
-/// A row is slower if its median has grown by more than `allowed`, and the middle halves of the two
-/// runs' values lie apart.
+/// A row is slower if its median has grown by more than `allowed` and the interquartile ranges of
+/// the two runs do not overlap.
 pub fn compare(before: &Results, now: &Results, basis: Basis, allowed: f64) -> Comparison {
-    let works = now.works();
+    let workloads = now.workloads();
     let mut rows = Vec::new();
-    let find = |rows: &'_ [Measure], like: &Measure| -> Option<Vec<f64>> {
-        let same = |row: &&Measure| row.work == like.work && row.what == like.what;
+    let find = |rows: &'_ [Measurement], like: &Measurement| -> Option<Vec<f64>> {
+        let same = |row: &&Measurement| row.work == like.work && row.what == like.what;
         rows.iter().find(same).map(|row| samples(row, basis))
     };
     for row in &now.rows {
         let new = samples(row, basis);
-        // Where only ratios hold, a row without PyTorch's number is left out.
-        if new.is_empty() || !before.works().contains(&row.work) {
+        // When ratios are compared, rows without PyTorch's values are skipped.
+        if new.is_empty() || !before.workloads().contains(&row.work) {
             continue;
         }
         let old = find(&before.rows, row).filter(|old| !old.is_empty());
-        let verdict = old.as_ref().map_or(Verdict::New, |old| judge(old, &new, allowed));
+        let change = old.as_ref().map_or(Change::New, |old| judge(old, &new, allowed));
         rows.push(Compared {
             work: row.work.clone(),
             what: row.what.clone(),
             before: old.map(median),
             now: Some(median(new)),
-            verdict,
+            change,
         });
     }
-    for row in before.rows.iter().filter(|row| works.contains(&row.work)) {
+    for row in before.rows.iter().filter(|row| workloads.contains(&row.work)) {
         let old = samples(row, basis);
         if !old.is_empty() && find(&now.rows, row).is_none_or(|new| new.is_empty()) {
             rows.push(Compared {
@@ -138,33 +139,33 @@ pub fn compare(before: &Results, now: &Results, basis: Basis, allowed: f64) -> C
                 what: row.what.clone(),
                 before: Some(median(old)),
                 now: None,
-                verdict: Verdict::Gone,
+                change: Change::Gone,
             });
         }
     }
     Comparison { basis, rows }
 }
 
-/// What is compared: less is better.
-fn samples(row: &Measure, basis: Basis) -> Vec<f64> {
+/// The values to compare.
+fn samples(row: &Measurement, basis: Basis) -> Vec<f64> {
     match basis {
         Basis::Values => row.values.clone(),
         Basis::Peer => row.values.iter().zip(&row.peer).map(|(ours, its)| ours / its).collect(),
     }
 }
 
-fn judge(before: &[f64], now: &[f64], allowed: f64) -> Verdict {
+fn judge(before: &[f64], now: &[f64], allowed: f64) -> Change {
     let ratio = median(now.to_vec()) / median(before.to_vec());
-    let (before, now) = (middle_half(before), middle_half(now));
+    let (before, now) = (quartiles(before), quartiles(now));
     if ratio > 1.0 + allowed {
-        return if now.0 > before.1 { Verdict::Slower } else { Verdict::Noisy };
+        return if now.0 > before.1 { Change::Slower } else { Change::Noisy };
     }
     let faster = ratio < 1.0 / (1.0 + allowed) && now.1 < before.0;
-    if faster { Verdict::Faster } else { Verdict::Same }
+    if faster { Change::Faster } else { Change::Same }
 }
 
-/// The first and third quartile: half of the values lie between them.
-fn middle_half(values: &[f64]) -> (f64, f64) {
+/// The first and third quartiles.
+fn quartiles(values: &[f64]) -> (f64, f64) {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let last = values.len() - 1;
@@ -172,12 +173,12 @@ fn middle_half(values: &[f64]) -> (f64, f64) {
 }
 
 impl Comparison {
-    /// The rows past what is allowed.
+    /// The rows that are slower than allowed.
     pub fn slower(&self) -> impl Iterator<Item = &Compared> {
-        self.rows.iter().filter(|row| row.verdict == Verdict::Slower)
+        self.rows.iter().filter(|row| row.change == Change::Slower)
     }
 
-    /// For the terminal.
+    /// The table for the terminal.
     pub fn table(&self) -> Table {
         let (before, now) = match self.basis {
             Basis::Values => ("before", "now"),
@@ -194,7 +195,7 @@ impl Comparison {
                 number(row.before),
                 number(row.now),
                 number(ratio),
-                row.verdict.word().to_string(),
+                row.change.name().to_string(),
             ]);
         }
         table

@@ -1,98 +1,98 @@
-//! What was typed, and what is meant.
+//! Command-line arguments.
 
 mod command;
 
 pub use command::command;
 
-use alexnet_benches::Form;
-use alexnet_benches::Mode;
 use alexnet_benches::epoch::Loading;
-use alexnet_benches::results::Work;
+use alexnet_benches::results::Workload;
+use alexnet_benches::{PeerMode, StepMode};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 use tensor::Precision;
 
-/// Times ops and steps, against the machine's peaks and against PyTorch.
+/// Times ops and steps, and compares them with the machine's peak rates and with PyTorch.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", after_help = AFTER, max_term_width = 100)]
 pub struct Cli {
     /// Built-in models
     #[arg(long, num_args = 1.., default_values = ["alexnet", "torchvision"], value_name = "NAME")]
     pub model: Vec<String>,
-    /// Images a step; 128, and with --peer also testing's 1 and 64
+    /// Batch sizes [default: 128; with --peer also inference at 1 and 64]
     #[arg(long, num_args = 1.., value_name = "N", value_parser = positive)]
     batch: Vec<usize>,
-    /// Whole steps, or testing alone
+    /// Training steps or inference [default: train]
     #[arg(long, num_args = 1.., value_enum)]
-    mode: Vec<What>,
-    /// Times every number is taken at least; the median is shown
+    mode: Vec<StepMode>,
+    /// Smallest number of repetitions; the median is shown
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = positive)]
     pub rounds: usize,
-    /// Threads that compute; 0: one for each core
+    /// Compute threads; 0: one per core
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,
-    /// In which numbers convolutions and fully connected layers multiply, PyTorch's too: f32, or
+    /// Number format of the products in convolutions and linear layers, in PyTorch too: f32, or
     /// bf16 on a processor with AMX
     #[arg(long, default_value = "f32", value_name = "PRECISION", conflicts_with = "epoch")]
     pub precision: Precision,
-    /// Only measure the machine's peaks, and how near to them tiles come
+    /// Only measure the machine's peak rates and those of the matrix tiles
     #[arg(long)]
     pub peaks: bool,
 
-    /// Count a training step's floor on this GPU, without one; at 128 and 1024 images
+    /// Compute lower bounds of a training step on this GPU, without using one [batch default: 128
+    /// 1024]
     #[arg(long, value_enum, value_name = "GPU",
           conflicts_with_all = ["peer", "peaks", "epoch", "baseline", "save"])]
-    pub floor: Option<Gpu>,
+    pub floor: Option<GpuName>,
 
-    /// Take everything in turn with PyTorch
+    /// Measure PyTorch alternately
     #[arg(long, value_enum, help_heading = "Against PyTorch")]
     pub peer: Option<PeerKind>,
-    /// The Python that has PyTorch
+    /// Python with PyTorch
     #[arg(long, default_value = "python3", value_name = "FILE", help_heading = "Against PyTorch")]
     pub python: PathBuf,
-    /// How PyTorch runs; all three in training, eager in testing and beside the floor; eager
-    /// and channels-last for epochs
+    /// How PyTorch runs [default: all three in training, eager in inference and for the floor,
+    /// eager and channels-last for epochs]
     #[arg(long, num_args = 1.., value_enum, help_heading = "Against PyTorch")]
-    form: Vec<FormName>,
-    /// Which of the tables; all
+    form: Vec<PeerMode>,
+    /// Tables [default: all]
     #[arg(long, num_args = 1.., value_enum, help_heading = "Against PyTorch", requires = "peer")]
     table: Vec<TableName>,
 
-    /// Epochs with loading and augmentation of this model instead, in turn with PyTorch
+    /// Instead, time epochs of this model with loading and augmentation, alternately with PyTorch
     #[arg(long, value_name = "MODEL", value_parser = ["cifar-18pct"], requires = "data",
           conflicts_with_all = ["peer", "peaks"], help_heading = "Epochs")]
     pub epoch: Option<String>,
     /// CIFAR-10 as image files: DIR/train has a folder for each class
     #[arg(long, value_name = "DIR", help_heading = "Epochs")]
     pub data: Option<PathBuf>,
-    /// Images an epoch, spread evenly over the set
+    /// Images per epoch, spread evenly over the data set
     #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = positive,
           help_heading = "Epochs")]
     pub images: usize,
-    /// Threads, and PyTorch's processes, that load
+    /// Loader threads, or loader processes in PyTorch
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = positive,
           help_heading = "Epochs")]
     pub workers: usize,
-    /// Decode the files anew in each epoch, or keep their pixels
+    /// Decode the files in every epoch, or keep their pixels in memory
     #[arg(long, num_args = 1.., value_enum, default_values = ["files", "memory"],
           help_heading = "Epochs")]
-    loading: Vec<LoadingName>,
+    pub loading: Vec<Loading>,
 
-    /// Put the tables into BENCHMARKS.md, too
+    /// Also write the tables into BENCHMARKS.md
     #[arg(long, help_heading = "Keeping and comparing")]
     pub write: bool,
-    /// Keep the numbers in a file, for --baseline
+    /// Save the results to a file for --baseline
     #[arg(long, value_name = "FILE", help_heading = "Keeping and comparing")]
     pub save: Option<PathBuf>,
-    /// Compare with what an earlier run kept there
+    /// Compare with the saved results of an earlier run
     #[arg(long, value_name = "FILE", help_heading = "Keeping and comparing")]
     pub baseline: Option<PathBuf>,
-    /// How much slower than the baseline is let pass
+    /// Allowed slowdown relative to the baseline
     #[arg(long, default_value = "5%", value_name = "PERCENT", value_parser = percent,
           requires = "baseline", help_heading = "Keeping and comparing")]
     pub regression: f64,
 
-    /// Make a few training steps and print the most bytes that the process has held
+    /// Run a few training steps and print the process's peak memory in bytes
     #[arg(long, hide = true)]
     pub peak_memory: bool,
 }
@@ -104,50 +104,28 @@ Examples:
   cargo xtask bench --mode infer --batch 1                one image forward, row by row
   cargo xtask bench --precision bf16                      training steps on AMX
   cargo xtask bench --peaks                               multiply-adds and bytes a second
-  cargo xtask bench --floor h200                          what a step takes there at least
+  cargo xtask bench --floor h200                          lower bounds of a step on an H200
   cargo xtask bench --save before.json                    ... and after a change:
   cargo xtask bench --baseline before.json --regression 5%
   cargo xtask bench --peer torch --python venv/bin/python --write
   cargo xtask bench --peer torch --python venv/bin/python --table steps --mode infer --batch 1 64
   cargo xtask bench --epoch cifar-18pct --data DIR --python venv/bin/python
-  cargo xtask bench --loader --data DIR --peer torch      the data path; --loader --help: its flags
-  cargo xtask bench --scaling                             1 to 512 H200s, on paper
+  cargo xtask bench --loader --data DIR --peer torch      the data path (see --loader --help)
+  cargo xtask bench --scaling                             computed times on 1 to 512 H200s
   cargo xtask bench criterion conv2                       criterion's statistics of the same ops
 
-A row is slower than the baseline if its median has grown by more than --regression and the middle
-halves of both runs' values lie apart. On another machine, only ratios to PyTorch are compared.
+A row is slower than the baseline if its median has grown by more than --regression and the
+interquartile ranges of both runs do not overlap. Between machines, only ratios to PyTorch are
+compared.
 
 Exit codes:
-  0  done; nothing is slower
-  1  something could not be measured, read, written or compared
-  2  a wrong command line
+  0  success; nothing is slower
+  1  a measurement, a file or the comparison failed
+  2  invalid command line
   3  a row is slower than the baseline by more than --regression";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum What {
-    Train,
-    Infer,
-}
-
-impl What {
-    pub fn name(self) -> &'static str {
-        match self {
-            What::Train => "train",
-            What::Infer => "infer",
-        }
-    }
-
-    /// What a network is planned for.
-    pub fn plans(self) -> Mode {
-        match self {
-            What::Train => Mode::Train,
-            What::Infer => Mode::Infer,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Gpu {
+pub enum GpuName {
     H200,
 }
 
@@ -160,22 +138,9 @@ pub enum PeerKind {
 pub enum TableName {
     /// Whole steps
     Steps,
-    /// Every part of a step
+    /// The parts of a step with their lower bounds
     Floor,
-    /// Peaks of training processes
-    Memory,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormName {
-    Eager,
-    ChannelsLast,
-    Compiled,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LoadingName {
-    Files,
+    /// Peak memory of training processes
     Memory,
 }
 
@@ -186,7 +151,7 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-/// `5%`, or `5`: a share of 0.05.
+/// `5%` or `5` as 0.05.
 fn percent(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
         Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent / 100.0),
@@ -195,79 +160,66 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 impl Cli {
-    /// What steps are made: without PyTorch training steps of 128 images; with it, unless something
-    /// is asked for, testing's of 1 and 64, too.
-    pub fn units(&self) -> Vec<(What, usize)> {
+    /// Modes and batch sizes of the steps: by default training steps of 128 images; with PyTorch
+    /// also inference of 1 and 64 images.
+    pub fn units(&self) -> Vec<(StepMode, usize)> {
         if self.peer.is_some() && self.mode.is_empty() && self.batch.is_empty() {
-            return vec![(What::Train, 128), (What::Infer, 1), (What::Infer, 64)];
+            return vec![(StepMode::Train, 128), (StepMode::Infer, 1), (StepMode::Infer, 64)];
         }
-        let modes = if self.mode.is_empty() { &[What::Train][..] } else { &self.mode };
+        let modes = if self.mode.is_empty() { &[StepMode::Train][..] } else { &self.mode };
         let batches = if self.batch.is_empty() { &[128][..] } else { &self.batch };
-        let each = |&mode: &What| batches.iter().map(move |&batch| (mode, batch));
+        let each = |&mode: &StepMode| batches.iter().map(move |&batch| (mode, batch));
         modes.iter().flat_map(each).collect()
     }
 
-    /// Batches that a floor is counted at.
+    /// Batch sizes of the computed lower bounds.
     pub fn floor_batches(&self) -> &[usize] {
         if self.batch.is_empty() { &[128, 1024] } else { &self.batch }
     }
 
-    /// The steps that are taken apart; beside PyTorch those of training.
-    pub fn floor_units(&self) -> Vec<(What, usize)> {
+    /// The steps to measure part by part; with PyTorch only training.
+    pub fn floor_units(&self) -> Vec<(StepMode, usize)> {
         let mut units = self.units();
-        units.retain(|unit| self.peer.is_none() || unit.0 == What::Train);
+        units.retain(|unit| self.peer.is_none() || unit.0 == StepMode::Train);
         units
     }
 
     /// The name of a table of a step's parts.
-    pub fn floor_title(&self, model: &str, (mode, batch): (What, usize)) -> String {
-        let mode = if mode == What::Train { "" } else { " infer" };
+    pub fn floor_title(&self, model: &str, mode: StepMode, batch: usize) -> String {
+        let mode = if mode == StepMode::Train { "" } else { " infer" };
         self.with_precision(format!("floor {model}{mode} {batch}"))
     }
 
-    /// Batches of the training steps among them.
+    /// Batch sizes of the training steps.
     pub fn training_batches(&self) -> impl Iterator<Item = usize> {
-        self.units().into_iter().filter(|unit| unit.0 == What::Train).map(|unit| unit.1)
+        self.units().into_iter().filter(|unit| unit.0 == StepMode::Train).map(|unit| unit.1)
     }
 
-    /// How PyTorch runs in a mode.
-    pub fn forms(&self, mode: What) -> Vec<Form> {
-        let asked = self.form.iter().map(|form| match form {
-            FormName::Eager => Form::Eager,
-            FormName::ChannelsLast => Form::ChannelsLast,
-            FormName::Compiled => Form::Compiled,
-        });
+    /// How PyTorch runs steps of a mode.
+    pub fn forms(&self, mode: StepMode) -> Vec<PeerMode> {
         match (self.form.is_empty(), mode) {
-            (false, _) => asked.collect(),
-            (true, What::Train) => Form::ALL.to_vec(),
-            (true, What::Infer) => vec![Form::Eager],
+            (false, _) => self.form.clone(),
+            (true, StepMode::Train) => PeerMode::ALL.to_vec(),
+            (true, StepMode::Infer) => vec![PeerMode::Eager],
         }
     }
 
-    /// How PyTorch runs epochs: as it comes, and as it has proved fastest on small images.
-    pub fn epoch_forms(&self) -> Vec<Form> {
+    /// How PyTorch runs epochs: by default eagerly, and with channels last, its fastest on small
+    /// images.
+    pub fn epoch_forms(&self) -> Vec<PeerMode> {
         if self.form.is_empty() {
-            vec![Form::Eager, Form::ChannelsLast]
+            vec![PeerMode::Eager, PeerMode::ChannelsLast]
         } else {
-            self.forms(What::Train)
+            self.forms(StepMode::Train)
         }
     }
 
-    /// How PyTorch runs where it runs once: the first form that is asked for, or eager.
-    pub fn form(&self) -> Form {
-        self.forms(What::Infer)[0]
+    /// How PyTorch runs where it runs in one mode: the first that was selected, or eager.
+    pub fn form(&self) -> PeerMode {
+        self.forms(StepMode::Infer)[0]
     }
 
-    /// How epochs are fed.
-    pub fn loadings(&self) -> Vec<Loading> {
-        let loading = |name: &LoadingName| match name {
-            LoadingName::Files => Loading::Files,
-            LoadingName::Memory => Loading::Memory,
-        };
-        self.loading.iter().map(loading).collect()
-    }
-
-    /// Whether a table is asked for; without PyTorch there is the floor alone.
+    /// Whether a table is selected; without PyTorch only `floor` is.
     pub fn wants(&self, table: TableName) -> bool {
         if self.epoch.is_some() || self.floor.is_some() {
             return false;
@@ -278,8 +230,8 @@ impl Cli {
         }
     }
 
-    /// A mode in results: with the precision, if that is not f32.
-    pub fn mode_name(&self, mode: What) -> String {
+    /// The name of a mode in results, with the precision if it is not f32.
+    pub fn mode_name(&self, mode: StepMode) -> String {
         self.with_precision(mode.name().to_string())
     }
 
@@ -290,9 +242,9 @@ impl Cli {
         }
     }
 
-    /// What will be measured.
-    pub fn works(&self) -> Vec<Work> {
-        let work = |model: &str, mode: &str, batch| Work {
+    /// The workloads of this run.
+    pub fn workloads(&self) -> Vec<Workload> {
+        let work = |model: &str, mode: &str, batch| Workload {
             model: model.to_string(),
             mode: mode.to_string(),
             batch,
@@ -318,34 +270,37 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn with_pytorch_testing_is_measured_too() {
-        assert_eq!(cli("").units(), [(What::Train, 128)]);
-        let units = [(What::Train, 128), (What::Infer, 1), (What::Infer, 64)];
+    fn with_pytorch_inference_is_measured_too() {
+        assert_eq!(cli("").units(), [(StepMode::Train, 128)]);
+        let units = [(StepMode::Train, 128), (StepMode::Infer, 1), (StepMode::Infer, 64)];
         assert_eq!(cli("--peer torch").units(), units);
         let asked = cli("--peer torch --mode infer --batch 1 64");
         assert_eq!(asked.units(), units[1..]);
-        assert_eq!(cli("--peer torch").forms(What::Train).len(), 3);
-        assert_eq!(cli("--peer torch").forms(What::Infer), [Form::Eager]);
-        assert_eq!(cli("--form channels-last").forms(What::Train), [Form::ChannelsLast]);
-        let works: Vec<String> = asked.works().iter().map(Work::to_string).collect();
-        assert_eq!(works[..2], ["alexnet infer, batch 1", "alexnet infer, batch 64"]);
-        let reduced = cli("--precision bf16 --model alexnet").works();
+        assert_eq!(cli("--peer torch").forms(StepMode::Train).len(), 3);
+        assert_eq!(cli("--peer torch").forms(StepMode::Infer), [PeerMode::Eager]);
+        assert_eq!(cli("--form channels-last").forms(StepMode::Train), [PeerMode::ChannelsLast]);
+        let workloads: Vec<String> = asked.workloads().iter().map(Workload::to_string).collect();
+        assert_eq!(workloads[..2], ["alexnet infer, batch 1", "alexnet infer, batch 64"]);
+        let reduced = cli("--precision bf16 --model alexnet").workloads();
         assert_eq!(reduced[0].to_string(), "alexnet train bf16, batch 128");
     }
 
     #[test]
-    fn every_table_of_parts_has_a_name_of_its_own() {
-        assert_eq!(cli("--peer torch").floor_units(), [(What::Train, 128)]);
+    fn tables_of_parts_have_distinct_names() {
+        assert_eq!(cli("--peer torch").floor_units(), [(StepMode::Train, 128)]);
         let alone = cli("--mode train infer --batch 1");
-        let titles = alone.floor_units().into_iter().map(|unit| alone.floor_title("vgg11", unit));
+        let titles = alone
+            .floor_units()
+            .into_iter()
+            .map(|(mode, batch)| alone.floor_title("vgg11", mode, batch));
         assert_eq!(titles.collect::<Vec<_>>(), ["floor vgg11 1", "floor vgg11 infer 1"]);
-        let reduced = cli("--precision bf16").floor_title("alexnet", (What::Train, 128));
+        let reduced = cli("--precision bf16").floor_title("alexnet", StepMode::Train, 128);
         assert_eq!(reduced, "floor alexnet 128 bf16");
     }
 

@@ -1,10 +1,11 @@
-//! An epoch with loading and augmentation, ours and PyTorch's in turn.
+//! Epochs with loading and augmentation, alternately ours and PyTorch's.
 //!
-//! Both take crops of 32 x 32 at random places of images brought to 36 x 36, mirror half of them,
-//! subtract the training set's mean image, and learn by the recipe. Both decode as
-//! [`Loading`] says, on as many workers.
+//! Both resize images to 36 x 36, take random crops of 32 x 32, mirror half of them, subtract the
+//! training set's mean image and train with the recipe. Both decode according to [`Loading`], with
+//! the same number of workers.
 
-use crate::peer::{EpochTimes, Form, Peer};
+use crate::peer::{EpochTimes, Peer, PeerMode};
+use clap::ValueEnum;
 use data::{Folder, Loader, Memory, Source, Statistics, Subset};
 use layers::Spec;
 use std::path::Path;
@@ -19,12 +20,12 @@ use train::start::Start;
 use train::step::SingleDevice;
 use weights::Values;
 
-/// Where a batch's pixels come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The source of the pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loading {
-    /// JPEG files, read and decoded anew in every epoch.
+    /// JPEG files, read and decoded in every epoch
     Files,
-    /// Pixels of which all were decoded once, before the first epoch.
+    /// Pixels decoded once, before the first epoch
     Memory,
 }
 
@@ -38,21 +39,21 @@ impl Loading {
     }
 }
 
-/// How long an epoch is and how it is fed.
+/// The size of an epoch and its threads.
 #[derive(Clone, Copy, Debug)]
-pub struct Size {
-    /// Images an epoch, spread evenly over the set.
+pub struct EpochOptions {
+    /// Images per epoch, spread evenly over the data set.
     pub images: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
-    /// Threads that compute; 0: one for each core.
+    /// Compute threads; 0: one per core.
     pub threads: usize,
-    /// Threads, or PyTorch's processes, that load.
+    /// Loader threads, or loader processes in PyTorch.
     pub workers: usize,
 }
 
-/// A network, its data and their augmentation: each [`run`](Epoch::run) is an epoch.
-pub struct Epoch {
+/// A network and its augmented data: each [`run`](EpochBenchmark::run) is an epoch.
+pub struct EpochBenchmark {
     step: SingleDevice,
     source: Arc<dyn Source>,
     plan: data::Plan,
@@ -61,9 +62,9 @@ pub struct Epoch {
     steps: u64,
 }
 
-impl Epoch {
-    /// Opens the images of `folder`, a folder a class, and plans `spec` with `recipe` and crops at
-    /// random places, half of them mirrored.
+impl EpochBenchmark {
+    /// Opens the images of `folder`, with a subfolder per class, and plans `spec` with `recipe`,
+    /// random crops and mirroring.
     ///
     /// # Errors
     /// If the folder's images cannot be read, or the network does not fit them.
@@ -72,16 +73,17 @@ impl Epoch {
         recipe: &Recipe,
         folder: &Path,
         loading: Loading,
-        size: Size,
-    ) -> Result<Epoch, String> {
+        size: EpochOptions,
+    ) -> Result<EpochBenchmark, String> {
         let augment = Augment { crop: true, mirror: true, ..Augment::NONE };
         let recipe = Recipe { augment, batch: size.batch, ..recipe.clone() };
         let [height, width, _] = spec.input;
         let side = recipe.side(height, width);
-        let say = |error: data::Error| error.to_string();
-        let files: Arc<dyn Source> = Arc::new(Folder::open(folder, side).map_err(say)?);
+        let message = |error: data::Error| error.to_string();
+        let files: Arc<dyn Source> = Arc::new(Folder::open(folder, side).map_err(message)?);
         let files: Arc<dyn Source> = Arc::new(Subset::spread(files, size.images));
-        let statistics = Statistics::of(&*files, size.threads, Some(2000), &|_| ()).map_err(say)?;
+        let statistics =
+            Statistics::of(&*files, size.threads, Some(2000), &|_| ()).map_err(message)?;
         let source: Arc<dyn Source> = match loading {
             Loading::Files => files,
             Loading::Memory => Arc::new(Memory::read_all(files, size.threads, &|_| ())),
@@ -98,18 +100,18 @@ impl Epoch {
         let setting = recipe.schedule.setting(&State::default(), 1);
         step.set_rates(&recipe, &setting).map_err(|error| error.to_string())?;
         let plan = recipe.augment.plan(size.batch, (height, width), 0);
-        Ok(Epoch { step, source, plan, workers: size.workers, number: 0, steps: 0 })
+        Ok(EpochBenchmark { step, source, plan, workers: size.workers, number: 0, steps: 0 })
     }
 
-    /// Side of the square that images are brought to.
+    /// Side of the resized images.
     pub fn side(&self) -> usize {
         self.source.size().0
     }
 
-    /// Trains for an epoch. Its loader starts with it, so nothing has been loaded before.
+    /// Trains for an epoch, including the start of the loader.
     ///
     /// # Errors
-    /// If images cannot be read, or the loss is no number any more.
+    /// If images cannot be read, or the loss is not finite.
     pub fn run(&mut self) -> Result<EpochTimes, String> {
         let start = Instant::now();
         let mut loader = Loader::new(self.source.clone(), self.plan, self.workers, 0);
@@ -118,10 +120,10 @@ impl Epoch {
         }
         let (mut wait, mut images) = (0.0, 0);
         for _ in 0..loader.batches_per_epoch() {
-            let asked = Instant::now();
+            let requested = Instant::now();
             let batch = loader.next_batch().map_err(|error| error.to_string())?;
             let batch = batch.expect("training data have no end");
-            wait += asked.elapsed().as_secs_f64();
+            wait += requested.elapsed().as_secs_f64();
             self.steps += 1;
             let request = StepRequest::plain(self.steps);
             self.step.train_on(&batch, request).map_err(|error| error.to_string())?;
@@ -131,39 +133,40 @@ impl Epoch {
         Ok(EpochTimes { seconds: start.elapsed().as_secs_f64(), wait, images })
     }
 
-    /// Runs `work` where the device's threads are.
-    pub fn enter<T: Send>(self, work: impl FnOnce(Epoch) -> T + Send) -> T {
-        let Epoch { step, source, plan, workers, number, steps } = self;
-        step.enter(|step| work(Epoch { step, source, plan, workers, number, steps }))
+    /// Runs `work` on the device's threads.
+    pub fn enter<T: Send>(self, work: impl FnOnce(EpochBenchmark) -> T + Send) -> T {
+        let EpochBenchmark { step, source, plan, workers, number, steps } = self;
+        step.enter(|step| work(EpochBenchmark { step, source, plan, workers, number, steps }))
     }
 }
 
-/// PyTorch with the same net, images and augmentation (`benches/peer/cifar_epoch.py`).
+/// Starts PyTorch with the same network, images and augmentation (`benches/peer/cifar_epoch.py`).
 ///
 /// # Errors
-/// If it cannot be started, or what it needs is missing: it then has said so.
+/// If it does not start, or ends with a message on stderr.
 pub fn peer(
     python: &Path,
     folder: &Path,
-    (form, loading): (Form, Loading),
+    form: PeerMode,
+    loading: Loading,
     side: usize,
-    size: Size,
+    size: EpochOptions,
 ) -> Result<Peer, String> {
     let numbers = [size.images, size.batch, side, size.threads, size.workers];
     let numbers = numbers.map(|number| number.to_string());
-    let folder = folder.to_str().ok_or_else(|| format!("{} is no UTF-8", folder.display()))?;
+    let folder = folder.to_str().ok_or_else(|| format!("{} is not UTF-8", folder.display()))?;
     let mut args = vec![folder];
     args.extend(numbers.iter().map(String::as_str));
     args.extend([form.name(), loading.name()]);
     Peer::start(python, include_str!("../peer/cifar_epoch.py"), &args)
 }
 
-/// `rounds` epochs of each in turn.
+/// Runs `rounds` epochs of each, alternately.
 ///
 /// # Errors
-/// As [`Epoch::run`], and if PyTorch ends.
-pub fn in_turn(
-    epoch: &mut Epoch,
+/// As [`EpochBenchmark::run`], and if PyTorch ends.
+pub fn alternate(
+    epoch: &mut EpochBenchmark,
     peer: &mut Peer,
     rounds: usize,
 ) -> Result<Vec<(EpochTimes, EpochTimes)>, String> {
@@ -183,7 +186,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn an_epoch_sees_every_image_once_from_files_and_from_memory() {
+    fn an_epoch_has_every_image_once_from_files_and_from_memory() {
         let folder = std::env::temp_dir().join(format!("alexnet-epoch-{}", std::process::id()));
         let pixels = crate::noise(40 * 40 * 3);
         for class in ["a", "b"] {
@@ -196,9 +199,9 @@ mod tests {
         }
         let spec = Spec::image("linear", 32, 32, 3).linear("fc1", 10);
         let recipe = Recipe { rate: 1e-9, ..train::recipes::cifar_18pct() };
-        let size = Size { images: 7, batch: 4, threads: 1, workers: 1 };
+        let size = EpochOptions { images: 7, batch: 4, threads: 1, workers: 1 };
         for loading in [Loading::Files, Loading::Memory] {
-            let mut epoch = Epoch::open(&spec, &recipe, &folder, loading, size).unwrap();
+            let mut epoch = EpochBenchmark::open(&spec, &recipe, &folder, loading, size).unwrap();
             assert_eq!(epoch.side(), 36);
             for _ in 0..2 {
                 let EpochTimes { seconds, wait, images } = epoch.run().unwrap();

@@ -1,33 +1,33 @@
-//! Every part of a step beside its floor and beside PyTorch's time for the same.
+//! The parts of a step with their times, lower bounds and PyTorch's times.
 
 use crate::ledger::Table;
 use crate::peaks::Peaks;
 use crate::peer::Peer;
-use crate::results::{Measure, Work};
-use crate::rows::{Part, Pass, Rows};
+use crate::results::{Measurement, Workload};
+use crate::split_step::{Pass, SplitStep, StepPart};
 use crate::{median, milliseconds, percent};
 
-/// A step's parts with all their times.
+/// A step's parts with all their times. A floor is a lower bound from the machine's peak rates.
 #[derive(Clone, Debug)]
 pub struct Floor {
     /// The parts, in a step's order.
-    pub parts: Vec<Part>,
-    /// Milliseconds of each part, a round each.
+    pub parts: Vec<StepPart>,
+    /// Milliseconds of each part in each round.
     pub times: Vec<Vec<f64>>,
-    /// PyTorch's milliseconds of the same; empty if it did not run.
+    /// PyTorch's milliseconds of each part; empty if it did not run.
     pub peer: Vec<Vec<f64>>,
     /// Milliseconds of PyTorch's whole steps under its profiler.
     pub peer_steps: Vec<f64>,
 }
 
 impl Floor {
-    /// Takes every part's time `rounds` times over whole steps, so that a part finds in the caches
-    /// what a step leaves there; in turn with PyTorch's profiler, if `peer` is there.
+    /// Times every part in `rounds` whole steps, so that the caches are as in a step; alternately
+    /// with PyTorch's profiler if `peer` is given.
     ///
     /// # Errors
     /// If PyTorch ends.
     pub fn measure(
-        mut rows: Rows,
+        mut rows: SplitStep,
         mut peer: Option<&mut Peer>,
         rounds: usize,
     ) -> Result<Floor, String> {
@@ -46,13 +46,13 @@ impl Floor {
             let profile = peer.profile()?;
             crate::rest();
             if round > 0 {
-                let forward: Vec<&Part> =
+                let forward: Vec<&StepPart> =
                     parts.iter().filter(|part| part.pass == Pass::Forward).collect();
                 let mut names: Vec<&str> = forward.iter().map(|part| part.name.as_str()).collect();
                 names.push("sgd");
-                let beside = profile.beside(&names);
+                let peer_times = profile.by_row(&names);
                 for (part, theirs) in parts.iter().zip(&mut theirs) {
-                    theirs.push(time_of(part, &names, &beside));
+                    theirs.push(time_of(part, &names, &peer_times));
                 }
                 peer_steps.push(profile.step);
             }
@@ -60,13 +60,13 @@ impl Floor {
         Ok(Floor { parts, times, peer: theirs, peer_steps })
     }
 
-    /// Each part as a number to keep.
-    pub fn measures(&self, work: &Work) -> Vec<Measure> {
+    /// The parts as results to save.
+    pub fn measures(&self, work: &Workload) -> Vec<Measurement> {
         let mut measures = Vec::new();
         for (idx, (part, times)) in self.parts.iter().zip(&self.times).enumerate() {
             let peer = self.peer.get(idx).filter(|times| median(times.to_vec()) > 0.0);
             let what = format!("{} {}", part.name, part.pass.name());
-            measures.push(Measure::ms(
+            measures.push(Measurement::ms(
                 work,
                 what,
                 times.clone(),
@@ -76,7 +76,7 @@ impl Floor {
         measures
     }
 
-    /// As a table: our time, the floor at `peaks`, and PyTorch's time where it has one.
+    /// A table of our times, the floors at `peaks`, and PyTorch's times.
     pub fn table(&self, peaks: &Peaks) -> Table {
         const OURS: [&str; 5] = ["ours ms", "GFLOP/s", "GB/s", "floor ms", "of the floor"];
         let with_peer = !self.peer.is_empty();
@@ -96,7 +96,7 @@ impl Floor {
             row.extend([format!("{floor:.2}"), percent(floor / ms)]);
             if with_peer {
                 let its = median(self.peer[idx].clone());
-                row.extend(beside(its, ms, 2));
+                row.extend(peer_cells(its, ms, 2));
                 its_total += its;
             }
             table.push(row);
@@ -107,15 +107,15 @@ impl Floor {
             .to_vec();
         sum.push(percent(floors / total));
         if with_peer {
-            sum.extend(beside(its_total, total, 1));
+            sum.extend(peer_cells(its_total, total, 1));
         }
         table.push(sum);
         table
     }
 }
 
-/// PyTorch's time and its ratio to ours; nothing where it has no such part.
-fn beside(its: f64, ours: f64, digits: usize) -> [String; 2] {
+/// PyTorch's time and its ratio to ours; empty if PyTorch has no such part.
+fn peer_cells(its: f64, ours: f64, digits: usize) -> [String; 2] {
     if its > 0.0 {
         [format!("{its:.digits$}"), format!("{:.2}", its / ours)]
     } else {
@@ -123,11 +123,10 @@ fn beside(its: f64, ours: f64, digits: usize) -> [String; 2] {
     }
 }
 
-/// PyTorch's time of a part of ours. Our loss computes its gradient on the way, and the update is
-/// all that the optimizer does.
-fn time_of(part: &Part, names: &[&str], beside: &[(f64, f64)]) -> f64 {
+/// PyTorch's time of a part. Our loss includes its gradient, and our update the whole optimizer.
+fn time_of(part: &StepPart, names: &[&str], times: &[(f64, f64)]) -> f64 {
     let at = names.iter().position(|name| *name == part.name).expect("every part has a name");
-    let (forward, backward) = beside[at];
+    let (forward, backward) = times[at];
     match (part.name.as_str(), part.pass) {
         ("softmax_loss" | "sgd", _) => forward + backward,
         (_, Pass::Forward) => forward,
@@ -142,7 +141,7 @@ mod tests {
 
     fn floor(with_peer: bool) -> Floor {
         let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
-        let rows = Rows::plan(&spec, &train::recipes::paper(), 2, 1);
+        let rows = SplitStep::plan(&spec, &train::recipes::paper(), 2, 1);
         let mut floor = Floor::measure(rows, None, 2).unwrap();
         if with_peer {
             floor.peer = floor.parts.iter().map(|_| vec![4.0]).collect();
@@ -165,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn pytorch_stands_beside_where_it_has_the_same() {
+    fn pytorch_has_times_of_most_parts() {
         let floor = floor(true);
         let text = floor.table(&Peaks { flops: 1e9, bytes: 1e9 }).render();
         assert!(text.contains("| preprocess | forward | 2.00 |  | 0.0 |"), "{text}");
         assert!(text.contains("| 0.00 | 0 % |  |  |\n"), "{text}");
         assert!(text.contains("| 0.02 | 1 % | 4.00 | 2.00 |\n"), "{text}");
-        let work = Work { model: "tiny".into(), mode: "train".into(), batch: 2 };
+        let work = Workload { model: "tiny".into(), mode: "train".into(), batch: 2 };
         let measures = floor.measures(&work);
         let what: Vec<&str> = measures.iter().map(|measure| measure.what.as_str()).collect();
         assert_eq!(what[..2], ["preprocess forward", "conv1 forward"]);
@@ -179,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_and_the_update_are_whole() {
+    fn loss_and_update_include_both_passes() {
         let rows = floor(false);
         let names = ["conv1", "fc2", "softmax_loss", "sgd"];
-        let beside = [(1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0)];
+        let times = [(1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0)];
         let time = |name: &str, pass| {
-            let same = |part: &&Part| part.name == name && part.pass == pass;
-            time_of(rows.parts.iter().find(same).unwrap(), &names, &beside)
+            let same = |part: &&StepPart| part.name == name && part.pass == pass;
+            time_of(rows.parts.iter().find(same).unwrap(), &names, &times)
         };
         assert_eq!(time("conv1", Pass::Forward), 1.0);
         assert_eq!(time("fc2", Pass::Backward), 4.0);

@@ -1,6 +1,6 @@
 //! Tables, on the terminal and in BENCHMARKS.md.
 //!
-//! The ledger has a place for each table, between two comments:
+//! BENCHMARKS.md has a place for each table between two comments:
 //!
 //! ```text
 //! <!-- bench: steps -->
@@ -12,15 +12,15 @@
 //! <!-- /bench -->
 //! ```
 //!
-//! A run replaces its own rows there and leaves the others. Each row has the number of the run that
-//! it comes from, with the day, the machine and the command. What stands outside the two comments
-//! is never touched.
+//! A run replaces its rows and keeps the others. Each row has the number of its run, which is
+//! listed below the table with the day, the machine and the command. Text outside the comments is
+//! not changed.
 
 use crate::results::replace;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rows under column heads; the first columns name a row.
+/// A table whose first columns are the key of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     columns: Vec<String>,
@@ -30,29 +30,29 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table whose rows are named by `keys` and hold `values`.
+    /// A table with columns `keys` and `values`.
     pub fn new(keys: &[&str], values: &[&str]) -> Table {
         let columns = keys.iter().chain(values).map(|name| name.to_string()).collect();
         Table { columns, keys: keys.len(), rows: Vec::new(), whole: false }
     }
 
-    /// A table of one run: in the ledger it replaces all of the old one.
+    /// Marks a table of one run, which replaces the old one completely.
     #[must_use]
     pub fn whole(self) -> Table {
         Table { whole: true, ..self }
     }
 
-    /// Adds a row, a text for each column.
+    /// Adds a row with a cell for each column.
     ///
     /// # Panics
-    /// If there are more or fewer.
+    /// If the number of cells differs.
     pub fn push(&mut self, row: impl IntoIterator<Item = String>) {
         let row: Vec<String> = row.into_iter().collect();
-        assert_eq!(row.len(), self.columns.len(), "a text for each of {:?}", self.columns);
+        assert_eq!(row.len(), self.columns.len(), "a cell for each of {:?}", self.columns);
         self.rows.push(row);
     }
 
-    /// As Markdown, names to the left and values to the right.
+    /// The table as Markdown, with values aligned to the right.
     pub fn render(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = (0..self.columns.len()).map(|at| if at < self.keys { "---" } else { "---:" });
@@ -69,25 +69,25 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The repository's, as this program was built from it.
+    /// The file of the repository that this program was built from.
     pub fn of_the_repository() -> Ledger {
         let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
         Ledger { path: benches.with_file_name("BENCHMARKS.md") }
     }
 
-    /// Whether it has a place for each of these tables; asked before anything slow is done.
+    /// Checks that the file has a place for each of these tables, before the measurements.
     ///
     /// # Errors
-    /// A sentence with the path and the missing lines.
+    /// A message with the path and the missing lines.
     pub fn check(&self, names: &[String]) -> Result<(), String> {
         let text = self.read()?;
         names.iter().try_for_each(|name| place(&text, name).map(drop).map_err(|e| self.error(&e)))
     }
 
-    /// Puts a table's rows in their place; `run` says when, where and how they were measured.
+    /// Writes a table's rows; `run` describes the measurement.
     ///
     /// # Errors
-    /// A sentence with the path.
+    /// A message with the path.
     pub fn write(&self, name: &str, table: &Table, run: &str) -> Result<(), String> {
         let merged = merge(&self.read()?, name, table, run).map_err(|error| self.error(&error))?;
         replace(&self.path, &merged)
@@ -102,15 +102,15 @@ impl Ledger {
     }
 }
 
-/// The last column's head.
+/// The heading of the last column.
 const RUN: &str = "run";
 
-/// The text with a table's rows put in their place.
+/// The text with the table's rows replaced.
 fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, String> {
     let place = place(text, name)?;
     let columns = [&table.columns[..], &[RUN.to_string()]].concat();
     let old = Recorded::parse(&text[place.clone()]).filter(|old| {
-        !table.whole && old.columns == columns // a table of another form has nothing to keep
+        !table.whole && old.columns == columns // a table with other columns is replaced
     });
     let (mut rows, mut runs) = old.map_or_else(Default::default, |old| (old.rows, old.runs));
 
@@ -130,14 +130,14 @@ fn merge(text: &str, name: &str, table: &Table, run: &str) -> Result<String, Str
     Ok(format!("{}{merged}\n{runs}{}", &text[..place.start], &text[place.end..]))
 }
 
-/// Drops the runs that no row comes from any more, and numbers the others in the rows' order.
+/// Removes the runs without rows, and numbers the others in the order of the rows.
 fn renumber(rows: &mut [Vec<String>], runs: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for row in rows {
         let number = row.last_mut().expect("a run's number");
         let run = number.parse().ok().and_then(|at: usize| runs.get(at.checked_sub(1)?));
         let Some(run) = run else {
-            number.clear(); // someone has edited it: better no run than a wrong one
+            number.clear(); // edited by hand: no run is better than a wrong one
             continue;
         };
         let at = kept.iter().position(|other| other == run).unwrap_or_else(|| {
@@ -168,7 +168,7 @@ fn place(text: &str, name: &str) -> Result<std::ops::Range<usize>, String> {
     }
 }
 
-/// What stands in a place.
+/// A recorded table.
 struct Recorded {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -217,7 +217,7 @@ mod tests {
             1. Tuesday: `b`\n2. Monday: `a`\n<!-- /bench -->\nbelow\n\
             <!-- bench: memory -->\nold\n<!-- /bench -->\n";
         assert_eq!(text, expected);
-        // A run with no row left is forgotten; one that is repeated word for word is one run.
+        // A run without rows is removed; identical runs are one.
         let third = table(&[["alexnet", "infer", "2"]]);
         let text = merge(&text, "steps", &third, "Tuesday: `b`").unwrap();
         assert!(text.contains("| alexnet | infer | 2 | 1 |"), "{text}");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_one_run_or_of_another_form_replaces_the_old_one() {
+    fn whole_tables_and_other_columns_replace_the_old_table() {
         let one = table(&[["alexnet", "train", "10"], ["gone", "train", "3"]]);
         let text = merge(LEDGER, "steps", &one, "a").unwrap();
         let two = table(&[["alexnet", "train", "9"]]);
@@ -235,14 +235,14 @@ mod tests {
         other.push(["alexnet".to_string(), "5".to_string()]);
         let other = merge(&text, "steps", &other, "c").unwrap();
         assert!(!other.contains("gone") && other.contains("| alexnet | 5 | 1 |"), "{other}");
-        // What somebody wrote there by hand was never a table.
+        // Text in the place of a table is replaced.
         assert!(!merge(LEDGER, "memory", &one, "d").unwrap().contains("old"));
     }
 
     #[test]
-    fn a_table_without_a_place_is_told_where_to_go() {
-        let said = merge(LEDGER, "epoch", &table(&[]), "a").unwrap_err();
-        assert!(said.contains("`<!-- bench: epoch -->` and `<!-- /bench -->`"), "{said}");
+    fn a_table_without_a_place_is_an_error() {
+        let error = merge(LEDGER, "epoch", &table(&[]), "a").unwrap_err();
+        assert!(error.contains("`<!-- bench: epoch -->` and `<!-- /bench -->`"), "{error}");
         let open = LEDGER.replacen("<!-- /bench -->\n", "", 1);
         assert!(merge(&open, "steps", &table(&[]), "a").is_err());
     }

@@ -1,32 +1,34 @@
-//! Batches by torchvision and torch's DataLoader, in a process beside this one.
+//! Batches by torchvision and PyTorch's DataLoader, in a separate process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// torchvision with a data set, waiting to be told how many batches to make.
+/// A torchvision process with a data set, waiting for requests.
 #[derive(Debug)]
 pub struct LoaderPeer {
     child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    /// Its version.
-    pub about: String,
+    requests: ChildStdin,
+    replies: BufReader<ChildStdout>,
+    /// torchvision's version.
+    pub version: String,
 }
 
 const SCRIPT: &str = include_str!("../peer/torch_loader.py");
 
 impl LoaderPeer {
-    /// Starts `python` with the script that this program carries, which says what `what` may be;
-    /// returns once it is ready.
+    /// Starts `python` with `torch_loader.py`, which lists the values of `what`; returns when it is
+    /// ready.
     ///
     /// # Errors
-    /// If it cannot be started or has no torchvision.
+    /// If it does not start or has no torchvision.
     pub fn start(
         python: &Path,
         what: &str,
         images: &Path,
-        (workers, batch, crop): (usize, usize, usize),
+        workers: usize,
+        batch: usize,
+        crop: usize,
     ) -> Result<LoaderPeer, String> {
         let mut child = Command::new(python)
             .args(["-c", SCRIPT, what])
@@ -36,35 +38,35 @@ impl LoaderPeer {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{}: {error}", python.display()))?;
-        let orders = child.stdin.take().expect("piped");
-        let answers = BufReader::new(child.stdout.take().expect("piped"));
-        let mut peer = LoaderPeer { child, orders, answers, about: String::new() };
-        peer.about = peer.answer()?;
+        let requests = child.stdin.take().expect("piped");
+        let replies = BufReader::new(child.stdout.take().expect("piped"));
+        let mut peer = LoaderPeer { child, requests, replies, version: String::new() };
+        peer.version = peer.reply()?;
         Ok(peer)
     }
 
-    /// Images a second, over `batches` batches.
+    /// Images per second over `batches` batches.
     ///
     /// # Errors
     /// If the process has ended.
     pub fn rate(&mut self, batches: usize) -> Result<f64, String> {
-        writeln!(self.orders, "{batches}").map_err(|error| format!("torchvision: {error}"))?;
-        let line = self.answer()?;
-        line.parse().map_err(|error| format!("torchvision said `{line}`: {error}"))
+        writeln!(self.requests, "{batches}").map_err(|error| format!("torchvision: {error}"))?;
+        let line = self.reply()?;
+        line.parse().map_err(|error| format!("unexpected output of torchvision `{line}`: {error}"))
     }
 
-    fn answer(&mut self) -> Result<String, String> {
+    fn reply(&mut self) -> Result<String, String> {
         let mut line = String::new();
-        match self.answers.read_line(&mut line) {
+        match self.replies.read_line(&mut line) {
             Ok(1..) => Ok(line.trim().to_string()),
-            _ => Err("torchvision ended; what it said stands above".to_string()),
+            _ => Err("torchvision ended; see its output above".to_string()),
         }
     }
 }
 
 impl Drop for LoaderPeer {
     fn drop(&mut self) {
-        // Nothing is lost with it, so it need not be asked.
+        // The process has nothing to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,7 @@
-//! `cargo xtask bench --loader`: how fast images become batches, against torchvision and memcpy.
+//! `cargo xtask bench --loader`: loader throughput, compared with torchvision and memcpy.
 
 use crate::loader_peer::LoaderPeer;
+use crate::machine::peak_memory;
 use crate::median;
 use augment::{ResizedCrop, View};
 use clap::{Parser, ValueEnum};
@@ -12,26 +13,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Times the data path: full-size JPEGs, prepared JPEGs, raw pixels, and preparing them.
+/// Times the data path: full-size JPEGs, prepared JPEGs, raw pixels, and preparation.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench --loader", max_term_width = 100)]
 struct Cli {
-    /// (chooses this table)
+    /// (selects this table)
     #[arg(long, required = true)]
     loader: bool,
-    /// Images in folders named for their classes
+    /// Images in one folder per class
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Threads that decode, on either side
+    /// Decoder threads, in torchvision too
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
-    /// Times every number is taken; the median is shown
+    /// Number of repetitions; the median is shown
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: usize,
-    /// Make batches in turn with torchvision
+    /// Measure torchvision alternately
     #[arg(long, value_enum)]
     peer: Option<PeerKind>,
-    /// The Python that has torchvision
+    /// Python with torchvision
     #[arg(long, default_value = "python3", value_name = "FILE")]
     python: PathBuf,
 }
@@ -41,14 +42,14 @@ enum PeerKind {
     Torch,
 }
 
-/// Rows of a batch, and the side of stored images and of crops.
-const ROWS: usize = 64;
+/// Images of a batch, and the sides of stored images and of crops.
+const BATCH: usize = 64;
 const SIDE: usize = 256;
 const CROP: usize = 227;
-/// Batches before the clock starts, and while it runs.
+/// Batches before and during a measurement.
 const WARM_UP: usize = 2;
 const BATCHES: usize = 6;
-/// Crops of raw pixels that each thread copies in a round.
+/// Crops of raw pixels that each thread copies per round.
 const CROPS: usize = 1024;
 
 /// Prints the table.
@@ -57,21 +58,21 @@ const CROPS: usize = 1024;
 /// If the images cannot be prepared or read, or torchvision cannot be started.
 pub fn run() -> Result<(), String> {
     let cli = Cli::parse();
-    let rooms = Rooms::new()?;
-    let said = |error: data::Error| error.to_string();
-    let collection = Collection::open(&cli.data, &|_, _| ()).map_err(said)?;
-    tell_prepare(&collection, &rooms.jpeg, Form::Jpeg { quality: 95 }, cli.workers)?;
-    tell_prepare(&collection, &rooms.raw, Form::Raw, cli.workers)?;
+    let folders = ScratchFolders::new()?;
+    let message = |error: data::Error| error.to_string();
+    let collection = Collection::open(&cli.data, &|_, _| ()).map_err(message)?;
+    time_prepare(&collection, &folders.jpeg, Form::Jpeg { quality: 95 }, cli.workers)?;
+    time_prepare(&collection, &folders.raw, Form::Raw, cli.workers)?;
 
     println!("\n| batches of {CROP} x {CROP} crops | workers | images/s | torchvision | ratio |");
     println!("|---|---:|---:|---:|---:|");
-    let folder: Arc<dyn Source> = Arc::new(Folder::open(&cli.data, SIDE).map_err(said)?);
-    let shards: Arc<dyn Source> = Arc::new(Shards::open(&rooms.jpeg, SIDE).map_err(said)?.0);
-    let raw: Arc<dyn Source> = Arc::new(Shards::open(&rooms.raw, SIDE).map_err(said)?.0);
-    let crops = Plan::training(ROWS, (CROP, CROP), 0);
+    let folder: Arc<dyn Source> = Arc::new(Folder::open(&cli.data, SIDE).map_err(message)?);
+    let shards: Arc<dyn Source> = Arc::new(Shards::open(&folders.jpeg, SIDE).map_err(message)?.0);
+    let raw: Arc<dyn Source> = Arc::new(Shards::open(&folders.raw, SIDE).map_err(message)?.0);
+    let crops = Plan::training(BATCH, (CROP, CROP), 0);
     let views = Views::Resized { crop: ResizedCrop::default(), mirror: true };
     let resized = Plan { views, ..crops };
-    let tar = rooms.jpeg.join("train-000000.tar");
+    let tar = folders.jpeg.join("train-000000.tar");
     let all = cli.workers;
     cli.row("full-size JPEGs", &folder, crops, all, Some(("folder", &cli.data)))?;
     cli.row("JPEG shards", &shards, crops, 1, Some(("shard", &tar)))?;
@@ -81,33 +82,33 @@ pub fn run() -> Result<(), String> {
 
     println!("\n| crops of raw shards, copied | threads | GB/s | memcpy GB/s | of memcpy |");
     println!("|---|---:|---:|---:|---:|");
-    (1..=all).for_each(|threads| tell_copies(&*raw, threads, cli.rounds));
+    (1..=all).for_each(|threads| time_copies(&*raw, threads, cli.rounds));
     Ok(())
 }
 
-/// Folders for what is prepared, gone when dropped.
-struct Rooms {
+/// Folders for prepared images, removed when dropped.
+struct ScratchFolders {
     root: PathBuf,
     jpeg: PathBuf,
     raw: PathBuf,
 }
 
-impl Rooms {
-    fn new() -> Result<Rooms, String> {
+impl ScratchFolders {
+    fn new() -> Result<ScratchFolders, String> {
         let root = std::env::temp_dir().join(format!("alexnet-bench-{}", std::process::id()));
         std::fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-        Ok(Rooms { jpeg: root.join("jpeg"), raw: root.join("raw"), root })
+        Ok(ScratchFolders { jpeg: root.join("jpeg"), raw: root.join("raw"), root })
     }
 }
 
-impl Drop for Rooms {
+impl Drop for ScratchFolders {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
-/// Prepares the images, as `alexnet data prepare` does, and says how fast.
-fn tell_prepare(
+/// Prepares the images as `alexnet data prepare` does and prints the rate.
+fn time_prepare(
     collection: &Collection,
     out: &Path,
     form: Form,
@@ -119,20 +120,15 @@ fn tell_prepare(
     let done = done.map_err(|error| error.to_string())?;
     let images = done.images[0] + done.images[1];
     let rate = images as f64 / start.elapsed().as_secs_f64();
-    let peak = peak_memory().map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
+    let peak = peak_memory().map_or(String::new(), |bytes| {
+        format!(", peak memory {:.0} MiB", bytes as f64 / (1 << 20) as f64)
+    });
     println!("prepare: {images} images to {form:?}, {threads} threads: {rate:.0} images/s{peak}");
     Ok(())
 }
 
-/// The most memory that this process has held, in MiB, where the system says so.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
-}
-
 impl Cli {
-    /// A source's rate through the loader, in turn with torchvision's if it has such a thing.
+    /// Prints a source's loader rate, and torchvision's if it has such a source.
     fn row(
         &self,
         name: &str,
@@ -143,10 +139,10 @@ impl Cli {
     ) -> Result<(), String> {
         let peer = peer.filter(|_| self.peer == Some(PeerKind::Torch));
         let start =
-            |(what, path)| LoaderPeer::start(&self.python, what, path, (workers, ROWS, CROP));
+            |(what, path)| LoaderPeer::start(&self.python, what, path, workers, BATCH, CROP);
         let mut peer = peer.map(start).transpose()?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        rate(source, plan, workers)?; // fills the page cache, and compares checksums
+        rate(source, plan, workers)?; // fills the page cache and checks checksums
         for _ in 0..self.rounds {
             ours.push(rate(source, plan, workers)?);
             if let Some(peer) = &mut peer {
@@ -165,7 +161,7 @@ impl Cli {
     }
 }
 
-/// Images a second of a loader that is warm.
+/// Images per second of a loader after a warm-up.
 fn rate(source: &Arc<dyn Source>, plan: Plan, workers: usize) -> Result<f64, String> {
     let mut loader = Loader::new(Arc::clone(source), plan, workers, 0);
     let mut images = 0;
@@ -176,7 +172,7 @@ fn rate(source: &Arc<dyn Source>, plan: Plan, workers: usize) -> Result<f64, Str
         }
         Ok::<usize, String>(std::mem::take(&mut images))
     };
-    // Raw pixels come so fast that a few batches are no time at all.
+    // Raw pixels load so fast that a few batches are too short to time.
     let fast = if source.name(0).ends_with(".rgb") { 20 } else { 1 };
     take(WARM_UP + 4)?;
     let start = Instant::now();
@@ -184,9 +180,8 @@ fn rate(source: &Arc<dyn Source>, plan: Plan, workers: usize) -> Result<f64, Str
     Ok(images as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Crops at random places of random images, by the source and by memcpy from memory: the same
-/// bytes, to the same place, in turn.
-fn tell_copies(raw: &dyn Source, threads: usize, rounds: usize) {
+/// Times the same random crops, read by the source and copied by memcpy from memory, alternately.
+fn time_copies(raw: &dyn Source, threads: usize, rounds: usize) {
     let mut buffer = ReadBuffer::default();
     let images = 0..raw.len();
     let memory: Vec<Vec<u8>> =
@@ -216,10 +211,10 @@ fn tell_copies(raw: &dyn Source, threads: usize, rounds: usize) {
 
 type Copy<'a> = &'a (dyn Fn(usize, View, &mut [u8], &mut ReadBuffer) + Sync);
 
-/// Gigabytes a second that `threads` threads copy, each into batches of its own.
+/// Gigabytes per second that `threads` threads copy, each into separate batches.
 fn copy(threads: usize, images: usize, copy: Copy) -> f64 {
     const BYTES: usize = CROP * CROP * 3;
-    let ring = || vec![1u8; 2 * ROWS * BYTES];
+    let ring = || vec![1u8; 2 * BATCH * BYTES];
     let mut rings: Vec<Vec<u8>> = (0..threads).map(|_| ring()).collect();
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -228,7 +223,7 @@ fn copy(threads: usize, images: usize, copy: Copy) -> f64 {
                 let mut draws = Stream::new(1, Purpose::Test, 0, thread as u32);
                 let mut buffer = ReadBuffer::default();
                 for number in 0..CROPS {
-                    let into = &mut ring[number % (2 * ROWS) * BYTES..][..BYTES];
+                    let into = &mut ring[number % (2 * BATCH) * BYTES..][..BYTES];
                     let mut below = |end: usize| draws.below(end as u32) as usize;
                     let index = below(images);
                     let (top, left) = (below(SIDE - CROP + 1), below(SIDE - CROP + 1));

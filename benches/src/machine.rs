@@ -1,22 +1,22 @@
-//! Where and when something was measured.
+//! The machine and the date of a measurement.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
-/// What must be the same for times to be comparable.
+/// The machine; times are comparable if it is equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name, with its family and model where the system tells them.
+    /// The processor's name, with its family and model if known.
     pub cpu: String,
     /// Cores that the process may use.
     pub cores: usize,
-    /// Threads that compute.
+    /// Compute threads.
     pub threads: usize,
 }
 
 impl Machine {
-    /// This one, with `threads` threads that compute (0: one for each core).
+    /// This machine, with `threads` compute threads (0: one per core).
     pub fn here(threads: usize) -> Machine {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores } else { threads };
@@ -24,7 +24,7 @@ impl Machine {
         Machine { cpu: processor(&info), cores, threads }
     }
 
-    /// In a sentence.
+    /// A description.
     pub fn describe(&self) -> String {
         let Machine { cpu, cores, threads } = self;
         let s = |n: usize| if n == 1 { "" } else { "s" };
@@ -32,7 +32,7 @@ impl Machine {
     }
 }
 
-/// From Linux's `/proc/cpuinfo`: "AMD EPYC" alone would be five generations of it.
+/// The processor from Linux's `/proc/cpuinfo`; "AMD EPYC" alone could be any of five generations.
 fn processor(info: &str) -> String {
     let field = |name: &str| {
         let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
@@ -52,14 +52,14 @@ pub fn today() -> String {
     train::folder::Status::begun().started.chars().take(10).collect()
 }
 
-/// The most memory that this process has held, in bytes.
+/// The peak memory of this process in bytes.
 ///
 /// # Errors
 /// On systems without Linux's `/proc`.
 pub fn peak_memory() -> Result<u64, String> {
     let path = Path::new("/proc/self/status");
     let text = fs::read_to_string(path).map_err(|error| {
-        format!("{}: {error}; peak memory can only be read on Linux", path.display())
+        format!("{}: {error}; peak memory is available on Linux only", path.display())
     })?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_a_day() {
+    fn today_is_a_date() {
         let day = today();
         let parts: Vec<usize> = day.split('-').map(|part| part.parse().unwrap()).collect();
         let [year, month, date] = parts[..] else { panic!("{day}") };

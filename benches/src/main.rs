@@ -9,29 +9,32 @@ use alexnet_benches::floor::Floor;
 use alexnet_benches::ledger::Table;
 use alexnet_benches::machine::Machine;
 use alexnet_benches::peaks::{self, Peaks};
-use alexnet_benches::results::{Measure, Results, Work};
-use alexnet_benches::{Peer, Rows, Step, epoch, machine, median, memory, paper, turns};
+use alexnet_benches::results::{Measurement, Results, Workload};
+use alexnet_benches::{
+    Peer, PeerMode, PeerSteps, SplitStep, Step, StepMode, epoch, machine, median, memory, paper,
+    turns,
+};
 use clap::Parser;
-use cli::{Cli, Gpu, TableName, What};
+use cli::{Cli, GpuName, TableName};
 use layers::Spec;
-use report::Report;
+use report::BenchReport;
 use std::process::ExitCode;
 use tensor::{Device, Precision};
 use train::recipe::Recipe;
 use train::recipes;
 
-/// A row is slower than the baseline by more than was allowed.
+/// Exit code: a row is slower than the baseline by more than is allowed.
 const SLOWER: u8 = 3;
 
 fn main() -> ExitCode {
-    // Tables of their own, with flags of their own.
-    let has = |flag: &str| std::env::args_os().any(|word| word == flag);
-    let ended = match () {
+    // These two commands have separate flags.
+    let has = |flag: &str| std::env::args_os().any(|argument| argument == flag);
+    let result = match () {
         () if has("--loader") => alexnet_benches::loader_table::run().map(|()| ExitCode::SUCCESS),
         () if has("--scaling") => alexnet_benches::scaling::run().map(|()| ExitCode::SUCCESS),
         () => run(&Cli::parse()),
     };
-    match ended {
+    match result {
         Ok(code) => code,
         Err(message) => {
             eprintln!("error: {message}");
@@ -42,30 +45,30 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, String> {
     if cli.peak_memory {
-        return tell_peak_memory(cli).map(|()| ExitCode::SUCCESS);
+        return print_peak_memory(cli).map(|()| ExitCode::SUCCESS);
     }
     if cli.peaks {
         println!("{}", peaks_line(&peaks::measure(cli.threads)));
         println!("\n{}", peaks::tiles(cli.threads).render());
         return Ok(ExitCode::SUCCESS);
     }
-    // Whatever can be refused is refused before minutes are spent.
+    // Check all arguments before the measurements, which take minutes.
     for name in &cli.model {
         find(name)?;
         if cli.peer.is_some() && !Peer::MODELS.contains(&name.as_str()) {
             let has = Peer::MODELS.join(" and ");
-            return Err(format!("PyTorch's side has {has}, and not {name}"));
+            return Err(format!("PyTorch is compared on {has} only, not on {name}"));
         }
     }
     let machine = Machine::here(cli.threads);
-    let before = before(cli, &machine)?;
+    let before = load_baseline(cli, &machine)?;
     let command = cli::command(std::env::args().skip(1));
-    let mut report = Report::new(cli, &machine, &command)?;
+    let mut report = BenchReport::new(cli, &machine, &command)?;
     if cli.epoch.is_some() {
         epochs(cli, &mut report)?;
     }
     if let Some(gpu) = cli.floor {
-        floors_on_paper(cli, gpu, &report)?;
+        computed_floors(cli, gpu, &report)?;
     }
     if cli.wants(TableName::Steps) {
         steps(cli, &mut report)?;
@@ -81,25 +84,25 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
         results.save(path)?;
     }
     Ok(before.map_or(ExitCode::SUCCESS, |(before, basis)| {
-        tell_comparison(&before, &results, basis, cli.regression)
+        print_comparison(&before, &results, basis, cli.regression)
     }))
 }
 
-/// The baseline, if there is one and it can be compared with.
-fn before(cli: &Cli, machine: &Machine) -> Result<Option<(Results, Basis)>, String> {
+/// The baseline and how to compare with it.
+fn load_baseline(cli: &Cli, machine: &Machine) -> Result<Option<(Results, Basis)>, String> {
     let Some(path) = &cli.baseline else { return Ok(None) };
     let before = Results::load(path)?;
     let with_peer = cli.peer.is_some() || cli.epoch.is_some();
-    let basis = baseline::basis(&before, machine, &cli.works(), with_peer)
+    let basis = baseline::basis(&before, machine, &cli.workloads(), with_peer)
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(Some((before, basis)))
 }
 
-fn tell_comparison(before: &Results, now: &Results, basis: Basis, allowed: f64) -> ExitCode {
+fn print_comparison(before: &Results, now: &Results, basis: Basis, allowed: f64) -> ExitCode {
     let comparison = baseline::compare(before, now, basis, allowed);
     println!("\nagainst {}, `{}`:", before.date, before.command);
     if basis == Basis::Peer {
-        println!("another machine ({}): by ratios to PyTorch", before.machine.describe());
+        println!("another machine ({}): comparing ratios to PyTorch", before.machine.describe());
     }
     print!("{}", comparison.table().render());
     match comparison.slower().count() {
@@ -122,10 +125,10 @@ fn find(name: &str) -> Result<(Spec, Recipe), String> {
     Ok((spec, recipe))
 }
 
-/// What steps take at least on a GPU that need not be here.
-fn floors_on_paper(cli: &Cli, gpu: Gpu, report: &Report) -> Result<(), String> {
+/// Computed lower bounds of steps on a GPU.
+fn computed_floors(cli: &Cli, gpu: GpuName, report: &BenchReport) -> Result<(), String> {
     let (name, peaks) = match gpu {
-        Gpu::H200 => ("h200", paper::H200),
+        GpuName::H200 => ("h200", paper::H200),
     };
     let Peaks { flops, bytes } = peaks;
     let about = format!(
@@ -135,12 +138,12 @@ fn floors_on_paper(cli: &Cli, gpu: Gpu, report: &Report) -> Result<(), String> {
     );
     for model in &cli.model {
         let table = paper::floor(&find(model)?.0, cli.floor_batches(), &peaks);
-        report.tell(&format!("floor {name} {model}"), &table, &about)?;
+        report.table(&format!("floor {name} {model}"), &table, &about)?;
     }
     Ok(())
 }
 
-/// The processor, in the precision that is asked for.
+/// The CPU with the selected precision.
 fn device(cli: &Cli) -> Result<Device, String> {
     let mut device = Device::cpu(cli.threads);
     device.set_precision(cli.precision).map_err(|error| error.to_string())?;
@@ -149,32 +152,44 @@ fn device(cli: &Cli) -> Result<Device, String> {
 
 fn plan(
     cli: &Cli,
-    (spec, recipe): &(Spec, Recipe),
-    (mode, batch): (What, usize),
+    spec: &Spec,
+    recipe: &Recipe,
+    mode: StepMode,
+    batch: usize,
 ) -> Result<Step, String> {
-    Step::on(device(cli)?, spec, recipe, mode.plans(), batch).map_err(|error| error.to_string())
+    Step::on(device(cli)?, spec, recipe, mode, batch).map_err(|error| error.to_string())
 }
 
-fn work(model: &str, mode: &str, batch: usize) -> Work {
-    Work { model: model.to_string(), mode: mode.to_string(), batch }
+/// PyTorch's steps with the options of the command line.
+fn peer_steps<'a>(
+    cli: &'a Cli,
+    model: &'a str,
+    mode: StepMode,
+    form: PeerMode,
+    batch: usize,
+) -> PeerSteps<'a> {
+    let Cli { python, precision, threads, .. } = cli;
+    PeerSteps { python, model, mode, form, precision: *precision, batch, threads: *threads }
 }
 
-/// Ours and PyTorch's steps in turn.
-fn steps(cli: &Cli, report: &mut Report) -> Result<(), String> {
+fn workload(model: &str, mode: &str, batch: usize) -> Workload {
+    Workload { model: model.to_string(), mode: mode.to_string(), batch }
+}
+
+/// Steps of ours and PyTorch, alternately.
+fn steps(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
     let mut table = Table::new(
         &["model", "mode", "batch", "PyTorch"],
         &["ours ms", "images/s", "its ms", "images/s", "ratio"],
     );
     let mut version = String::new();
     for name in &cli.model {
-        let found = find(name)?;
+        let (spec, recipe) = find(name)?;
         for (mode, batch) in cli.units() {
             for form in cli.forms(mode) {
-                let size = (batch, cli.threads);
-                let how = (form, cli.precision);
-                let mut peer = Peer::steps(&cli.python, name, mode.name(), how, size)?;
-                let (ours, theirs) = plan(cli, &found, (mode, batch))?
-                    .enter(|mut step| turns::in_turn(&mut step, &mut peer, cli.rounds))?;
+                let mut peer = Peer::steps(peer_steps(cli, name, mode, form, batch))?;
+                let (ours, theirs) = plan(cli, &spec, &recipe, mode, batch)?
+                    .enter(|mut step| turns::alternate(&mut step, &mut peer, cli.rounds))?;
                 let (our_ms, its_ms) = (median(ours.clone()), median(theirs.clone()));
                 let rate = |ms: f64| format!("{:.1}", batch as f64 / ms * 1e3);
                 let (mode, batch_name) = (cli.mode_name(mode), batch.to_string());
@@ -186,37 +201,40 @@ fn steps(cli: &Cli, report: &mut Report) -> Result<(), String> {
                 table.push(row);
                 version = peer.version().to_string();
                 let what = format!("step beside {}", form.name());
-                report.rows.push(Measure::ms(&work(name, &mode, batch), what, ours, theirs));
+                report.rows.push(Measurement::ms(
+                    &workload(name, &mode, batch),
+                    what,
+                    ours,
+                    theirs,
+                ));
             }
         }
     }
-    report.tell("steps", &table, &format!("PyTorch {version}"))
+    report.table("steps", &table, &format!("PyTorch {version}"))
 }
 
-/// Every part of a step with its floor, and the whole step.
-fn floors(cli: &Cli, report: &mut Report) -> Result<(), String> {
+/// Every part of a step with its lower bound, and the whole step.
+fn floors(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
     let peaks = peaks::measure(cli.threads);
     println!("{}", peaks_line(&peaks));
     for name in &cli.model {
-        let found = find(name)?;
-        for unit in cli.floor_units() {
-            let (mode, batch) = unit;
-            let work = work(name, &cli.mode_name(mode), batch);
-            let times =
-                plan(cli, &found, unit)?.enter(|mut step| turns::alone(&mut step, cli.rounds));
+        let (spec, recipe) = find(name)?;
+        for (mode, batch) in cli.floor_units() {
+            let work = workload(name, &cli.mode_name(mode), batch);
+            let times = plan(cli, &spec, &recipe, mode, batch)?
+                .enter(|mut step| turns::alone(&mut step, cli.rounds));
             let ms = median(times.clone());
-            report.rows.push(Measure::ms(&work, "step", times, Vec::new()));
-            let (form, size) = (cli.form(), (batch, cli.threads));
-            let how = (form, cli.precision);
-            let peer = cli.peer.map(|_| Peer::steps(&cli.python, name, mode.name(), how, size));
+            report.rows.push(Measurement::ms(&work, "step", times, Vec::new()));
+            let form = cli.form();
+            let peer = cli.peer.map(|_| Peer::steps(peer_steps(cli, name, mode, form, batch)));
             let mut peer = peer.transpose()?;
-            let rows = Rows::on(device(cli)?, &found.0, &found.1, mode.plans(), batch)
+            let step = SplitStep::on(device(cli)?, &spec, &recipe, mode, batch)
                 .map_err(|error| error.to_string())?;
-            let floor = rows.enter(|rows| Floor::measure(rows, peer.as_mut(), cli.rounds))?;
+            let floor = step.enter(|step| Floor::measure(step, peer.as_mut(), cli.rounds))?;
             report.rows.extend(floor.measures(&work));
             let mut about = format!("{}, whole step {ms:.1} ms", peaks_line(&peaks));
             if cli.precision != Precision::F32 {
-                about += &format!(" in {}; the peak and floors are f32's", cli.precision);
+                about += &format!(" in {}; the peak and floors are those of f32", cli.precision);
             }
             if let Some(peer) = peer {
                 let its = median(floor.peer_steps.clone());
@@ -224,74 +242,78 @@ fn floors(cli: &Cli, report: &mut Report) -> Result<(), String> {
                 about += &format!(", PyTorch {version} {form}, its step {its:.1} ms");
             }
             println!("\n{name}, {batch} images");
-            report.tell(&cli.floor_title(name, unit), &floor.table(&peaks), &about)?;
+            report.table(&cli.floor_title(name, mode, batch), &floor.table(&peaks), &about)?;
             let rate = batch as f64 / ms * 1e3;
-            let mode = if mode == What::Train { "training" } else { "testing" };
+            let mode = if mode == StepMode::Train { "training" } else { "testing" };
             println!("{name}: {mode} step of {batch} images {ms:.1} ms, {rate:.1} images/s");
         }
     }
     Ok(())
 }
 
-/// The most memory that a training process of ours and of PyTorch's holds.
-fn memories(cli: &Cli, report: &mut Report) -> Result<(), String> {
+/// Peak memory of training processes, ours and PyTorch's.
+fn memories(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
     const MIB: f64 = (1 << 20) as f64;
     let mut table =
         Table::new(&["model", "batch", "PyTorch"], &["ours MiB", "its MiB", "of PyTorch's"]);
     let (form, mut version) = (cli.form(), String::new());
     for name in &cli.model {
         for batch in cli.training_batches() {
-            let size = (batch, cli.threads);
-            let how = (form, cli.precision);
-            let ours = memory::ours(name, cli.precision, size)? as f64 / MIB;
-            let (theirs, about) = memory::theirs(&cli.python, name, how, size)?;
+            let ours = memory::ours(name, cli.precision, batch, cli.threads)? as f64 / MIB;
+            let (theirs, about) =
+                memory::theirs(peer_steps(cli, name, StepMode::Train, form, batch))?;
             let theirs = theirs as f64 / MIB;
             version = about;
             let mut row =
                 [name.as_str(), &batch.to_string(), form.name()].map(String::from).to_vec();
-            let mode = cli.mode_name(What::Train);
+            let mode = cli.mode_name(StepMode::Train);
             row.extend([format!("{ours:.0}"), format!("{theirs:.0}")]);
             row.push(format!("{:.2}", ours / theirs));
             table.push(row);
-            report.rows.push(Measure {
+            report.rows.push(Measurement {
                 unit: "MiB".into(),
-                ..Measure::ms(&work(name, &mode, batch), "peak memory", vec![ours], vec![theirs])
+                ..Measurement::ms(
+                    &workload(name, &mode, batch),
+                    "peak memory",
+                    vec![ours],
+                    vec![theirs],
+                )
             });
         }
     }
-    report.tell("memory", &table, &format!("PyTorch {version}"))
+    report.table("memory", &table, &format!("PyTorch {version}"))
 }
 
-fn tell_peak_memory(cli: &Cli) -> Result<(), String> {
+fn print_peak_memory(cli: &Cli) -> Result<(), String> {
     let batch = cli.units()[0].1;
-    plan(cli, &find(&cli.model[0])?, (What::Train, batch))?.enter(|mut step| {
+    let (spec, recipe) = find(&cli.model[0])?;
+    plan(cli, &spec, &recipe, StepMode::Train, batch)?.enter(|mut step| {
         (0..memory::STEPS).for_each(|_| step.run());
     });
     println!("{}", machine::peak_memory()?);
     Ok(())
 }
 
-/// Epochs with loading and augmentation, ours and PyTorch's in turn.
-fn epochs(cli: &Cli, report: &mut Report) -> Result<(), String> {
+/// Epochs with loading and augmentation, alternately ours and PyTorch's.
+fn epochs(cli: &Cli, report: &mut BenchReport) -> Result<(), String> {
     let (Some(name), Some(data)) = (&cli.epoch, &cli.data) else {
-        unreachable!("asked for together");
+        unreachable!("--epoch requires --data");
     };
     let (folder, found) = (data.join("train"), find(name)?);
     let batch = cli.units()[0].1;
     let (images, threads, workers) = (cli.images, cli.threads, cli.workers);
-    let size = epoch::Size { images, batch, threads, workers };
+    let size = epoch::EpochOptions { images, batch, threads, workers };
     let mut table = Table::new(
         &["model", "images", "loading", "PyTorch"],
         &["ours images/s", "its images/s", "ratio", "we wait", "it waits"],
     );
     let mut version = String::new();
-    for loading in cli.loadings() {
+    for &loading in &cli.loading {
         for form in cli.epoch_forms() {
-            let ours = epoch::Epoch::open(&found.0, &found.1, &folder, loading, size)?;
-            let how = (form, loading);
-            let mut peer = epoch::peer(&cli.python, &folder, how, ours.side(), size)?;
+            let ours = epoch::EpochBenchmark::open(&found.0, &found.1, &folder, loading, size)?;
+            let mut peer = epoch::peer(&cli.python, &folder, form, loading, ours.side(), size)?;
             let rounds =
-                ours.enter(|mut epoch| epoch::in_turn(&mut epoch, &mut peer, cli.rounds))?;
+                ours.enter(|mut epoch| epoch::alternate(&mut epoch, &mut peer, cli.rounds))?;
             version = peer.version().to_string();
             let (ours, theirs): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
             let seconds = |times: &[alexnet_benches::EpochTimes]| -> Vec<f64> {
@@ -310,13 +332,13 @@ fn epochs(cli: &Cli, report: &mut Report) -> Result<(), String> {
             eprintln!("{}", row.join(" "));
             table.push(row);
             let what = format!("{} images from {} beside {}", n, loading.name(), form.name());
-            report.rows.push(Measure::ms(
-                &work(name, "epoch", batch),
+            report.rows.push(Measurement::ms(
+                &workload(name, "epoch", batch),
                 what,
                 seconds(&ours),
                 seconds(&theirs),
             ));
         }
     }
-    report.tell("epoch", &table, &format!("PyTorch {version}, {workers} workers"))
+    report.table("epoch", &table, &format!("PyTorch {version}, {workers} workers"))
 }

@@ -1,22 +1,22 @@
-//! The most memory that a training process holds, ours and PyTorch's, each in one of its own.
+//! Peak memory of training processes, ours and PyTorch's.
 
-use crate::peer::{Form, Peer};
-use std::path::Path;
+use crate::peer::{Peer, PeerSteps};
 use std::process::{Command, Stdio};
 use tensor::Precision;
 
-/// Steps before the question: by then everything has been used once.
+/// Steps before the measurement; by then all memory has been used once.
 pub const STEPS: usize = 3;
 
-/// Our peak in bytes: this program, started anew to make [`STEPS`] training steps and say what it
-/// held (`--peak-memory`).
+/// Our peak in bytes: a child process of this program runs [`STEPS`] training steps and prints its
+/// peak (`--peak-memory`).
 ///
 /// # Errors
-/// If it fails, or the system does not tell.
+/// If it fails, or on systems without `/proc`.
 pub fn ours(
     model: &str,
     precision: Precision,
-    (batch, threads): (usize, usize),
+    batch: usize,
+    threads: usize,
 ) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let done = Command::new(&program)
@@ -25,24 +25,19 @@ pub fn ours(
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("{}: {error}", program.display()))?;
-    let said = String::from_utf8_lossy(&done.stdout);
-    match said.trim().parse() {
+    let output = String::from_utf8_lossy(&done.stdout);
+    match output.trim().parse() {
         Ok(bytes) if done.status.success() => Ok(bytes),
-        _ => Err(format!("{} --peak-memory said `{}`", program.display(), said.trim())),
+        _ => Err(format!("{} --peak-memory printed `{}`", program.display(), output.trim())),
     }
 }
 
-/// PyTorch's peak in bytes, after as many steps.
+/// PyTorch's peak in bytes after as many steps, and its version.
 ///
 /// # Errors
 /// As [`Peer::steps`].
-pub fn theirs(
-    python: &Path,
-    model: &str,
-    how: (Form, Precision),
-    size: (usize, usize),
-) -> Result<(u64, String), String> {
-    let mut peer = Peer::steps(python, model, "train", how, size)?;
-    peer.run(STEPS - 1)?; // one has been made
+pub fn theirs(steps: PeerSteps) -> Result<(u64, String), String> {
+    let mut peer = Peer::steps(steps)?;
+    peer.run(STEPS - 1)?; // it has run one
     Ok((peer.peak_memory()?, peer.version().to_string()))
 }

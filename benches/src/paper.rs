@@ -1,19 +1,17 @@
-//! A step's floor on a GPU that is not here: bytes and operations counted on paper.
+//! Computed lower bounds of a step on a GPU, from its bytes and operations.
 
 use crate::ledger::Table;
 use crate::peaks::Peaks;
-use crate::rows::{Part, parts_of};
+use crate::split_step::{StepPart, parts_of};
 use layers::Spec;
 
-/// An NVIDIA H200: dense products of bf16 on its tensor cores, and copies within its memory, as
-/// programs reach them.
+/// An NVIDIA H200: achievable rates of dense bf16 products on tensor cores and of device copies.
 pub const H200: Peaks = Peaks { flops: 790e12, bytes: 4.3e12 };
 
-/// Every part of a training step with what it moves, computes and takes at least, at each of these
-/// numbers of images.
+/// Operations, bytes and lower bounds of every part of a training step, for each batch size.
 ///
-/// Every operand is read or written once, in f32; a product's time is that of its operations or
-/// that of its bytes, whichever is longer; a part's other arithmetic is not counted.
+/// Every operand is read or written once, in f32. The time is the larger of operations and bytes at
+/// the peak rates; only operations of products count.
 ///
 /// # Panics
 /// If the network does not fit together.
@@ -23,14 +21,15 @@ pub fn floor(spec: &Spec, batches: &[usize], peaks: &Peaks) -> Table {
     let values: Vec<String> = batches.iter().flat_map(values).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let mut table = Table::new(&["row", "pass"], &values).whole();
-    let counted: Vec<Vec<Part>> = batches.iter().map(|&images| parts_of(spec, images)).collect();
+    let counted: Vec<Vec<StepPart>> =
+        batches.iter().map(|&images| parts_of(spec, images)).collect();
     let mut sums = vec![[0.0; 3]; batches.len()];
     let parts = counted.first().map_or(0, Vec::len);
     for idx in 0..parts {
         let part = &counted[0][idx];
         let mut row = vec![part.name.clone(), part.pass.name().to_string()];
         for (parts, sum) in counted.iter().zip(&mut sums) {
-            let Part { flops, bytes, .. } = parts[idx];
+            let StepPart { flops, bytes, .. } = parts[idx];
             let numbers = [flops / 1e9, bytes / 1e6, seconds(&parts[idx], peaks) * 1e6];
             sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
             row.extend(cells(numbers));
@@ -42,12 +41,12 @@ pub fn floor(spec: &Spec, batches: &[usize], peaks: &Peaks) -> Table {
     table
 }
 
-/// At least.
-fn seconds(part: &Part, peaks: &Peaks) -> f64 {
+/// The lower bound of a part in seconds.
+fn seconds(part: &StepPart, peaks: &Peaks) -> f64 {
     (part.flops / peaks.flops).max(part.bytes / peaks.bytes)
 }
 
-/// No operations are no number.
+/// The cells of a part; the first is empty if it has no operations.
 fn cells([gflops, megabytes, microseconds]: [f64; 3]) -> [String; 3] {
     let gflops = if gflops > 0.0 { format!("{gflops:.1}") } else { String::new() };
     [gflops, format!("{megabytes:.1}"), format!("{microseconds:.1}")]
@@ -59,22 +58,23 @@ mod tests {
     use layers::window;
 
     #[test]
-    fn what_is_longer_is_the_floor() {
+    fn the_larger_time_is_the_floor() {
         let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
         let table = floor(&spec, &[1, 2], &Peaks { flops: 1e9, bytes: 1e9 }).render();
         let head = "| row | pass | GFLOP at 1 | MB at 1 | floor us at 1 | GFLOP at 2 |";
         assert!(table.starts_with(head), "{table}");
-        // 36 places, 4 filters of 27 weights: 7776 operations an image, and 1.9 KB.
+        // 36 positions, 4 filters of 27 weights: 7776 operations an image, and 1.9 KB.
         assert!(
             table.contains("| conv1 | forward | 0.0 | 0.0 | 7.8 | 0.0 | 0.0 | 15.6 |"),
             "{table}"
         );
-        // fc2: 144 numbers in, 10 out, 1450 parameters: 6.4 KB, more than its 2880 operations.
+        // fc2: 144 values in, 10 out, 1450 parameters: 6.4 KB, more than its 2880 operations.
         assert!(table.contains("| fc2 | forward | 0.0 | 0.0 | 6.4 |"), "{table}");
         assert!(table.lines().last().unwrap().starts_with("| sum |  | 0.0 |"), "{table}");
     }
 
-    /// Three products but conv1's gradient of pixels, 724,406,816 multiplications an image.
+    /// Three products per layer except conv1's input gradient, 724,406,816 multiplications per
+    /// image.
     #[test]
     fn the_papers_step_on_an_h200() {
         let table = floor(&models::find("alexnet").unwrap(), &[128, 1024], &H200).render();

@@ -1,4 +1,4 @@
-//! What the machine could do at most.
+//! Peak rates of the machine.
 
 use crate::ledger::Table;
 use crate::median;
@@ -9,25 +9,25 @@ use std::sync::Mutex;
 use std::time::Instant;
 use tensor::{Device, Pool};
 
-/// What all threads together can do at most, measured.
+/// Measured peak rates of all threads together.
 #[derive(Clone, Copy, Debug)]
 pub struct Peaks {
-    /// Multiplications and additions a second, in f32 fused multiply-adds on registers.
+    /// Operations per second of f32 fused multiply-adds on registers, two for each.
     pub flops: f64,
-    /// Bytes a second of `a[i] = s a[i] + b[i]` on arrays far beyond the caches: 12 an element, and
-    /// none that are moved uncounted, as whatever lies where new values are written would be.
+    /// Bytes per second of `a[i] = s a[i] + b[i]` on arrays much larger than the caches: 12 bytes
+    /// per element. Writing in place avoids the uncounted reads of write-allocation.
     pub bytes: f64,
 }
 
-/// Measures both on `threads` threads (0: one for each core), in about three seconds.
+/// Measures both on `threads` threads (0: one per core), in about three seconds.
 pub fn measure(threads: usize) -> Peaks {
     Peaks { flops: flops(threads), bytes: bytes(threads) }
 }
 
-/// Sums that do not wait for each other: enough for two units of a latency of five.
+/// Independent sums: enough for two units with a latency of five.
 const CHAINS: usize = 12;
-/// So many that a tenth of a second goes by: a processor may run faster for a few milliseconds, and
-/// its system leave both threads on one core for as long.
+/// About a tenth of a second: for a few milliseconds the processor may run faster, or the system
+/// may keep both threads on one core.
 const ROUNDS: usize = 50_000_000;
 
 struct MultiplyAdds {
@@ -35,7 +35,7 @@ struct MultiplyAdds {
 }
 
 impl WithSimd for MultiplyAdds {
-    /// Floats in a vector, and a value that keeps the loop from being left out.
+    /// Floats per vector, and a value that keeps the compiler from removing the loop.
     type Output = (usize, f32);
 
     #[inline(always)]
@@ -51,7 +51,7 @@ impl WithSimd for MultiplyAdds {
     }
 }
 
-/// Multiply-adds of one thread, as multiplications and additions.
+/// Runs the multiply-adds of one thread; returns the number of operations.
 fn multiply_adds() -> f64 {
     let (lanes, value) = pulp::Arch::new().dispatch(MultiplyAdds { start: black_box(0.5) });
     black_box(value);
@@ -87,31 +87,31 @@ fn bytes(threads: usize) -> f64 {
     (12 * LEN) as f64 / median(times)
 }
 
-/// What tiles reach beside multiply-adds that load nothing, all threads at once, in turn: how far
-/// a product could come if nothing else were to do.
+/// Rates of matrix tiles compared with multiply-adds on registers, on all threads, alternately: an
+/// upper bound for products.
 pub fn tiles(threads: usize) -> Table {
     const TURNS: usize = 9;
     let device = Device::cpu(threads);
     let Device::Cpu(cpu) = &device else { unreachable!("opened as a CPU") };
-    let measures = measures(cpu.pool());
-    let mut rates = vec![Vec::new(); measures.len()];
+    let benchmarks = benchmarks(cpu.pool());
+    let mut rates = vec![Vec::new(); benchmarks.len()];
     for _ in 0..TURNS {
-        measures.iter().zip(&mut rates).for_each(|((_, measure), rates)| rates.push(measure()));
+        benchmarks.iter().zip(&mut rates).for_each(|((_, run), rates)| rates.push(run()));
     }
     let medians: Vec<f64> = rates.into_iter().map(median).collect();
     let mut table = Table::new(&["what"], &["GFLOP/s", "of the first"]);
-    for ((name, _), rate) in measures.into_iter().zip(&medians) {
+    for ((name, _), rate) in benchmarks.into_iter().zip(&medians) {
         let part = format!("{:.0} %", 100.0 * rate / medians[0]);
         table.push([name, format!("{:.0}", rate / 1e9), part]);
     }
     table
 }
 
-type Measure<'a> = (String, Box<dyn Fn() -> f64 + 'a>);
+type Benchmark<'a> = (String, Box<dyn Fn() -> f64 + 'a>);
 
-fn measures(pool: &Pool) -> Vec<Measure<'_>> {
-    // Floats of A, for each thread, that no cache holds.
-    const MUCH: usize = 20 << 20;
+fn benchmarks(pool: &Pool) -> Vec<Benchmark<'_>> {
+    // Floats of A per thread, larger than any cache.
+    const BEYOND_CACHES: usize = 20 << 20;
     let [rows, columns] = Walk::tile();
     let once = |depth, panels, row| Walk { depth, panels, row, places: 1 };
     let walks = [
@@ -121,33 +121,33 @@ fn measures(pool: &Pool) -> Vec<Measure<'_>> {
         ("the same, A packed", once(512, 4, None)),
         (
             "A from memory, its rows 9216 apart",
-            Walk { places: MUCH / 9216 / rows, ..once(512, 4, Some(9216)) },
+            Walk { places: BEYOND_CACHES / 9216 / rows, ..once(512, 4, Some(9216)) },
         ),
     ];
     let registers = move || rate(pool, |_| multiply_adds());
-    let mut measures: Vec<Measure<'_>> =
+    let mut benchmarks: Vec<Benchmark<'_>> =
         vec![("multiply-adds on registers".to_string(), Box::new(registers))];
-    measures.extend(walks.map(|(name, walk)| -> Measure<'_> {
+    benchmarks.extend(walks.map(|(name, walk)| -> Benchmark<'_> {
         let operands = walk.floats().map(|floats| vec![0.5f32; floats]);
         let operands = vec![operands; pool.threads()];
         // About fifty milliseconds.
         let times = (15_000_000 / (walk.places * walk.panels * walk.depth)).max(1);
-        let measure = move || {
+        let run = move || {
             rate(pool, |thread| {
                 let [a, b] = &operands[thread];
                 walk.go(times, a, b)
             })
         };
-        (format!("tiles of {rows} x {columns}: {name}"), Box::new(measure))
+        (format!("tiles of {rows} x {columns}: {name}"), Box::new(run))
     }));
     if tensor::amx().is_ok() {
         let bf16 = move || rate(pool, |_| walk::bf16(256, 100_000));
-        measures.push(("AMX, blocks from the first-level cache".to_string(), Box::new(bf16)));
+        benchmarks.push(("AMX, blocks from the first-level cache".to_string(), Box::new(bf16)));
     }
-    measures
+    benchmarks
 }
 
-/// Operations a second of all threads, each of which tells how many it did.
+/// Operations per second of all threads; `work` returns its number of operations.
 fn rate(pool: &Pool, work: impl Fn(usize) -> f64 + Sync + Send) -> f64 {
     let start = Instant::now();
     let done = Mutex::new(0.0);

@@ -1,5 +1,7 @@
-//! PyTorch on the same work, in a process beside this one.
+//! PyTorch on the same workload, in a separate process.
 
+use crate::StepMode;
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Write};
@@ -7,100 +9,114 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tensor::Precision;
 
-/// How PyTorch is asked to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// As it comes: NCHW, op by op.
+/// How PyTorch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PeerMode {
+    /// NCHW, op by op
     Eager,
-    /// `memory_format=torch.channels_last`.
+    /// `memory_format=torch.channels_last`
     ChannelsLast,
-    /// `torch.compile`.
+    /// `torch.compile`
     Compiled,
-    /// Both.
+    /// Both
+    #[value(skip)]
     CompiledChannelsLast,
 }
 
-impl Form {
-    /// All that a processor is compared with.
-    pub const ALL: [Form; 3] = [Form::Eager, Form::ChannelsLast, Form::Compiled];
+impl PeerMode {
+    /// The modes on a CPU.
+    pub const ALL: [PeerMode; 3] = [PeerMode::Eager, PeerMode::ChannelsLast, PeerMode::Compiled];
 
     /// In a table, and on the script's command line.
     pub fn name(self) -> &'static str {
         match self {
-            Form::Eager => "eager",
-            Form::ChannelsLast => "channels-last",
-            Form::Compiled => "compiled",
-            Form::CompiledChannelsLast => "compiled-channels-last",
+            PeerMode::Eager => "eager",
+            PeerMode::ChannelsLast => "channels-last",
+            PeerMode::Compiled => "compiled",
+            PeerMode::CompiledChannelsLast => "compiled-channels-last",
         }
     }
 }
 
-/// PyTorch with a network and data, waiting for orders.
+/// The steps of a PyTorch process.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerSteps<'a> {
+    /// Python with PyTorch.
+    pub python: &'a Path,
+    /// One of [`Peer::MODELS`].
+    pub model: &'a str,
+    /// Training or inference.
+    pub mode: StepMode,
+    /// How PyTorch runs.
+    pub form: PeerMode,
+    /// In bf16 the steps run under `torch.autocast`.
+    pub precision: Precision,
+    /// Images per step.
+    pub batch: usize,
+    /// Compute threads; 0: PyTorch's default.
+    pub threads: usize,
+}
+
+/// A PyTorch process with a network and data, waiting for commands.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    about: About,
+    commands: ChildStdin,
+    replies: BufReader<ChildStdout>,
+    ready: Ready,
 }
 
-/// What a script says once it is ready.
+/// The first line of a script.
 #[derive(Clone, Debug, Default, Deserialize)]
-struct About {
+struct Ready {
     torch: String,
 }
 
-/// A training step of PyTorch's, module by module.
+/// The times of a PyTorch training step by module.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Profile {
+pub struct PeerProfile {
     /// Milliseconds of the whole step.
     pub step: f64,
-    /// Modules in forward order, then `sgd` and `softmax_loss`: name, milliseconds forward,
-    /// milliseconds backward.
+    /// Modules in forward order, then `sgd` and `softmax_loss`: name, forward and backward
+    /// milliseconds.
     pub rows: Vec<(String, f64, f64)>,
 }
 
-/// An epoch of PyTorch's.
+/// The times of an epoch.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct EpochTimes {
-    /// From the first batch asked for to the last one learned from.
+    /// From the request of the first batch to the end of the last step.
     pub seconds: f64,
-    /// Of them, waiting for batches.
+    /// The part of them spent waiting for batches.
     pub wait: f64,
-    /// Images learned from.
+    /// Number of images.
     pub images: usize,
 }
 
 impl Peer {
-    /// The models that `torch_steps.py` has.
+    /// The models of `torch_steps.py`.
     pub const MODELS: [&str; 2] = ["alexnet", "torchvision"];
 
-    /// PyTorch with a model and a batch of noise (`benches/peer/torch_steps.py`), once it has made
-    /// a first step. `mode` is `train` or `infer`; in bf16 it runs under `torch.autocast`; 0
-    /// threads: its own choice.
+    /// Starts `benches/peer/torch_steps.py` with a batch of random pixels; returns after its first
+    /// step.
     ///
     /// # Errors
-    /// If it cannot be started, has no torch, or cannot run this form.
-    pub fn steps(
-        python: &Path,
-        model: &str,
-        mode: &str,
-        (form, precision): (Form, Precision),
-        (images, threads): (usize, usize),
-    ) -> Result<Peer, String> {
-        let (images, threads) = (images.to_string(), threads.to_string());
-        let args = [model, mode, form.name(), &images, &threads, "cpu", precision.name()];
+    /// If Python does not start, has no PyTorch, or PyTorch does not support this mode.
+    pub fn steps(steps: PeerSteps) -> Result<Peer, String> {
+        let PeerSteps { python, model, mode, form, precision, batch, threads } = steps;
+        let (images, threads) = (batch.to_string(), threads.to_string());
+        let args = [model, mode.name(), form.name(), &images, &threads, "cpu", precision.name()];
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 
-    /// [`steps`](Self::steps) of training on the first GPU, in full f32, tf32 or bf16.
+    /// As [`steps`](Self::steps), in training on the first GPU, in f32, tf32 or bf16.
     ///
     /// # Errors
     /// As `steps`.
     pub fn on_gpu(
         python: &Path,
         model: &str,
-        form: Form,
+        form: PeerMode,
         images: usize,
         precision: &str,
     ) -> Result<Peer, String> {
@@ -109,10 +125,10 @@ impl Peer {
         Peer::start(python, include_str!("../peer/torch_steps.py"), &args)
     }
 
-    /// Starts `python` with a script that this program carries; returns once it is ready.
+    /// Starts `python` with an embedded script; returns when the script is ready.
     ///
     /// # Errors
-    /// If it cannot be started, or ends before it is ready: it then has said why.
+    /// If it does not start, or ends with a message on stderr before it is ready.
     pub fn start(python: &Path, script: &str, args: &[&str]) -> Result<Peer, String> {
         let mut child = Command::new(python)
             .args(["-c", script])
@@ -122,18 +138,18 @@ impl Peer {
             .spawn()
             .map_err(|error| {
                 let python = python.display();
-                format!("{python}: {error}; name a Python that has PyTorch with --python FILE")
+                format!("{python}: {error}; select a Python with PyTorch with --python FILE")
             })?;
-        let orders = child.stdin.take().expect("piped");
-        let answers = BufReader::new(child.stdout.take().expect("piped"));
-        let mut peer = Peer { child, orders, answers, about: About::default() };
-        peer.about = peer.answer()?;
+        let commands = child.stdin.take().expect("piped");
+        let replies = BufReader::new(child.stdout.take().expect("piped"));
+        let mut peer = Peer { child, commands, replies, ready: Ready::default() };
+        peer.ready = peer.reply()?;
         Ok(peer)
     }
 
-    /// Its version.
+    /// PyTorch's version.
     pub fn version(&self) -> &str {
-        &self.about.torch
+        &self.ready.torch
     }
 
     /// Milliseconds of each of `steps` steps.
@@ -141,23 +157,23 @@ impl Peer {
     /// # Errors
     /// If the process has ended (so do the methods below).
     pub fn run(&mut self, steps: usize) -> Result<Vec<f64>, String> {
-        self.ask(&format!("steps {steps}"))
+        self.request(&format!("steps {steps}"))
     }
 
-    /// Makes a training step under PyTorch's profiler.
+    /// Runs a training step under PyTorch's profiler.
     ///
     /// # Errors
     /// If the process has ended.
-    pub fn profile(&mut self) -> Result<Profile, String> {
-        self.ask("profile")
+    pub fn profile(&mut self) -> Result<PeerProfile, String> {
+        self.request("profile")
     }
 
-    /// The most memory that its process has held, in bytes.
+    /// The process's peak memory in bytes.
     ///
     /// # Errors
-    /// If the process has ended, or the system does not tell.
+    /// If the process has ended, or on systems without `/proc`.
     pub fn peak_memory(&mut self) -> Result<u64, String> {
-        self.ask("memory")
+        self.request("memory")
     }
 
     /// Trains for an epoch, if it was started with `cifar_epoch.py`.
@@ -165,36 +181,37 @@ impl Peer {
     /// # Errors
     /// If the process has ended.
     pub fn epoch(&mut self) -> Result<EpochTimes, String> {
-        self.ask("epoch")
+        self.request("epoch")
     }
 
-    fn ask<T: DeserializeOwned>(&mut self, order: &str) -> Result<T, String> {
-        writeln!(self.orders, "{order}").map_err(|error| format!("PyTorch: {error}"))?;
-        self.answer()
+    fn request<T: DeserializeOwned>(&mut self, command: &str) -> Result<T, String> {
+        writeln!(self.commands, "{command}").map_err(|error| format!("PyTorch: {error}"))?;
+        self.reply()
     }
 
-    fn answer<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+    fn reply<T: DeserializeOwned>(&mut self) -> Result<T, String> {
         let mut line = String::new();
-        match self.answers.read_line(&mut line) {
-            Ok(1..) => serde_json::from_str(&line)
-                .map_err(|error| format!("PyTorch said `{}`: {error}", line.trim())),
-            _ => Err("PyTorch ended; what it said stands above".to_string()),
+        match self.replies.read_line(&mut line) {
+            Ok(1..) => serde_json::from_str(&line).map_err(|error| {
+                format!("unexpected output of PyTorch `{}`: {error}", line.trim())
+            }),
+            _ => Err("PyTorch ended; see its output above".to_string()),
         }
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Nothing is lost with it, so it need not be asked.
+        // The process has nothing to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Profile {
-    /// Its milliseconds beside our rows, `ours` in forward order: a module that is no row of ours
-    /// of its own, as a ReLU that we fuse, belongs to the row before it.
-    pub fn beside(&self, ours: &[&str]) -> Vec<(f64, f64)> {
+impl PeerProfile {
+    /// Forward and backward milliseconds of each of our rows. A module without a row, such as a
+    /// ReLU that we fuse, counts for the row before it.
+    pub fn by_row(&self, ours: &[&str]) -> Vec<(f64, f64)> {
         let mut times = vec![(0.0, 0.0); ours.len()];
         let mut at = None;
         for (name, forward, backward) in &self.rows {
@@ -213,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_that_we_fuse_count_for_the_row_before() {
+    fn fused_modules_count_for_the_row_before() {
         let row = |name: &str, forward, backward| (name.to_string(), forward, backward);
         let rows = vec![
             row("conv1", 1.0, 2.0),
@@ -222,16 +239,16 @@ mod tests {
             row("flatten", 0.125, 0.0),
             row("softmax_loss", 3.0, 5.0),
         ];
-        let profile = Profile { step: 30.0, rows };
-        let beside = profile.beside(&["preprocess", "conv1", "pool1", "softmax_loss"]);
-        assert_eq!(beside, [(0.0, 0.0), (1.5, 2.25), (4.125, 8.0), (3.0, 5.0)]);
-        // With a pool that is part of the convolution's row, too.
-        assert_eq!(profile.beside(&["conv1", "softmax_loss"]), [(5.625, 10.25), (3.0, 5.0)]);
+        let profile = PeerProfile { step: 30.0, rows };
+        let by_row = profile.by_row(&["preprocess", "conv1", "pool1", "softmax_loss"]);
+        assert_eq!(by_row, [(0.0, 0.0), (1.5, 2.25), (4.125, 8.0), (3.0, 5.0)]);
+        // With pooling fused into the convolution's row.
+        assert_eq!(profile.by_row(&["conv1", "softmax_loss"]), [(5.625, 10.25), (3.0, 5.0)]);
     }
 
     #[test]
-    fn a_python_that_is_none_is_named() {
-        let said = Peer::start(Path::new("no/such/python"), "", &[]).unwrap_err();
-        assert!(said.contains("no/such/python") && said.contains("--python"), "{said}");
+    fn a_missing_python_is_reported() {
+        let error = Peer::start(Path::new("no/such/python"), "", &[]).unwrap_err();
+        assert!(error.contains("no/such/python") && error.contains("--python"), "{error}");
     }
 }

@@ -1,39 +1,38 @@
-//! Where numbers go: the terminal, BENCHMARKS.md, and what is kept.
+//! Output of results: the terminal, BENCHMARKS.md and saved files.
 
 use crate::cli::{Cli, TableName};
 use alexnet_benches::ledger::{Ledger, Table};
 use alexnet_benches::machine::{Machine, today};
-use alexnet_benches::results::Measure;
+use alexnet_benches::results::Measurement;
 
-/// A run's numbers and how to tell them.
-pub struct Report {
-    /// All of them, to be kept and compared.
-    pub rows: Vec<Measure>,
+/// The results of a run and their output.
+pub struct BenchReport {
+    /// All results, to be saved and compared.
+    pub rows: Vec<Measurement>,
     ledger: Option<Ledger>,
     machine: String,
     command: String,
 }
 
-impl Report {
-    /// Numbers of `command`, on `machine`.
+impl BenchReport {
+    /// A report of `command` on `machine`.
     ///
     /// # Errors
-    /// If they are to be written and BENCHMARKS.md has no place for them.
-    pub fn new(cli: &Cli, machine: &Machine, command: &str) -> Result<Report, String> {
+    /// With `--write`, if BENCHMARKS.md has no place for a table.
+    pub fn new(cli: &Cli, machine: &Machine, command: &str) -> Result<BenchReport, String> {
         let ledger = cli.write.then(Ledger::of_the_repository);
         if let Some(ledger) = &ledger {
             ledger.check(&tables(cli))?;
         }
         let (machine, command) = (machine.describe(), command.to_string());
-        Ok(Report { rows: Vec::new(), ledger, machine, command })
+        Ok(BenchReport { rows: Vec::new(), ledger, machine, command })
     }
 
-    /// Prints a table, and writes it if that was asked for. `about` says more of how it was
-    /// measured.
+    /// Prints a table, and writes it with `--write`. `about` adds details of the measurement.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn tell(&self, name: &str, table: &Table, about: &str) -> Result<(), String> {
+    pub fn table(&self, name: &str, table: &Table, about: &str) -> Result<(), String> {
         let run =
             format!("{}, {}, {}, {about}: `{}`", today(), self.machine, program(), self.command);
         println!("{}{run}\n", table.render());
@@ -41,7 +40,7 @@ impl Report {
     }
 }
 
-/// What ran: `cargo xtask bench` says from which commit.
+/// The version, and the commit that `cargo xtask bench` provides.
 fn program() -> String {
     let version = env!("CARGO_PKG_VERSION");
     match std::env::var("ALEXNET_COMMIT") {
@@ -50,7 +49,7 @@ fn program() -> String {
     }
 }
 
-/// The tables that a run will make.
+/// The names of a run's tables.
 fn tables(cli: &Cli) -> Vec<String> {
     if cli.epoch.is_some() {
         return vec!["epoch".to_string()];
@@ -65,7 +64,7 @@ fn tables(cli: &Cli) -> Vec<String> {
     if cli.wants(TableName::Floor) {
         for model in &cli.model {
             let units = cli.floor_units().into_iter();
-            tables.extend(units.map(|unit| cli.floor_title(model, unit)));
+            tables.extend(units.map(|(mode, batch)| cli.floor_title(model, mode, batch)));
         }
     }
     if cli.wants(TableName::Memory) {

@@ -1,4 +1,4 @@
-//! What a run has measured, to be kept and compared with.
+//! Saved results of a run.
 
 use crate::machine::{Machine, today};
 use crate::median;
@@ -7,100 +7,105 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// A run's numbers: what `--save` writes and `--baseline` reads.
+/// The results of a run, which `--save` writes and `--baseline` reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
-    /// Of this file's layout.
+    /// The version of the file format.
     pub format: u32,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// When: a day, UTC.
+    /// The day, UTC.
     pub date: String,
-    /// What was typed.
+    /// The command line.
     pub command: String,
-    /// The numbers.
-    pub rows: Vec<Measure>,
+    /// The measurements.
+    pub rows: Vec<Measurement>,
 }
 
-/// What a group of rows was measured on. Numbers of two groups have nothing to do with each other.
+/// The workload of a group of rows. Measurements of different workloads are not comparable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Work {
+pub struct Workload {
     /// A built-in model.
     pub model: String,
     /// `train`, `infer` or `epoch`.
     pub mode: String,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
 }
 
-impl fmt::Display for Work {
+impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, batch {}", self.model, self.mode, self.batch)
     }
 }
 
-/// One number, as often as it was taken. Less is better.
+/// The values of a measurement; less is better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measure {
-    /// Of what.
+pub struct Measurement {
+    /// The workload.
     #[serde(flatten)]
-    pub work: Work,
+    pub work: Workload,
     /// `step`, or a part of it: `conv1 forward`.
     pub what: String,
     /// `ms` or `MiB`.
     pub unit: String,
-    /// The middle of `values`.
+    /// The median of `values`.
     pub median: f64,
-    /// Every time it was taken, in order.
+    /// All values, in order.
     pub values: Vec<f64>,
-    /// PyTorch's, taken in turn with ours; empty if it did not run.
+    /// PyTorch's values, measured alternately with ours; empty if it did not run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peer: Vec<f64>,
 }
 
-impl Measure {
+impl Measurement {
     /// Milliseconds of `what`.
     ///
     /// # Panics
     /// If there are no values.
-    pub fn ms(work: &Work, what: impl Into<String>, values: Vec<f64>, peer: Vec<f64>) -> Measure {
+    pub fn ms(
+        work: &Workload,
+        what: impl Into<String>,
+        values: Vec<f64>,
+        peer: Vec<f64>,
+    ) -> Measurement {
         let (work, median) = (work.clone(), median(values.clone()));
-        Measure { work, what: what.into(), unit: "ms".into(), median, values, peer }
+        Measurement { work, what: what.into(), unit: "ms".into(), median, values, peer }
     }
 }
 
 impl Results {
-    /// The layout that this program writes and reads.
+    /// The format version of this program.
     pub const FORMAT: u32 = 1;
 
-    /// What was measured here and now.
-    pub fn here(machine: Machine, command: &str, rows: Vec<Measure>) -> Results {
+    /// Results of this machine, with today's date.
+    pub fn here(machine: Machine, command: &str, rows: Vec<Measurement>) -> Results {
         let command = command.to_string();
         Results { format: Self::FORMAT, machine, date: today(), command, rows }
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file of [`save`](Self::save).
     ///
     /// # Errors
-    /// A sentence with the path, if it cannot be read or is something else.
+    /// A message with the path, if the file cannot be read or has another format.
     pub fn load(path: &Path) -> Result<Results, String> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| {
             format!("{shown}: {error}; make a baseline with `cargo xtask bench --save {shown}`")
         })?;
         let results: Results = serde_json::from_str(&text)
-            .map_err(|error| format!("{shown} is no saved run of this program: {error}"))?;
+            .map_err(|error| format!("{shown} is not a saved run of this program: {error}"))?;
         if results.format != Self::FORMAT {
             let (theirs, ours) = (results.format, Self::FORMAT);
             return Err(format!(
-                "{shown} has layout {theirs}, and this program reads {ours}: save it again"
+                "{shown} has format version {theirs}, but this program reads version {ours}: save it again"
             ));
         }
-        let sound = |row: &&Measure| {
+        let is_valid = |row: &&Measurement| {
             let positive = |values: &[f64]| values.iter().all(|v| v.is_finite() && *v > 0.0);
             !row.values.is_empty() && positive(&row.values) && positive(&row.peer)
         };
-        match results.rows.iter().find(|row| !sound(row)) {
+        match results.rows.iter().find(|row| !is_valid(row)) {
             Some(row) => Err(format!(
                 "{shown}: `{}, {}` has no usable values: save it again",
                 row.work, row.what
@@ -109,28 +114,28 @@ impl Results {
         }
     }
 
-    /// Writes the file, whole or not at all.
+    /// Replaces the file atomically.
     ///
     /// # Errors
-    /// A sentence with the path.
+    /// A message with the path.
     pub fn save(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
         replace(path, &text)
     }
 
-    /// What was measured, each once, in order.
-    pub fn works(&self) -> Vec<Work> {
-        let mut works: Vec<Work> = Vec::new();
+    /// The distinct workloads, in order.
+    pub fn workloads(&self) -> Vec<Workload> {
+        let mut workloads: Vec<Workload> = Vec::new();
         for row in &self.rows {
-            if !works.contains(&row.work) {
-                works.push(row.work.clone());
+            if !workloads.contains(&row.work) {
+                workloads.push(row.work.clone());
             }
         }
-        works
+        workloads
     }
 }
 
-/// Writes a file beside the old one, then puts it in its place.
+/// Writes a temporary file and renames it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -143,14 +148,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_read_as_it_was_saved_and_nothing_else_is() {
-        let work = Work { model: "alexnet".into(), mode: "train".into(), batch: 128 };
+    fn saved_runs_are_read_and_other_files_refused() {
+        let work = Workload { model: "alexnet".into(), mode: "train".into(), batch: 128 };
         let rows = vec![
-            Measure::ms(&work, "step", vec![3.0, 1.0, 2.0], vec![4.0, 5.0, 6.0]),
-            Measure::ms(&work, "conv1 forward", vec![0.5], Vec::new()),
+            Measurement::ms(&work, "step", vec![3.0, 1.0, 2.0], vec![4.0, 5.0, 6.0]),
+            Measurement::ms(&work, "conv1 forward", vec![0.5], Vec::new()),
         ];
         let run = Results::here(Machine::here(1), "cargo xtask bench", rows);
-        assert_eq!((run.rows[0].median, run.works()), (2.0, vec![work]));
+        assert_eq!((run.rows[0].median, run.workloads()), (2.0, vec![work]));
         let folder = std::env::temp_dir().join(format!("alexnet-results-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("run.json");
@@ -161,17 +166,17 @@ mod tests {
             fs::write(&path, text).unwrap();
             Results::load(&path).unwrap_err()
         };
-        let said = refused("{}");
-        assert!(said.contains("run.json") && said.contains("no saved run"), "{said}");
+        let error = refused("{}");
+        assert!(error.contains("run.json") && error.contains("not a saved run"), "{error}");
         let later = Results { format: 2, ..run.clone() };
-        let said = refused(&serde_json::to_string(&later).unwrap());
-        assert!(said.contains("layout 2") && said.contains("save it again"), "{said}");
+        let error = refused(&serde_json::to_string(&later).unwrap());
+        assert!(error.contains("format version 2") && error.contains("save it again"), "{error}");
         let mut empty = run;
         empty.rows[1].values.clear();
-        let said = refused(&serde_json::to_string(&empty).unwrap());
-        assert!(said.contains("conv1 forward") && said.contains("no usable"), "{said}");
+        let error = refused(&serde_json::to_string(&empty).unwrap());
+        assert!(error.contains("conv1 forward") && error.contains("no usable"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
-        let said = Results::load(&path).unwrap_err();
-        assert!(said.contains("--save"), "{said}");
+        let error = Results::load(&path).unwrap_err();
+        assert!(error.contains("--save"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
-//! A whole step, as a run makes them: training, or inference.
+//! Whole steps of training and inference, as in a run.
 
 use crate::noise;
+use clap::ValueEnum;
 use data::Batch;
 use evaluate::Tally;
 use inference::{InferencePlan, Predictor};
@@ -16,16 +17,26 @@ use train::start::Start;
 use train::step::SingleDevice;
 use weights::{About, Values, Weights};
 
-/// What a step is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Forward, backward, update.
+/// Training or inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StepMode {
+    /// Forward, backward, update
     Train,
-    /// Forward only.
+    /// Forward only
     Infer,
 }
 
-/// A network and a batch of noise; each [`run`](Step::run) is a step.
+impl StepMode {
+    /// In a table, and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StepMode::Train => "train",
+            StepMode::Infer => "infer",
+        }
+    }
+}
+
+/// A network and a batch of random pixels; each [`run`](Step::run) is a step.
 pub enum Step {
     /// Of training.
     Train(Box<TrainingStep>),
@@ -34,32 +45,42 @@ pub enum Step {
 }
 
 impl Step {
-    /// Plans `spec` for `images` images on `threads` threads (0: one for each core).
+    /// Plans `spec` for `images` images on `threads` threads (0: one per core).
     ///
     /// # Panics
     /// If the network does not fit together, or into memory.
-    pub fn plan(spec: &Spec, recipe: &Recipe, mode: Mode, images: usize, threads: usize) -> Step {
-        Step::on(Device::cpu(threads), spec, recipe, mode, images).expect("a device with room")
+    pub fn plan(
+        spec: &Spec,
+        recipe: &Recipe,
+        mode: StepMode,
+        images: usize,
+        threads: usize,
+    ) -> Step {
+        Step::on(Device::cpu(threads), spec, recipe, mode, images).expect("enough memory")
     }
 
     /// Plans `spec` for `images` images on a device.
     ///
     /// # Errors
-    /// If the device lacks room or a form of an op, or fails.
+    /// If the device lacks memory or an op, or fails.
     pub fn on(
         device: Device,
         spec: &Spec,
         recipe: &Recipe,
-        mode: Mode,
+        mode: StepMode,
         images: usize,
     ) -> Result<Step, Box<dyn Error>> {
         Ok(match mode {
-            Mode::Train => Step::Train(Box::new(TrainingStep::on(device, spec, recipe, images)?)),
-            Mode::Infer => Step::Infer(Box::new(InferenceStep::on(device, spec, recipe, images)?)),
+            StepMode::Train => {
+                Step::Train(Box::new(TrainingStep::on(device, spec, recipe, images)?))
+            }
+            StepMode::Infer => {
+                Step::Infer(Box::new(InferenceStep::on(device, spec, recipe, images)?))
+            }
         })
     }
 
-    /// Makes a step.
+    /// Runs a step.
     ///
     /// # Panics
     /// If it diverges.
@@ -70,7 +91,7 @@ impl Step {
         }
     }
 
-    /// Images a step.
+    /// Images per step.
     pub fn images(&self) -> usize {
         match self {
             Step::Train(step) => step.batch.images,
@@ -78,7 +99,7 @@ impl Step {
         }
     }
 
-    /// Runs `work` where the device's threads are.
+    /// Runs `work` on the device's threads.
     pub fn enter<T: Send>(self, work: impl FnOnce(Step) -> T + Send) -> T {
         match self {
             Step::Train(step) => step.enter(|step| work(Step::Train(Box::new(step)))),
@@ -103,7 +124,7 @@ impl TrainingStep {
     /// Plans `spec` for `images` images on a device.
     ///
     /// # Errors
-    /// If the device lacks room or a form of an op, or fails.
+    /// If the device lacks memory or an op, or fails.
     pub fn on(
         mut device: Device,
         spec: &Spec,
@@ -120,10 +141,10 @@ impl TrainingStep {
         Ok(TrainingStep { step, batch, number: 0 })
     }
 
-    /// Learns from the batch as in step `number`.
+    /// Trains on the batch as in step `number`.
     ///
     /// # Errors
-    /// If the device fails, or the loss is no number.
+    /// If the device fails, or the loss is not finite.
     pub fn learn(&mut self, number: u64) -> train::Result<Tally> {
         Ok(self.step.train_on(&self.batch, StepRequest::plain(number))?.tally)
     }
@@ -133,7 +154,7 @@ impl TrainingStep {
         &self.step
     }
 
-    /// Makes the next step.
+    /// Runs the next step.
     ///
     /// # Panics
     /// If it diverges.
@@ -142,14 +163,14 @@ impl TrainingStep {
         self.learn(self.number).expect("a step on noise");
     }
 
-    /// Runs `work` where the device's threads are.
+    /// Runs `work` on the device's threads.
     pub fn enter<T: Send>(self, work: impl FnOnce(TrainingStep) -> T + Send) -> T {
         let TrainingStep { step, batch, number } = self;
         step.enter(|step| work(TrainingStep { step, batch, number }))
     }
 }
 
-/// A network that classifies a batch of noise.
+/// A network that classifies a batch of random pixels.
 pub struct InferenceStep {
     predictor: Predictor,
     batch: Batch,
@@ -175,7 +196,7 @@ impl InferenceStep {
     }
 }
 
-/// Weights as `recipe` draws them.
+/// The initial weights of `recipe`.
 fn drawn(spec: &Spec, recipe: &Recipe) -> train::Result<Weights> {
     let [height, width, _] = spec.input;
     let (input, target) = ((Mean::Color, [height, width]), Target::Cpu { threads: 1 });
@@ -196,7 +217,7 @@ fn grey() -> Values {
     Values { shape: vec![3], values: vec![127.5; 3] }
 }
 
-/// Images of noise, labels in turn.
+/// A batch of random pixels; the labels cycle through the classes.
 pub(crate) fn noise_batch(spec: &Spec, images: usize) -> Result<Batch, SpecError> {
     let ([height, width, _], classes) = (spec.input, spec.classes()?);
     Ok(Batch {

@@ -1,26 +1,26 @@
-//! Whole steps, ours and PyTorch's in turn.
+//! Whole steps, alternately ours and PyTorch's.
 
 use crate::peer::Peer;
 use crate::step::Step;
 use crate::{milliseconds, rest};
 
-/// Milliseconds of ours and theirs, round by round.
+/// Milliseconds of our and PyTorch's steps.
 pub type Times = (Vec<f64>, Vec<f64>);
 
-/// The most rounds that short steps are given.
-const MOST: usize = 50;
+/// The largest number of rounds.
+const MAX_ROUNDS: usize = 50;
 
-/// Steps shorter than this, in milliseconds, are made several at a time.
+/// Steps shorter than this, in milliseconds, run several at a time.
 const SHORT: f64 = 100.0;
-/// So many, of which the first is not counted: it wakes threads and finds caches cold.
+/// The number of them; the first is not counted, because threads sleep and caches are cold.
 const RUN: usize = 6;
 
-/// Makes `rounds` steps of each in turn, so that both meet the machine in the same mood; more where
-/// ours are short, up to a second of them.
+/// Runs `rounds` steps of each alternately, so that changes of the machine's speed affect both;
+/// more if our steps are short, up to a second of them.
 ///
 /// # Errors
 /// If PyTorch ends.
-pub fn in_turn(step: &mut Step, peer: &mut Peer, rounds: usize) -> Result<Times, String> {
+pub fn alternate(step: &mut Step, peer: &mut Peer, rounds: usize) -> Result<Times, String> {
     step.run();
     peer.run(1)?;
     rest();
@@ -31,14 +31,14 @@ pub fn in_turn(step: &mut Step, peer: &mut Peer, rounds: usize) -> Result<Times,
     while !enough(&ours, rounds) {
         let times = (0..run).map(|_| milliseconds(|| step.run()));
         ours.extend(times.skip(uncounted));
-        // Its threads fall asleep while ours work.
+        // PyTorch's threads sleep while ours work, so its first step is not counted either.
         theirs.extend(peer.run(run)?.into_iter().skip(uncounted));
         rest();
     }
     Ok((ours, theirs))
 }
 
-/// Milliseconds of `rounds` of our steps, after a first that is not counted; more of short ones.
+/// Milliseconds of `rounds` of our steps, after a warm-up; more of short ones.
 pub fn alone(step: &mut Step, rounds: usize) -> Vec<f64> {
     step.run();
     let mut times = Vec::new();
@@ -50,7 +50,7 @@ pub fn alone(step: &mut Step, rounds: usize) -> Vec<f64> {
 
 fn enough(times: &[f64], rounds: usize) -> bool {
     const SECOND: f64 = 1000.0;
-    let long = times.iter().sum::<f64>() >= SECOND || times.len() >= MOST;
+    let long = times.iter().sum::<f64>() >= SECOND || times.len() >= MAX_ROUNDS;
     times.len() >= rounds && (long || rounds == 1)
 }
 
@@ -59,10 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_steps_are_made_more_often() {
+    fn short_steps_run_more_often() {
         assert!(!enough(&[], 1) && enough(&[1.0], 1));
         assert!(!enough(&[600.0; 2], 3) && enough(&[600.0; 3], 3));
         assert!(!enough(&[40.0; 5], 5) && !enough(&[40.0; 24], 5) && enough(&[40.0; 25], 5));
-        assert!(enough(&[0.001; MOST], 5) && !enough(&[0.001; MOST], MOST + 1));
+        assert!(enough(&[0.001; MAX_ROUNDS], 5) && !enough(&[0.001; MAX_ROUNDS], MAX_ROUNDS + 1));
     }
 }

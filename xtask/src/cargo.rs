@@ -22,7 +22,8 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// Builds `package` in release mode. Cargo writes to stderr, so stdout contains only the program's output.
+/// Builds `package` in release mode. Cargo writes to stderr, so stdout contains only the program's
+/// output.
 pub fn build_release(package: &str) -> Result<(), ExitCode> {
     let manifest = root().join("Cargo.toml");
     let mut build = command();

@@ -1,7 +1,6 @@
-//! What was typed, for whoever wants to measure the same.
+//! The command line, for repeating a measurement.
 
-/// The command as anyone would type it: without what only names a place on this machine, or only
-/// says what becomes of the numbers.
+/// The command without paths of this machine and without output options.
 pub fn command(args: impl IntoIterator<Item = String>) -> String {
     let mut command = "cargo xtask bench".to_string();
     let mut args = args.into_iter();
@@ -10,7 +9,7 @@ pub fn command(args: impl IntoIterator<Item = String>) -> String {
             Some((name, _)) => (name, true),
             None => (arg.as_str(), false),
         };
-        let stand_in = match name {
+        let placeholder = match name {
             "--write" => continue,
             "--save" | "--baseline" | "--regression" => "",
             "--python" => " --python VENV/bin/python",
@@ -23,7 +22,7 @@ pub fn command(args: impl IntoIterator<Item = String>) -> String {
         if !inline {
             args.next();
         }
-        command += stand_in;
+        command += placeholder;
     }
     command
 }
@@ -33,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_names_no_place_of_this_machine() {
-        let words = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
+    fn a_command_has_no_paths_of_this_machine() {
+        let arguments = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
                      --baseline y --rounds 3";
-        let command = command(words.split_whitespace().map(String::from));
+        let command = command(arguments.split_whitespace().map(String::from));
         assert_eq!(
             command,
             "cargo xtask bench --peer torch --python VENV/bin/python --data DIR --rounds 3"

@@ -1,13 +1,12 @@
-//! `cargo xtask bench --scaling --measure`: the model held to this machine, whose two devices are a
-//! thread each of one process.
+//! `cargo xtask bench --scaling --measure`: compares the model with this machine, whose two devices
+//! are a thread each of one process.
 //!
-//! What the model is told is measured first: multiply-adds and bytes a second; a message of one
-//! float and a long one between two ranks, both ways at once; and a step of each device while the
-//! other makes one that is none of its business, so that what they take from each other without a
-//! word, caches and bandwidth, is in it. From that it says how long steps take in which the two
-//! share the work. Then those are measured.
+//! The parameters of the model are measured first: peak rates; a short and a long message between
+//! two ranks, in both directions at once; and a step of each device while the other one runs an
+//! independent step, which includes the effect of shared caches and bandwidth. Then steps in the
+//! parallel modes are measured and compared with the model.
 
-use super::{Link, Machine, Mode, Network};
+use super::{Cluster, CostModel, Link, Parallelism};
 use crate::step::noise_batch;
 use crate::{Step, median, peaks};
 use comm::{Comm, Local};
@@ -28,33 +27,33 @@ use train::schedule::State;
 use train::start::Start;
 use weights::Values;
 
-/// A mode's step: as the model says, and as it was.
+/// A mode's predicted and measured step time.
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
-    /// How the work was divided.
-    pub mode: Mode,
-    /// Seconds that the model says.
-    pub said: f64,
-    /// Seconds that a step took: the median.
-    pub took: f64,
+pub struct ModeComparison {
+    /// The mode.
+    pub mode: Parallelism,
+    /// Predicted seconds.
+    pub predicted: f64,
+    /// Measured seconds, the median.
+    pub measured: f64,
 }
 
-/// What was measured.
+/// The measured parameters and step times.
 #[derive(Clone, Debug)]
-pub struct Measured {
-    /// What the model was told of this machine.
-    pub machine: Machine,
-    /// Seconds of a step without others' images.
+pub struct Measurements {
+    /// The parameters of this machine.
+    pub cluster: Cluster,
+    /// Seconds of a step of one device.
     pub alone: f64,
     /// The modes that the network allows.
-    pub held: Vec<Held>,
+    pub modes: Vec<ModeComparison>,
 }
 
 const DEVICES: usize = 2;
-/// A message that is all bandwidth: 16 MiB.
+/// Floats of a message that is limited by bandwidth: 16 MiB.
 const LONG: usize = 1 << 22;
 
-/// Measures steps of so many images a device.
+/// Measures steps with `images` images per device.
 ///
 /// # Errors
 /// If the network does not fit together, or into memory; if it diverges.
@@ -63,12 +62,12 @@ pub fn measure(
     recipe: &Recipe,
     images: usize,
     steps: usize,
-) -> train::Result<Measured> {
+) -> train::Result<Measurements> {
     let peaks = peaks::measure(DEVICES);
     let exchange = |floats, rounds| exchange(floats, rounds).map_err(parallel::Error::from);
     let alpha = exchange(1, 2000)?;
     let inside = Link { alpha, beta: (4 * LONG) as f64 / (exchange(LONG, 20)? - alpha) };
-    let told = Machine {
+    let peak = Cluster {
         flops: peaks.flops / DEVICES as f64,
         bytes: peaks.bytes / DEVICES as f64,
         reached: 1.0,
@@ -76,21 +75,25 @@ pub fn measure(
         inside,
         between: inside,
     };
-    let network = Network::new(spec)?;
+    let network = CostModel::new(spec)?;
     let alone = side_by_side(spec, recipe, images, steps);
-    let floor = network.step(&told, Mode::Data, 1, images as f64).expect("one device can do it");
-    let machine = Machine { reached: floor / alone, ..told };
+    let floor = network
+        .step(&peak, Parallelism::Data, 1, images as f64)
+        .expect("data parallelism on one device");
+    let cluster = Cluster { reached: floor / alone, ..peak };
 
-    let mut held = Vec::new();
-    for mode in Mode::ALL {
-        let Some(said) = network.step(&machine, mode, DEVICES, images as f64) else { continue };
-        let took = together(spec, recipe, mode, images, steps)?;
-        held.push(Held { mode, said, took });
+    let mut modes = Vec::new();
+    for mode in Parallelism::ALL {
+        let Some(predicted) = network.step(&cluster, mode, DEVICES, images as f64) else {
+            continue;
+        };
+        let measured = together(spec, recipe, mode, images, steps)?;
+        modes.push(ModeComparison { mode, predicted, measured });
     }
-    Ok(Measured { machine, alone, held })
+    Ok(Measurements { cluster, alone, modes })
 }
 
-/// Seconds of a message each way, at once.
+/// Seconds of two simultaneous messages, one in each direction.
 fn exchange(floats: usize, rounds: usize) -> comm::Result<f64> {
     let side = |mut comm: Local| {
         let mut planner = Planner::new();
@@ -116,11 +119,11 @@ fn exchange(floats: usize, rounds: usize) -> comm::Result<f64> {
     .expect("two sides")
 }
 
-/// Seconds of a step of one device, while the other makes one of its own.
+/// Seconds of a step of one device, while the other runs an independent step.
 fn side_by_side(spec: &Spec, recipe: &Recipe, images: usize, steps: usize) -> f64 {
     let barrier = &Barrier::new(DEVICES);
     let side = || {
-        Step::plan(spec, recipe, crate::Mode::Train, images, 1).enter(|mut step| {
+        Step::plan(spec, recipe, crate::StepMode::Train, images, 1).enter(|mut step| {
             let mut once = || {
                 barrier.wait();
                 let began = Instant::now();
@@ -138,11 +141,11 @@ fn side_by_side(spec: &Spec, recipe: &Recipe, images: usize, steps: usize) -> f6
     })
 }
 
-/// Seconds of a step of both.
+/// Seconds of a step of both devices in a parallel mode.
 fn together(
     spec: &Spec,
     recipe: &Recipe,
-    mode: Mode,
+    mode: Parallelism,
     images: usize,
     steps: usize,
 ) -> train::Result<f64> {
@@ -158,27 +161,27 @@ fn together(
     Ok(median(times.split_off(1)))
 }
 
-/// A device of a thread for each rank.
-fn open(spec: &Spec, recipe: &Recipe, mode: Mode, batch: usize) -> train::Result<Threads> {
+/// Opens a device with one thread for each rank.
+fn open(spec: &Spec, recipe: &Recipe, mode: Parallelism, batch: usize) -> train::Result<Threads> {
     let devices: Vec<Device> = (0..DEVICES).map(|_| Device::cpu(1)).collect();
     let targets: Vec<_> = devices.iter().map(Device::target).collect();
     let input = (Mean::Color, [spec.input[0], spec.input[1]]);
     let sharding = |rank| Sharding::new(batch, DEVICES, (rank, DEVICES));
     let ranks = || targets.iter().enumerate();
     let plans: Vec<DevicePlan> = match mode {
-        Mode::Data => ranks()
+        Parallelism::Data => ranks()
             .map(|(rank, &target)| {
                 let plan = ReplicaPlan::new(spec, batch, sharding(rank)?, input, target)?;
                 Ok(DevicePlan::Replica(Box::new(plan)))
             })
             .collect::<train::Result<_>>()?,
-        Mode::Hybrid => ranks()
+        Parallelism::Hybrid => ranks()
             .map(|(rank, &target)| {
                 let plan = HybridPlan::new(spec, batch, sharding(rank)?, input, target)?;
                 Ok(DevicePlan::Hybrid(Box::new(plan)))
             })
             .collect::<train::Result<_>>()?,
-        Mode::Towers => {
+        Parallelism::Towers => {
             let towers = towers::split(spec, DEVICES)?;
             let each = TowerPlan::each(&towers, batch, input, &targets)?;
             each.into_iter().map(|plan| DevicePlan::Tower(Box::new(plan))).collect()
@@ -194,9 +197,9 @@ mod tests {
     use super::*;
     use layers::window;
 
-    /// What is timed is a step of the network in question, however it is divided: it learns.
+    /// Steps run and train in every mode.
     #[test]
-    fn every_mode_makes_steps() {
+    fn every_mode_runs_steps() {
         let spec = Spec::image("small", 9, 9, 3)
             .conv("conv1", 32, window(3).pad(1))
             .relu()
@@ -206,7 +209,7 @@ mod tests {
             .linear("fc3", 16)
             .linear("fc4", 4);
         let recipe = train::recipes::cifar_19pct();
-        for mode in Mode::ALL {
+        for mode in Parallelism::ALL {
             let seconds = together(&spec, &recipe, mode, 4, 2).unwrap();
             assert!(seconds > 0.0 && seconds < 5.0, "{mode:?}: {seconds} s");
         }

@@ -1,36 +1,36 @@
-//! `cargo xtask bench --scaling`: the model's answers for 1 to 512 H200s.
+//! `cargo xtask bench --scaling`: computed times on 1 to 512 H200s.
 
-use super::{Machine, Measured, Mode, Network, measure};
+use super::{Cluster, CostModel, Measurements, Parallelism, measure};
 use crate::ledger::{Ledger, Table};
 use crate::machine::{self, today};
 use clap::Parser;
 use layers::Spec;
 
-/// Computes what steps would cost on many H200s, by an alpha-beta model.
+/// Computes step times on many H200s by an alpha-beta model.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench --scaling", max_term_width = 100)]
 struct Cli {
-    /// (chooses this table)
+    /// (selects this table)
     #[arg(long, required = true)]
     scaling: bool,
     /// Built-in model
     #[arg(long, default_value = "alexnet-source", value_name = "NAME")]
     model: String,
-    /// Hold the model to two devices of a thread each on this machine
+    /// Compare the model with two single-threaded devices of this machine
     #[arg(long)]
     measure: bool,
-    /// Images of a device, with --measure
+    /// Images per device, with --measure
     #[arg(long, default_value_t = 32, requires = "measure", value_name = "N")]
     images: usize,
     /// Steps of each mode, with --measure
     #[arg(long, default_value_t = 7, requires = "measure", value_name = "N")]
     steps: usize,
-    /// Put the tables into BENCHMARKS.md, too
+    /// Also write the tables into BENCHMARKS.md
     #[arg(long)]
     write: bool,
 }
 
-/// Images of a device, where their number stays; and of a whole step, where that stays.
+/// Images per device in weak scaling, and per step in strong scaling.
 const WEAK: f64 = 128.0;
 const STRONG: f64 = 4096.0;
 
@@ -42,14 +42,14 @@ pub fn run() -> Result<(), String> {
     let cli = Cli::parse();
     let spec = models::find(&cli.model).map_err(|error| error.to_string())?;
     if cli.measure {
-        return hold(&cli, &spec);
+        return compare(&cli, &spec);
     }
-    let network = Network::new(&spec).map_err(|error| error.to_string())?;
+    let network = CostModel::new(&spec).map_err(|error| error.to_string())?;
     let command = match cli.model.as_str() {
         "alexnet-source" => "cargo xtask bench --scaling".to_string(),
         model => format!("cargo xtask bench --scaling --model {model}"),
     };
-    for (name, title, table) in tables(&network, &Machine::H200) {
+    for (name, title, table) in tables(&network, &Cluster::H200) {
         println!("{}, {title}\n\n{}", cli.model, table.render());
         if cli.write {
             let run = format!("{}, computed, {}, {title}: `{command}`", today(), cli.model);
@@ -59,23 +59,23 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// The model beside what two devices of this machine took.
-fn hold(cli: &Cli, spec: &Spec) -> Result<(), String> {
+/// Compares the model with measurements on this machine.
+fn compare(cli: &Cli, spec: &Spec) -> Result<(), String> {
     let Cli { model, images, steps, .. } = cli;
     let recipe = train::recipes::find(model).unwrap_or_else(train::recipes::paper);
     let measured = measure(spec, &recipe, *images, *steps).map_err(|error| error.to_string())?;
-    let Measured { machine, alone, .. } = measured;
+    let Measurements { cluster, alone, .. } = measured;
     println!(
-        "a device: {:.0} GFLOP/s, {:.1} GB/s, {:.2} of that floor in a step of {images} images \
+        "a device: {:.0} GFLOP/s, {:.1} GB/s, {:.2} of the lower bound in a step of {images} images \
          ({:.1} ms)\na message: {:.1} us and {:.2} GB/s each way\n",
-        machine.flops * 1e-9,
-        machine.bytes * 1e-9,
-        machine.reached,
+        cluster.flops * 1e-9,
+        cluster.bytes * 1e-9,
+        cluster.reached,
         alone * 1e3,
-        machine.inside.alpha * 1e6,
-        machine.inside.beta * 1e-9,
+        cluster.inside.alpha * 1e6,
+        cluster.inside.beta * 1e-9,
     );
-    let table = held(model, *images, &measured);
+    let table = comparison(model, *images, &measured);
     println!("{}", table.render());
     if cli.write {
         let how = format!("--model {model} --images {images} --steps {steps}");
@@ -86,26 +86,26 @@ fn hold(cli: &Cli, spec: &Spec) -> Result<(), String> {
     Ok(())
 }
 
-fn held(model: &str, images: usize, measured: &Measured) -> Table {
+fn comparison(model: &str, images: usize, measured: &Measurements) -> Table {
     let mut table = Table::new(
         &["model", "images a device", "mode"],
         &["computed ms", "measured ms", "measured/computed"],
     );
-    for held in &measured.held {
+    for row in &measured.modes {
         table.push([
             model.to_string(),
             images.to_string(),
-            held.mode.name().to_string(),
-            format!("{:.1}", held.said * 1e3),
-            format!("{:.1}", held.took * 1e3),
-            format!("{:.2}", held.took / held.said),
+            row.mode.name().to_string(),
+            format!("{:.1}", row.predicted * 1e3),
+            format!("{:.1}", row.measured * 1e3),
+            format!("{:.2}", row.measured / row.predicted),
         ]);
     }
     table
 }
 
-/// As many images for each device, and as many for all.
-fn tables(network: &Network, machine: &Machine) -> [(&'static str, String, Table); 2] {
+/// Weak and strong scaling.
+fn tables(network: &CostModel, machine: &Cluster) -> [(&'static str, String, Table); 2] {
     let weak = table(network, machine, |_| WEAK);
     let strong = table(network, machine, |devices| STRONG / devices as f64);
     [
@@ -114,7 +114,7 @@ fn tables(network: &Network, machine: &Machine) -> [(&'static str, String, Table
     ]
 }
 
-fn table(network: &Network, machine: &Machine, images: impl Fn(usize) -> f64) -> Table {
+fn table(network: &CostModel, machine: &Cluster, images: impl Fn(usize) -> f64) -> Table {
     let mut table = Table::new(
         &["devices"],
         &["data ms", "speed-up", "towers ms", "speed-up", "hybrid ms", "speed-up", "fastest"],
@@ -125,9 +125,9 @@ fn table(network: &Network, machine: &Machine, images: impl Fn(usize) -> f64) ->
         let seconds = network.step(machine, mode, devices, images)?;
         Some((seconds, images * devices as f64 / seconds))
     };
-    let (_, alone) = rate(Mode::Data, 1).expect("one device can do it");
+    let (_, alone) = rate(Parallelism::Data, 1).expect("data parallelism on one device");
     for devices in (0..=9).map(|power| 1 << power) {
-        let rates = Mode::ALL.map(|mode| rate(mode, devices));
+        let rates = Parallelism::ALL.map(|mode| rate(mode, devices));
         let mut row = vec![devices.to_string()];
         for rate in &rates {
             row.extend(match rate {
@@ -138,7 +138,7 @@ fn table(network: &Network, machine: &Machine, images: impl Fn(usize) -> f64) ->
             });
         }
         let with_rate =
-            Mode::ALL.iter().zip(&rates).filter_map(|(mode, rate)| Some((mode, (*rate)?)));
+            Parallelism::ALL.iter().zip(&rates).filter_map(|(mode, rate)| Some((mode, (*rate)?)));
         let best = with_rate.max_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b));
         let name = best.map_or("", |(mode, _)| mode.name());
         row.push(if devices == 1 { String::new() } else { name.to_string() });

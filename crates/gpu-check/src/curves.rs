@@ -11,7 +11,8 @@ use tensor::{Device, Precision};
 const STEPS: u64 = 10;
 /// The allowed relative difference of two losses. CPU and GPU sum in different orders. Rounded
 /// operands, moreover, flip the choice of about one in 1/u rectifiers and maxima, where u is the
-/// unit roundoff; each flip adds or removes a whole term of a gradient, which changes it by sqrt(u).
+/// unit roundoff; each flip adds or removes a whole term of a gradient, which changes it by
+/// sqrt(u).
 fn tolerance(precision: Precision) -> f64 {
     precision.unit().sqrt().max(1e-3)
 }

@@ -5,12 +5,12 @@ use crate::budget::Budget;
 use crate::cli::Cli;
 use crate::times::Timed;
 use alexnet_benches::ledger::Table;
-use alexnet_benches::{Form, Peer, median};
+use alexnet_benches::{Peer, PeerMode, median};
 use std::fs;
 
 /// `torch.compile` may take minutes, so it comes last.
-const FORMS: [Form; 4] =
-    [Form::ChannelsLast, Form::Eager, Form::Compiled, Form::CompiledChannelsLast];
+const PEER_MODES: [PeerMode; 4] =
+    [PeerMode::ChannelsLast, PeerMode::Eager, PeerMode::Compiled, PeerMode::CompiledChannelsLast];
 
 /// Runs the section; it reads our times from the section `times`.
 pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
@@ -25,7 +25,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let names = ["model", "batch", "precision", "PyTorch"];
     let mut verdict = Verdict::Passed;
-    for form in FORMS {
+    for form in PEER_MODES {
         for Timed { model, batch, precision, ms } in &ours {
             if !Peer::MODELS.contains(&model.as_str()) {
                 continue;

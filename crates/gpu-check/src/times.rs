@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::cli::Cli;
 use crate::gpu::{self, Limits};
 use alexnet_benches::ledger::Table;
-use alexnet_benches::{Mode, Part, Rows, TrainingStep, median, milliseconds, percent};
+use alexnet_benches::{SplitStep, StepMode, StepPart, TrainingStep, median, milliseconds, percent};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use tensor::{Lap, Precision, Recording};
@@ -75,7 +75,8 @@ fn time(
     let rounds = if cli.small { 2 } else { 20 };
     let (spec, recipe) = gpu::find(model)?;
     let message = |error: tensor::Error| error.to_string();
-    let mut rows = Rows::on(open()?, &spec, &recipe, Mode::Train, batch).map_err(message)?;
+    let mut rows =
+        SplitStep::on(open()?, &spec, &recipe, StepMode::Train, batch).map_err(message)?;
     let mut recording = Recording::default();
     let mut times = Vec::new();
     for round in 0..rounds + 3 {
@@ -90,7 +91,7 @@ fn time(
         }
     }
     let ms = median(times);
-    let profile = Profile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(message)?;
+    let profile = StepProfile::take(&mut rows, if cli.small { 1 } else { 5 }).map_err(message)?;
     drop(rows);
 
     let step = TrainingStep::on(open()?, &spec, &recipe, batch);
@@ -122,14 +123,14 @@ fn time(
 }
 
 /// The kernel times of several steps.
-struct Profile {
-    parts: Vec<Part>,
+struct StepProfile {
+    parts: Vec<StepPart>,
     /// For each step and each pass, the times of its kernels.
     steps: Vec<Vec<Vec<Lap>>>,
 }
 
-impl Profile {
-    fn take(rows: &mut Rows, steps: usize) -> tensor::Result<Profile> {
+impl StepProfile {
+    fn take(rows: &mut SplitStep, steps: usize) -> tensor::Result<StepProfile> {
         let parts = rows.parts().to_vec();
         let mut all = Vec::new();
         for _ in 0..steps {
@@ -145,7 +146,7 @@ impl Profile {
             let begins = [0].into_iter().chain(ends.iter().copied());
             all.push(begins.zip(&ends).map(|(from, &to)| laps[from..to].to_vec()).collect());
         }
-        Ok(Profile { parts, steps: all })
+        Ok(StepProfile { parts, steps: all })
     }
 
     /// The median of a value over the steps.
@@ -214,12 +215,12 @@ mod tests {
     #[test]
     fn times_are_printed_as_tables() {
         let (spec, recipe) = gpu::find(gpu::TINY).unwrap();
-        let rows = Rows::plan(&spec, &recipe, 2, 1);
+        let rows = SplitStep::plan(&spec, &recipe, 2, 1);
         let parts = rows.parts()[..2].to_vec();
         assert_eq!((parts[1].name.as_str(), parts[1].pass), ("conv1", Pass::Forward));
         let lap = |kernel, ms| Lap { kernel, ms };
         let step = |ms| vec![vec![lap("copy", 1.0)], vec![lap("pack", 0.5), lap("conv", ms)]];
-        let profile = Profile { parts, steps: vec![step(1.0), step(2.5), step(7.0)] };
+        let profile = StepProfile { parts, steps: vec![step(1.0), step(2.5), step(7.0)] };
         let (table, bound) = profile.parts(&Limits { flops: 1e9, bytes: 1e9, over: 0 });
         let text = table.render();
         assert!(text.contains("| conv1 | forward | 2 | 3.0000 |"), "{text}");

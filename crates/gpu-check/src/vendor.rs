@@ -160,7 +160,7 @@ pub fn run(cli: &Cli, budget: &Budget) -> Result<Verdict, String> {
 }
 
 /// A pass of a layer.
-struct Row {
+struct PassResult {
     output: &'static str,
     /// The library's function; `None` if our kernel ran.
     by: Option<&'static str>,
@@ -169,7 +169,7 @@ struct Row {
     difference: f64,
 }
 
-impl Row {
+impl PassResult {
     fn cells(&self, layer: &str, precision: Precision, agree: bool) -> Vec<String> {
         let [own, theirs] = self.ms;
         let mark = if agree { "" } else { " DISAGREE" };
@@ -188,7 +188,7 @@ fn compare(
     [own, theirs]: [&mut Device; 2],
     noise: &[f32],
     small: bool,
-) -> tensor::Result<Vec<Row>> {
+) -> tensor::Result<Vec<PassResult>> {
     let at = prepare(own, layer, noise)?;
     prepare(theirs, layer, noise)?;
     let mut rows = Vec::new();
@@ -201,7 +201,7 @@ fn compare(
             let of = |device: &Device| device.download::<f32>(at[idx]);
             difference = difference.max(distance(&of(own)?, &of(theirs)?));
         }
-        rows.push(Row { output, by, ms: [own_ms, their_ms], difference });
+        rows.push(PassResult { output, by, ms: [own_ms, their_ms], difference });
     }
     Ok(rows)
 }

@@ -23,8 +23,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// nvcc's names of a file's static functions contain a hash of the file's path, so the compiled bytes
-/// would depend on the folder.
+/// nvcc's names of a file's static functions contain a hash of the file's path, so the compiled
+/// bytes would depend on the folder.
 fn internal_names(file: &File, findings: &mut Vec<Finding>) {
     let is_cuda = [".cu", ".cuh"].iter().any(|ending| file.path.ends_with(ending));
     for (line, _) in file.lines().filter(|(_, text)| is_cuda && text.starts_with("static ")) {
@@ -51,8 +51,8 @@ fn arms(tree: &Tree, module: &File, op: &str, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A `.cu` file is in its op's folder beside its launcher; its kernels start with the op's name, are
-/// registered for the CPU emulation, and are launched.
+/// A `.cu` file is in its op's folder beside its launcher; its kernels start with the op's name,
+/// are registered for the CPU emulation, and are launched.
 fn kernels(tree: &Tree, file: &File, inside: &str, findings: &mut Vec<Finding>) {
     let mut found = |line, message: String| {
         findings.push(Finding::new(&file.path, line, message));

@@ -1,11 +1,11 @@
-//! Devices in hosts, and the wires between them.
+//! Devices, hosts and the links between them.
 
-/// A wire.
+/// A link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
-    /// Seconds before the first byte.
+    /// Latency in seconds.
     pub alpha: f64,
-    /// Bytes a second in each direction.
+    /// Bytes per second in each direction.
     pub beta: f64,
 }
 
@@ -15,14 +15,13 @@ impl Link {
         self.alpha + bytes / self.beta
     }
 
-    /// Seconds until each of n devices in a ring has a sum of its block of so many bytes; as many
-    /// as until each has all blocks.
+    /// Seconds of a reduce-scatter or an all-gather in a ring.
     fn half_ring(&self, devices: f64, bytes: f64) -> f64 {
         (devices - 1.0) * self.time(bytes / devices)
     }
 
-    /// The same in two binary trees at once, as NCCL does it among many: a ring's bytes in as many
-    /// messages one after another as a tree is deep.
+    /// As `half_ring`, in NCCL's double binary tree: the ring's bytes, with the latency of the
+    /// tree's depth.
     fn half_tree(&self, devices: f64, bytes: f64) -> f64 {
         devices.log2().ceil() * self.alpha + (devices - 1.0) / devices * bytes / self.beta
     }
@@ -30,25 +29,25 @@ impl Link {
 
 /// Equal devices in equal hosts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Machine {
-    /// Floating-point operations a second that a device can do.
+pub struct Cluster {
+    /// Peak floating-point operations per second of a device.
     pub flops: f64,
-    /// Bytes a second from and to its memory.
+    /// Memory bandwidth in bytes per second.
     pub bytes: f64,
-    /// Share of the floor that kernels reach.
+    /// Efficiency of kernels relative to the lower bound.
     pub reached: f64,
-    /// Devices of a host.
+    /// Devices per host.
     pub per_host: usize,
     /// Between two devices of a host.
     pub inside: Link,
-    /// Between two devices of different hosts, while all of them use theirs.
+    /// Between two devices of different hosts, while all devices communicate.
     pub between: Link,
 }
 
-impl Machine {
+impl Cluster {
     /// H200s, eight a host: 790 TFLOP/s dense bf16 and 4.3 TB/s as measured by others; NVLink 4 at
     /// 360 of its 450 GB/s a direction, NDR InfiniBand (400 Gbit/s a device) at 45 of 50 GB/s.
-    pub const H200: Machine = Machine {
+    pub const H200: Cluster = Cluster {
         flops: 790e12,
         bytes: 4.3e12,
         reached: 0.5,
@@ -58,8 +57,8 @@ impl Machine {
     };
 
     /// The eight K20 of "One weird trick": 3.5 TFLOP/s, 208 GB/s, PCI Express 2 at 6 GB/s.
-    /// 0.43 of the floor is what the published time on one of them says.
-    pub const K20: Machine = Machine {
+    /// The efficiency of 0.43 follows from the published time on one of them.
+    pub const K20: Cluster = Cluster {
         flops: 3.52e12,
         bytes: 208e9,
         reached: 0.43,
@@ -68,34 +67,34 @@ impl Machine {
         between: Link { alpha: 20e-6, beta: 6e9 },
     };
 
-    /// Seconds for so many operations and bytes: the longer of both, as kernels reach it.
+    /// Seconds of a computation: the larger of operations and bytes at the peak rates, divided by
+    /// the efficiency.
     pub fn compute(&self, flops: f64, bytes: f64) -> f64 {
         (flops / self.flops).max(bytes / self.bytes) / self.reached
     }
 
-    /// Seconds until all devices have the sum of all: scattered sums inside the hosts, trees among
-    /// the hosts for each of a host's devices, and the sums gathered inside the hosts.
+    /// Seconds of an all-reduce: reduce-scatter inside the hosts, trees between the hosts for each
+    /// of a host's devices, and all-gather inside the hosts.
     pub fn all_reduce(&self, devices: usize, bytes: f64) -> f64 {
         self.two_levels(devices, self.per_host, bytes)
     }
 
-    /// Seconds until all devices of one host have all blocks of what is so many bytes together.
+    /// Seconds of an all-gather of `bytes` in total among devices of one host.
     pub fn all_gather_inside(&self, devices: usize, bytes: f64) -> f64 {
         self.inside.half_ring(devices as f64, bytes)
     }
 
-    /// Seconds until each device has the sum over the hosts of what those in its place have.
+    /// Seconds of an all-reduce among the devices with the same index in their hosts.
     pub fn all_reduce_between(&self, hosts: usize, bytes: f64) -> f64 {
         2.0 * self.between.half_tree(hosts as f64, bytes)
     }
 
-    /// [`all_reduce`](Self::all_reduce) among one device of each pair, while the others do the
-    /// same: a host has half as many.
+    /// Seconds of an all-reduce among one device of each pair, while the other devices do the same.
     pub fn among_pairs(&self, devices: usize, bytes: f64) -> f64 {
         self.two_levels(devices / 2, self.per_host.div_ceil(2), bytes)
     }
 
-    /// Devices of a host, and hosts.
+    /// The number of devices per host, and of hosts.
     pub fn hosts(&self, devices: usize) -> (usize, usize) {
         (devices.min(self.per_host), devices.div_ceil(self.per_host))
     }

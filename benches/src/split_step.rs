@@ -1,12 +1,12 @@
-//! A step taken apart: every row, forward and backward, and what stands around them.
+//! A step split into parts: the passes of every row, preprocessing, loss and update.
 
-use crate::{Mode, noise};
+use crate::{StepMode, noise};
 use kernels::{preprocess, sgd, softmax_loss};
 use layers::{Network, Phase, Spec, SpecError, TrainableNetwork};
 use tensor::{DType, Device, Planner, Recording, Shape, Slot, Target};
 use train::recipe::Recipe;
 
-/// Which way a part of a step goes.
+/// The forward or the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// From images to scores.
@@ -25,22 +25,22 @@ impl Pass {
     }
 }
 
-/// A part of a step and what it takes at least.
+/// A part of a step with its operations and bytes.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct StepPart {
     /// The row's name, or `preprocess`, `softmax_loss`, `sgd`.
     pub name: String,
     /// Forward or backward.
     pub pass: Pass,
-    /// Multiplications and additions; only convolutions and linear layers count theirs.
+    /// Multiplications and additions of convolutions and linear layers; 0 for others.
     pub flops: f64,
-    /// Bytes, if every operand is read or written once.
+    /// Bytes of all operands, each read or written once.
     pub bytes: f64,
-    work: Work,
+    operation: Operation,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Work {
+enum Operation {
     Preprocess,
     Forward(usize),
     Loss,
@@ -48,54 +48,56 @@ enum Work {
     Update,
 }
 
-/// A network with noise for images, run part by part.
+/// A network with random pixels, run part by part.
 #[derive(Debug)]
-pub struct Rows {
+pub struct SplitStep {
     device: Device,
-    parts: Vec<Part>,
-    laid: Laid,
+    parts: Vec<StepPart>,
+    layout: Layout,
 }
 
-/// The network and what surrounds it, laid out.
+/// The network and its slots.
 #[derive(Debug)]
-struct Laid {
-    network: Planned,
-    slots: Slots,
+struct Layout {
+    network: PlannedNetwork,
+    slots: StepSlots,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
     segments: Vec<sgd::Segment>,
 }
 
 #[derive(Debug)]
-enum Planned {
+enum PlannedNetwork {
     Train(TrainableNetwork),
     Infer(Network),
 }
 
-impl Planned {
+impl PlannedNetwork {
     fn new(
         spec: &Spec,
         images: usize,
-        mode: Mode,
+        mode: StepMode,
         planner: &mut Planner,
         target: Target,
-    ) -> Result<Planned, SpecError> {
+    ) -> Result<PlannedNetwork, SpecError> {
         Ok(match mode {
-            Mode::Train => Planned::Train(TrainableNetwork::plan(spec, images, planner, target)?),
-            Mode::Infer => Planned::Infer(Network::plan(spec, images, planner, target)?),
+            StepMode::Train => {
+                PlannedNetwork::Train(TrainableNetwork::plan(spec, images, planner, target)?)
+            }
+            StepMode::Infer => PlannedNetwork::Infer(Network::plan(spec, images, planner, target)?),
         })
     }
 
     fn network(&self) -> &Network {
         match self {
-            Planned::Train(network) => network,
-            Planned::Infer(network) => network,
+            PlannedNetwork::Train(network) => network,
+            PlannedNetwork::Infer(network) => network,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slots {
+struct StepSlots {
     pixels: Slot,
     views: Slot,
     tints: Slot,
@@ -106,21 +108,21 @@ struct Slots {
     table: Slot,
 }
 
-impl Rows {
-    /// Plans training steps of `images` images on `threads` threads (0: one for each core), with
+impl SplitStep {
+    /// Plans training steps of `images` images on `threads` threads (0: one per core), with
     /// the recipe's initial weights and rates.
     ///
     /// # Panics
     /// If the network does not fit together, or into memory.
-    pub fn plan(spec: &Spec, recipe: &Recipe, images: usize, threads: usize) -> Rows {
+    pub fn plan(spec: &Spec, recipe: &Recipe, images: usize, threads: usize) -> SplitStep {
         let device = Device::cpu(threads);
-        Rows::on(device, spec, recipe, Mode::Train, images).expect("a device with room")
+        SplitStep::on(device, spec, recipe, StepMode::Train, images).expect("enough memory")
     }
 
-    /// Plans steps of `images` images on a device, to train or to test.
+    /// Plans training or inference steps of `images` images on a device.
     ///
     /// # Errors
-    /// If the device lacks room or a form of an op, or fails.
+    /// If the device lacks memory or an op, or fails.
     ///
     /// # Panics
     /// If the network does not fit together.
@@ -128,20 +130,20 @@ impl Rows {
         mut device: Device,
         spec: &Spec,
         recipe: &Recipe,
-        mode: Mode,
+        mode: StepMode,
         images: usize,
-    ) -> tensor::Result<Rows> {
+    ) -> tensor::Result<SplitStep> {
         let [height, width, _] = spec.input;
         let classes = spec.classes().expect("a classifier");
         let table = spec.describe().expect("a network that fits together");
-        let learned = table.iter().filter(|row| row.parameters > 0).count();
+        let trainable = table.iter().filter(|row| row.parameters > 0).count();
         let mut planner = Planner::new();
         let mut floats = |shape| planner.claim(DType::F32, shape);
         let (tints, mean) = (floats(Shape::from([images, 4])), floats(Shape::from([3])));
         let tally = floats(softmax_loss::tally_shape(images));
         let probabilities = floats(Shape::from([images, classes]));
-        let rates = floats(Shape::from([2 * learned, 3]));
-        let slots = Slots {
+        let rates = floats(Shape::from([2 * trainable, 3]));
+        let slots = StepSlots {
             pixels: planner.claim(DType::U8, Shape::from([images, height, width, 3])),
             views: planner.claim(DType::U32, Shape::from([images, 3])),
             labels: planner.claim(DType::U32, Shape::from([images])),
@@ -151,7 +153,7 @@ impl Rows {
             tally,
             table: rates,
         };
-        let network = Planned::new(spec, images, mode, &mut planner, device.target())
+        let network = PlannedNetwork::new(spec, images, mode, &mut planner, device.target())
             .expect("a network that fits together");
         device.check_room(planner.total())?;
         let entries = &network.network().parameters.entries;
@@ -160,7 +162,7 @@ impl Rows {
             .map(|entry| sgd::Segment { start: entry.start, len: entry.len() })
             .collect();
         let parts = parts(&network, &table, images, classes);
-        let laid = Laid {
+        let layout = Layout {
             preprocess: preprocess::Geometry {
                 images,
                 height,
@@ -172,24 +174,26 @@ impl Rows {
             slots,
             segments,
         };
-        device.rehearse(|device| parts.iter().try_for_each(|part| laid.run(device, part.work)))?;
+        device.rehearse(|device| {
+            parts.iter().try_for_each(|part| layout.run(device, part.operation))
+        })?;
         device.reserve(planner.total())?;
-        let mut rows = Rows { device, parts, laid };
+        let mut rows = SplitStep { device, parts, layout };
         rows.fill(recipe, images, classes)?;
         Ok(rows)
     }
 
-    /// Noise for images, and the recipe's weights and rates.
+    /// Uploads random pixels and the recipe's initial weights and learning rates.
     fn fill(&mut self, recipe: &Recipe, images: usize, classes: usize) -> tensor::Result<()> {
-        let Slots { pixels, tints, mean, labels, table, .. } = self.laid.slots;
-        let (device, network) = (&mut self.device, self.laid.network.network());
+        let StepSlots { pixels, tints, mean, labels, table, .. } = self.layout.slots;
+        let (device, network) = (&mut self.device, self.layout.network.network());
         let parameters = &network.parameters;
         device.upload(pixels, &noise(pixels.len()))?;
         let gains: Vec<[f32; 4]> = vec![[recipe.input.scale as f32, 0.0, 0.0, 0.0]; images];
         device.upload(tints, gains.as_flattened())?;
         device.upload(mean, &[127.5f32; 3])?;
-        let classes_in_turn: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
-        device.upload(labels, &classes_in_turn)?;
+        let class_of_each: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
+        device.upload(labels, &class_of_each)?;
         device.upload(network.clock, &[1u32, 0, 1])?;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
             let mut values = vec![0.0; entry.len()];
@@ -206,11 +210,11 @@ impl Rows {
     }
 
     /// The parts of a step, in their order.
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[StepPart] {
         &self.parts
     }
 
-    /// Runs a part. Run them in order: each finds what those before it have left.
+    /// Runs a part. The parts must run in order: each reads results of the ones before it.
     ///
     /// # Panics
     /// If the device fails.
@@ -221,110 +225,116 @@ impl Rows {
     /// [`run`](Self::run), for devices that may fail.
     ///
     /// # Errors
-    /// If this one does.
+    /// If the device fails.
     pub fn try_run(&mut self, part: usize) -> tensor::Result<()> {
-        self.laid.run(&mut self.device, self.parts[part].work)
+        self.layout.run(&mut self.device, self.parts[part].operation)
     }
 
-    /// Runs all parts in order; on a GPU as one recorded step.
+    /// Runs all parts in order; on a GPU as a replayed recording.
     ///
     /// # Errors
     /// If the device fails.
     pub fn step(&mut self, recording: &mut Recording) -> tensor::Result<()> {
-        let Rows { device, parts, laid } = self;
+        let SplitStep { device, parts, layout } = self;
         device.replay(recording, |device| {
-            parts.iter().try_for_each(|part| laid.run(device, part.work))
+            parts.iter().try_for_each(|part| layout.run(device, part.operation))
         })
     }
 
-    /// The device that they run on.
+    /// The device.
     pub fn device(&mut self) -> &mut Device {
         &mut self.device
     }
 
-    /// Runs `work` where the device's threads are.
-    pub fn enter<T: Send>(self, work: impl FnOnce(Rows) -> T + Send) -> T {
+    /// Runs `work` on the device's threads.
+    pub fn enter<T: Send>(self, work: impl FnOnce(SplitStep) -> T + Send) -> T {
         Device::enter_with(self, |rows| &rows.device, work)
     }
 }
 
-impl Laid {
-    fn run(&self, device: &mut Device, work: Work) -> tensor::Result<()> {
+impl Layout {
+    fn run(&self, device: &mut Device, operation: Operation) -> tensor::Result<()> {
         let network = self.network.network();
-        let Slots { pixels, views, tints, mean, labels, probabilities, tally, table } = self.slots;
-        match work {
-            Work::Preprocess => {
+        let StepSlots { pixels, views, tints, mean, labels, probabilities, tally, table } =
+            self.slots;
+        match operation {
+            Operation::Preprocess => {
                 let x = network.input;
                 let inputs = preprocess::Inputs { pixels, views, tints, mean };
                 preprocess::forward(device, &self.preprocess, inputs, x)
             }
-            Work::Forward(idx) => {
+            Operation::Forward(idx) => {
                 let phase = match &self.network {
-                    Planned::Train(_) => Phase::Train,
-                    Planned::Infer(_) => Phase::Infer,
+                    PlannedNetwork::Train(_) => Phase::Train,
+                    PlannedNetwork::Infer(_) => Phase::Infer,
                 };
                 network.rows()[idx].forward(device, phase)
             }
-            Work::Loss => {
+            Operation::Loss => {
                 let (loss, scores) = (&self.loss, network.output);
                 match &self.network {
-                    Planned::Train(TrainableNetwork { d_output: d, .. }) => {
+                    PlannedNetwork::Train(TrainableNetwork { d_output: d, .. }) => {
                         softmax_loss::forward_backward(device, loss, scores, labels, *d, tally)
                     }
-                    Planned::Infer(_) => {
+                    PlannedNetwork::Infer(_) => {
                         softmax_loss::forward(device, loss, scores, labels, probabilities, tally)
                     }
                 }
             }
-            Work::Backward(idx) => network.rows()[idx].backward(device),
-            Work::Update => match &self.network {
-                Planned::Train(network) => {
+            Operation::Backward(idx) => network.rows()[idx].backward(device),
+            Operation::Update => match &self.network {
+                PlannedNetwork::Train(network) => {
                     let (dw, w) = (network.gradients, network.parameters.values);
                     sgd::step(device, &self.segments, table, dw, w, network.velocities)
                 }
-                Planned::Infer(_) => Ok(()),
+                PlannedNetwork::Infer(_) => Ok(()),
             },
         }
     }
 }
 
-/// The parts of a training step of `images` images, with nothing reserved to run them.
+/// The parts of a training step of `images` images, without allocating memory.
 ///
 /// # Panics
 /// If the network does not fit together.
-pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<Part> {
+pub(crate) fn parts_of(spec: &Spec, images: usize) -> Vec<StepPart> {
     let table = spec.describe().expect("a network that fits together");
     let classes = spec.classes().expect("a classifier");
     let (planner, target) = (&mut Planner::new(), Target::Cpu { threads: 1 });
-    let network = Planned::new(spec, images, Mode::Train, planner, target);
+    let network = PlannedNetwork::new(spec, images, StepMode::Train, planner, target);
     parts(&network.expect("a network that fits together"), &table, images, classes)
 }
 
-/// Every part with its floor in multiplications and bytes.
-fn parts(planned: &Planned, table: &[layers::RowInfo], images: usize, classes: usize) -> Vec<Part> {
+/// Every part with its operations and bytes.
+fn parts(
+    planned: &PlannedNetwork,
+    table: &[layers::RowInfo],
+    images: usize,
+    classes: usize,
+) -> Vec<StepPart> {
     let network = planned.network();
     const FLOAT: f64 = 4.0;
     let info = |name: &str| table.iter().find(|row| row.name == name).expect("a described row");
-    let part = |name: &str, pass, flops: f64, bytes: f64, work| Part {
+    let part = |name: &str, pass, flops: f64, bytes: f64, operation| StepPart {
         name: name.to_string(),
         pass,
         flops,
         bytes,
-        work,
+        operation,
     };
     let input = network.input.len() as f64;
     let mut parts =
-        vec![part("preprocess", Pass::Forward, 0.0, input * (1.0 + FLOAT), Work::Preprocess)];
+        vec![part("preprocess", Pass::Forward, 0.0, input * (1.0 + FLOAT), Operation::Preprocess)];
     for (idx, row) in network.rows().iter().enumerate() {
         let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
         let (x, y) = (row.input().len() as f64, row.output().len() as f64);
         let flops = 2.0 * (macs * images) as f64;
         let bytes = FLOAT * (x + y + parameters);
-        parts.push(part(row.name(), Pass::Forward, flops, bytes, Work::Forward(idx)));
+        parts.push(part(row.name(), Pass::Forward, flops, bytes, Operation::Forward(idx)));
     }
     let scores = FLOAT * (images * classes) as f64;
-    parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Work::Loss));
-    if let Planned::Infer(_) = planned {
+    parts.push(part("softmax_loss", Pass::Forward, 0.0, 2.0 * scores, Operation::Loss));
+    if let PlannedNetwork::Infer(_) = planned {
         return parts;
     }
     let mut first = true;
@@ -332,17 +342,17 @@ fn parts(planned: &Planned, table: &[layers::RowInfo], images: usize, classes: u
     for (idx, row) in network.rows().iter().enumerate().filter(|(_, row)| row.has_backward()) {
         let (macs, parameters) = (info(row.name()).macs, info(row.name()).parameters as f64);
         let (x, y) = (row.input().len() as f64, row.output().len() as f64);
-        // The first row that learns has no gradient of its input to compute.
+        // The first trainable row computes no input gradient.
         let products = if first { 1.0 } else { 2.0 };
         let flops = products * 2.0 * (macs * images) as f64;
         let dx = if first { 0.0 } else { x };
         let bytes = FLOAT * (x + y + dx + 2.0 * parameters);
-        backward.push(part(row.name(), Pass::Backward, flops, bytes, Work::Backward(idx)));
+        backward.push(part(row.name(), Pass::Backward, flops, bytes, Operation::Backward(idx)));
         first = false;
     }
     parts.extend(backward.into_iter().rev());
     let update = 5.0 * FLOAT * network.parameters.count() as f64; // dw, w, v read; w, v written
-    parts.push(part("sgd", Pass::Backward, 0.0, update, Work::Update));
+    parts.push(part("sgd", Pass::Backward, 0.0, update, Operation::Update));
     parts
 }
 
@@ -362,15 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn a_test_is_the_way_forward() {
+    fn inference_has_forward_passes_only() {
         let spec = Spec::image("tiny", 8, 8, 3).conv("conv1", 4, window(3)).linear("fc2", 10);
         let recipe = train::recipes::paper();
-        let mut rows = Rows::on(Device::cpu(1), &spec, &recipe, Mode::Infer, 2).unwrap();
+        let mut rows = SplitStep::on(Device::cpu(1), &spec, &recipe, StepMode::Infer, 2).unwrap();
         let names: Vec<&str> = rows.parts().iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["preprocess", "conv1", "fc2", "softmax_loss"]);
         assert!(rows.parts().iter().all(|part| part.pass == Pass::Forward));
         (0..rows.parts().len()).for_each(|part| rows.run(part));
-        let probabilities: Vec<f32> = rows.device.download(rows.laid.slots.probabilities).unwrap();
+        let probabilities: Vec<f32> =
+            rows.device.download(rows.layout.slots.probabilities).unwrap();
         let sums = probabilities.chunks(10).map(|image| image.iter().sum::<f32>());
         sums.for_each(|sum| assert!((sum - 1.0).abs() < 1e-5, "{probabilities:?}"));
     }
