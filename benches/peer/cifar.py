@@ -1,14 +1,14 @@
-"""PyTorch's side of cuda-convnet's nets for CIFAR-10: the same nets, recipes, phases and images.
+"""cuda-convnet's CIFAR-10 networks in PyTorch, with the same recipes, phases and images.
 
     python benches/peer/cifar.py DIR --seed 0 1 2
     python benches/peer/cifar.py DIR --net cifar-18pct --precision bf16
     python benches/peer/cifar.py DIR --net cifar-11pct --precision bf16 --state 11pct.pt
 
-DIR has train/CLASS/* and test/CLASS/*, images of 32 x 32. Prints the test error after each epoch,
-or each --test-every, a line a seed, then their mean; for nets that learn from crops each is of the
-centre, and one more of ten views follows. In f32, or with convolutions that multiply in bf16;
-channels last, on processors PyTorch's fastest without compiling. What was stopped goes on from
---state. Needs torch, numpy and Pillow.
+DIR has train/CLASS/* and test/CLASS/*, images of 32 x 32. Prints the test error after each epoch
+(or every --test-every epochs), one line per seed, then the mean over the seeds. Networks that train
+on crops are tested on the centre crop, and after the last epoch also on ten views. Computes in f32,
+or with bf16 products in convolutions, in channels-last layout, the fastest on CPUs without
+torch.compile. With --state an interrupted run resumes. Needs torch, numpy and Pillow.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 # Phases: epochs, whether every fifth image is held out, and the epochs of the phase before which
-# the weights' rate is lowered to a tenth.
+# the weights' learning rate is divided by ten.
 PHASES = {
     "cifar-19pct": [(10, False, [])],
     "cifar-18pct": [(140, False, [120, 130])],
@@ -64,7 +64,7 @@ class Within(nn.Module):
 
 class Across(torch.autograd.Function):
     """cuda-convnet's cmrnorm: nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1), with sums over
-    channels as products with a band, which PyTorch computes sooner than its own."""
+    channels as products with a band matrix, which are faster than PyTorch's layer."""
 
     SIZE, ALPHA, BETA = 9, 1e-3, 0.75
 
@@ -91,7 +91,7 @@ class Across(torch.autograd.Function):
 
 
 class Taps(torch.autograd.Function):
-    """Of each pixel of 6 x 6 what a window of 3 x 3 around it sees: (36, images, 9 channels)."""
+    """The 3 x 3 window around each pixel of 6 x 6: (36, images, 9 channels)."""
 
     @staticmethod
     def forward(ctx, x):
@@ -109,9 +109,9 @@ class Taps(torch.autograd.Function):
 
 
 class Local(nn.Module):
-    """A 3 x 3 convolution of 6 x 6 pixels whose every pixel has weights and biases of its own.
+    """A 3 x 3 convolution over 6 x 6 pixels with separate weights and biases for each pixel.
 
-    Pixels first, (6, 6, images, channels): a product a pixel."""
+    The layout is (6, 6, images, channels): one matrix product per pixel."""
 
     def __init__(self, channels, filters):
         super().__init__()
@@ -141,7 +141,7 @@ class Permute(nn.Module):
 
 
 def three_maps(norm):
-    """The nets of 32 x 32 pixels."""
+    """The networks for 32 x 32 pixels."""
     average = lambda: nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
     return nn.Sequential(
         Conv(3, 32), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(), norm(),
@@ -152,7 +152,7 @@ def three_maps(norm):
 
 
 def conv_local(first, second, filters):
-    """The nets of crops: what follows each of the two convolutions, and local3's filters."""
+    """The networks for crops: the layers after each convolution, and the filters of local3."""
     return nn.Sequential(
         Conv(3, 64), *first,
         Conv(64, 64), *second,
@@ -162,13 +162,13 @@ def conv_local(first, second, filters):
 
 
 def net(name):
-    """The net, and SGD with its layers' weights before their biases."""
+    """The network, and SGD with parameter groups of weights and biases in turn."""
     pool = lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
     across = lambda: Apply(Across.apply)
     model = {
         "cifar-19pct": lambda: three_maps(nn.Identity),
         "cifar-18pct": lambda: three_maps(Within),
-        # A maximum of what is rectified is a rectified maximum, of fewer numbers.
+        # Pooling before ReLU gives the same values and is faster.
         "cifar-13pct": lambda: conv_local([pool(), nn.ReLU()], [pool(), nn.ReLU()], 32),
         "cifar-11pct": lambda: conv_local(
             [pool(), nn.ReLU(), across()], [nn.ReLU(), across(), pool()], 64),
@@ -212,7 +212,7 @@ def crops(x, rows):
 
 @torch.inference_mode()
 def error(model, x, y, views):
-    """The error of the views' averaged probabilities."""
+    """The test error of the probabilities averaged over the views."""
     wrong = 0
     for images, labels in zip(x.split(1000), y.split(1000)):
         mean = sum(model(view(images)).softmax(1) for view in views)
@@ -221,7 +221,7 @@ def error(model, x, y, views):
 
 
 def errors(name, seed, limit, every, state, train, test):
-    """The test error after each epoch that is tested, NaN after others; of ten views at the end."""
+    """The test error after each epoch (NaN if not tested), then the error over ten views."""
     torch.manual_seed(seed)
     model, sgd = net(name)
     (x, y), curve = train, []
@@ -242,7 +242,7 @@ def errors(name, seed, limit, every, state, train, test):
         rows = torch.arange(len(x))
         rows = rows[rows % 5 != 4] if held_out else rows
         if is_lowered:
-            for group in sgd.param_groups[::2]:  # the weights' alone
+            for group in sgd.param_groups[::2]:  # only the weights
                 group["lr"] /= 10
         for batch in rows[torch.randperm(len(rows))].split(128):
             sgd.zero_grad(set_to_none=True)
@@ -270,9 +270,9 @@ def main():
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--net", choices=PHASES, default="cifar-19pct")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
-    parser.add_argument("--epochs", type=int, help="of each phase at most")
+    parser.add_argument("--epochs", type=int, help="at most, in each phase")
     parser.add_argument("--test-every", type=int, default=1, metavar="EPOCHS")
-    parser.add_argument("--state", type=pathlib.Path, help="saved after each epoch, a file a seed")
+    parser.add_argument("--state", type=pathlib.Path, help="saved after each epoch, one file per seed")
     args = parser.parse_args()
     Conv.in_bf16 = args.precision == "bf16"
     x, y = read(args.dir / "train")

@@ -1,14 +1,14 @@
-"""PyTorch's epoch of `cifar-18pct` with loading and augmentation, made when told to:
-`cargo xtask bench --epoch cifar-18pct --data DIR` runs it.
+"""Epochs of `cifar-18pct` with loading and augmentation in PyTorch, for
+`cargo xtask bench --epoch cifar-18pct --data DIR`.
 
-Arguments: DIR/train (CLASS/* inside), images an epoch, images a batch, side, threads (0: its own
-choice), workers, form (eager, channels-last, compiled), loading. Images are brought to side x side,
-a crop of 32 x 32 is taken at a random place, and half are mirrored. Loading:
+Arguments: DIR/train (with CLASS/*), images per epoch, images per batch, side, threads (0: PyTorch's
+default), workers, form (eager, channels-last, compiled), loading. Images are resized to side x side,
+cropped to 32 x 32 at random, and half of them mirrored. Loading:
 
-    files      a DataLoader whose workers read and decode every JPEG file anew each epoch (Pillow)
-    memory     everything decoded once before; crops are gathered by index, a batch at a time
+    files      a DataLoader whose workers read and decode every JPEG file in every epoch (Pillow)
+    memory     all images decoded once before; crops are gathered by index, one batch at a time
 
-Prints a line once it is ready; then, for each line of standard input, trains an epoch and prints
+Prints a line when it is ready; then, for each line of standard input, trains an epoch and prints
 {"seconds": s, "wait": seconds waited for batches, "images": n}. Needs torch, numpy and Pillow.
 """
 
@@ -29,14 +29,14 @@ RATE = 0.001
 
 
 class WithinMap(nn.Module):
-    """Response normalisation over 3 x 3 pixels of one map; alpha is divided by the nine."""
+    """Response normalisation over 3 x 3 pixels of one map; alpha is divided by nine."""
 
     def forward(self, x):
         return x * (1.0 + 5e-5 * F.avg_pool2d(x * x, 3, 1, 1)).pow(-0.75)
 
 
 def net():
-    """cuda-convnet's layers-18pct: the page is `eighteen_percent` in crates/models/src/cifar.rs."""
+    """cuda-convnet's layers-18pct, as `eighteen_percent` in crates/models/src/cifar.rs."""
     convs = [nn.Conv2d(3, 32, 5, padding=2), nn.Conv2d(32, 32, 5, padding=2)]
     convs.append(nn.Conv2d(32, 64, 5, padding=2))
     average = lambda: nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
@@ -56,13 +56,13 @@ def net():
 
 
 class Files(Dataset):
-    """JPEG files; the crop and the mirror are drawn where the file is read."""
+    """JPEG files; crop and mirroring are drawn when a file is read."""
 
     def __init__(self, folder, images, side):
         classes = sorted(path for path in folder.iterdir() if path.is_dir())
         files = [(file, label) for label, path in enumerate(classes) for file in sorted(path.iterdir())]
         count = min(images, len(files))
-        # Spread over all classes, as the other side's are.
+        # Spread over all classes, as in our benchmark.
         self.files = [files[position * len(files) // count] for position in range(count)]
         self.side = side
 
@@ -85,8 +85,8 @@ class Files(Dataset):
         return torch.from_numpy(pixels), self.files[index][1]
 
 
-class Kept:
-    """Every image decoded once: N x 3 x side x side bytes."""
+class InMemory:
+    """All images decoded once, as N x side x side x 3 bytes."""
 
     def __init__(self, files, batch):
         pixels = np.stack([np.asarray(files.square(index)) for index in range(len(files))])
@@ -126,13 +126,13 @@ def main():
             files, batch, shuffle=True, num_workers=int(workers), persistent_workers=True
         )
     else:
-        batches = Kept(files, batch)
+        batches = InMemory(files, batch)
     model, sgd = net()
     layout = torch.channels_last if form == "channels-last" else torch.contiguous_format
     model = model.to(memory_format=layout)
     run = torch.compile(model) if form == "compiled" else model
 
-    def learn(x, y):
+    def train(x, y):
         x = (x.float() - mean).contiguous(memory_format=layout)
         sgd.zero_grad(set_to_none=True)
         F.cross_entropy(run(x), y).backward()
@@ -143,14 +143,14 @@ def main():
         before = start
         for x, y in batches:
             wait += time.perf_counter() - before
-            learn(x, y)
+            train(x, y)
             count += len(y)
             before = time.perf_counter()
         return {"seconds": before - start, "wait": wait, "images": count}
 
     noise = torch.randint(0, 256, (batch, 3, CROP, CROP), dtype=torch.uint8)
     for _ in range(3):
-        learn(noise, torch.zeros(batch, dtype=torch.long))  # compiles, allocates
+        train(noise, torch.zeros(batch, dtype=torch.long))  # compiles, allocates
     model.train()
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for _ in sys.stdin:

@@ -1,11 +1,11 @@
-"""Images of 32 x 32 that went through JPEG once more, to see what that costs a network.
+"""Compresses images of 32 x 32 as JPEG once more, to measure the effect on training.
 
     python benches/peer/jpeg_again.py DIR OUT
 
-DIR has train/CLASS/* and test/CLASS/*; OUT gets the same tree, as PNG files. Quality 75 with colour
-at half the resolution, as CIFAR-10 is often passed on; blocks begin five pixels further left and
-up than those of DIR's own files, or there would be next to nothing to lose. Prints by how much a
-pixel changes, from 0 to 255, in the mean. Needs numpy and Pillow.
+DIR has train/CLASS/* and test/CLASS/*; OUT gets the same tree as PNG files. Quality is 75 with
+chroma at half the resolution, as in common JPEG copies of CIFAR-10. The blocks are shifted by five
+pixels against those of DIR's files, because compressing the same blocks again changes almost
+nothing. Prints the mean absolute change of a pixel, from 0 to 255. Needs numpy and Pillow.
 """
 
 import argparse

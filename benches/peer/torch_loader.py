@@ -1,12 +1,12 @@
-"""Batches of crops by torchvision and torch's DataLoader, for `cargo xtask bench --loader`.
+"""Batches of crops by torchvision and PyTorch's DataLoader, for `cargo xtask bench --loader`.
 
 Usage: torch_loader.py WHAT PATH WORKERS BATCH CROP
 
 WHAT: `folder` (images in class folders: Resize(256), RandomCrop), `shard` (a tar file of prepared
-JPEGs, each one positioned read: RandomCrop) or `resized` (the same: RandomResizedCrop); all are
-mirrored half the time and delivered as bytes. Says what it is, then answers each line, a number of
-batches, with its rate in images a second. Workers are started anew each time and warm up before the
-clock does, so that none works while the other side is measured.
+JPEGs, one positioned read per image: RandomCrop) or `resized` (the same with RandomResizedCrop); half
+of the images are mirrored, and all are delivered as bytes. Prints its version, then, for each line
+with a number of batches, the rate in images per second. Workers are started for each measurement
+and warm up before it, so that none run while our loader is measured.
 """
 
 import io
@@ -36,7 +36,7 @@ class Shard(torch.utils.data.Dataset):
         return len(self.places)
 
     def __getitem__(self, index):
-        if self.file is None:  # one for each worker
+        if self.file is None:  # one per worker
             self.file = os.open(self.path, os.O_RDONLY)
         offset, size = self.places[index]
         image = Image.open(io.BytesIO(os.pread(self.file, size, offset))).convert("RGB")

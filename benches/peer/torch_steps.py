@@ -1,14 +1,14 @@
-"""PyTorch's AlexNet, making steps when told to: `cargo xtask bench --peer torch` runs it.
+"""Steps of AlexNet in PyTorch, for `cargo xtask bench --peer torch`.
 
 Arguments: model (alexnet, torchvision), mode (train, infer), form (eager, channels-last,
-compiled, compiled-channels-last), images a batch, threads (0: its own choice), device (cpu,
-cuda) and precision (f32, tf32, bf16: under torch.autocast). Prints a line once it is ready, and then
-answers each line of standard input with one line of JSON:
+compiled, compiled-channels-last), images per batch, threads (0: PyTorch's default), device (cpu,
+cuda) and precision (f32, tf32, bf16: under torch.autocast). Prints a line when it is ready, and then
+replies to each line of standard input with one line of JSON:
 
-    steps N     makes N steps: their milliseconds, [ms, ...]
-    profile     makes a training step under torch.profiler, module by module:
+    steps N     runs N steps: their milliseconds, [ms, ...]
+    profile     runs a training step under torch.profiler, module by module:
                 {"step": ms, "rows": [[module, forward ms, backward ms], ...]}
-    memory      the most memory that the process has held, in bytes (VmHWM)
+    memory      the peak memory of the process in bytes (VmHWM)
 """
 
 import json
@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 
 def features(convs, lrn, pool):
-    """Five convolutions, named as this project's rows are; pools after 1, 2 and 5."""
+    """Five convolutions with this project's row names; pooling after 1, 2 and 5."""
     rows = OrderedDict()
     for idx, conv in enumerate(convs, 1):
         rows[f"conv{idx}"], rows[f"relu{idx}"] = conv, nn.ReLU(inplace=True)
@@ -58,7 +58,7 @@ def alexnet():
 
 
 def torchvision():
-    """torchvision.models.alexnet, written out: no torchvision is needed."""
+    """torchvision.models.alexnet, without the dependency on torchvision."""
     convs = [
         nn.Conv2d(3, 64, 11, stride=4, padding=2),
         nn.Conv2d(64, 192, 5, padding=2),
@@ -105,7 +105,7 @@ def by_module(events, names):
 
 @contextmanager
 def quiet():
-    """The profiler tells of each start and stop, and of GPUs that are not there."""
+    """Suppresses the profiler's messages on stderr."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -117,7 +117,7 @@ def quiet():
 
 
 def profiled(net, x, y, sgd, cast):
-    # The loss is last: the first node of the backward pass is its own.
+    # The loss is last, because the first node of the backward pass belongs to it.
     names = [name for name, _ in net.named_children()] + ["sgd", "softmax_loss"]
     with quiet(), profile(activities=[ProfilerActivity.CPU]) as profiler:
         start = time.perf_counter()
@@ -178,7 +178,7 @@ def main():
         sgd.step()
 
     def timed():
-        if on_gpu:  # by the GPU's own clock
+        if on_gpu:  # measured on the GPU
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             step()
@@ -192,14 +192,14 @@ def main():
     step()  # compiles, allocates
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:
-        order, *count = line.split()
-        if order == "steps":
-            answer = [timed() for _ in range(int(count[0]))]
-        elif order == "profile":
-            answer = profiled(net, x, y, sgd, cast)
+        command, *count = line.split()
+        if command == "steps":
+            reply = [timed() for _ in range(int(count[0]))]
+        elif command == "profile":
+            reply = profiled(net, x, y, sgd, cast)
         else:
-            answer = peak_memory()
-        print(json.dumps(answer), flush=True)
+            reply = peak_memory()
+        print(json.dumps(reply), flush=True)
 
 
 main()

@@ -98,7 +98,7 @@ impl Results {
         if results.format != Self::FORMAT {
             let (theirs, ours) = (results.format, Self::FORMAT);
             return Err(format!(
-                "{shown} has format version {theirs}, but this program reads version {ours}: save it again"
+                "{shown} has format version {theirs}, this program reads {ours}: save it again"
             ));
         }
         let is_valid = |row: &&Measurement| {

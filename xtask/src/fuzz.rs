@@ -121,8 +121,8 @@ fn with_fuzzer(options: &Options) -> ExitCode {
 
 fn without_fuzzer(options: &Options) -> ExitCode {
     println!(
-        "xtask fuzz: cargo-fuzz and a nightly compiler are not installed (`rustup toolchain install \
-         nightly`, `cargo install cargo-fuzz`): trying random mutations without coverage feedback"
+        "xtask fuzz: cargo-fuzz or a nightly compiler is missing (`rustup toolchain install \
+         nightly`, `cargo install cargo-fuzz`): trying mutations without coverage feedback"
     );
     let mut test = cargo::command();
     test.args(["test", "--release", "--locked", "--package", "alexnet-data", "--test", "fuzzing"]);

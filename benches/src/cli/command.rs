@@ -33,9 +33,9 @@ mod tests {
 
     #[test]
     fn a_command_has_no_paths_of_this_machine() {
-        let arguments = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
+        let line = "--peer torch --python /a/b/python --data=/c --write --save x --regression=3% \
                      --baseline y --rounds 3";
-        let command = command(arguments.split_whitespace().map(String::from));
+        let command = command(line.split_whitespace().map(String::from));
         assert_eq!(
             command,
             "cargo xtask bench --peer torch --python VENV/bin/python --data DIR --rounds 3"

@@ -66,7 +66,7 @@ fn compare(cli: &Cli, spec: &Spec) -> Result<(), String> {
     let measured = measure(spec, &recipe, *images, *steps).map_err(|error| error.to_string())?;
     let Measurements { cluster, alone, .. } = measured;
     println!(
-        "a device: {:.0} GFLOP/s, {:.1} GB/s, {:.2} of the lower bound in a step of {images} images \
+        "a device: {:.0} GFLOP/s, {:.1} GB/s, {:.2} of the bound in a step of {images} images \
          ({:.1} ms)\na message: {:.1} us and {:.2} GB/s each way\n",
         cluster.flops * 1e-9,
         cluster.bytes * 1e-9,

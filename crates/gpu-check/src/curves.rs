@@ -60,7 +60,8 @@ fn compare(
     let agree = worst <= tolerance(precision);
     let result = if agree { "agree" } else { "DISAGREE" };
     println!(
-        "{model}, {images} images, {precision}: the losses {result}, largest difference {} ({} allowed)\n",
+        "{model}, {images} images, {precision}: the losses {result}, difference up to {} ({} \
+         allowed)\n",
         sci(worst),
         sci(tolerance(precision))
     );

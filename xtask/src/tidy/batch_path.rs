@@ -20,7 +20,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         .map(|(number, line)| (number, line.split_whitespace().next().unwrap_or_default()))
         .collect();
     if files.is_empty() {
-        let message = "there is no fenced block called `batch-path`: list the files that a batch passes through";
+        let message =
+            "there is no fenced block `batch-path` with the files that a batch passes through";
         return vec![Finding::new(PAGE, 1, message)];
     }
     let mut findings = Vec::new();
