@@ -1,5 +1,5 @@
-//! Testing: centre crops, or ten views whose softmax outputs are averaged (section 4.1 of the
-//! paper), or nine (the 2012 source's way with CIFAR).
+//! Testing: on centre crops, or on ten views whose softmax outputs are averaged (section 4.1 of the
+//! paper), or on nine (the 2012 source's test for CIFAR).
 
 use crate::metrics::Tally;
 use crate::observe::Observer;
@@ -8,19 +8,19 @@ use data::{Batch, IGNORED, Loaded, Loader};
 
 /// A network that can be tested, on one device or several.
 pub trait Evaluate {
-    /// What can fail.
+    /// The error type.
     type Error: From<data::Error>;
 
-    /// What its batches are.
+    /// The shape of its batches.
     fn batch_shape(&self) -> BatchShape;
 
-    /// Classifies a batch without learning from it. The batch is as it was when this returns.
+    /// Classifies a batch without training. Leaves the batch unchanged.
     ///
     /// # Errors
     /// If a device fails.
     fn test(&mut self, batch: &mut Batch) -> Result<Tally, Self::Error>;
 
-    /// The probabilities of the last tested images, row by row; as many as there is room for.
+    /// Copies the probabilities of the last tested batch, row by row, as many as fit.
     ///
     /// # Errors
     /// If a device fails.
@@ -30,16 +30,16 @@ pub trait Evaluate {
 /// The batches that a network takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchShape {
-    /// Images.
+    /// Number of images.
     pub images: usize,
-    /// Classes told apart.
+    /// Number of classes.
     pub classes: usize,
-    /// Which of how many equal parts of every batch is loaded in this process.
+    /// `(index, count)`: this process loads part `index` of `count` equal parts of every batch.
     pub part: (usize, usize),
 }
 
-/// Validates on everything that `loader`, made for testing, has to give; `observer` gets the images
-/// done and their total. `None` if a stop was asked for before the end.
+/// Validates on all images of `loader`, which must be made for testing; reports progress to
+/// `observer`. `None` if a stop was requested before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -52,7 +52,7 @@ pub fn evaluate<E: From<data::Error>>(
     let views = views_of(loader);
     let BatchShape { images, classes, .. } = network.batch_shape();
     let mut room = vec![0.0; if views > 1 { images * classes } else { 0 }];
-    run(network, loader, stop, ("validation", observer), &mut |network, batch, tally| {
+    run(network, loader, stop, "validation", observer, &mut |network, batch, tally| {
         if views == 1 {
             return Ok(tally);
         }
@@ -64,7 +64,7 @@ pub fn evaluate<E: From<data::Error>>(
 /// A tested image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tested<'a> {
-    /// Its place in the source.
+    /// Its index in the source.
     pub sample: u32,
     /// Its class.
     pub label: u32,
@@ -72,7 +72,7 @@ pub struct Tested<'a> {
     pub probabilities: &'a [f64],
 }
 
-/// As [`evaluate`], and hands each image that could be read to `each`, in the source's order.
+/// As [`evaluate`], and calls `each` with every image that could be read, in the source's order.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -86,10 +86,10 @@ pub fn evaluate_each<E: From<data::Error>>(
     let BatchShape { images, classes, .. } = network.batch_shape();
     let mut room = vec![0.0; images * classes];
     let views = views_of(loader);
-    run(network, loader, stop, ("test", observer), &mut |network, batch, tally| {
+    run(network, loader, stop, "test", observer, &mut |network, batch, tally| {
         network.probabilities(&mut room)?;
         let from_views = averaged(&room, batch, views, classes, each);
-        // Of one view the kernel's loss is exact where probabilities, being floats, are not.
+        // With one view the kernel's loss is more exact than the loss of rounded probabilities.
         Ok(if views == 1 { tally } else { from_views })
     })
 }
@@ -104,7 +104,8 @@ fn run<E: From<data::Error>>(
     network: &mut dyn Evaluate<Error = E>,
     loader: &mut Loader,
     stop: &Stop,
-    (what, observer): (&str, &mut dyn Observer),
+    what: &str,
+    observer: &mut dyn Observer,
     count: &mut Count<E>,
 ) -> Result<Option<Tally>, E> {
     let images = loader.source().len() as u64;
@@ -118,14 +119,14 @@ fn run<E: From<data::Error>>(
         let tally = network.test(&mut batch)?;
         total.add(count(network, &batch, tally)?);
         batches += 1;
-        observer.seen(what, total.images as u64, images);
+        observer.progress(what, total.images as u64, images);
     }
-    // A stop while a batch was waited for ends the loop early, too.
+    // A stop requested while waiting for a batch also ends the loop early.
     Ok((batches == loader.batches_per_epoch()).then_some(total))
 }
 
-/// The next batch; while it is waited for, `observer` gets reads that take long. `None` after
-/// the last one, or once a stop is asked for.
+/// Waits for the next batch; slow reads are reported to `observer`. `None` after the last batch or
+/// once a stop is requested.
 pub fn next_batch(
     loader: &mut Loader,
     observer: &mut dyn Observer,
@@ -137,7 +138,7 @@ pub fn next_batch(
     })
 }
 
-/// The tally of whole images, each from the mean of its `count` rows of probabilities.
+/// The tally of images, each from the mean of its `count` rows of probabilities.
 fn averaged(
     probabilities: &[f32],
     batch: &Batch,
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_views_vote_with_their_probabilities() {
+    fn probabilities_of_ten_views_are_averaged() {
         let mut probabilities = Vec::new();
         // Nine views slightly prefer class 1, one is sure of class 0: the mean prefers class 0.
         (0..9).for_each(|_| probabilities.extend([0.48f32, 0.52]));

@@ -1,7 +1,6 @@
-//! What surrounds a network: images and labels in front of it, the loss behind it.
+//! A network's surroundings: preprocessing of images before it, the loss after it.
 
 use crate::metrics::Tally;
-
 use data::Batch;
 use kernels::denormal::upload;
 use kernels::{preprocess, softmax_loss};
@@ -10,7 +9,7 @@ use std::ops::Range;
 use tensor::{DType, Device, Planner, Shape, Slot};
 use weights::Mean;
 
-/// Slots around a network for a fixed number of images.
+/// The slots before and after a network, for a fixed number of images.
 #[derive(Debug)]
 pub struct Frame {
     pixels: Slot,
@@ -24,30 +23,31 @@ pub struct Frame {
     pub tally: Slot,
     preprocess: preprocess::Geometry,
     loss: softmax_loss::Geometry,
-    /// What pixels less their mean are multiplied by.
+    /// Factor of `pixel - mean`.
     scale: f32,
     scaled_tints: Vec<f32>,
 }
 
 impl Frame {
-    /// Claims them for `images` images and so many classes, less a mean image of a height and width
-    /// or less a mean colour. To be claimed before the network: they live as long as the step.
+    /// Claims the slots for `images` images and `classes` classes; `input` is the kind of mean and
+    /// the height and width of a mean image. Must be planned before the network, as these slots are
+    /// live for the whole step.
     ///
     /// # Panics
-    /// If the images have other than three channels.
+    /// If images do not have three channels.
     pub fn plan(
         spec: &Spec,
-        (images, classes): (usize, usize),
-        (mean, stored): (Mean, [usize; 2]),
+        images: usize,
+        classes: usize,
+        input: (Mean, [usize; 2]),
         planner: &mut Planner,
     ) -> Frame {
         let [height, width, channels] = spec.input;
         assert_eq!(channels, 3, "images have three channels");
         let mut claim = |dtype, shape| planner.claim(dtype, shape);
-        let (mean, form) = match mean {
-            Mean::Color => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
-            Mean::Image => {
-                let [height, width] = stored;
+        let (mean, form) = match input {
+            (Mean::Color, _) => (claim(DType::F32, Shape::from([3])), preprocess::Mean::Color),
+            (Mean::Image, [height, width]) => {
                 let slot = claim(DType::F32, Shape::from([height, width, 3]));
                 (slot, preprocess::Mean::Image { height, width })
             }
@@ -67,37 +67,37 @@ impl Frame {
         }
     }
 
-    /// Images that it is for.
+    /// Number of images.
     pub fn images(&self) -> usize {
         self.preprocess.images
     }
 
-    /// Classes told apart.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.loss.classes
     }
 
-    /// Sets what is subtracted from every image, and what the difference is multiplied by.
+    /// Sets the mean that is subtracted from every image, and the factor after subtraction.
     ///
     /// # Errors
-    /// If the device fails, here and below.
+    /// If the device fails.
     ///
     /// # Panics
-    /// If the mean is not of the planned size.
+    /// If the mean has another size than planned.
     pub fn set_input(
         &mut self,
         device: &mut Device,
         mean: &[f32],
         scale: f64,
     ) -> tensor::Result<()> {
-        assert_eq!(mean.len(), self.mean.len(), "the mean is of another size");
+        assert_eq!(mean.len(), self.mean.len(), "the mean has another size than planned");
         upload(device, self.mean, mean)?;
         self.scale = scale as f32;
         Ok(())
     }
 
-    /// Sends rows of a batch to their slots, while the last step's backward pass, which reads none
-    /// of them, may still be under way.
+    /// Uploads rows of a batch. The previous step's backward pass, which reads none of these slots,
+    /// may still be running.
     ///
     /// # Errors
     /// If the device fails.
@@ -117,7 +117,7 @@ impl Frame {
         device.upload_ahead(self.tints, tints)
     }
 
-    /// Pixels to the network's input `x`.
+    /// Computes the network's input `x` from pixels.
     ///
     /// # Errors
     /// If the device fails.
@@ -127,7 +127,7 @@ impl Frame {
         preprocess::forward(device, &self.preprocess, inputs, x)
     }
 
-    /// Scores to the loss, its gradient and the tally.
+    /// Computes the loss, its gradient and the tally from scores.
     ///
     /// # Errors
     /// If the device fails.
@@ -136,7 +136,7 @@ impl Frame {
         softmax_loss::forward_backward(device, &self.loss, scores, labels, d_scores, tally)
     }
 
-    /// Scores to probabilities and the tally.
+    /// Computes probabilities and the tally from scores.
     ///
     /// # Errors
     /// If the device fails.
@@ -145,7 +145,7 @@ impl Frame {
         softmax_loss::forward(device, &self.loss, scores, labels, probabilities, tally)
     }
 
-    /// The tally of the last loss or probabilities.
+    /// Downloads the tally of the last loss or probabilities.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,10 +1,10 @@
-//! Testing networks: what stands around them, scores, the loop over images, ensembles.
+//! Testing networks: preprocessing and loss, scores, the loop over images, ensembles.
 //!
-//! * [`Frame`]: images and labels in front of a network, the loss behind it
+//! * [`Frame`]: preprocessing before a network, the loss after it
 //! * [`Evaluate`]: a network that can be tested; [`evaluate()`], [`evaluate_each`]: the loop
 //! * [`Tally`], [`Score`]: losses and errors, as sums and as means
-//! * [`predictions`]: what networks say of every image, errors by class, averages of several
-//! * [`observe`]: reports while it goes on; [`Stop`]: requests to end it early
+//! * [`predictions`]: probabilities of every image, errors by class, averages of several networks
+//! * [`observe`]: progress reports; [`Stop`]: requests to end early
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,9 +1,9 @@
-//! What a network got right: sums over images, and their means.
+//! Losses and errors: sums over images, and their means.
 
 use serde::{Deserialize, Serialize};
 
-/// Sums over images. Where several classes tie, credit is shared among them as in the 2012 source,
-/// so that a network that says nothing is right as often as chance.
+/// Sums over images. Classes with equal probability share the credit, as in the 2012 source, so
+/// that a network with constant output is right as often as chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Sum of -log p(label).
@@ -12,18 +12,18 @@ pub struct Tally {
     pub top1_errors: f64,
     /// Images whose label is not among the five most probable classes.
     pub top5_errors: f64,
-    /// How many images.
+    /// Number of images.
     pub images: f64,
 }
 
 impl Tally {
-    /// What `kernels::softmax_loss` leaves in its tally.
+    /// Converts the tally of `kernels::softmax_loss`.
     pub fn from_kernel([loss, top1, top5, images]: [f32; 4]) -> Tally {
         let [loss, top1_errors, top5_errors, images] = [loss, top1, top5, images].map(f64::from);
         Tally { loss, top1_errors, top5_errors, images }
     }
 
-    /// One image's, from the probabilities of its classes.
+    /// The tally of one image, from the probabilities of the classes.
     pub fn of_probabilities(probabilities: &[f64], label: usize) -> Tally {
         let own = probabilities[label];
         let above = probabilities.iter().filter(|&&other| other > own).count();
@@ -53,7 +53,7 @@ impl Tally {
         self.images += other.images;
     }
 
-    /// The means over all images; of none, zeros.
+    /// The means over all images; zeros if there are none.
     pub fn score(&self) -> Score {
         let mean = |sum: f64| if self.images > 0.0 { sum / self.images } else { 0.0 };
         Score {
@@ -74,7 +74,7 @@ pub struct Score {
     pub top1_error: f64,
     /// Share of images whose label is not among the five most probable classes.
     pub top5_error: f64,
-    /// Over how many images.
+    /// Number of images.
     pub images: u64,
 }
 
@@ -89,16 +89,16 @@ mod tests {
         assert!((tally.top1_errors - 0.9).abs() < 1e-12);
         assert!((tally.top5_errors - 0.5).abs() < 1e-12);
         assert!((tally.loss - 10f64.ln()).abs() < 1e-12);
-        // One above, two tie with the label for the second place: no top-1 credit, all of top-5.
+        // One class is above; two tie with the label for second place: no top-1 credit, full top-5.
         let tally = Tally::of_probabilities(&[0.4, 0.2, 0.2, 0.2], 2);
         assert_eq!((tally.top1_errors, tally.top5_errors), (1.0, 0.0));
-        // Four above, two for the one place left.
+        // Four classes are above; two share the fifth place.
         let tally = Tally::of_probabilities(&[0.2, 0.2, 0.2, 0.2, 0.1, 0.1], 5);
         assert_eq!((tally.top1_errors, tally.top5_errors), (1.0, 0.5));
     }
 
     #[test]
-    fn means_weigh_images_alike() {
+    fn every_image_has_the_same_weight_in_means() {
         let mut tally = Tally::from_kernel([4.0, 1.0, 0.0, 4.0]);
         tally.add(Tally::from_kernel([0.5, 1.0, 1.0, 1.0]));
         let score = tally.score();

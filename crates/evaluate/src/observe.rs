@@ -1,4 +1,4 @@
-//! Reports of a run while it goes on.
+//! Progress reports of a run.
 
 use crate::metrics::Score;
 use data::Stalled;
@@ -6,71 +6,71 @@ use std::ops::ControlFlow;
 
 /// Receives the reports of a run. Called on the computing thread: return quickly.
 ///
-/// [`ControlFlow::Break`] ends the run: after this step, or after the next where other processes
-/// must learn of it. A checkpoint and weights are written, and `run.json` says `stopped-early`.
+/// [`ControlFlow::Break`] ends the run after this step, or after the next with several processes. A
+/// checkpoint and weights are written, and `run.json` has the outcome `stopped-early`.
 pub trait Observer: Send {
-    /// A training step is done.
+    /// A training step has finished.
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         let _ = report;
         ControlFlow::Continue(())
     }
 
-    /// `what` goes through images (`validation`, `test`, `search`) and has seen `done` of `of`.
-    fn seen(&mut self, what: &str, done: u64, of: u64) {
-        let _ = (what, done, of);
+    /// A pass over images (`what`: `validation`, `test`, `search`) has processed `done` of `total`.
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        let _ = (what, done, total);
     }
 
-    /// A validation is done.
+    /// A validation has finished.
     fn validation(&mut self, report: &ValidationReport) -> ControlFlow<()> {
         let _ = report;
         ControlFlow::Continue(())
     }
 
-    /// The run waits for an image that does not come.
+    /// The run is waiting for a slow read.
     fn stalled(&mut self, stalled: &Stalled) {
         self.note(&stalled.to_string());
     }
 
-    /// Something to say once.
+    /// A message to show once.
     fn note(&mut self, text: &str) {
         let _ = text;
     }
 
-    /// What the run's own log should keep, once: that progress can no longer be shown, say. Asked
+    /// A warning for the run's log, returned once, e.g. that progress can no longer be shown. Called
     /// after every step.
     fn take_warning(&mut self) -> Option<String> {
         None
     }
 }
 
-/// Watches nothing.
+/// An observer that ignores all reports.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
 impl Observer for Silent {}
 
-/// Where a run stands after a step. Means and rates are over about the last twenty steps.
+/// A run's progress after a step. Means and rates are over about the last twenty steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
     /// Steps done.
     pub step: u64,
-    /// Steps that this run will make.
+    /// Steps of the whole run.
     pub steps: u64,
     /// The epoch, counted from one.
     pub epoch: u32,
-    /// Epochs that this run will make.
+    /// Epochs of the whole run.
     pub epochs: u32,
     /// Mean loss.
     pub loss: f64,
-    /// Share of training images not recognised.
+    /// Top-1 error on training images.
     pub top1_error: f64,
-    /// Learning rate of a layer with no rate of its own.
+    /// The recipe's base learning rate.
     pub rate: f64,
-    /// Images a second.
+    /// Images per second.
     pub images_per_s: f64,
     /// Share of the time spent waiting for images.
     pub data_wait: f64,
-    /// Seconds until the end, validations included.
+    /// Estimated seconds until the end, including validations.
     pub eta_s: f64,
 }
 
@@ -81,7 +81,7 @@ pub struct ValidationReport {
     pub step: u64,
     /// The epoch, counted from one.
     pub epoch: u32,
-    /// Epochs that this run will make.
+    /// Epochs of the whole run.
     pub epochs: u32,
     /// Means over the validation set.
     pub score: Score,

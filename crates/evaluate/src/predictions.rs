@@ -1,4 +1,4 @@
-//! What networks say of every image of a test set, and what comes of it: errors by class,
+//! Probabilities of every image of a test set, and what is computed from them: errors by class,
 //! confusions, averages of several networks.
 
 mod search;
@@ -9,9 +9,9 @@ use crate::metrics::{Score, Tally};
 /// The probabilities of every image that could be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
-    /// How many classes.
+    /// Number of classes.
     pub classes: usize,
-    /// Each image's place in its source, ascending.
+    /// Each image's index in its source, ascending.
     pub samples: Vec<u32>,
     /// Each image's class.
     pub labels: Vec<u32>,
@@ -19,19 +19,19 @@ pub struct Predictions {
     pub probabilities: Vec<f32>,
 }
 
-/// What a network made of the images of one class.
+/// A network's score on the images of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ClassScore {
     /// Means over the class's images.
     pub score: Score,
-    /// How many images of any class were taken for this one.
+    /// Number of images, of any class, predicted as this class.
     pub predicted: u64,
-    /// Of those, the share that are of this class; 0 if there are none.
+    /// The share of those that belong to this class; 0 if there are none.
     pub precision: f64,
 }
 
 impl Predictions {
-    /// None yet, of a network that tells `classes` classes apart.
+    /// No predictions yet, of a network with `classes` classes.
     pub fn new(classes: usize) -> Predictions {
         Predictions { classes, ..Predictions::default() }
     }
@@ -43,38 +43,38 @@ impl Predictions {
         self.probabilities.extend(image.probabilities.iter().map(|&p| p as f32));
     }
 
-    /// How many images.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The probabilities of the `at`th image.
+    /// The probabilities of image number `at`.
     ///
     /// # Panics
-    /// If there is none (so do the methods below).
+    /// If there is no such image, as the methods below.
     pub fn row(&self, at: usize) -> &[f32] {
         &self.probabilities[at * self.classes..][..self.classes]
     }
 
-    /// The `count` most probable classes of the `at`th image, the best first; of equals the lower
-    /// number first.
+    /// The `count` most probable classes of image number `at`, the best first; of equals the lower
+    /// class first.
     pub fn top(&self, at: usize, count: usize) -> Vec<(u32, f32)> {
         top(self.row(at), count)
     }
 
-    /// One image's losses and errors.
+    /// The loss and errors of image number `at`.
     pub fn tally_of(&self, at: usize) -> Tally {
         let row: Vec<f64> = self.row(at).iter().map(|&p| f64::from(p)).collect();
         Tally::of_probabilities(&row, self.labels[at] as usize)
     }
 
-    /// Means over all images. Losses come from rounded probabilities: of a network that is sure
-    /// they are less exact than those that [`evaluate`](crate::evaluate::evaluate) gives.
+    /// Means over all images. Losses are computed from rounded probabilities; for probabilities near
+    /// 1 they are less exact than those of [`evaluate`](crate::evaluate::evaluate).
     pub fn score(&self) -> Score {
         self.score_of(|_| true)
     }
@@ -85,17 +85,17 @@ impl Predictions {
         total.score()
     }
 
-    /// Images of class `row` taken for class `column`: classes x classes counts.
+    /// The confusion matrix, classes x classes: images of class `row` predicted as class `column`.
     pub fn confusion(&self) -> Vec<u32> {
         let mut counts = vec![0; self.classes * self.classes];
         for at in 0..self.len() {
-            let (truth, said) = (self.labels[at] as usize, self.top(at, 1)[0].0 as usize);
-            counts[truth * self.classes + said] += 1;
+            let (truth, predicted) = (self.labels[at] as usize, self.top(at, 1)[0].0 as usize);
+            counts[truth * self.classes + predicted] += 1;
         }
         counts
     }
 
-    /// For every class, how its images fare.
+    /// The score of every class.
     pub fn by_class(&self) -> Vec<ClassScore> {
         let mut tallies = vec![Tally::default(); self.classes];
         (0..self.len()).for_each(|at| tallies[self.labels[at] as usize].add(self.tally_of(at)));
@@ -109,8 +109,7 @@ impl Predictions {
         scores.collect()
     }
 
-    /// Images whose class is not the most probable one, those with the least probability for it
-    /// first.
+    /// Misclassified images, those with the lowest probability of their class first.
     pub fn worst(&self, count: usize) -> Vec<usize> {
         let own = |at: usize| self.row(at)[self.labels[at] as usize];
         let wrong = |&at: &usize| self.top(at, 1)[0].0 != self.labels[at];
@@ -120,14 +119,13 @@ impl Predictions {
         wrong
     }
 
-    /// The sum of several networks' probabilities, each times its weight; weights are made to sum
-    /// to one. As the 2012 source's `avg-test.py` does with stored predictions.
+    /// The weighted mean of several networks' probabilities, as in the 2012 source's `avg-test.py`.
     ///
     /// # Errors
-    /// What differs, if the networks were not tested on the same images and classes.
+    /// A message if the networks were not tested on the same images and classes.
     ///
     /// # Panics
-    /// If there is no network or not a weight for each.
+    /// If there is no network, or not one weight per network.
     pub fn average(all: &[Predictions], weights: &[f64]) -> Result<Predictions, String> {
         assert_eq!(all.len(), weights.len(), "a weight for each network");
         same_images(all)?;
@@ -142,13 +140,13 @@ impl Predictions {
         Ok(Predictions { probabilities, ..first.clone() })
     }
 
-    /// The score over the images that [`search_weights`](Self::search_weights) did not look at.
+    /// The score over the images that [`search_weights`](Self::search_weights) did not use.
     pub fn score_of_rest(&self) -> Score {
         self.score_of(|at| at % 2 == 1)
     }
 }
 
-/// Whether networks were tested on the same images and classes, in one order.
+/// Checks that networks were tested on the same images and classes, in the same order.
 fn same_images(all: &[Predictions]) -> Result<(), String> {
     let first = &all[0];
     for (number, other) in all.iter().enumerate().skip(1) {
@@ -168,8 +166,8 @@ fn same_images(all: &[Predictions]) -> Result<(), String> {
     Ok(())
 }
 
-/// The `count` largest of a row of probabilities with their places, the largest first; of equals
-/// the lower place first.
+/// The `count` largest of a row of probabilities with their classes, the largest first; of equals
+/// the lower class first.
 pub fn top(row: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut order: Vec<u32> = (0..row.len() as u32).collect();
     let by_rank = |a: &u32, b: &u32| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b));
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn confusions_classes_and_mistakes_by_hand() {
+    fn confusions_class_scores_and_mistakes_match_hand_counts() {
         let all = predictions(&[
             (0, [0.7, 0.2, 0.1]),
             (0, [0.1, 0.8, 0.1]),
@@ -233,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn a_search_turns_away_from_a_network_that_is_wrong() {
-        // The second network is sure and wrong; equal weights follow it.
+    fn a_search_reduces_the_weight_of_a_wrong_network() {
+        // The second network is confident and wrong; with equal weights it decides.
         let labels = [0, 1, 2, 0, 1, 2];
-        let say = |class: u32, p: f64| -> [f64; 3] {
+        let row = |class: u32, p: f64| -> [f64; 3] {
             std::array::from_fn(|c| if c as u32 == class { p } else { (1.0 - p) / 2.0 })
         };
-        let good: Vec<_> = labels.iter().map(|&l| (l, say(l, 0.6))).collect();
-        let bad: Vec<_> = labels.iter().map(|&l| (l, say((l + 1) % 3, 0.9))).collect();
+        let good: Vec<_> = labels.iter().map(|&l| (l, row(l, 0.6))).collect();
+        let bad: Vec<_> = labels.iter().map(|&l| (l, row((l + 1) % 3, 0.9))).collect();
         let all = [predictions(&good), predictions(&bad)];
         let equal = Predictions::average(&all, &[1.0, 1.0]).unwrap();
         assert_eq!(equal.score().top1_error, 1.0);

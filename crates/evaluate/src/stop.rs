@@ -1,4 +1,4 @@
-//! Requests from outside, to stop or to write a checkpoint: seen by everything that loops or waits.
+//! Requests to stop or to write a checkpoint, polled by everything that loops or waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The number of SIGHUP.
 const HANGUP: usize = 1;
 
-/// Flags that a signal handler raises.
+/// Flags that a signal handler sets.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Zero means: go on.
+    /// Zero: no request.
     signal: Arc<AtomicUsize>,
-    /// Counts if no other signal does, in whichever order they come.
+    /// Has lower priority than any other signal, in whichever order they arrive.
     hung_up: Arc<AtomicBool>,
     checkpoint: Arc<AtomicBool>,
 }
@@ -22,12 +22,12 @@ impl Stop {
         Stop::default()
     }
 
-    /// Asks for a stop because of a signal (1: hang-up, 2: interrupt, 15: terminate).
+    /// Requests a stop because of a signal (1: hang-up, 2: interrupt, 15: terminate).
     pub fn request(&self, signal: usize) {
         self.signal.store(signal, Ordering::SeqCst);
     }
 
-    /// The signal that asked for a stop, if one has.
+    /// The signal that requested a stop, if any.
     pub fn requested(&self) -> Option<usize> {
         match self.signal.load(Ordering::SeqCst) {
             0 => self.hung_up.load(Ordering::SeqCst).then_some(HANGUP),
@@ -35,27 +35,27 @@ impl Stop {
         }
     }
 
-    /// The word that a signal handler writes the signal's number into.
-    pub fn word(&self) -> Arc<AtomicUsize> {
+    /// The flag to which a signal handler writes the signal's number.
+    pub fn signal_flag(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.signal)
     }
 
-    /// The flag that a signal handler raises when the terminal or the connection is gone.
+    /// The flag that a signal handler sets when the terminal or connection is lost.
     pub fn hang_up_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.hung_up)
     }
 
-    /// Asks for a checkpoint after the step in hand.
+    /// Requests a checkpoint after the current step.
     pub fn request_checkpoint(&self) {
         self.checkpoint.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a checkpoint has been asked for since this was asked last.
+    /// Whether a checkpoint was requested since the last call.
     pub fn take_checkpoint_request(&self) -> bool {
         self.checkpoint.swap(false, Ordering::SeqCst)
     }
 
-    /// The flag that a signal handler raises to ask for a checkpoint.
+    /// The flag that a signal handler sets to request a checkpoint.
     pub fn checkpoint_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.checkpoint)
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hang_up_asks_for_a_stop_and_another_signal_counts_before_it() {
+    fn a_hang_up_requests_a_stop_and_other_signals_take_precedence() {
         let stop = Stop::new();
         assert_eq!(stop.requested(), None);
         stop.hang_up_flag().store(true, Ordering::SeqCst);

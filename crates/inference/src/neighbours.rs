@@ -90,7 +90,7 @@ impl Search {
             };
             let mut done = walk(&mut predictor, &mut first, row, stop, &mut |_, _| (), &mut keep)?;
             let mut found = vec![Vec::new(); points.len()];
-            let mut watch = |done, of| observer.seen("search", done, of);
+            let mut watch = |done, of| observer.progress("search", done, of);
             let mut compare = |sample: usize, vector: Option<&[f32]>| {
                 let Some(vector) = vector else { return };
                 for (point, nearest) in points.iter().zip(&mut found) {

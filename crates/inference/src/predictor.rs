@@ -42,7 +42,7 @@ impl InferencePlan {
     ) -> Result<InferencePlan> {
         spec.check_images(images)?;
         let mut planner = Planner::new();
-        let frame = Frame::plan(spec, (images, spec.classes()?), input, &mut planner);
+        let frame = Frame::plan(spec, images, spec.classes()?, input, &mut planner);
         let network = Network::plan(spec, images, &mut planner, target)?;
         Ok(InferencePlan { network, frame, bytes: planner.total() })
     }

@@ -1,6 +1,6 @@
-//! The network of "ImageNet Classification with Deep Convolutional Neural Networks" (2012), and
-//! what was made of it. The shape after each line is that of one image; a test holds these columns
-//! to the rows.
+//! The network of "ImageNet Classification with Deep Convolutional Neural Networks" (2012) and its
+//! variants. The comment after each line is the output shape for one image; a test compares these
+//! columns with the rows.
 
 use layers::{Lrn, Spec, window};
 
@@ -20,10 +20,10 @@ pub fn paper(classes: usize) -> Spec {
         .linear("fc8", classes)
 }
 
-/// The 2012 source's net 145 (`layers-145.cfg`), whose log has the paper's numbers. It differs from
-/// the page above: 224 x 224 crops whose last windows hang over the right and bottom edges; layer 1
-/// normalises before its ReLU; alpha is divided by n; windows end at a tower's edge; and layer 2 is
-/// normalised a second time, within its maps.
+/// The 2012 source's net 145 (`layers-145.cfg`), whose log has the paper's results. It differs from
+/// the network above: 224 x 224 crops, where the last windows extend over the right and bottom
+/// edges; layer 1 normalises before its ReLU; alpha is divided by n; normalisation windows end at a
+/// tower's edge; and layer 2 is normalised a second time, within its feature maps.
 #[rustfmt::skip]
 pub fn source(classes: usize) -> Spec {
     let overlap = window(3).stride(2);
@@ -96,7 +96,7 @@ pub fn small(classes: usize) -> Spec {
 mod tests {
     use super::*;
 
-    /// What the comments of this file's pages say, line by line, against what the rows make.
+    /// Compares the shapes in this file's comments, line by line, with those of the rows.
     #[test]
     fn the_shape_columns_are_true() {
         let models = [paper as fn(usize) -> Spec, source, caffe, torchvision, small];
@@ -116,13 +116,13 @@ mod tests {
         }
     }
 
-    /// How many rows a line of a page adds.
+    /// Number of rows that a line of this file adds.
     fn rows_in(calls: &str) -> usize {
         let rows = [".conv(", ".relu(", ".lrn(", ".lrn_with(", ".pool(", ".linear(", "dropout("];
         rows.iter().map(|row| calls.matches(row).count()).sum()
     }
 
-    /// Parameters and multiply-accumulates a layer, computed by hand from the papers' shapes.
+    /// Parameters and multiply-accumulates per layer, computed by hand from the papers' shapes.
     #[test]
     fn counts_equal_the_papers() {
         let counts = |spec: Spec| {

@@ -31,8 +31,7 @@ pub fn eighteen_percent(classes: usize) -> Spec {
     three_maps("cifar-18pct", Some(within)).linear("fc10", classes)
 }
 
-/// `layers-conv-local-13pct.cfg`: two convolutions, then two layers whose every pixel has filters
-/// of its own.
+/// `layers-conv-local-13pct.cfg`: two convolutions, then two locally connected layers.
 #[rustfmt::skip]
 pub fn thirteen_percent(classes: usize) -> Spec {
     Spec::image("cifar-13pct", 24, 24, 3)
@@ -56,7 +55,7 @@ pub fn eleven_percent(classes: usize) -> Spec {
         .linear("fc10", classes)
 }
 
-/// What the first three have in common: 32, 32 and 64 filters.
+/// The layers that the first three networks share: 32, 32 and 64 filters.
 fn three_maps(name: &str, lrn: Option<Lrn>) -> Spec {
     let normalized = |spec: Spec| match lrn {
         Some(lrn) => spec.lrn_with(lrn),

@@ -4,16 +4,16 @@ use crate::{alexnet, cifar, notebook, vgg};
 use layers::Spec;
 use std::fmt;
 
-/// A model's name, what it is in a line, and its rows.
+/// A model's name, description and rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// As after `--model`.
+    /// The name by which it is selected.
     pub name: &'static str,
-    /// One line.
+    /// A description of one line.
     pub about: &'static str,
-    /// Its rows for a number of classes.
+    /// Makes its rows for a number of classes.
     pub spec: fn(usize) -> Spec,
-    /// The classes of the data it was made for.
+    /// Number of classes of the data set it was designed for.
     pub classes: usize,
 }
 
@@ -139,7 +139,7 @@ pub fn all() -> &'static [Model] {
     MODELS
 }
 
-/// The model called `name`, for as many classes as the data it was made for.
+/// The model called `name`, with the number of classes of the data set it was designed for.
 ///
 /// # Errors
 /// [`UnknownModel`] with the nearest name.
@@ -150,10 +150,10 @@ pub fn find(name: &str) -> Result<Spec, UnknownModel> {
     }
 }
 
-/// A name that no model has.
+/// There is no model of this name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownModel {
-    /// What was asked for.
+    /// The unknown name.
     pub name: String,
 }
 

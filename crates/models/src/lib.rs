@@ -1,12 +1,12 @@
-//! AlexNet and its kin: each a page that reads like the table in its paper.
+//! AlexNet and related networks, each written like the table in its paper.
 //!
-//! A model is a list of rows ([`layers::Spec`]) and nothing more: how it is trained is a recipe's
-//! business, where it runs a device's.
+//! A model is only a list of rows ([`layers::Spec`]): a recipe defines how it is trained, a device
+//! where it runs.
 //!
 //! * [`alexnet`]: the paper's network, the 2012 source's, Caffe's, torchvision's, and one for 64 x
 //!   64 images
 //! * [`notebook`]: the 2012 source's variations of its network, the paper's ablations
-//! * [`vgg`]: Simonyan and Zisserman's networks of 2014, deeper and of small windows
+//! * [`vgg`]: Simonyan and Zisserman's deeper networks of 2014, with small windows
 //! * [`cifar`]: cuda-convnet's networks for CIFAR-10
 //!
 //! ```

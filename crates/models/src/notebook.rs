@@ -1,19 +1,19 @@
-//! The 2012 source's other networks: variations of its net 145 (`alexnet::source`), one thing
-//! changed, whose logs are the paper's ablations. Shapes stand where they differ.
+//! The 2012 source's other networks: variants of its net 145 (`alexnet::source`) with one change
+//! each, the paper's ablations. Shapes are noted where they differ.
 
 use layers::{Lrn, Spec, Window, window};
 
 const OVERLAP: Window = window(3).stride(2);
 const FIRST: Window = window(11).stride(4).overhang(3);
 
-/// Normalisation across the channels of one of so many towers, and within maps.
+/// Normalisation across the channels of each of `towers` towers, and within feature maps.
 fn norms(towers: usize) -> [Lrn; 2] {
     let across = Lrn { divide_alpha: true, towers, ..Lrn::default() };
     [across, Lrn { alpha: 1e-3, k: 1.0, within_channel: true, towers: 1, ..across }]
 }
 
-/// `layers-145-half.cfg`: one tower, for one GPU: half of every convolution but the last, whose
-/// size keeps the number of parameters about equal (section 3.2).
+/// `layers-145-half.cfg`: one tower, for one GPU: half of the filters of every convolution but the
+/// last, so that the number of parameters stays about equal (section 3.2).
 #[rustfmt::skip]
 pub fn half(classes: usize) -> Spec {
     let [across, within] = norms(1);
@@ -46,8 +46,8 @@ pub fn six_convolutions(classes: usize) -> Spec {
         .linear("fc8", classes)
 }
 
-/// `layers-147.cfg`: pools that do not overlap (section 3.4). Two paddings change with them, so
-/// that the last maps keep their size.
+/// `layers-147.cfg`: pooling without overlap (section 3.4). Two paddings change with it, so that
+/// the last feature maps keep their size.
 #[rustfmt::skip]
 pub fn without_overlap(classes: usize) -> Spec {
     let [across, within] = norms(2);
@@ -78,9 +78,9 @@ pub fn without_normalisation(classes: usize) -> Spec {
         .linear("fc8", classes)
 }
 
-/// `layers-150.cfg`: two towers that know nothing of each other below the last layer, wider so that
-/// there are about as many parameters. A linear layer of one tower is a convolution over the whole
-/// of its maps.
+/// `layers-150.cfg`: two towers without connections below the last layer, wider so that the number
+/// of parameters is about equal. A linear layer of one tower is a convolution whose window is the
+/// whole feature map.
 #[rustfmt::skip]
 pub fn without_communication(classes: usize) -> Spec {
     let [across, within] = norms(2);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_without_overlap_end_at_the_same_size() {
+    fn feature_maps_without_overlap_end_at_the_same_size() {
         let table = without_overlap(1000).describe().unwrap();
         let side = |name: &str| table.iter().find(|row| row.name == name).unwrap().output.dims()[0];
         let names = ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5"];

@@ -1,16 +1,15 @@
 //! The networks of Simonyan and Zisserman 2014, "Very deep convolutional networks for large-scale
-//! image recognition": 3 x 3 convolutions alone, more and more of them between pools of 2 x 2.
+//! image recognition": only 3 x 3 convolutions, in blocks between 2 x 2 pooling layers.
 //!
-//! Each row here is a column of the paper's table 1 between two pools. Names are torchvision's
-//! order of layers: `conv3` is the third convolution, `fc9` in VGG-11 the first linear layer, where
-//! the paper says FC-4096.
+//! Each line here is one block of the paper's table 1. Layers are numbered in torchvision's order:
+//! `conv3` is the third convolution, `fc9` in VGG-11 the first linear layer, the paper's FC-4096.
 
 use layers::{Spec, Window, window};
 
 const THREE: Window = window(3).pad(1);
 const HALVED: Window = window(2).stride(2);
 
-/// What follows a convolution or a linear layer.
+/// Adds the rows after a convolution.
 type After = fn(Spec) -> Spec;
 
 /// Table 1, column A: 11 layers with weights.
@@ -60,7 +59,7 @@ fn d(name: &str, classes: usize, after: After) -> Spec {
         .linear("fc16", classes)
 }
 
-/// Convolutions of so many filters, called by their numbers from `first` on.
+/// Convolutions with these numbers of filters, named by number from `first` on.
 fn convs<const N: usize>(below: Spec, after: After, filters: [usize; N], first: usize) -> Spec {
     let conv = |below: Spec, (number, filters)| {
         after(below.conv(&format!("conv{number}"), filters, THREE))
@@ -72,8 +71,8 @@ fn convs<const N: usize>(below: Spec, after: After, filters: [usize; N], first: 
 mod tests {
     use super::*;
 
-    /// The paper's table 2 has 133 and 138 million; the exact numbers are torchvision's, whose
-    /// normalised networks have a scale and a shift more for each filter.
+    /// The paper's table 2 states 133 and 138 million; the exact numbers are torchvision's, whose
+    /// normalised networks have an additional scale and shift for each filter.
     #[test]
     fn counts_equal_torchvisions() {
         assert_eq!(eleven(1000).parameters(), Ok(132_863_336));
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_those_beside_the_rows() {
+    fn shapes_equal_the_comments_beside_the_rows() {
         for (spec, layers) in [(eleven(1000), 11), (sixteen_normalised(1000), 16)] {
             let table = spec.describe().unwrap();
             let pools = table.iter().filter(|row| row.name.starts_with("pool"));

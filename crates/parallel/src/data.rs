@@ -67,7 +67,7 @@ impl ReplicaPlan {
         spec.check_images(images).map_err(train::Error::from)?;
         let classes = spec.classes().map_err(train::Error::from)?;
         let mut planner = Planner::new();
-        let frame = Frame::plan(spec, (images, classes), input, &mut planner);
+        let frame = Frame::plan(spec, images, classes, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
         let table = optimizer::table(&network, &mut planner);

@@ -101,7 +101,7 @@ impl HybridPlan {
         spec.check_images(images).map_err(train::Error::from)?;
         let classes = spec.classes().map_err(train::Error::from)?;
         let mut planner = Planner::new();
-        let frame = Frame::plan(spec, (images, classes), input, &mut planner);
+        let frame = Frame::plan(spec, images, classes, input, &mut planner);
         let shares = hybrid::Shares { images, shards, rank, world };
         let planned = hybrid::plan(spec, shares, &mut planner, target);
         let (network, head) = planned.map_err(train::Error::from)?;

@@ -140,7 +140,7 @@ impl TowerPlan {
         let is_first = !matches!(spec.rows.last(), Some(Row::Exchange(_)));
         let classes = if is_first { spec.classes().map_err(train::Error::from)? } else { 0 };
         let mut planner = Planner::new();
-        let frame = Frame::plan(spec, (images, classes), input, &mut planner);
+        let frame = Frame::plan(spec, images, classes, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target);
         let network = network.map_err(train::Error::from)?;
         let optimizer = Optimizer::sgd(&network, &mut planner);

@@ -40,7 +40,8 @@ pub fn listen_with(stop: &Stop) -> Result<()> {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
             .map_err(Error::Signals)?;
         flag::register(signal, Arc::clone(&again)).map_err(Error::Signals)?;
-        flag::register_usize(signal, stop.word(), signal as usize).map_err(Error::Signals)?;
+        flag::register_usize(signal, stop.signal_flag(), signal as usize)
+            .map_err(Error::Signals)?;
     }
     #[cfg(unix)]
     if !is_ignored(signal_hook::consts::SIGHUP) {

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tensor::Shape;
-use weights::tensors::{Contents, Read, Tensor};
+use weights::tensors::{Contents, Tensor, TensorFile};
 use weights::{About, SECOND_MOMENT, VELOCITY, Values};
 
 /// When checkpoints are written, and how many are kept.
@@ -119,7 +119,7 @@ impl Checkpoint {
         bytes: &[u8],
         path: &Path,
     ) -> std::result::Result<Checkpoint, Refusal> {
-        let read = Read::from_bytes(bytes).map_err(Refusal::Damaged)?;
+        let read = TensorFile::from_bytes(bytes).map_err(Refusal::Damaged)?;
         let is_as_written = read.checked;
         Checkpoint::from_tensors(read, path).map_err(if is_as_written {
             Refusal::Foreign
@@ -128,7 +128,7 @@ impl Checkpoint {
         })
     }
 
-    fn from_tensors(read: Read, path: &Path) -> std::result::Result<Checkpoint, String> {
+    fn from_tensors(read: TensorFile, path: &Path) -> std::result::Result<Checkpoint, String> {
         let about = About::from_metadata(&read.metadata)?;
         let metadata = read.metadata.get("checkpoint");
         let metadata = metadata.ok_or("these are weights, and no checkpoint")?;

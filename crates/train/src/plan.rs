@@ -70,7 +70,7 @@ impl SingleDevicePlan {
     ) -> Result<SingleDevicePlan> {
         spec.check_images(images)?;
         let mut planner = Planner::new();
-        let frame = Frame::plan(spec, (images, spec.classes()?), input, &mut planner);
+        let frame = Frame::plan(spec, images, spec.classes()?, input, &mut planner);
         let network = TrainableNetwork::plan(spec, images, &mut planner, target)?;
         let optimizer = match optimizer {
             recipe::Optimizer::Sgd => Optimizer::sgd(&network, &mut planner),

@@ -37,7 +37,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
     let mut written = Ok(());
     let finished = predictor.enter(|mut predictor| {
-        let mut watch = |done, of| observer.seen("features", done, of);
+        let mut watch = |done, of| observer.progress("features", done, of);
         walk(&mut predictor, &mut loader, row, &stop, &mut watch, &mut |sample, vector| {
             if written.is_ok() {
                 written = out.push(sample, vector);

@@ -76,12 +76,12 @@ fn weights_that_are_no_numbers_are_refused_by_every_verb() {
         ];
         for verb in verbs {
             let (_, stderr) = expect(5, verb);
-            let told = format!("weights.safetensors: {tensor} has a number that is not finite");
+            let told = format!("weights.safetensors: {tensor} has a value that is not finite");
             assert!(stderr.contains(&told), "{verb:?}: {stderr}");
         }
         // A report shows what there is, such as the curves, and names what cannot be shown.
         let (_, stderr) = expect(0, &["report", &run, "--out", &page]);
-        assert!(stderr.contains(&format!("{tensor} has a number that is not finite")), "{stderr}");
+        assert!(stderr.contains(&format!("{tensor} has a value that is not finite")), "{stderr}");
     }
 }
 
@@ -106,9 +106,9 @@ fn weights_with_absurd_metadata_are_refused() {
     for (from, to, told) in [
         ("side = 14", "side = 1000000000", "input.side is 1000000000; it must be at least 1 and"),
         ("side = 14", "side = 16", "images of side 16 need [16, 16, 3]"),
-        ("side = 14", "side = 11", "which is no crop of images of 11 x 11 x 3"),
-        ("outputs = 3", "outputs = 2", "it names 3 classes, and its network has 2 outputs"),
-        ("\"red\"", "\"red\", \"cow\"", "it names 4 classes, and its network has 3 outputs"),
+        ("side = 14", "side = 11", "which is not a crop of images of 11 x 11 x 3"),
+        ("outputs = 3", "outputs = 2", "it names 3 classes, but its network has 2 outputs"),
+        ("\"red\"", "\"red\", \"cow\"", "it names 4 classes, but its network has 3 outputs"),
         ("outputs = 6", "outputs = 281474976710656", "row `fc2`: outputs is 281474976710656"),
         ("pad = 1", "pad = 72057594037927936", "row `conv1`: pad is 72057594037927936"),
         ("filters = 8", "filters = 2000000", "row `conv1`: filters is 2000000; it must be at most"),
@@ -117,10 +117,10 @@ fn weights_with_absurd_metadata_are_refused() {
         (
             "filters = 8",
             "filters = 16",
-            "`conv1.weight` is [8, 3, 3, 3], and the network has [16, ",
+            "`conv1.weight` is [8, 3, 3, 3]; the network needs [16, ",
         ),
         ("scale = 1.0", "scale = 0.0", "input.scale is 0; it must be above 0"),
-        ("format = 1", "format = 2", "it is of format 2, and this program reads 1"),
+        ("format = 1", "format = 2", "its format is version 2; this program reads 1"),
     ] {
         Weights::read(&good).with_text(from, to).write(&bad);
         refused(4, &["predict", &image, "--weights", &bad], told);

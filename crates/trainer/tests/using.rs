@@ -196,7 +196,7 @@ fn a_run_without_weights_is_used_from_its_newest_checkpoint() {
     let expected = last_line(&stdout);
     fs::remove_file(Path::new(&run).join("weights.safetensors")).unwrap();
 
-    let said = "a: there is no weights.safetensors yet, so step 12 is used, from ";
+    let said = "a: there is no weights.safetensors yet; using ";
     let newest = format!("{run}/checkpoints/step-00000012.safetensors");
     let (stdout, stderr) = expect(0, &eval);
     assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
@@ -228,8 +228,8 @@ fn a_run_without_weights_is_used_from_its_newest_checkpoint() {
     // The newest is damaged: the one before. All are: code 4.
     fs::write(&newest, "no").unwrap();
     let (_, stderr) = expect(0, &eval);
-    assert!(stderr.contains("WARNING") && stderr.contains(" yet, so step "), "{stderr}");
-    assert!(!stderr.contains("so step 12 is used"), "{stderr}");
+    assert!(stderr.contains("WARNING") && stderr.contains(" yet; using "), "{stderr}");
+    assert!(!stderr.contains("of step 12"), "{stderr}");
     for file in fs::read_dir(Path::new(&run).join("checkpoints")).unwrap() {
         fs::write(file.unwrap().path(), "no").unwrap();
     }

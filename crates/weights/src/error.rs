@@ -1,23 +1,24 @@
-//! What can go wrong with weights.
+//! Errors of reading, writing and using weights.
 
 use std::path::PathBuf;
 
 /// Weights that cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// A file of weights cannot be used.
+    /// A weights file cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     Unusable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The cause, and what to do.
         reason: String,
     },
 
-    /// A file of weights holds numbers that are none.
+    /// A weights file contains NaN or infinity.
     #[error(
-        "{path}: {tensor} has a number that is not finite (NaN or infinity): its training \
-         diverged, or the file was changed; use weights or a checkpoint from before that",
+        "{path}: {tensor} has a value that is not finite (NaN or infinity): training diverged, or \
+         the file was changed; use weights or a checkpoint from before that",
         path = path.display()
     )]
     NotFinite {
@@ -36,5 +37,5 @@ pub enum Error {
     Device(#[from] tensor::Error),
 }
 
-/// A result of this crate.
+/// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,10 +1,10 @@
-//! Trained parameters and what they need to be used, in one safetensors file.
+//! Trained parameters with the metadata needed to use them, in one safetensors file.
 //!
-//! * [`Weights`], [`About`]: a trained network outside any device; [`Values`]: a tensor
-//! * [`Input`], [`Mean`]: how an image enters a network
-//! * [`tensors`]: the file's form
-//! * [`run`]: the names of a run's files, and what a run has learned so far
-//! * [`range`]: the numbers that a setting may be
+//! * [`Weights`], [`About`]: a trained network in host memory; [`Values`]: a tensor
+//! * [`Input`], [`Mean`]: how pixels become a network's input
+//! * [`tensors`]: the file format
+//! * [`run`]: the names of a run's files, and its latest weights
+//! * [`range`]: valid ranges of settings
 //! * [`Error`]: weights that cannot be read, written or used
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -1,48 +1,46 @@
-//! The numbers that a setting may be.
+//! Valid ranges of settings.
 
 use std::fmt;
 
-/// The numbers that a setting may be.
+/// The valid range of a setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// The least.
-    least: f64,
-    /// The greatest.
-    most: f64,
-    /// Whether the least, and the greatest, are excluded.
+    min: f64,
+    max: f64,
+    /// Whether the minimum, and the maximum, are excluded.
     open: [bool; 2],
 }
 
 impl Range {
-    /// From `least` to `most`, both included.
-    pub const fn of(least: f64, most: f64) -> Range {
-        Range { least, most, open: [false; 2] }
+    /// From `min` to `max`, both included.
+    pub const fn of(min: f64, max: f64) -> Range {
+        Range { min, max, open: [false; 2] }
     }
 
-    /// Without the least.
+    /// Excludes the minimum.
     #[must_use]
     pub const fn above(self) -> Range {
         Range { open: [true, self.open[1]], ..self }
     }
 
-    /// Without the greatest.
+    /// Excludes the maximum.
     #[must_use]
     pub const fn below(self) -> Range {
         Range { open: [self.open[0], true], ..self }
     }
 
-    /// Whether a number lies in it; NaN lies in none.
+    /// Whether the range contains a value; it never contains NaN.
     pub fn contains(&self, value: f64) -> bool {
-        let [least, most] = self.open;
-        let above = if least { value > self.least } else { value >= self.least };
-        let below = if most { value < self.most } else { value <= self.most };
+        let [above, below] = self.open;
+        let above = if above { value > self.min } else { value >= self.min };
+        let below = if below { value < self.max } else { value <= self.max };
         above && below
     }
 
-    /// Whether `value` lies in it, or a sentence that names the setting and the range.
+    /// Checks that the range contains `value`.
     ///
     /// # Errors
-    /// That sentence.
+    /// A message with the setting's name and the range.
     pub fn check(&self, name: &str, value: f64) -> std::result::Result<(), String> {
         if self.contains(value) {
             Ok(())
@@ -55,13 +53,13 @@ impl Range {
 /// `at least 0 and below 1`
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [least, most] = self.open;
+        let [above, below] = self.open;
         let number = |value: f64| match value {
             value if value.abs() >= 1e9 => format!("{value:e}"),
             value => value.to_string(),
         };
-        let least = if least { "above" } else { "at least" };
-        let most = if most { "below" } else { "at most" };
-        write!(f, "{least} {} and {most} {}", number(self.least), number(self.most))
+        let above = if above { "above" } else { "at least" };
+        let below = if below { "below" } else { "at most" };
+        write!(f, "{above} {} and {below} {}", number(self.min), number(self.max))
     }
 }

@@ -1,4 +1,4 @@
-//! The names of a run's files, and what it has learned so far.
+//! The names of a run's files, and its latest weights.
 
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -14,30 +14,29 @@ pub fn checkpoint_name(step: u64) -> String {
     format!("step-{step:08}.safetensors")
 }
 
-/// The checkpoints of a run, newest first, by the steps in their names: nothing is said of whether
-/// they are intact.
+/// The checkpoints of a run with their steps, newest first. Their contents are not checked.
 ///
 /// # Errors
-/// [`Error::Unusable`] if the folder is there and cannot be read.
+/// [`Error::Unusable`] if the folder exists but cannot be read.
 pub fn list(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let named = saved(&Real, run)?.into_iter();
     Ok(named.filter(|found| found.is_file).map(|found| (found.step, found.path)).collect())
 }
 
-/// Something with a checkpoint's name.
+/// A directory entry with a checkpoint's name.
 pub struct Saved {
     /// The step in its name.
     pub step: u64,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Whether it is a regular file.
     pub is_file: bool,
 }
 
-/// What has a checkpoint's name, newest first. Only a folder that is not there is an empty one.
+/// The entries with a checkpoint's name, newest first; none if there is no folder of checkpoints.
 ///
 /// # Errors
-/// [`Error::Unusable`] if the folder is there and cannot be read.
+/// [`Error::Unusable`] if the folder exists but cannot be read.
 pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
     let folder = run.join(CHECKPOINTS);
     let failed = |path: &Path, error: io::Error| unreadable(path, &error);
@@ -48,7 +47,7 @@ pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
     for path in disk.list(&folder).map_err(|error| failed(&folder, error))? {
         let Some(step) = step_of(&path) else { continue };
         match disk.kind(&path).map_err(|error| failed(&path, error))? {
-            None => {} // removed just now by the process that trains, or a link to nothing
+            None => {} // just removed by the training process, or a dangling link
             Some(kind) => found.push(Saved { step, path, is_file: matches!(kind, Kind::File(_)) }),
         }
     }
@@ -56,7 +55,7 @@ pub fn saved(disk: &dyn Disk, run: &Path) -> Result<Vec<Saved>> {
     Ok(found)
 }
 
-/// That a checkpoint, or their folder, cannot be read.
+/// The error for a checkpoint, or the folder of checkpoints, that cannot be read.
 pub fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::Unusable {
         path: path.into(),
@@ -75,12 +74,12 @@ pub fn step_of(path: &Path) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// Reads what a run has learned so far: its file of weights, or while there is none its newest
-/// checkpoint that is intact, and `say` gets a line about it. Returns the file's path, too.
+/// Reads a run's latest weights: its weights file or, while there is none, its newest intact
+/// checkpoint, which is reported to `log`. Also returns the file's path.
 ///
 /// # Errors
-/// [`Error::Unusable`] naming the run if it has neither.
-pub fn newest_weights(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
+/// [`Error::Unusable`] with the run's folder if it has neither.
+pub fn newest_weights(run: &Path, log: &mut dyn FnMut(&str)) -> Result<(PathBuf, Weights)> {
     let path = run.join(Weights::FILE);
     let failed = |error: io::Error| Error::Unusable {
         path: path.clone(),
@@ -94,15 +93,15 @@ pub fn newest_weights(run: &Path, say: &mut dyn FnMut(&str)) -> Result<(PathBuf,
         match Weights::read(path) {
             Ok(weights) => {
                 let (run, file, name) = (run.display(), Weights::FILE, path.display());
-                say(&format!("{run}: there is no {file} yet, so step {step} is used, from {name}"));
+                log(&format!("{run}: there is no {file} yet; using {name} of step {step}"));
                 return Ok((path.clone(), weights));
             }
-            Err(error) => say(&format!("WARNING: {error}; the checkpoint before is tried")),
+            Err(error) => log(&format!("WARNING: {error}; trying the previous checkpoint")),
         }
     }
     let reason = match found.len() {
-        0 => "there are neither weights nor checkpoints yet: a run writes its first after an \
-              epoch, or sooner with --every"
+        0 => "there are neither weights nor checkpoints yet: by default a run writes its first \
+              after an epoch"
             .to_string(),
         count => {
             format!("there are no weights yet, and none of its {count} checkpoints is intact")

@@ -1,8 +1,8 @@
-//! Files of named tensors in the safetensors format, written as a stream and checked as a whole.
+//! Files of named tensors in the safetensors format, written as a stream.
 //!
-//! The format has no checksum. A checked file has one more tensor, [`CHECKSUM`], in its last 32
-//! bytes: the SHA-256 of all bytes before them, so that any reader of the format can read the file
-//! and this one can trust it.
+//! The format has no checksum. A checked file has an additional tensor, [`CHECKSUM`], in its last
+//! 32 bytes: the SHA-256 of all bytes before them. Any reader of the format can read the file, and
+//! this one verifies it.
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
@@ -14,40 +14,40 @@ use std::io::{self, Write};
 pub const CHECKSUM: &str = "sha256";
 const CHECKSUM_BYTES: usize = 32;
 
-/// Bytes hashed and written at a time: they are still in the cache when they are written.
+/// Bytes hashed and written at a time, so that they are still in the cache when written.
 const PIECE: usize = 1 << 20;
 
-/// Numbers with a shape.
+/// A tensor that owns its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
     /// Extents, outermost first.
     pub shape: Vec<usize>,
-    /// The numbers.
+    /// The elements, the last dimension fastest.
     pub values: Vec<f32>,
 }
 
-/// What a file is going to hold.
+/// The contents of a file to be written.
 pub struct Contents<'a> {
     /// Text by name.
     pub metadata: BTreeMap<&'static str, String>,
-    /// Tensors in the order in which they lie in the file.
+    /// Tensors in file order.
     pub tensors: Vec<Tensor<'a>>,
     /// Whether the file ends with its checksum.
     pub checked: bool,
 }
 
-/// A tensor in memory.
+/// A borrowed tensor.
 pub struct Tensor<'a> {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: &'a [usize],
-    /// Its numbers, the last dimension fastest.
+    /// Its elements, the last dimension fastest.
     pub values: &'a [f32],
 }
 
 impl Contents<'_> {
-    /// Equal contents give equal bytes: entries are in the order of their names.
+    /// The file's header. Equal contents give equal bytes: entries are sorted by name.
     pub fn header(&self) -> Vec<u8> {
         let mut entries = Map::new();
         entries.insert("__metadata__".to_string(), json!(self.metadata));
@@ -92,19 +92,19 @@ impl Contents<'_> {
     }
 }
 
-/// What a file held.
-pub struct Read {
+/// A file that was read.
+pub struct TensorFile {
     /// Text by name.
     pub metadata: HashMap<String, String>,
     /// Tensors by name.
     pub tensors: HashMap<String, Values>,
-    /// Whether it had a checksum, which was right.
+    /// Whether it had a checksum, which was verified.
     pub checked: bool,
 }
 
-impl Read {
-    /// Reads a file, and checks it if it has a checksum.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Read, String> {
+impl TensorFile {
+    /// Parses a file and verifies its checksum if it has one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<TensorFile, String> {
         let damaged = |error| format!("this is not an intact safetensors file ({error})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let views = SafeTensors::deserialize(bytes).map_err(damaged)?;
@@ -112,7 +112,7 @@ impl Read {
         if checked {
             let (data, sum) = bytes.split_at(bytes.len().saturating_sub(CHECKSUM_BYTES));
             if Sha256::digest(data)[..] != *sum {
-                return Err("its checksum is wrong: some bytes are not as they were written".into());
+                return Err("its checksum is wrong: some bytes have changed".into());
             }
         }
         let mut tensors = HashMap::new();
@@ -120,13 +120,13 @@ impl Read {
             tensors.insert(name.to_string(), floats(name, &view)?);
         }
         let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(Read { metadata, tensors, checked })
+        Ok(TensorFile { metadata, tensors, checked })
     }
 }
 
 fn floats(name: &str, view: &TensorView<'_>) -> Result<Values, String> {
     if view.dtype() != Dtype::F32 {
-        return Err(format!("`{name}` holds {:?}, and this program reads F32", view.dtype()));
+        return Err(format!("`{name}` is {:?}; this program reads F32", view.dtype()));
     }
     let words = view.data().chunks_exact(4);
     let values = words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();

@@ -1,13 +1,12 @@
-//! What was learned, in one safetensors file that is enough to use it.
+//! A trained network in one self-contained safetensors file.
 //!
-//! Tensors keep their names (`conv1.weight`) and this program's layout: filters as `[filters,
-//! height, width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is what is
-//! subtracted from an image. The file's metadata has one entry, `alexnet`: TOML with the network,
-//! the classes and the input. A checkpoint of a run is such a file with more in it, and
-//! can be read as one.
+//! Tensors have the parameters' names (`conv1.weight`) and layout: filters as `[filters, height,
+//! width, channels]`, linear weights as `[outputs, inputs]`. `input.mean` is subtracted from an
+//! image. The file's metadata has one entry, `alexnet`: TOML with the network, the classes and the
+//! input. A checkpoint of a run is such a file with more tensors, and can be read as one.
 
 use crate::input::{Input, Mean};
-use crate::tensors::{Contents, Read, Tensor, Values};
+use crate::tensors::{Contents, Tensor, TensorFile, Values};
 use crate::{Error, Result};
 use layers::{Parameters, Spec};
 use serde::{Deserialize, Serialize};
@@ -15,41 +14,41 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tensor::Device;
 
-/// Before a parameter's name: its velocity.
+/// Prefix of a tensor's name: the velocity of a parameter.
 pub const VELOCITY: &str = "velocity.";
 
-/// Before a parameter's name: its second moment, if Adam trains it.
+/// Prefix of a tensor's name: Adam's second moment of a parameter.
 pub const SECOND_MOMENT: &str = "second_moment.";
 
-/// What is subtracted from an image.
+/// The tensor that is subtracted from an image.
 const MEAN: &str = "input.mean";
 
-/// A trained network outside any device.
+/// A trained network in host memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    /// What it is.
+    /// The network, its classes and its input.
     pub about: About,
-    /// What is subtracted from an image: `[height, width, 3]`, or 3 numbers.
+    /// The mean that is subtracted from an image: `[height, width, 3]` or `[3]`.
     pub mean: Values,
     /// Every parameter by name, in the network's order.
     pub parameters: Vec<(String, Values)>,
 }
 
-/// Everything about a network but its numbers.
+/// A network's metadata: everything but its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
     /// Version of this format.
     pub format: u32,
-    /// What each class is called: ids that tell them apart.
+    /// The classes' unique ids.
     pub classes: Vec<String>,
-    /// The same in words, in the same order; empty where there are no names. Two classes may have
-    /// one name.
+    /// The classes' readable names, in the same order; empty if there are none. Two classes may have
+    /// the same name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_names: Vec<String>,
-    /// How an image enters.
+    /// How pixels become the network's input.
     pub input: Input,
-    /// Its rows.
+    /// The network.
     pub model: Spec,
 }
 
@@ -96,7 +95,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -116,15 +115,15 @@ impl Weights {
             checked: false,
         };
         let mut bytes = Vec::new();
-        contents.write(&mut bytes).expect("memory takes what is written to it");
+        contents.write(&mut bytes).expect("writing to a Vec does not fail");
         bytes
     }
 
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Unusable`] if it is missing, damaged, not one of this program's, or contradicts
-    /// itself; [`Error::NotFinite`] naming the first tensor with a NaN or an infinity.
+    /// [`Error::Unusable`] if it is missing, corrupt, inconsistent or not written by this program;
+    /// [`Error::NotFinite`] with the first tensor that has a NaN or an infinity.
     pub fn read(path: &Path) -> Result<Weights> {
         let refused = |reason: String| Error::Unusable { path: path.into(), reason };
         let bytes = files::read(path).map_err(|error| refused(format!("cannot read: {error}")))?;
@@ -135,16 +134,16 @@ impl Weights {
         }
     }
 
-    /// The name of the first tensor with a number that is not finite.
+    /// The name of the first tensor with a value that is not finite.
     fn first_not_finite(&self) -> Option<String> {
         let named = self.parameters.iter().map(|(name, values)| (name.as_str(), values));
         let mut tensors = [(MEAN, &self.mean)].into_iter().chain(named);
-        let spoilt = tensors.find(|(_, tensor)| tensor.values.iter().any(|x| !x.is_finite()));
-        spoilt.map(|(name, _)| name.to_string())
+        let first = tensors.find(|(_, tensor)| tensor.values.iter().any(|x| !x.is_finite()));
+        first.map(|(name, _)| name.to_string())
     }
 
-    /// Whether every parameter of the network is there, in its shape: before the network, which may
-    /// be a huge one, is given any memory.
+    /// Checks that every parameter of the network exists with its shape, before memory is allocated
+    /// for a network that may be huge.
     fn check_shapes(&self) -> std::result::Result<(), String> {
         let expected = self.about.model.parameter_shapes().map_err(|error| error.to_string())?;
         for (name, shape) in expected {
@@ -155,10 +154,10 @@ impl Weights {
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Weights, String> {
-        let read = Read::from_bytes(bytes)?;
+        let read = TensorFile::from_bytes(bytes)?;
         let about = About::from_metadata(&read.metadata)?;
         let mut tensors = read.tensors;
-        // A checkpoint has these, too.
+        // A checkpoint also has the optimizer's state.
         tensors.retain(|name, _| [VELOCITY, SECOND_MOMENT].iter().all(|p| !name.starts_with(p)));
         let mean = tensors.remove(MEAN).ok_or("there is no tensor `input.mean`")?;
         about.check(&mean)?;
@@ -170,7 +169,7 @@ impl Weights {
     }
 }
 
-/// The tensor called `name`, if it was found and has that shape.
+/// Returns the tensor called `name` if it was found and has this shape.
 fn check_shape<'a>(
     name: &str,
     found: Option<&'a Values>,
@@ -179,30 +178,28 @@ fn check_shape<'a>(
     match found {
         None => Err(format!("there is no tensor `{name}`")),
         Some(found) if found.shape == shape => Ok(found),
-        Some(found) => {
-            Err(format!("`{name}` is {:?}, and the network has {shape:?} there", found.shape))
-        }
+        Some(found) => Err(format!("`{name}` is {:?}; the network needs {shape:?}", found.shape)),
     }
 }
 
 impl About {
-    /// Whether classes, network, image size and mean agree: a file from elsewhere may say anything.
+    /// Checks that classes, network, image size and mean agree, as the file may be untrusted.
     fn check(&self, mean: &Values) -> std::result::Result<(), String> {
         self.model.describe().map_err(|error| error.to_string())?;
         let outputs = self.model.classes().map_err(|error| error.to_string())?;
         if self.classes.len() != outputs {
             let classes = self.classes.len();
             return Err(format!(
-                "it names {classes} classes, and its network has {outputs} outputs"
+                "it names {classes} classes, but its network has {outputs} outputs"
             ));
         }
-        self.input.check().map_err(|problem| format!("its metadata says: {problem}"))?;
+        self.input.check().map_err(|problem| format!("its metadata is invalid: {problem}"))?;
         let [height, width, channels] = self.model.input;
         let side = self.input.side.unwrap_or(height.max(width));
         if channels != 3 || height > side || width > side {
             return Err(format!(
-                "its network sees {height} x {width} x {channels}, which is no crop of images of \
-                 {side} x {side} x 3"
+                "its network's input is {height} x {width} x {channels}, which is not a crop of \
+                 images of {side} x {side} x 3"
             ));
         }
         let expected = match self.input.mean {
@@ -213,31 +210,31 @@ impl About {
             Ok(())
         } else {
             Err(format!(
-                "`{MEAN}` is {:?}, and images of side {side} need {expected:?}",
+                "`{MEAN}` is {:?}, but images of side {side} need {expected:?}",
                 mean.shape
             ))
         }
     }
 
-    /// As the file's metadata has it.
+    /// The TOML in the file's metadata.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("only strings, numbers and lists")
     }
 
-    /// From a file's metadata.
+    /// Parses a file's metadata.
     ///
     /// # Errors
-    /// A sentence, if it is not this program's or of a later format.
+    /// A message, if it was not written by this program or has another format version.
     pub fn from_metadata(metadata: &HashMap<String, String>) -> std::result::Result<About, String> {
         let about = metadata.get("alexnet").ok_or(
-            "the file says nothing about its network (metadata `alexnet`): it was not written by \
+            "the file does not describe its network (metadata `alexnet`): it was not written by \
              this program",
         )?;
         let about: About = toml::from_str(about)
-            .map_err(|error| format!("its metadata cannot be understood: {error}"))?;
+            .map_err(|error| format!("its metadata cannot be parsed: {error}"))?;
         if about.format != Weights::FORMAT {
             let (theirs, ours) = (about.format, Weights::FORMAT);
-            return Err(format!("it is of format {theirs}, and this program reads {ours}"));
+            return Err(format!("its format is version {theirs}; this program reads {ours}"));
         }
         Ok(about)
     }
@@ -263,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_weights_are_read_back() {
         let bytes = tiny().to_bytes();
         assert_eq!(Weights::from_bytes(&bytes), Ok(tiny()));
         assert_eq!(bytes, tiny().to_bytes(), "equal networks give equal files");
     }
 
     #[test]
-    fn numbers_that_are_none_are_named() {
+    fn a_tensor_that_is_not_finite_is_reported() {
         let path = std::env::temp_dir().join(format!("alexnet-nan-{}", std::process::id()));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for (place, name) in ["input.mean", "fc1.bias", "fc1.weight"].iter().enumerate() {
@@ -293,26 +290,26 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_contradicts_the_rest_is_refused() {
+    fn inconsistent_metadata_is_refused() {
         type Change = fn(&mut Weights);
         let wrong: [(Change, &str); 9] = [
-            (|w| w.about.classes.push("cow".into()), "3 classes, and its network has 2 outputs"),
-            (|w| drop(w.about.classes.pop()), "1 classes, and its network has 2 outputs"),
+            (|w| w.about.classes.push("cow".into()), "3 classes, but its network has 2 outputs"),
+            (|w| drop(w.about.classes.pop()), "1 classes, but its network has 2 outputs"),
             (|w| w.about.input.side = Some(1_000_000_000), "input.side is 1000000000"),
             (|w| w.about.input.side = Some(0), "input.side is 0"),
-            (|w| w.about.input.side = Some(3), "which is no crop of images of 3 x 3"),
+            (|w| w.about.input.side = Some(3), "which is not a crop of images of 3 x 3"),
             (|w| w.about.input.scale = f64::NAN, "input.scale is NaN"),
             (|w| w.about.input.mean = Mean::Image, "`input.mean` is [3]"),
-            (|w| w.about.model.input = [4, 4, 1], "which is no crop"),
+            (|w| w.about.model.input = [4, 4, 1], "which is not a crop"),
             (|w| w.about.model.rows.clear(), "must end in a `linear` row"),
         ];
-        for (change, told) in wrong {
+        for (change, expected) in wrong {
             let mut weights = tiny();
             change(&mut weights);
             let error = Weights::from_bytes(&weights.to_bytes()).unwrap_err();
-            assert!(error.contains(told), "{told}: {error}");
+            assert!(error.contains(expected), "{expected}: {error}");
         }
-        // The images are of another size than the mean.
+        // The size of the mean image differs from that of the images.
         let mut weights = tiny();
         weights.about.input = Input { mean: Mean::Image, side: Some(6), ..weights.about.input };
         weights.mean = Values { shape: vec![4, 4, 3], values: vec![0.5; 48] };
@@ -323,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
+    fn corrupt_files_are_refused() {
         let bytes = tiny().to_bytes();
         for cut in [0, 7, 40, bytes.len() - 1] {
             let error = Weights::from_bytes(&bytes[..cut]).unwrap_err();

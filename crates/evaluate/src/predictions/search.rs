@@ -1,71 +1,73 @@
-//! The 2012 source's search for the weights of an ensemble, over few numbers instead of all.
+//! The 2012 source's search for the weights of an ensemble, on reduced data.
 //!
-//! A trial of weights asks of every image how many classes are above the right one and how many
-//! are level with it. The weights sum to one, so an average lies between the least and the largest
-//! of the networks' probabilities: a class whose largest is below the right one's least is below
-//! it in every trial. Of a thousand classes all but a few go that way before the first trial.
+//! A trial of weights counts, for every image, the classes whose averaged probability is above or
+//! equal to the true class's. The weights sum to one, so an average is between the smallest and the
+//! largest of the networks' probabilities: a class whose largest probability is below the true
+//! class's smallest is below it in every trial. This excludes all but a few of a thousand classes
+//! before the first trial.
 
 use super::{Predictions, same_images};
 use crate::metrics::Tally;
 
 /// How far a weight is moved.
 const STEP: f64 = 0.05;
-/// A search goes round at most so often.
+/// Maximum number of rounds over all weights.
 const ROUNDS: usize = 10;
 
-/// One image: what each network says of the classes that matter.
-struct Image {
-    /// The right class's place among those that are left.
+/// One image, with the classes that matter.
+struct Candidates {
+    /// The index of the true class among them.
     label: usize,
-    /// How many are left.
+    /// Number of classes that matter.
     classes: usize,
-    /// Where they begin in [`Table::probabilities`]: networks x classes.
+    /// Offset of their probabilities in [`Reduced::probabilities`]: networks x classes.
     start: usize,
 }
 
-/// Of every other image, the classes that some weights may put above the right one.
-struct Table {
+/// For every other image, the classes that some weights may rank above the true one.
+struct Reduced {
     networks: usize,
-    images: Vec<Image>,
+    images: Vec<Candidates>,
     probabilities: Vec<f32>,
 }
 
-impl Table {
-    /// Averages are rounded, to a part in ten million: nearer than this nothing is left out.
+impl Reduced {
+    /// Averages have a relative rounding error of 1e-7: classes within this margin are kept.
     const MARGIN: f32 = 1.0 - 1e-5;
-    /// Below it, floats have fewer digits: then nothing is left out.
+    /// Near denormal values the error is larger: below this all classes are kept.
     const LEAST: f32 = 1e-30;
 
-    fn new(all: &[Predictions]) -> Table {
+    fn new(all: &[Predictions]) -> Reduced {
         let mut table =
-            Table { networks: all.len(), images: Vec::new(), probabilities: Vec::new() };
+            Reduced { networks: all.len(), images: Vec::new(), probabilities: Vec::new() };
         let mut largest = vec![0.0f32; all[0].classes];
         let mut left = Vec::new();
         for at in (0..all[0].len()).step_by(2) {
             let label = all[0].labels[at] as usize;
-            let own = all.iter().map(|said| said.row(at)[label]).fold(f32::INFINITY, f32::min);
-            let enough = if own > Table::LEAST { own * Table::MARGIN } else { 0.0 };
+            let own = all.iter().map(|network| network.row(at)[label]);
+            let own = own.fold(f32::INFINITY, f32::min);
+            let enough = if own > Reduced::LEAST { own * Reduced::MARGIN } else { 0.0 };
             largest.fill(0.0);
-            for said in all {
-                let pairs = largest.iter_mut().zip(said.row(at));
+            for network in all {
+                let pairs = largest.iter_mut().zip(network.row(at));
                 pairs.for_each(|(largest, &p)| *largest = largest.max(p));
             }
             left.clear();
-            // What is no number is never above or level, and nothing is above what is none.
+            // Comparisons with NaN are false: a NaN class is never above or equal.
             left.extend((0..largest.len()).filter(|&c| c == label || largest[c] >= enough));
             let start = table.probabilities.len();
-            for said in all {
-                let row = said.row(at);
+            for network in all {
+                let row = network.row(at);
                 table.probabilities.extend(left.iter().map(|&class| row[class]));
             }
-            let label = left.binary_search(&label).expect("it is kept");
-            table.images.push(Image { label, classes: left.len(), start });
+            let label = left.binary_search(&label).expect("the true class is kept");
+            table.images.push(Candidates { label, classes: left.len(), start });
         }
         table
     }
 
-    /// Top-5 error, top-1 error and loss: what [`Predictions::average`] and its score would say, to
-    /// the bit, since sums are made in the same order.
+    /// Top-5 error, top-1 error and loss, bit-identical to the score of [`Predictions::average`], as
+    /// sums have the same order.
     fn judge(&self, weights: &[f64], room: &mut Vec<f64>) -> [f64; 3] {
         let total: f64 = weights.iter().sum();
         let mut tally = Tally::default();
@@ -86,12 +88,12 @@ impl Table {
 }
 
 impl Predictions {
-    /// Weights for [`average`](Self::average) with few top-5 errors, then top-1 errors, then loss:
-    /// one weight after the other is moved by 0.05 for as long as that helps, from equal weights
-    /// on. The 2012 source's `avg-valid.py` searches so for the least top-5 error.
+    /// Searches weights for [`average`](Self::average) that minimise top-5 error, then top-1 error,
+    /// then loss: starting from equal weights, one weight after the other is moved by 0.05 as long
+    /// as the score improves, as in the 2012 source's `avg-valid.py`.
     ///
-    /// Only images at even places are looked at, so that those at odd places can judge. After each
-    /// trial `watch` gets the number of trials and the least top-5 error so far.
+    /// Only images at even indices are used, so that those at odd indices can test the result. After
+    /// each trial `watch` receives the number of trials and the lowest top-5 error so far.
     ///
     /// # Errors
     /// As [`average`](Self::average).
@@ -100,7 +102,7 @@ impl Predictions {
         watch: &mut dyn FnMut(u32, f64),
     ) -> Result<Vec<f64>, String> {
         same_images(all)?;
-        let (table, mut room) = (Table::new(all), Vec::new());
+        let (table, mut room) = (Reduced::new(all), Vec::new());
         let (mut trials, mut least) = (0, f64::INFINITY);
         Ok(search(all.len(), &mut |weights| {
             let score = table.judge(weights, &mut room);
@@ -111,7 +113,7 @@ impl Predictions {
     }
 }
 
-/// The search; what `judge` says is compared entry by entry, and less is better.
+/// The search; scores of `judge` are compared lexicographically, lower is better.
 fn search(networks: usize, judge: &mut dyn FnMut(&[f64]) -> [f64; 3]) -> Vec<f64> {
     let mut weights = vec![1.0; networks];
     let mut best = judge(&weights);
@@ -147,11 +149,11 @@ mod tests {
     use crate::evaluate::Tested;
     use random::{Purpose, Stream};
 
-    /// `count` networks of unlike skill on images of `classes` classes; some probabilities tie,
-    /// some are nothing, some are all but nothing.
+    /// `count` networks of different accuracy on images of `classes` classes; some probabilities
+    /// tie, some are zero, some are nearly zero.
     fn networks(seed: u64, count: usize, images: u32, classes: usize) -> Vec<Predictions> {
         let network = |number: usize| {
-            let mut said = Predictions::new(classes);
+            let mut predictions = Predictions::new(classes);
             for sample in 0..images {
                 let mut truth = Stream::new(seed, Purpose::Test, 0, sample);
                 let label = truth.below(classes as u32);
@@ -170,30 +172,30 @@ mod tests {
                 row[0] += f64::from(u8::from(sample % 7 == 2));
                 let sum: f64 = row.iter().sum();
                 row.iter_mut().for_each(|p| *p /= sum);
-                said.push(Tested { sample, label, probabilities: &row });
+                predictions.push(Tested { sample, label, probabilities: &row });
             }
-            said
+            predictions
         };
         (0..count).map(network).collect()
     }
 
-    /// A trial as it is meant: everything averaged, every other image scored.
-    fn judge_plainly(all: &[Predictions], weights: &[f64]) -> [f64; 3] {
+    /// A trial without reduction: averages all classes, scores every other image.
+    fn judge_unreduced(all: &[Predictions], weights: &[f64]) -> [f64; 3] {
         let score = Predictions::average(all, weights).unwrap().score_of(|at| at % 2 == 0);
         [score.top5_error, score.top1_error, score.loss]
     }
 
     #[test]
-    fn what_is_left_out_never_matters() {
+    fn the_reduction_does_not_change_scores() {
         for (seed, count, images, classes) in
             [(1, 2, 301, 3), (2, 3, 200, 10), (3, 5, 150, 40), (4, 2, 57, 200), (5, 1, 20, 7)]
         {
             let all = networks(seed, count, images, classes);
-            let (table, mut room, mut trials) = (Table::new(&all), Vec::new(), 0u32);
+            let (table, mut room, mut trials) = (Reduced::new(&all), Vec::new(), 0u32);
             let found = search(count, &mut |weights| {
                 trials += 1;
                 let [quick, plain] =
-                    [table.judge(weights, &mut room), judge_plainly(&all, weights)];
+                    [table.judge(weights, &mut room), judge_unreduced(&all, weights)];
                 assert_eq!(quick.map(f64::to_bits), plain.map(f64::to_bits), "{weights:?}");
                 plain
             });

@@ -37,17 +37,17 @@ impl Observer for Bar {
         ControlFlow::Continue(())
     }
 
-    fn seen(&mut self, what: &str, done: u64, of: u64) {
-        if !self.redraws.due() && done < of {
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        if !self.redraws.due() && done < total {
             return;
         }
         if self.is_training {
-            self.bar.set_message(format!("{what} {done}/{of}"));
+            self.bar.set_message(format!("{what} {done}/{total}"));
         } else {
-            self.bar.set_length(of);
+            self.bar.set_length(total);
             self.bar.set_position(done);
             self.bar.set_prefix(what.to_string());
-            self.bar.set_message(format!("{done}/{of} images"));
+            self.bar.set_message(format!("{done}/{total} images"));
         }
     }
 

@@ -31,9 +31,9 @@ impl Observer for Lines {
         ControlFlow::Continue(())
     }
 
-    fn seen(&mut self, what: &str, done: u64, of: u64) {
-        if self.tests.due() && self.tests.last.is_some() && done < of && done * 10 > of {
-            output::note(format_args!("{what}  {done}/{of} images"));
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        if self.tests.due() && self.tests.last.is_some() && done < total && done * 10 > total {
+            output::note(format_args!("{what}  {done}/{total} images"));
         }
     }
 
