@@ -1,19 +1,19 @@
-//! What can go wrong.
+//! Errors of running an experiment.
 
 use crate::protocol::Data;
 use std::io;
 use std::path::PathBuf;
 
-/// An experiment that cannot go on.
+/// An experiment cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The protocol needs images, and no folder was named.
+    /// The protocol needs images, and no folder was given.
     #[error("{protocol} needs images")]
     NoImages {
-        /// Which protocol.
+        /// The protocol.
         protocol: &'static str,
-        /// Which of its images.
+        /// The missing data set.
         data: Data,
     },
 
@@ -22,12 +22,12 @@ pub enum Error {
     AnotherRun {
         /// Its folder.
         run: PathBuf,
-        /// What is another.
+        /// The setting that differs.
         what: &'static str,
     },
 
-    /// A run has begun in another precision than the requested one.
-    #[error("{run}: this run multiplies in {began}, not in {asked}", run = run.display())]
+    /// An existing run has another precision than the requested one.
+    #[error("{run}: this run computes in {began}, not in {asked}", run = run.display())]
     AnotherPrecision {
         /// Its folder.
         run: PathBuf,
@@ -37,35 +37,35 @@ pub enum Error {
         asked: String,
     },
 
-    /// A run was made with other images than those that are named.
+    /// An existing run has other images than the requested ones.
     #[error(
-        "{run}: this run was made with other images (those of {began}) than {named} has",
+        "{run}: this run was made with other images ({began}) than those of {named}",
         run = run.display()
     )]
     OtherImages {
         /// Its folder.
         run: PathBuf,
-        /// Where its images were.
+        /// The location of its images.
         began: String,
-        /// Where those are that are named.
+        /// The location of the requested images.
         named: String,
-        /// Which of the protocol's images these are to be.
+        /// The protocol's data set.
         data: Data,
     },
 
-    /// A file or folder cannot be read, or the system does not report whether it exists.
+    /// A file or folder, or its existence, cannot be read.
     #[error("{path}: cannot read: {source}", path = path.display())]
     Unreadable {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
     /// A finished run lacks one of its logs.
     #[error("{path}: {source}", path = path.display())]
     Log {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// Why it cannot be read.
         source: io::Error,
@@ -74,18 +74,18 @@ pub enum Error {
     /// The folder for the results cannot be made.
     #[error("{path}: cannot make the folder: {source}", path = path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
-    /// A file that no longer holds cannot be removed.
+    /// An outdated file cannot be removed.
     #[error("{path}: cannot remove it: {source}", path = path.display())]
     Remove {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 

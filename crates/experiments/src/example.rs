@@ -1,20 +1,20 @@
-//! What a run leaves in its folder: for the example of the front page, and for tests.
+//! The files of a run's folder, for the example of the front page and for tests.
 
-use crate::runner::Task;
+use crate::runner::RunRequest;
 use serde_json::json;
 use std::path::Path;
 use std::{fs, io};
 use weights::Weights;
 
-/// What the run's `env.json` says of its images.
+/// The fingerprints in the run's `env.json`.
 pub const FINGERPRINTS: [&str; 2] = ["of the training images", "of the test images"];
 
-/// Writes those files of a task's run that [`reproduce`](crate::reproduce) reads: one epoch of ten
-/// steps. Weights are an empty file.
+/// Writes the files of a run that [`reproduce`](crate::reproduce) reads: one epoch of ten steps. The
+/// weights file is empty.
 ///
 /// # Errors
-/// What the system says.
-pub fn leave_run(run: &Path, task: &Task) -> io::Result<()> {
+/// If a file cannot be written.
+pub fn leave_run(run: &Path, task: &RunRequest) -> io::Result<()> {
     let environment = json!({
         "cpu": "a processor", "cores": 2, "threads": 1, "device": "cpu",
         "precision": task.precision.as_deref().unwrap_or("f32"),

@@ -1,34 +1,34 @@
-//! A protocol that is to be run: on what, where its runs lie, and what each of them is to be.
+//! A protocol with its images and folders, and the settings of each of its runs.
 
 use crate::error::{Error, Result};
-use crate::protocol::{Arm, Data, Form, Protocol, Stage, Takes};
-use crate::runner::{Images, Init, Task};
+use crate::protocol::{Arm, Data, Inherits, Protocol, Scale, Stage};
+use crate::runner::{Images, InheritedState, RunRequest};
 use std::path::{Path, PathBuf};
 
 /// A rehearsal's training and test images, and the steps of each of its runs.
 const REHEARSED: Images = Images::Shapes { train: 48, test: 24 };
 const REHEARSED_STEPS: u64 = 9;
 
-/// A protocol that is to be run.
+/// A protocol with its images and folders.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// The protocol, in its form.
+    /// The protocol, at its scale.
     pub page: Protocol,
-    /// How much of it is run. A rehearsal needs no images: it draws some.
-    pub form: Form,
+    /// The scale. A rehearsal generates its images.
+    pub scale: Scale,
     /// Runs of each arm.
     pub seeds: u64,
     /// The folder of its images.
     pub data: Option<String>,
-    /// The folder of the larger set that comes first, where the protocol has one.
+    /// The folder of the larger set for pre-training, if the protocol has one.
     pub larger: Option<String>,
-    /// In which precision its runs multiply; `None`: each as it began.
+    /// The precision of its runs; `None`: the one in which a run was started.
     pub precision: Option<String>,
     /// The folder of all runs.
     pub runs: PathBuf,
     /// The folder for the results.
     pub out: PathBuf,
-    /// A sentence for the results.
+    /// A remark for the results page.
     pub note: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl Experiment {
     /// # Errors
     /// [`Error::NoImages`] if no folder was named.
     pub(crate) fn images(&self, data: Data) -> Result<Images> {
-        if self.form == Form::Rehearsal {
+        if self.scale == Scale::Rehearsal {
             return Ok(REHEARSED);
         }
         let folder = match data {
@@ -69,20 +69,25 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`images`](Self::images).
-    pub(crate) fn task(&self, stage: &Stage, seed: u64, before: Option<&Path>) -> Result<Task> {
+    pub(crate) fn task(
+        &self,
+        stage: &Stage,
+        seed: u64,
+        before: Option<&Path>,
+    ) -> Result<RunRequest> {
         let [height, width, _] = stage.spec.input;
         let mut recipe = stage.recipe.clone();
         recipe.input.side = Some(recipe.side(height, width));
-        let init = before
-            .filter(|_| stage.takes != Takes::Nothing)
-            .map(|from| Init { from: from.to_path_buf(), velocities: stage.takes == Takes::All });
-        Ok(Task {
+        let init = before.filter(|_| stage.inherits != Inherits::Nothing).map(|from| {
+            InheritedState { from: from.to_path_buf(), velocities: stage.inherits == Inherits::All }
+        });
+        Ok(RunRequest {
             spec: stage.spec.clone(),
             recipe,
             images: self.images(stage.data)?,
             hold_out: stage.hold_out,
             seed,
-            max_steps: (self.form == Form::Rehearsal).then_some(REHEARSED_STEPS),
+            max_steps: (self.scale == Scale::Rehearsal).then_some(REHEARSED_STEPS),
             precision: self.precision.clone(),
             init,
         })

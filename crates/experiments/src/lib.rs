@@ -1,18 +1,13 @@
-//! The paper's experiments and those of its sources: what they are, a page each, and what runs
-//! them.
+//! The experiments of the paper and of its sources, one file each, and the code that runs them.
 //!
-//! * [`Protocol`]: an experiment; [`Arm`]: one of the things it compares; [`Stage`]: a run of an
-//!   arm
-//! * [`all`], [`find`]: the pages
-//! * [`Form`]: the whole of a page, or its networks small enough to rehearse it, or to run one on
-//!   ImageNet in miniature
-//! * [`Experiment`]: a protocol with its images and folders; [`Task`]: a run that is to be made
-//! * [`Runner`]: trains and tests its networks; in the program `alexnet` through the code of its
-//!   other commands
-//! * [`reproduce`]: its runs one after another, each going on if it was ended; a page, a plot and a
-//!   file for programs with what they came to
-//! * [`Measured`]: what one of them came to, as its folder keeps it
-//! * [`Error`]: what can go wrong
+//! * [`Protocol`]: an experiment; [`Arm`]: a variant that it compares; [`Stage`]: a run of an arm
+//! * [`all`], [`find`]: the protocols
+//! * [`Scale`]: the full experiment, a rehearsal with thin networks, or ImageNet in miniature
+//! * [`Experiment`]: a protocol with its images and folders; [`RunRequest`]: one of its runs
+//! * [`Runner`]: trains and tests the networks; the program `alexnet` implements it with the code of
+//!   its other commands
+//! * [`reproduce`]: executes or resumes the runs, and writes the results as a page, a plot and JSON
+//! * [`Measured`]: the measurements of a run, stored in its folder
 //!
 //! ```
 //! let page = alexnet_experiments::find("cifar-80sec").unwrap();
@@ -23,7 +18,7 @@
 //!
 //! ```
 //! use alexnet_experiments::{
-//!     Began, Ended, Experiment, Fingerprints, Form, Images, Runner, Task, View, example, find,
+//!     RunStart, Ended, Experiment, Fingerprints, Scale, Images, Runner, RunRequest, View, example, find,
 //!     reproduce,
 //! };
 //! use evaluate::{Observer, Predictions, Score, Silent};
@@ -37,15 +32,15 @@
 //!     type Error = Box<dyn std::error::Error>;
 //!     type Opened = ();
 //!
-//!     fn began(&self, _: &Path) -> Result<Began> {
+//!     fn began(&self, _: &Path) -> Result<RunStart> {
 //!         Err("no run goes on here".into())
 //!     }
 //!
-//!     fn fingerprints(&self, _: &Task, _: &mut dyn Observer) -> Result<Option<Fingerprints>> {
+//!     fn fingerprints(&self, _: &RunRequest, _: &mut dyn Observer) -> Result<Option<Fingerprints>> {
 //!         Ok(Some(example::FINGERPRINTS.map(String::from)))
 //!     }
 //!
-//!     fn train(&self, run: &Path, task: &Task, _: &mut dyn Observer) -> Result<Ended> {
+//!     fn train(&self, run: &Path, task: &RunRequest, _: &mut dyn Observer) -> Result<Ended> {
 //!         example::leave_run(run, task)?; // the files that a run leaves
 //!         Ok(Ended::Finished)
 //!     }
@@ -70,11 +65,11 @@
 //! }
 //!
 //! let runs = std::env::temp_dir().join(format!("alexnet-rehearsed-{}", std::process::id()));
-//! let page = find("overlap").and_then(|page| page.in_form(Form::Rehearsal)).unwrap();
+//! let page = find("overlap").and_then(|page| page.at_scale(Scale::Rehearsal)).unwrap();
 //! let experiment = Experiment {
 //!     seeds: page.seeds,
 //!     page,
-//!     form: Form::Rehearsal,
+//!     scale: Scale::Rehearsal,
 //!     data: None,
 //!     larger: None,
 //!     precision: None,
@@ -92,12 +87,12 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod begun;
 mod error;
 #[doc(hidden)]
 pub mod example;
+mod existing_run;
 mod experiment;
-mod lab;
+mod experiment_runner;
 mod measured;
 mod order;
 mod page;
@@ -110,8 +105,8 @@ mod spread;
 
 pub use error::{Error, Result};
 pub use experiment::Experiment;
-pub use measured::{Epoch, Measured, Tested};
-pub use protocol::{Arm, Data, Form, Measure, Protocol, Stage, Takes, View};
+pub use measured::{Epoch, Measured, TestResult};
+pub use protocol::{Arm, Data, Inherits, Measure, Protocol, Scale, Stage, View};
 pub use protocols::{all, find};
 pub use reproduce::reproduce;
-pub use runner::{Began, Ended, Fingerprints, Images, Init, Runner, Task};
+pub use runner::{Ended, Fingerprints, Images, InheritedState, RunRequest, RunStart, Runner};

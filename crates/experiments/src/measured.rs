@@ -1,4 +1,4 @@
-//! What a run came to, kept in its folder: `measured.json`.
+//! The measurements of a run, stored in its folder as `measured.json`.
 
 use crate::error::{Error, Result};
 use crate::protocol::{Arm, Data, Measure, Protocol, View};
@@ -12,45 +12,45 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "measured.json";
 
-/// What an arm's run with one seed came to.
+/// The measurements of an arm's run with one seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The arm's name.
     pub arm: String,
-    /// What it is.
+    /// The arm's label.
     pub label: String,
-    /// Names every draw.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// On the test images, once, at the end.
-    pub tested: Vec<Tested>,
-    /// Epoch by epoch, all stages.
+    /// Results on the test images at the end.
+    pub tested: Vec<TestResult>,
+    /// The epochs of all stages.
     pub epochs: Vec<Epoch>,
-    /// Epochs until the training error was what the protocol waits for.
+    /// Epochs until the training error fell to the protocol's share.
     pub reached: Option<f64>,
-    /// Steps until the loss had left that of guessing.
+    /// Steps until the loss was below chance level.
     pub left_chance: Option<f64>,
-    /// Why it ended before its time.
+    /// The reason if training diverged.
     pub diverged: Option<String>,
-    /// Weights and biases.
+    /// Number of trainable values.
     pub parameters: u64,
     /// Steps of all stages.
     pub steps: f64,
-    /// Seconds of all stages, validations included.
+    /// Seconds of all stages, including validations.
     pub seconds: f64,
-    /// What it learned from and was tested on.
+    /// A description of the images.
     pub data: String,
-    /// What it ran on.
+    /// A description of the machine.
     pub machine: String,
-    /// In which numbers it multiplied; none: in a CPU's f32.
+    /// The precision of products; `None`: f32 on a CPU.
     #[serde(default)]
     pub precision: Option<String>,
-    /// The program that made it.
+    /// The program's version.
     pub version: String,
 }
 
 /// A test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tested {
+pub struct TestResult {
     /// `centre`, `nine views`, `ten views`.
     pub views: String,
     /// Share of images.
@@ -66,24 +66,24 @@ pub struct Tested {
 pub struct Epoch {
     /// Counted from one, through all stages.
     pub epoch: f64,
-    /// Share of images not recognised, as the network was when it saw them.
+    /// Top-1 error on training images, measured during training.
     pub train_error: f64,
-    /// Mean loss, likewise.
+    /// Mean loss on training images, measured during training.
     pub train_loss: f64,
-    /// Of the images that it was validated on.
+    /// Top-1 error on the validation images.
     pub error: f64,
 }
 
-impl Tested {
-    /// What a test came to.
-    pub(crate) fn of(view: View, score: Score) -> Tested {
+impl TestResult {
+    /// The result of a test.
+    pub(crate) fn of(view: View, score: Score) -> TestResult {
         let Score { loss, top1_error, top5_error, .. } = score;
-        Tested { views: words(view).to_string(), top1_error, top5_error, loss }
+        TestResult { views: view_name(view).to_string(), top1_error, top5_error, loss }
     }
 }
 
-/// How images are seen.
-pub fn words(view: View) -> &'static str {
+/// The name of a view.
+pub fn view_name(view: View) -> &'static str {
     match view {
         View::Centre => "centre",
         View::Nine => "nine views",
@@ -92,26 +92,26 @@ pub fn words(view: View) -> &'static str {
 }
 
 impl Measured {
-    /// Reads back what was measured, if it was.
+    /// Reads a run's measurements, if there are any.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] if it was, and cannot be read.
+    /// [`Error::Unreadable`] if the file cannot be read.
     pub fn read(run: &Path) -> Result<Option<Measured>> {
         let text = run_file::read(&Measured::path(run))?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Where it is kept.
+    /// The file in a run's folder.
     pub(crate) fn path(run: &Path) -> PathBuf {
         run.join(FILE)
     }
 
-    /// As it is kept.
+    /// The contents of the file.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
 
-    /// What the logs of an arm's stages tell.
+    /// Reads the measurements from the logs of an arm's stages.
     ///
     /// # Errors
     /// [`Error::Log`] if a log is missing, [`Error::Network`] if a run's model cannot be read.
@@ -131,7 +131,7 @@ impl Measured {
                 text.map_err(|source| Error::Log { path: path.clone(), source })
             };
             let curves = Curves::parse(&read("metrics.jsonl")?);
-            // The protocol's own network may be for other classes than the data has.
+            // The run's network has the data's number of classes; the protocol's may differ.
             let spec = Spec::from_toml(&read("model.toml")?)?;
             measured.add(&curves, page.measure, spec.classes()?);
             measured.parameters = spec.parameters()? as u64;
@@ -146,7 +146,7 @@ impl Measured {
         Ok(measured)
     }
 
-    /// Adds a stage's curves behind those that are there.
+    /// Appends a stage's curves.
     fn add(&mut self, curves: &Curves, measure: Measure, classes: usize) {
         let before = self.epochs.len() as f64;
         let first = curves.validation.first();
@@ -172,14 +172,14 @@ impl Measured {
         self.seconds += curves.validation.last().map_or(0.0, |last| last.seconds);
     }
 
-    /// The test that counts.
-    pub fn last_test(&self) -> Option<&Tested> {
+    /// The test with the protocol's main view.
+    pub fn last_test(&self) -> Option<&TestResult> {
         self.tested.last()
     }
 }
 
-/// Mean loss and training error of the steps after `from` up to `to`. A line of the log speaks for
-/// the steps since the one before.
+/// Mean loss and training error of the steps after `from` up to `to`. A line of the log stands for
+/// the steps since the previous line.
 fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
     let (mut sums, mut steps, mut before) = ([0.0, 0.0], 0.0, 0.0);
     let mut last = [0.0, 0.0];
@@ -194,11 +194,11 @@ fn means(curves: &Curves, from: f64, to: f64) -> [f64; 2] {
         }
         before = line.step;
     }
-    // No line may be so late: then the one before speaks for these steps, too.
+    // Without a line in this range the previous line is used.
     if steps > 0.0 { sums.map(|sum| sum / steps) } else { last }
 }
 
-/// The GPU it ran on, if it was one.
+/// The GPU, if the run used one.
 fn gpu(env: &Value) -> Option<&str> {
     env["device"].as_str().filter(|name| *name != "cpu")
 }
@@ -234,24 +234,24 @@ fn data(env: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use report::{Learned, Validated};
+    use report::{TrainPoint, ValidationPoint};
 
     /// Ten steps an epoch; the error falls by a tenth an epoch from 0.9.
     fn curves(epochs: u32) -> Curves {
         let steps = 1..=10 * epochs;
         let error = |step: u32| 0.9 - 0.1 * f64::from((step - 1) / 10);
-        let line = |step| Learned {
+        let line = |step| TrainPoint {
             step: f64::from(step),
             loss: 2.0 * error(step),
             top1_error: error(step),
-            ..Learned::default()
+            ..TrainPoint::default()
         };
-        let validated = |epoch: u32| Validated {
+        let validated = |epoch: u32| ValidationPoint {
             step: f64::from(10 * epoch),
             epoch: f64::from(epoch),
             seconds: f64::from(epoch),
             top1_error: 0.5,
-            ..Validated::default()
+            ..ValidationPoint::default()
         };
         Curves {
             train: steps.map(line).collect(),
@@ -260,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_says_in_which_numbers_it_multiplied() {
-        let said = |device: &str, numbers: &str| {
+    fn a_machine_is_described_with_its_precision() {
+        let described = |device: &str, numbers: &str| {
             let env = serde_json::json!({
                 "cpu": "a processor", "cores": 2, "threads": 1, "device": device,
                 "precision": numbers,
@@ -269,17 +269,17 @@ mod tests {
             let precision = precision(&env);
             (machine(&env, precision.as_deref()), precision)
         };
-        assert_eq!(said("cpu", "f32"), ("a processor, 2 cores, 1 threads".into(), None));
-        let (machine, precision) = said("cpu", "bf16");
+        assert_eq!(described("cpu", "f32"), ("a processor, 2 cores, 1 threads".into(), None));
+        let (machine, precision) = described("cpu", "bf16");
         assert_eq!(machine, "a processor, 2 cores, 1 threads, bf16");
         assert_eq!(precision.as_deref(), Some("bf16"));
-        let (machine, precision) = said("a GPU", "f32");
+        let (machine, precision) = described("a GPU", "f32");
         assert_eq!(machine, "a GPU, f32; a processor, 2 cores, 1 threads");
         assert_eq!(precision.as_deref(), Some("f32"), "a GPU's own choice is another");
     }
 
     #[test]
-    fn epochs_are_counted_through_stages() {
+    fn epochs_are_counted_across_stages() {
         let mut measured = Measured::default();
         measured.add(&curves(3), Measure::TestError, 10);
         measured.add(&curves(2), Measure::TestError, 10);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_is_seen_within_an_epoch() {
+    fn reaching_an_error_is_detected_within_an_epoch() {
         let mut measured = Measured::default();
         measured.add(&curves(9), Measure::EpochsTo(0.25), 10);
         // The eighth epoch has 0.2, and 2.5 of its steps tip a quarter of an epoch: 0.3 at first.
@@ -304,8 +304,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_speaks_for_the_steps_since_the_last() {
-        let line = |step, loss| Learned { step, loss, ..Learned::default() };
+    fn a_log_line_stands_for_the_steps_since_the_previous_one() {
+        let line = |step, loss| TrainPoint { step, loss, ..TrainPoint::default() };
         let train = vec![line(1.0, 4.0), line(10.0, 2.0), line(20.0, 1.0)];
         let curves = Curves { train, validation: Vec::new() };
         assert_eq!(means(&curves, 0.0, 10.0)[0], (4.0 + 9.0 * 2.0) / 10.0);

@@ -1,27 +1,27 @@
-//! Which run comes next, and whether all are done.
+//! The order of runs, and whether all are done.
 
 use crate::measured::Measured;
 use crate::protocol::{Arm, Measure, Protocol};
 use std::collections::BTreeMap;
 
-/// Whether all runs are done and none diverged: a network that did is not asked with the others.
+/// Whether all runs are done and none diverged; a diverged network is not part of an ensemble.
 pub fn is_whole(page: &Protocol, seeds: u64, done: &[Measured]) -> bool {
     next(page, seeds, done).is_none() && done.iter().all(|run| run.diverged.is_none())
 }
 
-/// A run to be made.
+/// The next run.
 #[derive(Debug, PartialEq)]
 pub struct Next {
-    /// Its arm's place in the protocol.
+    /// Index of its arm in the protocol.
     pub arm: usize,
-    /// Names every draw.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// Epochs after which another arm of its group was there.
-    pub most_epochs: Option<u32>,
+    /// Limit of epochs: those that the fastest arm of its group needed.
+    pub max_epochs: Option<u32>,
 }
 
-/// The run that follows those that are done: all arms with the first seed, then with the second.
-/// Where the fastest of a group counts, only that goes on to the second.
+/// The run after those that are done: all arms with the first seed, then with the second. With
+/// [`Measure::EpochsTo`] only the fastest arm of each group continues with the second.
 pub fn next(page: &Protocol, seeds: u64, done: &[Measured]) -> Option<Next> {
     let is_done =
         |arm: usize, seed| done.iter().any(|d| d.arm == page.arms[arm].name && d.seed == seed);
@@ -29,20 +29,20 @@ pub fn next(page: &Protocol, seeds: u64, done: &[Measured]) -> Option<Next> {
     for seed in 0..seeds {
         for (arm, Arm { name, group, .. }) in page.arms.iter().enumerate() {
             let best = fastest.get(group);
-            let most_epochs = match page.measure {
+            let max_epochs = match page.measure {
                 Measure::EpochsTo(_) if seed == 0 => best.map(|(_, epochs)| epochs.ceil() as u32),
                 Measure::EpochsTo(_) if best.is_none_or(|(best, _)| best != name) => continue,
                 _ => None,
             };
             if !is_done(arm, seed) {
-                return Some(Next { arm, seed, most_epochs });
+                return Some(Next { arm, seed, max_epochs });
             }
         }
     }
     None
 }
 
-/// Of each group, the arm that got there soonest with the first seed, and its epochs.
+/// For each group, the arm that needed the fewest epochs with the first seed, and their number.
 pub fn fastest(page: &Protocol, done: &[Measured]) -> BTreeMap<&'static str, (String, f64)> {
     let mut best: BTreeMap<&'static str, (String, f64)> = BTreeMap::new();
     for arm in &page.arms {
@@ -64,11 +64,11 @@ mod tests {
     }
 
     #[test]
-    fn arms_take_turns() {
+    fn all_arms_run_with_one_seed_before_the_next() {
         let page = crate::find("overlap").unwrap();
         let mut done = Vec::new();
         let mut order = Vec::new();
-        while let Some(Next { arm, seed, most_epochs: None }) = next(&page, 2, &done) {
+        while let Some(Next { arm, seed, max_epochs: None }) = next(&page, 2, &done) {
             order.push((arm, seed));
             done.push(measured(&page.arms[arm].name, seed, None));
         }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_diverged_is_not_asked_with_the_others() {
+    fn a_diverged_network_excludes_an_ensemble() {
         let page = crate::find("ensemble").unwrap();
         let mut done: Vec<Measured> =
             (0..2).map(|seed| measured(&page.arms[0].name, seed, None)).collect();
@@ -86,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fastest_of_a_group_goes_on_and_none_is_waited_for_longer() {
+    fn only_the_fastest_of_a_group_continues_and_slower_arms_are_cut_off() {
         let page = crate::find("fig1").unwrap();
         let mut done: Vec<Measured> = Vec::new();
         let (mut order, mut most) = (Vec::new(), Vec::new());
-        while let Some(Next { arm, seed, most_epochs }) = next(&page, 2, &done) {
+        while let Some(Next { arm, seed, max_epochs }) = next(&page, 2, &done) {
             order.push((arm, seed));
-            most.push(most_epochs);
+            most.push(max_epochs);
             // ReLU: 6.25 epochs with the second rate; tanh: 30 with its last.
             let reached = match arm {
                 0 => Some(7.5),

@@ -1,30 +1,30 @@
-//! What a protocol came to, as a page, a plot and a file for programs.
+//! The results of a protocol as a page, a plot and JSON.
 
-use crate::measured::{Epoch, Measured, words};
+use crate::measured::{Epoch, Measured, view_name};
 use crate::order::{fastest, next};
-use crate::protocol::{Data, Form, Measure, Protocol};
+use crate::protocol::{Data, Measure, Protocol, Scale};
 use crate::spread::{Spread, share};
 use evaluate::Score;
-use report::plot::{self, Line, Plot, Stroke};
+use report::plot::{self, Plot, Series, Stroke};
 use report::{duration, percent};
 use serde_json::json;
 use std::fmt::Write;
 
-/// All that is said of a protocol's runs.
-pub struct Said<'a> {
+/// Everything on a results page except the runs.
+pub struct Results<'a> {
     /// The protocol.
     pub page: &'a Protocol,
     /// Runs of each arm.
     pub seeds: u64,
-    /// How much of it was run.
-    pub form: Form,
-    /// The user's own sentence.
+    /// The scale at which it was run.
+    pub scale: Scale,
+    /// The user's remark.
     pub note: Option<&'a str>,
-    /// All seeds asked as one.
+    /// The score of the ensemble of all seeds.
     pub together: Option<Score>,
 }
 
-/// A run in a line.
+/// A run's result in one line.
 pub fn line(page: &Protocol, run: &Measured) -> String {
     let what = match (&run.diverged, page.measure) {
         (Some(why), _) => format!("diverged: {why}"),
@@ -45,8 +45,8 @@ pub fn line(page: &Protocol, run: &Measured) -> String {
     format!("{}, seed {}: {what} in {}", run.label, run.seed, duration(run.seconds))
 }
 
-impl Said<'_> {
-    /// For programs, and to be kept: everything that was measured.
+impl Results<'_> {
+    /// All measurements as JSON.
     pub fn json(&self, runs: &[Measured]) -> String {
         let together = self.together.map(|score| {
             let Score { loss, top1_error, top5_error, .. } = score;
@@ -54,7 +54,7 @@ impl Said<'_> {
         });
         let value = json!({
             "protocol": self.page.name,
-            "miniature": self.form == Form::Miniature,
+            "miniature": self.scale == Scale::Miniature,
             "paper": self.page.paper,
             "asked": self.page.asked,
             "seeds": self.seeds,
@@ -65,7 +65,7 @@ impl Said<'_> {
         format!("{value:#}\n")
     }
 
-    /// Errors by epoch: dots for the test images, thin lines for the images learned from.
+    /// Errors by epoch: thick lines for the test images, thin lines for the training images.
     pub fn svg(&self, runs: &[Measured]) -> String {
         let learned = matches!(self.page.measure, Measure::EpochsTo(_));
         let mut lines = Vec::new();
@@ -78,11 +78,11 @@ impl Said<'_> {
                 let [thin, dots] = [points(|row| row.train_error), points(|row| row.error)];
                 let (stroke, color) = (Stroke::Plain, color);
                 if learned {
-                    lines.push(Line { points: thin, color, stroke, label });
+                    lines.push(Series { points: thin, color, stroke, label });
                 } else {
                     let stroke = Stroke::Faint;
-                    lines.push(Line { points: thin, color, stroke, label: String::new() });
-                    lines.push(Line { points: dots, color, stroke: Stroke::Plain, label });
+                    lines.push(Series { points: thin, color, stroke, label: String::new() });
+                    lines.push(Series { points: dots, color, stroke: Stroke::Plain, label });
                 }
             }
         }
@@ -102,7 +102,7 @@ impl Said<'_> {
         })
     }
 
-    /// The arms that a plot shows: all, or of each group the fastest.
+    /// The arms in the plot: all, or the fastest of each group.
     fn shown<'b>(&'b self, runs: &'b [Measured]) -> impl Iterator<Item = (&'b String, &'b str)> {
         let fastest = fastest(self.page, runs);
         let all = !matches!(self.page.measure, Measure::EpochsTo(_)) || fastest.is_empty();
@@ -142,20 +142,20 @@ impl Said<'_> {
         text
     }
 
-    /// What follows "here" where not the whole was run.
+    /// The suffix of "Here" for a miniature.
     fn here(&self) -> &'static str {
-        match self.form {
-            Form::Miniature => ", in miniature",
-            Form::Whole | Form::Rehearsal => "",
+        match self.scale {
+            Scale::Miniature => ", in miniature",
+            Scale::Whole | Scale::Rehearsal => "",
         }
     }
 
     fn differs(&self) -> String {
-        let own = self.form.differs().into_iter();
+        let own = self.scale.differs().into_iter();
         own.chain(self.page.differs.iter().copied()).collect::<Vec<_>>().join(" ")
     }
 
-    /// One sentence that sets ours beside theirs.
+    /// The main result in one sentence.
     fn headline(&self, runs: &[Measured]) -> String {
         match self.page.measure {
             _ if runs.is_empty() => "no run has finished yet".to_string(),
@@ -185,11 +185,11 @@ impl Said<'_> {
                 Some((*group, Spread::of(runs.filter_map(|run| run.reached))?))
             })
             .collect();
-        let said: Vec<String> = epochs
+        let groups: Vec<String> = epochs
             .iter()
             .map(|(group, epochs)| format!("{group} {}", epochs.text(1.0, "")))
             .collect();
-        let said = if said.is_empty() { "not reached".to_string() } else { said.join(", ") };
+        let text = if groups.is_empty() { "not reached".to_string() } else { groups.join(", ") };
         let ratio = match &epochs[..] {
             [(_, one), (_, other)] => {
                 let times = f64::max(one.mean / other.mean, other.mean / one.mean);
@@ -197,7 +197,7 @@ impl Said<'_> {
             }
             _ => String::new(),
         };
-        format!("epochs to {} training error: {said}{ratio}", percent(error))
+        format!("epochs to {} training error: {text}{ratio}", percent(error))
     }
 
     fn errors(&self, runs: &[Measured]) -> String {
@@ -206,11 +206,11 @@ impl Said<'_> {
             Spread::of(tests.map(|test| test.top1_error))
         };
         let arms = &self.page.arms;
-        let said = arms.iter().filter_map(|arm| {
+        let results = arms.iter().filter_map(|arm| {
             let label = if arms.len() > 1 { format!(" ({})", arm.label) } else { String::new() };
             Some(format!("{}{label}", of_arm(&arm.name)?.text(100.0, " %")))
         });
-        let mut text = format!("test error {}", said.collect::<Vec<_>>().join(", "));
+        let mut text = format!("test error {}", results.collect::<Vec<_>>().join(", "));
         if let (Some(asked), Some(error)) = (self.page.asked, of_arm(&arms[0].name)) {
             let points = 100.0 * (error.mean - asked);
             text += &if points <= 0.0 {
@@ -226,9 +226,9 @@ impl Said<'_> {
         text
     }
 
-    /// A row an arm.
+    /// The table of arms.
     fn summary(&self, runs: &[Measured]) -> String {
-        let views: Vec<&str> = self.page.views.iter().map(|&view| words(view)).collect();
+        let views: Vec<&str> = self.page.views.iter().map(|&view| view_name(view)).collect();
         let own = match self.page.measure {
             Measure::EpochsTo(_) => " epochs |",
             Measure::LeavesChance => " steps at ln(classes) |",
@@ -274,7 +274,7 @@ impl Said<'_> {
         text
     }
 
-    /// A row a run.
+    /// The table of runs.
     fn table(&self, runs: &[Measured]) -> String {
         let mut text =
             "| run | seed | test error (top-5) | training error | loss | epochs | steps \
@@ -304,28 +304,28 @@ impl Said<'_> {
         text
     }
 
-    /// What makes these runs.
+    /// The command that executes these runs.
     fn command(&self, runs: &[Measured]) -> String {
         let Protocol { name, arms, seeds, .. } = self.page;
         let mut stages = arms.iter().flat_map(|arm| &arm.stages);
-        let data = match (self.form, stages.any(|stage| stage.data == Data::Larger)) {
-            (Form::Rehearsal, _) => "--rehearse",
+        let data = match (self.scale, stages.any(|stage| stage.data == Data::Larger)) {
+            (Scale::Rehearsal, _) => "--rehearse",
             (_, true) => "--data DIR --larger DIR",
             (_, false) => "--data DIR",
         };
-        let form = if self.form == Form::Miniature { " --miniature" } else { "" };
+        let scale = if self.scale == Scale::Miniature { " --miniature" } else { "" };
         let seeds =
             if self.seeds == *seeds { String::new() } else { format!(" --seeds {}", self.seeds) };
         let precision = runs.first().and_then(|run| run.precision.as_ref());
         let precision = precision.map_or(String::new(), |name| format!(" --precision {name}"));
-        format!("cargo xtask reproduce {name}{form} {data}{seeds}{precision}")
+        format!("cargo xtask reproduce {name}{scale} {data}{seeds}{precision}")
     }
 
-    /// Command, machine, data, and what is not there yet.
+    /// Command, machine, data, and whether runs are missing.
     fn how(&self, runs: &[Measured]) -> String {
         let name = self.page.name;
         let mut text = format!("## How to reproduce\n\n```sh\n{}\n```\n\n", self.command(runs));
-        if self.form == Form::Rehearsal {
+        if self.scale == Scale::Rehearsal {
             text += "* A rehearsal: a few steps per run on generated images, with a sixteenth of the \
                      filters. Its results mean nothing.\n";
         }
@@ -354,7 +354,7 @@ impl Said<'_> {
     }
 }
 
-/// Lines of at most a hundred letters.
+/// Wraps text to lines of at most 100 bytes.
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

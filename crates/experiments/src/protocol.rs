@@ -1,5 +1,5 @@
-//! What an experiment is: what is compared, trained how, on what; what is measured, and what the
-//! paper found.
+//! The definition of an experiment: the networks and recipes that are compared, the measurement, and
+//! the paper's result.
 
 use layers::Spec;
 use train::recipe::Recipe;
@@ -7,37 +7,37 @@ use train::recipe::Recipe;
 /// An experiment.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// As after `reproduce`.
+    /// Its name.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// A description of one line.
     pub about: &'static str,
-    /// What is done, in a paragraph.
+    /// A description of one paragraph.
     pub what: &'static str,
-    /// What the paper, or the source, says comes out.
+    /// The result in the paper or the source.
     pub paper: &'static str,
-    /// The largest test error, a share, that counts as reproduced.
+    /// The largest test error, as a share, that counts as reproduced.
     pub asked: Option<f64>,
-    /// How this differs from what they did, as far as it is known.
+    /// Known differences from the original experiment.
     pub differs: &'static [&'static str],
-    /// What is measured.
+    /// The measurement.
     pub measure: Measure,
-    /// How test images are seen; the last is the one that counts.
+    /// The views of test images; the last one gives the main result.
     pub views: &'static [View],
     /// Runs of each arm.
     pub seeds: u64,
-    /// What is compared.
+    /// The variants that are compared.
     pub arms: Vec<Arm>,
 }
 
 /// How much of an experiment is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// As its page says.
+pub enum Scale {
+    /// In full.
     #[default]
     Whole,
-    /// In seconds: thin networks, small batches, two seeds at most. What comes out means nothing.
+    /// In seconds: thin networks, small batches, at most two seeds. The results are meaningless.
     Rehearsal,
-    /// An experiment on ImageNet with its own recipe, on images of 32 x 32 pixels.
+    /// An ImageNet experiment with its own recipe, on images of 32 x 32 pixels.
     Miniature,
 }
 
@@ -49,13 +49,13 @@ pub enum Measure {
     /// The test error at the end, and that of the averaged probabilities of all seeds.
     Together,
     /// Epochs until the training error falls to this share. Of each group's arms only the fastest
-    /// is run with more than one seed, and none longer than the fastest before it.
+    /// is run with more than one seed, and no arm runs longer than the fastest before it.
     EpochsTo(f64),
-    /// Whether the loss leaves that of guessing, and after how many steps.
+    /// Whether the loss falls below chance level, and after how many steps.
     LeavesChance,
 }
 
-/// How an image is seen when the network is tested.
+/// The crops of an image on which the network is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum View {
     /// Its centre.
@@ -66,54 +66,53 @@ pub enum View {
     Ten,
 }
 
-/// One of the things that an experiment compares.
+/// One of the variants that an experiment compares.
 #[derive(Clone, Debug)]
 pub struct Arm {
     /// The name of its runs' folders. Experiments that share an arm share its runs.
     pub name: String,
-    /// What it is, in the table.
+    /// Its label in the table.
     pub label: String,
-    /// Arms that differ only in a rate which is chosen among them.
+    /// The group of arms that differ only in the learning rate; the fastest represents the group.
     pub group: &'static str,
-    /// Its runs, each going on from the one before.
+    /// Its runs, each starting from the previous one.
     pub stages: Vec<Stage>,
 }
 
-/// A run.
+/// A run of an arm.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// What follows its arm's name and its seed in its folder's name; nothing if there is one
-    /// stage.
+    /// The suffix of the run's folder name; empty if there is one stage.
     pub name: &'static str,
     /// The network.
     pub spec: Spec,
     /// How it is trained.
     pub recipe: Recipe,
-    /// The last of every so many training images is not learned from, but validated on.
+    /// `Some(n)`: every `n`th training image is held out for validation.
     pub hold_out: Option<usize>,
-    /// What it learns from.
+    /// The training data.
     pub data: Data,
-    /// What it takes over from the stage before.
-    pub takes: Takes,
+    /// What it inherits over from the stage before.
+    pub inherits: Inherits,
 }
 
-/// Which data a stage learns from.
+/// The training data of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Those of the experiment.
+    /// The experiment's data set.
     Own,
-    /// A larger set that comes first.
+    /// A larger set for pre-training.
     Larger,
 }
 
-/// What a stage takes over from the one before.
+/// What a stage inherits over from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// It is the first.
+pub enum Inherits {
+    /// Nothing: it is the first stage.
     Nothing,
-    /// Weights and velocities: only images and recipe change.
+    /// Weights and velocities; images and recipe change.
     All,
-    /// Weights; the last layer starts anew if it has other classes.
+    /// Weights; the last layer is reinitialised if it has other classes.
     Weights,
 }
 
@@ -126,7 +125,7 @@ impl Arm {
             recipe,
             hold_out: None,
             data: Data::Own,
-            takes: Takes::Nothing,
+            inherits: Inherits::Nothing,
         };
         Arm { name: name.into(), label: label.into(), group: "", stages: vec![stage] }
     }

@@ -7,56 +7,56 @@ use layers::Spec;
 use std::path::{Path, PathBuf};
 use train::recipe::Recipe;
 
-/// Trains and tests the networks of an experiment. A runner knows where images are and which
-/// devices compute; the experiment decides which run is made in which folder.
+/// Trains and tests the networks of an experiment. A runner opens images and devices; the
+/// experiment decides which run is made in which folder.
 ///
-/// A runner handles requests to stop itself: after one its functions return `None` or
-/// [`Ended::Stopped`], and the experiment ends.
+/// A runner handles requests to stop: its functions then return `None` or [`Ended::Stopped`], and
+/// the experiment ends.
 pub trait Runner {
-    /// What its functions, and so the experiment, can fail with.
+    /// The error type of its functions and of the experiment.
     type Error: From<Error>;
 
-    /// A trained network and the images that it is tested on.
+    /// A trained network and its test images.
     type Opened;
 
-    /// What a run began with, of which [`train`](Self::train) has left `run.json` in its folder.
+    /// The settings with which an existing run was started.
     ///
     /// # Errors
-    /// If it cannot be told.
-    fn began(&self, run: &Path) -> Result<Began, Self::Error>;
+    /// If they cannot be read.
+    fn began(&self, run: &Path) -> Result<RunStart, Self::Error>;
 
-    /// What the images of a task are known by, wherever they lie. `None` if a stop was requested
+    /// Digests of a run's images, independent of their location. `None` if a stop was requested
     /// before they were read.
     ///
     /// # Errors
     /// If they cannot be read.
     fn fingerprints(
         &self,
-        task: &Task,
+        task: &RunRequest,
         observer: &mut dyn Observer,
     ) -> Result<Option<Fingerprints>, Self::Error>;
 
-    /// Makes a run in a folder, or goes on with the one that has begun there.
+    /// Starts a run in a folder, or resumes the run there.
     ///
-    /// It leaves what a [`train::run::Session`] does: `run.json`, `metrics.jsonl` and the weights.
-    /// Before the first step it leaves the network as `model.toml`, and `env.json`, of which are
-    /// read: `cpu`, `cores`, `threads`, `device`, `precision`, and of its `data` `train`, `test`,
-    /// `size`, `classes` and `fingerprints`.
+    /// It writes the files of a [`train::run::Session`]: `run.json`, `metrics.jsonl` and the
+    /// weights. Before the first step it writes the network as `model.toml`, and `env.json`, of
+    /// which this crate reads `cpu`, `cores`, `threads`, `device`, `precision`, and `train`, `test`,
+    /// `size`, `classes` and `fingerprints` of its `data`.
     ///
     /// # Errors
-    /// If it cannot go on. That a network diverged is no error.
+    /// If training fails. A diverged network is not an error.
     fn train(
         &self,
         run: &Path,
-        task: &Task,
+        task: &RunRequest,
         observer: &mut dyn Observer,
     ) -> Result<Ended, Self::Error>;
 
-    /// The network of a run that is finished, and the test images of a set. They may be elsewhere
-    /// than they were when it was trained.
+    /// Opens the network of a finished run and the test images of a set, which may have been moved
+    /// since training.
     ///
     /// # Errors
-    /// If one of them cannot be read, or they have other classes.
+    /// If the network or images cannot be read, or the classes differ.
     fn open(&self, run: &Path, images: &Images) -> Result<Self::Opened, Self::Error>;
 
     /// Tests a network on its images. `None` if a stop was requested before the end.
@@ -70,16 +70,16 @@ pub trait Runner {
         observer: &mut dyn Observer,
     ) -> Result<Option<(Score, Predictions)>, Self::Error>;
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file atomically.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If it cannot be written.
     fn write(&self, path: &Path, contents: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// A run that is to be made.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub struct RunRequest {
     /// The network. It may be for other classes than the images have.
     pub spec: Spec,
     /// How it is trained; at a settled size of images.
@@ -94,13 +94,13 @@ pub struct Task {
     pub max_steps: Option<u64>,
     /// In which precision it multiplies; `None`: whichever the device prefers.
     pub precision: Option<String>,
-    /// What it takes over from another run.
-    pub init: Option<Init>,
+    /// What it inherits over from another run.
+    pub init: Option<InheritedState>,
 }
 
-/// What a run takes over from another.
+/// What a run inherits over from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Init {
+pub struct InheritedState {
     /// The other run's folder.
     pub from: PathBuf,
     /// Velocities, too, not only weights.
@@ -131,33 +131,33 @@ impl Images {
     }
 }
 
-/// What a run began with, as far as it must be the same for the run to be taken.
+/// The settings of an existing run that must match for it to be reused.
 #[derive(Clone, Debug)]
-pub struct Began {
-    /// Where its images were.
+pub struct RunStart {
+    /// The former location of its images.
     pub data: String,
-    /// How it is trained.
+    /// The recipe.
     pub recipe: Recipe,
-    /// As in [`Task`].
+    /// As in [`RunRequest`].
     pub hold_out: Option<usize>,
-    /// Names every draw.
+    /// The seed of all random draws.
     pub seed: u64,
     /// Steps after which it ends.
     pub max_steps: Option<u64>,
-    /// In which precision it multiplies, if its settings have one.
+    /// The precision of products, if its settings have one.
     pub precision: Option<String>,
 }
 
-/// Digests of what is learned from and of what is validated on.
+/// Digests of the training and the validation images.
 pub type Fingerprints = [String; 2];
 
 /// How training ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With its last step.
+    /// After the last step.
     Finished,
-    /// Before it, by a request to stop: the run can be resumed.
+    /// Early, by a request to stop; the run can be resumed.
     Stopped,
-    /// Before it, because the network diverged; with the reason. It cannot be resumed.
+    /// Early, as the network diverged; with the reason. The run cannot be resumed.
     Diverged(String),
 }

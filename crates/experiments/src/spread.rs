@@ -1,16 +1,16 @@
-//! What several runs come to together.
+//! Mean and standard deviation over runs.
 
-/// A mean, and how far single runs are from it (the sample's standard deviation).
+/// A mean with the sample's standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// Of all values.
+    /// The mean.
     pub mean: f64,
-    /// `None` of a single value.
+    /// The standard deviation; `None` for a single value.
     pub deviation: Option<f64>,
 }
 
 impl Spread {
-    /// Of some values; `None` of none.
+    /// The mean and deviation of values; `None` if there are none.
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
         let values: Vec<f64> = values.collect();
         let count = values.len();
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_that_of_the_sample() {
+    fn the_deviation_is_the_samples() {
         let spread = Spread::of([1.0, 2.0, 3.0].into_iter()).unwrap();
         assert_eq!(spread, Spread { mean: 2.0, deviation: Some(1.0) });
         assert_eq!(spread.text(100.0, " %"), "200.00 ± 100.00 %");

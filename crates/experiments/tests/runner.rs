@@ -2,8 +2,8 @@
 //! what is kept of them.
 
 use alexnet_experiments::{
-    Began, Data, Ended, Error, Experiment, Fingerprints, Form, Images, Result, Runner, Task, View,
-    example, find, reproduce,
+    Data, Ended, Error, Experiment, Fingerprints, Images, Result, RunRequest, RunStart, Runner,
+    Scale, View, example, find, reproduce,
 };
 use evaluate::{Observer, Predictions, Score, Silent, Tested};
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Remembers what it was asked for.
 #[derive(Default)]
 struct Pretender {
-    began: RefCell<HashMap<PathBuf, Began>>,
+    began: RefCell<HashMap<PathBuf, RunStart>>,
     trained: RefCell<Vec<String>>,
     tests: Cell<usize>,
     /// The run, by its place among all, before which a stop is asked for.
@@ -29,22 +29,22 @@ impl Runner for Pretender {
     type Error = Error;
     type Opened = ();
 
-    fn began(&self, run: &Path) -> Result<Began> {
+    fn began(&self, run: &Path) -> Result<RunStart> {
         Ok(self.began.borrow()[run].clone())
     }
 
-    fn fingerprints(&self, _: &Task, _: &mut dyn Observer) -> Result<Option<Fingerprints>> {
+    fn fingerprints(&self, _: &RunRequest, _: &mut dyn Observer) -> Result<Option<Fingerprints>> {
         let other = self.has_other_images.then(|| ["others".into(), "others".into()]);
         Ok(Some(other.unwrap_or(example::FINGERPRINTS.map(String::from))))
     }
 
-    fn train(&self, run: &Path, task: &Task, _: &mut dyn Observer) -> Result<Ended> {
+    fn train(&self, run: &Path, task: &RunRequest, _: &mut dyn Observer) -> Result<Ended> {
         if self.stopped_before == Some(self.trained.borrow().len()) {
             return Ok(Ended::Stopped);
         }
-        let Task { recipe, hold_out, seed, max_steps, precision, .. } = task.clone();
+        let RunRequest { recipe, hold_out, seed, max_steps, precision, .. } = task.clone();
         let data = task.images.name().to_string();
-        let began = Began { data, recipe, hold_out, seed, max_steps, precision };
+        let began = RunStart { data, recipe, hold_out, seed, max_steps, precision };
         self.began.borrow_mut().insert(run.into(), began);
         let name = run.file_name().unwrap().display().to_string();
         self.trained.borrow_mut().push(name);
@@ -79,11 +79,11 @@ fn rehearsal(name: &str) -> Experiment {
     let folder = format!("alexnet-experiments-{name}-{}", std::process::id());
     let runs = std::env::temp_dir().join(folder);
     let _ = fs::remove_dir_all(&runs);
-    let form = Form::Rehearsal;
-    let page = find(name).and_then(|page| page.in_form(form)).unwrap();
+    let scale = Scale::Rehearsal;
+    let page = find(name).and_then(|page| page.at_scale(scale)).unwrap();
     let (seeds, out) = (page.seeds, runs.clone());
     let (data, larger, precision, note) = (None, None, None, None);
-    Experiment { page, form, seeds, data, larger, precision, runs, out, note }
+    Experiment { page, scale, seeds, data, larger, precision, runs, out, note }
 }
 
 fn text(experiment: &Experiment, ending: &str) -> String {
@@ -92,7 +92,7 @@ fn text(experiment: &Experiment, ending: &str) -> String {
 }
 
 #[test]
-fn what_is_done_is_not_done_again() {
+fn finished_runs_are_not_repeated() {
     let experiment = rehearsal("overlap");
     let mut runner = Pretender { stopped_before: Some(3), ..Pretender::default() };
     assert_eq!(reproduce(&experiment, &runner, &mut Silent).unwrap(), None);
@@ -112,7 +112,7 @@ fn what_is_done_is_not_done_again() {
     assert_eq!((again, runner.tests.get()), (measured, 4));
     assert_eq!(["md", "svg", "json"].map(|ending| text(&experiment, ending)), whole);
 
-    // One whose measurements are lost is measured anew, and not made anew.
+    // A run without measurements is measured again, not trained again.
     fs::remove_file(experiment.runs.join(&order[2]).join("measured.json")).unwrap();
     reproduce(&experiment, &runner, &mut Silent).unwrap().unwrap();
     assert_eq!((runner.trained.borrow().len(), runner.tests.get()), (4, 5));
@@ -120,7 +120,7 @@ fn what_is_done_is_not_done_again() {
 }
 
 #[test]
-fn networks_are_asked_as_one_if_none_of_them_diverged() {
+fn an_ensemble_is_tested_if_no_network_diverged() {
     let experiment = rehearsal("ensemble");
     let runner = Pretender { diverging: Some(1), ..Pretender::default() };
     let measured = reproduce(&experiment, &runner, &mut Silent).unwrap().unwrap();
@@ -144,7 +144,7 @@ fn another_run_is_not_taken_for_the_one_that_is_meant() {
 
     let precise = Experiment { precision: Some("bf16".into()), ..experiment.clone() };
     let error = reproduce(&precise, &runner, &mut Silent).unwrap_err();
-    let said = format!("{}: this run multiplies in f32, not in bf16", run.display());
+    let said = format!("{}: this run computes in f32, not in bf16", run.display());
     assert_eq!(error.to_string(), said);
 
     let mut changed = experiment.clone();
@@ -154,7 +154,7 @@ fn another_run_is_not_taken_for_the_one_that_is_meant() {
 
     runner.has_other_images = true;
     let error = reproduce(&experiment, &runner, &mut Silent).unwrap_err();
-    let said = "this run was made with other images (those of shapes) than shapes has";
+    let said = "this run was made with other images (shapes) than those of shapes";
     assert!(error.to_string().ends_with(said), "{error}");
     assert!(matches!(error, Error::OtherImages { data: Data::Own, .. }));
     fs::remove_dir_all(&experiment.runs).unwrap();
@@ -163,7 +163,7 @@ fn another_run_is_not_taken_for_the_one_that_is_meant() {
 #[test]
 fn images_are_missed_before_anything_is_written() {
     let mut experiment = rehearsal("pretrain");
-    experiment.form = Form::Whole;
+    experiment.scale = Scale::Whole;
     let error = reproduce(&experiment, &Pretender::default(), &mut Silent).unwrap_err();
     assert!(matches!(error, Error::NoImages { data: Data::Own, .. }), "{error}");
     experiment.data = Some("imagenet".into());

@@ -1,4 +1,4 @@
-//! What images show, by a run's network: `cargo run --example predict -- RUN photo.jpg ...`
+//! Classifies images with a run's network: `cargo run --example predict -- RUN photo.jpg ...`
 
 use alexnet_inference::Classifier;
 

@@ -1,5 +1,5 @@
-//! A trained network that answers from any thread: one thread computes, and takes what waits for it
-//! together.
+//! A trained network that can be used from any thread: one inference thread computes the waiting
+//! requests together.
 
 use crate::device::Placement;
 use crate::features::layer;
@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// How a [`Classifier`] is opened.
+/// Options of a [`Classifier`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which device computes.
+    /// The device.
     pub placement: Placement,
-    /// Images that are computed together at most; memory for so many is taken when more than one
+    /// Maximum number of images computed together; their memory is allocated when more than one
     /// waits for the first time.
     pub batch: usize,
-    /// How an image is seen.
+    /// The crops of an image.
     pub views: Views,
 }
 
@@ -33,10 +33,10 @@ impl Default for Options {
     }
 }
 
-/// A trained network. It can be shared by threads, whose images are then computed together.
+/// A trained network that threads can share; their images are computed together.
 ///
-/// An image's probabilities do not depend on the images beside it; they may differ in their last
-/// digits between a single image and one of several, which are multiplied in another order.
+/// An image's probabilities do not depend on the other images of a batch. They may differ in the
+/// last digits between a single image and a batch, as sums have another order.
 #[derive(Debug)]
 pub struct Classifier {
     model: Arc<Model>,
@@ -45,10 +45,10 @@ pub struct Classifier {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a network says of an image.
+/// The probabilities of an image's classes.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Of each class, in the order of [`Model::classes`].
+    /// In the order of [`Model::classes`].
     pub probabilities: Vec<f32>,
     titles: Arc<[String]>,
 }
@@ -56,9 +56,9 @@ pub struct Prediction {
 /// A class and its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guess {
-    /// Its place among the classes.
+    /// Its index.
     pub class: usize,
-    /// What it is called for people.
+    /// Its title for display.
     pub title: String,
     /// From 0 to 1.
     pub probability: f32,
@@ -77,7 +77,7 @@ impl Prediction {
 }
 
 impl Classifier {
-    /// Opens a run's folder, a file of weights or a checkpoint, on the best device there is.
+    /// Opens a run's folder, a weights file or a checkpoint, on the best available device.
     ///
     /// # Errors
     /// [`Error::Weights`] if there is no network that can be read; [`Error::Device`].
@@ -85,15 +85,15 @@ impl Classifier {
         Classifier::open_with(path, &Options::default())
     }
 
-    /// As [`open`](Self::open), with options.
+    /// Opens it with options.
     ///
     /// # Errors
-    /// As there.
+    /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Classifier> {
         Classifier::of(Model::open(path.as_ref(), &mut |_| ())?, options)
     }
 
-    /// The network of a model that has been opened.
+    /// Makes a classifier of an opened model.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -109,7 +109,7 @@ impl Classifier {
         Ok(Classifier { model, titles, requests: Some(requests), thread: Some(thread) })
     }
 
-    /// The weights and what they are.
+    /// The weights with their metadata.
     pub fn model(&self) -> &Model {
         &self.model
     }
@@ -117,12 +117,12 @@ impl Classifier {
     /// Classifies an image of any size.
     ///
     /// # Errors
-    /// [`Error::Pixels`] if it is none; [`Error::Device`].
+    /// [`Error::Pixels`] if it is not a valid image; [`Error::Device`].
     pub fn predict(&self, image: &Image) -> Result<Prediction> {
         self.predict_all(std::slice::from_ref(image)).map(|mut all| all.remove(0))
     }
 
-    /// Classifies an image file, read as when the network was trained.
+    /// Classifies an image file, decoded as in training.
     ///
     /// # Errors
     /// [`Error::Data`] if it cannot be read; [`Error::Device`].
@@ -130,7 +130,8 @@ impl Classifier {
         let (mut buffer, side) = (ReadBuffer::default(), self.model.side());
         let path = PathBuf::from(path.as_ref());
         decode::read_square(&path, side, self.model.exif(), &mut buffer)?;
-        let outputs = self.ask(vec![std::mem::take(&mut buffer.image)], Wanted::Probabilities)?;
+        let outputs =
+            self.request(vec![std::mem::take(&mut buffer.image)], Wanted::Probabilities)?;
         Ok(self.prediction(outputs).remove(0))
     }
 
@@ -140,11 +141,11 @@ impl Classifier {
     /// As [`predict`](Self::predict).
     pub fn predict_all(&self, images: &[Image]) -> Result<Vec<Prediction>> {
         let squares = images.iter().map(|image| self.model.square(image)).collect::<Result<_>>()?;
-        Ok(self.prediction(self.ask(squares, Wanted::Probabilities)?))
+        Ok(self.prediction(self.request(squares, Wanted::Probabilities)?))
     }
 
-    /// The output of a layer for the centre of an image, row by row, channels last; of the last
-    /// layer before the classifier if none is named: fc7 in the paper's network.
+    /// The output of a layer for the centre crop of an image, row by row, channels last; by default
+    /// of the last layer before the classifier, fc7 in the paper's network.
     ///
     /// # Errors
     /// [`Error::Layer`], [`Error::NoHiddenLayer`], [`Error::Pixels`], [`Error::Device`].
@@ -153,11 +154,11 @@ impl Classifier {
             Some(name) => Wanted::Layer(name.to_string()),
             None => Wanted::LastHidden,
         };
-        Ok(self.ask(vec![self.model.square(image)?], wanted)?.remove(0))
+        Ok(self.request(vec![self.model.square(image)?], wanted)?.remove(0))
     }
 
-    /// One vector of each image: probabilities, or the output of a layer.
-    fn ask(&self, squares: Vec<Image>, wanted: Wanted) -> Result<Vec<Vec<f32>>> {
+    /// Sends a request to the inference thread; returns one vector per image.
+    fn request(&self, squares: Vec<Image>, wanted: Wanted) -> Result<Vec<Vec<f32>>> {
         if squares.is_empty() {
             return Ok(Vec::new());
         }
@@ -176,28 +177,28 @@ impl Classifier {
 
 impl Drop for Classifier {
     fn drop(&mut self) {
-        self.requests = None; // the thread ends when nothing can come any more
+        self.requests = None; // closes the channel, which ends the thread
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // it has printed why, if it panicked
+            let _ = thread.join(); // a panic has already been printed
         }
     }
 }
 
-/// Images, each as the square that crops are taken from.
+/// Images, as squares from which crops are taken.
 struct Request {
     squares: Vec<Image>,
     wanted: Wanted,
     reply: SyncSender<Result<Vec<Vec<f32>>>>,
 }
 
-/// What of the network's outputs.
+/// The requested outputs of the network.
 enum Wanted {
     Probabilities,
     Layer(String),
     LastHidden,
 }
 
-/// The thread's own: the network for one image, and for several once they come.
+/// State of the inference thread: the network for one image and, once needed, for several.
 struct Engine {
     model: Arc<Model>,
     options: Options,
@@ -262,7 +263,7 @@ impl Engine {
         }
     }
 
-    /// The network for so many images at a time.
+    /// The network for one image, or for several.
     fn predictor(&mut self, images: usize) -> Result<&mut Predictor> {
         if images == 1 {
             return Ok(&mut self.one);
@@ -300,7 +301,7 @@ impl Engine {
         let mut vectors = Vec::new();
         for square in squares {
             let batch = model.batch(&[square], Views::Centre, rows);
-            predictor.look(&batch, &[row], &mut |_, outputs: &[f32]| {
+            predictor.activations(&batch, &[row], &mut |_, outputs: &[f32]| {
                 vectors.push(outputs[..length].to_vec());
             })?;
         }

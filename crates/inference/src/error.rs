@@ -1,4 +1,4 @@
-//! What can go wrong when a trained network is used.
+//! Errors of opening and using a trained network.
 
 use crate::predictor::NoSuchLayer;
 
@@ -6,7 +6,7 @@ use crate::predictor::NoSuchLayer;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The weights cannot be read, or are no network's.
+    /// The weights cannot be read, or belong to no network.
     #[error(transparent)]
     Weights(weights::Error),
 
@@ -30,16 +30,16 @@ pub enum Error {
     #[error(transparent)]
     Layer(#[from] NoSuchLayer),
 
-    /// The network is its classifier.
+    /// The network consists of its classifier only.
     #[error("{network} has no layer before its classifier")]
     NoHiddenLayer {
         /// Its name.
         network: String,
     },
 
-    /// An image has no pixels, or not as many as its height and width say.
+    /// An image has no pixels, or their number does not match its height and width.
     #[error(
-        "an image of {height} x {width} has {} bytes, not {bytes}: three a pixel, row by row",
+        "an image of {height} x {width} has {} bytes, not {bytes}: three per pixel, row by row",
         3 * height * width
     )]
     Pixels {
@@ -51,7 +51,7 @@ pub enum Error {
         bytes: usize,
     },
 
-    /// The thread that computes is gone: it has failed before.
+    /// The inference thread has ended, as an earlier request failed.
     #[error("the network's thread has ended: {0}")]
     Ended(String),
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use weights::{About, Input, Mean, Values, Weights};
 
-/// A folder with `weights.safetensors`: a network of two classes that looks at 8 x 8 pixels.
+/// A folder with `weights.safetensors`: a network of two classes for 8 x 8 pixels.
 ///
 /// # Panics
 /// If the folder of temporary files cannot be written.

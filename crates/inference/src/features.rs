@@ -2,7 +2,7 @@
 
 mod writer;
 
-pub use writer::{Form, Writer};
+pub use writer::{VectorFormat, Writer};
 
 use crate::predictor::Predictor;
 use crate::{Error, Result};
@@ -10,7 +10,7 @@ use data::{IGNORED, Loader};
 use evaluate::Stop;
 use layers::Spec;
 
-/// The planned row of the layer that was asked for, or of the last before the classifier.
+/// The planned row of the layer called `name`, by default of the last before the classifier.
 ///
 /// # Errors
 /// [`Error::Layer`], [`Error::NoHiddenLayer`].
@@ -23,8 +23,9 @@ pub fn layer(predictor: &Predictor, spec: &Spec, name: Option<&str>) -> Result<u
     }
 }
 
-/// Hands each image's output of a row to `each`, in the source's order; `None` for an image that
-/// could not be read. `watch` gets images done and all. Whether it came to the end.
+/// Calls `each` with every image's output of a row, in the source's order; `None` for an image that
+/// could not be read. `watch` receives the numbers of images done and in total. Returns `false` if a
+/// stop was requested before the end.
 ///
 /// # Errors
 /// If the data cannot be read or the device fails.
@@ -43,7 +44,7 @@ pub fn walk(
         if stop.requested().is_some() {
             return Ok(false);
         }
-        predictor.look(&batch, &[row], &mut |_, outputs| {
+        predictor.activations(&batch, &[row], &mut |_, outputs| {
             let samples = batch.samples.iter().zip(&batch.labels).take(batch.images);
             for (vector, (&sample, &label)) in outputs.chunks_exact(length).zip(samples) {
                 each(sample as usize, (label != IGNORED).then_some(vector));

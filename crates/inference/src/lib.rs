@@ -1,11 +1,10 @@
 //! A trained network in one call: open, predict, features, neighbours.
 //!
-//! * [`Classifier`]: opens a run's folder or a file of weights and answers from any thread
-//! * [`Model`]: trained weights and where they came from; [`Views`]: how an image is seen
-//! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory, laid out
-//! * [`features`], [`neighbours`]: outputs of a layer for a whole data set; images that look alike
-//! * [`device`]: opening the device that was chosen, or the best there is
-//! * [`Error`]: what can go wrong
+//! * [`Classifier`]: opens a run's folder or a weights file; can be used from any thread
+//! * [`Model`]: trained weights and their file; [`Views`]: one or several crops of an image
+//! * [`Predictor`]: a network on a device, for batches; [`InferencePlan`]: its memory plan
+//! * [`features`], [`neighbours`]: outputs of a layer for a whole data set; similar images
+//! * [`device`]: opens the requested device, or the best one available
 //!
 //! ```
 //! # use alexnet_inference::example;
@@ -21,7 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Features of a layer, here to find which of two images is more like a third:
+//! Features of a layer, here used to compare the similarity of images:
 //!
 //! ```
 //! # use alexnet_inference::example;

@@ -1,4 +1,4 @@
-//! Trained weights and where they came from: what a network needs beside its rows.
+//! Trained weights and their file.
 
 use crate::device::{self, Placement};
 use crate::predictor::{InferencePlan, Predictor};
@@ -11,21 +11,20 @@ use std::path::{Path, PathBuf};
 use tensor::Device;
 use weights::Weights;
 
-/// How an image is seen.
+/// The crops of an image that the network classifies; their probabilities are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Views {
-    /// Its centre.
+    /// The centre crop.
     #[default]
     Centre,
-    /// Four corners and the centre, and their mirror images, whose probabilities are averaged
-    /// (section 4.1 of the paper).
+    /// Four corners and the centre, and their mirror images (section 4.1 of the paper).
     Ten,
-    /// A grid of three by three, as the 2012 source has it for CIFAR.
+    /// A grid of three by three, as in the 2012 source's test for CIFAR.
     Nine,
 }
 
 impl Views {
-    /// The places of a crop in an image, both as height and width.
+    /// The crops' positions; `image` and `crop` are height and width.
     ///
     /// # Panics
     /// If the crop is larger than the image.
@@ -37,7 +36,7 @@ impl Views {
         }
     }
 
-    /// Batches of so many images, each seen so; a batch's rows are as many times the views.
+    /// Batches of `images` images; a batch has one row per image and view.
     pub fn plan(self, images: usize, crop: (usize, usize)) -> data::Plan {
         let of_rows = match self {
             Views::Centre => data::Plan::testing,
@@ -49,67 +48,67 @@ impl Views {
     }
 }
 
-/// Trained weights and where they came from.
+/// Trained weights and their file.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What was learned.
+    /// The weights.
     pub weights: Weights,
-    /// The file.
+    /// Their file.
     pub path: PathBuf,
 }
 
 impl Model {
-    /// A run's network, from its folder, or one in a file. Of a run that has written no weights
-    /// yet, its newest checkpoint that is intact, and `say` gets a line about it.
+    /// Opens a run's folder, a weights file or a checkpoint. For a run without weights the newest
+    /// intact checkpoint is used, which is reported to `log`.
     ///
     /// # Errors
-    /// [`Error::Weights`] if there is none that can be read.
-    pub fn open(path: &Path, say: &mut dyn FnMut(&str)) -> Result<Model> {
+    /// [`Error::Weights`] if none can be read.
+    pub fn open(path: &Path, log: &mut dyn FnMut(&str)) -> Result<Model> {
         let (path, weights) = if path.is_dir() {
-            weights::run::newest_weights(path, say)?
+            weights::run::newest_weights(path, log)?
         } else {
             (path.to_path_buf(), Weights::read(path)?)
         };
         Ok(Model { weights, path })
     }
 
-    /// What is done about the EXIF orientation of images: as when the network was trained.
+    /// Whether the EXIF orientation of images is applied, as in training.
     pub fn exif(&self) -> ExifMode {
         self.weights.about.input.exif
     }
 
-    /// What each class is called: ids that tell them apart.
+    /// The classes' unique ids.
     pub fn classes(&self) -> &[String] {
         &self.weights.about.classes
     }
 
-    /// What a class is called in words, if the weights know.
+    /// The readable name of a class, if the weights have one.
     pub fn name_of(&self, class: u32) -> Option<&str> {
         let name = self.weights.about.class_names.get(class as usize)?;
         Some(name.as_str()).filter(|name| !name.is_empty())
     }
 
-    /// What each class is called for people (see [`titles`]).
+    /// The classes' titles for display (see [`titles`]).
     pub fn titles(&self) -> Vec<String> {
         titles(&self.weights.about.classes, &self.weights.about.class_names)
     }
 
-    /// Height and width of what the network sees.
+    /// Height and width of the network's input.
     pub fn crop(&self) -> (usize, usize) {
         let [height, width, _] = self.weights.about.model.input;
         (height, width)
     }
 
-    /// Height and width of the images that crops are taken from.
+    /// Side of the square images from which crops are taken.
     pub fn side(&self) -> usize {
         let (height, width) = self.crop();
         self.weights.about.input.side.unwrap_or(height.max(width))
     }
 
-    /// The square that crops are taken from: the shorter side resized, the centre cut out.
+    /// The square from which crops are taken: the shorter side resized, the centre cropped.
     ///
     /// # Errors
-    /// [`Error::Pixels`] if the image is empty, or its pixels are not as many as its size says.
+    /// [`Error::Pixels`] if the image is empty, or the number of pixels does not match its size.
     pub fn square(&self, image: &Image) -> Result<Image> {
         let &Image { height, width, ref pixels } = image;
         let bytes = pixels.len();
@@ -121,18 +120,18 @@ impl Model {
         Ok(square)
     }
 
-    /// What the network sees of an image, unless it looks at several views: its centre.
+    /// Reads an image and returns its centre crop.
     ///
     /// # Errors
     /// If the image cannot be read.
-    pub fn seen(&self, source: &dyn Source, sample: usize) -> data::Result<Image> {
+    pub fn read_centre(&self, source: &dyn Source, sample: usize) -> data::Result<Image> {
         let mut buffer = ReadBuffer::default();
         let pixels = source.read(sample, &mut buffer)?;
         Ok(self.centre(pixels, source.size()))
     }
 
-    /// The centre that the network sees of `pixels`, an image of `size` (height and width), stored
-    /// by rows with three bytes a pixel.
+    /// The centre crop of `pixels`, an image of `size` (height and width), stored by rows with three
+    /// bytes per pixel.
     pub fn centre(&self, pixels: &[u8], size: (usize, usize)) -> Image {
         let (height, width) = self.crop();
         let View { top, left, .. } = View::centre(size, (height, width));
@@ -141,9 +140,8 @@ impl Model {
         seen
     }
 
-    /// A batch of `rows` rows with the views of images, each given as the
-    /// [`square`](Self::square) that crops are taken from; rows without an image are
-    /// [ignored](IGNORED).
+    /// A batch of `rows` rows with the views of images, given as [`square`](Self::square)s; rows
+    /// without an image are [ignored](IGNORED).
     ///
     /// # Panics
     /// If there are more views than rows.
@@ -174,27 +172,27 @@ impl Model {
         batch
     }
 
-    /// The network on a device, for batches of so many rows; `say` gets the reason if the CPU
-    /// computes where it was not asked for.
+    /// Opens the network on a device, for batches of `rows` rows; `log` receives the reason for a
+    /// fallback to the CPU.
     ///
     /// # Errors
-    /// [`Error::Device`] if the device cannot be had, or lacks memory.
+    /// [`Error::Device`] if the device is not available or lacks memory.
     pub fn predictor(
         &self,
         rows: usize,
         placement: Placement,
-        say: &mut dyn FnMut(&str),
+        log: &mut dyn FnMut(&str),
     ) -> Result<Predictor> {
         let about = &self.weights.about;
         let mean = (about.input.mean, [self.side(); 2]);
         let plan = |device: &Device| InferencePlan::new(&about.model, rows, mean, device.target());
-        let (device, plan) = device::open(placement, plan, InferencePlan::check, say)?;
+        let (device, plan) = device::open(placement, plan, InferencePlan::check, log)?;
         plan.open(device, &self.weights, &self.path)
     }
 }
 
-/// What classes are called for people: their names in words, with their ids where several have one
-/// name; their ids where there are no names. Each is on one line.
+/// The classes' titles for display, each on one line: names, with ids where several classes have
+/// the same name; ids where there are no names.
 pub fn titles(ids: &[String], names: &[String]) -> Vec<String> {
     let mut counts = BTreeMap::new();
     names.iter().for_each(|name| *counts.entry(name).or_insert(0) += 1);
@@ -211,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_repeat_are_shown_with_their_ids() {
+    fn repeated_names_are_shown_with_their_ids() {
         let text = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
         let ids = text(&["n1", "n2", "n3", "n4"]);
         assert_eq!(titles(&text(&["a\nb"]), &[]), ["a\\u000ab"]);

@@ -1,4 +1,4 @@
-//! Images that look alike to a network (section 6.1 of the paper, figure 4).
+//! Similar images by the distance of their features (section 6.1 of the paper, figure 4).
 
 use crate::Result;
 use crate::features::walk;
@@ -8,22 +8,22 @@ use data::{Loader, Source, Subset};
 use evaluate::{Evaluate, Observer, Stop};
 use std::sync::Arc;
 
-/// An image near another.
+/// An image and its distance from another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Near {
-    /// Its place in the source.
+    /// Its index in the source.
     pub sample: usize,
     /// Euclidean distance.
     pub distance: f32,
 }
 
-/// Euclidean, in f64: fc7 has thousands of terms.
+/// Euclidean distance, summed in f64 as fc7 has thousands of terms.
 pub fn distance(a: &[f32], b: &[f32]) -> f32 {
     let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
     a.iter().zip(b).map(square).sum::<f64>().sqrt() as f32
 }
 
-/// Keeps the nearest, the nearest first; of equals the one that came first.
+/// Inserts an image into the `count` nearest, sorted by distance; of equals the earlier first.
 pub fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
     let at = nearest.partition_point(|old| old.distance <= new.distance);
     if at < count {
@@ -32,8 +32,7 @@ pub fn insert(nearest: &mut Vec<Near>, new: Near, count: usize) {
     }
 }
 
-/// `count` of a set's images, spread over all; all of them if it has fewer, or no count is given.
-/// One at least.
+/// `count` images of a set, evenly spaced; all if it has fewer or `count` is `None`. At least one.
 pub fn among(set: &Arc<dyn Source>, count: Option<usize>) -> Arc<dyn Source> {
     match count {
         Some(count) if count < set.len() => Arc::new(Subset::spread(set.clone(), count.max(1))),
@@ -55,22 +54,21 @@ pub struct Search {
     pub predictor: Predictor,
     /// The planned row in which distances are measured.
     pub row: usize,
-    /// Height and width of what the network sees.
+    /// Height and width of the network's input.
     pub crop: (usize, usize),
-    /// Threads that read images; 0 means one for each core.
+    /// Threads that read images; 0 means one per core.
     pub workers: usize,
 }
 
 impl Search {
-    /// For each image `asked` of `queries` the `count` nearest of `among`, the nearest first; all
-    /// of `among` are compared, one after another, and only the nearest kept. `None` if a stop was
-    /// requested first.
+    /// For each image of `queries`, finds the `count` nearest images of `among`, the nearest first,
+    /// by comparing all of them. `None` if a stop was requested before the end.
     ///
     /// # Errors
     /// If images cannot be read or the device fails.
     pub fn run(
         self,
-        (queries, asked): (&Arc<dyn Source>, &[usize]),
+        queries: Selection,
         among: &Arc<dyn Source>,
         count: usize,
         stop: &Stop,
@@ -78,9 +76,7 @@ impl Search {
     ) -> Result<Option<Vec<Vec<Near>>>> {
         let images = self.predictor.batch_shape().images;
         let plan = Views::Centre.plan(images, self.crop);
-        let few: Arc<dyn Source> =
-            Arc::new(Chosen { source: queries.clone(), asked: asked.to_vec() });
-        let mut first = Loader::new(few, plan, self.workers, 0);
+        let mut first = Loader::new(Arc::new(queries), plan, self.workers, 0);
         let mut second = Loader::new(among.clone(), plan, self.workers, 0);
         let row = self.row;
         self.predictor.enter(|mut predictor| {
@@ -104,15 +100,16 @@ impl Search {
     }
 }
 
-/// Some images of a source, in an order of their own.
-pub struct Chosen {
-    /// Where from.
+/// Some images of a source, in any order.
+#[derive(Clone)]
+pub struct Selection {
+    /// The source.
     pub source: Arc<dyn Source>,
-    /// Which.
-    pub asked: Vec<usize>,
+    /// The images' indices in it.
+    pub indices: Vec<usize>,
 }
 
-impl Source for Chosen {
+impl Source for Selection {
     fn classes(&self) -> &[String] {
         self.source.classes()
     }
@@ -122,15 +119,15 @@ impl Source for Chosen {
     }
 
     fn len(&self) -> usize {
-        self.asked.len()
+        self.indices.len()
     }
 
     fn label(&self, index: usize) -> u32 {
-        self.source.label(self.asked[index])
+        self.source.label(self.indices[index])
     }
 
     fn name(&self, index: usize) -> String {
-        self.source.name(self.asked[index])
+        self.source.name(self.indices[index])
     }
 
     fn read<'a>(
@@ -138,7 +135,7 @@ impl Source for Chosen {
         index: usize,
         buffer: &'a mut data::ReadBuffer,
     ) -> data::Result<&'a [u8]> {
-        self.source.read(self.asked[index], buffer)
+        self.source.read(self.indices[index], buffer)
     }
 }
 
@@ -147,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_images_are_spread_over_all_and_have_their_own_classes() {
+    fn a_subset_is_evenly_spaced_and_keeps_its_classes() {
         let set: Arc<dyn Source> = Arc::new(data::Fake::new(12, 4, 3));
         for (count, len) in [(None, 12), (Some(12), 12), (Some(99), 12), (Some(4), 4), (Some(0), 1)]
         {

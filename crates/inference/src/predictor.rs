@@ -1,4 +1,4 @@
-//! A trained network on one device: tested on images, and seen into.
+//! A trained network on one device: predictions and activations.
 
 mod inspect;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 use tensor::{Device, Planner, Recording, Target};
 use weights::Weights;
 
-/// A network that goes forward only, with everything around it, laid out for one device.
+/// A forward-only network with its preprocessing, planned for one device.
 #[derive(Debug)]
 pub struct InferencePlan {
     network: Network,
@@ -29,8 +29,8 @@ pub struct Predictor {
 }
 
 impl InferencePlan {
-    /// Lays out a network for batches of `images` images, less a mean image of a height and width
-    /// or less a mean colour, on such a device.
+    /// Plans a network for batches of `images` images; `input` is the kind of mean and the height
+    /// and width of a mean image.
     ///
     /// # Errors
     /// [`Error::Network`] if the rows do not fit together.
@@ -47,25 +47,25 @@ impl InferencePlan {
         Ok(InferencePlan { network, frame, bytes: planner.total() })
     }
 
-    /// Bytes of memory.
+    /// Memory of the plan in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    /// Checks that `device` can run this plan: that it has enough memory and every op.
     ///
     /// # Errors
-    /// What is missing.
+    /// If memory or an op is missing.
     pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         device.check_room(self.bytes)?;
         device.rehearse(|device| self.forward(device))
     }
 
-    /// Takes the memory, and fills it with trained weights; `path` is where they came from, for
-    /// messages.
+    /// Allocates the memory and uploads trained weights; `path` is their file, for messages.
     ///
     /// # Errors
-    /// [`Error::Device`] if there is not enough; [`Error::Weights`] if they are another network's.
+    /// [`Error::Device`] if there is not enough memory; [`Error::Weights`] if the weights belong to
+    /// another network.
     pub fn open(mut self, mut device: Device, weights: &Weights, path: &Path) -> Result<Predictor> {
         device.reserve(self.bytes)?;
         weights.upload(&mut device, &self.network.parameters, path)?;
@@ -93,7 +93,7 @@ impl Predictor {
         &self.device
     }
 
-    /// Classifies a batch. [`probabilities`](Evaluate::probabilities) are then those of its images.
+    /// Classifies a batch; [`probabilities`](Evaluate::probabilities) returns its probabilities.
     ///
     /// # Errors
     /// If the device fails.
@@ -108,7 +108,7 @@ impl Predictor {
         self.plan.frame.load(&mut self.device, batch, 0..batch.labels.len())
     }
 
-    /// Runs `work` where the device's threads are: a loop of batches inside hands nothing over.
+    /// Runs `work` on the device's threads, so that a loop over batches needs no hand-over.
     pub fn enter<T: Send>(self, work: impl FnOnce(Predictor) -> T + Send) -> T {
         Device::enter_with(self, |predictor| &predictor.device, work)
     }

@@ -1,4 +1,4 @@
-//! A classifier answers as the network does, from any thread, however many images wait.
+//! A classifier's results do not depend on the calling thread or on the number of waiting images.
 
 use alexnet_inference::device::Placement;
 use alexnet_inference::{Classifier, Error, Image, Model, Options, Views, example};
@@ -34,7 +34,7 @@ fn images(count: usize) -> Vec<Image> {
 }
 
 #[test]
-fn what_waits_together_is_answered_as_what_comes_alone() {
+fn batched_images_have_the_probabilities_of_single_ones() {
     for views in [Views::Centre, Views::Ten, Views::Nine] {
         let (_folder, classifier) = open(views);
         let images = images(11);
@@ -47,7 +47,7 @@ fn what_waits_together_is_answered_as_what_comes_alone() {
             testkit::close(&together.probabilities, alone, 1e-6);
         }
         assert!(classifier.predict_all(&[]).unwrap().is_empty());
-        // Threads that ask at once get their own images' answers.
+        // Concurrent requests get the results of their own images.
         std::thread::scope(|scope| {
             for (image, alone) in images.iter().zip(&alone) {
                 let classifier = &classifier;
@@ -74,7 +74,7 @@ fn the_best_classes_come_first_with_their_names() {
 }
 
 #[test]
-fn features_are_a_layer_s_output_and_a_wrong_name_is_told() {
+fn features_are_a_layers_output_and_an_unknown_layer_is_an_error() {
     let (_folder, classifier) = open(Views::Centre);
     let image = &images(2)[1];
     assert_eq!(classifier.features(Some("conv1"), image).unwrap().len(), 6 * 6 * 4);
@@ -88,7 +88,7 @@ fn features_are_a_layer_s_output_and_a_wrong_name_is_told() {
 }
 
 #[test]
-fn a_file_is_what_its_pixels_are() {
+fn a_file_is_classified_like_its_pixels() {
     let (folder, classifier) = open(Views::Centre);
     let image = &images(3)[2];
     let path = folder.0.join("image.png");
@@ -103,7 +103,7 @@ fn a_file_is_what_its_pixels_are() {
 }
 
 #[test]
-fn what_is_no_image_or_no_network_is_told() {
+fn invalid_images_and_missing_weights_are_errors() {
     let (folder, classifier) = open(Views::Centre);
     let broken = Image { height: 9, width: 9, pixels: vec![0; 10] };
     let error = classifier.predict(&broken).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Which classes are taken for which.
+//! The confusion matrix.
 
 mod raster;
 
@@ -9,63 +9,64 @@ use files::numbers::percent;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Counts of images by their class and by what they were taken for.
+/// Counts of images by true and predicted class.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Confusion {
     /// The classes' names.
     pub classes: Vec<String>,
-    /// classes x classes: images of class `row` taken for class `column`.
+    /// classes x classes: images of class `row` predicted as class `column`.
     pub counts: Vec<u32>,
 }
 
-/// Up to so many classes have names and numbers in the picture.
-const MOST_NAMED: usize = 30;
-/// Matrices of more classes are pictures of pixels: each of their cells would be some shapes.
-const MOST_SHAPES: usize = 100;
+/// Maximum number of classes with legible names and counts in the figure.
+const MAX_NAMED: usize = 30;
+/// Maximum number of classes drawn as shapes; larger matrices are drawn as pixels.
+const MAX_SHAPES: usize = 100;
 const CELL: f64 = 34.0;
 
 impl Confusion {
-    /// Which classes were taken for which.
-    pub fn of(classes: &[String], said: &Predictions) -> Confusion {
-        Confusion { classes: classes.to_vec(), counts: said.confusion() }
+    /// The confusion matrix of predictions.
+    pub fn of(classes: &[String], predictions: &Predictions) -> Confusion {
+        Confusion { classes: classes.to_vec(), counts: predictions.confusion() }
     }
 
     fn row(&self, class: usize) -> &[u32] {
         &self.counts[class * self.classes.len()..][..self.classes.len()]
     }
 
-    /// The share of a class's images that was taken for another.
-    fn share(&self, class: usize, said: usize) -> f64 {
+    /// The share of a class's images that was predicted as another class.
+    fn share(&self, class: usize, predicted: usize) -> f64 {
         let images: u32 = self.row(class).iter().sum();
-        f64::from(self.row(class)[said]) / f64::from(images.max(1))
+        f64::from(self.row(class)[predicted]) / f64::from(images.max(1))
     }
 
-    /// Whether a picture with names and numbers is legible.
+    /// Whether a figure with names and counts is legible.
     pub fn is_small(&self) -> bool {
-        self.classes.len() <= MOST_NAMED
+        self.classes.len() <= MAX_NAMED
     }
 
-    /// Pairs of classes taken for each other, the most images first: class, said, images.
+    /// The most confused pairs, those with the most images first: true class, predicted class,
+    /// images.
     pub fn worst_pairs(&self, count: usize) -> Vec<(&str, &str, u32)> {
         let n = self.classes.len();
-        let cells = (0..n).flat_map(|class| (0..n).map(move |said| (class, said)));
+        let cells = (0..n).flat_map(|class| (0..n).map(move |predicted| (class, predicted)));
         let mut pairs: Vec<_> = cells
-            .filter(|&(class, said)| class != said && self.row(class)[said] > 0)
-            .map(|(class, said)| (self.row(class)[said], class, said))
+            .filter(|&(class, predicted)| class != predicted && self.row(class)[predicted] > 0)
+            .map(|(class, predicted)| (self.row(class)[predicted], class, predicted))
             .collect();
-        pairs.sort_by_key(|&(images, class, said)| (u32::MAX - images, class, said));
+        pairs.sort_by_key(|&(images, class, predicted)| (u32::MAX - images, class, predicted));
         pairs.truncate(count);
-        let named = |&(images, class, said): &(u32, usize, usize)| {
-            (self.classes[class].as_str(), self.classes[said].as_str(), images)
+        let named = |&(images, class, predicted): &(u32, usize, usize)| {
+            (self.classes[class].as_str(), self.classes[predicted].as_str(), images)
         };
         pairs.iter().map(named).collect()
     }
 
-    /// The matrix as SVG; rows are the images' classes. Up to 100 classes have their names at the
-    /// sides and counts in the cells; of more, a picture of pixels is embedded.
+    /// The matrix as SVG; rows are true classes. Up to 100 classes have their names at the sides
+    /// and counts in the cells; for more, pixels are embedded.
     pub fn to_svg(&self, id: &str) -> String {
         let n = self.classes.len();
-        if n > MOST_SHAPES {
+        if n > MAX_SHAPES {
             return self.to_raster_svg(id);
         }
         let longest = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -76,8 +77,8 @@ impl Confusion {
         let mut svg = format!(
             "<svg class=\"matrix\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
              aria-labelledby=\"{id}-t\" style=\"max-width:{:.0}px\" \
-             xmlns=\"http://www.w3.org/2000/svg\"><title id=\"{id}-t\">Confusion matrix: a row for \
-             each class, a column for what its images were taken for</title>",
+             xmlns=\"http://www.w3.org/2000/svg\"><title id=\"{id}-t\">Confusion matrix: rows are \
+             true classes, columns predicted classes</title>",
             1.35 * width
         );
         for (class, name) in self.classes.iter().enumerate() {
@@ -94,29 +95,29 @@ impl Confusion {
                 x,
                 top - 6.0,
             );
-            for said in 0..n {
-                self.cell((class, said), (names, top), &mut svg);
+            for predicted in 0..n {
+                self.cell(class, predicted, (names, top), &mut svg);
             }
         }
         svg + "</svg>"
     }
 
-    /// The matrix as an SVG file of its own.
+    /// The matrix as a standalone SVG file.
     pub fn to_svg_file(&self) -> String {
         standalone(&self.to_svg("confusion"), "</title>", include_str!("matrix.css"))
     }
 
-    fn cell(&self, (class, said): (usize, usize), (left, top): (f64, f64), svg: &mut String) {
-        let (images, share) = (self.row(class)[said], self.share(class, said));
-        let (x, y) = (left + CELL * said as f64, top + CELL * class as f64);
-        // Rare confusions should show: the square root raises them.
-        let kind = if class == said { "hit" } else { "miss" };
+    fn cell(&self, class: usize, predicted: usize, origin: (f64, f64), svg: &mut String) {
+        let (images, share) = (self.row(class)[predicted], self.share(class, predicted));
+        let (x, y) = (origin.0 + CELL * predicted as f64, origin.1 + CELL * class as f64);
+        // The square root makes rare confusions visible.
+        let kind = if class == predicted { "hit" } else { "miss" };
         let _ = write!(
             svg,
-            "<g><title>{} taken for {}: {images} ({})</title><rect class=\"cell\" x=\"{x:.1}\" \
-             y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
+            "<g><title>{} predicted as {}: {images} ({})</title><rect class=\"cell\" \
+             x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
             escape(&self.classes[class]),
-            escape(&self.classes[said]),
+            escape(&self.classes[predicted]),
             percent(share),
             CELL - 2.0,
             CELL - 2.0,
@@ -157,7 +158,7 @@ impl Confusion {
         text
     }
 
-    /// The matrix for programs: `classes`, and `counts` with a list for each of them.
+    /// The matrix as JSON: `classes`, and `counts` with one list per class.
     pub fn to_json(&self) -> Value {
         let rows: Vec<&[u32]> = (0..self.classes.len()).map(|class| self.row(class)).collect();
         json!({ "classes": self.classes, "counts": rows })
@@ -202,7 +203,8 @@ mod tests {
         let text = confusion.to_text();
         assert!(text.lines().nth(2).unwrap().ends_with("2 5 5 ."), "{text}");
         let svg = confusion.to_svg("c");
-        assert!(svg.contains("dog, large taken for cat: 5 (50.00 %)") && svg.contains("&lt;x&gt;"));
+        assert!(svg.contains("dog, large predicted as cat: 5 (50.00 %)"));
+        assert!(svg.contains("&lt;x&gt;"));
         assert_eq!(svg.matches("class=\"hit\"").count(), 2);
         let picture = confusion.draw();
         assert_eq!(picture.width, 318);
@@ -219,8 +221,9 @@ mod tests {
         for image in 0..50 * n {
             let class = image / 50;
             let is_right = draws.random_ratio(1, 5);
-            let said = if is_right { class } else { (class + draws.random_range(0..spread)) % n };
-            counts[class * n + said] += 1;
+            let mut wrong = || (class + draws.random_range(0..spread)) % n;
+            let predicted = if is_right { class } else { wrong() };
+            counts[class * n + predicted] += 1;
         }
         Confusion { classes: (0..n).map(|class| format!("n{class:08}, <name>")).collect(), counts }
     }
@@ -231,7 +234,7 @@ mod tests {
             let svg = thousand(spread).to_svg_file();
             assert!(svg.len() < most, "{} bytes", svg.len());
             assert!(svg.contains("data:image/png;base64,") && svg.contains("<style>"));
-            assert!(svg.contains("40 n00000040, &lt;name&gt;") && svg.contains("taken for"));
+            assert!(svg.contains("40 n00000040, &lt;name&gt;") && svg.contains("predicted as"));
         }
         // Shapes up to a hundred classes, a picture beyond.
         let of = |n: usize| Confusion {
@@ -251,7 +254,7 @@ mod tests {
         let picture = Confusion { classes: vec![String::new(); n], counts }.draw();
         assert_eq!((picture.height, picture.width), (1367, 1367)); // three classes a pixel
         assert_eq!(picture.pixel(1366, 1366), [31, 95, 168]);
-        assert!(picture.pixel(0, 1366)[2] < 60, "nine of ten are taken for the last");
+        assert!(picture.pixel(0, 1366)[2] < 60, "nine of ten are predicted as the last");
         assert_eq!(picture.pixel(5, 9), [255; 3]);
     }
 }

@@ -1,68 +1,68 @@
-//! What a run measured, read from its `metrics.jsonl`.
+//! A run's measurements, read from its `metrics.jsonl`.
 
 use serde_json::Value;
 
 /// A run's measurements in the order of its steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
-    /// While it learned.
-    pub train: Vec<Learned>,
-    /// After its epochs.
-    pub validation: Vec<Validated>,
+    /// Training steps.
+    pub train: Vec<TrainPoint>,
+    /// Validations.
+    pub validation: Vec<ValidationPoint>,
 }
 
-/// A line about training steps.
+/// Measurements of training steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Learned {
-    /// The last of them.
+pub struct TrainPoint {
+    /// The last step.
     pub step: f64,
     /// Mean loss.
     pub loss: f64,
-    /// Share of images not recognised.
+    /// Top-1 error, a share.
     pub top1_error: f64,
     /// Learning rate.
     pub rate: f64,
-    /// Training images a second.
+    /// Training images per second.
     pub images_per_s: f64,
 }
 
-/// A line about a pass over the validation set.
+/// Measurements of a pass over the validation set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Validated {
+pub struct ValidationPoint {
     /// Steps done.
     pub step: f64,
     /// Epochs done.
     pub epoch: f64,
     /// Mean loss.
     pub loss: f64,
-    /// Share of images whose class was not the most probable.
+    /// Top-1 error, a share.
     pub top1_error: f64,
-    /// Share of images whose class was not among the five most probable.
+    /// Top-5 error, a share.
     pub top5_error: f64,
     /// Seconds since training began.
     pub seconds: f64,
 }
 
-/// A fall of the learning rate.
+/// A learning-rate drop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Drop {
-    /// The first step at the new rate, as far as is known.
+pub struct RateDrop {
+    /// The first logged step at the new rate.
     pub step: f64,
     /// The new rate.
     pub rate: f64,
 }
 
 impl Curves {
-    /// Reads lines of JSON. Lines that are cut short, of other kinds, or without a number where one
-    /// is needed are passed over: a run may be writing, or another version may have written.
+    /// Parses lines of JSON. Incomplete lines, lines of other kinds and lines without required
+    /// numbers are skipped: a run may be writing, or another version may have written the file.
     pub fn parse(text: &str) -> Curves {
         let mut curves = Curves::default();
         for line in text.lines() {
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             let number = |key: &str| line[key].as_f64().filter(|n| n.is_finite());
             match line["kind"].as_str() {
-                Some("train") => curves.train.extend(learned(&number)),
-                Some("validation") => curves.validation.extend(validated(&number)),
+                Some("train") => curves.train.extend(train_point(&number)),
+                Some("validation") => curves.validation.extend(validation_point(&number)),
                 _ => {}
             }
         }
@@ -74,16 +74,16 @@ impl Curves {
         self.train.is_empty() && self.validation.is_empty()
     }
 
-    /// Falls of the learning rate by a third or more.
-    pub fn drops(&self) -> Vec<Drop> {
+    /// Learning-rate drops by a third or more.
+    pub fn drops(&self) -> Vec<RateDrop> {
         let pairs = self.train.windows(2);
         let fallen = pairs.filter(|pair| pair[1].rate < pair[0].rate * 0.67);
-        fallen.map(|pair| Drop { step: pair[1].step, rate: pair[1].rate }).collect()
+        fallen.map(|pair| RateDrop { step: pair[1].step, rate: pair[1].rate }).collect()
     }
 }
 
-fn learned(number: &dyn Fn(&str) -> Option<f64>) -> Option<Learned> {
-    Some(Learned {
+fn train_point(number: &dyn Fn(&str) -> Option<f64>) -> Option<TrainPoint> {
+    Some(TrainPoint {
         step: number("step")?,
         loss: number("loss")?,
         top1_error: number("top1_error")?,
@@ -92,8 +92,8 @@ fn learned(number: &dyn Fn(&str) -> Option<f64>) -> Option<Learned> {
     })
 }
 
-fn validated(number: &dyn Fn(&str) -> Option<f64>) -> Option<Validated> {
-    Some(Validated {
+fn validation_point(number: &dyn Fn(&str) -> Option<f64>) -> Option<ValidationPoint> {
+    Some(ValidationPoint {
         step: number("step")?,
         epoch: number("epoch").unwrap_or_default(),
         loss: number("loss")?,
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_knows_and_passes_over_the_rest() {
+    fn unknown_and_incomplete_lines_are_skipped() {
         let text = r#"{"kind":"train","step":1,"epoch":1,"loss":2.5,"top1_error":0.9,"rate":0.01}
 {"kind":"layers","step":1,"conv1":3}
 {"kind":"train","step":2,"epoch":1,"loss":2.0,"top1_error":0.8,"rate":0.001}
@@ -118,7 +118,7 @@ mod tests {
         let curves = Curves::parse(text);
         assert_eq!((curves.train.len(), curves.validation.len()), (2, 1));
         assert_eq!(curves.validation[0].top5_error, 0.1);
-        assert_eq!(curves.drops(), [Drop { step: 2.0, rate: 0.001 }]);
+        assert_eq!(curves.drops(), [RateDrop { step: 2.0, rate: 0.001 }]);
         assert!(Curves::parse("").is_empty());
     }
 }

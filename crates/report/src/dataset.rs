@@ -1,17 +1,17 @@
-//! A data set in numbers: its classes, sizes and colours, as a table or as JSON.
+//! Statistics of a data set: its classes, sizes and colours, as a table or as JSON.
 
 use crate::grouped;
 use data::{Dataset, Source, Statistics};
 use serde_json::{Value, json};
 
-/// What is known of a data set.
+/// Statistics of a data set.
 pub struct DatasetSummary {
     set: Dataset,
     /// Side in pixels of the centre squares whose colours were measured.
     side: usize,
-    /// Images of each class: to train on, to test on.
+    /// Training and test images of each class.
     counts: Vec<[usize; 2]>,
-    /// Smallest, median and greatest.
+    /// Minimum, median and maximum.
     heights: [usize; 3],
     widths: [usize; 3],
     colors: Statistics,
@@ -23,12 +23,12 @@ impl DatasetSummary {
     /// pixels.
     pub fn new(set: Dataset, sizes: &[(usize, usize)], side: usize, colors: Statistics) -> Self {
         let counts = counts(&set);
-        let heights = spread(sizes.iter().map(|size| size.0).collect());
-        let widths = spread(sizes.iter().map(|size| size.1).collect());
+        let heights = min_median_max(sizes.iter().map(|size| size.0).collect());
+        let widths = min_median_max(sizes.iter().map(|size| size.1).collect());
         DatasetSummary { set, side, counts, heights, widths, colors }
     }
 
-    /// For programs.
+    /// As JSON.
     pub fn to_json(&self) -> Value {
         let classes = self.set.train.classes().iter().zip(&self.counts);
         let classes: Vec<_> = classes
@@ -51,7 +51,7 @@ impl DatasetSummary {
         })
     }
 
-    /// Tables for people.
+    /// As text tables.
     pub fn to_text(&self) -> String {
         let (train, test): (&dyn Source, &dyn Source) = (&*self.set.train, &*self.set.test);
         let mut text = format!(
@@ -104,8 +104,8 @@ fn counts(set: &Dataset) -> Vec<[usize; 2]> {
     counts
 }
 
-/// Least, median (of two in the middle, the greater) and greatest; zeros if there are none.
-fn spread(mut values: Vec<usize>) -> [usize; 3] {
+/// Minimum, median (the upper one of an even number) and maximum; zeros if there are no values.
+fn min_median_max(mut values: Vec<usize>) -> [usize; 3] {
     values.sort_unstable();
     match &values[..] {
         [] => [0; 3],
@@ -118,9 +118,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_of_few_values() {
-        assert_eq!(spread(vec![]), [0, 0, 0]);
-        assert_eq!(spread(vec![7]), [7, 7, 7]);
-        assert_eq!(spread(vec![9, 1, 4, 4]), [1, 4, 9]);
+    fn min_median_and_max_of_few_values() {
+        assert_eq!(min_median_max(vec![]), [0, 0, 0]);
+        assert_eq!(min_median_max(vec![7]), [7, 7, 7]);
+        assert_eq!(min_median_max(vec![9, 1, 4, 4]), [1, 4, 9]);
     }
 }

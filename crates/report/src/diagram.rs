@@ -1,73 +1,71 @@
-//! A network as a picture: the paper's Figure 2, of any network.
+//! The diagram of a network, like the paper's Figure 2.
 //!
-//! Maps are boxes in perspective: as high and as deep as they have pixels, as thick as they have
-//! channels (all by their roots, or the small ones would be too small to see). A linear layer's
-//! units are a bar. A window lies on the map that it slides over, and what it becomes is where its
-//! lines meet.
+//! Feature maps are boxes in perspective; height, depth and thickness follow the square roots of
+//! height, width and channels, so that small maps remain visible. A linear layer is a bar. A window
+//! is drawn on the map that it slides over, with lines to the output it computes.
 
 use crate::markup::{escape, standalone};
 use std::fmt::Write;
 
-/// A network to be drawn.
+/// A network to draw.
 #[derive(Clone, Debug, Default)]
 pub struct Diagram {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Height, width and channels of an image.
     pub input: [usize; 3],
     /// The layers with weights, the last a single bar.
-    pub stages: Vec<Stage>,
-    /// Towers that are drawn side by side; each has an equal share of every layer but the last.
+    pub stages: Vec<DiagramLayer>,
+    /// Number of towers; each has an equal share of every layer but the last.
     pub towers: usize,
 }
 
-/// A layer with weights, and what follows it up to the next.
+/// A layer with weights, with notes on the rows up to the next one.
 #[derive(Clone, Debug, Default)]
-pub struct Stage {
+pub struct DiagramLayer {
     /// `conv1`.
     pub name: String,
-    /// Height, width and channels of what it makes, before what follows; units are channels.
+    /// Height, width and channels of its output; units are channels.
     pub size: [usize; 3],
-    /// The side of its window, as a share of the side of what it sees; none: it sees everything.
+    /// The side of its window as a share of its input's side; `None`: fully connected.
     pub window: Option<f64>,
-    /// Whether each tower sees all towers of the layer before.
+    /// Whether each tower reads all towers of the previous layer.
     pub crosses: bool,
-    /// What is done, a line each: `11 x 11, stride 4`, `ReLU`.
+    /// Notes, one line each: `11 x 11, stride 4`, `ReLU`.
     pub notes: Vec<String>,
 }
 
-/// From pixels of a map to units of the picture, and likewise channels and units.
+/// Units of the picture per root of pixels, of channels, and per log2 of units.
 const SIDE: f64 = 10.0;
 const THICK: f64 = 1.4;
 const BAR: f64 = 8.0;
-/// How far a step into the picture goes right and up.
+/// Projection of depth to the right and upwards.
 const DEPTH: (f64, f64) = (0.42, 0.3);
 const GAP: f64 = 34.0;
 const COLUMN: f64 = 84.0;
 const LETTER: f64 = 6.1;
 const LINE: f64 = 14.0;
 
-/// Something drawn, by the lower left corner of its front.
+/// A box or bar, positioned by the lower left corner of its front.
 #[derive(Clone, Copy)]
-struct Shape {
+struct Solid {
     x: f64,
     y: f64,
     thick: f64,
     height: f64,
-    /// How far it goes into the picture.
     depth: f64,
 }
 
-impl Shape {
-    /// What has this size, at no place yet.
-    fn of([height, width, channels]: [usize; 3], is_bar: bool) -> Shape {
+impl Solid {
+    /// A box or bar of this size, without a position.
+    fn of([height, width, channels]: [usize; 3], is_bar: bool) -> Solid {
         let root = |n: usize| (n as f64).sqrt();
         let (thick, height, depth) = if is_bar {
             (9.0, BAR * (channels.max(2) as f64).log2(), 0.0)
         } else {
             (3.0 + THICK * root(channels), SIDE * root(height), SIDE * root(width))
         };
-        Shape { x: 0.0, y: 0.0, thick, height, depth }
+        Solid { x: 0.0, y: 0.0, thick, height, depth }
     }
 
     fn width(&self) -> f64 {
@@ -78,12 +76,12 @@ impl Shape {
         self.height + DEPTH.1 * self.depth
     }
 
-    /// With its left edge at `x`, and its middle at `y`.
-    fn at(self, x: f64, y: f64) -> Shape {
-        Shape { x, y: y + self.tall() / 2.0, ..self }
+    /// Moves its left edge to `x` and its middle to `y`.
+    fn at(self, x: f64, y: f64) -> Solid {
+        Solid { x, y: y + self.tall() / 2.0, ..self }
     }
 
-    /// A point of the map on its right: `up` and `into` are shares of its sides.
+    /// A point on its right face: `up` and `into` are shares of its sides.
     fn map(&self, up: f64, into: f64) -> (f64, f64) {
         let (right, rise) = (DEPTH.0 * self.depth * into, DEPTH.1 * self.depth * into);
         (self.x + self.thick + right, self.y - self.height * up - rise)
@@ -116,21 +114,21 @@ fn polygon(class: &str, points: &[(f64, f64)], svg: &mut String) {
 }
 
 impl Diagram {
-    /// The picture as an SVG file of its own.
+    /// The diagram as a standalone SVG file.
     pub fn to_svg_file(&self) -> String {
         standalone(&self.to_svg("diagram"), "</desc>", include_str!("diagram.css"))
     }
 
-    /// The picture as an SVG, to stand on a page; `id` tells it from others there.
+    /// The diagram as SVG for embedding; `id` must be unique on the page.
     pub fn to_svg(&self, id: &str) -> String {
         let towers = self.towers.max(1);
-        let input = Shape::of(self.input, false);
+        let input = Solid::of(self.input, false);
         let shapes = self.stages.iter().enumerate().map(|(idx, stage)| {
             let [height, width, channels] = stage.size;
-            Shape::of([height, width, channels / self.towers_of(idx)], stage.window.is_none())
+            Solid::of([height, width, channels / self.towers_of(idx)], stage.window.is_none())
         });
-        let shapes: Vec<Shape> = shapes.collect();
-        let tallest = shapes.iter().map(Shape::tall).fold(0.0, f64::max);
+        let shapes: Vec<Solid> = shapes.collect();
+        let tallest = shapes.iter().map(Solid::tall).fold(0.0, f64::max);
         let floor = 24.0 + f64::max(input.tall(), (tallest + 26.0) * towers as f64);
         let notes = self.stages.iter().map(|stage| stage.notes.len()).max().unwrap_or(0);
         let height = floor + LINE * (notes as f64 + 3.0);
@@ -151,12 +149,12 @@ impl Diagram {
             let texts: Vec<String> = texts.into_iter().chain(stage.notes.clone()).collect();
             let mut columns = String::new();
             let width = label(&texts, shape.width(), (x, floor), &mut columns);
-            let here: Vec<Shape> = (0..of).map(|tower| shape.at(x, row(tower, of))).collect();
+            let here: Vec<Solid> = (0..of).map(|tower| shape.at(x, row(tower, of))).collect();
             for (from, source) in before.iter().enumerate() {
                 for (to, target) in here.iter().enumerate() {
                     let own = from == to || before.len() == 1 || of == 1;
                     if own || stage.crosses {
-                        connect(stage.window, (source, target), own, &mut body);
+                        connect(stage.window, source, target, own, &mut body);
                     }
                 }
             }
@@ -173,7 +171,7 @@ impl Diagram {
         )
     }
 
-    /// What the picture shows, for those who do not see it.
+    /// A text description, for accessibility.
     fn description(&self) -> String {
         let [height, width, channels] = self.input;
         let mut text = format!("An image of {height} x {width} x {channels}");
@@ -183,13 +181,13 @@ impl Diagram {
         text + "."
     }
 
-    /// The towers among which a stage is shared: the last is not.
+    /// Number of towers of a layer: the last has one.
     fn towers_of(&self, stage: usize) -> usize {
         if stage + 1 == self.stages.len() { 1 } else { self.towers.max(1) }
     }
 }
 
-/// Writes the lines below a shape so wide; returns how wide its column is.
+/// Writes the lines of text below a shape; returns the width of its column.
 fn label(texts: &[String], shape: f64, (x, floor): (f64, f64), svg: &mut String) -> f64 {
     let letters = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     for (line, text) in texts.iter().enumerate() {
@@ -202,7 +200,7 @@ fn label(texts: &[String], shape: f64, (x, floor): (f64, f64), svg: &mut String)
 }
 
 /// `55 x 55 x 48 + 48`, or units.
-fn dims(stage: &Stage, towers: usize) -> String {
+fn dims(stage: &DiagramLayer, towers: usize) -> String {
     let [height, width, channels] = stage.size;
     let shares = vec![(channels / towers).to_string(); towers].join(" + ");
     match stage.window {
@@ -211,9 +209,8 @@ fn dims(stage: &Stage, towers: usize) -> String {
     }
 }
 
-/// A window on the map and lines from its corners to a point of what it becomes; or lines from the
-/// map's ends to a bar's.
-fn connect(window: Option<f64>, (from, to): (&Shape, &Shape), own: bool, svg: &mut String) {
+/// Draws a window with lines from its corners to the output; or, for a bar, lines from end to end.
+fn connect(window: Option<f64>, from: &Solid, to: &Solid, own: bool, svg: &mut String) {
     let class = if own { "ray" } else { "ray across" };
     let mut line = |(x1, y1): (f64, f64), (x2, y2): (f64, f64)| {
         let _ = write!(
@@ -226,7 +223,7 @@ fn connect(window: Option<f64>, (from, to): (&Shape, &Shape), own: bool, svg: &m
         line(from.map(0.0, 1.0), (to.x, to.y));
         return;
     };
-    // Its corners, in the middle of the map or, where it is larger, all of it.
+    // The window's corners, centred on the map, or the whole map if the window is larger.
     let share = share.min(1.0);
     let (low, high) = (0.5 - share / 2.0, 0.5 + share / 2.0);
     let corners = [(low, low), (high, low), (high, high), (low, high)];
@@ -240,8 +237,8 @@ fn connect(window: Option<f64>, (from, to): (&Shape, &Shape), own: bool, svg: &m
 mod tests {
     use super::*;
 
-    fn stage(name: &str, size: [usize; 3], window: Option<f64>, crosses: bool) -> Stage {
-        Stage { name: name.into(), size, window, crosses, notes: vec!["a < b".into()] }
+    fn stage(name: &str, size: [usize; 3], window: Option<f64>, crosses: bool) -> DiagramLayer {
+        DiagramLayer { name: name.into(), size, window, crosses, notes: vec!["a < b".into()] }
     }
 
     fn two_towers() -> Diagram {
@@ -255,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tower_is_drawn_and_sees_what_it_should() {
+    fn every_tower_is_drawn_with_its_connections() {
         let svg = two_towers().to_svg("d");
         let count = |text: &str| svg.matches(text).count();
         // The image, three layers in two towers, and a bar.
@@ -280,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_is_inside_the_picture() {
+    fn everything_is_inside_the_view_box() {
         for towers in [1, 2] {
             let svg = Diagram { towers, ..two_towers() }.to_svg("d");
             let frame = svg.split("viewBox=\"0 0 ").nth(1).unwrap().split('"').next().unwrap();

@@ -1,15 +1,15 @@
-//! Why a run's folder cannot be reported.
+//! Errors of reading a run's folder.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A folder of which nothing can be shown.
+/// A run's folder cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The folder has none of the files that make one a run's.
     #[error(
-        "{}: this is no run's folder: it has no config.toml, run.json or metrics.jsonl",
+        "{}: this is not a run's folder: it has no config.toml, run.json or metrics.jsonl",
         path.display()
     )]
     NoRun {
@@ -17,12 +17,12 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Some are there or may be, and none could be read.
+    /// None of the files could be read.
     #[error("{}: cannot read: {source}", path.display())]
     Read {
         /// The first of them.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! A run's pictures as files of their own.
+//! A run's figures as separate files.
 
 use crate::figures::{draw_guesses, draw_neighbours};
 use crate::progress::{Measure, curves_svg};
@@ -10,25 +10,24 @@ use augment::Image;
 pub struct Picture {
     /// The file's name.
     pub name: &'static str,
-    /// PNG or SVG, as the name says.
+    /// PNG or SVG, by the name.
     pub bytes: Vec<u8>,
 }
 
-/// Guesses side by side.
+/// Predictions side by side.
 const COLUMNS: usize = 4;
 
-/// The first run's pictures, as far as it has them: `kernels.png`, `predictions.png`,
-/// `mistakes.png`, `neighbours.png`, and `confusion.svg` or, of many classes, `confusion.png`; then
-/// the curves of all runs, `loss.svg` and `error.svg`. PNGs have so many colours at most, 2 to 256,
-/// if `colors` says so.
+/// The first run's available figures: `kernels.png`, `predictions.png`, `mistakes.png`,
+/// `neighbours.png`, and `confusion.svg` or, with many classes, `confusion.png`; then the curves of
+/// all runs, `loss.svg` and `error.svg`. PNG files have at most 256 colours.
 ///
 /// # Panics
 /// If there is no run.
-pub fn pictures(runs: &[Run], colors: Option<usize>) -> Vec<Picture> {
+pub fn pictures(runs: &[Run]) -> Vec<Picture> {
     let run = &runs[0];
     let mut pictures = Vec::new();
     let mut add = |name, bytes| pictures.push(Picture { name, bytes });
-    let png = |image: &Image| palette::png_of(image, colors);
+    let png = |image: &Image| palette::to_png(image, palette::MAX_COLORS);
     if let Some((image, _)) = &run.kernels {
         add("kernels.png", png(image));
     }

@@ -1,34 +1,34 @@
-//! What a network said of images: the two halves of the paper's Figure 4, as pictures.
+//! Predictions and nearest neighbours as pictures: the two halves of the paper's Figure 4.
 
 use crate::font;
 use crate::picture::{self, INK, PAPER};
 use augment::Image;
 
-/// An image and what a network took it for.
+/// An image with its most probable classes.
 #[derive(Clone, Debug)]
 pub struct Guess {
-    /// What it saw.
+    /// The network's input.
     pub image: Image,
-    /// What to call the image.
+    /// The image's name.
     pub name: String,
-    /// Its class, where that is known.
+    /// Its class, if known.
     pub truth: Option<String>,
     /// Classes and their probabilities, the best first.
     pub top: Vec<(String, f32)>,
 }
 
-/// An image and those that look like it to a network.
+/// A query image and its nearest neighbours.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
-    /// The image that was asked about.
+    /// The query image.
     pub image: Image,
-    /// Its class, where that is known, or its name.
+    /// Its class, if known, or its name.
     pub label: String,
-    /// Those most like it, the nearest first.
+    /// Its neighbours, the nearest first.
     pub nearest: Vec<Neighbour>,
 }
 
-/// One of the images most like another.
+/// One of an image's nearest neighbours.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     /// The image.
@@ -39,13 +39,13 @@ pub struct Neighbour {
     pub distance: f32,
 }
 
-/// Images are drawn about so wide.
+/// Approximate width of an image in pixels.
 const WIDTH: usize = 128;
 const GAP: usize = 8;
-/// Letters are twice their dots.
+/// Pixels per dot of a letter.
 const LETTERS: usize = 2;
 const LINE: usize = font::HEIGHT * LETTERS + 2;
-/// The bar of the image's class, and of any other: Figure 4 has them in red and blue.
+/// Bar colours of the image's class and of other classes, as in Figure 4.
 const RIGHT: [u8; 3] = [226, 128, 118];
 const OTHER: [u8; 3] = [158, 190, 226];
 const FAINT: [u8; 3] = [110; 3];
@@ -53,7 +53,7 @@ const FAINT: [u8; 3] = [110; 3];
 /// Figure 4, left: each image with its class under it and bars for the most probable classes.
 ///
 /// # Panics
-/// If there is no guess or no column (so does the function below).
+/// If there is no image or no column.
 pub fn draw_guesses(guesses: &[Guess], columns: usize) -> Image {
     let bars = guesses.iter().map(|guess| guess.top.len()).max().expect("some guesses");
     let columns = columns.min(guesses.len());
@@ -78,7 +78,10 @@ pub fn draw_guesses(guesses: &[Guess], columns: usize) -> Image {
     sheet
 }
 
-/// Figure 4, right: each image in the first column, and those nearest to it beside it.
+/// Figure 4, right: query images in the first column, their neighbours beside them.
+///
+/// # Panics
+/// If there is no query.
 pub fn draw_neighbours(all: &[Neighbours]) -> Image {
     let columns = 1 + all.iter().map(|one| one.nearest.len()).max().expect("some images");
     let (down, right) = (WIDTH + LINE + 2 * GAP, WIDTH + GAP);
@@ -89,7 +92,7 @@ pub fn draw_neighbours(all: &[Neighbours]) -> Image {
         for (at, (image, label, color)) in
             [(&one.image, &one.label, INK)].into_iter().chain(near).enumerate()
         {
-            // The first column stands apart.
+            // The first column is set apart.
             let left = GAP + at * right + if at > 0 { 2 * GAP } else { 0 };
             place(&mut sheet, (top, left), image);
             picture::write(&mut sheet, (top + WIDTH + GAP / 2, left), label, WIDTH, LETTERS, color);
@@ -98,7 +101,7 @@ pub fn draw_neighbours(all: &[Neighbours]) -> Image {
     sheet
 }
 
-/// Pastes an image into a square of [`WIDTH`], as large as fits.
+/// Pastes an image, as large as fits, into a square of side [`WIDTH`].
 fn place(sheet: &mut Image, (top, left): (usize, usize), image: &Image) {
     let image = picture::thumbnail(image, WIDTH);
     let scale = (WIDTH / image.width.max(image.height)).max(1);
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_right_classes_bar_is_red_and_as_long_as_its_probability() {
+    fn the_true_classs_bar_is_red_and_proportional_to_its_probability() {
         let guess = Guess {
             image: Image::filled(64, 64, [1, 2, 3]),
             name: "x".into(),
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_an_image() {
+    fn every_query_has_a_row() {
         let near =
             Neighbour { image: Image::filled(8, 8, [9; 3]), label: "a".into(), distance: 1.0 };
         let one = Neighbours {

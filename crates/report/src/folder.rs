@@ -1,4 +1,4 @@
-//! What a run's folder tells without its network.
+//! Reads a run's folder, except its weights.
 
 use crate::{Curves, Error, Run, network};
 use layers::Spec;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 impl Run {
     /// Reads a run's folder: `config.toml`, `run.json`, `metrics.jsonl`, `model.toml` and
-    /// `env.json`. Which of them could not be read [`missing`](Run::missing) says.
+    /// `env.json`. Files that cannot be read are listed in [`missing`](Run::missing).
     ///
     /// # Errors
-    /// If there is none of the first three, or none of them can be read.
+    /// If none of the first three exists or can be read.
     pub fn read(folder: &Path) -> Result<Run, Error> {
         let mut errors = Vec::new();
         let mut text = |name: &str| {
@@ -21,7 +21,7 @@ impl Run {
         };
         let [config, status, metrics] = ["config.toml", "run.json", "metrics.jsonl"].map(&mut text);
         let [model, environment] = ["model.toml", "env.json"].map(&mut text);
-        let missing = |error: &Error| format!("Not all could be read: {error}.");
+        let missing = |error: &Error| format!("Some files could not be read: {error}.");
         let mut missing: Vec<String> = errors.iter().map(missing).collect();
         if config.is_none() && status.is_none() && metrics.is_none() {
             let first = errors.into_iter().next();
@@ -29,7 +29,7 @@ impl Run {
         }
         let spec = model.and_then(|text| Spec::from_toml(&text).ok());
         if spec.is_none() {
-            missing.push("There is no model.toml that can be read.".to_string());
+            missing.push("There is no readable model.toml.".to_string());
         }
         Ok(Run {
             name: name_of(folder),
@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// The folder's own name, whatever path it was given by.
+/// The folder's name, resolving paths such as `.`.
 fn name_of(folder: &Path) -> String {
     let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
     whole.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_string())
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_read_and_what_is_not_is_said() {
+    fn existing_files_are_read_and_unreadable_ones_reported() {
         let folder = scratch("run");
         let spec = Spec::image("small", 8, 8, 3).linear("fc1", 10);
         fs::write(folder.join("model.toml"), spec.to_toml()).unwrap();
@@ -75,12 +75,13 @@ mod tests {
         let model = run.model.unwrap();
         assert_eq!((model.rows.len(), model.rows[0].parameters), (1, 8 * 8 * 3 * 10 + 10));
         let [missing] = &run.missing[..] else { panic!("{:?}", run.missing) };
-        assert!(missing.starts_with("Not all could be read: ") && missing.contains("env.json"));
+        assert!(missing.starts_with("Some files could not be read: "), "{missing}");
+        assert!(missing.contains("env.json"), "{missing}");
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
-    fn a_folder_of_something_else_is_refused() {
+    fn a_folder_without_a_run_is_refused() {
         let folder = scratch("none");
         let error = Run::read(&folder).unwrap_err();
         assert!(matches!(error, Error::NoRun { .. }), "{error}");

@@ -8,37 +8,37 @@ use weights::Weights;
 /// The weights of a first convolution: `filters` windows of height x width x 3, channels last.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels<'a> {
-    /// filters x window x window x 3 numbers.
+    /// filters x window x window x 3 values.
     pub weights: &'a [f32],
-    /// How many.
+    /// Number of filters.
     pub filters: usize,
     /// Side of the square window.
     pub window: usize,
-    /// Towers that the filters belong to, as many to each; Figure 3 has the first tower's above
-    /// the second's.
+    /// Number of equal towers to which the filters belong; Figure 3 has the first tower's above the
+    /// second's.
     pub towers: usize,
 }
 
-/// Between kernels, in pixels; towers lie four times as far apart.
+/// Pixels between kernels; the gap between towers is four times as large.
 const GAP: usize = 3;
 /// Kernels are enlarged to about this side.
 const SIDE: usize = 44;
-const MOST_COLUMNS: usize = 16;
+const MAX_COLUMNS: usize = 16;
 const GROUND: [u8; 3] = [255; 3];
 
-/// Draws the kernels, three rows a tower where that makes no more than sixteen a row. Black and
-/// white are the least and the greatest of all weights, so that strengths compare, as in the 2012
-/// source.
+/// Draws the kernels in three rows per tower, or more if a row would have more than sixteen. Black
+/// and white are the minimum and maximum of all weights, so that strengths are comparable, as in the
+/// 2012 source.
 ///
 /// # Panics
-/// If there are not as many numbers as the sizes say, or no filter.
+/// If the number of weights does not match the sizes, or there is no filter.
 pub fn draw(kernels: &Kernels) -> Image {
     let Kernels { weights, filters, window, towers } = *kernels;
     let size = window * window * 3;
     assert!(filters > 0 && weights.len() == filters * size, "{filters} kernels of {window}");
     let towers = if towers > 0 && filters.is_multiple_of(towers) { towers } else { 1 };
     let per_tower = filters / towers;
-    let columns = per_tower.div_ceil(3).clamp(1, MOST_COLUMNS).max(8.min(per_tower));
+    let columns = per_tower.div_ceil(3).clamp(1, MAX_COLUMNS).max(8.min(per_tower));
     let rows = per_tower.div_ceil(columns);
     let scale = (SIDE / window).max(1);
     let cell = window * scale + GAP;
@@ -46,21 +46,20 @@ pub fn draw(kernels: &Kernels) -> Image {
 
     let height = GAP + towers * tower_height - 3 * GAP;
     let mut sheet = Image::filled(height, GAP + columns * cell, GROUND);
-    let least = weights.iter().copied().fold(f32::INFINITY, f32::min);
-    let greatest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let span = (greatest - least).max(f32::MIN_POSITIVE);
+    let min = weights.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let span = (max - min).max(f32::MIN_POSITIVE);
     for (number, kernel) in weights.chunks_exact(size).enumerate() {
         let (tower, place) = (number / per_tower, number % per_tower);
         let top = GAP + tower * tower_height + place / columns * cell;
-        let pixels = kernel.iter().map(|w| (255.0 * (w - least) / span).round() as u8).collect();
+        let pixels = kernel.iter().map(|w| (255.0 * (w - min) / span).round() as u8).collect();
         let kernel = Image { height: window, width: window, pixels };
         picture::paste(&mut sheet, (top, GAP + place % columns * cell), &kernel, scale);
     }
     sheet
 }
 
-/// The first layer's kernels, drawn, and a sentence on them; `None` if it is no convolution of
-/// images.
+/// The first layer's kernels, drawn, with a caption; `None` if it is not a convolution of images.
 pub fn first_layer(weights: &Weights) -> Option<(Image, String)> {
     let spec = &weights.about.model;
     let conv = spec.rows.iter().find_map(|row| match row {
@@ -95,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn towers_lie_one_above_the_other_on_one_scale() {
-        // 96 kernels of one pixel: sixteen a row, three rows a tower, as in the paper.
+    fn towers_are_drawn_one_above_the_other_on_one_scale() {
+        // 96 kernels of one pixel: sixteen per row, three rows per tower, as in the paper.
         let weights: Vec<f32> = (0..96 * 3).map(|i| (i / 3) as f32).collect();
         let sheet = draw(&Kernels { weights: &weights, filters: 96, window: 1, towers: 2 });
         let cell = SIDE + GAP;

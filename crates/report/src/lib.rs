@@ -1,18 +1,18 @@
-//! Pictures of what a network learned, and one page with all of them. No training code.
+//! Figures of trained networks and runs, and an HTML page with all of them. No training code.
 //!
-//! * [`Page`]: one or more runs as one HTML file that needs nothing else; [`Run::read`]: what a
-//!   run's folder tells; [`export`]: its pictures as files; [`Error`]: why a folder tells nothing
-//! * [`Curves`]: a run's measurements; [`plot`]: lines as SVG
+//! * [`Page`]: one or more runs as one self-contained HTML file; [`Run::read`]: reads a run's
+//!   folder; [`export`]: its figures as files
+//! * [`Curves`]: a run's measurements; [`plot`]: line plots as SVG
 //! * [`kernels`]: the first layer's weights, the paper's Figure 3
-//! * [`maps`]: what convolutions make of an image, map beside map
+//! * [`maps`]: feature maps of an image, side by side
 //! * [`figures`]: predictions and nearest neighbours, the two halves of its Figure 4
-//! * [`network`]: a network row by row, from its specification; [`Diagram`]: as Figure 2 draws one
-//! * [`tested`]: what a test leaves, as files and tables; [`predicted`]: what single images show,
-//!   as text, JSON or CSV
+//! * [`network`]: a network's table, from its specification; [`Diagram`]: drawn as in Figure 2
+//! * [`tested`]: test results as files and tables; [`predicted`]: predictions for images as text,
+//!   JSON or CSV
 //! * [`DatasetSummary`]: the classes, sizes and colours of a data set
-//! * [`Confusion`]: which classes are taken for which
-//! * [`sheet`]: images side by side; [`picture`]: pixels, letters, PNG files; [`palette`]: the same
-//!   in few colours
+//! * [`Confusion`]: the confusion matrix
+//! * [`sheet`]: contact sheets; [`picture`]: drawing and PNG files; [`palette`]: PNG files with a
+//!   palette
 //!
 //! ```
 //! use alexnet_report::{Curves, Page, Run};
@@ -50,11 +50,11 @@ pub mod sheet;
 pub mod tested;
 
 pub use confusion::Confusion;
-pub use curves::{Curves, Drop, Learned, Validated};
+pub use curves::{Curves, RateDrop, TrainPoint, ValidationPoint};
 pub use dataset::DatasetSummary;
-pub use diagram::{Diagram, Stage};
+pub use diagram::{Diagram, DiagramLayer};
 pub use error::Error;
 pub use files::numbers::{duration, grouped, percent};
 pub use page::{Page, STYLE};
 pub use progress::{Measure, curves_svg};
-pub use run::{ClassRow, Model, ModelRow, Run, Tested};
+pub use run::{ClassRow, Model, ModelRow, Run, TestSummary};

@@ -1,22 +1,22 @@
-//! What a convolution makes of an image: its maps side by side, in shades of grey.
+//! Feature maps of an image side by side, in shades of grey.
 
 use png::{BitDepth, ColorType, Compression};
 
-/// A layer's output for one image: height x width x channels numbers, channels last.
+/// A layer's output for one image.
 #[derive(Clone, Copy, Debug)]
 pub struct Maps<'a> {
-    /// height x width x channels numbers.
+    /// height x width x channels values, channels last.
     pub values: &'a [f32],
     /// Rows of a map.
     pub height: usize,
     /// Columns of a map.
     pub width: usize,
-    /// How many maps.
+    /// Number of maps.
     pub channels: usize,
 }
 
-/// Maps side by side: map `n` has its first pixel at `GAP` pixels and `n % columns` times `GAP` and
-/// a map's width from the left, and likewise from the top.
+/// A grid of maps: the first pixel of map `n` is `GAP + n % columns * (width + GAP)` pixels from the
+/// left and `GAP + n / columns * (height + GAP)` from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Pixels from top to bottom.
@@ -31,26 +31,29 @@ pub struct Grid {
 
 /// Pixels around each map.
 pub const GAP: usize = 1;
-/// What maps lie on.
+/// Background grey.
 const GROUND: u8 = 96;
 
 impl Maps<'_> {
-    /// The largest number of each map.
+    /// The largest value of each map.
     ///
     /// # Panics
-    /// If there are not as many numbers as the sizes say, or none (so does the method below).
+    /// If the number of values does not match the sizes, or there are none.
     pub fn largest(&self) -> Vec<f32> {
         self.check();
         let mut largest = vec![f32::NEG_INFINITY; self.channels];
         for pixel in self.values.chunks_exact(self.channels) {
-            largest.iter_mut().zip(pixel).for_each(|(most, &x)| *most = most.max(x));
+            largest.iter_mut().zip(pixel).for_each(|(max, &x)| *max = max.max(x));
         }
         largest
     }
 
-    /// Draws them. Black is zero (or the least of all numbers, if that is less), white the largest
-    /// of all, so that maps compare; between them shades follow the root, as most numbers are
-    /// small. What is not a number is black.
+    /// Draws the maps. Black is zero (or the smallest value, if negative), white the largest value
+    /// of all maps, so that maps are comparable. Shades follow the square root, as most values are
+    /// small. NaN is black.
+    ///
+    /// # Panics
+    /// As [`largest`](Self::largest).
     pub fn draw(&self) -> Grid {
         self.check();
         let Maps { height, width, channels, .. } = *self;
@@ -77,12 +80,12 @@ impl Maps<'_> {
     fn check(&self) {
         let Maps { values, height, width, channels } = *self;
         let fits = channels > 0 && !values.is_empty() && values.len() == height * width * channels;
-        assert!(fits, "{} numbers in {channels} maps of {height} x {width}", values.len());
+        assert!(fits, "{} values in {channels} maps of {height} x {width}", values.len());
     }
 }
 
-/// As near to a square as may be, rows being full if that costs little: 96 maps lie in 8 rows of
-/// 12, 384 in 16 of 24.
+/// The number of columns: near a square, with full rows if possible: 96 maps are 8 rows of 12, 384
+/// are 16 rows of 24.
 fn columns(channels: usize) -> usize {
     let least = (channels as f64).sqrt().ceil() as usize;
     (least..=2 * least).find(|&columns| channels.is_multiple_of(columns)).unwrap_or(least)
@@ -97,8 +100,8 @@ impl Grid {
         encoder.set_depth(BitDepth::Eight);
         encoder.set_compression(Compression::Fast);
         let mut writer = encoder.write_header().expect("sizes below 2^31");
-        writer.write_image_data(&self.pixels).expect("as many bytes as the sizes say");
-        writer.finish().expect("memory takes all");
+        writer.write_image_data(&self.pixels).expect("the number of bytes matches the size");
+        writer.finish().expect("writing to a Vec does not fail");
         bytes
     }
 }
@@ -108,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_lie_in_full_rows_near_a_square() {
+    fn grids_are_near_a_square_with_full_rows() {
         for (channels, expected) in [(1, 1), (32, 8), (64, 8), (96, 12), (256, 16), (384, 24)] {
             assert_eq!(columns(channels), expected, "{channels}");
         }
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_number_is_a_pixel_of_its_map_on_one_scale() {
+    fn each_value_is_a_pixel_of_its_map_on_one_scale() {
         // Two maps of 1 x 2 pixels, channels last.
         let values = [0.0, 4.0, 1.0, f32::NAN];
         let maps = Maps { values: &values, height: 1, width: 2, channels: 2 };
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_below_zero_and_all_zeros_are_drawn() {
+    fn negative_values_and_all_zeros_are_drawn() {
         let draw = |values: &[f32]| {
             Maps { values, height: 1, width: values.len(), channels: 1 }.draw().pixels
         };

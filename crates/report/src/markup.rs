@@ -1,6 +1,6 @@
 //! Text inside HTML and SVG.
 
-/// The text with what would be markup spelled out.
+/// Escapes text for HTML and XML.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -10,7 +10,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // What neither HTML nor XML allows.
+            // Characters that neither HTML nor XML allows.
             '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}' => {
                 escaped.push('\u{fffd}');
             }
@@ -20,27 +20,27 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// An SVG with a style of its own, to stand alone: `head` is the tag after which it may come.
+/// A standalone SVG file: inserts the style after the tag `head`.
 ///
-/// Browsers take their reader's choice of light or dark. Viewers that know neither that nor
-/// variables show it in light colors, as the style names them outright.
+/// Browsers show it in light or dark colours by preference. Viewers without support for that or for
+/// CSS variables show light colours, as the style contains literal colours.
 pub fn standalone(svg: &str, head: &str, style: &str) -> String {
     const COLORS: &str = include_str!("colors.css");
-    // Two palettes, each between braces, and the classes that choose from them.
+    // The file has two palettes in braces, then the classes that refer to them.
     let mut parts = COLORS.split(":root {").skip(1).map(|part| part.split_once('}'));
     let mut palette = || parts.next().flatten().expect("a palette");
     let ((light, _), (dark, rest)) = (palette(), palette());
     let (_, series) = rest.split_once('}').expect("the end of the dark palette");
     let rules = format!("{series}{style}").replace("--c:", "color:");
-    let [light, dark] = [light, dark].map(|palette| named_outright(&rules, palette));
+    let [light, dark] = [light, dark].map(|palette| substituted(&rules, palette));
     let dark = format!("@media (prefers-color-scheme: dark) {{{dark}}}");
     let style = format!("<style>:root {{ color-scheme: light dark; }}{light}{dark}</style>");
     let svg = svg.replacen(head, &format!("{head}{style}"), 1) + "\n";
     svg.replace("var(--c)", "currentColor")
 }
 
-/// The rules with a palette's colors in place of its variables.
-fn named_outright(rules: &str, palette: &str) -> String {
+/// The rules with a palette's colours in place of its variables.
+fn substituted(rules: &str, palette: &str) -> String {
     let variables = palette.split(';').filter_map(|line| line.trim().split_once(": "));
     variables.fold(rules.to_string(), |rules, (name, color)| {
         rules.replace(&format!("var({name})"), color)
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_names_its_colors_light_and_dark() {
+    fn a_standalone_file_contains_light_and_dark_colours() {
         let style = ".line { stroke: var(--c); fill: var(--soft); }\n";
         let svg =
             standalone("<svg><title></title><text style=\"fill:var(--c)\"/>", "</title>", style);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn no_markup_and_no_control_character_is_left() {
+    fn markup_and_control_characters_are_escaped() {
         assert_eq!(
             escape("<b class='x'>&\"\u{1}"),
             "&lt;b class=&#39;x&#39;&gt;&amp;&quot;\u{fffd}"

@@ -1,5 +1,4 @@
-//! A network from its specification: row by row, as a table, as JSON, and as the paper's Figure 2
-//! draws one.
+//! A network from its specification: as a table, as JSON, and as a diagram like the paper's Figure 2.
 
 mod figure;
 mod table;
@@ -27,8 +26,8 @@ pub fn model(spec: &Spec) -> Result<Model, SpecError> {
     Ok(Model { name: spec.name.clone(), diagram: diagram(spec)?, rows })
 }
 
-/// The network for programs: `model` (its name), `input` (height, width and channels), `rows`, and
-/// in all its `parameters` and `macs`, the multiply-accumulates of an image.
+/// The network as JSON: `model` (its name), `input` (height, width and channels), `rows`, and the
+/// totals `parameters` and `macs` (multiply-accumulates per image).
 ///
 /// # Errors
 /// If its rows do not fit together.

@@ -1,4 +1,4 @@
-//! One or more runs as one HTML file: inline style, SVG and images, no script, nothing loaded.
+//! One or more runs as a self-contained HTML file: inline style, SVG and images, no scripts.
 
 use crate::markup::escape;
 use crate::plot::color_class;
@@ -7,11 +7,11 @@ use crate::run::Run;
 use crate::sections;
 use files::numbers::percent;
 
-/// Colours, dark and light, and the style of headings, GPUs, bars and rows: of the page, and of
-/// whatever should look like it.
+/// Colours, dark and light, and the style of headings, cards, bars and rows, shared with the
+/// server's page.
 pub const STYLE: &str = concat!(include_str!("colors.css"), include_str!("page.css"));
 
-/// What the page shows.
+/// A page of one or more runs.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Its heading.
@@ -21,7 +21,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of some runs: of one it has the name.
+    /// A page of runs; the title of a single run is its name.
     pub fn of(runs: Vec<Run>) -> Page {
         let title = match &runs[..] {
             [run] => run.name.clone(),
@@ -30,7 +30,7 @@ impl Page {
         Page { title, runs }
     }
 
-    /// The page.
+    /// The page as HTML.
     pub fn to_html(&self) -> String {
         let mut html = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -55,7 +55,7 @@ impl Page {
         for (number, run) in self.runs.iter().enumerate() {
             html += &sections::run(run, number, self.runs.len() > 1);
         }
-        html + "</main>\n<footer>Made by alexnet. This file is all there is: nothing is loaded \
+        html + "</main>\n<footer>Made by alexnet. This file is self-contained: it loads nothing \
                 from elsewhere.</footer>\n</body>\n</html>\n"
     }
 
@@ -95,7 +95,7 @@ impl Page {
         html += "<div class=\"plots\">";
         for (measure, id) in [(Measure::Loss, "loss"), (Measure::Error, "error")] {
             let plot = plot_of(&self.runs, measure);
-            // Letters keep their size: a plot for a desk and one for a phone.
+            // Two plots, for wide and narrow screens, as text keeps its size.
             html += &format!(
                 "<figure><div class=\"broad\">{}</div><div class=\"narrow\">{}</div></figure>",
                 plot.to_svg(&format!("{id}-broad"), 480.0, 320.0),
@@ -122,7 +122,7 @@ impl Page {
         }
         html += "</ul>\n";
         if self.runs.iter().any(|run| !run.curves.drops().is_empty()) {
-            html += "<p class=\"note\">Dotted: where the learning rate fell.</p>\n";
+            html += "<p class=\"note\">Dotted: learning-rate drops.</p>\n";
         }
         html + "</section>\n"
     }

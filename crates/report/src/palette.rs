@@ -1,26 +1,29 @@
-//! Few colours for many: pictures of photographs or noise in a fraction of the bytes.
+//! PNG files with a palette: figures with photographs in a fraction of the bytes.
 
 use augment::Image;
 use png::{BitDepth, ColorType, Compression};
 
-/// Colours are told apart by this many bits a channel when a palette is chosen.
+/// The largest palette of a PNG file.
+pub const MAX_COLORS: usize = 256;
+
+/// Bits per channel of the histogram from which a palette is chosen.
 const BITS: u32 = 5;
 const BINS: usize = 1 << (3 * BITS);
 
-/// What lies in a bin of the space of colours.
+/// A bin of the colour histogram.
 #[derive(Clone, Copy, Default)]
 struct Bin {
     pixels: u64,
     sums: [u64; 3],
 }
 
-/// The image as a PNG file of at most `colors` colours, 2 to 256, chosen by cutting the most spread
-/// box of colours at its median until there are enough (Heckbert 1982).
+/// The image as a PNG file of at most `colors` colours, 2 to 256, chosen by median cut (Heckbert
+/// 1982).
 ///
 /// # Panics
 /// If `colors` is out of range.
 pub fn to_png(image: &Image, colors: usize) -> Vec<u8> {
-    assert!((2..=256).contains(&colors), "a palette of {colors} colours");
+    assert!((2..=MAX_COLORS).contains(&colors), "a palette of {colors} colours");
     let mut bins = vec![Bin::default(); BINS];
     for pixel in image.pixels.as_chunks::<3>().0 {
         let bin = &mut bins[bin_of(*pixel)];
@@ -41,14 +44,6 @@ pub fn to_png(image: &Image, colors: usize) -> Vec<u8> {
     write(image, palette, &indices.collect::<Vec<u8>>())
 }
 
-/// The image as a PNG file, of so many colours at most or of all it has.
-pub fn png_of(image: &Image, colors: Option<usize>) -> Vec<u8> {
-    match colors {
-        Some(colors) => to_png(image, colors),
-        None => crate::picture::to_png(image),
-    }
-}
-
 fn bin_of(pixel: [u8; 3]) -> usize {
     pixel.iter().fold(0, |bin, &value| bin << BITS | usize::from(value >> (8 - BITS)))
 }
@@ -57,11 +52,11 @@ fn level(bin: usize, channel: usize) -> usize {
     bin >> (BITS as usize * (2 - channel)) & ((1 << BITS) - 1)
 }
 
-/// Boxes of bins, at most `count`.
+/// Splits the bins into at most `count` boxes.
 fn cut(all: Vec<usize>, bins: &[Bin], count: usize) -> Vec<Vec<usize>> {
     let mut boxes = vec![all];
     while boxes.len() < count {
-        // A box weighs what its pixels and its widest side come to.
+        // Weight: the root of the number of pixels times the widest side.
         let weigh = |members: &Vec<usize>| {
             let pixels: u64 = members.iter().map(|&bin| bins[bin].pixels).sum();
             let (channel, width) = widest(members);
@@ -72,7 +67,7 @@ fn cut(all: Vec<usize>, bins: &[Bin], count: usize) -> Vec<Vec<usize>> {
         let heaviest = heaviest.expect("at least one box");
         let (weight, channel) = weights[heaviest];
         if weight == 0.0 {
-            break; // every box is a single colour
+            break; // every box is a single bin
         }
         let mut members = boxes.swap_remove(heaviest);
         members.sort_by_key(|&bin| (level(bin, channel), bin));
@@ -89,7 +84,7 @@ fn cut(all: Vec<usize>, bins: &[Bin], count: usize) -> Vec<Vec<usize>> {
     boxes
 }
 
-/// The channel in which a box is widest, and by how many levels.
+/// The channel in which a box is widest, and its width in levels.
 fn widest(members: &[usize]) -> (usize, usize) {
     let width = |channel: usize| {
         let levels = members.iter().map(|&bin| level(bin, channel));
@@ -129,8 +124,8 @@ fn write(image: &Image, palette: Vec<u8>, indices: &[u8]) -> Vec<u8> {
     encoder.set_compression(Compression::High);
     encoder.set_filter(png::Filter::NoFilter);
     let mut writer = encoder.write_header().expect("sizes below 2^31");
-    writer.write_image_data(&packed).expect("as many bytes as the sizes say");
-    writer.finish().expect("memory takes all");
+    writer.write_image_data(&packed).expect("the number of bytes matches the size");
+    writer.finish().expect("writing to a Vec does not fail");
     bytes
 }
 
@@ -147,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn few_colours_stay_as_they_are() {
+    fn few_colours_are_exact() {
         for colors in [2, 3, 9] {
             let color = |i: usize| [(i * 25) as u8, 255 - (i * 20) as u8, 7];
             let pixels = (0..35).flat_map(|i| color(i % colors)).collect();
@@ -157,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn many_colours_become_near_ones_in_fewer_bytes() {
-        // Noise, which nothing but fewer colours makes smaller.
+    fn many_colours_are_approximated_in_fewer_bytes() {
+        // Noise does not compress: only fewer colours make the file smaller.
         let mut draws = SmallRng::seed_from_u64(1);
         let pixels = (0..64 * 64 * 3).map(|_| draws.random_range(60..188)).collect();
         let image = Image { height: 64, width: 64, pixels };

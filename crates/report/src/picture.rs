@@ -1,16 +1,16 @@
-//! Pictures made of pixels: pasting, filling, writing; PNG files and data URIs.
+//! Drawing on images: pasting, filling, text; PNG files and data URIs.
 
 use crate::font;
 use augment::{Image, Resizer};
 use base64::Engine;
 
-/// What pictures are drawn on.
+/// Background colour.
 pub const PAPER: [u8; 3] = [255; 3];
-/// What letters are drawn with.
+/// Text colour.
 pub const INK: [u8; 3] = [40; 3];
 
-/// Pastes an image with its first pixel at `at` (row, column), each pixel `scale` times as large;
-/// what lies outside is cut off.
+/// Pastes an image, enlarged `scale` times, with its first pixel at row `top` and column `left`;
+/// parts outside `onto` are clipped.
 pub fn paste(onto: &mut Image, (top, left): (usize, usize), image: &Image, scale: usize) {
     for (y, x) in (0..image.height).flat_map(|y| (0..image.width).map(move |x| (y, x))) {
         let color = image.pixel(y, x);
@@ -27,7 +27,7 @@ pub fn fill(onto: &mut Image, at: (usize, usize), size: (usize, usize), color: [
     }
 }
 
-/// Writes as much of a text as fits `width` pixels, each dot `scale` pixels large.
+/// Writes text, truncated to `width` pixels, with dots of `scale` pixels.
 pub fn write(
     onto: &mut Image,
     (top, left): (usize, usize),
@@ -67,17 +67,17 @@ pub fn to_png(image: &Image) -> Vec<u8> {
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
     let mut writer = encoder.write_header().expect("sizes below 2^31");
-    writer.write_image_data(&image.pixels).expect("as many bytes as the sizes say");
-    writer.finish().expect("memory takes all");
+    writer.write_image_data(&image.pixels).expect("the number of bytes matches the size");
+    writer.finish().expect("writing to a Vec does not fail");
     bytes
 }
 
-/// The image as a PNG inside an address: `data:image/png;base64,...`.
+/// The image as a PNG in a data URI: `data:image/png;base64,...`.
 pub fn data_uri(image: &Image) -> String {
     png_uri(&to_png(image))
 }
 
-/// A PNG file inside an address.
+/// A PNG file as a data URI.
 pub fn png_uri(png: &[u8]) -> String {
     let code = base64::engine::general_purpose::STANDARD.encode(png);
     format!("data:image/png;base64,{code}")
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_png_reads_back() {
+    fn a_png_decodes_to_the_same_image() {
         let image = Image::filled(3, 2, [1, 2, 3]);
         let bytes = to_png(&image);
         let mut back = Image::default();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_is_cut_off() {
+    fn parts_outside_are_clipped() {
         let mut sheet = Image::filled(4, 4, PAPER);
         paste(&mut sheet, (3, 2), &Image::filled(2, 2, [9; 3]), 3);
         assert_eq!(sheet.pixel(3, 3), [9; 3]);

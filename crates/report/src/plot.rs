@@ -1,7 +1,7 @@
-//! Lines over steps, as SVG.
+//! Line plots as SVG.
 //!
-//! Colours are the page's: classes `s1` to `s8` for runs, and `currentColor`-like variables for
-//! everything else, so that a plot follows the page from light to dark.
+//! Colours are CSS classes `s1` to `s8` for runs, and variables for everything else, so that a plot
+//! follows the page's light or dark scheme.
 
 use crate::markup::{escape, standalone};
 use std::fmt::Write;
@@ -9,57 +9,57 @@ use std::fmt::Write;
 /// A plot: lines over a common axis of steps.
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
-    /// For those who do not see it.
+    /// Title, for accessibility.
     pub title: String,
-    /// What the plot shows, in a sentence or two, for the same.
+    /// Description of one or two sentences, for accessibility.
     pub description: String,
-    /// What goes to the right; nothing: steps.
+    /// Label of the x axis; empty: `step`.
     pub x_label: String,
-    /// What goes up.
+    /// Label of the y axis.
     pub y_label: String,
-    /// Whether y is a share, to be shown as a percentage.
+    /// Whether y is a share, shown as a percentage.
     pub percent: bool,
     /// The lines, the most important last.
-    pub lines: Vec<Line>,
-    /// Vertical marks, with what they say.
+    pub lines: Vec<Series>,
+    /// Vertical marks with their labels.
     pub marks: Vec<(f64, String)>,
 }
 
 /// A line of a plot.
 #[derive(Clone, Debug, Default)]
-pub struct Line {
+pub struct Series {
     /// Steps and values.
     pub points: Vec<(f64, f64)>,
-    /// Which of the page's six colours, from 0.
+    /// Index of its colour, from 0.
     pub color: usize,
-    /// How it is drawn.
+    /// Its stroke.
     pub stroke: Stroke,
-    /// What it is called in the plot; nothing: what it is stands elsewhere.
+    /// Its name in the legend; empty for none.
     pub label: String,
 }
 
-/// How a line is drawn.
+/// The stroke of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stroke {
-    /// Thin and faint: what is measured often and scatters.
+    /// Thin and faint, for noisy measurements.
     Faint,
     /// With dots.
     #[default]
     Plain,
-    /// Broken.
+    /// Dashed.
     Dashed,
 }
 
 /// More points than this are averaged in groups.
-const MOST_POINTS: usize = 240;
-const MOST_MARKS: usize = 8;
-/// How many lines have colours of their own: the classes of colors.css.
+const MAX_POINTS: usize = 240;
+const MAX_MARKS: usize = 8;
+/// Number of different colours: the classes of colors.css.
 const COLORS: usize = 8;
-/// Names in a column of the legend: lower down there are curves.
+/// Names per column of the legend.
 const COLUMN: usize = 4;
 
 impl Plot {
-    /// The plot as an SVG of `width` x `height` units; `id` tells it from others on the page.
+    /// The plot as SVG of `width` x `height` units; `id` must be unique on the page.
     pub fn to_svg(&self, id: &str, width: f64, height: f64) -> String {
         let frame = Frame::new(self, width, height);
         let mut svg = format!(
@@ -77,13 +77,13 @@ impl Plot {
     }
 }
 
-/// A plot as an SVG file of its own, dark ink on whatever lies beneath.
+/// The plot as a standalone SVG file.
 pub fn to_svg_file(plot: &Plot) -> String {
     let svg = plot.to_svg("curves", 720.0, 300.0);
     standalone(&svg, "</desc>", include_str!("plot.css"))
 }
 
-/// From steps and values to places.
+/// Maps steps and values to positions.
 struct Frame {
     left: f64,
     right: f64,
@@ -161,10 +161,9 @@ impl Frame {
         );
     }
 
-    /// The lines' names, where curves that fall leave room: one below the other, and columns from
-    /// the right.
+    /// The legend at the upper right, where falling curves leave space.
     fn legend(&self, plot: &Plot, svg: &mut String) {
-        let named: Vec<&Line> = plot.lines.iter().filter(|line| !line.label.is_empty()).collect();
+        let named: Vec<&Series> = plot.lines.iter().filter(|line| !line.label.is_empty()).collect();
         if named.is_empty() {
             return;
         }
@@ -189,7 +188,7 @@ impl Frame {
 
     fn marks(&self, plot: &Plot, svg: &mut String) {
         let (top, bottom) = (self.top, self.bottom);
-        for (number, (step, text)) in plot.marks.iter().take(MOST_MARKS).enumerate() {
+        for (number, (step, text)) in plot.marks.iter().take(MAX_MARKS).enumerate() {
             let x = self.x(*step);
             // Beside the line, where there is more room; neighbours one below the other.
             let (at, anchor) = if x > (self.left + self.right) / 2.0 {
@@ -208,7 +207,7 @@ impl Frame {
         }
     }
 
-    fn line(&self, line: &Line, svg: &mut String) {
+    fn line(&self, line: &Series, svg: &mut String) {
         let points = thinned(&line.points);
         let place =
             |&(step, value): &(f64, f64)| format!("{:.1},{:.1}", self.x(step), self.y(value));
@@ -245,7 +244,7 @@ pub(crate) fn color_class(number: usize) -> String {
 
 /// Means of groups of neighbours, where there are too many points to see.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let group = points.len().div_ceil(MOST_POINTS).max(1);
+    let group = points.len().div_ceil(MAX_POINTS).max(1);
     let groups = points.chunks(group).map(|group| {
         let n = group.len() as f64;
         let sum = group.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
@@ -297,13 +296,13 @@ mod tests {
 
     #[test]
     fn lines_end_where_the_frame_does() {
-        let line = Line { points: vec![(0.0, 0.0), (100.0, 2.0)], ..Line::default() };
+        let line = Series { points: vec![(0.0, 0.0), (100.0, 2.0)], ..Series::default() };
         let plot =
             Plot { lines: vec![line], marks: vec![(50.0, "a < b".into())], ..Plot::default() };
         let svg = plot.to_svg("p", 400.0, 200.0);
         assert!(svg.contains("points=\"46.0,166.0 390.0,26.0\""), "{svg}");
         assert!(svg.contains("a &lt; b") && svg.contains(">step<"), "{svg}");
-        let line = Line { label: "R & B".into(), ..Line::default() };
+        let line = Series { label: "R & B".into(), ..Series::default() };
         let plot = Plot { lines: vec![line], x_label: "epoch".into(), ..Plot::default() };
         let svg = plot.to_svg("p", 400.0, 200.0);
         assert!(svg.contains(">R &amp; B</text>") && svg.contains(">epoch<"), "{svg}");
@@ -311,8 +310,8 @@ mod tests {
 
     #[test]
     fn many_names_stand_in_columns_each_in_a_colour_of_its_own() {
-        let line = |color| Line { color, label: format!("net {color}"), ..Line::default() };
-        let lines: Vec<Line> = (0..7).map(line).collect();
+        let line = |color| Series { color, label: format!("net {color}"), ..Series::default() };
+        let lines: Vec<Series> = (0..7).map(line).collect();
         let svg = Plot { lines, ..Plot::default() }.to_svg("p", 400.0, 200.0);
         let place = |name: &str| {
             let text =
@@ -333,7 +332,7 @@ mod tests {
     fn nothing_and_very_much_are_plotted() {
         assert!(Plot::default().to_svg("p", 400.0, 200.0).contains("</svg>"));
         let points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
-        assert!(thinned(&points).len() <= MOST_POINTS);
+        assert!(thinned(&points).len() <= MAX_POINTS);
         assert!(thinned(&points).iter().all(|p| p.1 == 1.0));
     }
 }

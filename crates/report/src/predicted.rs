@@ -1,4 +1,4 @@
-//! What single images show: text for people, JSON or CSV, a row an image, written as they come.
+//! Predictions for images as text, JSON or CSV, one row per image, written as a stream.
 
 use files::escape::on_one_line;
 use files::{CsvRow, Output, Result};
@@ -7,7 +7,7 @@ use serde_json::json;
 /// An image and its most probable classes.
 #[derive(Clone, Debug)]
 pub struct Predicted {
-    /// Its place in the source.
+    /// Its index in the source.
     pub at: usize,
     /// Its path.
     pub name: String,
@@ -18,67 +18,67 @@ pub struct Predicted {
 /// A class and its probability.
 #[derive(Clone, Debug)]
 pub struct Class {
-    /// What tells it from others.
+    /// Its unique id.
     pub id: String,
-    /// In words, if there are any; two classes may have one name.
+    /// Its readable name, if any; two classes may have the same.
     pub name: Option<String>,
-    /// What people are shown.
+    /// Its title for display.
     pub title: String,
     /// From 0 to 1.
     pub probability: f32,
 }
 
-/// Where rows go.
+/// Collects or writes rows.
 #[derive(Debug)]
 pub struct Rows {
-    form: Form,
+    sink: Sink,
     images: usize,
 }
 
 #[derive(Debug)]
-enum Form {
-    /// To be shown at the end: a progress bar is in the way before. With images to be drawn, if
-    /// they are.
+enum Sink {
+    /// Text, shown at the end so that it does not interfere with a progress bar; with the images if
+    /// they are to be drawn.
     Text { json: bool, text: String, drawn: Option<Vec<Predicted>> },
-    /// A table.
+    /// A CSV file.
     Csv(Output),
-    /// A line of JSON an image.
+    /// A file with one line of JSON per image.
     Jsonl(Output),
 }
 
-/// What became of the rows.
+/// The result of all rows.
 #[derive(Debug)]
 pub enum Finished {
-    /// Text that is to be shown, and images that are to be drawn.
+    /// Text to show, and images to draw.
     Text(String, Vec<Predicted>),
-    /// A file with so many images.
+    /// Number of images in the file.
     File(usize),
 }
 
 impl Rows {
-    /// Text with bars, or with `json` a line of JSON an image.
+    /// Text with bars or, with `json`, one line of JSON per image.
     pub fn text(json: bool) -> Rows {
-        Rows { form: Form::Text { json, text: String::new(), drawn: None }, images: 0 }
+        Rows { sink: Sink::Text { json, text: String::new(), drawn: None }, images: 0 }
     }
 
-    /// The same, and the images are kept to be drawn.
+    /// As [`text`](Self::text), and keeps the images to draw them.
     pub fn drawn(json: bool) -> Rows {
         let (text, drawn) = (String::new(), Some(Vec::new()));
-        Rows { form: Form::Text { json, text, drawn }, images: 0 }
+        Rows { sink: Sink::Text { json, text, drawn }, images: 0 }
     }
 
-    /// A table of so many classes an image.
+    /// A CSV file with `classes` classes per image.
     ///
     /// # Errors
-    /// If the file cannot be written (so do the methods below).
+    /// If the file cannot be written.
     pub fn csv(mut file: Output, classes: usize) -> Result<Rows> {
         file.write(header(classes).as_bytes())?;
-        Ok(Rows { form: Form::Csv(file), images: 0 })
+        Ok(Rows { sink: Sink::Csv(file), images: 0 })
     }
 
-    /// A file with a line of JSON an image.
+    /// A file with one line of JSON per image.
     pub fn jsonl(file: Output) -> Rows {
-        Rows { form: Form::Jsonl(file), images: 0 }
+        Rows { sink: Sink::Jsonl(file), images: 0 }
     }
 
     /// Adds an image.
@@ -87,25 +87,25 @@ impl Rows {
     /// As [`csv`](Self::csv).
     pub fn push(&mut self, row: Predicted) -> Result<()> {
         self.images += 1;
-        match &mut self.form {
-            Form::Text { json, text, drawn } => {
+        match &mut self.sink {
+            Sink::Text { json, text, drawn } => {
                 *text += &if *json { as_json(&row) } else { bars(&row) };
                 drawn.iter_mut().for_each(|drawn| drawn.push(row.clone()));
                 Ok(())
             }
-            Form::Csv(file) => file.write(as_csv(&row).as_bytes()),
-            Form::Jsonl(file) => file.write(as_json(&row).as_bytes()),
+            Sink::Csv(file) => file.write(as_csv(&row).as_bytes()),
+            Sink::Jsonl(file) => file.write(as_json(&row).as_bytes()),
         }
     }
 
-    /// Gives a file its name.
+    /// Completes a file and renames it to its path.
     ///
     /// # Errors
     /// As [`csv`](Self::csv).
     pub fn finish(self) -> Result<Finished> {
-        match self.form {
-            Form::Text { text, drawn, .. } => Ok(Finished::Text(text, drawn.unwrap_or_default())),
-            Form::Csv(file) | Form::Jsonl(file) => {
+        match self.sink {
+            Sink::Text { text, drawn, .. } => Ok(Finished::Text(text, drawn.unwrap_or_default())),
+            Sink::Csv(file) | Sink::Jsonl(file) => {
                 file.finish()?;
                 Ok(Finished::File(self.images))
             }
@@ -135,10 +135,10 @@ fn as_json(row: &Predicted) -> String {
     format!("{line}\n")
 }
 
-/// A bar is at most so many letters wide.
+/// Maximum width of a bar in characters.
 const BAR: usize = 30;
 
-/// An image's classes, each with its probability as a number and as a bar.
+/// An image's classes with their probabilities as numbers and bars.
 fn bars(row: &Predicted) -> String {
     let widest = row.best.iter().map(|class| class.title.chars().count()).max().unwrap_or(0);
     let mut text = format!("{}\n", on_one_line(&row.name));
@@ -151,7 +151,7 @@ fn bars(row: &Predicted) -> String {
     text
 }
 
-/// A share as a bar, to an eighth of a letter.
+/// A share as a bar, to an eighth of a character.
 fn bar(share: f64) -> String {
     let eighths = (share.clamp(0.0, 1.0) * (8 * BAR) as f64).round() as usize;
     let rest = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_are_as_long_as_their_probability() {
+    fn bars_are_proportional_to_their_probability() {
         assert_eq!(bar(1.0).trim_end(), "█".repeat(BAR));
         assert_eq!(bar(0.5).trim_end(), "█".repeat(BAR / 2));
         assert_eq!(bar(0.0).trim_end(), "");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_shown_kept_or_written() {
+    fn rows_become_text_drawings_or_files() {
         let finished = |mut rows: Rows| {
             rows.push(row()).unwrap();
             rows.push(row()).unwrap();

@@ -1,18 +1,18 @@
 //! Curves of loss and error, of one run or several.
 
-use crate::plot::{Line, Plot, Stroke, to_svg_file};
+use crate::plot::{Plot, Series, Stroke, to_svg_file};
 use crate::run::Run;
 
-/// What a plot shows.
+/// The measurement of a plot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Of training and validation.
+    /// Training and validation loss.
     Loss,
-    /// Top-1 of training and validation, top-5 of validation.
+    /// Top-1 error of training and validation, top-5 error of validation.
     Error,
 }
 
-/// A plot of several runs' progress, each in its own colour, falls of the learning rate marked.
+/// A plot of several runs' progress, one colour per run, with learning-rate drops marked.
 pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     let mut lines = Vec::new();
     for (color, run) in runs.iter().enumerate() {
@@ -21,28 +21,28 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
             Measure::Loss => (at.step, at.loss),
             Measure::Error => (at.step, at.top1_error),
         });
-        lines.push(Line {
+        lines.push(Series {
             points: points.collect(),
             color,
             stroke: Stroke::Faint,
-            ..Line::default()
+            ..Series::default()
         });
     }
     for (color, run) in runs.iter().enumerate() {
         let validation = || run.curves.validation.iter();
         if measure == Measure::Error {
             let points = validation().map(|at| (at.step, at.top5_error)).collect();
-            lines.push(Line { points, color, stroke: Stroke::Dashed, ..Line::default() });
+            lines.push(Series { points, color, stroke: Stroke::Dashed, ..Series::default() });
         }
         let points = validation().map(|at| match measure {
             Measure::Loss => (at.step, at.loss),
             Measure::Error => (at.step, at.top1_error),
         });
-        lines.push(Line {
+        lines.push(Series {
             points: points.collect(),
             color,
             stroke: Stroke::Plain,
-            ..Line::default()
+            ..Series::default()
         });
     }
     let drops = runs.iter().flat_map(|run| run.curves.drops());
@@ -62,7 +62,7 @@ pub fn plot_of(runs: &[Run], measure: Measure) -> Plot {
     }
 }
 
-/// Where a run's curve begins and ends, for those who do not see it.
+/// A text description of a run's curve, for accessibility.
 fn describe(run: &Run, measure: Measure) -> String {
     let (Some(first), Some(last)) = (run.curves.validation.first(), run.curves.validation.last())
     else {
@@ -86,7 +86,7 @@ fn describe(run: &Run, measure: Measure) -> String {
     }
 }
 
-/// A plot as an SVG file of its own, dark ink on whatever lies beneath.
+/// The plot as a standalone SVG file.
 pub fn curves_svg(runs: &[Run], measure: Measure) -> String {
     to_svg_file(&plot_of(runs, measure))
 }

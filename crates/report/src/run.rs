@@ -1,4 +1,4 @@
-//! What is known of a run.
+//! The data of a run for its page.
 
 use crate::curves::Curves;
 use crate::figures::{Guess, Neighbours};
@@ -7,41 +7,41 @@ use augment::Image;
 use evaluate::predictions::Predictions;
 use serde_json::Value;
 
-/// Everything about a run that is there; what is not is said.
+/// The available data of a run; what is missing is listed.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    /// What to call it: its folder's name.
+    /// Its folder's name.
     pub name: String,
     /// Its `run.json`.
     pub status: Value,
     /// Its measurements.
     pub curves: Curves,
-    /// Its network, row by row, and what the rows come to.
+    /// Its network.
     pub model: Option<Model>,
     /// Its `config.toml`.
     pub config: Option<String>,
     /// Its `env.json`.
     pub environment: Option<String>,
-    /// How it was tested for this page.
-    pub tested: Option<Tested>,
-    /// The first layer's kernels, drawn, and a sentence on them.
+    /// The results of a test for this page.
+    pub tested: Option<TestSummary>,
+    /// The first layer's kernels, drawn, with a caption.
     pub kernels: Option<(Image, String)>,
-    /// Test images and what they were taken for.
+    /// Test images with their predictions.
     pub guesses: Vec<Guess>,
-    /// The test images it was most wrong about.
+    /// The test images with the lowest probability of their class.
     pub mistakes: Vec<Guess>,
-    /// Test images and the training images most like them, and a sentence on them.
+    /// Test images with the nearest training images.
     pub neighbours: Vec<Neighbours>,
-    /// What cannot be shown, and why: sentences.
+    /// Messages about data that cannot be shown.
     pub missing: Vec<String>,
 }
 
 /// A network as a table.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Its picture.
+    /// Its diagram.
     pub diagram: Diagram,
     /// Its rows.
     pub rows: Vec<ModelRow>,
@@ -52,20 +52,20 @@ pub struct Model {
 pub struct ModelRow {
     /// `conv1`.
     pub name: String,
-    /// What it does.
+    /// Its options in short.
     pub summary: String,
     /// The shape of its output.
     pub output: String,
-    /// Weights and biases.
+    /// Trainable values.
     pub parameters: usize,
-    /// Multiply-accumulates an image.
+    /// Multiply-accumulates per image.
     pub macs: usize,
 }
 
-/// How a network was tested.
+/// The results of a test.
 #[derive(Clone, Debug, Default)]
-pub struct Tested {
-    /// On what, in words.
+pub struct TestSummary {
+    /// A description of the test images.
     pub on: String,
     /// Mean loss.
     pub loss: f64,
@@ -73,47 +73,47 @@ pub struct Tested {
     pub top1_error: f64,
     /// Top-5 error, a share.
     pub top5_error: f64,
-    /// By class.
+    /// Results by class.
     pub classes: Vec<ClassRow>,
-    /// Which were taken for which.
+    /// The confusion matrix.
     pub confusion: Confusion,
 }
 
-/// How a class's images fared.
+/// The results for one class.
 #[derive(Clone, Debug, Default)]
 pub struct ClassRow {
     /// The class.
     pub name: String,
-    /// How many images.
+    /// Number of images.
     pub images: u64,
-    /// Share not recognised.
+    /// Top-1 error, a share.
     pub top1_error: f64,
-    /// Share whose class is not among the five most probable.
+    /// Top-5 error, a share.
     pub top5_error: f64,
-    /// Of the images taken for this class, the share that are of it.
+    /// The share of images predicted as this class that belong to it.
     pub precision: f64,
 }
 
-impl Tested {
-    /// On one centre view of each image. `titles` are the classes' names as people are shown them;
-    /// `is_part` says that only some of the test images were looked at.
-    pub fn of(titles: &[String], said: &Predictions, is_part: bool) -> Tested {
-        let score = said.score();
+impl TestSummary {
+    /// The results of predictions for one centre view of each image. `titles` are the classes'
+    /// titles for display; `is_part` if only a part of the test images was used.
+    pub fn of(titles: &[String], predictions: &Predictions, is_part: bool) -> TestSummary {
+        let score = predictions.score();
         let all = if is_part { ", spread over all" } else { "" };
-        let rows = titles.iter().zip(said.by_class()).map(|(name, class)| ClassRow {
+        let rows = titles.iter().zip(predictions.by_class()).map(|(name, class)| ClassRow {
             name: name.clone(),
             images: class.score.images,
             top1_error: class.score.top1_error,
             top5_error: class.score.top5_error,
             precision: class.precision,
         });
-        Tested {
+        TestSummary {
             on: format!("{} test images{all}, one centre view each", score.images),
             loss: score.loss,
             top1_error: score.top1_error,
             top5_error: score.top5_error,
             classes: rows.collect(),
-            confusion: Confusion::of(titles, said),
+            confusion: Confusion::of(titles, predictions),
         }
     }
 }

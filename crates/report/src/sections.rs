@@ -1,19 +1,19 @@
-//! What the page says of one run.
+//! The sections of the page about one run.
 
 use crate::figures::{Guess, Neighbours};
 use crate::markup::escape;
 use crate::picture::{data_uri, thumbnail};
-use crate::run::{ClassRow, Model, Run, Tested};
+use crate::run::{ClassRow, Model, Run, TestSummary};
 use augment::Image;
 use files::numbers::{grouped, percent};
 use std::fmt::Write;
 
-/// Images are embedded with at most so many pixels a side.
+/// Maximum side of embedded images in pixels.
 const THUMBNAIL: usize = 128;
-/// Tables of more classes show those that fare worst.
-const MOST_CLASSES: usize = 40;
+/// Tables of more classes show only the worst.
+const MAX_CLASSES: usize = 40;
 
-/// All of it.
+/// All sections of a run.
 pub fn run(run: &Run, number: usize, several: bool) -> String {
     let mut html = format!("<section id=\"run-{number}\">\n");
     if several {
@@ -48,7 +48,7 @@ pub fn run(run: &Run, number: usize, several: bool) -> String {
     html + "</section>\n"
 }
 
-/// Its result in a few numbers; of a run alone they stand at the head of the page.
+/// The main results in a few numbers.
 pub fn tiles(run: &Run) -> String {
     let mut tiles = Vec::new();
     let mut tile = |name: &'static str, value: Option<String>| {
@@ -94,19 +94,19 @@ fn kernels((image, caption): &(Image, String)) -> String {
     )
 }
 
-const PREDICTIONS: &str = "Test images and the classes held most probable, as in Figure 4 of the \
-    paper (left). The image's own class has the red bar.";
-const MISTAKES: &str = "The test images whose own class was given the least probability.";
+const PREDICTIONS: &str = "Test images and their most probable classes, as in Figure 4 of the \
+    paper (left). The true class has the red bar.";
+const MISTAKES: &str = "The test images with the lowest probability of their true class.";
 
 fn guesses(guesses: &[Guess], caption: &str) -> Option<String> {
-    let gpus: String = guesses.iter().map(gpu).collect();
-    let note = format!("<p>{caption}</p>\n<div class=\"GPUs\">{gpus}</div>\n");
+    let cards: String = guesses.iter().map(card).collect();
+    let note = format!("<p>{caption}</p>\n<div class=\"cards\">{cards}</div>\n");
     (!guesses.is_empty()).then_some(note)
 }
 
-fn gpu(guess: &Guess) -> String {
+fn card(guess: &Guess) -> String {
     let label = guess.truth.as_ref().unwrap_or(&guess.name);
-    let said = guess.top.first().map_or("nothing", |(class, _)| class.as_str());
+    let predicted = guess.top.first().map_or("nothing", |(class, _)| class.as_str());
     let mut bars = String::new();
     for (class, probability) in &guess.top {
         let own = if guess.truth.as_ref() == Some(class) { " class=\"true\"" } else { "" };
@@ -120,7 +120,7 @@ fn gpu(guess: &Guess) -> String {
     format!(
         "<figure title=\"{}\">{}<figcaption>{}</figcaption><ol class=\"bars\">{bars}</ol></figure>",
         escape(&guess.name),
-        picture(&guess.image, &format!("{label}, taken for {said}")),
+        picture(&guess.image, &format!("{label}, predicted as {predicted}")),
         escape(label),
     )
 }
@@ -139,9 +139,9 @@ fn picture(image: &Image, alt: &str) -> String {
 
 fn neighbours(all: &[Neighbours]) -> Option<String> {
     let mut html = String::from(
-        "<p>Test images (first) and the training images whose last hidden layer is nearest by \
-         Euclidean distance, as in Figure 4 of the paper (right). Another class than the test \
-         image's is red.</p>\n<div class=\"neighbours\">",
+        "<p>Test images (first) and the training images with the nearest activations of the last \
+         hidden layer by Euclidean distance, as in Figure 4 of the paper (right). Classes that \
+         differ from the test image's are red.</p>\n<div class=\"neighbours\">",
     );
     for one in all {
         let _ = write!(
@@ -166,10 +166,9 @@ fn neighbours(all: &[Neighbours]) -> Option<String> {
     (!all.is_empty()).then(|| html + "</div>\n")
 }
 
-fn confusion(tested: &Tested, number: usize) -> String {
+fn confusion(tested: &TestSummary, number: usize) -> String {
     let confusion = &tested.confusion;
-    let mut html =
-        String::from("<p>A row for each class, a column for what its images were taken for.</p>\n");
+    let mut html = String::from("<p>Rows are true classes, columns predicted classes.</p>\n");
     if confusion.is_small() {
         html += &confusion.to_svg(&format!("confusion-svg-{number}"));
     } else {
@@ -177,34 +176,35 @@ fn confusion(tested: &Tested, number: usize) -> String {
         let _ = write!(
             html,
             "<figure class=\"kernels\"><img class=\"pixels\" width=\"{0}\" height=\"{0}\" \
-             alt=\"Confusion matrix; the diagonal is what was recognised\" src=\"{1}\"></figure>",
+             alt=\"Confusion matrix; correct predictions are on the diagonal\" \
+             src=\"{1}\"></figure>",
             image.width.max(320),
             data_uri(&image)
         );
     }
     let pairs = confusion.worst_pairs(10);
     if pairs.is_empty() {
-        return html + "<p>No image was taken for another class.</p>\n";
+        return html + "<p>No image was misclassified.</p>\n";
     }
     html += "<h4>Most confused</h4>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"Most confused\"><table><thead><tr><th>class</th><th>taken for</th>\
+             aria-label=\"Most confused\"><table><thead><tr><th>class</th><th>predicted as</th>\
              <th class=\"n\">images</th></tr></thead><tbody>";
-    for (class, said, images) in pairs {
-        let (class, said) = (escape(class), escape(said));
+    for (class, other, images) in pairs {
+        let (class, other) = (escape(class), escape(other));
         let _ =
-            write!(html, "<tr><td>{class}</td><td>{said}</td><td class=\"n\">{images}</td></tr>");
+            write!(html, "<tr><td>{class}</td><td>{other}</td><td class=\"n\">{images}</td></tr>");
     }
     html + "</tbody></table></div>\n"
 }
 
-fn classes(tested: &Tested) -> String {
+fn classes(tested: &TestSummary) -> String {
     let mut rows: Vec<&ClassRow> = tested.classes.iter().collect();
     let mut html = String::new();
-    if rows.len() > MOST_CLASSES {
+    if rows.len() > MAX_CLASSES {
         rows.sort_by(|a, b| b.top1_error.total_cmp(&a.top1_error).then(a.name.cmp(&b.name)));
-        rows.truncate(MOST_CLASSES);
+        rows.truncate(MAX_CLASSES);
         let of = tested.classes.len();
-        let _ = write!(html, "<p>The {MOST_CLASSES} classes of {of} that fare worst.</p>");
+        let _ = write!(html, "<p>The {MAX_CLASSES} of {of} classes with the largest error.</p>");
     }
     html += "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Errors by class\">\
              <table><thead><tr><th>class</th><th class=\"n\">images</th><th class=\"n\">top-1 \
@@ -231,11 +231,11 @@ fn classes(tested: &Tested) -> String {
 fn model(model: &Model, number: usize) -> String {
     let mut html = format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"The model's picture\">{}</div>\n\
+         aria-label=\"The model's diagram\">{}</div>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The model's rows\">\
          <table>\
          <caption>{}</caption><thead><tr><th>row</th><th>what</th><th class=\"n\">output</th>\
-         <th class=\"n\">parameters</th><th class=\"n\">MACs an image</th></tr></thead><tbody>",
+         <th class=\"n\">parameters</th><th class=\"n\">MACs per image</th></tr></thead><tbody>",
         model.diagram.to_svg(&format!("diagram-{number}")),
         escape(&model.name)
     );

@@ -1,5 +1,4 @@
-//! A contact sheet: images side by side, each with a line under it; and an image as a network
-//! receives it.
+//! Contact sheets of labelled images, and the network's input as an image.
 
 use crate::font;
 use crate::picture::{self, INK, PAPER};
@@ -7,14 +6,14 @@ use augment::Image;
 use data::{Batch, Statistics};
 use weights::Mean;
 
-/// An image and what stands under it.
+/// An image and its label.
 pub type Labelled<'a> = (Image, &'a str);
 
-/// Small images are enlarged, pixel by pixel, to about this width.
+/// Small images are enlarged by an integer factor to about this width.
 const WIDTH: usize = 128;
 const GAP: usize = 6;
 
-/// Lays images of one size out, `columns` in a row.
+/// Draws images of one size, `columns` per row.
 ///
 /// # Panics
 /// If there is no image or no column.
@@ -34,10 +33,10 @@ pub fn of(images: &[Labelled], columns: usize) -> Image {
     sheet
 }
 
-/// What the mean of a data set is, and where it lies.
+/// The mean of a data set.
 #[derive(Clone, Copy)]
 pub struct StoredMean<'a> {
-    /// Of each pixel, or of each colour.
+    /// Mean image or mean colour.
     pub kind: Mean,
     /// The measured means.
     pub colors: &'a Statistics,
@@ -45,8 +44,8 @@ pub struct StoredMean<'a> {
     pub side: usize,
 }
 
-/// An image of a batch as the network receives it, of `height` x `width` pixels: mirrored, and with
-/// its colours shifted where the batch says so. The mean is added again, for people to see it.
+/// An image of a batch as the network receives it, of `height` x `width` pixels, with the batch's
+/// mirroring and colour shift. The mean is added back for display.
 pub fn network_input(
     batch: &Batch,
     row: usize,
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_lie_where_they_should_and_letters_beneath() {
+    fn images_and_labels_are_placed_correctly() {
         let colors = [[200, 0, 0], [0, 200, 0], [0, 0, 200]];
         let images: Vec<Labelled> = colors
             .iter()

@@ -1,6 +1,6 @@
-//! What a test leaves, from [`Predictions`]: files for programs, tables for people.
+//! Test results as files and text tables, from [`Predictions`].
 //!
-//! Classes are those of the source that was tested on, in the order of their labels.
+//! Classes are those of the tested source, in the order of their labels.
 
 use crate::Confusion;
 use data::Source;
@@ -9,18 +9,18 @@ use files::numbers::percent;
 use files::{CsvRow, Output, Result};
 use serde_json::{Value, json};
 
-/// The classes that the contest's text has of each image.
-const MOST_PROBABLE: usize = 5;
-/// Tables of up to so many classes are printed whole.
-const MOST_CLASSES: usize = 20;
-/// Of more classes, those that fare worst.
+/// Number of classes per image in the contest's format.
+const TOP: usize = 5;
+/// Maximum number of classes of a full table.
+const MAX_CLASSES: usize = 20;
+/// Number of the worst classes that a shortened table shows.
 const WORST: usize = 10;
 
-/// Writes every probability as a table: a line an image, in the order of `source`; images that
-/// could not be read are left out.
+/// Writes every probability as CSV: one line per image, in the order of `source`; images that could
+/// not be read are omitted.
 ///
 /// # Errors
-/// If the file cannot be written (so do the functions below).
+/// If the file cannot be written.
 pub fn write_csv(mut file: Output, source: &dyn Source, said: &Predictions) -> Result<()> {
     let classes = source.classes();
     let names = CsvRow::new().texts(["image", "name", "class", "predicted"]);
@@ -35,7 +35,7 @@ pub fn write_csv(mut file: Output, source: &dyn Source, said: &Predictions) -> R
     file.finish()
 }
 
-/// The same as lines of JSON, which also have each image's five most probable classes.
+/// Writes every probability as lines of JSON, with each image's five most probable classes.
 ///
 /// # Errors
 /// As [`write_csv`].
@@ -43,7 +43,7 @@ pub fn write_jsonl(mut file: Output, source: &dyn Source, said: &Predictions) ->
     let classes = source.classes();
     for at in 0..said.len() {
         let (sample, [truth, best]) = (said.samples[at], truth_and_best(classes, said, at));
-        let top = said.top(at, MOST_PROBABLE);
+        let top = said.top(at, TOP);
         let top: Vec<_> = top.iter().map(|(class, p)| (&classes[*class as usize], p)).collect();
         let line = json!({
             "image": sample,
@@ -58,13 +58,14 @@ pub fn write_jsonl(mut file: Output, source: &dyn Source, said: &Predictions) ->
     file.finish()
 }
 
-/// The class of the `at`th image and the one that it was taken for.
+/// The true and the predicted class of image number `at`.
 fn truth_and_best<'a>(classes: &'a [String], said: &Predictions, at: usize) -> [&'a str; 2] {
     [said.labels[at], said.top(at, 1)[0].0].map(|class| classes[class as usize].as_str())
 }
 
-/// ILSVRC's text for classification: a line for each of `images` images, its five most probable
-/// labels, the best first. `ids` are the classes' labels; without them classes are counted from 1.
+/// Writes ILSVRC's submission format for classification: one line per image with its five most
+/// probable labels, the best first. `ids` are the classes' labels; by default classes are counted
+/// from 1.
 ///
 /// # Errors
 /// As [`write_csv`].
@@ -80,19 +81,19 @@ pub fn write_submission(
     };
     let mut at = 0;
     for sample in 0..images {
-        // An image that could not be read has its line, too: lines are counted.
+        // An image that could not be read has a line, too, as line numbers identify images.
         let text = if said.samples.get(at) == Some(&(sample as u32)) {
             at += 1;
-            line(&mut said.top(at - 1, MOST_PROBABLE).into_iter().map(|(class, _)| class))
+            line(&mut said.top(at - 1, TOP).into_iter().map(|(class, _)| class))
         } else {
-            line(&mut (0..MOST_PROBABLE.min(said.classes) as u32))
+            line(&mut (0..TOP.min(said.classes) as u32))
         };
         file.write(text.as_bytes())?;
     }
     file.finish()
 }
 
-/// How each class's images fared, for programs: a list in the order of the classes.
+/// The results of each class as JSON: a list in the order of the classes.
 pub fn classes_json(classes: &[String], said: &Predictions) -> Value {
     let rows = classes.iter().zip(said.by_class()).map(|(name, class)| {
         json!({
@@ -108,7 +109,7 @@ pub fn classes_json(classes: &[String], said: &Predictions) -> Value {
     rows.collect()
 }
 
-/// The same as a table for spreadsheets.
+/// The results of each class as CSV.
 pub fn classes_csv(classes: &[String], said: &Predictions) -> String {
     let mut text = "class,images,top1_error,top5_error,loss,predicted,precision\n".to_string();
     for (name, class) in classes.iter().zip(said.by_class()) {
@@ -120,29 +121,29 @@ pub fn classes_csv(classes: &[String], said: &Predictions) -> String {
     text
 }
 
-/// The table by class and the confusion matrix for people, as far as they fit a screen: of more
-/// than twenty classes those that fare worst, and which were confused most. Begins with an empty
-/// line.
+/// The results of each class and the confusion matrix as text; with more than twenty classes only
+/// the worst classes and the most confused pairs. Starts with an empty line.
 pub fn classes_text(classes: &[String], said: &Predictions) -> String {
-    let is_whole = classes.len() <= MOST_CLASSES;
+    let is_whole = classes.len() <= MAX_CLASSES;
     let confusion = Confusion::of(classes, said);
     let mut text = String::from("\n");
     if !is_whole {
-        text += &format!("the {WORST} classes of {} that fare worst:\n", classes.len());
+        text += &format!("the {WORST} of {} classes with the largest error:\n", classes.len());
     }
     text += &classes_table(classes, said, is_whole);
     if is_whole {
-        text += &format!("\nrows are classes, columns what was said:\n{}", confusion.to_text());
+        let matrix = confusion.to_text();
+        text += &format!("\nrows are true classes, columns predicted classes:\n{matrix}");
     } else {
         text += "\nmost confused:\n";
         for (class, other, images) in confusion.worst_pairs(WORST) {
-            text += &format!("{images:>6}  {class}, taken for {other}\n");
+            text += &format!("{images:>6}  {class}, predicted as {other}\n");
         }
     }
     text
 }
 
-/// A line a class: all in their order, or the worst, those with the largest top-1 error first.
+/// One line per class: all in order, or the worst, those with the largest top-1 error first.
 fn classes_table(classes: &[String], said: &Predictions, is_whole: bool) -> String {
     let scores = said.by_class();
     let mut order: Vec<usize> = (0..classes.len()).collect();
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contests_text_has_a_line_for_each_image() {
+    fn a_submission_has_a_line_for_each_image() {
         let said = said(3, [0, 1]);
         let counted = written(|file| write_submission(file, 3, None, &said));
         assert_eq!(counted, "1 2 3\n1 2 3\n3 1 2\n");
@@ -223,17 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn few_classes_are_shown_whole_and_of_many_the_worst() {
+    fn tables_of_many_classes_show_the_worst() {
         let names = |count| (0..count).map(|class| format!("c{class}")).collect::<Vec<String>>();
         let few = said(3, [0, 1]);
         let text = classes_text(&names(3), &few);
         assert!(text.starts_with("\nclass  images  top-1 error"), "{text}");
-        assert!(text.contains("\nrows are classes, columns what was said:\n"), "{text}");
+        assert!(text.contains("\nrows are true classes, columns predicted classes:\n"), "{text}");
         assert_eq!(classes_csv(&names(3), &few).lines().count(), 4);
         assert_eq!(classes_json(&names(3), &few)[1]["top1_error"], 1.0);
         let text = classes_text(&names(21), &said(21, [0, 1]));
-        assert!(text.starts_with("\nthe 10 classes of 21 that fare worst:\nclass "), "{text}");
+        assert!(
+            text.starts_with("\nthe 10 of 21 classes with the largest error:\nclass "),
+            "{text}"
+        );
         assert_eq!(text.lines().nth(3).unwrap().split_whitespace().next(), Some("c1"));
-        assert!(text.ends_with("\nmost confused:\n     1  c1, taken for c20\n"), "{text}");
+        assert!(text.ends_with("\nmost confused:\n     1  c1, predicted as c20\n"), "{text}");
     }
 }

@@ -1,7 +1,9 @@
-//! The page as a browser meets it: well-formed, whole, and alone.
+//! The page is well-formed, complete and self-contained.
 
 use alexnet_report::figures::{Guess, Neighbour, Neighbours};
-use alexnet_report::{ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, Tested};
+use alexnet_report::{
+    ClassRow, Confusion, Curves, Diagram, Model, ModelRow, Page, Run, TestSummary,
+};
 use augment::Image;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -10,7 +12,7 @@ const METRICS: &str = r#"{"kind":"train","step":1,"loss":2.3,"top1_error":0.9,"r
 {"kind":"train","step":2,"loss":2.0,"top1_error":0.8,"rate":0.001}
 {"kind":"validation","step":2,"epoch":1,"loss":1.5,"top1_error":0.5,"top5_error":0.1,"seconds":3}"#;
 
-/// A run with everything, whose names are as bad as names can be.
+/// A run with all data and with names that need escaping.
 fn full(name: &str) -> Run {
     let image = |shade| Image::filled(8, 8, [shade; 3]);
     let cat = "<cat> & \"dog\"".to_string();
@@ -35,7 +37,7 @@ fn full(name: &str) -> Run {
         }),
         config: Some("seed = 0 # </pre><script>alert(1)</script>".into()),
         environment: Some("{}".into()),
-        tested: Some(Tested { classes: vec![row], confusion, ..Tested::default() }),
+        tested: Some(TestSummary { classes: vec![row], confusion, ..TestSummary::default() }),
         kernels: Some((image(1), "Two kernels.".into())),
         guesses: vec![guess.clone()],
         mistakes: vec![guess],
@@ -48,7 +50,7 @@ fn page(runs: Vec<Run>) -> String {
     Page { title: "A <title>".into(), runs }.to_html()
 }
 
-/// Names, values of `id`, and whether every element that is opened is closed in its place.
+/// Element names and `id` values; checks that elements are properly nested.
 fn walk(html: &str) -> (Vec<&str>, Vec<&str>) {
     const VOID: [&str; 4] = ["meta", "link", "img", "br"];
     let (mut open, mut names, mut ids): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
@@ -105,12 +107,12 @@ fn a_full_page_is_well_formed_and_has_every_section() {
     assert_eq!(
         html.matches("rate 0.001").count(),
         2 * 4,
-        "each run's fall of the rate, four plots"
+        "each run's learning-rate drop, four plots"
     );
 }
 
 #[test]
-fn nothing_is_loaded_and_nothing_runs() {
+fn the_page_loads_nothing_and_has_no_scripts() {
     let html = page(vec![full("one")]);
     assert!(!html.contains("<script") && !html.contains("@import") && !html.contains("url("));
     for attribute in ["src=\"", "href=\""] {
@@ -123,12 +125,12 @@ fn nothing_is_loaded_and_nothing_runs() {
 }
 
 #[test]
-fn a_run_without_anything_says_what_is_missing() {
+fn a_run_without_data_lists_what_is_missing() {
     let missing = vec!["There are no weights yet.".to_string()];
     let html = page(vec![Run { name: "new".into(), missing, ..Run::default() }]);
     let (_, ids) = walk(&html);
-    for said in ["no weights yet", "No step has been measured yet", "There is no config.toml"] {
-        assert!(html.contains(said), "{said}");
+    for text in ["no weights yet", "No step has been measured yet", "There is no config.toml"] {
+        assert!(html.contains(text), "{text}");
     }
     assert!(!ids.contains(&"kernels-0"));
 }

@@ -131,7 +131,7 @@ fn neighbours(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) ->
             "distance": near.distance,
         });
         if wanted.pictures
-            && let Ok(image) = model.seen(&**source, near.sample)
+            && let Ok(image) = model.read_centre(&**source, near.sample)
         {
             one["picture"] = data_uri(&thumbnail(&image, THUMBNAIL)).into();
         }

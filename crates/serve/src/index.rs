@@ -3,7 +3,7 @@
 use data::{Loader, Source};
 use evaluate::{Evaluate, Stop};
 use inference::features::{layer, walk};
-use inference::neighbours::{Chosen, Near, among, distance, insert};
+use inference::neighbours::{Near, Selection, among, distance, insert};
 use inference::{Model, Predictor, Views};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,9 +160,9 @@ impl Making {
         let row = layer(&predictor, &model.weights.about.model, None)?;
         let length: usize = predictor.layer(row).1.iter().product();
         let source = among(&images.train, Some(*count));
-        let asked = scattered(source.len());
-        let of = asked.len();
-        let source: Arc<dyn Source> = Arc::new(Chosen { source, asked });
+        let indices = scattered(source.len());
+        let of = indices.len();
+        let source: Arc<dyn Source> = Arc::new(Selection { source, indices });
         index.change(|shelf| {
             shelf.vectors.reserve_exact(of * length);
             (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);

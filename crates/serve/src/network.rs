@@ -202,7 +202,7 @@ impl Desk {
         let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
         let rows: Vec<usize> = maps.chain(self.hidden).collect();
         let mut outputs = Vec::new();
-        self.predictor.test_and_look(batch, &rows, &mut |row, values| {
+        self.predictor.test_with_activations(batch, &rows, &mut |row, values| {
             outputs.push((row, values.to_vec()));
         })?;
         let mut probabilities = vec![0.0; self.model.classes().len()];

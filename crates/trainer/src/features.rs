@@ -1,4 +1,4 @@
-//! `alexnet features`: vectors from inside a network.
+//! `alexnet features`: writes a layer's outputs.
 
 use crate::cli::{FeaturesArgs, PartArg};
 use crate::console;
@@ -8,7 +8,7 @@ use crate::trained::Trained;
 use data::unlabelled::Pictures;
 use data::{Loader, Source};
 use inference::Views;
-use inference::features::{Form, Writer, layer, walk};
+use inference::features::{VectorFormat, Writer, layer, walk};
 use std::sync::Arc;
 use terminal::progress::{self, Reading};
 use terminal::signals;
@@ -18,10 +18,10 @@ use terminal::signals;
 /// # Errors
 /// Exit codes 2, 3, 4, 6, 7 as `alexnet --help` lists them.
 pub fn features(args: &FeaturesArgs) -> Result<u8> {
-    let form = match output::ending(&args.out, &["safetensors", "npy", "csv"])? {
-        "safetensors" => Form::Safetensors,
-        "npy" => Form::Npy,
-        _ => Form::Csv,
+    let format = match output::ending(&args.out, &["safetensors", "npy", "csv"])? {
+        "safetensors" => VectorFormat::Safetensors,
+        "npy" => VectorFormat::Npy,
+        _ => VectorFormat::Csv,
     };
     let trained = Trained::chosen(&args.using)?;
     let machine = &args.using.machine;
@@ -33,7 +33,7 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     let (name, length) = (name.to_string(), shape.iter().product());
     let stop = signals::listen()?;
     let (source, labelled, failed) = images(args, &trained)?;
-    let mut out = Writer::create((&args.out, form), &*source, length, labelled)?;
+    let mut out = Writer::create(&args.out, format, &*source, length, labelled)?;
     let mut loader = Loader::new(source.clone(), plan, machine.workers.unwrap_or(0), 0);
     let mut written = Ok(());
     let finished = predictor.enter(|mut predictor| {
@@ -52,16 +52,14 @@ pub fn features(args: &FeaturesArgs) -> Result<u8> {
     out.finish()?;
     let (images, path) = (source.len(), args.out.display());
     console::println(format_args!(
-        "{path}: {images} images x {length} numbers, layer {name} ({})",
+        "{path}: {images} images x {length} values, layer {name} ({})",
         shape_text(&shape)
     ))?;
     Ok(if failed { 3 } else { 0 })
 }
 
-type Found = (Arc<dyn Source>, bool, bool);
-
 /// The images, whether they have classes, and whether some could not be read.
-fn images(args: &FeaturesArgs, trained: &Trained) -> Result<Found> {
+fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Arc<dyn Source>, bool, bool)> {
     if args.images.is_empty() {
         let reading = Reading::new(args.output.progress);
         let workers = args.using.machine.workers.unwrap_or(0);
@@ -73,7 +71,7 @@ fn images(args: &FeaturesArgs, trained: &Trained) -> Result<Found> {
     Ok((pictures, false, failed))
 }
 
-/// Image files named one by one; those that cannot be read are told, and whether there are any.
+/// Opens image files and reports those that cannot be read; also returns whether there are any.
 ///
 /// # Errors
 /// Exit code 3 if none can be read.

@@ -1,17 +1,17 @@
-//! `alexnet neighbours`: images that look alike to a network, as in the paper's Figure 4.
+//! `alexnet neighbours`: similar images by their features, as in the paper's Figure 4.
 
 use crate::cli::{MachineArgs, NeighboursArgs};
 use crate::console;
 use crate::fault::Result;
 use crate::features::named;
-use crate::output;
 use crate::trained::Trained;
+use crate::{output, reporting};
 use data::{Source, spread_over_classes};
 use inference::features::layer;
-use inference::neighbours::{Near, Search, among, class_of};
+use inference::neighbours::{Near, Search, Selection, among, class_of};
 use report::figures::{Neighbour, Neighbours, draw_neighbours};
+use report::palette;
 use serde_json::json;
-use std::sync::Arc;
 use terminal::progress::{self, Reading};
 use terminal::signals;
 
@@ -33,34 +33,36 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     let images = trained.images(args.data.as_deref(), workers, &reading)?;
     let among = among(&images.train, args.among);
     let files = !args.images.is_empty();
-    let (queries, asked, failed): (Arc<dyn Source>, Vec<usize>, bool) = if files {
+    let (queries, failed) = if files {
         let (pictures, failed) = named(&args.images, &trained)?;
-        let all = (0..pictures.len()).collect();
-        (pictures, all, failed)
+        let indices = (0..pictures.len()).collect();
+        (Selection { source: pictures, indices }, failed)
     } else {
-        let asked = spread_over_classes(&*images.test, args.queries.max(1));
-        (images.test.clone(), asked, false)
+        let indices = spread_over_classes(&*images.test, args.queries.max(1));
+        (Selection { source: images.test.clone(), indices }, false)
     };
-    let found = search.run((&queries, &asked), &among, args.top.max(1), &stop, &mut *observer)?;
+    let (count, observed) = (args.top.max(1), &mut *observer);
+    let found = search.run(queries.clone(), &among, count, &stop, observed)?;
     drop(observer);
     let Some(found) = found else {
         return Ok(signals::exit_code(stop.requested().expect("it ends early when asked to")));
     };
-    for (query, nearest) in asked.iter().zip(&found) {
-        let (name, class) = (queries.name(*query), (!files).then(|| class_of(&*queries, *query)));
-        tell(args, &name, class, nearest, &*among)?;
+    for (query, nearest) in found.iter().enumerate() {
+        let (name, class) = (queries.name(query), (!files).then(|| class_of(&queries, query)));
+        print_neighbours(args, &name, class, nearest, &*among)?;
     }
-    let drawn = pictures(&trained, (&*queries, &asked), &*among, &found, !files)?;
+    let drawn = pictures(&trained, &queries, &*among, &found, !files)?;
     let drawn = draw_neighbours(&drawn);
-    output::write(&args.out, &report::palette::png_of(&drawn, args.palette.map(usize::from)))?;
+    output::write(&args.out, &palette::to_png(&drawn, palette::MAX_COLORS))?;
+    reporting::note_palette(args.palette);
     if !args.output.json {
         console::println(format_args!("written: {}", args.out.display()))?;
     }
     Ok(if failed { 3 } else { 0 })
 }
 
-/// One query's result.
-fn tell(
+/// Prints the result of one query.
+fn print_neighbours(
     args: &NeighboursArgs,
     name: &str,
     class: Option<&str>,
@@ -84,8 +86,8 @@ fn tell(
     console::print(text)
 }
 
-/// A search with distances in the last layer before the classifier. `say` as
-/// [`Trained::predictor`] has it.
+/// A search by distances in the last layer before the classifier. `say` as in
+/// [`Trained::predictor`].
 ///
 /// # Errors
 /// Exit codes 1, 2, 4 and 6.
@@ -101,23 +103,23 @@ pub fn search(
     Ok(Search { predictor, row, crop: trained.crop(), workers })
 }
 
-/// What was found, as pictures; queries have their class under them, or their file's name.
+/// Neighbours with their images; queries are labelled by class, or by file name.
 ///
 /// # Errors
-/// Exit code 3 if an image cannot be read any more.
+/// Exit code 3 if an image can no longer be read.
 pub fn pictures(
     trained: &Trained,
-    (queries, asked): (&dyn Source, &[usize]),
+    queries: &Selection,
     from: &dyn Source,
     found: &[Vec<Near>],
     labelled: bool,
 ) -> Result<Vec<Neighbours>> {
     let titles = trained.titles();
     let title = |source: &dyn Source, sample: usize| titles[source.label(sample) as usize].clone();
-    let drawn = asked.iter().zip(found).map(|(&query, nearest)| {
+    let drawn = found.iter().enumerate().map(|(query, nearest)| {
         let near = nearest.iter().map(|near| {
             let label = title(from, near.sample);
-            let image = trained.seen(from, near.sample)?;
+            let image = trained.read_centre(from, near.sample)?;
             Ok(Neighbour { image, label, distance: near.distance })
         });
         let name = || {
@@ -127,7 +129,7 @@ pub fn pictures(
         };
         let label = if labelled { title(queries, query) } else { name() };
         Ok(Neighbours {
-            image: trained.seen(queries, query)?,
+            image: trained.read_centre(queries, query)?,
             label,
             nearest: near.collect::<Result<_>>()?,
         })

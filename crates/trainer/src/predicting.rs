@@ -136,7 +136,7 @@ fn draw(path: &Path, trained: &Trained, source: &Unlabelled, rows: Vec<Predicted
     let guesses: Result<Vec<Guess>> = rows
         .into_iter()
         .map(|Predicted { at, best, .. }| {
-            let image = trained.seen(source, at)?;
+            let image = trained.read_centre(source, at)?;
             let name = source.path(at).file_name().map(|name| name.to_string_lossy());
             let name = name.unwrap_or_default().to_string();
             let top = best.into_iter().map(|class| (class.title, class.probability)).collect();

@@ -1,4 +1,4 @@
-//! `alexnet report`: what can be shown of runs, collected for the page.
+//! `alexnet report`: collects the data of runs for the page.
 
 use crate::cli::{ReportArgs, ViewsArg};
 use crate::console;
@@ -10,10 +10,10 @@ use crate::{output, testing};
 use data::{Source, Subset, spread_over_classes};
 use evaluate::Stop;
 use evaluate::observe::Observer;
-use inference::neighbours::among;
+use inference::neighbours::{Selection, among};
 use report::export::Picture;
 use report::figures::Guess;
-use report::{Page, Run, Tested};
+use report::{Page, Run, TestSummary};
 use std::path::Path;
 use std::sync::Arc;
 use terminal::progress::{self, Reading};
@@ -29,8 +29,8 @@ const TOP: usize = 5;
 /// Runs the command.
 ///
 /// # Errors
-/// Exit codes 2 if a folder is no run's, 7 if a file cannot be written. What else is missing or
-/// broken, the page says.
+/// Exit codes 2 if a folder is not a run's, 7 if a file cannot be written. The page lists whatever
+/// else is missing or corrupt.
 pub fn report(args: &ReportArgs) -> Result<u8> {
     let stop = signals::listen()?;
     let mut observer = progress::observer(args.progress);
@@ -38,7 +38,7 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     for path in &args.runs {
         let mut run = Run::read(path)?;
         if let Err(fault) = use_network(args, path, &mut run, &mut *observer, &stop) {
-            run.missing.push(format!("Not all could be shown: {}.", fault.message));
+            run.missing.push(format!("Some sections are missing: {}.", fault.message));
         }
         if let Some(signal) = stop.requested() {
             return Ok(signals::exit_code(signal));
@@ -53,12 +53,22 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
         console::note(missing);
     }
     match &args.pictures {
-        Some(folder) => write_pictures(folder, &page.runs, args.palette).map(|()| 0),
+        Some(folder) => {
+            note_palette(args.palette);
+            write_pictures(folder, &page.runs).map(|()| 0)
+        }
         None => Ok(0),
     }
 }
 
-/// Adds what the network can say. What is there stays if something fails on the way.
+/// Notes that `--palette` has no effect any more.
+pub fn note_palette(palette: Option<u16>) {
+    if palette.is_some() {
+        console::note("--palette has no effect: pictures always have at most 256 colours");
+    }
+}
+
+/// Adds the network's results. If something fails, earlier results are kept.
 fn use_network(
     args: &ReportArgs,
     path: &Path,
@@ -86,41 +96,42 @@ fn use_network(
     };
     observer.note(&format!("{}: testing on {} images", run.name, few.len()));
     let seen = (ViewsArg::Centre, args.batch_size, &args.machine);
-    let said = match testing::test(seen, &trained, &few, observer, stop)? {
-        Some((_, said)) if !said.is_empty() => said,
+    let predictions = match testing::test(seen, &trained, &few, observer, stop)? {
+        Some((_, predictions)) if !predictions.is_empty() => predictions,
         _ => return Ok(()),
     };
     let titles = trained.titles();
     let guess = |at: usize| -> Result<Guess> {
-        let sample = said.samples[at] as usize;
-        let top = named_top(&titles, said.row(at), TOP);
-        let truth = Some(titles[said.labels[at] as usize].clone());
-        Ok(Guess { image: trained.seen(&*few, sample)?, name: few.name(sample), truth, top })
+        let sample = predictions.samples[at] as usize;
+        let top = named_top(&titles, predictions.row(at), TOP);
+        let truth = Some(titles[predictions.labels[at] as usize].clone());
+        Ok(Guess { image: trained.read_centre(&*few, sample)?, name: few.name(sample), truth, top })
     };
-    let place = |sample: usize| said.samples.binary_search(&(sample as u32)).ok();
+    let place = |sample: usize| predictions.samples.binary_search(&(sample as u32)).ok();
     let chosen = spread_over_classes(&*few, GUESSES).into_iter().filter_map(place);
     run.guesses = chosen.map(&guess).collect::<Result<_>>()?;
-    run.mistakes = said.worst(MISTAKES).into_iter().map(&guess).collect::<Result<_>>()?;
-    run.tested = Some(Tested::of(&titles, &said, few.len() < images.test.len()));
+    run.mistakes = predictions.worst(MISTAKES).into_iter().map(&guess).collect::<Result<_>>()?;
+    let is_part = few.len() < images.test.len();
+    run.tested = Some(TestSummary::of(&titles, &predictions, is_part));
 
-    let mut silent = |_: &str| {}; // the test said where it computes
+    let mut silent = |_: &str| {}; // the test has already reported the device
     let search = search(&trained, args.batch_size, &args.machine, &mut silent)?;
-    let asked = spread_over_classes(&*few, QUERIES);
+    let queries = Selection { indices: spread_over_classes(&*few, QUERIES), source: few };
     let pool = among(&images.train, Some(args.among));
     observer.note(&format!("{}: looking for neighbours among {} images", run.name, pool.len()));
-    if let Some(found) = search.run((&few, &asked), &pool, NEAREST, stop, observer)? {
-        run.neighbours = pictures(&trained, (&*few, &asked), &*pool, &found, true)?;
+    if let Some(found) = search.run(queries.clone(), &pool, NEAREST, stop, observer)? {
+        run.neighbours = pictures(&trained, &queries, &*pool, &found, true)?;
     }
     Ok(())
 }
 
-/// The first run's pictures as files of their own.
-fn write_pictures(folder: &Path, runs: &[Run], palette: Option<u16>) -> Result<()> {
+/// Writes the first run's figures.
+fn write_pictures(folder: &Path, runs: &[Run]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| Fault {
         code: 7,
         message: format!("{}: cannot make the folder: {error}", folder.display()),
     })?;
-    for Picture { name, bytes } in report::export::pictures(runs, palette.map(usize::from)) {
+    for Picture { name, bytes } in report::export::pictures(runs) {
         let path = folder.join(name);
         output::write(&path, &bytes)?;
         console::println(format_args!("written: {}", path.display()))?;

@@ -49,7 +49,7 @@ fn list() -> String {
 /// What was asked for.
 ///
 /// # Errors
-/// Exit code 2 if there is no such protocol, or not in this form.
+/// Exit code 2 if there is no such protocol, or not in this scale.
 fn meant(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
     let page = experiments::find(name).ok_or_else(|| {
         let all = experiments::all();
@@ -58,8 +58,8 @@ fn meant(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
             "there is no protocol `{name}`{hint} (`alexnet reproduce` lists them)"
         ))
     })?;
-    let form = args.form();
-    let page = page.in_form(form).ok_or_else(|| {
+    let scale = args.scale();
+    let page = page.at_scale(scale).ok_or_else(|| {
         Fault::usage(format!("--miniature: {name}'s images are small as they are: leave it out"))
     })?;
     let default = if args.rehearse { "runs/rehearse" } else { "runs/reproduce" };
@@ -70,7 +70,7 @@ fn meant(name: &str, args: &ReproduceArgs) -> Result<Experiment> {
     Ok(Experiment {
         seeds: args.seeds.unwrap_or(page.seeds),
         page,
-        form,
+        scale,
         data: args.data.as_deref().map(canonical),
         larger: args.larger.as_deref().map(canonical),
         precision: args.machine.precision.clone(),

@@ -114,11 +114,7 @@ fn weights_with_absurd_metadata_are_refused() {
         ("filters = 8", "filters = 2000000", "row `conv1`: filters is 2000000; it must be at most"),
         ("window = 2", "window = 0", "window and stride must be at least 1"),
         ("drop = 0.5", "drop = nan", "drop is NaN"),
-        (
-            "filters = 8",
-            "filters = 16",
-            "`conv1.weight` is [8, 3, 3, 3]; the network needs [16, ",
-        ),
+        ("filters = 8", "filters = 16", "`conv1.weight` is [8, 3, 3, 3]; the network needs [16, "),
         ("scale = 1.0", "scale = 0.0", "input.scale is 0; it must be above 0"),
         ("format = 1", "format = 2", "its format is version 2; this program reads 1"),
     ] {

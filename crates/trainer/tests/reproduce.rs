@@ -180,7 +180,7 @@ fn the_data_decide_the_classes_and_are_found_from_anywhere() {
     };
     let refused = |said: &str| {
         let sentence = format!(
-            "{}: this run was made with other images (those of {}) than {} has: name its own with \
+            "{}: this run was made with other images ({}) than those of {}: name its own with \
              --data",
             run.display(),
             whole.display(),
@@ -192,7 +192,7 @@ fn the_data_decide_the_classes_and_are_found_from_anywhere() {
     fs::remove_file(run.join("measured.json")).unwrap();
     refused(&go(&["--data", &other]));
     let said = go(&["--data", &moved, "--precision", "tf32"]);
-    assert!(said.contains("this run multiplies in f32, not in tf32: leave --precision"), "{said}");
+    assert!(said.contains("this run computes in f32, not in tf32: leave --precision"), "{said}");
     let said = go(&["--data", &moved, "--precision", "f31"]);
     assert!(said.contains("f31"), "{said}");
     // What was begun before env.json told of its images: its checkpoint does.

@@ -261,6 +261,7 @@ fn a_report_shows_a_run_and_says_what_is_missing_from_another() {
         html.contains("There are no weights yet") && stderr.contains("no weights yet"),
         "{stderr}"
     );
+    assert!(stderr.contains("--palette has no effect"), "{stderr}");
     assert!(
         !html.contains("http:") && !html.contains("https:")
             || html.matches("http").count() == html.matches("http://www.w3.org/2000/svg").count()
@@ -274,7 +275,7 @@ fn a_report_shows_a_run_and_says_what_is_missing_from_another() {
     expect(0, &["report", &new, "-o", &page]);
     assert!(fs::read_to_string(&page).unwrap().contains("this is not an intact safetensors file"));
     let (_, stderr) = expect(2, &["report", &scratch.path("nothing"), "-o", &page]);
-    assert!(stderr.contains("this is no run's folder"), "{stderr}");
+    assert!(stderr.contains("this is not a run's folder"), "{stderr}");
     assert_eq!(
         fs::read_dir(&scratch.0)
             .unwrap()

@@ -1,12 +1,12 @@
 //! Pages of runs that were made up.
 
 use super::*;
-use crate::measured::Tested;
+use crate::measured::TestResult;
 use serde_json::Value;
 use std::path::Path;
 
 fn run(arm: &str, seed: u64, error: f64) -> Measured {
-    let tested = Tested { views: "centre".into(), top1_error: error, ..Tested::default() };
+    let tested = TestResult { views: "centre".into(), top1_error: error, ..TestResult::default() };
     Measured {
         arm: arm.into(),
         label: arm.into(),
@@ -21,7 +21,7 @@ fn page(name: &str, runs: &[Measured]) -> String {
     let page = crate::find(name).unwrap();
     let seeds = page.seeds;
     let note = Some("Alone.");
-    Said { page: &page, seeds, form: Form::Whole, note, together: None }.markdown(runs)
+    Results { page: &page, seeds, scale: Scale::Whole, note, together: None }.markdown(runs)
 }
 
 #[test]
@@ -48,22 +48,22 @@ fn the_target_is_reached_or_missed() {
 }
 
 #[test]
-fn the_command_is_the_one_that_makes_these_runs() {
-    let command_of = |name: &str, seeds: Option<u64>, form, runs: &[Measured]| {
+fn the_command_repeats_these_runs() {
+    let command_of = |name: &str, seeds: Option<u64>, scale, runs: &[Measured]| {
         let page = crate::find(name).unwrap();
         let seeds = seeds.unwrap_or(page.seeds);
-        Said { page: &page, seeds, form, note: None, together: None }.command(runs)
+        Results { page: &page, seeds, scale, note: None, together: None }.command(runs)
     };
-    let command = |name: &str, seeds, form| command_of(name, seeds, form, &[]);
+    let command = |name: &str, seeds, scale| command_of(name, seeds, scale, &[]);
     let begin = "cargo xtask reproduce";
-    assert_eq!(command("overlap", None, Form::Whole), format!("{begin} overlap --data DIR"));
+    assert_eq!(command("overlap", None, Scale::Whole), format!("{begin} overlap --data DIR"));
     let larger = format!("{begin} pretrain --data DIR --larger DIR --seeds 9");
-    assert_eq!(command("pretrain", Some(9), Form::Whole), larger);
-    assert_eq!(command("pretrain", None, Form::Rehearsal), format!("{begin} pretrain --rehearse"));
+    assert_eq!(command("pretrain", Some(9), Scale::Whole), larger);
+    assert_eq!(command("pretrain", None, Scale::Rehearsal), format!("{begin} pretrain --rehearse"));
     let small = format!("{begin} pretrain --miniature --data DIR --larger DIR");
-    assert_eq!(command("pretrain", None, Form::Miniature), small);
+    assert_eq!(command("pretrain", None, Scale::Miniature), small);
     let reduced = Measured { precision: Some("bf16".into()), ..run("cifar-80sec", 0, 0.26) };
-    let said = command_of("overlap", None, Form::Whole, &[reduced]);
+    let said = command_of("overlap", None, Scale::Whole, &[reduced]);
     assert_eq!(said, format!("{begin} overlap --data DIR --precision bf16"));
 }
 
@@ -100,12 +100,12 @@ fn published_pages_are_up_to_date() {
             top5_error: together["top5_error"].as_f64().unwrap(),
             ..Score::default()
         };
-        let form = if values["miniature"] == true { Form::Miniature } else { Form::Whole };
-        let page = page.in_form(form).unwrap();
-        let said = Said {
+        let scale = if values["miniature"] == true { Scale::Miniature } else { Scale::Whole };
+        let page = page.at_scale(scale).unwrap();
+        let said = Results {
             page: &page,
             seeds: values["seeds"].as_u64().unwrap(),
-            form,
+            scale,
             note: values["note"].as_str(),
             together: together["top1_error"].as_f64().map(score),
         };

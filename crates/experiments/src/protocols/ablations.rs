@@ -146,7 +146,7 @@ pub fn dropout() -> Protocol {
     }
 }
 
-/// Section 4.1's second form of augmentation.
+/// Section 4.1's second scale of augmentation.
 pub fn colour() -> Protocol {
     let arm = |name: &str, label: &str, color| {
         let recipe = recipes::cifar_13pct();

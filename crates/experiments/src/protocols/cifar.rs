@@ -1,6 +1,6 @@
 //! cuda-convnet's own results on CIFAR-10.
 
-use crate::protocol::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use crate::protocol::{Arm, Data, Inherits, Measure, Protocol, Stage, View};
 use layers::Spec;
 use models::cifar;
 use train::recipe::Recipe;
@@ -126,7 +126,7 @@ pub(crate) fn folded(name: &str, spec: Spec, recipe: Recipe, [part, all]: [u32; 
         recipe: Recipe { epochs: part, schedule: Schedule::Constant {}, ..recipe.clone() },
         hold_out: Some(5),
         data: Data::Own,
-        takes: Takes::Nothing,
+        inherits: Inherits::Nothing,
     };
     let schedule = Schedule::Steps { after: vec![all, all + 10], factor: 0.1 };
     let second = Stage {
@@ -135,7 +135,7 @@ pub(crate) fn folded(name: &str, spec: Spec, recipe: Recipe, [part, all]: [u32; 
         recipe: Recipe { epochs: all + 20, schedule, ..recipe },
         hold_out: None,
         data: Data::Own,
-        takes: Takes::All,
+        inherits: Inherits::All,
     };
     Arm { name: name.into(), label: name.into(), group: "", stages: vec![first, second] }
 }

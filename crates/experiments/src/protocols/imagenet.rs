@@ -1,6 +1,6 @@
 //! The paper's results on ImageNet: for machines that have it.
 
-use crate::protocol::{Arm, Data, Measure, Protocol, Stage, Takes, View};
+use crate::protocol::{Arm, Data, Inherits, Measure, Protocol, Stage, View};
 use models::{alexnet, notebook};
 use std::collections::BTreeMap;
 use train::recipe::Recipe;
@@ -88,13 +88,13 @@ pub fn pretrain() -> Protocol {
         recipe: Recipe { epochs: 16, ..by_hand([8, 11, 13, 14, 15, 17]) },
         hold_out: None,
         data: Data::Larger,
-        takes: Takes::Nothing,
+        inherits: Inherits::Nothing,
     };
     let own = Stage {
         name: "own",
         recipe: fine_tuning(),
         data: Data::Own,
-        takes: Takes::Weights,
+        inherits: Inherits::Weights,
         ..larger.clone()
     };
     Protocol {

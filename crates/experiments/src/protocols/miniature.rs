@@ -80,15 +80,15 @@ fn as_strong(mut recipe: Recipe, whole: &Spec) -> Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Form, find};
+    use crate::{Scale, find};
 
     fn page(name: &str) -> Protocol {
-        find(name).unwrap().in_form(Form::Miniature).unwrap()
+        find(name).unwrap().at_scale(Scale::Miniature).unwrap()
     }
 
     #[test]
     fn only_pages_of_large_images_have_one() {
-        let has = |page: Protocol| page.in_form(Form::Miniature).is_some();
+        let has = |page: Protocol| page.at_scale(Scale::Miniature).is_some();
         let names = crate::all().into_iter().filter(|page| has(page.clone()));
         let names: Vec<&str> = names.map(|page| page.name).collect();
         assert_eq!(names, ["ilsvrc2010", "ilsvrc2012", "ensemble", "pretrain"]);

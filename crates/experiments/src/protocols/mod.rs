@@ -1,4 +1,4 @@
-//! The experiments of the paper and of its sources, a page each.
+//! The experiments of the paper and of its sources, one function each.
 
 mod ablations;
 mod cifar;
@@ -8,27 +8,27 @@ mod imagenet;
 mod miniature;
 mod thin;
 
-use crate::protocol::{Form, Protocol};
+use crate::protocol::{Protocol, Scale};
 
-impl Form {
-    /// What is different from the whole, if anything is that counts.
+impl Scale {
+    /// The differences from the full experiment that matter for the results.
     pub fn differs(self) -> Option<&'static str> {
-        (self == Form::Miniature).then_some(miniature::DIFFERS)
+        (self == Scale::Miniature).then_some(miniature::DIFFERS)
     }
 }
 
 impl Protocol {
-    /// The experiment in a form; none if it has no miniature, being one of small images.
-    pub fn in_form(self, form: Form) -> Option<Protocol> {
-        match form {
-            Form::Whole => Some(self),
-            Form::Rehearsal => Some(thin::rehearsal(self)),
-            Form::Miniature => miniature::miniature(self),
+    /// The experiment at a scale; `None` for the miniature of an experiment on small images.
+    pub fn at_scale(self, scale: Scale) -> Option<Protocol> {
+        match scale {
+            Scale::Whole => Some(self),
+            Scale::Rehearsal => Some(thin::rehearsal(self)),
+            Scale::Miniature => miniature::miniature(self),
         }
     }
 }
 
-/// Every page, the cheapest first.
+/// Every protocol, the cheapest first.
 pub fn all() -> Vec<Protocol> {
     vec![
         cifar::eighty_seconds(),
@@ -50,7 +50,7 @@ pub fn all() -> Vec<Protocol> {
     ]
 }
 
-/// The page called `name`.
+/// The protocol called `name`.
 pub fn find(name: &str) -> Option<Protocol> {
     all().into_iter().find(|page| page.name == name)
 }
@@ -58,11 +58,11 @@ pub fn find(name: &str) -> Option<Protocol> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Takes;
+    use crate::protocol::Inherits;
     use std::collections::BTreeMap;
 
     #[test]
-    fn every_page_is_whole() {
+    fn every_protocol_is_complete() {
         for page in all() {
             assert_eq!(find(page.name).unwrap().name, page.name);
             for text in [page.about, page.what, page.paper, &page.differs.join(" ")] {
@@ -71,9 +71,10 @@ mod tests {
             assert!(page.seeds > 0 && !page.arms.is_empty() && !page.views.is_empty());
             for arm in &page.arms {
                 let mut stages = arm.stages.iter();
-                assert_eq!(stages.next().unwrap().takes, Takes::Nothing, "{}", arm.name);
+                assert_eq!(stages.next().unwrap().inherits, Inherits::Nothing, "{}", arm.name);
                 assert!(
-                    stages.all(|stage| stage.takes != Takes::Nothing && !stage.name.is_empty())
+                    stages
+                        .all(|stage| stage.inherits != Inherits::Nothing && !stage.name.is_empty())
                 );
                 for stage in &arm.stages {
                     let rows = stage.spec.describe().unwrap();
@@ -88,7 +89,7 @@ mod tests {
 
     /// Runs are found by their arm's name.
     #[test]
-    fn arms_of_one_name_are_one() {
+    fn arms_with_the_same_name_are_equal() {
         let mut seen = BTreeMap::new();
         for arm in all().into_iter().flat_map(|page| page.arms) {
             let text = format!("{:?}", arm.stages);

@@ -1,14 +1,13 @@
-//! The same experiments with a sixteenth of the filters: to see in seconds whether every part of
-//! one works, before it takes weeks.
+//! The same experiments with a sixteenth of the filters, to test in seconds that every part works.
 
 use crate::protocol::Protocol;
 use layers::{Row, Spec};
 
-/// How much thinner.
+/// Divisor of the number of filters.
 const TIMES: usize = 16;
 
-/// A protocol that takes seconds: thin networks, small batches, two seeds at most. What comes out
-/// means nothing.
+/// A protocol that takes seconds: thin networks, small batches, at most two seeds. The results are
+/// meaningless.
 pub(crate) fn rehearsal(mut page: Protocol) -> Protocol {
     page.seeds = page.seeds.min(2);
     for stage in page.arms.iter_mut().flat_map(|arm| &mut arm.stages) {
@@ -18,7 +17,7 @@ pub(crate) fn rehearsal(mut page: Protocol) -> Protocol {
     page
 }
 
-/// A network of the same geometry, its layers thinner but for the last, whose units are classes.
+/// The same network with thinner layers, except the last, whose units are classes.
 fn thin(mut spec: Spec) -> Spec {
     let last = spec.rows.len().saturating_sub(1);
     for (at, row) in spec.rows.iter_mut().enumerate() {
@@ -32,7 +31,8 @@ fn thin(mut spec: Spec) -> Spec {
     spec
 }
 
-/// So many times fewer, a multiple of twice the groups so that the layer above can have as many.
+/// `filters / times`, rounded to a multiple of twice the groups so that the next layer can have as
+/// many groups.
 pub(crate) fn fewer(filters: usize, times: usize, groups: usize) -> usize {
     (filters / times).max(2 * groups).next_multiple_of(2 * groups)
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thin_networks_are_networks() {
+    fn thin_networks_can_be_planned() {
         for page in crate::all() {
             let whole: Vec<usize> = counts(&page);
             let thin: Vec<usize> = counts(&rehearsal(page));

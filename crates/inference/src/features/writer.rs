@@ -1,4 +1,4 @@
-//! Vectors as files, written as they come: memory holds one at a time.
+//! Files of feature vectors, written as a stream.
 
 use crate::Result;
 use data::Source;
@@ -6,9 +6,9 @@ use files::{CsvRow, Output};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// The form of a file of vectors.
+/// The format of a file of vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum VectorFormat {
     /// `features` F32 `[images, length]`; `labels` U32 `[images]`, if there are classes.
     Safetensors,
     /// NumPy's: the matrix; labels, if there are classes, in a file of their own beside it.
@@ -17,12 +17,12 @@ pub enum Form {
     Csv,
 }
 
-/// A file of as many vectors as there are images. The vector of an image that could not be read is
-/// all NaN, so that rows are the images' numbers.
+/// A file with one vector per image. The vector of an image that could not be read is all NaN, so
+/// that row numbers are image numbers.
 pub struct Writer<'a> {
     file: Output,
-    form: Form,
-    /// Where labels go that have a file of their own.
+    format: VectorFormat,
+    /// The separate file of labels, if any.
     labels: Option<PathBuf>,
     labelled: bool,
     source: &'a dyn Source,
@@ -30,34 +30,37 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins a file for the images of `source`, each with a vector of `length` numbers.
+    /// Creates a file for the images of `source`, each with a vector of `length` elements.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File), here and below.
+    /// [`Error::File`](crate::Error::File).
     pub fn create(
-        (path, form): (&Path, Form),
+        path: &Path,
+        format: VectorFormat,
         source: &'a dyn Source,
         length: usize,
         labelled: bool,
     ) -> Result<Writer<'a>> {
-        let beside = labelled && form == Form::Npy;
+        let beside = labelled && format == VectorFormat::Npy;
         let beside = beside.then(|| path.with_extension("labels.npy"));
         let mut file = Output::create(path)?;
         let images = source.len();
-        match form {
-            Form::Safetensors => file.write(&safetensors_header(images, length, labelled))?,
-            Form::Npy => file.write(&npy_header("<f4", &format!("{images}, {length}")))?,
-            Form::Csv => {
+        match format {
+            VectorFormat::Safetensors => {
+                file.write(&safetensors_header(images, length, labelled))?
+            }
+            VectorFormat::Npy => file.write(&npy_header("<f4", &format!("{images}, {length}")))?,
+            VectorFormat::Csv => {
                 let names = CsvRow::new().texts(["image", "name", "class"]);
                 let line = names.texts((0..length).map(|at| format!("f{at}"))).line();
                 file.write(line.as_bytes())?;
             }
         }
-        // safetensors lays a tensor after the other: labels, being known, come first.
-        if labelled && form == Form::Safetensors {
+        // Tensors are written one after the other: labels are known, so they come first.
+        if labelled && format == VectorFormat::Safetensors {
             file.write(&labels(source))?;
         }
-        Ok(Writer { file, form, labels: beside, labelled, source, length })
+        Ok(Writer { file, format, labels: beside, labelled, source, length })
     }
 
     /// Adds the vector of the next image.
@@ -73,7 +76,7 @@ impl<'a> Writer<'a> {
                 &absent
             }
         };
-        if self.form == Form::Csv {
+        if self.format == VectorFormat::Csv {
             let class = &self.source.classes()[self.source.label(sample) as usize];
             let class = if self.labelled { class } else { "" };
             let row = CsvRow::new().number(sample).text(&self.source.name(sample)).text(class);
@@ -83,7 +86,7 @@ impl<'a> Writer<'a> {
         Ok(self.file.write(&bytes)?)
     }
 
-    /// Gives the file its name.
+    /// Completes the file and renames it to its path.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -137,11 +140,11 @@ mod tests {
     use data::Fake;
     use safetensors::SafeTensors;
 
-    fn written(form: Form, labelled: bool) -> (Vec<u8>, PathBuf) {
-        let name = format!("alexnet-features-{labelled}-{form:?}-{}", std::process::id());
+    fn written(format: VectorFormat, labelled: bool) -> (Vec<u8>, PathBuf) {
+        let name = format!("alexnet-features-{labelled}-{format:?}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let source = Fake::new(3, 8, 2);
-        let mut writer = Writer::create((&path, form), &source, 2, labelled).unwrap();
+        let mut writer = Writer::create(&path, format, &source, 2, labelled).unwrap();
         writer.push(0, Some(&[1.0, 2.0])).unwrap();
         writer.push(1, None).unwrap();
         writer.push(2, Some(&[-0.5, 1e-9])).unwrap();
@@ -154,7 +157,7 @@ mod tests {
     #[test]
     fn safetensors_are_read_by_the_library() {
         for labelled in [true, false] {
-            let (bytes, _) = written(Form::Safetensors, labelled);
+            let (bytes, _) = written(VectorFormat::Safetensors, labelled);
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let features = file.tensor("features").unwrap();
             assert_eq!(features.shape(), [3, 2]);
@@ -165,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn npy_begins_as_numpy_wants() {
-        let (bytes, path) = written(Form::Npy, true);
+    fn npy_headers_follow_numpys_format() {
+        let (bytes, path) = written(VectorFormat::Npy, true);
         let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
         assert_eq!((10 + length) % 64, 0);
         let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
@@ -179,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn csv_has_a_line_an_image() {
-        let (bytes, _) = written(Form::Csv, true);
+    fn csv_has_one_line_per_image() {
+        let (bytes, _) = written(VectorFormat::Csv, true);
         let text = String::from_utf8(bytes).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0]), (4, "image,name,class,f0,f1"));

@@ -1,4 +1,4 @@
-//! Looking inside: what a layer makes of images.
+//! Activations of layers.
 
 use super::Predictor;
 use data::Batch;
@@ -6,7 +6,7 @@ use evaluate::Tally;
 use layers::{Phase, Spec, nearest};
 use tensor::Result;
 
-/// A layer that was asked for and is not there.
+/// The network has no layer of the requested name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no layer `{name}`{hint} (there are {all})")]
 pub struct NoSuchLayer {
@@ -16,8 +16,8 @@ pub struct NoSuchLayer {
 }
 
 impl Predictor {
-    /// The planned row whose output is called `name`. A ReLU that was fused into the row above it
-    /// is that row; a convolution or linear layer is meant with the activation after it.
+    /// The planned row whose output is called `name`. A fused ReLU is found as the row into which
+    /// it was fused; a convolution or linear layer includes the activation after it.
     ///
     /// # Errors
     /// [`NoSuchLayer`], with the nearest name.
@@ -27,7 +27,7 @@ impl Predictor {
         let described = spec.describe().unwrap_or_default(); // it was planned: it can be described
         let names: Vec<&str> = described.iter().map(|row| row.name.as_str()).collect();
         if let Some(at) = names.iter().position(|&other| other == name) {
-            // A name that no planned row has was fused into the nearest one above that has.
+            // A row that is not planned was fused into the nearest planned row before it.
             let row = names[..=at].iter().rev().find_map(|above| planned(above));
             let row = row.expect("the first row is always planned");
             let next = rows.get(row + 1).map_or("", |next| next.name());
@@ -40,61 +40,61 @@ impl Predictor {
         Err(NoSuchLayer { name: name.to_string(), hint, all: names.join(", ") })
     }
 
-    /// The row whose output the classifier sees, before dropout: fc7 in the paper's network. Its
-    /// distances say which images look alike (section 6.1).
+    /// The last row before the classifier and its dropout, fc7 in the paper's network. Similar
+    /// images have near outputs (section 6.1).
     pub fn last_hidden_layer(&self) -> Option<usize> {
         let rows = self.network().rows();
         let (_classifier, below) = rows.split_last()?;
         below.iter().rposition(|row| !row.name().starts_with("dropout"))
     }
 
-    /// What a planned row is called, and the shape of its output for one image.
+    /// The name of a planned row, and the shape of its output for one image.
     ///
     /// # Panics
-    /// If there is no such row (so does the method below).
+    /// If there is no such row.
     pub fn layer(&self, row: usize) -> (&str, Vec<usize>) {
         let row = &self.network().rows()[row];
         (row.name(), row.output().shape().dims()[1..].to_vec())
     }
 
-    /// Looks at a batch up to the last of `rows`, which ascend; `see` gets each
-    /// one's output for the whole batch, image by image, channels last.
+    /// Computes a batch up to the last of `rows`, which ascend; `each` receives the output of each
+    /// row for the whole batch, image by image, channels last.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn look(
+    pub fn activations(
         &mut self,
         batch: &Batch,
         rows: &[usize],
-        see: &mut dyn FnMut(usize, &[f32]),
+        each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
         let last = rows.last().map_or(0, |&last| last + 1);
-        self.look_up_to(last, batch, rows, see)
+        self.activations_up_to(last, batch, rows, each)
     }
 
-    /// [`test_on`](Self::test_on) and [`look`](Self::look) in one pass: `see` gets the outputs of
-    /// `rows` on the way, and probabilities are those of the batch.
+    /// [`test_on`](Self::test_on) and [`activations`](Self::activations) in one pass: `each` receives
+    /// the outputs of `rows`, and probabilities are those of the batch.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn test_and_look(
+    pub fn test_with_activations(
         &mut self,
         batch: &Batch,
         rows: &[usize],
-        see: &mut dyn FnMut(usize, &[f32]),
+        each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<Tally> {
-        self.look_up_to(self.network().rows().len(), batch, rows, see)?;
+        self.activations_up_to(self.network().rows().len(), batch, rows, each)?;
         let Predictor { plan, device, .. } = self;
         plan.frame.probabilities(device, plan.network.output)?;
         plan.frame.tally(device)
     }
 
-    fn look_up_to(
+    fn activations_up_to(
         &mut self,
         end: usize,
         batch: &Batch,
         rows: &[usize],
-        see: &mut dyn FnMut(usize, &[f32]),
+        each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.load(batch)?;
         let Predictor { plan, device, .. } = self;
@@ -102,7 +102,7 @@ impl Predictor {
         for (idx, row) in plan.network.rows()[..end].iter().enumerate() {
             row.forward(device, Phase::Test)?;
             if rows.contains(&idx) {
-                see(idx, &device.download::<f32>(row.output())?);
+                each(idx, &device.download::<f32>(row.output())?);
             }
         }
         Ok(())

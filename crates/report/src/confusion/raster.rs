@@ -1,4 +1,4 @@
-//! Matrices of many classes: a picture of pixels, in an SVG with names at its sides.
+//! Matrices of many classes: pixels, embedded in an SVG with class names.
 
 use super::Confusion;
 use crate::markup::escape;
@@ -7,11 +7,11 @@ use crate::picture::png_uri;
 use augment::Image;
 use std::fmt::Write;
 
-/// Colours of the picture: enough for the eye, and few enough bytes.
+/// Colours of the embedded picture, a compromise between quality and size.
 const COLORS: usize = 32;
-/// Pixels a side at most; of more classes several share a pixel.
-const MOST_PIXELS: usize = 2000;
-/// Classes whose names stand at the sides.
+/// Maximum number of pixels per side; with more classes several share a pixel.
+const MAX_PIXELS: usize = 2000;
+/// Number of class names at the sides.
 const TICKS: usize = 25;
 /// Pairs that are listed below.
 const PAIRS: usize = 10;
@@ -22,12 +22,12 @@ const LINE: f64 = 18.0;
 const LETTERS: usize = 24;
 
 impl Confusion {
-    /// The matrix as pixels, one or more a cell: dark where many images of a class (a row) were
-    /// taken for a class (a column). Of more than 2,000 classes a pixel shows the darkest of
-    /// several cells.
+    /// The matrix as an image with at least one pixel per cell: dark where many images of a class
+    /// (row) were predicted as a class (column). With more than 2,000 classes a pixel shows the
+    /// darkest of several cells.
     pub fn draw(&self) -> Image {
         let n = self.classes.len();
-        let (scale, shared) = ((320 / n.max(1)).max(1), n.div_ceil(MOST_PIXELS).max(1));
+        let (scale, shared) = ((320 / n.max(1)).max(1), n.div_ceil(MAX_PIXELS).max(1));
         let side = n.div_ceil(shared) * scale;
         let mut picture = Image::filled(side, side, [255; 3]);
         let mut depths = vec![0.0; n.div_ceil(shared)];
@@ -35,10 +35,11 @@ impl Confusion {
             depths.fill(0.0f64);
             for class in first..n.min(first + shared) {
                 let images: u32 = self.row(class).iter().sum();
-                for (said, &count) in self.row(class).iter().enumerate().filter(|cell| *cell.1 > 0)
+                for (column, &count) in
+                    self.row(class).iter().enumerate().filter(|cell| *cell.1 > 0)
                 {
                     let depth = (f64::from(count) / f64::from(images)).sqrt();
-                    depths[said / shared] = depth.max(depths[said / shared]);
+                    depths[column / shared] = depth.max(depths[column / shared]);
                 }
             }
             let row = first / shared;
@@ -52,8 +53,8 @@ impl Confusion {
         picture
     }
 
-    /// The matrix as SVG around a picture: names of some classes at the sides, and the pairs that
-    /// are most confused below.
+    /// The matrix as SVG with an embedded picture, some class names at the sides, and the most
+    /// confused pairs below.
     pub(super) fn to_raster_svg(&self, id: &str) -> String {
         let n = self.classes.len();
         let pairs = self.worst_pairs(PAIRS);
@@ -65,7 +66,7 @@ impl Confusion {
             "<svg class=\"matrix\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
              aria-labelledby=\"{id}-t\" style=\"max-width:{width:.0}px\" \
              xmlns=\"http://www.w3.org/2000/svg\"><title id=\"{id}-t\">Confusion matrix of {n} \
-             classes: a row for each class, a column for what its images were taken for</title>\
+             classes: rows are true classes, columns predicted classes</title>\
              <image x=\"{left:.1}\" y=\"{top:.1}\" width=\"{SIDE}\" height=\"{SIDE}\" \
              style=\"image-rendering:pixelated\" href=\"{}\"/>",
             png_uri(&palette::to_png(&self.draw(), COLORS)),
@@ -74,19 +75,20 @@ impl Confusion {
             self.tick(tick * n / TICKS.min(n), (left, top), &mut svg);
         }
         let mut line = top + SIDE + 1.5 * LINE;
-        for (class, said, images) in pairs {
-            let [class, said] = [class, said].map(|name| escape(&shortened(name, 2 * LETTERS)));
+        for (class, predicted, images) in pairs {
+            let [class, predicted] =
+                [class, predicted].map(|name| escape(&shortened(name, 2 * LETTERS)));
             let _ = write!(
                 svg,
                 "<text class=\"name\" x=\"{left:.1}\" y=\"{line:.1}\">{images} images of {class} \
-                 taken for {said}</text>"
+                 predicted as {predicted}</text>"
             );
             line += LINE;
         }
         svg + "</svg>"
     }
 
-    /// A class's name at both sides, with its number.
+    /// Writes a class's number and name at both sides.
     fn tick(&self, class: usize, (left, top): (f64, f64), svg: &mut String) {
         let middle = SIDE * (class as f64 + 0.5) / self.classes.len() as f64;
         let name = escape(&shortened(&self.classes[class], LETTERS));
@@ -105,7 +107,7 @@ impl Confusion {
     }
 }
 
-/// A text of so many letters at most.
+/// Shortens a text to at most `letters` characters.
 fn shortened(text: &str, letters: usize) -> String {
     match text.chars().nth(letters) {
         Some(_) => text.chars().take(letters - 1).chain(['…']).collect(),

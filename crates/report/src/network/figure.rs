@@ -1,15 +1,15 @@
-//! A network as the paper's Figure 2 draws one.
+//! A network's diagram, as in the paper's Figure 2.
 
-use crate::{Diagram, Stage};
+use crate::{Diagram, DiagramLayer};
 use layers::{Row, RowInfo, Spec, SpecError};
 
-/// The network's layers with weights, each with what follows it. Where a layer has two groups the
-/// whole is drawn as two towers, as in the figure.
+/// The network's layers with weights, each with the rows after it as notes. A network with a layer
+/// of two groups is drawn as two towers, as in the figure.
 ///
 /// # Errors
 /// If its rows do not fit together.
 pub fn diagram(spec: &Spec) -> Result<Diagram, SpecError> {
-    let mut stages: Vec<Stage> = Vec::new();
+    let mut stages: Vec<DiagramLayer> = Vec::new();
     let mut early = Vec::new();
     let mut seen = spec.input[0];
     let made = spec.describe()?;
@@ -28,7 +28,7 @@ pub fn diagram(spec: &Spec) -> Result<Diagram, SpecError> {
         };
         let mut notes = std::mem::take(&mut early);
         notes.extend(note(row, &made.summary));
-        stages.push(Stage {
+        stages.push(DiagramLayer {
             name: made.name.clone(),
             size: size(made),
             window: window.map(|window| window as f64 / seen as f64),
@@ -40,8 +40,8 @@ pub fn diagram(spec: &Spec) -> Result<Diagram, SpecError> {
     Ok(Diagram { name: spec.name.clone(), input: spec.input, stages, towers })
 }
 
-/// Two, if some layer has two groups and all but the last can be shared by two. What
-/// [`layers::towers::split`] asks besides, of normalisation, is no matter of the picture.
+/// Two, if some layer has two groups and all layers but the last can be halved. The other
+/// requirements of [`layers::towers::split`] do not matter for the diagram.
 fn towers(spec: &Spec, made: &[RowInfo]) -> usize {
     let has_two = spec.rows.iter().any(|row| match row {
         Row::Conv(conv) => conv.groups == 2,
@@ -64,7 +64,7 @@ fn side(made: &RowInfo) -> usize {
     size(made)[0]
 }
 
-/// What a row does, in a word or two, where its summary says more.
+/// A short note on a row, if the diagram has one.
 fn note(row: &Row, summary: &str) -> Option<String> {
     let windows = |side: usize, stride: usize| match stride {
         1 => format!("{side} x {side}"),
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_papers_network_is_its_figure() {
+    fn the_papers_network_is_drawn_as_in_its_figure() {
         let drawn = diagram(&models::find("alexnet").unwrap()).unwrap();
         assert_eq!((drawn.towers, drawn.stages.len()), (2, 8));
         let crossing = drawn.stages.iter().filter(|stage| stage.crosses);
@@ -117,7 +117,7 @@ mod tests {
                 .filter(|row| matches!(row, Row::Conv(_) | Row::Local(_) | Row::Linear(_)));
             assert_eq!(drawn.stages.len(), learned.count(), "{}", model.name);
         }
-        // Dropout before the first layer with weights is not lost, and odd layers are one tower.
+        // Dropout before the first layer is kept, and layers that cannot be halved are one tower.
         let odd = Spec::image("odd", 8, 8, 4)
             .dropout(0.5)
             .conv("conv1", 6, layers::window(3).groups(2))

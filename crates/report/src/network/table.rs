@@ -3,8 +3,8 @@
 use files::numbers::grouped;
 use layers::{RowInfo, Spec, SpecError};
 
-/// A line a row of the network: what it does, the shape of its output for one image, parameters,
-/// and multiply-accumulates of an image; and their sums.
+/// One line per row: its summary, the shape of its output for one image, parameters, and
+/// multiply-accumulates per image; then the totals.
 ///
 /// # Errors
 /// If its rows do not fit together.

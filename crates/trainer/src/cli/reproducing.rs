@@ -2,7 +2,7 @@
 
 use super::MachineArgs;
 use clap::Args;
-use experiments::Form;
+use experiments::Scale;
 use std::path::PathBuf;
 use terminal::progress::Progress;
 
@@ -60,11 +60,11 @@ pub struct ReproduceArgs {
 
 impl ReproduceArgs {
     /// How much of the protocol is run.
-    pub fn form(&self) -> Form {
+    pub fn scale(&self) -> Scale {
         match (self.rehearse, self.miniature) {
-            (true, _) => Form::Rehearsal,
-            (false, true) => Form::Miniature,
-            (false, false) => Form::Whole,
+            (true, _) => Scale::Rehearsal,
+            (false, true) => Scale::Miniature,
+            (false, false) => Scale::Whole,
         }
     }
 }

@@ -38,8 +38,7 @@ pub(super) const REPORT_EXAMPLES: &str = "\
 Examples:
   alexnet report runs/2026-11-24T08-30-05Z-alexnet-64-3fa9
   alexnet report RUN1 RUN2 -o compared.html     several runs side by side
-  alexnet report RUN --pictures docs            and the pictures as files of their own
-  alexnet report RUN --pictures docs --palette 32";
+  alexnet report RUN --pictures docs            also write the figures as separate files";
 
 pub(super) const SERVE_HELP: &str = "\
 Examples:
@@ -259,8 +258,8 @@ pub struct NeighboursArgs {
     /// The picture
     #[arg(long, short, value_name = "FILE.png", default_value = "neighbours.png")]
     pub out: PathBuf,
-    /// Draw it in at most N colours: a quarter of the bytes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=256))]
+    /// Has no effect: the picture always has at most 256 colours
+    #[arg(long, value_name = "N", hide = true)]
     pub palette: Option<u16>,
     /// Which network.
     #[command(flatten)]
@@ -311,12 +310,11 @@ pub struct ReportArgs {
     /// The page
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,
-    /// Also write the first run's pictures into this folder
+    /// Also write the first run's figures into this folder
     #[arg(long, value_name = "DIR")]
     pub pictures: Option<PathBuf>,
-    /// Draw those of images in at most N colours: a quarter of the bytes
-    #[arg(long, value_name = "N", requires = "pictures",
-        value_parser = clap::value_parser!(u16).range(2..=256))]
+    /// Has no effect: pictures always have at most 256 colours
+    #[arg(long, value_name = "N", hide = true)]
     pub palette: Option<u16>,
     /// Test on N images at most, spread over all
     #[arg(long, value_name = "N", default_value = "10000")]

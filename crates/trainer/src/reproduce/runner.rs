@@ -10,7 +10,7 @@ use crate::vendor::Vendor;
 use crate::{devices, machine, output, run_file, testing};
 use data::Options;
 use evaluate::{Observer, Predictions, Score, Stop};
-use experiments::{Began, Ended, Fingerprints, Runner, Task, View};
+use experiments::{Ended, Fingerprints, RunRequest, RunStart, Runner, View};
 use layers::Spec;
 use std::path::Path;
 use tensor::Choice;
@@ -38,7 +38,7 @@ impl<'a> Trainer<'a> {
         Ok(Trainer { machine: &args.machine, reading: Reading::new(args.progress), stop })
     }
 
-    fn settings(&self, task: &Task) -> Settings {
+    fn settings(&self, task: &RunRequest) -> Settings {
         Settings {
             model: task.spec.name.clone(),
             data: task.images.name().to_string(),
@@ -86,7 +86,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Makes a run or goes on with it; false if a signal came before the end.
-    fn go(&self, path: &Path, task: &Task, observer: &mut dyn Observer) -> Result<bool> {
+    fn go(&self, path: &Path, task: &RunRequest, observer: &mut dyn Observer) -> Result<bool> {
         let (settings, spec) = (&self.settings(task), &task.spec);
         let has_begun = run_file::exists(&path.join("run.json"))?;
         let mut images = self.images(&task.images, settings, spec)?;
@@ -117,22 +117,22 @@ impl Runner for Trainer<'_> {
     type Error = Fault;
     type Opened = (Trained, Images);
 
-    fn began(&self, run: &Path) -> Result<Began> {
+    fn began(&self, run: &Path) -> Result<RunStart> {
         let Settings { data, recipe, hold_out, seed, max_steps, precision, .. } =
             Settings::read(&run.join("config.toml"))?;
-        Ok(Began { data, recipe, hold_out, seed, max_steps, precision })
+        Ok(RunStart { data, recipe, hold_out, seed, max_steps, precision })
     }
 
     fn fingerprints(
         &self,
-        task: &Task,
+        task: &RunRequest,
         observer: &mut dyn Observer,
     ) -> Result<Option<Fingerprints>> {
         let mut images = self.images(&task.images, &self.settings(task), &task.spec)?;
         Ok(images::identify(&mut images, observer, self.stop)?.cloned())
     }
 
-    fn train(&self, run: &Path, task: &Task, observer: &mut dyn Observer) -> Result<Ended> {
+    fn train(&self, run: &Path, task: &RunRequest, observer: &mut dyn Observer) -> Result<Ended> {
         match self.go(run, task, observer) {
             Ok(true) => Ok(Ended::Finished),
             Ok(false) => Ok(Ended::Stopped),

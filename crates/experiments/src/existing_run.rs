@@ -1,23 +1,24 @@
-//! Whether a run that has begun is the one that is meant.
+//! Checks that an existing run has the requested settings and images.
 
 use crate::error::{Error, Result};
 use crate::protocol::Data;
 use crate::run_file;
-use crate::runner::{Fingerprints, Runner, Task};
+use crate::runner::{Fingerprints, RunRequest, Runner};
 use layers::Spec;
 use serde_json::Value;
 use std::path::Path;
 use train::checkpoint;
 use train::recipe::Recipe;
 
-/// Whether a run that has begun is the one that is meant. It keeps the precision in which it began.
+/// Checks that an existing run has the settings of `task`, whose precision becomes the run's if it
+/// has none.
 ///
 /// # Errors
-/// If its folder is another's, or another precision is requested.
-pub fn settle<R: Runner>(
+/// If the run has other settings, or another precision is requested.
+pub fn check_same_run<R: Runner>(
     runner: &R,
     run: &Path,
-    task: &mut Task,
+    task: &mut RunRequest,
 ) -> std::result::Result<(), R::Error> {
     if !has_begun(run)? {
         return Ok(());
@@ -27,7 +28,7 @@ pub fn settle<R: Runner>(
     let model = model.and_then(|text| Spec::from_toml(&text).ok());
     let classes = model.as_ref().and_then(|model| model.classes().ok());
     let spec = classes.and_then(|classes| task.spec.clone().with_classes(classes).ok());
-    // Of epochs there may be fewer: a rate that is not the fastest is given up.
+    // It may have fewer epochs: slower learning rates are cut off.
     let recipe = Recipe { epochs: was.recipe.epochs, ..task.recipe.clone() };
     let same = [
         (model == spec, "network"),
@@ -49,15 +50,16 @@ pub fn settle<R: Runner>(
     Ok(())
 }
 
-/// Whether the images that are named now are those that a run was made with, wherever they lie.
-/// `now` is asked only if the run says which those were.
+/// Checks that the requested images are those of the existing run, by fingerprint. `now` computes
+/// the fingerprints and is called only if the run has some. `None` if `now` was stopped.
 ///
 /// # Errors
-/// If they are others; what `now` ends with. `None` if `now` was stopped.
+/// If the images differ, or `now` fails.
 pub fn check_images<R: Runner>(
     runner: &R,
     run: &Path,
-    (data, named): (Data, &str),
+    data: Data,
+    named: &str,
     now: impl FnOnce() -> std::result::Result<Option<Fingerprints>, R::Error>,
 ) -> std::result::Result<Option<()>, R::Error> {
     let Some(was) = fingerprints(run)? else { return Ok(Some(())) };
@@ -69,31 +71,31 @@ pub fn check_images<R: Runner>(
     Err(Error::OtherImages { run: run.into(), began, named, data }.into())
 }
 
-/// Whether there is a run.
+/// Whether the folder contains a run.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if that cannot be told.
+/// [`Error::Unreadable`] if the folder cannot be read.
 pub fn has_begun(run: &Path) -> Result<bool> {
     run_file::exists(&run.join("run.json"))
 }
 
-/// Whether a run has made its last step and left its weights.
+/// Whether a run has finished and written its weights.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if that cannot be told.
+/// [`Error::Unreadable`] if the folder cannot be read.
 pub fn is_finished(run: &Path) -> Result<bool> {
     let text = run_file::read(&run.join("run.json"))?.unwrap_or_default();
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
     Ok(status["status"] == "finished" && run_file::exists(&run.join(weights::Weights::FILE))?)
 }
 
-/// What its `env.json` says; what was begun before that said it, the last checkpoint.
+/// The fingerprints in `env.json` or, for runs of older versions, in the last checkpoint.
 fn fingerprints(run: &Path) -> Result<Option<Fingerprints>> {
     if !has_begun(run)? {
         return Ok(None);
     }
-    if let Ok(told) = serde_json::from_value(environment(run)?["data"]["fingerprints"].take()) {
-        return Ok(Some(told));
+    if let Ok(found) = serde_json::from_value(environment(run)?["data"]["fingerprints"].take()) {
+        return Ok(Some(found));
     }
     let Some(last) = checkpoint::find_newest(run, &mut |_| ())? else { return Ok(None) };
     let of = |name| last.identity.get(name).unwrap_or_default().to_string();

@@ -1,12 +1,12 @@
-//! The runs of a protocol: ordinary runs in folders of their own, which go on if they were ended.
+//! The runs of a protocol: ordinary runs in separate folders, which are resumed if interrupted.
 
-use crate::begun;
 use crate::error::Error;
+use crate::existing_run;
 use crate::experiment::Experiment;
-use crate::measured::{Measured, Tested, words};
+use crate::measured::{Measured, TestResult, view_name};
 use crate::protocol::{Arm, Measure, Stage, View};
 use crate::run_file;
-use crate::runner::{Ended, Fingerprints, Images, Runner, Task};
+use crate::runner::{Ended, Fingerprints, Images, RunRequest, Runner};
 use evaluate::{Observer, Predictions, Score};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,38 +14,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An experiment and its runner.
-pub struct Lab<'a, R: Runner> {
+pub struct ExperimentRunner<'a, R: Runner> {
     experiment: &'a Experiment,
     runner: &'a R,
     /// Fingerprints of the images read so far.
-    found: RefCell<HashMap<Seen, Fingerprints>>,
+    found: RefCell<HashMap<DataKey, Fingerprints>>,
 }
 
-/// Images as a task sees them: which, their side, and what is held out.
-type Seen = (Images, Option<usize>, Option<usize>);
+/// What fingerprints depend on: the images, their side, and the held-out part.
+type DataKey = (Images, Option<usize>, Option<usize>);
 
 /// `None` if a stop was requested before the end.
 type Result<T, R> = std::result::Result<Option<T>, <R as Runner>::Error>;
 
-/// After an arm's name and its seeds: the file that keeps what they say together.
+/// The suffix, after an arm's name and number of seeds, of the file with their ensemble's score.
 const TOGETHER: &str = "-together.json";
 
-impl<'a, R: Runner> Lab<'a, R> {
+impl<'a, R: Runner> ExperimentRunner<'a, R> {
     /// For an experiment whose images have not been read yet.
-    pub fn new(experiment: &'a Experiment, runner: &'a R) -> Lab<'a, R> {
-        Lab { experiment, runner, found: RefCell::default() }
+    pub fn new(experiment: &'a Experiment, runner: &'a R) -> ExperimentRunner<'a, R> {
+        ExperimentRunner { experiment, runner, found: RefCell::default() }
     }
 
-    /// Makes an arm's run with a seed, or goes on with it, and measures it; `None` if a stop was
+    /// Trains an arm with a seed, or resumes its run, and measures it; `None` if a stop was
     /// requested before the end.
     ///
     /// # Errors
-    /// If a run cannot be made, or the one that is there is another.
+    /// If training fails, or the existing run has other settings.
     pub fn run(
         &self,
         arm: &Arm,
         seed: u64,
-        most_epochs: Option<u32>,
+        max_epochs: Option<u32>,
         observer: &mut dyn Observer,
     ) -> Result<Measured, R> {
         let (page, runner) = (&self.experiment.page, self.runner);
@@ -57,20 +57,20 @@ impl<'a, R: Runner> Lab<'a, R> {
             let folder = &folders[idx];
             let before = idx.checked_sub(1).map(|before| folders[before].as_path());
             let mut task = self.experiment.task(stage, seed + 1000 * idx as u64, before)?;
-            if let Some(most) = most_epochs {
+            if let Some(most) = max_epochs {
                 task.recipe.epochs = task.recipe.epochs.min(most);
             }
-            begun::settle(runner, folder, &mut task)?;
-            let named = (stage.data, task.images.name());
+            existing_run::check_same_run(runner, folder, &mut task)?;
             let now = || self.fingerprints(&task, observer);
-            if begun::check_images(runner, folder, named, now)?.is_none() {
+            let named = task.images.name();
+            if existing_run::check_images(runner, folder, stage.data, named, now)?.is_none() {
                 return Ok(None);
             }
             if let Some(measured) = Measured::read(folder)? {
                 let measured = Measured { label: arm.label.clone(), ..measured };
                 return match measured.diverged {
                     Some(_) => Ok(Some(measured)),
-                    None => self.tested(measured, last, observer),
+                    None => self.tested(measured, last.0, last.1, observer),
                 };
             }
             match self.trained(&task, folder, observer)? {
@@ -86,29 +86,30 @@ impl<'a, R: Runner> Lab<'a, R> {
             }
         }
         self.forget_together(arm)?;
-        self.tested(Measured::of(arm, seed, &folders, page)?, last, observer)
+        self.tested(Measured::of(arm, seed, &folders, page)?, last.0, last.1, observer)
     }
 
-    /// Makes a run or goes on with it, unless it is finished.
+    /// Trains or resumes a run, unless it is finished.
     fn trained(
         &self,
-        task: &Task,
+        task: &RunRequest,
         run: &Path,
         observer: &mut dyn Observer,
     ) -> std::result::Result<Ended, R::Error> {
-        if begun::is_finished(run)? {
+        if existing_run::is_finished(run)? {
             Ok(Ended::Finished)
         } else {
             self.runner.train(run, task, observer)
         }
     }
 
-    /// Adds what the tests say that the protocol asks for and another that shares the run did not;
-    /// `None` if a stop was requested before the end.
+    /// Runs the protocol's tests that are not yet measured (another protocol that shares the run may
+    /// have run some); `None` if a stop was requested before the end.
     fn tested(
         &self,
         mut measured: Measured,
-        (run, stage): (&Path, &Stage),
+        run: &Path,
+        stage: &Stage,
         observer: &mut dyn Observer,
     ) -> Result<Measured, R> {
         let views = self.experiment.page.views;
@@ -123,18 +124,22 @@ impl<'a, R: Runner> Lab<'a, R> {
             };
             let tested = self.runner.test(opened, view, observer)?;
             let Some((score, _)) = tested else { return Ok(None) };
-            measured.tested.push(Tested::of(view, score));
+            measured.tested.push(TestResult::of(view, score));
             self.runner.write(&Measured::path(run), measured.json().as_bytes())?;
         }
-        let place = |test: &Tested| views.iter().position(|&view| words(view) == test.views);
+        let place =
+            |test: &TestResult| views.iter().position(|&view| view_name(view) == test.views);
         measured.tested.retain(|test| place(test).is_some());
         measured.tested.sort_by_key(place);
         Ok(Some(measured))
     }
 
-    /// What the images of a task are known by; `None` if a stop was requested before they were
-    /// read.
-    fn fingerprints(&self, task: &Task, observer: &mut dyn Observer) -> Result<Fingerprints, R> {
+    /// The fingerprints of a run's images; `None` if a stop was requested before they were read.
+    fn fingerprints(
+        &self,
+        task: &RunRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Fingerprints, R> {
         let key = (task.images.clone(), task.recipe.input.side, task.hold_out);
         if let Some(found) = self.found.borrow().get(&key) {
             return Ok(Some(found.clone()));
@@ -144,13 +149,13 @@ impl<'a, R: Runner> Lab<'a, R> {
         Ok(found)
     }
 
-    /// The network of a stage's run, and the images it is tested on: those that were named now, as
-    /// they may have been moved since the run was made.
+    /// Opens the network of a stage's run and its test images, which may have been moved since the
+    /// run was made.
     fn opened(&self, run: &Path, stage: &Stage) -> std::result::Result<R::Opened, R::Error> {
         self.runner.open(run, &self.experiment.images(stage.data)?)
     }
 
-    /// Removes what was kept of an arm's averages: a run of it is new.
+    /// Removes the stored ensemble scores of an arm, as it has a new run.
     fn forget_together(&self, arm: &Arm) -> crate::error::Result<()> {
         let runs = &self.experiment.runs;
         let is_seeds = |text: &str| text.parse::<u64>().is_ok();
@@ -170,7 +175,7 @@ impl<'a, R: Runner> Lab<'a, R> {
         Ok(())
     }
 
-    /// The score of the averaged probabilities of all seeds, where the protocol asks for it.
+    /// The score of the averaged probabilities of all seeds, if the protocol measures it.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -187,16 +192,16 @@ impl<'a, R: Runner> Lab<'a, R> {
         if let Some(score) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
             return Ok(Some(score)); // ten views of ImageNet by five networks take a while
         }
-        let mut said = Vec::new();
+        let mut predictions = Vec::new();
         for seed in 0..seeds {
             let opened = self.opened(&self.experiment.folder(arm, stage, seed), stage)?;
             match self.runner.test(&opened, view, observer)? {
-                Some((_, predictions)) => said.push(predictions),
+                Some((_, one)) => predictions.push(one),
                 None => return Ok(None),
             }
         }
-        let weights = vec![1.0 / said.len() as f64; said.len()];
-        let score = Predictions::average(&said, &weights).map_err(Error::Apart)?.score();
+        let weights = vec![1.0 / predictions.len() as f64; predictions.len()];
+        let score = Predictions::average(&predictions, &weights).map_err(Error::Apart)?.score();
         let text = serde_json::to_string(&score).expect("plain data") + "\n";
         self.runner.write(&path, text.as_bytes())?;
         Ok(Some(score))
@@ -208,5 +213,5 @@ fn before_seeds(arm: &Arm) -> String {
 }
 
 fn is_tested(measured: &Measured, view: View) -> bool {
-    measured.tested.iter().any(|test| test.views == words(view))
+    measured.tested.iter().any(|test| test.views == view_name(view))
 }
