@@ -66,7 +66,7 @@ fn views_are_those_of_a_full_pass() {
     let all: Vec<usize> = (0..expected.len()).collect();
     assert!(all.len() >= 7, "{} rows", all.len());
     let mut seen = Vec::new();
-    step.look(&batch(), &all, &mut |row, values| seen.push((row, values.to_vec()))).unwrap();
+    step.activations(&batch(), &all, &mut |row, values| seen.push((row, values.to_vec()))).unwrap();
     assert_eq!(seen.iter().map(|(row, _)| *row).collect::<Vec<_>>(), all);
     for (row, values) in &seen {
         let (name, shape) = step.layer(*row);
@@ -78,13 +78,14 @@ fn views_are_those_of_a_full_pass() {
     // A look at one row ends there, whatever was looked at before, and disturbs no later test.
     for &row in all.iter().rev() {
         let mut seen = Vec::new();
-        step.look(&batch(), &[row], &mut |row, values| seen.push((row, values.to_vec()))).unwrap();
+        step.activations(&batch(), &[row], &mut |row, values| seen.push((row, values.to_vec())))
+            .unwrap();
         assert!(seen == [(row, expected[row].clone())], "{}", step.layer(row).0);
     }
     let mut probabilities = [[0.0; IMAGES * CLASSES]; 2];
     step.test_on(&batch()).unwrap();
     step.probabilities(&mut probabilities[0]).unwrap();
-    step.look(&batch(), &[2, 4], &mut |_, _| ()).unwrap();
+    step.activations(&batch(), &[2, 4], &mut |_, _| ()).unwrap();
     step.test_on(&batch()).unwrap();
     step.probabilities(&mut probabilities[1]).unwrap();
     assert_eq!(probabilities[0], probabilities[1]);

@@ -21,6 +21,13 @@ pub fn println(text: impl Display) -> Result<()> {
     Ok(terminal::output::println(text)?)
 }
 
+/// Notes that `--palette` has no effect any more.
+pub fn note_palette(palette: Option<u16>) {
+    if palette.is_some() {
+        console::note("--palette has no effect: pictures always have at most 256 colours");
+    }
+}
+
 /// Reports why a command failed. Gives its exit code.
 pub fn fault(fault: Fault) -> u8 {
     note(format_args!("alexnet: {}", fault.message.trim_end()));

@@ -4,8 +4,8 @@ use crate::cli::{MachineArgs, NeighboursArgs};
 use crate::console;
 use crate::fault::Result;
 use crate::features::named;
+use crate::output;
 use crate::trained::Trained;
-use crate::{output, reporting};
 use data::{Source, spread_over_classes};
 use inference::features::layer;
 use inference::neighbours::{Near, Search, Selection, among, class_of};
@@ -54,7 +54,7 @@ pub fn neighbours(args: &NeighboursArgs) -> Result<u8> {
     let drawn = pictures(&trained, &queries, &*among, &found, !files)?;
     let drawn = draw_neighbours(&drawn);
     output::write(&args.out, &palette::to_png(&drawn, palette::MAX_COLORS))?;
-    reporting::note_palette(args.palette);
+    console::note_palette(args.palette);
     if !args.output.json {
         console::println(format_args!("written: {}", args.out.display()))?;
     }

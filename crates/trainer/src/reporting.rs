@@ -54,17 +54,10 @@ pub fn report(args: &ReportArgs) -> Result<u8> {
     }
     match &args.pictures {
         Some(folder) => {
-            note_palette(args.palette);
+            console::note_palette(args.palette);
             write_pictures(folder, &page.runs).map(|()| 0)
         }
         None => Ok(0),
-    }
-}
-
-/// Notes that `--palette` has no effect any more.
-pub fn note_palette(palette: Option<u16>) {
-    if palette.is_some() {
-        console::note("--palette has no effect: pictures always have at most 256 colours");
     }
 }
 
