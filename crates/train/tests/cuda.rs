@@ -215,7 +215,8 @@ fn a_network_that_only_looks_sees_what_it_sees_on_the_cpu() {
         step.probabilities(&mut probabilities).unwrap();
         let rows: Vec<usize> = (0..step.network().rows().len()).collect();
         let mut seen = Vec::new();
-        step.activations(&batch(&spec, 3, 2), &rows, &mut |_, output| seen.push(output.to_vec())).unwrap();
+        step.activations(&batch(&spec, 3, 2), &rows, &mut |_, output| seen.push(output.to_vec()))
+            .unwrap();
         // The batch that comes next must not overtake the look at this one.
         let again = step.test_on(&batch(&spec, 3, 1)).unwrap();
         assert_eq!(again, tally);
