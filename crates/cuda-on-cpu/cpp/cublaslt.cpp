@@ -24,9 +24,9 @@ using Work = std::function<int()>;
 struct Behaviour {
   uint64_t version;
   uint64_t failing_call;  // counted from one; zero: never
-  uint64_t knows_no_way;
+  uint64_t unsupported;
   uint64_t ways;  // that it finds if it is asked for as many
-  uint64_t failing_way, wrong_way;  // counted from one; zero: none
+  uint64_t failing_algorithm, wrong_algorithm;  // counted from one; zero: none
 };
 thread_local Behaviour behaviour = {130100, 0, 0, 0, 0, 0};
 thread_local uint64_t calls_made, products_made;
@@ -171,8 +171,8 @@ API Status cublasLtMatmulAlgoGetHeuristic(void*, const Product* product, const L
                                           int* count) {
   *count = 0;
   if (fails()) return InternalError;
-  if (behaviour.knows_no_way == 1) return NotSupported;
-  if (behaviour.knows_no_way == 2) return Ok;
+  if (behaviour.unsupported == 1) return NotSupported;
+  if (behaviour.unsupported == 2) return Ok;
   Algorithm it = {};
   // Parts of a sum that are added up in place come in an order that nobody promises.
   bool ordered = !(preference->reduction & InPlace);
@@ -204,8 +204,8 @@ API Status cublasLtMatmul(void* handle, const Product* product, const float* alp
   right &= bytes >= it.workspace;
   if (it.workspace) right &= uint64_t(workspace) % 256 == 0 && owned(workspace, it.workspace);
   if (!right) return InvalidValue;
-  if (it.number + 1 == told(behaviour.failing_way, "cublaslt_failing_way", 0)) return NotSupported;
-  bool wrong = it.number + 1 == told(behaviour.wrong_way, "cublaslt_wrong_way", 0);
+  if (it.number + 1 == told(behaviour.failing_algorithm, "cublaslt_failing_way", 0)) return NotSupported;
+  bool wrong = it.number + 1 == told(behaviour.wrong_algorithm, "cublaslt_wrong_way", 0);
   products_made++;
   size_t lead[] = {size_t(as->leading), size_t(bs->leading), size_t(ds->leading)};
   Work work = [=, lead_a = lead[0], lead_b = lead[1], lead_d = lead[2]] {

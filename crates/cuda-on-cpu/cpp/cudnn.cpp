@@ -44,7 +44,7 @@ uint64_t told(const char* name, uint64_t otherwise) {
 struct Behaviour {
   uint64_t version;
   uint64_t failing_call;  // counted from one; zero: never
-  uint64_t knows_no_way;
+  uint64_t unsupported;
 };
 thread_local Behaviour behaviour = {told("cudnn_version", 91900), told("cudnn_failing_call", 0), 0};
 thread_local uint64_t calls_made, convolutions_made;
@@ -126,7 +126,7 @@ std::vector<Found> ways(Pass pass) {
     named = {way(7, Ok, 1), way(3, NotSupported, 1), way(2, Ok, 1), way(0, Ok, 1)};
   else
     named = {way(5, Ok, 1), way(0, Ok, 0), way(pass == Filter ? 3 : 0, Ok, 0)};
-  if (behaviour.knows_no_way != 2) named.push_back(way(Sound[pass], Ok, Deterministic));
+  if (behaviour.unsupported != 2) named.push_back(way(Sound[pass], Ok, Deterministic));
   return named;
 }
 constexpr int Huge = 2, Vain = 0;  // algorithms of the forward pass
@@ -135,7 +135,7 @@ Status find(Pass pass, const Shape& shape, int wanted, int* n, Found* found) {
   *n = 0;
   if (fails() || recording()) return InternalError;
   if (!fit(shape) || wanted < 1) return BadParam;
-  if (behaviour.knows_no_way == 1) return NotSupported + 4;
+  if (behaviour.unsupported == 1) return NotSupported + 4;
   for (const Found& way : ways(pass))
     if (*n < wanted) found[(*n)++] = way;
   return Ok;
@@ -212,7 +212,7 @@ Status start(Pass pass, Handle* handle, const float* one, const Shape& s, const 
   right &= owned(a, sizes[first] * 4) && owned(b, sizes[second] * 4);
   right &= owned(c, sizes[made_by(pass)] * 4) && bytes >= Workspace && owned(at, bytes);
   if (!right) return BadParam;
-  if (behaviour.knows_no_way == 3) return NotSupported;
+  if (behaviour.unsupported == 3) return NotSupported;
   std::array<int, 20> key = {pass, algorithm};
   static_assert(sizeof(Shape) == 18 * sizeof(int));
   memcpy(&key[2], &s, sizeof s);

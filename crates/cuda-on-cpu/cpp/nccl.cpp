@@ -27,11 +27,11 @@ using Work = std::function<int()>;
 
 // What a test asks for; it holds for the thread that asks.
 struct Behaviour {
-  int version;
-  uint64_t failing_call, failing_look;  // counted from one; zero: never
+  uint64_t version;
+  uint64_t failing_call, failing_query;  // counted from 1; 0: never
 };
 thread_local Behaviour behaviour = {22809, 0, 0};
-thread_local uint64_t calls_made, looks_made;
+thread_local uint64_t calls_made, queries_made;
 thread_local char last_failure[96];
 
 Status fail(Status status, const char* why) {
@@ -189,10 +189,10 @@ void sum(Operation& operation, const float* own, float* to, size_t floats) {
 
 API void nccl_on_cpu_behave(const Behaviour* wanted) {
   behaviour = *wanted;
-  calls_made = looks_made = 0;
+  calls_made = queries_made = 0;
   last_failure[0] = 0;
 }
-API void nccl_on_cpu_counts(uint64_t counts[2]) { counts[0] = calls_made, counts[1] = looks_made; }
+API void nccl_on_cpu_counts(uint64_t counts[2]) { counts[0] = calls_made, counts[1] = queries_made; }
 
 API Status ncclGetVersion(int* version) { return *version = behaviour.version, Ok; }
 API const char* ncclGetErrorString(Status status) {
@@ -238,7 +238,7 @@ API Status ncclCommInitRankConfig(Shared** made, int world, Id id, int rank, Con
   return *made = new Shared(comm), InProgress;
 }
 API Status ncclCommGetAsyncError(Shared* comm, Status* status) {
-  if (++looks_made == behaviour.failing_look)
+  if (++queries_made == behaviour.failing_query)
     return *status = InternalError, fail(InternalError, "a planned failure"), Ok;
   bool all = (*comm)->region->arrived.load() >= uint64_t((*comm)->world);
   return *status = (*comm)->wrong ? (*comm)->wrong : all ? Ok : InProgress, Ok;

@@ -30,8 +30,9 @@ mod library;
 mod nccl;
 
 pub use compile::Sources;
-pub use cublaslt::{CublasLt, CublasLtBehaviour, CublasLtCounts, NoWay};
-pub use cudnn::{Cudnn, CudnnBehaviour, CudnnCounts, NoConvolution};
+pub use cublaslt::{CublasLt, CublasLtBehaviour, CublasLtCounts};
+pub use cudnn::{Cudnn, CudnnBehaviour, CudnnCounts};
+pub use library::{Unsupported, VendorBehaviour, VendorLibrary};
 pub use nccl::{Nccl, NcclBehaviour};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

@@ -13,7 +13,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use testkit::Miniature;
-use testkit::mat::Form;
+use testkit::mat::MatFormat;
 
 /// No input may take longer, on however slow a machine.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -156,9 +156,12 @@ fn tar() {
 #[test]
 fn mat() {
     let meta = |form| Miniature { form, ..Miniature::new(2012) }.meta();
-    let plain = Form::default();
-    let seeds =
-        [plain, Form { big_endian: true, utf8: true, ..plain }, Form { compressed: true, ..plain }];
+    let plain = MatFormat::default();
+    let seeds = [
+        plain,
+        MatFormat { big_endian: true, utf8: true, ..plain },
+        MatFormat { compressed: true, ..plain },
+    ];
     run("mat", alexnet_data::fuzzing::mat, &seeds.map(meta), 20_000);
 }
 

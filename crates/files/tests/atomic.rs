@@ -5,7 +5,7 @@ use alexnet_files::atomic::{leftovers, write, write_on};
 use alexnet_files::disk::Real;
 use std::fs;
 use std::path::{Path, PathBuf};
-use testkit::disk::Mortal;
+use testkit::disk::FailingDisk;
 
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("alexnet-{name}-{}", std::process::id()));
@@ -30,7 +30,7 @@ fn killed_at_any_operation_it_is_the_old_file_or_the_new() {
     let path = folder.join("run.json");
     for operations in 0..=5 {
         write(&path, b"old").unwrap();
-        let disk = Mortal::after(operations);
+        let disk = FailingDisk::after(operations);
         let done = write_on(&disk, &path, 3, |file| file.write_all(b"new"));
         // create, write, sync, rename; sync of the folder
         let expected: &[u8] = if operations < 4 { b"old" } else { b"new" };
@@ -47,7 +47,7 @@ fn killed_at_any_operation_it_is_the_old_file_or_the_new() {
 fn a_full_disk_says_how_full() {
     let folder = folder("full");
     for tells in [false, true] {
-        let disk = Mortal::full_after(3, tells);
+        let disk = FailingDisk::full_after(3, tells);
         let path = folder.join("run.json");
         let error = write_on(&disk, &path, 5, |file| file.write_all(b"hello")).unwrap_err();
         let free = tells.then_some(3);

@@ -3,7 +3,7 @@
 use alexnet_files::disk::{Disk, Kind, Real, make_folders, open_regular};
 use std::io::ErrorKind;
 use std::path::Path;
-use testkit::disk::power::Volatile;
+use testkit::disk::power::PowerLossDisk;
 
 #[cfg(unix)]
 #[test]
@@ -44,7 +44,7 @@ fn only_regular_files_are_opened_and_nothing_is_waited_for() {
 /// A folder whose own folders were missing is durable only if each of their names is.
 #[test]
 fn every_folder_that_is_made_is_made_durable_in_the_one_that_holds_it() {
-    let disk = Volatile::new();
+    let disk = PowerLossDisk::new();
     make_folders(&disk, Path::new("/a/b/c")).unwrap();
     assert_eq!(
         disk.names(),

@@ -1,9 +1,9 @@
-//! For tests: every op gives the same bits with AVX-512, with AVX2 and in portable code, and those
-//! that it gave when `widths.txt` was recorded, before denormal results were flushed; and none
-//! writes a denormal number.
+//! Every op is bit-identical with AVX-512, with AVX2 and in portable code, and to the digests that
+//! were recorded in `widths.txt` before denormal results were flushed; and no op writes a denormal
+//! number.
 //!
-//! A process has one width for good, so each runs in a process of its own, which prints a digest of
-//! each result. Operands are whole multiples of 2^-23: no function of the system's makes them.
+//! The vector width of a process is fixed, so each width runs in a separate process, which prints a
+//! digest of each result. Operands are multiples of 2^-23, generated without library functions.
 
 use crate::conv::{self, Algorithm, Pad};
 use crate::operands::{BackwardInput, BackwardWeights, Forward};
@@ -19,13 +19,13 @@ use testkit::{Slots, each_gpu};
 
 const RECORDED: &str = include_str!("widths.txt");
 
-/// What makes numbers below one denormal, or the smallest ones that are not.
+/// Scales values below one to denormal numbers and the smallest normal ones.
 const TINY: f32 = f32::MIN_POSITIVE * 4.0;
 
-/// Runs ops and keeps their results by name.
+/// Runs ops and stores their results by name.
 struct Run<'a> {
     device: &'a mut Device,
-    /// Which of four operands are tiny, in its lowest bits; the fifth goes with the first.
+    /// A bit for each of four operands that is scaled by [`TINY`]; the fifth has the first's.
     tiny: u32,
     results: Vec<(String, Vec<f32>)>,
 }
@@ -34,9 +34,9 @@ impl Run<'_> {
     fn all(device: &mut Device, tiny: u32) -> Vec<(String, Vec<f32>)> {
         let mut run = Run { device, tiny, results: Vec::new() };
         products(&mut run);
-        between(&mut run);
+        elementwise(&mut run);
         normalized(&mut run);
-        ends(&mut run);
+        first_and_last(&mut run);
         run.results
     }
 
@@ -63,13 +63,13 @@ impl Run<'_> {
         }
     }
 
-    /// AMX's twin is to be had on the CPU alone, and flushes within sums.
+    /// AMX's twin runs on the CPU only, and flushes within sums.
     fn has_twin(&self) -> bool {
         self.tiny == 0 && matches!(self.device, Device::Cpu(_))
     }
 }
 
-/// A line each: the digest of its bits (FNV-1a), and its name.
+/// One line per result: the digest of its bits (FNV-1a), and its name.
 fn digests(results: &[(String, Vec<f32>)]) -> String {
     let mut lines = String::new();
     for (name, floats) in results {
@@ -82,7 +82,7 @@ fn digests(results: &[(String, Vec<f32>)]) -> String {
     lines
 }
 
-/// In [-1, 1).
+/// Values in [-1, 1).
 pub(crate) fn numbers(seed: u64, len: usize) -> Vec<f32> {
     let mut draws = Stream::new(seed, Purpose::Test, 0, 0);
     (0..len).map(|_| 2.0 * draws.unit() - 1.0).collect()
@@ -100,13 +100,13 @@ struct Op {
 }
 
 impl Op {
-    /// An operand, each with numbers of its own.
+    /// An operand with new values.
     fn operand(&mut self, shape: impl Into<Shape>) -> Slot {
         let (shape, place) = (shape.into(), self.seed % 4);
         self.seed += 1;
         let mut numbers = numbers(self.seed, shape.len());
         if self.tiny >> place & 1 == 1 {
-            // No operand is denormal, as none is that an op has written.
+            // Operands are never denormal, as no op writes such numbers.
             numbers.iter_mut().for_each(|x| *x = flushed(*x * TINY));
         }
         self.slots.floats(shape, numbers)
@@ -117,10 +117,10 @@ impl Op {
     }
 }
 
-/// As many widths as the processor has, and what was recorded. A process that is to print its own
-/// digests finds the variable set.
+/// Compares all widths that the processor supports, and the recorded digests. A child process that
+/// has to print its digests has the variable set.
 #[test]
-fn bits_depend_on_no_width_and_are_the_recorded_ones() {
+fn results_depend_on_no_vector_width_and_match_the_recorded_digests() {
     const CHILD: &str = "KERNELS_TEST_DIGESTS";
     if std::env::var_os(CHILD).is_some() {
         let all = Run::all(&mut Device::cpu(2), 0);
@@ -132,7 +132,7 @@ fn bits_depend_on_no_width_and_are_the_recorded_ones() {
             eprintln!("SKIPPED: this processor has no {}", vectors.name());
             continue;
         }
-        let test = "tests::bits_depend_on_no_width_and_are_the_recorded_ones";
+        let test = "tests::results_depend_on_no_vector_width_and_match_the_recorded_digests";
         let mut command = Command::new(&program);
         command.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
         let output = command.env(Vectors::VARIABLE, vectors.name()).output().unwrap();
@@ -151,13 +151,13 @@ fn bits_depend_on_no_width_and_are_the_recorded_ones() {
     }
 }
 
-/// What is neither zero nor normal.
+/// Whether x is neither zero nor normal.
 fn denormal(x: f32) -> bool {
     x != 0.0 && x.abs() < f32::MIN_POSITIVE
 }
 
-/// Whichever operands are tiny, no result is denormal. That this is no accident is seen where
-/// results come near the smallest number: nine of ten do, for some operands.
+/// No result is denormal, whichever operands are tiny. Nine of ten results come close to the
+/// smallest normal number for some operands.
 #[test]
 fn no_op_writes_a_denormal_number() {
     let check = |results: &[(String, Vec<f32>)], tiny: u32| {
@@ -179,8 +179,8 @@ fn no_op_writes_a_denormal_number() {
     }
     let far: Vec<_> = names.difference(&near).collect();
     assert!(10 * far.len() < names.len(), "never near the smallest number: {far:#?}");
-    // x and the biases, then the gradients: of a GPU's kernels these reach every store. The
-    // stand-in has a turn for each order of threads, and is slow.
+    // Only x and the biases, then the gradients, are tiny: in a GPU's kernels these reach every
+    // store. The stand-in runs each order of threads, and is slow.
     let mut turns = [0b0101, 0b1000].into_iter().cycle();
     each_gpu(|device| {
         let tiny = turns.next().expect("a cycle has no end");
@@ -188,7 +188,7 @@ fn no_op_writes_a_denormal_number() {
     });
 }
 
-/// Convolutions in every form, local and linear layers.
+/// Convolutions by every algorithm, locally connected and linear layers.
 fn products(run: &mut Run<'_>) {
     let plain = conv::Geometry {
         images: 2,
@@ -291,12 +291,12 @@ fn convolution(run: &mut Run<'_>, name: &str, g: &conv::Geometry) {
     conv::forward_packed(device, g, operands, packed).unwrap();
     conv::backward_input(device, g, BackwardInput { dy, w, dx, scratch }).unwrap();
     conv::backward_filter(device, g, BackwardWeights { x, dy, dw, db, scratch }).unwrap();
-    let results = [("y", y), ("kept y", again), ("dx", dx), ("dw", dw), ("db", db)];
+    let results = [("y", y), ("packed y", again), ("dx", dx), ("dw", dw), ("db", db)];
     run.add(name, results);
 }
 
-/// What stands between what is learned.
-fn between(run: &mut Run<'_>) {
+/// Layers without weights, and PReLU.
+fn elementwise(run: &mut Run<'_>) {
     use activation::Activation;
     const LEN: usize = 1003;
     for (name, kind) in [
@@ -405,7 +405,7 @@ fn maps(reduction: pool::Reduction) -> pool::Geometry {
     }
 }
 
-/// Normalisations.
+/// LRN, batch and layer normalisation.
 fn normalized(run: &mut Run<'_>) {
     let pooled = maps(pool::Reduction::Max { ties: pool::Ties::All });
     let pool::Geometry { images, height, width, channels, .. } = pooled;
@@ -488,8 +488,8 @@ fn normalized(run: &mut Run<'_>) {
     run.add("layer norm", results);
 }
 
-/// Where a step begins, and where it ends.
-fn ends(run: &mut Run<'_>) {
+/// The ops at the start and the end of a step.
+fn first_and_last(run: &mut Run<'_>) {
     let (images, height, width) = (3, 5, 19);
     let mean = preprocess::Mean::Image { height: 8, width: 22 };
     let g = preprocess::Geometry { images, height, width, mean };

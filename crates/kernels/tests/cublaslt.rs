@@ -1,8 +1,8 @@
-//! Linear layers whose products are cuBLASLt's, on the stand-ins for a GPU and for the library.
+//! Linear layers through cuBLASLt, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::linear::{self, Geometry, reference};
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
-use cuda_on_cpu::{Behaviour, CublasLtBehaviour, NoWay};
+use cuda_on_cpu::{Behaviour, CublasLtBehaviour, Unsupported};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,8 +13,8 @@ use tensor::cublaslt::CublasLt;
 use tensor::{Device, Precision, Recording, Shape, Slot};
 use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 
-/// The library as tests steer it, and as programs use it; nothing without a compiler, or where a
-/// real GPU is in use, whose streams the stand-in does not know.
+/// The stand-in and the library as programs use it; `None` without a compiler, or on a real GPU,
+/// whose streams the stand-in cannot use.
 fn library() -> Option<&'static (cuda_on_cpu::CublasLt, &'static CublasLt)> {
     static LIBRARY: OnceLock<(cuda_on_cpu::CublasLt, &'static CublasLt)> = OnceLock::new();
     if stand_in_in_use().is_none() {
@@ -29,7 +29,7 @@ fn library() -> Option<&'static (cuda_on_cpu::CublasLt, &'static CublasLt)> {
     Some(LIBRARY.get_or_init(open))
 }
 
-/// A GPU that multiplies through the library, which behaves as it comes.
+/// A GPU that multiplies through the library, with default behaviour.
 fn gpu() -> Option<(Device, &'static cuda_on_cpu::CublasLt)> {
     let (stand_in, library) = library()?;
     stand_in.behave(CublasLtBehaviour::default());
@@ -108,7 +108,7 @@ impl Operands {
         }
     }
 
-    /// Numbers that no precision rounds.
+    /// Values that are exact in every precision.
     fn coarse(mut self) -> Operands {
         let coarse = |value: f32| f32::from_bits(value.to_bits() & 0xFFFF_0000);
         for array in [&mut self.x, &mut self.w, &mut self.dy] {
@@ -131,7 +131,7 @@ impl Operands {
 
 const G: Geometry = Geometry { images: 7, inputs: 33, outputs: 20, relu: true };
 
-/// With a workspace and without; operands at whatever multiple of 64 bytes the sizes come to.
+/// With a workspace and without; operands at any multiple of 64 bytes.
 #[test]
 fn all_passes_equal_the_reference() {
     let Some((device, stand_in)) = gpu() else { return };
@@ -149,11 +149,12 @@ fn all_passes_equal_the_reference() {
             set_precision(device, precision);
             layer.slots.load(device);
             let before = stand_in.counts().products;
-            let made = layer.run(device).unwrap();
+            let actual = layer.run(device).unwrap();
             prop_assert!(stand_in.counts().products >= before + 3);
             let terms = [inputs, outputs, images, images];
-            for ((made, expected), terms) in made.iter().zip(operands.references(&g)).zip(terms) {
-                close(made, &expected, 8e-6 * (terms as f64).sqrt());
+            for ((actual, expected), terms) in actual.iter().zip(operands.references(&g)).zip(terms)
+            {
+                close(actual, &expected, 8e-6 * (terms as f64).sqrt());
             }
             Ok(())
         });
@@ -164,9 +165,9 @@ fn all_passes_equal_the_reference() {
     }
 }
 
-/// By hand: 1 + 2^-12 is 1 in tf32, and so is 1 + 2^-9 in bf16.
+/// By hand: 1 + 2^-12 rounds to 1 in tf32, and so does 1 + 2^-9 in bf16.
 #[test]
-fn products_are_made_in_the_gpus_precision() {
+fn products_have_the_gpus_precision() {
     let Some((mut device, _)) = gpu() else { return };
     let g = Geometry { images: 1, inputs: 1, outputs: 2, relu: false };
     let (fine, coarse) = (1.0 + 1.0 / 4096.0, 1.0 + 1.0 / 512.0);
@@ -188,8 +189,8 @@ fn products_are_made_in_the_gpus_precision() {
     }
 }
 
-/// Replayed, a step has the bits of one that was not recorded, follows its slots, and asks neither
-/// the library nor the driver for anything.
+/// A replayed step is bit-identical to one that was not recorded, reads its slots anew, and calls
+/// neither the library nor the driver's allocator.
 #[test]
 fn a_replay_equals_eager_work() {
     let Some((mut device, stand_in)) = gpu() else { return };
@@ -215,15 +216,15 @@ fn a_replay_equals_eager_work() {
         if before.0.products > 9 {
             assert_eq!(after, before, "a replay asks for nothing");
         }
-        for (made, eager) in layer.results(&device).unwrap().iter().zip(eager) {
-            bits_equal(made, eager, "a replay");
+        for (actual, eager) in layer.results(&device).unwrap().iter().zip(eager) {
+            bits_equal(actual, eager, "a replay");
         }
     }
 }
 
-/// What was recorded before the library came into use is recorded anew.
+/// A recording from before the library was selected is replaced.
 #[test]
-fn a_recording_is_out_of_date_once_the_library_is_used() {
+fn a_recording_is_invalid_once_the_library_is_used() {
     let Some((stand_in, library)) = library() else { return };
     let Some(mut device) = own_gpu() else { return };
     stand_in.behave(CublasLtBehaviour::default());
@@ -237,27 +238,30 @@ fn a_recording_is_out_of_date_once_the_library_is_used() {
     }
 }
 
-/// Where the library has no way, our own kernels do it, to their bits.
+/// Where the library has no algorithm, our own kernels are used.
 #[test]
-fn what_the_library_cannot_do_is_done_without_it() {
+fn unsupported_products_use_our_kernels() {
     let Some((mut device, stand_in)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
     let mut plain = own_gpu().unwrap();
     layer.slots.load(&mut plain);
     let expected = layer.run(&mut plain).unwrap();
-    for no_way in [NoWay::Unsupported, NoWay::NoneFound] {
-        let knows_no_way = Some(no_way);
-        use_library(&mut device, library().unwrap().1).unwrap(); // forgets what it has found
-        stand_in.behave(CublasLtBehaviour { knows_no_way, ..Default::default() });
+    for how in [Unsupported::Status, Unsupported::NoneFound] {
+        let unsupported = Some(how);
+        use_library(&mut device, library().unwrap().1).unwrap(); // clears the cached algorithms
+        stand_in.behave(CublasLtBehaviour { unsupported, ..Default::default() });
         layer.slots.load(&mut device);
-        let made = layer.run(&mut device).unwrap();
+        let actual = layer.run(&mut device).unwrap();
         assert_eq!(stand_in.counts().products, 0);
-        made.iter().zip(&expected).for_each(|(made, own)| bits_equal(made, own, "own kernels"));
+        actual
+            .iter()
+            .zip(&expected)
+            .for_each(|(actual, own)| bits_equal(actual, own, "own kernels"));
     }
 }
 
 #[test]
-fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
+fn each_failing_call_is_reported_and_nothing_leaks() {
     let Some((stand_in, library)) = library() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
     let mut failing = 0;
@@ -275,27 +279,27 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
             assert_eq!(calls + 1, failing, "every call has failed once");
             break;
         };
-        let told = error.to_string();
-        assert!(told.starts_with("cuBLASLt's ") && told.ends_with("_INTERNAL_ERROR"), "{told}");
+        let error = error.to_string();
+        assert!(error.starts_with("cuBLASLt's ") && error.ends_with("_INTERNAL_ERROR"), "{error}");
     }
     assert!(failing > 30);
 }
 
 #[test]
-fn a_gpu_without_room_to_try_a_product_says_so() {
+fn a_gpu_without_memory_for_a_trial_is_an_error() {
     let Some((mut device, _)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5), 0);
     layer.slots.load(&mut device);
     let driver = stand_in_in_use().unwrap();
     driver.behave(Behaviour { failing_allocation: Some(1), ..Behaviour::default() });
-    let told = layer.run(&mut device).unwrap_err().to_string();
-    assert!(told.starts_with("memory to try a product of cuBLASLt's on failed"), "{told}");
+    let error = layer.run(&mut device).unwrap_err().to_string();
+    assert!(error.starts_with("memory to try a product of cuBLASLt's on failed"), "{error}");
     driver.behave(Behaviour::default());
     layer.run(&mut device).unwrap();
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     let Some((mut device, _)) = gpu() else { return };
     let mut operands = Operands::random(&G, 5);
     operands.x.fill(f32::NAN);

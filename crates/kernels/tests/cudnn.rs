@@ -1,8 +1,8 @@
-//! Convolutions that are cuDNN's, on the stand-ins for a GPU and for the library.
+//! Convolutions through cuDNN, on the stand-ins for a GPU and for the library.
 
 use alexnet_kernels::conv::{self, Algorithm, Geometry, Pad, reference};
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
-use cuda_on_cpu::{Behaviour, CudnnBehaviour, NoConvolution};
+use cuda_on_cpu::{Behaviour, CudnnBehaviour, Unsupported};
 use ndarray::{Array1, Array4};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,8 +13,8 @@ use tensor::cudnn::Cudnn;
 use tensor::{Device, Precision, Recording, Slot, Target};
 use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use, wide};
 
-/// The library as tests steer it, and as programs use it; nothing without a compiler, or where a
-/// real GPU is in use, whose streams the stand-in does not know.
+/// The stand-in and the library as programs use it; `None` without a compiler, or on a real GPU,
+/// whose streams the stand-in cannot use.
 fn library() -> Option<&'static (cuda_on_cpu::Cudnn, &'static Cudnn)> {
     static LIBRARY: OnceLock<(cuda_on_cpu::Cudnn, &'static Cudnn)> = OnceLock::new();
     if stand_in_in_use().is_none() {
@@ -29,7 +29,7 @@ fn library() -> Option<&'static (cuda_on_cpu::Cudnn, &'static Cudnn)> {
     Some(LIBRARY.get_or_init(open))
 }
 
-/// A GPU that convolves through the library, which behaves as it comes.
+/// A GPU that convolves through the library, with default behaviour.
 fn gpu() -> Option<(Device, &'static cuda_on_cpu::Cudnn)> {
     let (stand_in, library) = library()?;
     stand_in.behave(CudnnBehaviour::default());
@@ -66,7 +66,7 @@ impl Operands {
         }
     }
 
-    /// Numbers that no precision rounds.
+    /// Values that are exact in every precision.
     fn coarse(mut self) -> Operands {
         let coarse = |value: f32| f32::from_bits(value.to_bits() & 0xFFFF_0000);
         for array in [&mut self.x, &mut self.w, &mut self.dy] {
@@ -161,7 +161,7 @@ prop_compose! {
     }
 }
 
-/// Whether as many windows fit with the same zeros on both sides: else it is not cuDNN's to do.
+/// Whether equal padding on opposite sides gives the same output size, so that cuDNN can be used.
 fn is_even(g: &Geometry) -> bool {
     let Pad { top, left, .. } = g.pad;
     let even = Geometry { pad: Pad { top, left, bottom: top, right: left }, ..*g };
@@ -182,14 +182,14 @@ fn all_passes_equal_the_reference() {
         set_precision(device, precision);
         layer.slots.load(device);
         let before = stand_in.counts().convolutions;
-        let made = layer.run(device).unwrap();
+        let actual = layer.run(device).unwrap();
         let ours = precision == Bf16 || !is_even(&g);
-        // Each pass is tried, and then done, unless an earlier case was like it.
+        // Each pass is tried and then used, unless an earlier case was equal.
         let convolutions = stand_in.counts().convolutions - before;
         let expected = if ours { 0..=0 } else { 3..=6 };
         prop_assert!(expected.contains(&convolutions), "{convolutions} of cuDNN's");
-        for (made, expected) in made.iter().zip(operands.references(&g)) {
-            close(made, &expected, 2e-5);
+        for (actual, expected) in actual.iter().zip(operands.references(&g)) {
+            close(actual, &expected, 2e-5);
         }
         Ok(())
     });
@@ -200,9 +200,10 @@ fn all_passes_equal_the_reference() {
     }
 }
 
-/// By hand: 1 + 2^-12 is 1 in tf32, and so is 1 + 2^-9 in bf16, which are our own kernels'.
+/// By hand: 1 + 2^-12 rounds to 1 in tf32, and so does 1 + 2^-9 in bf16, where our kernels are
+/// used.
 #[test]
-fn passes_are_made_in_the_gpus_precision() {
+fn passes_have_the_gpus_precision() {
     let Some((mut device, stand_in)) = gpu() else { return };
     let one = Geometry { images: 1, height: 1, width: 1, channels: 1, filters: 2, ..G };
     let g = Geometry { window: (1, 1), pad: Pad::none(), groups: 1, relu: false, ..one };
@@ -226,8 +227,8 @@ fn passes_are_made_in_the_gpus_precision() {
     }
 }
 
-/// Replayed, a step has the bits of one that was not recorded, follows its slots, and asks neither
-/// the library nor the driver for anything.
+/// A replayed step is bit-identical to one that was not recorded, reads its slots anew, and calls
+/// neither the library nor the driver's allocator.
 #[test]
 fn a_replay_equals_eager_work() {
     let Some((mut device, stand_in)) = gpu() else { return };
@@ -253,15 +254,15 @@ fn a_replay_equals_eager_work() {
         if before.0.convolutions > 9 {
             assert_eq!(after, before, "a replay asks for nothing");
         }
-        for (made, eager) in layer.results(&device).unwrap().iter().zip(eager) {
-            bits_equal(made, eager, "a replay");
+        for (actual, eager) in layer.results(&device).unwrap().iter().zip(eager) {
+            bits_equal(actual, eager, "a replay");
         }
     }
 }
 
-/// What was recorded before the library came into use is recorded anew.
+/// A recording from before the library was selected is replaced.
 #[test]
-fn a_recording_is_out_of_date_once_the_library_is_used() {
+fn a_recording_is_invalid_once_the_library_is_used() {
     let Some((stand_in, library)) = library() else { return };
     let Some(mut device) = own_gpu() else { return };
     stand_in.behave(CudnnBehaviour::default());
@@ -275,27 +276,30 @@ fn a_recording_is_out_of_date_once_the_library_is_used() {
     }
 }
 
-/// Where the library has no way, our own kernels do it, to their bits.
+/// Where the library has no algorithm, our own kernels are used.
 #[test]
-fn what_the_library_cannot_do_is_done_without_it() {
+fn unsupported_convolutions_use_our_kernels() {
     let Some((mut device, stand_in)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5));
     let mut plain = own_gpu().unwrap();
     layer.slots.load(&mut plain);
     let expected = layer.run(&mut plain).unwrap();
-    for no_way in [NoConvolution::Unsupported, NoConvolution::NoneFound, NoConvolution::InVain] {
-        let knows_no_way = Some(no_way);
-        use_library(&mut device, library().unwrap().1).unwrap(); // forgets what it has found
-        stand_in.behave(CudnnBehaviour { knows_no_way, ..Default::default() });
+    for how in [Unsupported::Status, Unsupported::NoneFound, Unsupported::OnUse] {
+        let unsupported = Some(how);
+        use_library(&mut device, library().unwrap().1).unwrap(); // clears the cached algorithms
+        stand_in.behave(CudnnBehaviour { unsupported, ..Default::default() });
         layer.slots.load(&mut device);
-        let made = layer.run(&mut device).unwrap();
+        let actual = layer.run(&mut device).unwrap();
         assert_eq!(stand_in.counts().convolutions, 0);
-        made.iter().zip(&expected).for_each(|(made, own)| bits_equal(made, own, "own kernels"));
+        actual
+            .iter()
+            .zip(&expected)
+            .for_each(|(actual, own)| bits_equal(actual, own, "own kernels"));
     }
 }
 
 #[test]
-fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
+fn each_failing_call_is_reported_and_nothing_leaks() {
     let Some((stand_in, library)) = library() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5));
     let mut failing = 0;
@@ -313,35 +317,35 @@ fn each_call_that_fails_is_told_and_nothing_is_left_behind() {
             assert_eq!(calls + 1, failing, "every call has failed once");
             break;
         };
-        let told = error.to_string();
+        let error = error.to_string();
         let rest = "ended with CUDNN_STATUS_INTERNAL_ERROR";
-        assert!(told.starts_with("cuDNN cannot be used: ") && told.ends_with(rest), "{told}");
+        assert!(error.starts_with("cuDNN cannot be used: ") && error.ends_with(rest), "{error}");
     }
     assert!(failing > 40);
 }
 
-/// Neither for the workspace nor to try a convolution.
+/// There is no memory for a trial, or for the workspace.
 #[test]
-fn a_gpu_without_room_says_so() {
+fn a_gpu_without_memory_is_an_error() {
     let Some((mut device, _)) = gpu() else { return };
     let layer = Layer::new(G, &Operands::random(&G, 5));
     layer.slots.load(&mut device);
     let driver = stand_in_in_use().unwrap();
     let full = Behaviour { failing_allocation: Some(1), ..Behaviour::default() };
     driver.behave(full);
-    let told = layer.run(&mut device).unwrap_err().to_string();
-    assert!(told.starts_with("memory to try a convolution of cuDNN's on failed"), "{told}");
+    let error = layer.run(&mut device).unwrap_err().to_string();
+    assert!(error.starts_with("memory to try a convolution of cuDNN's on failed"), "{error}");
     driver.behave(full);
-    let told = use_library(&mut device, library().unwrap().1).unwrap_err().to_string();
-    assert!(told.starts_with("memory for cuDNN's workspace failed"), "{told}");
+    let error = use_library(&mut device, library().unwrap().1).unwrap_err().to_string();
+    assert!(error.starts_with("memory for cuDNN's workspace failed"), "{error}");
     driver.behave(Behaviour::default());
     use_library(&mut device, library().unwrap().1).unwrap();
     layer.run(&mut device).unwrap();
 }
 
-/// cuDNN reads sixteen bytes at a time: it is not asked about operands that begin in between.
+/// cuDNN reads 16 bytes at a time: it is not used for operands with another alignment.
 #[test]
-fn operands_at_odd_addresses_are_left_to_our_kernels() {
+fn unaligned_operands_use_our_kernels() {
     let Some((mut device, stand_in)) = gpu() else { return };
     let operands = Operands::random(&G, 5);
     let mut layer = Layer::new(G, &operands);
@@ -349,16 +353,16 @@ fn operands_at_odd_addresses_are_left_to_our_kernels() {
     layer.at[0] = shifted.part(1, G.in_shape());
     layer.slots.load(&mut device);
     device.upload(layer.at[0], operands.x.as_slice().unwrap()).unwrap();
-    let made = layer.run(&mut device).unwrap();
+    let actual = layer.run(&mut device).unwrap();
     let counts = stand_in.counts();
-    assert_eq!(counts.convolutions, 2, "the input's gradient reads no x: tried, and made");
-    for (made, expected) in made.iter().zip(operands.references(&G)) {
-        close(made, &expected, 2e-5);
+    assert_eq!(counts.convolutions, 2, "the input's gradient reads no x: one trial and one pass");
+    for (actual, expected) in actual.iter().zip(operands.references(&G)) {
+        close(actual, &expected, 2e-5);
     }
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     let Some((mut device, _)) = gpu() else { return };
     let mut operands = Operands::random(&G, 5);
     operands.x.fill(f32::NAN);

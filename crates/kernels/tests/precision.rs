@@ -1,5 +1,5 @@
-//! What devices multiply in tf32 and bf16: every product on every operand that was rounded, and off
-//! by no more than that allows.
+//! Products in tf32 and bf16 on every device: operands are rounded, and errors are no larger than
+//! that explains.
 
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use alexnet_kernels::{conv, linear};
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use tensor::{Device, Precision};
 use testkit::{Slots, each_cpu, each_gpu, random_array, wide};
 
-/// f32's errors are each op's own tests' to bound.
+/// The errors of f32 are bounded by each op's own tests.
 const REDUCED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
 
 /// y, dx, dw and db.
@@ -19,13 +19,13 @@ type Results<T> = [Vec<T>; 4];
 trait Case {
     /// Terms of each of the four sums.
     fn terms(&self) -> [usize; 4];
-    /// In plain loops, with operands of which `change` made something else.
+    /// In plain loops, with operands mapped by `change`.
     fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64>;
     fn run(&self, device: &mut Device) -> Results<f32>;
 }
 
-/// x to the nearest number of so few bits after the point. By arithmetic, not by bits as the
-/// stand-in does it.
+/// x rounded to the precision's number of bits. By arithmetic, unlike the stand-in, which uses bit
+/// operations.
 fn rounded(precision: Precision, x: f64) -> f64 {
     if x == 0.0 || precision == Precision::F32 {
         return x;
@@ -38,15 +38,15 @@ fn rounded(precision: Precision, x: f64) -> f64 {
     }
 }
 
-/// What a sum of so many terms may be off by in f32, relative to the sum of their sizes: a unit in
-/// the last place for each addition, as tensor cores may cut off what others round; and some for
-/// the bias, for slices of k, and for the result.
+/// The error of a sum of so many terms in f32, relative to the sum of their magnitudes: a unit in
+/// the last place for each addition, as tensor cores may truncate instead of rounding; and some
+/// units for the bias, for slices of k, and for the result.
 fn own(terms: usize) -> f64 {
     (terms + 8) as f64 * f64::from(f32::EPSILON)
 }
 
-/// Asserts the bound of [`Precision`], and the closer one: what is computed are the sums over
-/// rounded operands. Biases' gradients have no products: they are those of f32.
+/// Asserts the bound of [`Precision`], and the tighter bound that results are sums over rounded
+/// operands. Gradients of biases have no products, and f32's errors.
 fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
     let sizes = case.reference(&f64::abs, true);
     let exact = case.reference(&|x| x, false);
@@ -68,7 +68,7 @@ fn check(case: &dyn Case, precision: Precision, device: &mut Device) {
     }
 }
 
-/// Runs on each device in each of these precisions that it has. A CPU without AMX emulates it.
+/// Runs on each device in each of these precisions that it supports. A CPU without AMX emulates it.
 fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precision)) {
     each_cpu(|device| {
         for &precision in precisions.iter().filter(|&&precision| precision != Precision::Tf32) {
@@ -88,7 +88,7 @@ fn on_devices(precisions: &[Precision], mut test: impl FnMut(&mut Device, Precis
             }
         }
         if let Device::Cuda(cuda) = device {
-            cuda.set_precision(Precision::F32); // others of this thread use it
+            cuda.set_precision(Precision::F32); // other tests of this thread use it
         }
     });
 }
@@ -122,7 +122,7 @@ impl Case for Linear {
         [self.g.inputs, self.g.outputs, self.g.images, self.g.images]
     }
 
-    /// Without the ReLU, which changes no error.
+    /// Without the ReLU, which does not change errors.
     fn reference(&self, change: &dyn Fn(f64) -> f64, also_bias: bool) -> Results<f64> {
         let [x, w, dy] = [&self.x, &self.w, &self.dy].map(|a| changed(a, change));
         let b = if also_bias { changed(&self.b, change) } else { wide(&self.b) };
@@ -234,7 +234,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn linear_layers_are_off_by_no_more_than_rounding(
+    fn linear_layers_have_only_rounding_errors(
         sizes in proptest::array::uniform3(select(
             vec![1, 2, 3, 4, 7, 16, 20, 33, 64, 65, 70, 131]
         )),
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn convolutions_are_off_by_no_more_than_rounding(g in convolution()) {
+    fn convolutions_have_only_rounding_errors(g in convolution()) {
         let case = Conv::random(g);
         on_devices(&REDUCED, |device, precision| check(&case, precision, device));
     }
@@ -269,11 +269,11 @@ fn large_products_and_slices() {
     }
 }
 
-/// Layers as AlexNet has them, little: a few channels far apart, groups of channels that are no
-/// whole tiles, and more images than are convolved at once; on processors alone, as their stand-in
-/// for a GPU would take its time.
+/// Small versions of AlexNet's layers: a few channels and a large stride, groups of channels that
+/// are not whole tiles, and more images than are convolved at once; only on CPUs, as the stand-in
+/// for a GPU is slow.
 #[test]
-fn layers_as_alexnets() {
+fn layers_like_alexnets() {
     let conv1 = conv::Geometry {
         images: 3,
         height: 47,
@@ -310,9 +310,9 @@ fn layers_as_alexnets() {
     }
 }
 
-/// Were a kernel silently exact, this would notice: most results are off by more than f32 is.
+/// Detects a kernel that computes in f32: most results must have larger errors than f32's.
 #[test]
-fn operands_are_really_rounded() {
+fn operands_are_rounded() {
     let g = linear::Geometry { images: 66, inputs: 20, outputs: 20, relu: false };
     let window = conv::Geometry {
         images: 2,

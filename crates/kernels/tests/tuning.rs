@@ -1,5 +1,5 @@
-//! Ways that are tried and timed, on the stand-ins for a GPU and for cuBLASLt, by a clock that the
-//! tests set.
+//! Tuning: algorithms that are tried and timed, on the stand-ins for a GPU and for cuBLASLt, with a
+//! clock that the tests control.
 
 use alexnet_kernels::operands::{BackwardInput, BackwardWeights, Forward};
 use alexnet_kernels::{conv, linear};
@@ -12,7 +12,7 @@ use tensor::{Cuda, Device, Precision, Recording, Shape, Slot, Target};
 use testkit::{Slots, bits_equal, close, own_gpu, random_array, stand_in_in_use};
 
 const G: linear::Geometry = linear::Geometry { images: 8, inputs: 512, outputs: 32, relu: true };
-/// What G's forward pass is called, and its rule's way.
+/// The tuner's name of G's forward pass, and its default algorithm.
 const NAME: &str = "linear_forward 8 x 512 to 32, f32, room 512";
 const RULE: GpuAlgorithm = GpuAlgorithm::Own { tile: 64, slices: 2 };
 
@@ -30,7 +30,7 @@ const C: conv::Geometry = conv::Geometry {
     algorithm: conv::Algorithm::Direct,
 };
 
-/// A GPU by whose clock work takes so long; nothing without a compiler, or on a real GPU.
+/// A GPU whose clock is set by `words`; `None` without a compiler, or on a real GPU.
 fn gpu(words: &str) -> Option<(Device, &'static StandIn)> {
     let Some(stand_in) = stand_in_in_use() else {
         eprintln!("SKIPPED: there is no stand-in for a GPU");
@@ -50,7 +50,7 @@ fn cuda(device: &mut Device) -> &mut Cuda {
     cuda
 }
 
-/// Has the stand-in for cuBLASLt among the ways.
+/// Adds the stand-in for cuBLASLt to the algorithms.
 fn offer(device: &mut Device, behaviour: CublasLtBehaviour) {
     let stand_in = cuda_on_cpu::CublasLt::load().unwrap();
     stand_in.behave(behaviour);
@@ -118,7 +118,7 @@ impl Layer {
         [4, 5, 6, 7].map(|at| device.download(self.at[at]).unwrap())
     }
 
-    /// What a GPU without any choice makes.
+    /// The results of a GPU without any choice.
     fn by_rule(&self) -> [Vec<f32>; 4] {
         let mut device = own_gpu().unwrap();
         self.slots.load(&mut device);
@@ -127,7 +127,7 @@ impl Layer {
     }
 }
 
-/// Rehearses the forward pass of G's layer while it is tuned.
+/// Rehearses the forward pass of G's layer with tuning.
 fn tuned_forward(device: &mut Device) -> TunedOperation {
     let layer = Layer::linear(5);
     layer.slots.load(device);
@@ -138,7 +138,7 @@ fn tuned_forward(device: &mut Device) -> TunedOperation {
     tuned.remove(0)
 }
 
-/// Ways with their milliseconds, and those that were left out with the reason.
+/// Algorithms with their milliseconds, and the rejected ones with the reason.
 type Tried<'a> = (&'a [(GpuAlgorithm, f64)], &'a [(GpuAlgorithm, String)]);
 
 fn tried(tuned: &TunedOperation) -> Tried<'_> {
@@ -152,11 +152,11 @@ fn ms_of(tuned: &TunedOperation, wanted: &str) -> Option<f64> {
     tried(tuned).0.iter().find(|(way, _)| way.to_string() == wanted).map(|(_, ms)| *ms)
 }
 
-/// One slice takes 3 us, two take 50 and their sum 10.
+/// One slice takes 3 us, two take 50 us and their sum 10 us.
 const ONE_SLICE: &str = "each=10 linear_forward_small=50 linear_forward_small/1=3";
 
 #[test]
-fn the_fastest_cut_is_chosen_and_all_are_told() {
+fn the_fastest_tiling_is_chosen_and_all_are_reported() {
     let Some((mut device, _)) = gpu(ONE_SLICE) else { return };
     let tuned = tuned_forward(&mut device);
     assert_eq!(
@@ -172,9 +172,9 @@ fn the_fastest_cut_is_chosen_and_all_are_told() {
     assert_eq!(ms_of(&tuned, "own/64/4"), None, "for which there is no scratch memory");
 }
 
-/// What is closer than the clock is sure of is no reason to leave the rule.
+/// A difference within the clock's uncertainty does not replace the default.
 #[test]
-fn the_rule_stands_unless_another_way_is_clearly_faster() {
+fn the_default_stays_unless_another_is_clearly_faster() {
     for (words, expected) in [
         ("each=10 linear_forward_small=990 linear_forward_small/1=999", RULE),
         (
@@ -188,13 +188,13 @@ fn the_rule_stands_unless_another_way_is_clearly_faster() {
 }
 
 #[test]
-fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
+fn a_librarys_algorithms_are_tried_and_failing_or_wrong_ones_rejected() {
     let words = "each=10 linear_forward_small=100 cublaslt0=1 cublaslt1=2 cublaslt2=3 cublaslt3=4";
     let Some((mut device, _)) = gpu(words) else { return };
     let behaviour = CublasLtBehaviour {
-        ways: Some(4),
-        failing_way: Some(0),
-        wrong_way: Some(1),
+        algorithms: Some(4),
+        failing_algorithm: Some(0),
+        wrong_algorithm: Some(1),
         ..Default::default()
     };
     offer(&mut device, behaviour);
@@ -210,7 +210,7 @@ fn a_librarys_ways_are_tried_and_those_that_fail_or_are_wrong_are_left_out() {
 }
 
 #[test]
-fn cudnns_ways_are_tried_and_those_that_are_not_there_are_left_out() {
+fn cudnns_algorithms_are_tried_and_missing_ones_rejected() {
     let words = "each=10 conv_forward_small=50 conv_backward_filter_small=50 cudnn1=20";
     let Some((mut device, _)) = gpu(words) else { return };
     offer_cudnn(&mut device);
@@ -221,17 +221,14 @@ fn cudnns_ways_are_tried_and_those_that_are_not_there_are_left_out() {
     let tuned = cuda(&mut device).tuned();
     let [forward, input, filter] = &tuned[..] else { panic!("{tuned:?}") };
     let own = GpuAlgorithm::Own { tile: 64, slices: 1 };
-    let ways = [forward.algorithm, input.algorithm, filter.algorithm];
-    // The filters' gradient has the biases' with it, two more kernels: 40.
-    assert_eq!(
-        ways,
-        [GpuAlgorithm::Cudnn(Some(1)), own, GpuAlgorithm::Cudnn(Some(1))],
-        "{tuned:?}"
-    );
+    let algorithms = [forward.algorithm, input.algorithm, filter.algorithm];
+    // The pass includes the biases' gradient, two more kernels: 40.
+    let expected = [GpuAlgorithm::Cudnn(Some(1)), own, GpuAlgorithm::Cudnn(Some(1))];
+    assert_eq!(algorithms, expected, "{tuned:?}");
     let left_out: Vec<String> = tried(forward).1.iter().map(|(way, _)| way.to_string()).collect();
     assert_eq!(left_out, ["cudnn/2", "cudnn/0"], "one is too large, and one fails");
     assert!(tried(forward).1.iter().all(|(_, why)| why == "it is not available after all"));
-    // In bf16 it takes no part.
+    // In bf16 cuDNN is not used.
     cuda(&mut device).set_precision(Precision::Bf16);
     cuda(&mut device).tune(Choices::new(), true);
     device.rehearse(|device| layer.passes(device)).unwrap();
@@ -248,13 +245,13 @@ fn offer_cudnn(device: &mut Device) {
     cuda(device).offer_cudnn(tensor::cudnn::Cudnn::open(stand_in.path()).unwrap()).unwrap();
 }
 
-/// In every way that is tried a pass comes to the reference's numbers; and to the same bits when
-/// the way is read from choices, replayed or not.
+/// With every algorithm a pass matches the reference; and it is bit-identical when the algorithm is
+/// read from choices, replayed or not.
 #[test]
-fn what_was_chosen_has_the_same_bits_when_it_is_given() {
-    // So slow that nothing is tried more often than it must be.
+fn a_choice_read_back_is_bit_identical() {
+    // So slow that nothing is tried more often than necessary.
     let Some((mut device, stand_in)) = gpu("each=100000") else { return };
-    let behaviour = CublasLtBehaviour { ways: Some(3), ..Default::default() };
+    let behaviour = CublasLtBehaviour { algorithms: Some(3), ..Default::default() };
     for layer in [Layer::linear(5), Layer::conv(7)] {
         offer(&mut device, behaviour);
         offer_cudnn(&mut device);
@@ -277,9 +274,9 @@ fn what_was_chosen_has_the_same_bits_when_it_is_given() {
             assert!(again.iter().all(|tuned| tuned.chosen_by == ChosenBy::File), "{again:?}");
             layer.passes(&mut device).unwrap();
             let eager = layer.results(&device);
-            for (made, expected) in eager.iter().zip(&expected) {
+            for (actual, expected) in eager.iter().zip(&expected) {
                 let most = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                close(made, expected, 1e-5 * f64::from(most));
+                close(actual, expected, 1e-5 * f64::from(most));
             }
             layer.slots.load(&mut device);
             let mut recording = Recording::default();
@@ -294,21 +291,21 @@ fn what_was_chosen_has_the_same_bits_when_it_is_given() {
 }
 
 #[test]
-fn a_way_that_is_not_there_is_told() {
+fn a_missing_algorithm_is_an_error() {
     let Some((mut device, _)) = gpu("each=10") else { return };
     let layer = Layer::linear(5);
     layer.slots.load(&mut device);
     for way in ["cublaslt/0", "own/64/4", "own/32/1", "own/64/1000"] {
         let choices = Choices::from([(NAME.to_string(), way.parse().unwrap())]);
         cuda(&mut device).tune(choices, false);
-        let told = device.rehearse(|device| layer.forward(device)).unwrap_err().to_string();
-        assert!(told.starts_with(&format!("`{way}` is not available for {NAME}")), "{told}");
+        let error = device.rehearse(|device| layer.forward(device)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{way}` is not available for {NAME}")), "{error}");
     }
 }
 
-/// A clock decides nothing but in a rehearsal, and nothing once tuning is over.
+/// Nothing is timed outside of rehearsals, nor after tuning.
 #[test]
-fn nothing_is_timed_while_work_is_done_or_recorded() {
+fn nothing_is_timed_while_work_runs_or_is_recorded() {
     let Some((mut device, stand_in)) = gpu(ONE_SLICE) else { return };
     let layer = Layer::linear(5);
     let expected = layer.by_rule();
@@ -317,7 +314,7 @@ fn nothing_is_timed_while_work_is_done_or_recorded() {
     cuda(&mut device).tune(Choices::new(), true);
     let before = launches(stand_in);
     layer.passes(&mut device).unwrap();
-    // A product and the sum of its slices; two products of one slice, and a bias's of one.
+    // A product and the sum of its slices; two products of one slice, and the bias gradient of one.
     assert_eq!(launches(stand_in) - before, 4);
     let tuned = cuda(&mut device).tuned();
     assert!(tuned.iter().all(|tuned| tuned.chosen_by == ChosenBy::Heuristic), "{tuned:?}");
@@ -326,13 +323,13 @@ fn nothing_is_timed_while_work_is_done_or_recorded() {
     let mut recording = Recording::default();
     device.replay(&mut recording, |device| layer.passes(device)).unwrap();
     assert_eq!(launches(stand_in) - before, 9, "recorded, and one graph");
-    let made = layer.results(&device);
-    made.iter().zip(&expected).for_each(|(a, b)| bits_equal(a, b, "the rule's"));
+    let results = layer.results(&device);
+    results.iter().zip(&expected).for_each(|(a, b)| bits_equal(a, b, "the default"));
 }
 
-/// What lies in the GPU's memory is what lay there before, and what was recorded is out of date.
+/// Tuning does not change the GPU's memory, and recordings from before are replaced.
 #[test]
-fn tuning_touches_no_slot_and_recordings_follow() {
+fn tuning_changes_no_slot_and_invalidates_recordings() {
     let Some((mut device, stand_in)) = gpu(ONE_SLICE) else { return };
     let layer = Layer::linear(5);
     layer.slots.load(&mut device);
@@ -348,8 +345,8 @@ fn tuning_touches_no_slot_and_recordings_follow() {
     assert!(layer.results(&device)[0] != by_rule[4], "one slice, not two");
 
     stand_in.behave(Behaviour { failing_allocation: Some(1), ..Behaviour::default() });
-    let told = tune(&mut device, &layer).unwrap_err().to_string();
-    assert!(told.starts_with("memory to try ways on failed"), "{told}");
+    let error = tune(&mut device, &layer).unwrap_err().to_string();
+    assert!(error.starts_with("memory to try ways on failed"), "{error}");
     stand_in.behave(Behaviour::default());
     tune(&mut device, &layer).unwrap();
 }
@@ -361,9 +358,9 @@ fn tune(device: &mut Device, layer: &Layer) -> tensor::Result<()> {
     done
 }
 
-/// Each precision has choices of its own.
+/// Each precision has its own choices.
 #[test]
-fn names_tell_precisions_apart() {
+fn names_contain_the_precision() {
     let words = "each=10 linear_forward_small=50 linear_forward_small/1=20 \
                  linear_forward_small_bf16=20 linear_forward_small_bf16/1=50";
     let Some((mut device, _)) = gpu(words) else { return };

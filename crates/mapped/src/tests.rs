@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A file of its own for each test, removed with it.
+/// A temporary file, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -34,7 +34,7 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn rows_are_the_files() {
+fn rows_are_copied() {
     let content = bytes(100_000);
     let file = Scratch::new("rows", &content);
     let mapped = file.map();
@@ -55,7 +55,7 @@ fn rows_are_the_files() {
 }
 
 #[test]
-fn no_row_leaves_the_file() {
+fn rows_outside_the_file_panic() {
     let file = Scratch::new("outside", &bytes(5000));
     let mapped = file.map();
     for (first, step, len, count) in [
@@ -96,14 +96,14 @@ fn a_file_cut_short_is_an_error_on_every_thread_from_then_on() {
             });
         }
     });
-    // Where zeros lie is not known any more, so all of this mapping counts as lost.
+    // It is unknown where zeros were mapped, so the whole mapping counts as broken.
     assert!(mapped.copy_rows(start, &mut [0; 128]).is_err());
-    // Another mapping is not concerned until it meets the end itself.
+    // Another mapping is unaffected until it reaches the end itself.
     let mut into = [0; 128];
     other.copy_rows(start, &mut into).unwrap();
     assert_eq!(into, content[..128]);
     assert!(other.copy_rows(all, &mut vec![0; LEN]).is_err());
-    // The file grows again: a new mapping is whole.
+    // The file grows again: a new mapping works.
     fs::write(&file.0, &content).unwrap();
     let mut into = vec![0; LEN];
     file.map().copy_rows(all, &mut into).unwrap();
@@ -111,16 +111,16 @@ fn a_file_cut_short_is_an_error_on_every_thread_from_then_on() {
 }
 
 #[test]
-fn what_cannot_be_mapped_is_an_error() {
+fn unmappable_files_are_errors() {
     let empty = Scratch::new("empty", b"");
     assert!(Mapped::of(&File::open(&empty.0).unwrap()).is_err());
     assert!(Mapped::of(&File::open(std::env::temp_dir()).unwrap()).is_err());
 }
 
-/// In a process of its own, in which SIGBUS was ignored before: one that is sent changes nothing,
-/// so that a file cut short after it is still an error.
+/// In a separate process in which SIGBUS was ignored before: a sent signal has no effect, and a
+/// truncated file is still an error after it.
 #[test]
-fn a_signal_that_was_ignored_is_ignored_and_faults_are_still_errors() {
+fn an_ignored_signal_is_ignored_and_faults_are_still_errors() {
     const CHILD: &str = "MAPPED_TEST_IGNORES";
     if std::env::var_os(CHILD).is_some() {
         // SAFETY: ignoring a signal runs no code.
@@ -136,18 +136,18 @@ fn a_signal_that_was_ignored_is_ignored_and_faults_are_still_errors() {
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    let name = "tests::a_signal_that_was_ignored_is_ignored_and_faults_are_still_errors";
+    let name = "tests::an_ignored_signal_is_ignored_and_faults_are_still_errors";
     child.args(["--exact", name]).env(CHILD, "1");
     let ended = child.output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
 }
 
-/// In a process of its own, in which SIGBUS ends it: one that is sent does so, too.
+/// In a separate process in which SIGBUS has its default action: a sent signal ends the process.
 #[test]
-fn a_signal_that_is_sent_ends_the_process_as_before() {
+fn a_sent_signal_ends_the_process_as_before() {
     const CHILD: &str = "MAPPED_TEST_IS_SENT";
     if std::env::var_os(CHILD).is_some() {
-        // Rust's own handler, which guards stacks, would take it otherwise.
+        // Rust's own handler, which guards stacks, would catch it otherwise.
         // SAFETY: the default action runs no code.
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
         let file = Scratch::new("sent", &bytes(5000));
@@ -155,17 +155,17 @@ fn a_signal_that_is_sent_ends_the_process_as_before() {
         drop(file);
         // SAFETY: a signal to this process itself.
         unsafe { libc::raise(libc::SIGBUS) };
-        unreachable!("the signal was swallowed");
+        unreachable!("the signal was ignored");
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "tests::a_signal_that_is_sent_ends_the_process_as_before"]);
+    child.args(["--exact", "tests::a_sent_signal_ends_the_process_as_before"]);
     let ended = child.env(CHILD, "1").output().unwrap().status;
     assert_eq!(ended.signal(), Some(libc::SIGBUS), "{ended}");
 }
 
-/// In a process of its own: a fault in somebody else's mapping ends it, as it did before.
+/// In a separate process: a fault in a mapping of other code ends it, as before.
 #[test]
-fn a_fault_of_other_origin_is_passed_on() {
+fn a_fault_in_another_mapping_is_passed_on() {
     const CHILD: &str = "MAPPED_TEST_FAULTS";
     if std::env::var_os(CHILD).is_some() {
         let file = Scratch::new("signal", &bytes(5000));
@@ -173,16 +173,16 @@ fn a_fault_of_other_origin_is_passed_on() {
         let opened = File::open(&file.0).unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&opened);
         let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
-        // SAFETY: the system chooses the place.
+        // SAFETY: the system chooses the address.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), 5000, read, shared, fd, 0) };
         file.cut(0);
         drop(file);
-        // SAFETY: a byte of the mapping; reading it is to end this process, started for that.
+        // SAFETY: a byte of the mapping; the read ends this process, which was started for that.
         let byte = unsafe { start.cast::<u8>().read_volatile() };
-        unreachable!("the fault was swallowed: {byte}");
+        unreachable!("the fault was ignored: {byte}");
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "tests::a_fault_of_other_origin_is_passed_on"]).env(CHILD, "1");
+    child.args(["--exact", "tests::a_fault_in_another_mapping_is_passed_on"]).env(CHILD, "1");
     let ended = child.output().unwrap().status;
     assert_eq!(ended.signal(), Some(libc::SIGBUS), "{ended}");
 }

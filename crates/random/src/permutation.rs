@@ -1,14 +1,14 @@
-//! A shuffled order that can be entered anywhere.
+//! A shuffled order with random access.
 
 use crate::philox;
 use crate::stream::Purpose;
 
-/// A permutation of `0..len`, keyed by seed and epoch; [`at`](Self::at) computes any position by
-/// itself.
+/// A permutation of `0..len`, keyed by seed and epoch; [`at`](Self::at) computes any position
+/// directly.
 ///
-/// A four-round Feistel network over the next even power of two, walked until it lands inside
-/// (fewer than four steps on average). Resuming in mid-epoch therefore costs nothing: there is no
-/// list to rebuild.
+/// A four-round Feistel network over the next even power of two, applied until the value is below
+/// `len` (fewer than four times on average). So resuming in the middle of an epoch costs nothing:
+/// there is no list to rebuild.
 #[derive(Clone, Copy, Debug)]
 pub struct Permutation {
     key: [u32; 2],
@@ -62,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn visits_everything_once(seed: u64, epoch in 0u32..100, len in 1u64..3000) {
+        fn contains_every_index_once(seed: u64, epoch in 0u32..100, len in 1u64..3000) {
             let order = Permutation::new(seed, epoch, len);
             let mut seen = vec![false; len as usize];
             for position in 0..len {

@@ -1,12 +1,12 @@
 //! Philox4x32-10: 128 bits of counter and 64 bits of key in, 128 random bits out.
 //!
-//! Ten rounds of two 32x32 -> 64 bit products. Stateless, so the CPU and a GPU kernel compute the
-//! same bits from the same numbers.
+//! Ten rounds of two 32x32 -> 64 bit products. Stateless, so CPU and GPU kernels compute the same
+//! bits.
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// The four random words at `counter` under `key`.
+/// The four random words at `counter` with `key`.
 #[inline(always)]
 pub fn block(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
     for _ in 0..10 {
@@ -23,8 +23,8 @@ pub fn block(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
     counter
 }
 
-/// The blocks at `N` counters in a row: `words[w][n]` is word `w` of [`block`] at a counter whose
-/// first word is `first + n` and whose others are `rest`. Compiled for vectors where the caller is.
+/// The blocks at `N` consecutive counters: `words[w][n]` is word `w` of [`block`] at the counter
+/// whose first word is `first + n` and whose others are `rest`. Vectorized if the caller is.
 #[inline(always)]
 pub fn blocks<const N: usize>(mut key: [u32; 2], first: u32, rest: [u32; 3]) -> [[u32; N]; 4] {
     let mut c0: [u32; N] = [0; N];
@@ -50,7 +50,7 @@ pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
-/// The top 24 bits of a random word as a number in [0, 1): every multiple of 2^-24 equally likely.
+/// The top 24 bits of a random word as a number in [0, 1): all multiples of 2^-24, equally likely.
 #[inline(always)]
 pub fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_in_a_row_are_blocks() {
+    fn consecutive_blocks_are_blocks() {
         let rest = [7, 8, 9];
         let words = blocks::<16>([1, 2], u32::MAX - 3, rest);
         for n in 0..16 {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_stays_below_one() {
+    fn unit_is_below_one() {
         assert_eq!(unit(0), 0.0);
         assert!(unit(u32::MAX) < 1.0);
     }

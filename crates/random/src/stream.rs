@@ -1,32 +1,32 @@
-//! The random numbers that belong to one name, drawn one after another.
+//! The sequence of random numbers of one name.
 
 use crate::philox;
 use rand_core::TryRng;
 use std::convert::Infallible;
 
-/// What a draw is for. Streams of different purposes never share a counter, so adding a draw to one
-/// changes no other.
+/// The purpose of a draw. Streams of different purposes never share a counter, so adding a draw to
+/// one changes no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Purpose {
     /// Initial weights; index: the parameter.
     Init = 1,
-    /// The order of the samples in an epoch.
+    /// The order of samples in an epoch.
     Shuffle = 2,
-    /// Where a training crop is taken and whether it is mirrored; index: the sample.
+    /// The position of a training crop and whether it is mirrored; index: the sample.
     Crop = 3,
     /// The PCA colour shift of a training image; index: the sample.
     Color = 4,
-    /// Which units dropout silences; the epoch word is the step, the index the unit (see
+    /// The units that dropout drops; the epoch word is the step, the index the layer (see
     /// `kernels::dropout`).
     Dropout = 5,
     /// Generated images; index: the image.
     Generate = 6,
-    /// What replaces a sample that could not be read; index: the sample.
+    /// The replacement of an unreadable sample; index: the sample.
     Replace = 7,
     /// Tests and benchmarks.
     Test = 8,
-    /// The rectangle that a random resized crop takes; index: the sample.
+    /// The rectangle of a random resized crop; index: the sample.
     Resized = 9,
     /// The colour jitter of a training image; index: the sample.
     Jitter = 10,
@@ -44,7 +44,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of `index` (a sample, a parameter) in `epoch` (or step).
+    /// The stream of `index` (a sample or parameter) in `epoch` (or step).
     pub fn new(seed: u64, purpose: Purpose, epoch: u32, index: u32) -> Self {
         Stream {
             key: philox::key(seed),
@@ -56,7 +56,7 @@ impl Stream {
 
     /// The next 32 random bits.
     #[inline]
-    #[allow(clippy::should_implement_trait)] // a stream has no end, so no `Option` to unwrap
+    #[allow(clippy::should_implement_trait)] // an endless stream needs no `Option`
     pub fn next(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox::block(self.key, self.counter);
@@ -79,27 +79,27 @@ impl Stream {
         low + (high - low) * self.unit()
     }
 
-    /// A whole number in 0..n, without bias beyond n / 2^32.
+    /// An integer in 0..n, with a bias of at most n / 2^32.
     ///
     /// # Panics
     /// If `n` is zero.
     #[inline]
     pub fn below(&mut self, n: u32) -> u32 {
-        assert!(n > 0, "nothing lies below zero");
+        assert!(n > 0, "no integer is below zero");
         ((u64::from(self.next()) * u64::from(n)) >> 32) as u32
     }
 
-    /// True or false, evenly.
+    /// True or false with equal probability.
     #[inline]
     pub fn coin(&mut self) -> bool {
         self.next() >> 31 == 1
     }
 
     /// A draw from N(0, 1): Box and Muller's cosine form, computed in f64 so that the last bit of
-    /// f32 is steady.
+    /// f32 is stable.
     #[inline]
     pub fn normal(&mut self) -> f32 {
-        // 1 - u lies in (0, 1], so the logarithm is finite; the tail ends at 5.77 standard
+        // 1 - u is in (0, 1], so the logarithm is finite; the tail ends at 5.77 standard
         // deviations.
         let radius = (-2.0 * (1.0 - f64::from(self.unit())).ln()).sqrt();
         let angle = std::f64::consts::TAU * f64::from(self.unit());
@@ -107,9 +107,9 @@ impl Stream {
     }
 }
 
-/// What [`rand`] needs of a generator: its distributions, shuffles and choices work on any stream.
-/// They are named draws, too: the same name gives the same values. What a version of `rand` makes
-/// of the bits is its own, so whatever decides a run's bits uses the methods above.
+/// The generator interface of [`rand`]: its distributions, shuffles and choices work on any stream.
+/// These are named draws, too: the same name gives the same values. But their algorithms may change
+/// with the version of `rand`, so everything that decides a run's results uses the methods above.
 ///
 /// [`rand`]: https://docs.rs/rand
 impl TryRng for Stream {
@@ -127,7 +127,7 @@ impl TryRng for Stream {
         Ok(u64::from(self.next()) << 32 | low)
     }
 
-    /// Words in little-endian order. Of the last word some bytes may be dropped.
+    /// Words in little-endian order. Unused bytes of the last word are dropped.
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         for word in bytes.chunks_mut(4) {
             word.copy_from_slice(&self.next().to_le_bytes()[..word.len()]);
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(draws.next(), words[5]);
     }
 
-    /// What `rand` and `rand_distr` do with a stream has the moments it should have, and depends on
-    /// the stream's name alone.
+    /// Distributions of `rand` and `rand_distr` on a stream have the expected moments, and depend
+    /// on the stream's name only.
     #[test]
     fn distributions_and_shuffles_work_on_named_draws() {
         let n = 100_000;

@@ -1,12 +1,12 @@
-//! Counting heap allocations.
+//! Counts heap allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting. An integration test makes it its own, and holds one test only,
-/// since other tests' threads would be counted with it:
+/// The system allocator with a counter. An integration test installs it as its global allocator,
+/// and must contain a single test, since the threads of others would be counted, too:
 ///
 /// ```
 /// #[global_allocator]
@@ -18,11 +18,11 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub struct CountingAllocator;
 
-// SAFETY: every call goes to the system's allocator unchanged.
+// SAFETY: every call is forwarded to the system allocator unchanged.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: the caller keeps `alloc`'s contract, which is the system's.
+        // SAFETY: the caller fulfils `alloc`'s contract, which is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
@@ -34,17 +34,17 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: as in `alloc`; the block came from the system's allocator.
+        // SAFETY: as in `alloc`; the block came from the system allocator.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block came from the system's allocator.
+        // SAFETY: the block came from the system allocator.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// How many heap allocations (reallocations included) all threads made while `work` ran.
+/// The number of heap allocations (including reallocations) of all threads while `work` ran.
 ///
 /// # Panics
 /// If [`CountingAllocator`] is not this program's allocator: the count would always be zero.

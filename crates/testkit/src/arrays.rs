@@ -1,21 +1,21 @@
-//! Inputs that are the same on every run.
+//! Reproducible inputs.
 
 use ndarray::{Array, Dimension, ShapeBuilder};
 use random::{Purpose, Stream};
 
-/// Draws from N(0, 1), rounded to f32; the same for the same seed and number of elements.
+/// Values drawn from N(0, 1), rounded to f32; a function of seed and number of elements.
 pub fn random_array<D: Dimension, S: ShapeBuilder<Dim = D>>(seed: u64, shape: S) -> Array<f32, D> {
     let mut draws = Stream::new(seed, Purpose::Test, 0, 0);
     Array::from_shape_simple_fn(shape, || draws.normal())
 }
 
-/// In f64, as references compute.
+/// The same values in f64, for references.
 pub fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
     array.mapv(f64::from)
 }
 
-/// All elements differ from each other, by a hundredth or more: nothing lies near a tie. In random
-/// order, evenly spaced around zero but never on it.
+/// Values that differ from each other by a hundredth or more, so that there are no near ties. In
+/// random order, evenly spaced around zero but not including it.
 pub fn distinct_array<D: Dimension, S: ShapeBuilder<Dim = D>>(
     seed: u64,
     shape: S,

@@ -1,10 +1,10 @@
-//! Comparisons that name the element that is worst.
+//! Comparisons that report the worst element.
 
 use ndarray::{Array, Dimension};
 
-/// Anything that holds numbers in order.
+/// Anything with values in order.
 pub trait Values {
-    /// The numbers, as f64.
+    /// The values, as f64.
     fn values(&self) -> Vec<f64>;
 }
 
@@ -32,11 +32,11 @@ impl<T: Copy + Into<f64>, D: Dimension> Values for Array<T, D> {
     }
 }
 
-/// As [`close`], with a one beside all values: for results whose terms are of the order of one, and
-/// may cancel.
+/// [`close`] with a 1 added to both sides: for results whose terms are of the order of one, and may
+/// cancel.
 ///
 /// # Panics
-/// As there.
+/// As [`close`].
 #[track_caller]
 pub fn close_beside_one<A: Values + ?Sized, E: Values + ?Sized>(
     actual: &A,
@@ -49,11 +49,11 @@ pub fn close_beside_one<A: Values + ?Sized, E: Values + ?Sized>(
     close(&actual, &expected, tolerance);
 }
 
-/// Asserts that every `actual` lies within `tolerance` of its `expected`, relative to the larger of
-/// that element's size and the root mean square of all of them. NaN is close to NaN only.
+/// Asserts that every `actual` is within `tolerance` of its `expected`, relative to the larger of
+/// the element and the root mean square of all of them. NaN is close to NaN only.
 ///
 /// # Panics
-/// If one does not; the message has the first and the worst.
+/// If a value differs more; the message has the first and the worst.
 #[track_caller]
 pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, tolerance: f64) {
     let (actual, expected) = (actual.values(), expected.values());
@@ -68,7 +68,7 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
         } else {
             (a - e).abs() / e.abs().max(typical).max(f64::MIN_POSITIVE)
         };
-        // Written so that a NaN error is far.
+        // A NaN error counts as far.
         if !matches!(error.partial_cmp(&tolerance), Some(std::cmp::Ordering::Less))
             && error != tolerance
         {
@@ -76,9 +76,9 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
         }
     }
     let Some(&(first, _)) = far.first() else { return };
-    let rank = |error: f64| if error.is_nan() { f64::INFINITY } else { error };
+    let key = |error: f64| if error.is_nan() { f64::INFINITY } else { error };
     let &(worst, error) =
-        far.iter().max_by(|a, b| rank(a.1).total_cmp(&rank(b.1))).expect("one is far");
+        far.iter().max_by(|a, b| key(a.1).total_cmp(&key(b.1))).expect("one is far");
     panic!(
         "{} of {} values are off by more than {tolerance:e}: first [{first}] is {} instead of {}, \
          worst [{worst}] is {} instead of {} (off by {error:.2e})",
@@ -91,10 +91,10 @@ pub fn close<A: Values + ?Sized, E: Values + ?Sized>(actual: &A, expected: &E, t
     );
 }
 
-/// Asserts that two runs gave the same bits, NaNs included.
+/// Asserts that two results are bit-identical, NaNs included.
 ///
 /// # Panics
-/// If they did not; the message has the first that differs.
+/// If they are not; the message has the first difference.
 #[track_caller]
 pub fn bits_equal(actual: &[f32], expected: &[f32], what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}: as many values as expected");
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "threads: [0] is -0.0 instead of 0.0")]
-    fn zeros_differ_in_their_sign() {
+    fn zeros_of_different_sign_differ() {
         bits_equal(&[-0.0], &[0.0], "threads");
     }
 }

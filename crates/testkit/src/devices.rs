@@ -1,4 +1,4 @@
-//! One test body for every device.
+//! Runs a test body on every device.
 
 use crate::bits_equal;
 use cuda_on_cpu::{Behaviour, Schedule, StandIn};
@@ -8,10 +8,10 @@ use tensor::{Choice, Device};
 
 /// Runs `test` on every device.
 ///
-/// The CPU has its turn with one thread and with three. Then comes the first CUDA GPU; where there
-/// is none, its stand-in on the CPU, once for each order of threads in [`Schedule::ALL`]. Without
-/// g++ there is no stand-in, which is said on standard error. With `ALEXNET_REQUIRE_CUDA=1` in the
-/// environment only a GPU will do.
+/// First the CPU with one thread and with three. Then the first CUDA GPU; without a GPU its
+/// stand-in on the CPU, once for each order of threads in [`Schedule::ALL`]. Without g++ there is
+/// no stand-in; this is reported on standard error. `ALEXNET_REQUIRE_CUDA=1` in the environment
+/// requires a GPU.
 ///
 /// # Panics
 /// If a GPU is required and cannot be opened, or the kernels do not compile.
@@ -20,7 +20,7 @@ pub fn each_device(mut test: impl FnMut(&mut Device)) {
     each_gpu(&mut test);
 }
 
-/// [`each_device`] without CUDA: for ops that have no kernel yet.
+/// [`each_device`] without CUDA: for ops without a kernel.
 pub fn each_cpu(mut test: impl FnMut(&mut Device)) {
     test(&mut Device::cpu(1));
     test(&mut Device::cpu(3));
@@ -31,10 +31,10 @@ pub fn each_cpu(mut test: impl FnMut(&mut Device)) {
 /// # Panics
 /// As `each_device`.
 pub fn each_gpu(mut test: impl FnMut(&mut Device)) {
-    match kind() {
-        Kind::None => {}
-        Kind::Gpu => with_gpu(&mut test),
-        Kind::StandIn(stand_in) => {
+    match cuda_device() {
+        CudaDevice::None => {}
+        CudaDevice::Gpu => with_gpu(&mut test),
+        CudaDevice::StandIn(stand_in) => {
             for schedule in Schedule::ALL {
                 stand_in.behave(Behaviour { schedule, ..Behaviour::default() });
                 with_gpu(&mut test);
@@ -43,65 +43,65 @@ pub fn each_gpu(mut test: impl FnMut(&mut Device)) {
     }
 }
 
-/// Runs `test` on this test thread's GPU, which stays open: modules are loaded once. If the test
-/// panics the GPU goes, whatever state it was in.
+/// Runs `test` on this test thread's GPU, which stays open so that modules are loaded once. If the
+/// test panics, the GPU is dropped.
 fn with_gpu(test: &mut impl FnMut(&mut Device)) {
     thread_local! {
         static GPU: RefCell<Option<Device>> = const { RefCell::new(None) };
     }
-    let open = || Device::open(Choice::Cuda(0), 0).expect("the GPU that was there just now");
+    let open = || Device::open(Choice::Cuda(0), 0).expect("a GPU that was opened before");
     let mut gpu = GPU.take().unwrap_or_else(open);
     test(&mut gpu);
     GPU.set(Some(gpu));
 }
 
-/// What there is for CUDA.
-enum Kind {
+/// What CUDA tests run on.
+enum CudaDevice {
     Gpu,
     StandIn(&'static StandIn),
     None,
 }
 
-fn kind() -> &'static Kind {
-    static KIND: OnceLock<Kind> = OnceLock::new();
-    KIND.get_or_init(|| {
-        let Err(error) = Device::open(Choice::Cuda(0), 0) else { return Kind::Gpu };
+fn cuda_device() -> &'static CudaDevice {
+    static DEVICE: OnceLock<CudaDevice> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        let Err(error) = Device::open(Choice::Cuda(0), 0) else { return CudaDevice::Gpu };
         let required = std::env::var_os("ALEXNET_REQUIRE_CUDA").is_some_and(|set| set == "1");
         assert!(!required, "ALEXNET_REQUIRE_CUDA=1, but {error}");
         match cuda_on_cpu::load() {
-            Ok(stand_in) => Kind::StandIn(stand_in),
+            Ok(stand_in) => CudaDevice::StandIn(stand_in),
             Err(why) if why.contains("g++ did not start") => {
                 eprintln!("SKIPPED on CUDA: {error}; and no stand-in: {why}");
-                Kind::None
+                CudaDevice::None
             }
             Err(why) => panic!("the stand-in for CUDA: {why}"),
         }
     })
 }
 
-/// A GPU of one's own, opened anew: the first CUDA GPU, or its stand-in, behaving as it comes.
-/// Where there is neither, `None`.
+/// A newly opened GPU: the first CUDA GPU, or its stand-in with default behaviour. `None` if there
+/// is neither.
 ///
 /// # Panics
 /// As [`each_device`].
 pub fn own_gpu() -> Option<Device> {
-    match kind() {
-        Kind::None => return None,
-        Kind::Gpu => {}
-        Kind::StandIn(stand_in) => stand_in.behave(Behaviour::default()),
+    match cuda_device() {
+        CudaDevice::None => return None,
+        CudaDevice::Gpu => {}
+        CudaDevice::StandIn(stand_in) => stand_in.behave(Behaviour::default()),
     }
-    Some(Device::open(Choice::Cuda(0), 0).expect("the GPU that was there just now"))
+    Some(Device::open(Choice::Cuda(0), 0).expect("a GPU that was opened before"))
 }
 
-/// The stand-in, if it is what [`each_gpu`] runs on: for tests that have it fail.
+/// The stand-in, if [`each_gpu`] runs on it: for tests that make it fail.
 pub fn stand_in_in_use() -> Option<&'static StandIn> {
-    match kind() {
-        Kind::StandIn(stand_in) => Some(stand_in),
-        Kind::Gpu | Kind::None => None,
+    match cuda_device() {
+        CudaDevice::StandIn(stand_in) => Some(stand_in),
+        CudaDevice::Gpu | CudaDevice::None => None,
     }
 }
 
-/// Asserts that `run(threads)` gives the same bits for 1, 2, 3 and 8 threads.
+/// Asserts that `run(threads)` is bit-identical for 1, 2, 3 and 8 threads.
 ///
 /// # Panics
 /// If it does not.
@@ -113,7 +113,7 @@ pub fn same_bits_for_threads(run: impl Fn(usize) -> Vec<f32>) {
     }
 }
 
-/// Asserts that `run(gpu)` gives the same bits in whatever order a GPU's blocks and threads come.
+/// Asserts that `run(gpu)` is bit-identical for any order of a GPU's blocks and threads.
 ///
 /// # Panics
 /// If it does not; and as [`each_device`].
@@ -121,10 +121,10 @@ pub fn same_bits_for_threads(run: impl Fn(usize) -> Vec<f32>) {
 pub fn same_bits_on_gpus(mut run: impl FnMut(&mut Device) -> Vec<f32>) {
     let mut first: Option<Vec<f32>> = None;
     each_gpu(|device| {
-        let made = run(device);
+        let result = run(device);
         match &first {
-            None => first = Some(made),
-            Some(first) => bits_equal(&made, first, "another order"),
+            None => first = Some(result),
+            Some(first) => bits_equal(&result, first, "another order"),
         }
     });
 }

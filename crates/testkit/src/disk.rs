@@ -1,5 +1,5 @@
-//! A disk that dies after so many operations, or is full after so many bytes; one that cannot be
-//! read for a while; and, in [`power`], one whose power fails.
+//! Disks that fail after a number of operations, fill up, or have unreadable paths; [`power`]: a
+//! disk that loses power.
 
 pub mod power;
 
@@ -9,36 +9,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// The real disk until its time is up: then every operation fails and changes nothing, as if the
-/// process had been killed. The one that hits the limit is done by half where it can be: half of a
-/// write.
+/// The real disk up to a limit, after which every operation fails and changes nothing, as if the
+/// process had been killed. The operation at the limit is half done where that is possible: half of
+/// a write.
 #[derive(Clone)]
-pub struct Mortal {
+pub struct FailingDisk {
     left: Arc<AtomicU64>,
     done: Arc<AtomicU64>,
     room: Arc<AtomicU64>,
-    told: Option<u64>,
+    reported: Option<u64>,
 }
 
-impl Mortal {
-    /// Dies after `operations`.
-    pub fn after(operations: u64) -> Mortal {
-        let word = |value| Arc::new(AtomicU64::new(value));
-        Mortal { left: word(operations), done: word(0), room: word(u64::MAX), told: None }
+impl FailingDisk {
+    /// Fails after `operations`.
+    pub fn after(operations: u64) -> FailingDisk {
+        let counter = |value| Arc::new(AtomicU64::new(value));
+        FailingDisk {
+            left: counter(operations),
+            done: counter(0),
+            room: counter(u64::MAX),
+            reported: None,
+        }
     }
 
-    /// Has room for `bytes` more, and says so if it `tells`.
-    pub fn full_after(bytes: u64, tells: bool) -> Mortal {
+    /// Has space for `bytes` more; `reports` makes [`Disk::free`] report it.
+    pub fn full_after(bytes: u64, reports: bool) -> FailingDisk {
         let room = Arc::new(AtomicU64::new(bytes));
-        Mortal { room, told: tells.then_some(bytes), ..Mortal::after(u64::MAX) }
+        FailingDisk { room, reported: reports.then_some(bytes), ..FailingDisk::after(u64::MAX) }
     }
 
-    /// Operations that were done.
+    /// The number of successful operations.
     pub fn operations(&self) -> u64 {
         self.done.load(SeqCst)
     }
 
-    fn live(&self) -> io::Result<()> {
+    fn count(&self) -> io::Result<()> {
         let alive = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         alive.map_err(|_| io::Error::other("killed"))?;
         self.done.fetch_add(1, SeqCst);
@@ -47,13 +52,13 @@ impl Mortal {
 }
 
 struct File {
-    disk: Mortal,
+    disk: FailingDisk,
     file: Box<dyn Sink>,
 }
 
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(killed) = self.disk.live() {
+        if let Err(killed) = self.disk.count() {
             if !bytes.is_empty() && self.disk.left.swap(0, SeqCst) == 0 {
                 self.file.write_all(&bytes[..bytes.len() / 2])?;
             }
@@ -75,37 +80,37 @@ impl Write for File {
 
 impl Sink for File {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.live() // that data reach the platter is not what is tested
+        self.disk.count()
     }
 }
 
-impl Disk for Mortal {
+impl Disk for FailingDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        self.live()?;
+        self.count()?;
         Ok(Box::new(File { disk: self.clone(), file: Real.create(path)? }))
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        self.live()?;
+        self.count()?;
         Real.make_folder(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.live()?;
+        self.count()?;
         Real.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.live()?;
+        self.count()?;
         Real.remove(path)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
-        self.live()
+        self.count()
     }
 
     fn free(&self, _: &Path) -> Option<u64> {
-        self.told
+        self.reported
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -121,30 +126,30 @@ impl Disk for Mortal {
     }
 }
 
-/// The real disk, of which one way of reading one path fails: as when a disk or a server answers
-/// with an error once, or a permission is missing.
+/// The real disk, where one kind of read of one path fails: for a disk or server that reports an
+/// error once, or a missing permission.
 pub struct Unreadable {
-    /// The way.
-    pub what: Ask,
+    /// The kind of read that fails.
+    pub what: ReadKind,
     /// The path.
     pub path: PathBuf,
     /// The error.
     pub error: ErrorKind,
 }
 
-/// A way of reading.
+/// A kind of read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Of a folder's names.
+pub enum ReadKind {
+    /// Listing a folder.
     List,
-    /// Of what is at a path.
+    /// Asking what is at a path.
     Kind,
-    /// Of a file's bytes.
+    /// Reading a file.
     Read,
 }
 
 impl Unreadable {
-    fn check(&self, what: Ask, path: &Path) -> io::Result<()> {
+    fn check(&self, what: ReadKind, path: &Path) -> io::Result<()> {
         if what == self.what && path == self.path { Err(self.error.into()) } else { Ok(()) }
     }
 }
@@ -175,17 +180,17 @@ impl Disk for Unreadable {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        self.check(Ask::List, folder)?;
+        self.check(ReadKind::List, folder)?;
         Real.list(folder)
     }
 
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
-        self.check(Ask::Kind, path)?;
+        self.check(ReadKind::Kind, path)?;
         Real.kind(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.check(Ask::Read, path)?;
+        self.check(ReadKind::Read, path)?;
         Real.read(path)
     }
 }

@@ -1,17 +1,17 @@
-//! Is a backward pass the derivative of its forward pass?
+//! Checks that a backward pass is the derivative of its forward pass.
 
 use crate::Values;
 use random::{Purpose, Stream};
 
-/// How central differences are taken.
+/// Parameters of central differences.
 #[derive(Clone, Copy, Debug)]
 pub struct Differences {
-    /// The half step. 1e-5 suits functions computed in f64 throughout, 1e-2 those computed in f32.
+    /// The half step: 1e-5 for functions computed in f64 throughout, 1e-2 for those in f32.
     pub step: f64,
-    /// The largest error that passes, relative to the larger of an element's gradient and the root
-    /// mean square of all.
+    /// The largest accepted error, relative to the larger of an element's gradient and the root
+    /// mean square of all gradients.
     pub tolerance: f64,
-    /// Up to this many elements are tried, evenly spread.
+    /// The most elements that are tried, evenly spread.
     pub tries: usize,
 }
 
@@ -19,19 +19,20 @@ impl Differences {
     /// For references in f64.
     pub const F64: Differences = Differences { step: 1e-5, tolerance: 1e-6, tries: 200 };
 
-    /// For ops in f32, whose rounding a difference enlarges by the number of steps in one.
+    /// For ops in f32, whose rounding errors are divided by the step.
     pub const F32: Differences = Differences { step: 1e-2, tolerance: 1e-2, tries: 60 };
 }
 
-/// Asserts that `backward(x, dy)` is the gradient of `sum(dy * forward(x))` for a random `dy`,
-/// which must never be all ones: a backward pass that ignores it, or whose outputs share a sum,
-/// would pass.
+/// Asserts that `backward(x, dy)` is the gradient of `sum(dy * forward(x))` for a random `dy`.
+/// (With all ones, a backward pass that ignores `dy`, or whose outputs have a constant sum, would
+/// pass.)
 ///
-/// Where the difference over a half step disagrees with that over the whole one there is a kink
-/// (two inputs of a maximum change places): such elements are skipped, half of all at most.
+/// Where the difference over half of the step disagrees with that over the whole step there is a
+/// kink, such as two inputs of a maximum changing places. Such elements are skipped, at most half
+/// of them.
 ///
 /// # Panics
-/// If some element's gradient is wrong, or too many are kinks.
+/// If an element's gradient is wrong, or too many are kinks.
 #[track_caller]
 pub fn central_differences(
     x: &[f64],
@@ -42,7 +43,7 @@ pub fn central_differences(
     let mut draws = Stream::new(0xD1FF, Purpose::Test, 0, 0);
     let dy: Vec<f64> = forward(x).iter().map(|_| f64::from(draws.normal())).collect();
     let gradient = backward(x, &dy);
-    assert_eq!(gradient.len(), x.len(), "one gradient for each input");
+    assert_eq!(gradient.len(), x.len(), "one gradient per input");
     let typical = norm(&gradient) / (x.len().max(1) as f64).sqrt();
 
     let slope = |idx: usize, step: f64| {
@@ -70,25 +71,25 @@ pub fn central_differences(
             gradient[idx]
         );
     }
-    assert!(2 * kinks <= tried, "{kinks} of {tried} elements lie on a kink");
+    assert!(2 * kinks <= tried, "{kinks} of {tried} elements are at a kink");
 }
 
-/// Asserts that <y, dy> = <x, dx>, which holds for y = A x and dx = A' dy if one is the other's
-/// adjoint: the test of a linear map's backward pass at any size. `tolerance` is relative to the
-/// size that sums of so many random terms have.
+/// Asserts that <y, dy> = <x, dx>, which holds for y = A x and dx = A' dy, with A' the adjoint of
+/// A: the test of a linear map's backward pass at any size. `tolerance` is relative to the typical
+/// size of such sums of random terms.
 ///
 /// # Panics
-/// If it does not hold.
+/// If the assertion fails.
 #[track_caller]
 pub fn adjoint<V: Values + ?Sized>(x: &V, dx: &V, y: &V, dy: &V, tolerance: f64) {
     let (x, dx, y, dy) = (x.values(), dx.values(), y.values(), dy.values());
     assert!(x.len() == dx.len() && y.len() == dy.len(), "a gradient has its value's shape");
     let products = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect::<Vec<_>>();
     let scale = norm(&products(&x, &dx)) + norm(&products(&y, &dy));
-    let (below, above) = (dot(&x, &dx), dot(&y, &dy));
+    let (of_x, of_y) = (dot(&x, &dx), dot(&y, &dy));
     assert!(
-        (below - above).abs() <= tolerance * scale.max(f64::MIN_POSITIVE),
-        "<x, dx> is {below} and <y, dy> is {above}"
+        (of_x - of_y).abs() <= tolerance * scale.max(f64::MIN_POSITIVE),
+        "<x, dx> is {of_x} and <y, dy> is {of_y}"
     );
 }
 
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "lie on a kink")]
+    #[should_panic(expected = "are at a kink")]
     fn nothing_but_kinks_fails() {
         let forward = |x: &[f64]| x.iter().map(|x| x.max(0.0)).collect::<Vec<f64>>();
         let x = [2e-6; 4];

@@ -1,17 +1,17 @@
-//! For tests only: every device, closeness, gradient checks, a counting allocator.
+//! For tests only: every device, comparisons, gradient checks, a counting allocator.
 //!
-//! An op's test lays out its operands, runs on every device there is, and compares:
+//! An op's test lays out its operands, runs on every available device, and compares:
 //!
 //! * [`each_device`], [`same_bits_for_threads`], [`same_bits_on_gpus`]: one test body for every
-//!   device, thread count and order; [`own_gpu`]: one to keep
+//!   device, thread count and order; [`own_gpu`]: a GPU for one test
 //! * [`Slots`], [`device_with`]: plan and upload a set of arrays
-//! * [`random_array`], [`distinct_array`]: inputs that are the same on every run; [`wide`]: in f64
+//! * [`random_array`], [`distinct_array`]: reproducible inputs; [`wide`]: conversion to f64
 //! * [`close`], [`bits_equal`]: comparisons that name the worst element
 //! * [`gradient`]: central differences, and the adjoint test for linear maps
-//! * [`CountingAllocator`], [`allocations_during`]: proof that a step allocates nothing
-//! * [`geometry`]: proptest strategies for sizes that find mistakes
+//! * [`CountingAllocator`], [`allocations_during`]: test that a step allocates nothing
+//! * [`geometry`]: proptest strategies for sizes at which errors show
 //! * [`disk`]: disks that fail, fill up or lose power
-//! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: files of MATLAB
+//! * [`Miniature`]: ILSVRC's archives with a few small images; [`mat`]: MATLAB files
 //!
 //! ```
 //! use alexnet_testkit::{Slots, close, each_device, random_array};

@@ -1,46 +1,48 @@
-//! Writes MATLAB's MAT-files, version 5, as MATLAB itself does: numbers in their narrowest type,
-//! letters as UTF-16, short elements inside their tags.
+//! Writes MATLAB's MAT-files, version 5, like MATLAB: numbers in their narrowest type, text as
+//! UTF-16, short elements inside their tags.
 
 use std::io::Write;
 
-/// What a variable or a field holds.
+/// The value of a variable or field.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A row of numbers.
     Numbers(Vec<f64>),
-    /// A row of letters.
+    /// A row of characters.
     Text(String),
     /// A row of values.
     Cell(Vec<Value>),
-    /// A column of structs: names of the fields, and a row of values for each.
+    /// A column of structs: the names of the fields, and for each struct a row of values.
     Struct(Vec<String>, Vec<Vec<Value>>),
 }
 
-/// How a file is written.
+/// Options of a file's format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Form {
-    /// The most significant byte first.
+pub struct MatFormat {
+    /// Big-endian instead of little-endian.
     pub big_endian: bool,
-    /// Each variable compressed.
+    /// Compress each variable.
     pub compressed: bool,
-    /// Letters as UTF-8.
+    /// Text as UTF-8 instead of UTF-16.
     pub utf8: bool,
 }
 
 /// The bytes of a file with these variables.
-pub fn file(variables: &[(&str, Value)], form: Form) -> Vec<u8> {
+pub fn file(variables: &[(&str, Value)], format: MatFormat) -> Vec<u8> {
     let mut bytes = b"MATLAB 5.0 MAT-file, made for a test".to_vec();
     bytes.resize(124, b' ');
-    bytes.extend(form.bytes(0x0100, 2));
-    bytes.extend(form.bytes(0x4D49, 2));
+    bytes.extend(format.bytes(0x0100, 2));
+    bytes.extend(format.bytes(0x4D49, 2));
     for (name, value) in variables {
-        let matrix = form.matrix(name, value);
-        if form.compressed {
+        let matrix = format.matrix(name, value);
+        if format.compressed {
             let mut encoder =
                 flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
             encoder.write_all(&matrix).expect("memory");
             let packed = encoder.finish().expect("memory");
-            bytes.extend([form.bytes(15, 4), form.bytes(packed.len() as u64, 4), packed].concat());
+            bytes.extend(
+                [format.bytes(15, 4), format.bytes(packed.len() as u64, 4), packed].concat(),
+            );
         } else {
             bytes.extend(matrix);
         }
@@ -48,7 +50,7 @@ pub fn file(variables: &[(&str, Value)], form: Form) -> Vec<u8> {
     bytes
 }
 
-impl Form {
+impl MatFormat {
     fn bytes(self, number: u64, width: usize) -> Vec<u8> {
         if self.big_endian {
             number.to_be_bytes()[8 - width..].to_vec()

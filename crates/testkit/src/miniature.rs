@@ -1,6 +1,6 @@
-//! ILSVRC's archives as they come, with a few small images each.
+//! ILSVRC's archives in their original layout, with a few small images each.
 
-use crate::mat::{self, Form, Value};
+use crate::mat::{self, MatFormat, Value};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::fs;
 use std::io::{Cursor, Write};
@@ -8,43 +8,43 @@ use std::path::Path;
 
 const CMYK: &[u8] = include_bytes!("../../data/fixtures/cmyk.jpg");
 
-/// What the archives hold. Images are made from their names, so that the same miniature has the
-/// same bytes wherever it is written.
+/// The contents of the archives. Images are generated from their names, so that the bytes of a
+/// miniature are the same everywhere.
 ///
-/// Among the training images are, as in the real ones, a CMYK JPEG (`n01739381_1309.JPEG`) and a
-/// PNG that is named like a JPEG (`n02105855_2933.JPEG`); and a grey JPEG.
+/// As in the real data, the training images include a CMYK JPEG (`n01739381_1309.JPEG`) and a PNG
+/// with a JPEG's name (`n02105855_2933.JPEG`); also a grey JPEG.
 #[derive(Clone, Debug)]
 pub struct Miniature {
     /// 2010 or 2012.
     pub year: u32,
-    /// The leaves are the classes.
+    /// The rows of `meta.mat`; the leaves are the classes.
     pub synsets: Vec<Synset>,
-    /// Training images of each class, three at least.
+    /// Training images per class, at least three.
     pub train: usize,
-    /// Validation images altogether, of the classes in turn.
+    /// Validation images in total, of the classes in turn.
     pub validation: usize,
     /// Height and width of the smallest image, in pixels.
     pub side: u32,
-    /// How `meta.mat` is written.
-    pub form: Form,
+    /// The format of `meta.mat`.
+    pub format: MatFormat,
 }
 
 /// A row of `meta.mat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synset {
-    /// The number in the development kit, from one.
+    /// The number in the development kit, starting with 1.
     pub id: u32,
-    /// WordNet's name.
+    /// The WordNet id.
     pub wnid: String,
-    /// In words.
+    /// The name.
     pub words: String,
-    /// Ids of what lies below; empty for a class.
+    /// Ids of the direct hyponyms; empty for a class.
     pub children: Vec<u32>,
 }
 
 impl Miniature {
-    /// Four classes of four training images, and ten validation images. The order of the ids is
-    /// not that of the names.
+    /// Four classes with four training images each, and ten validation images. The order of ids
+    /// differs from that of names.
     pub fn new(year: u32) -> Miniature {
         let synset = |id, wnid: &str, words: &str, children: &[u32]| {
             let (wnid, words) = (wnid.to_owned(), words.to_owned());
@@ -57,8 +57,8 @@ impl Miniature {
             synset(4, "n01440764", "tench, Tinca tinca", &[]),
             synset(5, "n00001740", "entity", &[1, 2, 3, 4]),
         ];
-        let form = Form { compressed: true, ..Form::default() };
-        Miniature { year, synsets, train: 4, validation: 10, side: 40, form }
+        let format = MatFormat { compressed: true, ..MatFormat::default() };
+        Miniature { year, synsets, train: 4, validation: 10, side: 40, format }
     }
 
     /// The rows that are classes, in the order of their ids.
@@ -66,7 +66,7 @@ impl Miniature {
         self.synsets.iter().filter(|synset| synset.children.is_empty())
     }
 
-    /// Writes all archives into `dir`, which is made if there is none.
+    /// Writes all archives into `dir`, which is created if necessary.
     ///
     /// # Panics
     /// If a file cannot be written.
@@ -91,7 +91,7 @@ impl Miniature {
         .map(|name| format!("ILSVRC{}_{name}", self.year))
     }
 
-    /// A tar with a tar for each class.
+    /// A tar of one tar per class.
     pub fn train_archive(&self) -> Vec<u8> {
         let class = |class: &Synset| {
             let images = self.train_names(class).into_iter();
@@ -112,7 +112,7 @@ impl Miniature {
         numbers.map(|number| format!("{}_{number}.JPEG", class.wnid)).collect()
     }
 
-    /// The validation images; in 2010 they lie in a folder.
+    /// The validation images; in 2010 they are in a folder.
     pub fn validation_archive(&self) -> Vec<u8> {
         let folder = if self.year == 2010 { "val/" } else { "" };
         let images = (1..=self.validation).map(|number| {
@@ -122,12 +122,12 @@ impl Miniature {
         archive(&images.collect::<Vec<_>>())
     }
 
-    /// The name of validation image `number`, counted from one.
+    /// The name of validation image `number`, starting with 1.
     pub fn validation_name(&self, number: usize) -> String {
         format!("ILSVRC{}_val_{number:08}.JPEG", self.year)
     }
 
-    /// The id of validation image `number`, counted from one.
+    /// The class id of validation image `number`, starting with 1.
     pub fn truth(&self, number: usize) -> u32 {
         let classes: Vec<u32> = self.classes().map(|class| class.id).collect();
         classes[(number - 1) * 3 % classes.len()]
@@ -182,16 +182,16 @@ impl Miniature {
         };
         let rows = self.synsets.iter().map(row).collect();
         let cost = Value::Numbers((0..9).map(f64::from).collect());
-        mat::file(&[("cost_matrix", cost), ("synsets", Value::Struct(fields, rows))], self.form)
+        mat::file(&[("cost_matrix", cost), ("synsets", Value::Struct(fields, rows))], self.format)
     }
 
-    /// In 2010 a few images were replaced after the contest had begun: here, the first of the
-    /// validation images, by [`Miniature::patched`].
+    /// In 2010 a few images were replaced after the contest had begun; here, the first validation
+    /// image, by [`Miniature::patched`].
     pub fn patch_archive(&self) -> Vec<u8> {
         archive(&[(format!("patch_images/val/{}", self.validation_name(1)), self.patched())])
     }
 
-    /// What the patch puts in place of the first validation image.
+    /// The replacement for the first validation image.
     pub fn patched(&self) -> Vec<u8> {
         self.image("patched")
     }
@@ -226,7 +226,7 @@ fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A tar of files, as GNU tar writes it.
+/// A tar of files, in GNU format.
 fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, contents) in files {

@@ -1,12 +1,12 @@
-//! Laying out the operands of one op.
+//! Lays out the operands of one op.
 
 use crate::devices;
 use ndarray::{Array, Dimension};
 use tensor::{DType, Device, Element, Planner, Shape, Slot};
 
-/// Operands of an op under test: planned one by one, then loaded at once.
+/// Operands of an op under test: planned one by one, then uploaded together.
 ///
-/// Room for results starts as NaN, so that an element an op forgets to write is seen.
+/// Slots for results start as NaN, so that an element that an op does not write shows.
 #[derive(Debug, Default)]
 pub struct Slots {
     planner: Planner,
@@ -16,12 +16,12 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Nothing yet.
+    /// No operands yet.
     pub fn new() -> Slots {
         Slots::default()
     }
 
-    /// An array of floats, row-major.
+    /// An array of f32, row-major.
     ///
     /// # Panics
     /// If it has more than four dimensions.
@@ -37,40 +37,40 @@ impl Slots {
         self.floats(shape, array.iter().copied().collect())
     }
 
-    /// Floats in a shape.
+    /// f32 values with a shape.
     ///
     /// # Panics
-    /// If there are more or fewer than the shape holds, here and below.
+    /// If the number of values differs from the shape's, here and below.
     pub fn floats(&mut self, shape: impl Into<Shape>, values: Vec<f32>) -> Slot {
         let slot = self.claim(DType::F32, shape.into(), values.len());
         self.floats.push((slot, values));
         slot
     }
 
-    /// Words in a shape.
+    /// u32 values with a shape.
     pub fn words(&mut self, shape: impl Into<Shape>, values: Vec<u32>) -> Slot {
         let slot = self.claim(DType::U32, shape.into(), values.len());
         self.words.push((slot, values));
         slot
     }
 
-    /// Bytes in a shape.
+    /// Bytes with a shape.
     pub fn bytes(&mut self, shape: impl Into<Shape>, values: Vec<u8>) -> Slot {
         let slot = self.claim(DType::U8, shape.into(), values.len());
         self.bytes.push((slot, values));
         slot
     }
 
-    /// Room for floats that an op will write; NaN until then.
+    /// A slot for f32 results, NaN until an op writes it.
     pub fn room(&mut self, shape: impl Into<Shape>) -> Slot {
         let shape = shape.into();
         self.floats(shape, vec![f32::NAN; shape.len()])
     }
 
-    /// Takes the device's memory and uploads everything: may be repeated on other devices.
+    /// Reserves the device's memory and uploads all operands; can be repeated on other devices.
     ///
     /// # Panics
-    /// If the device has no room.
+    /// If the device has too little memory.
     pub fn load(&self, device: &mut Device) {
         fn upload<T: Element>(device: &mut Device, operands: &[(Slot, Vec<T>)]) {
             for (slot, values) in operands {
@@ -84,7 +84,7 @@ impl Slots {
         upload(device, &self.bytes);
     }
 
-    /// On the stand-in, operands are all that a kernel may touch: not what lies between them.
+    /// On the stand-in, restricts kernels to the operands: gaps between them are out of bounds.
     fn fence(&self, device: &Device) {
         let (Device::Cuda(cuda), Some(stand_in)) = (device, devices::stand_in_in_use()) else {
             return;
@@ -101,12 +101,12 @@ impl Slots {
     fn claim(&mut self, dtype: DType, shape: Shape, len: usize) -> Slot {
         assert_eq!(shape.len(), len, "as many values as {shape} holds");
         let slot = self.planner.claim(dtype, shape);
-        self.planner.claim(DType::U8, Shape::from([1])); // no operand touches the next
+        self.planner.claim(DType::U8, Shape::from([1])); // a gap between operands
         slot
     }
 }
 
-/// A CPU of one thread with a slot for each of these arrays.
+/// A single-threaded CPU with a slot for each of these arrays.
 ///
 /// # Panics
 /// If they do not fit into memory.

@@ -294,7 +294,7 @@ fn every_failing_call_is_reported() {
 #[test]
 fn asynchronous_failures_are_reported() {
     let Some(stand_ins) = stand_ins() else { return };
-    let behaviour = NcclBehaviour { failing_look: Some(1), ..Default::default() };
+    let behaviour = NcclBehaviour { failing_query: Some(1), ..Default::default() };
     for (done, _) in both_fail(stand_ins, behaviour) {
         let told = done.unwrap_err().to_string();
         assert!(told.starts_with("NCCL's joining the other GPUs failed"), "{told}");
@@ -312,8 +312,8 @@ fn a_cpu_cannot_join() {
 fn collectives_that_do_not_fit_the_world_are_refused() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
-    type Ask = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
-    let wrong: [(Ask, &str); 8] = [
+    type ReadKind = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
+    let wrong: [(ReadKind, &str); 8] = [
         (|group, [_, block, short]| group.reduce_scatter(short, block), "one block a rank"),
         (|group, [_, block, short]| group.all_gather(block, short), "one block a rank"),
         (|group, [whole, ..]| group.reduce_scatter(whole, whole.part(0, BLOCK.into())), "overlap"),

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use testkit::mat::Form;
+use testkit::mat::MatFormat;
 use testkit::{Miniature, Synset};
 
 fn written(miniature: &Miniature) -> ScratchDir {
@@ -85,7 +85,7 @@ fn every_image_of_the_miniature_can_be_decoded() {
 #[test]
 fn the_archives_of_2010_become_a_collection() {
     let mut miniature = Miniature::new(2010);
-    miniature.form = Form { big_endian: true, ..Form::default() };
+    miniature.format = MatFormat { big_endian: true, ..MatFormat::default() };
     let dir = written(&miniature);
     let collection = opened(dir.path()).unwrap();
     assert_eq!((collection.train.len(), collection.test.len()), (16, 10));

@@ -1,14 +1,14 @@
 use super::*;
 use proptest::prelude::*;
-use testkit::mat::{Form, Value as Written, file};
+use testkit::mat::{MatFormat, Value as Written, file};
 
 /// Written by SciPy 1.17.1 (fixtures/mat.py).
 const PLAIN: &[u8] = include_bytes!("../../fixtures/meta-plain.mat");
 const PACKED: &[u8] = include_bytes!("../../fixtures/meta-packed.mat");
 
-fn forms() -> Vec<Form> {
+fn forms() -> Vec<MatFormat> {
     let form =
-        |bits| Form { big_endian: bits & 1 > 0, compressed: bits & 2 > 0, utf8: bits & 4 > 0 };
+        |bits| MatFormat { big_endian: bits & 1 > 0, compressed: bits & 2 > 0, utf8: bits & 4 > 0 };
     (0..8).map(form).collect()
 }
 
@@ -86,7 +86,8 @@ fn every_form_reads_alike() {
 #[test]
 fn numbers_of_every_type() {
     let one = |kind: u32, data: &[u8], big_endian: bool| {
-        let mut file = file(&[("x", number(7.0))], Form { big_endian, ..Form::default() });
+        let mut file =
+            file(&[("x", number(7.0))], MatFormat { big_endian, ..MatFormat::default() });
         // The contents are the last element, of one byte inside its tag.
         file.truncate(file.len() - 8);
         let word = |n: u32| if big_endian { n.to_be_bytes() } else { n.to_le_bytes() };
@@ -149,17 +150,18 @@ fn what_is_no_mat_file() {
     let said = |bytes: &[u8]| variable(bytes, "x").unwrap_err().to_string();
     assert!(said(b"short").contains("shorter than a header"));
     assert!(said(&[b'x'; 200]).starts_with("this is no MAT-file of version 5"));
-    let mut newer = file(&[], Form::default());
+    let mut newer = file(&[], MatFormat::default());
     newer[124..128].copy_from_slice(&[0, 2, b'I', b'M']);
     assert!(said(&newer).contains("-v7"), "{}", said(&newer));
-    assert_eq!(variable(&file(&[], Form::default()), "x"), Ok(None));
+    assert_eq!(variable(&file(&[], MatFormat::default()), "x"), Ok(None));
 }
 
 #[test]
 fn limits_hold() {
     let nested =
         |depth: usize| (0..depth).fold(number(1.0), |inside, _| Written::Cell(vec![inside]));
-    let read = |written: &Written| variable(&file(&[("x", written.clone())], Form::default()), "x");
+    let read =
+        |written: &Written| variable(&file(&[("x", written.clone())], MatFormat::default()), "x");
     assert_eq!(read(&nested(DEEPEST)), Ok(Some(expected(&nested(DEEPEST)))));
     assert_eq!(read(&nested(DEEPEST + 1)), Err(Broken::Limit("layers")));
     // Far deeper than any stack.
@@ -170,7 +172,7 @@ fn limits_hold() {
 #[test]
 fn bombs_are_refused_in_time() {
     let start = std::time::Instant::now();
-    let packed = Form { compressed: true, ..Form::default() };
+    let packed = MatFormat { compressed: true, ..MatFormat::default() };
     let zeros = Written::Numbers(vec![0.0; MOST_NUMBERS + 1]);
     let bomb = file(&[("a", zeros)], packed);
     assert!(bomb.len() < 8_000, "{}", bomb.len());
@@ -179,13 +181,13 @@ fn bombs_are_refused_in_time() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::copy(&mut std::io::repeat(0).take(MOST_UNPACKED + 1), &mut zlib).unwrap();
     let zlib = zlib.finish().unwrap();
-    let mut bomb = file(&[], Form::default());
+    let mut bomb = file(&[], MatFormat::default());
     bomb.extend([&15u32.to_le_bytes()[..], &(zlib.len() as u32).to_le_bytes(), &zlib].concat());
     assert_eq!(variable(&bomb, "a"), Err(Broken::Limit("compressed bytes")));
 
     // A struct of four billion rows in 200 bytes.
     let empty = Written::Struct(vec!["f".into()], vec![]);
-    let mut claims = file(&[("x", empty)], Form::default());
+    let mut claims = file(&[("x", empty)], MatFormat::default());
     let rows = claims.windows(8).position(|w| w == [5, 0, 0, 0, 8, 0, 0, 0]).unwrap() + 8;
     claims[rows..rows + 8].copy_from_slice(&[255, 255, 255, 127, 255, 255, 255, 127]);
     assert_eq!(variable(&claims, "x"), Err(Broken::Truncated));
@@ -197,7 +199,7 @@ fn bombs_are_refused_in_time() {
 /// The matrix without a body that SciPy and MATLAB write for what is not there.
 #[test]
 fn a_matrix_without_a_body_is_empty() {
-    let mut bytes = file(&[], Form::default());
+    let mut bytes = file(&[], MatFormat::default());
     bytes.extend([14, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(variable(&bytes, ""), Ok(Some(Value::Numbers(vec![]))));
     assert_eq!(variable(&bytes, "x"), Ok(None));
@@ -234,7 +236,7 @@ proptest! {
         value in any_value(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut bytes = file(&[("x", value)], Form::default());
+        let mut bytes = file(&[("x", value)], MatFormat::default());
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;

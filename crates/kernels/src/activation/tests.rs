@@ -46,10 +46,10 @@ fn known_answers() {
     });
 }
 
-/// F(1) = 0.841344746, F(2) = 0.977249868 and f(1) = 0.241970725, as tables of the normal
-/// distribution have them; what the form with a tanh says of 2 differs from the fourth digit on.
+/// F(1) = 0.841344746, F(2) = 0.977249868 and f(1) = 0.241970725, from tables of the normal
+/// distribution; the approximation with tanh differs at 2 from the fourth digit on.
 #[test]
-fn gelu_is_the_exact_form() {
+fn gelu_is_exact() {
     each_device(|device| {
         let [y, dx, _] = run(device, Activation::Gelu, &[1.0, 2.0, -1.0, 0.0], &[1.0; 4]);
         let expected = [0.841_344_746, 2.0 * 0.977_249_868, -0.158_655_254, 0.0];
@@ -60,7 +60,7 @@ fn gelu_is_the_exact_form() {
 }
 
 #[test]
-fn far_out_they_are_flat_and_nan_stays() {
+fn large_inputs_saturate_and_nan_stays() {
     let x = [-f32::INFINITY, -1e30, -100.0, 100.0, 1e30, f32::INFINITY, f32::NAN];
     each_device(|device| {
         let [y, dx, _] = run(device, KINDS[1], &x, &[1.0; 7]);
@@ -77,7 +77,7 @@ fn far_out_they_are_flat_and_nan_stays() {
 }
 
 #[test]
-fn gelu_is_as_exact_as_it_says() {
+fn gelu_has_the_documented_accuracy() {
     let x: Vec<f32> = (0..400_000).map(|i| (i as f32 - 2e5) * 1e-4).collect();
     let [y, dx, _] = run(&mut Device::cpu(2), Activation::Gelu, &x, &vec![1.0; x.len()]);
     for ((&x, y), dx) in x.iter().zip(y).zip(dx) {
@@ -90,7 +90,7 @@ fn gelu_is_as_exact_as_it_says() {
     }
 }
 
-/// 5 units in the last place are 3e-7, for every magnitude, tiny ones too.
+/// 5 units in the last place are 3e-7, for every magnitude, including tiny ones.
 #[test]
 fn tanh_and_logistic_are_exact_to_a_few_units() {
     let x: Vec<f32> = (0..400_000)
@@ -150,8 +150,8 @@ proptest! {
             let [y, dx, _] = run(device, kind, x.as_slice().unwrap(), dy.as_slice().unwrap());
             let [x, dy, y, dx] = [wide(&x), wide(&dy), array(y), array(dx)];
             close(&y, &reference::forward(kind, &x), 1e-6);
-            // The gradient at what the device kept: where f is flat, f' from y magnifies y's
-            // rounding. There f' is a small difference, too, so it is compared beside a one.
+            // The gradient is computed from the device's own y: where f is flat, f' from y
+            // magnifies y's rounding. There f' is small, so errors are compared to 1.
             let kept = if kind.reads_input() { &x } else { &y };
             let expected = reference::backward(kind, kept, &dy);
             close_beside_one(&(dx / &dy), &(expected / &dy), 1e-6);
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let [x, dy] = [1, 2].map(|seed| random_array(seed, 100_003).to_vec());
     for kind in KINDS {
         same_bits_for_threads(|threads| run(&mut Device::cpu(threads), kind, &x, &dy).concat());

@@ -3,7 +3,7 @@ use ndarray::{Array1, s};
 use proptest::prelude::*;
 use testkit::{Slots, close, each_device, random_array, same_bits_for_threads, wide};
 
-/// w, m and s after one step, number `t`.
+/// w, m and s after step number `t`.
 fn run(
     device: &mut Device,
     segments: &[Segment],
@@ -21,10 +21,10 @@ fn run(
     [w, first, second].map(|slot| device.download(slot).unwrap())
 }
 
-/// Five steps of four weights as `torch.optim.Adam` 2.15 takes them in f64: rate 0.01, betas 0.9
-/// and 0.999, weight_decay 0.1. Then its `exp_avg` and `exp_avg_sq`.
+/// Five steps of four weights by `torch.optim.Adam` 2.15 in f64: rate 0.01, betas 0.9 and 0.999,
+/// weight_decay 0.1. Then its `exp_avg` and `exp_avg_sq`.
 #[test]
-fn five_steps_are_pytorchs() {
+fn five_steps_match_pytorch() {
     const GRADIENTS: [[f32; 4]; 5] = [
         [0.1, -0.2, 0.3, 0.0],
         [1.0, -1.0, 0.5, -0.5],
@@ -113,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let [dw, w, m, s] = [1, 2, 3, 4].map(|seed| random_array(seed, 200_000).mapv(f32::abs));
     same_bits_for_threads(|threads| {
         let segments = [Segment { start: 3, len: 199_990 }];
@@ -123,7 +123,7 @@ fn bits_do_not_depend_on_threads() {
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     let [dw, w, s] = [1, 2, 3].map(|seed| random_array(seed, 2).mapv(f32::abs));
     let m = Array1::from_elem(2, f32::NAN);
     each_device(|device| {

@@ -9,7 +9,7 @@ use testkit::{
 const EPSILON: f32 = 1e-5;
 const MOMENTUM: f32 = 0.1;
 
-/// A batch and what is known before it.
+/// A batch, and parameters and running statistics before it.
 struct Case {
     g: Geometry,
     counted: usize,
@@ -27,7 +27,7 @@ impl Case {
         let matrix = |seed| random_array(seed, (images * pixels, channels));
         let vector = |at: u64| random_array::<ndarray::Ix1, _>(seed ^ at, channels);
         let mut dy: Array2<f32> = matrix(!seed);
-        // Neighbours lie apart, by 2 or more: the variance of equal ones would be all rounding.
+        // Neighbours differ by 2 or more: the variance of equal ones would be all rounding error.
         let mut x = matrix(seed).mapv(f32::tanh) + 2.0;
         x.slice_mut(s![..;2, ..]).map_inplace(|x| *x += 4.0);
         dy.slice_mut(s![counted * pixels.., ..]).fill(0.0);
@@ -44,7 +44,7 @@ impl Case {
     }
 }
 
-/// y in training, dx, gradients of scale, shift, mean and variance, and y at test time.
+/// y in training, dx, the gradients of scale, shift, mean and variance, and y at test time.
 fn run(device: &mut Device, case: &Case) -> [Vec<f32>; 7] {
     let Case { g, counted, share, x, dy, scale, shift, running } = case;
     let mut slots = Slots::new();
@@ -69,8 +69,8 @@ fn run(device: &mut Device, case: &Case) -> [Vec<f32>; 7] {
     [y, dx, scale, shift, mean, variance, tested].map(|slot| device.download(slot).unwrap())
 }
 
-/// By hand: 1, 3 has mean 2 and variance 1, with one below 2; 5, 5 has none, and its scale no
-/// gradient.
+/// By hand: 1, 3 has mean 2 and variance 1 (divided by 2); 5, 5 has variance 0, and its scale has
+/// gradient 0.
 #[test]
 fn known_answers() {
     let case = Case {
@@ -86,19 +86,19 @@ fn known_answers() {
     each_device(|device| {
         let [y, dx, scale, shift, mean, variance, tested] = run(device, &case);
         close(&y, &[8.0, 20.0, 12.0, 20.0], 1e-6);
-        close(&[dx[0], dx[2]], &[0.0, 0.0], 1e-6); // two inputs have no freedom but mean and spread
+        close(&[dx[0], dx[2]], &[0.0, 0.0], 1e-6); // mean and deviation determine two inputs
         close(&scale, &[-1.0, 0.0], 1e-6);
         close(&shift, &[1.0, 4.0], 1e-6);
-        // running 0 goes a tenth of the way to 2, running 4 to 2.
+        // Running 0 moves by a tenth towards 2, running 4 to 2.
         close(&mean, &[-0.2, -0.5], 1e-6);
         close(&variance, &[0.2, 0.1], 1e-6);
         close(&tested, &[11.0, 30.0, 13.0, 30.0], 1e-6);
     });
 }
 
-/// The first `counted` images are normalised as if there were no others.
+/// The first `counted` images are normalised without the others.
 #[test]
-fn padding_takes_no_part() {
+fn padding_is_excluded() {
     each_device(|device| {
         let padded = Case::random([5, 6, 7], 3, 9);
         let rows = s![..18, ..];
@@ -116,9 +116,9 @@ fn padding_takes_no_part() {
     });
 }
 
-/// A shard may be padding altogether.
+/// A shard may consist of padding only.
 #[test]
-fn no_image_at_all_is_no_reason_for_nan() {
+fn a_batch_of_padding_gives_no_nan() {
     let case = Case { share: 0.0, ..Case::random([2, 3, 4], 0, 1) };
     each_device(|device| {
         let [y, rest @ .., _] = run(device, &case);
@@ -187,11 +187,11 @@ proptest! {
                 run(device, &case);
             close(&actual_y, &y, 1e-5);
             close(&actual_tested, &tested, 1e-5);
-            // Of two rows it is all cancelled.
+            // With two rows everything cancels.
             close_beside_one(&actual_dx, &dx, 1e-4);
             close(&scale, &d_scale, 1e-4);
             close(&shift, &d_shift, 1e-6);
-            // An update at rate 1, of shards with a share of one half each.
+            // An update at rate 1, for a shard whose share is one half.
             let after = |running: &Array1<f32>, step: &[f32]| -> Vec<f32> {
                 running.iter().zip(step).map(|(running, step)| running - 2.0 * step).collect()
             };
@@ -202,7 +202,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let case = Case::random([40, 49, 37], 39, 5);
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &case).concat());
 }

@@ -16,13 +16,13 @@ fn packed(device: &mut Device, x: &[f32]) -> Vec<f32> {
     run(device, pack, x, &vec![f32::NAN; packed_len(x.len())])
 }
 
-/// The first `n` halves.
+/// The first `n` values.
 fn unpacked(words: &[f32], n: usize) -> Vec<f32> {
     let halves = words.iter().flat_map(|word| [word.to_bits() << 16, word.to_bits() & 0xFFFF_0000]);
     halves.map(f32::from_bits).take(n).collect()
 }
 
-/// Around every place where rounding goes another way.
+/// Values on both sides of every rounding boundary.
 #[test]
 fn rounds_to_the_nearest_and_ties_to_even() {
     let expected = [
@@ -31,10 +31,10 @@ fn rounds_to_the_nearest_and_ties_to_even() {
         (0x3F80_8001, 0x3F81_0000),
         (0x3F81_7FFF, 0x3F81_0000),
         (0x3FFF_8000, 0x4000_0000), // into the next power of two
-        (0x7F7F_7FFF, 0x7F7F_0000), // the greatest there is
+        (0x7F7F_7FFF, 0x7F7F_0000), // the largest
         (0x7F7F_8000, 0x7F80_0000), // beyond it
         (0x7F80_0000, 0x7F80_0000),
-        (0x0000_8000, 0x0000_0000), // half of the least
+        (0x0000_8000, 0x0000_0000), // half of the smallest
         (0x0000_8001, 0x0001_0000),
         (0x0001_8000, 0x0002_0000),
         (0x007F_8000, 0x0080_0000),
@@ -47,7 +47,7 @@ fn rounds_to_the_nearest_and_ties_to_even() {
 }
 
 #[test]
-fn what_is_no_number_stays_none() {
+fn nan_stays_nan() {
     let x = [0x7F80_0001, 0xFFFF_FFFF, 0x7FC0_0000, 0xFF80_8000].map(f32::from_bits);
     each_device(|device| {
         assert!(unpacked(&packed(device, &x), 4).iter().all(|x| x.is_nan()));
@@ -58,7 +58,7 @@ fn what_is_no_number_stays_none() {
     });
 }
 
-/// Floats of any size, as gradients are.
+/// Floats of any magnitude, as in gradients.
 fn any_floats(n: usize) -> impl Strategy<Value = Vec<f32>> {
     let float = prop_oneof![
         any::<u32>().prop_map(f32::from_bits).prop_filter("a number", |x| x.is_finite()),
@@ -88,9 +88,9 @@ proptest! {
         });
     }
 
-    /// Rounding again changes nothing, and the error is at most a part in 2^8.
+    /// Rounding is idempotent, with an error of at most a part in 2^8.
     #[test]
-    fn the_nearest_is_near(x in -1e30f32..1e30) {
+    fn rounding_is_idempotent_and_close(x in -1e30f32..1e30) {
         let rounded = reference::round(x);
         prop_assert_eq!(reference::round(rounded).to_bits(), rounded.to_bits());
         prop_assert!((rounded - x).abs() <= x.abs() / 256.0);
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let n = 200_001;
     let [x, y] = [1, 2].map(|seed| random_array::<_, _>(seed, n).to_vec());
     same_bits_for_threads(|threads| packed(&mut Device::cpu(threads), &x));

@@ -14,7 +14,7 @@ fn run(device: &mut Device, op: Op, g: &Geometry, x: &Array2<f32>, y: &Array2<f3
 }
 
 #[test]
-fn two_halves_make_a_whole() {
+fn two_halves_join() {
     let (a, b) = (array![[1.0, 2.0], [3.0, 4.0]], array![[5.0, 6.0], [7.0, 8.0]]);
     let place = |width, first| ColumnRange { width, first };
     let g = |first| Geometry { rows: 2, count: 2, x: place(2, 0), y: place(4, first) };
@@ -44,7 +44,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let (x, y) = (ColumnRange { width: 130, first: 1 }, ColumnRange { width: 300, first: 170 });
     let g = Geometry { rows: 777, count: 129, x, y };
     let (x, y) = (random_array(1, (777, 130)), random_array(2, (777, 300)));

@@ -10,7 +10,7 @@ use tensor::{Device, Pool, Shape, Target};
 use testkit::{Slots, bits_equal, close, each_gpu, gradient, random_array};
 use testkit::{same_bits_for_threads, same_bits_on_gpus, wide};
 
-/// In bf16 by AMX's twin, for comparing widths of vectors.
+/// Results in bf16 by AMX's twin, to compare vector widths.
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
     let numbers = |seed, len: usize| Array1::from(crate::tests::numbers(seed, len));
     let shaped = |seed, shape: Shape| {
@@ -19,8 +19,9 @@ pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 5] {
     };
     let (x, w) = (shaped(1, g.in_shape()), shaped(2, g.filter_shape()));
     let (b, dy) = (numbers(3, g.filters), shaped(4, g.out_shape()));
-    let [y, kept, dx, dw, db] = Operands { g: *g, x, w, b, dy }.run_in_bf16(MatrixUnit::Twin, 2);
-    [("y", y), ("kept y", kept), ("dx", dx), ("dw", dw), ("db", db)]
+    let [y, packed_y, dx, dw, db] =
+        Operands { g: *g, x, w, b, dy }.run_in_bf16(MatrixUnit::Twin, 2);
+    [("y", y), ("packed y", packed_y), ("dx", dx), ("dw", dw), ("db", db)]
 }
 
 /// Random operands of a convolution.
@@ -45,7 +46,7 @@ impl Operands {
         }
     }
 
-    /// y, dx, dw and db of the fast code. Scratch memory starts as NaN, and so do the results.
+    /// y, dx, dw and db of the fast code. Scratch memory and results start as NaN.
     fn run(&self, isa: Isa, threads: usize) -> [Vec<f32>; 4] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
@@ -139,7 +140,7 @@ impl Operands {
     }
 
     fn check_against(&self, expected: &[Vec<f64>; 4], isa: Isa, threads: usize) {
-        // Random terms: errors grow as the root of their number, as the sums do.
+        // Random terms: errors grow as the square root of their number, as the sums do.
         let tolerance = if self.g.algorithm == Algorithm::Direct { 2e-5 } else { 2e-4 };
         for (actual, expected) in self.run(isa, threads).iter().zip(expected) {
             close(actual, expected, tolerance);
@@ -162,10 +163,10 @@ prop_compose! {
         algorithm in select(vec![Algorithm::Fastest, Algorithm::Direct, Algorithm::Winograd]),
         square in select(vec![None, Some((3, 1)), Some((5, 1)), Some((5, 2)), Some((11, 4))]),
     ) -> Geometry {
-        // Most of them as Winograd's form wants it.
+        // Most of them suit Winograd's algorithm.
         let (window, stride) = square.map_or((window, stride), |(side, step)| ((side, side), step));
         let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
-        // As wide as the output asks, and up to three columns that no window covers.
+        // As wide as the output requires, and up to three columns that no window covers.
         let seen = (out_width - 1) * stride + window.1 + spare.min(stride - 1);
         Geometry {
             images,
@@ -196,18 +197,18 @@ proptest! {
     }
 
     #[test]
-    fn every_instruction_set_gives_the_same_bits(g in geometry()) {
+    fn every_instruction_set_is_bit_identical(g in geometry()) {
         let operands = Operands::random(g);
         let expected = operands.run(Isa::Portable, 1);
-        let expected_of_kept = operands.run_packed(Isa::Portable, 1);
+        let expected_packed = operands.run_packed(Isa::Portable, 1);
         for isa in Isa::available() {
             for (actual, expected) in operands.run(isa, 2).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{isa:?}"));
             }
-            let kept = operands.run_packed(isa, 2);
-            bits_equal(&kept, &expected_of_kept, &format!("{isa:?}"));
+            let packed = operands.run_packed(isa, 2);
+            bits_equal(&packed, &expected_packed, &format!("{isa:?}"));
             if g.algorithm != Algorithm::Fastest {
-                bits_equal(&kept, &expected[0], "the form that was asked for");
+                bits_equal(&packed, &expected[0], "the requested algorithm");
             }
         }
     }
@@ -227,12 +228,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// In bf16: AMX, where it is, and its twin; any threads; filters fresh or kept.
+    /// In bf16: AMX, if available, and its twin; any number of threads; filters packed or not.
     #[test]
-    fn bits_in_bf16_depend_on_neither_threads_nor_hardware(g in geometry(), images in 1usize..4) {
+    fn bf16_is_bit_identical_for_threads_and_hardware(g in geometry(), images in 1usize..4) {
         let operands = Operands::random(Geometry { images, ..g });
         let expected = operands.run_in_bf16(MatrixUnit::best(), 1);
-        bits_equal(&expected[0], &expected[1], "kept");
+        bits_equal(&expected[0], &expected[1], "packed filters");
         for (unit, threads) in [(MatrixUnit::best(), 3), (MatrixUnit::Twin, 2)] {
             for (actual, expected) in operands.run_in_bf16(unit, threads).iter().zip(&expected) {
                 bits_equal(actual, expected, &format!("{unit:?}, {threads} threads"));
@@ -241,15 +242,16 @@ proptest! {
     }
 }
 
-/// A number as bf16 has it.
+/// x rounded to bf16.
 fn rounded(x: f32) -> f32 {
     let mut number = [0];
     pack::runs(&[x], &mut number, Runs { count: 1, len: 1, from: 1, to: 1 });
     f32::from_bits(u32::from(number[0]) << 16)
 }
 
-/// In bf16, operands as it has them: against the reference, and the bits. Images in several bands;
-/// several pairs of images at once, and a last one by itself; sums too large for pieces.
+/// In bf16, with operands rounded before: against the reference, and bit-identical to the twin.
+/// Images in several bands; several pairs of images at once, and a last single one; sums too large
+/// for pieces.
 #[test]
 fn bf16_equals_the_reference() {
     let [conv1, source, conv2, _] = layers();
@@ -275,7 +277,7 @@ fn bf16_equals_the_reference() {
         for (actual, expected) in actual.iter().zip([&y, &y, &dx, &dw, &db]) {
             close(actual, expected, 2e-5);
         }
-        // The twin takes its time.
+        // The twin is slow.
         let other = if g == visits { MatrixUnit::Twin } else { MatrixUnit::best() };
         for (actual, again) in actual.iter().zip(&operands.run_in_bf16(other, 3)) {
             bits_equal(actual, again, &format!("{other:?}, three threads"));
@@ -287,8 +289,8 @@ fn small(g: Geometry) -> Geometry {
     Geometry { images: 2, ..g }
 }
 
-/// conv1 to conv3 of the paper, and conv1 of the 2012 source, whose windows hang over right and
-/// bottom.
+/// conv1 to conv3 of the paper, and conv1 of the 2012 source, whose windows extend over the right
+/// and bottom edges.
 fn layers() -> [Geometry; 4] {
     let conv1 = Geometry {
         images: 1,
@@ -334,15 +336,15 @@ fn alexnets_layers_equal_the_reference() {
     let outputs = layers().map(|g| (g.out_height(), g.out_width()));
     assert_eq!(outputs, [(55, 55), (55, 55), (27, 27), (13, 13)]);
     for g in layers() {
-        // The maps at full size; channels and filters fewer, since the reference takes its time.
+        // Maps of full size, but fewer channels and filters, since the reference is slow.
         let channels = if g.channels == 3 { 3 } else { g.channels / 4 };
         let g = Geometry { channels, filters: g.filters / 4, ..g };
         Operands::random(g).check(Isa::best(), 2);
     }
 }
 
-/// The root mean square and the largest of the errors, over the root mean square of what is
-/// expected.
+/// The root mean square and the maximum of the errors, relative to the root mean square of the
+/// expected values.
 fn errors(actual: &[f32], expected: &[f64]) -> [f64; 2] {
     let typical = expected.iter().map(|e| e * e).sum::<f64>().sqrt();
     let off = || actual.iter().zip(expected).map(|(&a, e)| (f64::from(a) - e).abs());
@@ -350,9 +352,9 @@ fn errors(actual: &[f32], expected: &[f64]) -> [f64; 2] {
     [off().map(|off| off * off).sum::<f64>().sqrt() / typical, largest]
 }
 
-/// conv1 to conv3 of the paper with a quarter of the filters, since the reference takes its time,
-/// on rectified activations and sparse gradients as they occur there. The numbers in the docs of
-/// [`Algorithm::Winograd`] are this test's with all filters.
+/// conv1 to conv3 of the paper with a quarter of the filters, since the reference is slow, with
+/// rectified activations and sparse gradients as in training. The values in the documentation of
+/// [`Algorithm::Winograd`] come from this test with all filters.
 #[test]
 fn winograds_errors_are_small() {
     let [conv1, _, conv2, conv3] = layers();
@@ -378,20 +380,20 @@ fn winograds_errors_are_small() {
             assert!(rms < 5e-6 && largest < 6e-5, "{name}: {rms:e}, {largest:e}");
             assert!(rms < 8.0 * direct_rms, "{name}: {rms:e} against {direct_rms:e}");
         }
-        // The biases' gradients are sums over dy either way.
+        // The gradients of biases are sums over dy with either algorithm.
         assert!(errors(&few[3], &expected[3])[1] < 1e-6);
     }
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let forms = [Algorithm::Direct, Algorithm::Winograd];
     for (g, algorithm) in layers().into_iter().flat_map(|g| forms.map(|form| (g, form))) {
         let operands = Operands::random(Geometry { algorithm, ..small(g) });
         same_bits_for_threads(|threads| operands.run(Isa::best(), threads).concat());
         same_bits_for_threads(|threads| operands.run_packed(Isa::best(), threads));
     }
-    // More blocks than one, and chunks of several images.
+    // Several blocks, and chunks of several images.
     let many = Geometry {
         images: 70,
         height: 9,
@@ -407,9 +409,9 @@ fn bits_do_not_depend_on_threads() {
     operands.check(Isa::best(), 3);
 }
 
-/// More images than are transformed at once, compared with the direct form.
+/// More images than are transformed at once, compared with the direct algorithm.
 #[test]
-fn winograds_blocks_of_images_go_on() {
+fn winograd_handles_several_blocks_of_images() {
     let g = Geometry { images: 24, filters: 64, algorithm: Algorithm::Winograd, ..layers()[3] };
     let operands = Operands::random(g);
     let few = operands.run(Isa::best(), 2);
@@ -418,8 +420,7 @@ fn winograds_blocks_of_images_go_on() {
     few.iter().zip(&all).for_each(|(few, all)| close(few, all, 2e-4));
 }
 
-/// Worked by hand: a window of 2 x 2 over 3 x 3 pixels, once without and once with padding to the
-/// left.
+/// By hand: a window of 2 x 2 over 3 x 3 pixels, without padding and with padding to the left.
 #[test]
 fn known_answers() {
     let g = Geometry {
@@ -483,8 +484,8 @@ fn runs_on_a_device() {
 }
 
 prop_compose! {
-    /// Small, since the machine that plays the GPU takes its time; with tiles of both sizes, and
-    /// runs of channels and filters that are multiples of four or not.
+    /// Small, since the stand-in for a GPU is slow; with tiles of both sizes, and numbers of
+    /// channels and filters that are multiples of four or not.
     fn gpu_geometry()(
         (images, groups, stride, relu) in (1usize..=2, 1usize..=3, 1usize..=4, any::<bool>()),
         window in (1usize..=5, 1usize..=5),
@@ -526,9 +527,9 @@ proptest! {
     }
 }
 
-/// k in slices, in each of the three passes; in whatever order blocks come, the same bits.
+/// k in slices, in each of the three passes; bit-identical for any order of blocks.
 #[test]
-fn gpus_add_slices_up() {
+fn gpus_add_slices() {
     let many_taps = Geometry { height: 4, width: 4, channels: 70, filters: 66, ..layers()[3] };
     let many_pixels = Geometry { height: 24, width: 24, channels: 4, filters: 4, ..layers()[2] };
     for g in [many_taps, many_pixels] {
@@ -537,7 +538,10 @@ fn gpus_add_slices_up() {
         let expected = operands.expected();
         same_bits_on_gpus(|device| {
             let results = operands.run_on(device);
-            results.iter().zip(&expected).for_each(|(made, expected)| close(made, expected, 2e-5));
+            results
+                .iter()
+                .zip(&expected)
+                .for_each(|(actual, expected)| close(actual, expected, 2e-5));
             results.concat()
         });
     }
@@ -545,12 +549,12 @@ fn gpus_add_slices_up() {
 
 #[test]
 #[should_panic(expected = "a window of (5, 5) does not fit")]
-fn a_window_too_large_is_refused() {
+fn a_window_too_large_is_rejected() {
     Geometry { height: 2, width: 2, pad: Pad::none(), ..layers()[2] }.scratch(Target::Cuda);
 }
 
 #[test]
-fn nan_passes_the_rectifier() {
+fn nan_passes_through_the_relu() {
     for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
         let g = Geometry { height: 3, width: 3, algorithm, ..layers()[3] };
         let mut operands = Operands::random(g);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use testkit::gradient::adjoint;
 use testkit::{Slots, close, each_device, random_array, same_bits_for_threads};
 
-/// Training forward, backward of `dy`, and test time.
+/// The training forward pass, the backward pass of `dy`, and the test-time pass.
 fn run(
     device: &mut Device,
     g: &Geometry,
@@ -27,7 +27,7 @@ const HALF: Geometry =
     Geometry { units: 10_000, layer: 6, drop: 0.5, scaling: Scaling::Paper, columns: None };
 
 #[test]
-fn half_of_the_units_are_silent_and_steps_and_layers_differ() {
+fn half_of_the_units_are_dropped_and_steps_and_layers_differ() {
     let ones = Array1::from_elem(HALF.units, 1.0);
     each_device(|device| {
         let mut kept =
@@ -50,9 +50,9 @@ fn half_of_the_units_are_silent_and_steps_and_layers_differ() {
     });
 }
 
-/// What a unit says on average in training is what it says at test time.
+/// A unit's mean output in training equals its output at test time.
 #[test]
-fn both_forms_keep_the_mean() {
+fn both_scalings_preserve_the_mean() {
     let ones = Array1::from_elem(HALF.units, 1.0);
     for scaling in [Scaling::Paper, Scaling::Inverted] {
         let g = Geometry { scaling, drop: 0.3, ..HALF };
@@ -87,16 +87,16 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let g = Geometry { units: 100_003, ..HALF };
     let x: Array1<f32> = random_array(1, g.units);
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, (1, 2), &x, &x).concat());
 }
 
 proptest! {
-    /// Towers draw the masks that one device draws for all of them.
+    /// Towers draw the masks that one device draws for the whole layer.
     #[test]
-    fn parts_are_masked_as_the_whole_is(
+    fn parts_have_the_masks_of_the_whole(
         (rows, width, towers) in (1usize..6, 1usize..24, 2usize..4),
         inverted: bool,
     ) {
@@ -120,11 +120,11 @@ proptest! {
                     rows.flat_map(|row| &row[tower * width..][..width]).copied().collect::<Vec<_>>()
                 };
                 let x = Array1::from(own(x.as_slice().unwrap()));
-                let made = run(device, &g, (1, 2), &x, &x);
-                for (made, expected) in made.iter().zip(&expected) {
-                    assert_eq!(made, &own(expected));
+                let results = run(device, &g, (1, 2), &x, &x);
+                for (result, expected) in results.iter().zip(&expected) {
+                    assert_eq!(result, &own(expected));
                 }
-                close(&made[0], &reference::forward(&g, 1, 2, &x), 1e-4);
+                close(&results[0], &reference::forward(&g, 1, 2, &x), 1e-4);
             }
         });
     }

@@ -39,7 +39,7 @@ fn run(device: &mut Device, case: &Case) -> [Vec<f32>; 4] {
     [y, dx, d_scale, d_shift].map(|slot| device.download(slot).unwrap())
 }
 
-/// By hand: 1, 3 has mean 2 and deviation 1; 7, 7 none.
+/// By hand: 1, 3 has mean 2 and deviation 1; 7, 7 has deviation 0.
 #[test]
 fn known_answers() {
     let case = Case {
@@ -52,7 +52,7 @@ fn known_answers() {
     each_device(|device| {
         let [y, dx, scale, shift] = run(device, &case);
         close(&y, &[8.0, 23.0, 10.0, 20.0], 1e-6);
-        close(&dx, &[0.0; 4], 1e-6); // two inputs have no freedom but mean and spread
+        close(&dx, &[0.0; 4], 1e-6); // mean and deviation determine two inputs
         close(&scale, &[-1.0, 2.0], 1e-6);
         close(&shift, &[1.0, 2.0], 1e-6);
     });
@@ -112,7 +112,7 @@ proptest! {
         each_device(|device| {
             let [actual_y, actual_dx, actual_scale, actual_shift] = run(device, &case);
             close(&actual_y, &y, 1e-5);
-            // Of two channels it is all cancelled.
+            // With two channels everything cancels.
             close_beside_one(&actual_dx, &dx, 1e-4);
             close(&actual_scale, &d_scale, 1e-5);
             close(&actual_shift, &d_shift, 1e-6);
@@ -121,7 +121,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let case = Case::random(5003, 37, 5);
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &case).concat());
 }

@@ -13,7 +13,7 @@ use testkit::{
     same_bits_for_threads, same_bits_on_gpus,
 };
 
-/// What the three passes make, in one vector each: y, dx, dw, db.
+/// The results of the three passes: y, dx, dw, db.
 fn passes(device: &mut Device, g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     let mut slots = Slots::new();
     let x = slots.array(&random_array(seed, (g.images, g.inputs)));
@@ -46,8 +46,8 @@ fn references(g: &Geometry, seed: u64) -> [Vec<f32>; 4] {
     ]
 }
 
-/// Sums of so many terms. Operands are of the order of one: an f32 sum of K terms is off by about
-/// sqrt(K) eps a term, however small the sum.
+/// Compares sums of `terms` terms of the order of one: the error of an f32 sum of K terms is about
+/// sqrt(K) eps, however small the sum.
 fn close_sums(actual: &[f32], expected: &[f32], terms: usize) {
     close_beside_one(actual, expected, 8e-6 * (terms as f64).sqrt());
 }
@@ -100,7 +100,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Tiles of both sizes, more than one of them, and edges that are no multiple of four.
+    /// Tiles of both sizes, several of them, and edges that are not multiples of four.
     #[test]
     fn gpus_equal_the_reference(
         sizes in proptest::array::uniform3(select(
@@ -110,7 +110,7 @@ proptest! {
         seed in 0u64..1000,
     ) {
         let [images, inputs, outputs] = sizes;
-        // The machine that plays the GPU takes its time.
+        // The stand-in for a GPU is slow.
         prop_assume!(images * inputs * outputs < 131 * 131 * 20);
         let g = Geometry { images, inputs, outputs, relu };
         let expected = references(&g, seed);
@@ -123,22 +123,25 @@ proptest! {
     }
 }
 
-/// k in slices, whose sums lie in scratch memory: in each of the three passes.
+/// k in slices, whose sums are in scratch memory: in each of the three passes.
 #[test]
-fn gpus_add_slices_up() {
+fn gpus_add_slices() {
     for (images, inputs, outputs) in [(3, 1027, 66), (2, 8, 600), (1030, 5, 6)] {
         let g = Geometry { images, inputs, outputs, relu: true };
         assert!(g.scratch(Target::Cuda) > 0);
         let expected = references(&g, 4);
         same_bits_on_gpus(|device| {
             let results = passes(device, &g, 4);
-            results.iter().zip(&expected).for_each(|(made, expected)| close(made, expected, 2e-4));
+            results
+                .iter()
+                .zip(&expected)
+                .for_each(|(actual, expected)| close(actual, expected, 2e-4));
             results.concat()
         });
     }
 }
 
-/// Both transposes: <dy, x w^T> = <dx, x> = <dw, w>.
+/// Both transposed products: <dy, x w^T> = <dx, x> = <dw, w>.
 #[test]
 fn gradients_are_adjoint() {
     let g = Geometry { images: 5, inputs: 37, outputs: 19, relu: false };
@@ -160,7 +163,7 @@ fn gradients_are_adjoint() {
 }
 
 #[test]
-fn bits_depend_on_neither_threads_nor_instructions() {
+fn results_depend_on_neither_threads_nor_instructions() {
     let g = Geometry { images: 33, inputs: 1030, outputs: 300, relu: true };
     same_bits_for_threads(|threads| passes(&mut Device::cpu(threads), &g, 3).concat());
 
@@ -189,9 +192,9 @@ fn bits_depend_on_neither_threads_nor_instructions() {
     }
 }
 
-/// In bf16: AMX, where it is, and its twin; any threads.
+/// In bf16: AMX, if available, and its twin; any number of threads.
 #[test]
-fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
+fn bf16_is_bit_identical_for_threads_and_hardware() {
     for (images, inputs, outputs) in [(33, 1030, 300), (1, 40, 130), (40, 7, 1)] {
         let g = Geometry { images, inputs, outputs, relu: true };
         let x: Array2<f32> = random_array(3, (g.images, g.inputs));
@@ -218,7 +221,7 @@ fn bits_in_bf16_depend_on_neither_threads_nor_hardware() {
     }
 }
 
-/// In bf16 by AMX's twin, for comparing widths of vectors.
+/// Results in bf16 by AMX's twin, to compare vector widths.
 pub(crate) fn by_the_twin(g: &Geometry) -> [(&'static str, Vec<f32>); 3] {
     let Geometry { images, inputs, outputs, .. } = *g;
     let [x, w, dy] = [(1, images * inputs), (2, outputs * inputs), (4, images * outputs)]
@@ -264,13 +267,13 @@ fn few_images_are_bit_identical() {
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     for images in [2, 20] {
-        nan_passes(images);
+        check_nan(images);
     }
 }
 
-fn nan_passes(images: usize) {
+fn check_nan(images: usize) {
     let g = Geometry { images, inputs: 3, outputs: 4, relu: true };
     each_device(|device| {
         let mut slots = Slots::new();

@@ -45,7 +45,7 @@ impl Operands {
         [y, dx, dw, db].map(|slot| device.download(slot).unwrap())
     }
 
-    /// The same with the tile of one instruction set. Scratch memory starts as NaN, too.
+    /// The same with the tile of one instruction set. Scratch memory starts as NaN.
     fn run_on(&self, isa: Isa, threads: usize) -> [Vec<f32>; 4] {
         let (g, pool) = (&self.g, Pool::new(threads));
         let scratch = || vec![f32::NAN; cpu::scratch(isa, g, threads)];
@@ -89,7 +89,7 @@ prop_compose! {
         (height, width) in (1usize..=6, 1usize..=6),
     ) -> Geometry {
         let pad = Pad { top: pad.0, bottom: pad.1, left: pad.2, right: pad.3 };
-        // Many images or large products, but not both at once: the reference takes its time.
+        // Many images or large products, but not both at once: the reference is slow.
         let images = if channels * filters > 256 { images.min(2) } else { images };
         Geometry {
             images,
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn bits_depend_on_neither_threads_nor_instructions(g in geometry(), threads in 1usize..=3) {
+    fn results_depend_on_neither_threads_nor_instructions(g in geometry(), threads in 1usize..=3) {
         let operands = Operands::random(g);
         let expected = operands.run_on(Isa::Portable, 1);
         for isa in Isa::available() {
@@ -143,7 +143,7 @@ proptest! {
     }
 }
 
-/// Two pixels, each seeing itself and its right neighbour, with filters of their own.
+/// Two pixels, whose windows cover the pixel and its right neighbour, with different filters.
 #[test]
 fn every_pixel_has_its_own_filters() {
     let g = Geometry {
@@ -169,14 +169,14 @@ fn every_pixel_has_its_own_filters() {
         let [y, dx, dw, db] = operands.run(device);
         assert_eq!(y, [10.0 + 3.0 + 8.0, 20.0 + 10.0]);
         assert_eq!(dx, [3.0, 4.0 + 50.0]);
-        assert_eq!(dw, [1.0, 2.0, 20.0, 0.0]); // the last lies outside the image
+        assert_eq!(dw, [1.0, 2.0, 20.0, 0.0]); // the last is outside the image
         assert_eq!(db, [1.0, 10.0]);
     });
 }
 
-/// Where all pixels have the same filters it is a convolution.
+/// If all pixels have the same filters, the layer is a convolution.
 #[test]
-fn shared_filters_make_a_convolution() {
+fn equal_filters_make_a_convolution() {
     let pad = Pad { top: 1, bottom: 2, left: 0, right: 1 };
     let g = Geometry {
         images: 3,
@@ -220,7 +220,7 @@ fn shared_filters_make_a_convolution() {
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     let g = Geometry {
         images: 2,
         height: 2,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
 use testkit::{Slots, close, each_device, geometry, random_array, same_bits_for_threads, wide};
 
-/// Section 3.3's constants.
+/// The constants of section 3.3.
 const PAPER: Geometry = Geometry {
     images: 1,
     height: 1,
@@ -33,7 +33,7 @@ fn operands(g: &Geometry, seed: u64) -> [Array4<f32>; 2] {
     [2 * seed, 2 * seed + 1].map(|seed| random_array(seed, shape) * 3.0)
 }
 
-/// Worked by hand: windows of three over 1, 2, 3, 4 with k = 1, alpha = 1, beta = 1.
+/// By hand: windows of three over 1, 2, 3, 4 with k = 1, alpha = 1, beta = 1.
 #[test]
 fn known_answers() {
     let x = Array4::from_shape_vec((1, 1, 1, 4), vec![1.0, 2.0, 3.0, 4.0]).unwrap();
@@ -63,7 +63,7 @@ fn known_answers_within_the_map() {
     });
 }
 
-/// At AlexNet's own scale, y differs from x 2^-0.75 by what alpha adds: seen only if alpha counts.
+/// With AlexNet's values, y differs from x 2^-0.75 by the contribution of alpha.
 #[test]
 fn the_papers_constants() {
     let x = Array4::from_elem((1, 1, 1, 5), 100.0f32);
@@ -128,9 +128,9 @@ proptest! {
     }
 }
 
-/// More channels than a strip or a cell holds, more pixels than a tile holds.
+/// More channels than a strip or a cell has, and more pixels than a tile has.
 #[test]
-fn strips_and_tiles_join_without_a_seam() {
+fn strips_and_tiles_join_correctly() {
     let across =
         Geometry { images: 2, height: 2, width: 3, channels: 2 * 771, alpha: 0.1, ..PAPER };
     let across = Geometry { region: Region::AcrossChannels { towers: 2 }, ..across };
@@ -149,7 +149,7 @@ fn strips_and_tiles_join_without_a_seam() {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let across = Geometry { images: 3, height: 17, width: 13, channels: 96, ..PAPER };
     let within = Geometry { region: Region::WithinChannel, ..across };
     for g in [across, within] {
@@ -159,7 +159,7 @@ fn bits_do_not_depend_on_threads() {
 }
 
 #[test]
-fn nan_stays_and_spreads_no_further_than_its_windows() {
+fn nan_stays_inside_its_windows() {
     let g = Geometry { channels: 40, ..PAPER };
     let [mut x, dy] = operands(&g, 1);
     x[[0, 0, 0, 20]] = f32::NAN;

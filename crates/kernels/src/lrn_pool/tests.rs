@@ -5,7 +5,8 @@ use testkit::{
     Slots, bits_equal, close, each_device, geometry, random_array, same_bits_for_threads, wide,
 };
 
-/// A tower of the paper's second layer in small: section 3.3's constants, windows that overlap.
+/// A small version of a tower of the paper's second layer: section 3.3's constants, overlapping
+/// windows.
 fn paper(images: usize, side: usize, channels: usize) -> Geometry {
     let lrn = lrn::Geometry {
         images,
@@ -41,8 +42,8 @@ fn run(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> 
     [y, x].map(|slot| device.download(slot).unwrap())
 }
 
-/// The same by one op after the other.
-fn apart(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> [Vec<f32>; 2] {
+/// The same results from the two separate ops.
+fn separate(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -> [Vec<f32>; 2] {
     let mut slots = Slots::new();
     let [x, dy] = [x, dy].map(|array| slots.array(array));
     let y = slots.room(g.pool.out_shape());
@@ -58,7 +59,7 @@ fn apart(device: &mut Device, g: &Geometry, x: &Array4<f32>, dy: &Array4<f32>) -
     [y, dx].map(|slot| device.download(slot).unwrap())
 }
 
-/// x as a ReLU leaves it, half of it zeros, and dy.
+/// x as the output of a ReLU, half of it zeros, and dy.
 fn operands(g: &Geometry, seed: u64) -> [Array4<f32>; 2] {
     let pool = &g.pool;
     let shape = (pool.images, pool.height, pool.width, pool.channels);
@@ -76,17 +77,17 @@ fn known_answer() {
     let x = Array4::from_shape_vec((1, 1, 2, 1), vec![1.0, 3.0]).unwrap();
     let dy = Array4::from_shape_vec((1, 1, 2, 1), vec![2.0, 5.0]).unwrap();
     each_device(|device| {
-        // With padding of one each pixel has a window of its own: x / (1 + x^2), whose derivative
-        // is (1 - x^2) / (1 + x^2)^2.
+        // With a padding of one, each pixel has its own window: x / (1 + x^2), with the derivative
+        // (1 - x^2) / (1 + x^2)^2.
         let [y, dx] = run(device, &window_of_two, &x, &dy);
         close(&y, &[0.5, 0.3], 1e-6);
         close(&dx, &[0.0, 5.0 * -8.0 / 100.0], 1e-6);
     });
 }
 
-/// Two that differ by less than a rounding could change places in f32, and their gradients with
-/// them.
-fn maxima_are_clear(g: &Geometry, x: &Array4<f32>) -> bool {
+/// Whether no two values of a window are so close that rounding to f32 could change their order,
+/// and thereby their gradients.
+fn has_distinct_maxima(g: &Geometry, x: &Array4<f32>) -> bool {
     let normal = lrn::reference::forward(&g.lrn, &wide(x));
     let y = pool::reference::forward(&g.pool, &normal);
     y.indexed_iter().all(|((image, row, column, channel), &y)| {
@@ -121,20 +122,20 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_bits_are_those_of_the_two_ops(g in geometries(), seed in 0u64..1000) {
+    fn is_bit_identical_to_the_two_ops(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&g, seed);
         each_device(|device| {
             let [y, dx] = run(device, &g, &x, &dy);
-            let [y_apart, dx_apart] = apart(device, &g, &x, &dy);
-            bits_equal(&y, &y_apart, "y");
-            bits_equal(&dx, &dx_apart, "dx");
+            let [y_separate, dx_separate] = separate(device, &g, &x, &dy);
+            bits_equal(&y, &y_separate, "y");
+            bits_equal(&dx, &dx_separate, "dx");
         });
     }
 
     #[test]
     fn every_device_follows_the_reference(g in geometries(), seed in 0u64..1000) {
         let [x, dy] = operands(&Geometry { relu: false, ..g }, seed);
-        prop_assume!(maxima_are_clear(&g, &x));
+        prop_assume!(has_distinct_maxima(&g, &x));
         let y = reference::forward(&g, &wide(&x));
         let dx = reference::backward(&g, &wide(&x), &wide(&dy));
         each_device(|device| {
@@ -146,7 +147,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     for g in [paper(3, 17, 96), paper(1, 27, 32)] {
         let [x, dy] = operands(&g, 8);
         same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &g, &x, &dy).concat());
@@ -154,21 +155,21 @@ fn bits_do_not_depend_on_threads() {
 }
 
 #[test]
-fn nan_is_seen() {
+fn nan_propagates() {
     let g = paper(1, 5, 8);
     let [mut x, dy] = operands(&g, 1);
     x[[0, 2, 2, 4]] = f32::NAN;
     each_device(|device| {
         let [y, dx] = run(device, &g, &x, &dy);
-        // The middle pixel lies in all four windows; five channels' brackets hold channel 4.
+        // The middle pixel is in all four windows; five channels' LRN windows contain channel 4.
         assert_eq!(y.iter().filter(|y| y.is_nan()).count(), 4 * 5);
         assert!(dx.iter().any(|dx| dx.is_nan()));
-        bits_equal(&dx, &apart(device, &g, &x, &dy)[1], "dx");
+        bits_equal(&dx, &separate(device, &g, &x, &dy)[1], "dx");
     });
 }
 
 #[test]
-fn what_fits_in_one_pass() {
+fn geometries_that_fit_in_one_pass() {
     let all = Reduction::Max { ties: Ties::All };
     let across = |towers| Region::AcrossChannels { towers };
     assert!(Geometry::fits(across(1), 5, 96, all) && Geometry::fits(across(2), 5, 256, all));

@@ -41,8 +41,8 @@ fn out_dim(g: &Geometry) -> (usize, usize, usize, usize) {
     (g.images, g.out_height(), g.out_width(), g.channels)
 }
 
-/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR nets, whose size is rounded up
-/// (32, 16, 8, 4), and PyTorch's rule that a window may not begin in the padding behind the input.
+/// The maps of the paper's network (55, 27, 13, 6) and of the CIFAR networks, whose size is rounded
+/// up (32, 16, 8, 4), and PyTorch's rule that a window may not start in the trailing padding.
 #[test]
 fn output_sizes() {
     let out = |height, ceil| Geometry { height, ceil, ..PAPER }.out_height();
@@ -50,7 +50,7 @@ fn output_sizes() {
     assert_eq!([32, 16, 8].map(|n| out(n, true)), [16, 8, 4]);
     assert_eq!(out(32, false), 15);
     let late = Geometry { height: 4, window: 2, stride: 3, pad: 1, ceil: true, ..PAPER };
-    // Windows at -1, 2; a third would begin at 5, past the input.
+    // Windows at -1, 2; a third would start at 5, after the input.
     assert_eq!(late.out_height(), 2);
 }
 
@@ -69,9 +69,9 @@ fn known_answers() {
     });
 }
 
-/// The last window hangs over the edge: its mean is over the pixels that exist.
+/// The last window extends over the edge: its mean is over the pixels that exist.
 #[test]
-fn an_average_counts_what_exists() {
+fn averages_count_existing_pixels() {
     let g = Geometry { height: 1, width: 4, window: 3, stride: 2, pad: 1, ..PAPER };
     let g = Geometry { reduction: Reduction::Average, ceil: true, ..g };
     let x = Array4::from_shape_vec(in_dim(&g), vec![1.0, 2.0, 4.0, 8.0]).unwrap();
@@ -107,7 +107,7 @@ prop_compose! {
         (pad, ceil) in (0usize..4, any::<bool>()),
     ) -> Geometry {
         let pad = pad.min(window - 1);
-        // The map holds a window, padding included.
+        // The map is at least as large as a window, padding included.
         let [height, width] =
             [height, width].map(|extent| extent.max(window.saturating_sub(2 * pad)));
         Geometry { images, height, width, channels, reduction, window, stride, pad, ceil }
@@ -122,7 +122,7 @@ proptest! {
         seed in 0u64..1000,
         levels in 2u32..9,
     ) {
-        // Few levels make many ties; sums of eighths are exact in any order.
+        // Few distinct values make many ties; sums of eighths are exact in any order.
         let x = random_array(seed, in_dim(&g)).mapv(|x| (x * levels as f32 / 2.0).round());
         let dy = random_array(seed + 1, out_dim(&g)).mapv(|dy| (dy * 8.0).round() / 8.0);
         let y = reference::forward(&g, &wide(&x));
@@ -135,7 +135,7 @@ proptest! {
         });
     }
 
-    /// Over x and with the mask of a ReLU: the bits of two passes.
+    /// In place with the ReLU's mask: bit-identical to two passes.
     #[test]
     fn in_place_is_backward_and_a_mask(g in geometries(), seed in 0u64..1000, relu: bool) {
         prop_assume!(fits_in_place(g.reduction));
@@ -179,7 +179,7 @@ proptest! {
 
     /// An average is linear, so its backward pass is its adjoint.
     #[test]
-    fn an_averages_gradient_is_its_adjoint(g in geometries(), seed in 0u64..1000) {
+    fn the_backward_pass_of_averages_is_the_adjoint(g in geometries(), seed in 0u64..1000) {
         let g = Geometry { reduction: Reduction::Average, ..g };
         let x = random_array(seed, in_dim(&g));
         let dy = random_array(seed + 1, out_dim(&g));
@@ -191,9 +191,9 @@ proptest! {
     }
 }
 
-/// More channels than a strip holds, and strips of every width.
+/// More channels than a strip has, and strips of every width.
 #[test]
-fn strips_join_without_a_seam() {
+fn strips_join_correctly() {
     for (channels, reduction) in [(601, FIRST), (601, ALL), (41, ALL), (41, Reduction::Average)] {
         let g = Geometry { height: 5, width: 5, channels, reduction, ..PAPER };
         let x = random_array(1, in_dim(&g)).mapv(f32::round);
@@ -201,15 +201,15 @@ fn strips_join_without_a_seam() {
         let y = reference::forward(&g, &wide(&x));
         let dx = reference::backward(&g, &wide(&x), &y, &wide(&dy));
         each_device(|device| {
-            let made = run(device, &g, &x, &dy);
-            close(&made[0], &y, 1e-6);
-            close(&made[1], &dx, 1e-6);
+            let results = run(device, &g, &x, &dy);
+            close(&results[0], &y, 1e-6);
+            close(&results[1], &dx, 1e-6);
         });
     }
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     for reduction in [ALL, FIRST, Reduction::Average] {
         let g = Geometry { images: 3, channels: 33, reduction, ..PAPER };
         let (x, dy) = (random_array(1, in_dim(&g)), random_array(2, out_dim(&g)));

@@ -87,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let [x, dy] = [1, 2].map(|seed| random_array(seed, (5003, 37)));
     let a = random_array(3, 37);
     same_bits_for_threads(|threads| run(&mut Device::cpu(threads), &x, &a, &dy).concat());

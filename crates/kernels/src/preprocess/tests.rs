@@ -80,7 +80,7 @@ proptest! {
 
 #[test]
 #[should_panic(expected = "of a mean image of 2 x 3")]
-fn a_crop_lies_inside_the_mean_image() {
+fn a_crop_is_inside_the_mean_image() {
     let g = Geometry { images: 1, height: 2, width: 2, mean: Mean::Image { height: 2, width: 3 } };
     run(&mut Device::cpu(1), &g, &[0; 12], &[[1, 0, 0]], &[[1.0; 4]], &[0.0; 18]);
 }

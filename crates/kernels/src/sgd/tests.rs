@@ -70,7 +70,7 @@ proptest! {
         }
         each_device(|device| {
             let [new_w, new_v] = run(device, &segments, &table, [&dw, &w, &v]);
-            // Five roundings of numbers of the order of ten.
+            // Five roundings of values of the order of ten.
             close(&new_w, &expected_w, 1e-5);
             close(&new_v, &expected_v, 1e-5);
         });
@@ -78,7 +78,7 @@ proptest! {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads() {
+fn results_do_not_depend_on_threads() {
     let [dw, w, v] = [1, 2, 3].map(|seed| random_array(seed, 200_000));
     same_bits_for_threads(|threads| {
         let segments = [Segment { start: 3, len: 199_990 }];
@@ -87,7 +87,7 @@ fn bits_do_not_depend_on_threads() {
 }
 
 #[test]
-fn nothing_hides_a_nan() {
+fn nan_propagates() {
     let [dw, w] = [1, 2].map(|seed| random_array(seed, 2));
     let v = Array1::from_elem(2, f32::NAN);
     each_device(|device| {
@@ -97,10 +97,10 @@ fn nothing_hides_a_nan() {
     });
 }
 
-/// A velocity that nothing drives ends at zero: rounding would keep it at the least number there
-/// is, which is not zero, for ever.
+/// A velocity without gradients decays to zero; without flushing, rounding would keep it at the
+/// smallest denormal number for ever.
 #[test]
-fn a_velocity_that_vanishes_ends_at_zero() {
+fn a_decaying_velocity_becomes_zero() {
     let one = |value: f32| Array1::from_elem(1, value);
     each_device(|device| {
         let segments = [Segment { start: 0, len: 1 }];

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use testkit::gradient::{Differences, central_differences};
 use testkit::{Slots, close, each_device, random_array, wide};
 
-/// Gradient and the sums of its tally, then probabilities and theirs.
+/// The gradient and the sums of its tally, then the probabilities and theirs.
 fn run(device: &mut Device, logits: &Array2<f32>, labels: &[u32]) -> [Vec<f32>; 4] {
     let g = Geometry { images: logits.nrows(), classes: logits.ncols() };
     let mut slots = Slots::new();
@@ -42,9 +42,9 @@ fn known_answers() {
     });
 }
 
-/// Ten equal scores: one in ten, five in ten.
+/// Ten equal scores: one in ten is correct for top-1, five in ten for top-5.
 #[test]
-fn ties_count_in_part() {
+fn ties_count_partly() {
     let logits = Array2::<f32>::zeros((1, 10));
     each_device(|device| close(&run(device, &logits, &[3])[1], &[10f32.ln(), 0.9, 0.5, 1.0], 1e-6));
     assert_eq!(top_error(&[1.0, 2.0, 2.0, 0.0], 1, 1), 0.5);
@@ -66,22 +66,22 @@ fn huge_scores_do_not_overflow_and_nan_shows() {
 
 #[test]
 #[should_panic(expected = "of 2 classes")]
-fn a_label_must_name_a_class() {
+fn a_label_must_be_a_class() {
     run(&mut Device::cpu(1), &Array2::zeros((1, 2)), &[2]);
 }
 
-/// The host cannot see it there.
+/// The host does not see the labels there.
 #[test]
-fn on_a_gpu_the_loss_of_a_label_that_names_no_class_is_nan() {
+fn on_a_gpu_the_loss_of_an_invalid_label_is_nan() {
     testkit::each_gpu(|device| {
         let [_, tally, ..] = run(device, &Array2::zeros((2, 3)), &[1, 3]);
         assert!(tally[0].is_nan() && tally[1..] == [1.0 + 2.0 / 3.0, 1.0, 2.0], "{tally:?}");
     });
 }
 
-/// What each image adds: by hand, probabilities 1/4 and 3/4, then a tie.
+/// Rows of the tally by hand: probabilities 1/4 and 3/4, then a tie.
 #[test]
-fn a_row_of_the_tally_is_an_images() {
+fn tally_rows_belong_to_images() {
     let logits = ndarray::arr2(&[[0.0, 3.0f32.ln()], [7.0, 7.0], [1.0, 2.0]]);
     let g = Geometry { images: 3, classes: 2 };
     each_device(|device| {
@@ -98,7 +98,7 @@ fn a_row_of_the_tally_is_an_images() {
     });
 }
 
-/// More scores than a block of threads takes at once, and more images than it has threads.
+/// More scores than a block processes at once, and more images than a block has threads.
 #[test]
 fn long_rows_and_many_images() {
     for (images, classes) in [(3, 1000), (2, 2051), (257, 3)] {
@@ -168,7 +168,7 @@ proptest! {
     }
 }
 
-/// e^-87 is no denormal number, but its share of a sum, or of a batch, is: zero then.
+/// e^-87 is normal, but its share of a sum, or of a batch, may be denormal: then it is zero.
 #[test]
 fn probabilities_are_not_denormal() {
     let logits = ndarray::arr2(&[[0.0, -86.5, -87.0, -86.9, 0.0, -86.0]]);

@@ -1,9 +1,9 @@
-//! A disk in memory whose power may fail: it records what is done to it, and gives every state in
-//! which a failure may leave it.
+//! A disk in memory that may lose power: it records operations, and enumerates every state in which
+//! a power failure can leave it.
 //!
-//! After a failure a write is there if its file was synced since, and a name if its folder was;
-//! each of the others is there or not, whatever became of those before and after it. That is more
-//! than most file systems allow themselves.
+//! After a failure a write has survived if its file was synced since, and a name if its folder was.
+//! Each other change has survived or not, independently of earlier and later ones. That is weaker
+//! than what most file systems guarantee.
 
 use files::disk::{Disk, Kind, Sink};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +11,14 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
     File(usize),
     Folder,
 }
 
-/// Names, and the bytes of files by their numbers.
+/// Names, and the bytes of files by file number.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     names: BTreeMap<PathBuf, Node>,
@@ -27,7 +27,7 @@ pub struct Files {
 
 #[derive(Clone, Debug)]
 enum Change {
-    /// Names of a folder, each given or taken away.
+    /// Names of a folder that were set or removed.
     Names {
         folder: PathBuf,
         set: Vec<(PathBuf, Option<Node>)>,
@@ -44,7 +44,7 @@ enum Change {
     SyncFolder {
         folder: PathBuf,
     },
-    /// Somebody was promised something.
+    /// The program has reported something as saved.
     Promise(u64),
 }
 
@@ -54,9 +54,9 @@ struct Recording {
     changes: Vec<Change>,
 }
 
-/// The disk as the running program sees it.
+/// The disk as the running program uses it.
 #[derive(Clone, Debug, Default)]
-pub struct Volatile(Arc<Mutex<Recording>>);
+pub struct PowerLossDisk(Arc<Mutex<Recording>>);
 
 impl Files {
     fn apply(&mut self, change: &Change, torn: bool) {
@@ -71,15 +71,15 @@ impl Files {
             }
             Change::Write { file, at, bytes } => {
                 let bytes = if torn { &bytes[..bytes.len() / 2] } else { bytes };
-                let there = self.bytes.entry(*file).or_default();
-                there.resize(there.len().max(at + bytes.len()), 0);
-                there[*at..at + bytes.len()].copy_from_slice(bytes);
+                let file_bytes = self.bytes.entry(*file).or_default();
+                file_bytes.resize(file_bytes.len().max(at + bytes.len()), 0);
+                file_bytes[*at..at + bytes.len()].copy_from_slice(bytes);
             }
             Change::Sync { .. } | Change::SyncFolder { .. } | Change::Promise(_) => {}
         }
     }
 
-    /// What a path stands for, if all the folders above it are there.
+    /// What a path refers to, if all its parent folders exist.
     fn node(&self, path: &Path) -> Option<Node> {
         if path == Path::new("/") {
             return Some(Node::Folder);
@@ -117,37 +117,38 @@ impl Files {
     }
 }
 
-impl Volatile {
+impl PowerLossDisk {
     /// An empty disk.
-    pub fn new() -> Volatile {
-        Volatile::default()
+    pub fn new() -> PowerLossDisk {
+        PowerLossDisk::default()
     }
 
-    /// A disk as a failure left it.
-    pub fn of(files: Files) -> Volatile {
-        Volatile(Arc::new(Mutex::new(Recording { now: files, changes: Vec::new() })))
+    /// A disk in the state after a failure.
+    pub fn of(files: Files) -> PowerLossDisk {
+        PowerLossDisk(Arc::new(Mutex::new(Recording { now: files, changes: Vec::new() })))
     }
 
-    /// Says that step `step` is safe from here on.
+    /// Records that step `step` was reported as saved.
     pub fn promise(&self, step: u64) {
         self.0.lock().unwrap().changes.push(Change::Promise(step));
     }
 
-    /// What was done to names and folders, in words.
+    /// A log of operations on names and folders.
     pub fn names(&self) -> Vec<String> {
         let recording = self.0.lock().unwrap();
-        let words = recording.changes.iter().filter_map(|change| match change {
+        let log = recording.changes.iter().filter_map(|change| match change {
             Change::Names { what, .. } => Some(what.clone()),
             Change::SyncFolder { folder } => Some(format!("sync {}", folder.display())),
             _ => None,
         });
-        words.collect()
+        log.collect()
     }
 
-    /// Calls `each` with states in which a failure may leave the disk, and the last promise made
-    /// before it: after every change all subsets of what is not safe, if these are at most `most`
-    /// and no more than twelve changes; else so many drawn by `seed`. Some of them have a write
-    /// that was done by half. Returns the number of states. Without `syncs` no sync does anything.
+    /// Calls `each` with states in which a failure can leave the disk, and the last promise before
+    /// it. After every change these are all subsets of the unsynced changes if there are at most
+    /// `most` subsets of at most twelve changes, else `most` random subsets, drawn with `seed`.
+    /// Some states contain half of a write. Returns the number of states. Without `syncs`, syncs
+    /// have no effect.
     pub fn failures(
         &self,
         most: u64,
@@ -174,13 +175,13 @@ impl Volatile {
             let exhaustive = open.len() <= 12 && all <= most;
             for number in 0..all.min(most) {
                 let subset = if exhaustive { number } else { draw() };
-                // Half of a write, in one state of four.
+                // Half of a write, in one state out of four.
                 let torn = (draw() % 4 == 0).then(|| draw() as usize % length.max(1));
                 let mut files = Files::default();
                 for (at, change) in prefix.iter().enumerate() {
-                    let place = open.iter().position(|&it| it == at);
-                    if place.is_none_or(|place| subset >> (place % 64) & 1 == 1) {
-                        files.apply(change, place.is_some() && torn == Some(at));
+                    let position = open.iter().position(|&it| it == at);
+                    if position.is_none_or(|bit| subset >> (bit % 64) & 1 == 1) {
+                        files.apply(change, position.is_some() && torn == Some(at));
                     }
                 }
                 each(files, promised);
@@ -206,7 +207,7 @@ impl Volatile {
     }
 }
 
-/// Which changes need not outlast a failure after the last of them.
+/// The changes that a failure after the last of them may lose.
 fn not_safe(changes: &[Change], syncs: bool) -> Vec<usize> {
     let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
     let mut open = Vec::new();
@@ -229,9 +230,9 @@ fn not_safe(changes: &[Change], syncs: bool) -> Vec<usize> {
     open
 }
 
-/// A file that is written from its beginning.
+/// A file that is written sequentially.
 struct Open {
-    disk: Volatile,
+    disk: PowerLossDisk,
     file: usize,
     at: usize,
 }
@@ -255,17 +256,17 @@ impl Sink for Open {
     }
 }
 
-impl Volatile {
-    /// A file that is there, open once more: to be synced by somebody else.
+impl PowerLossDisk {
+    /// An existing file, opened again: for syncs by other code.
     pub fn again(&self, path: &Path) -> Box<dyn Sink> {
         let Ok(Node::File(file)) = self.node(path) else { panic!("no file: {}", path.display()) };
         Box::new(Open { disk: self.clone(), file, at: 0 })
     }
 }
 
-impl Disk for Volatile {
+impl Disk for PowerLossDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        let file = self.0.lock().unwrap().changes.len(); // a number that no file has
+        let file = self.0.lock().unwrap().changes.len(); // an unused file number
         let set = vec![(path.to_path_buf(), Some(Node::File(file)))];
         self.set_names(format!("create {}", path.display()), path, set);
         Ok(Box::new(Open { disk: self.clone(), file, at: 0 }))
@@ -316,18 +317,18 @@ impl Disk for Volatile {
 }
 
 #[test]
-fn what_is_synced_is_safe_and_the_rest_is_there_or_not() {
-    let disk = Volatile::new();
+fn synced_changes_survive_and_others_may_not() {
+    let disk = PowerLossDisk::new();
     let path = Path::new("/file");
     let mut file = disk.create(path).unwrap();
     file.write_all(b"1234").unwrap();
     let count = |syncs: bool| {
-        let mut found = BTreeMap::new();
+        let mut states = BTreeMap::new();
         disk.failures(64, 1, syncs, &mut |files, _| {
             let bytes = files.read(path).ok().map(|bytes| bytes.len());
-            *found.entry(bytes).or_insert(0) += 1;
+            *states.entry(bytes).or_insert(0) += 1;
         });
-        found
+        states
     };
     assert!(count(true).keys().any(|len| *len == Some(0)), "a name without bytes");
     file.sync().unwrap();
@@ -344,5 +345,5 @@ fn what_is_synced_is_safe_and_the_rest_is_there_or_not() {
     disk.failures(64, 1, false, &mut |files, promised| {
         lost += u32::from(promised == Some(1) && files.read(path).ok().as_deref() != Some(b"1234"));
     });
-    assert!(lost > 0, "without syncs a promise is broken");
+    assert!(lost > 0, "without syncs a saved step is lost");
 }

@@ -13,8 +13,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tensor::Shape;
-use testkit::disk::power::Volatile;
-use testkit::disk::{Ask, Mortal, Unreadable};
+use testkit::disk::power::PowerLossDisk;
+use testkit::disk::{ReadKind, FailingDisk, Unreadable};
 use weights::tensors::CHECKSUM;
 
 /// A run's folder that goes away with the test.
@@ -226,7 +226,7 @@ fn killed_at_any_operation_of_two_saves_the_last_one_acknowledged_is_there() {
     let (mut kills, mut loadable) = (0, 0);
     let operations = {
         let folder = Folder::new();
-        let disk = Mortal::after(u64::MAX);
+        let disk = FailingDisk::after(u64::MAX);
         let store = Store::on(&folder.0, 1, Box::new(disk.clone())).unwrap();
         (1..=2).for_each(|step| store.save(&run_metadata(), &snapshot(step)).unwrap());
         disk.operations()
@@ -234,7 +234,7 @@ fn killed_at_any_operation_of_two_saves_the_last_one_acknowledged_is_there() {
     for operation in 0..operations {
         let folder = Folder::new();
         Store::open(&folder.0, 1).unwrap().save(&run_metadata(), &snapshot(1)).unwrap();
-        let disk = Mortal::after(operation);
+        let disk = FailingDisk::after(operation);
         let store = Store::on(&folder.0, 1, Box::new(disk)).unwrap();
         let mut acknowledged = 1;
         for step in 2..=3 {
@@ -265,7 +265,7 @@ fn a_disk_that_fills_up_says_what_is_needed_and_what_is_free() {
         for sixteenth in 0..16 {
             let folder = Folder::new();
             Store::open(&folder.0, 2).unwrap().save(&run_metadata(), &snapshot(1)).unwrap();
-            let disk = Mortal::full_after(size * sixteenth / 16, tells);
+            let disk = FailingDisk::full_after(size * sixteenth / 16, tells);
             let store = Store::on(&folder.0, 2, Box::new(disk)).unwrap();
             let error = store.save(&run_metadata(), &snapshot(2)).unwrap_err();
             let text = error.to_string();
@@ -313,11 +313,11 @@ fn what_is_not_finite_is_not_written() {
 fn a_power_failure_at_any_operation_loses_no_acknowledged_save() {
     let (most, seed) =
         if std::env::var_os("ALEXNET_LONG").is_some() { (10_000, 5) } else { (48, 7) };
-    let disk = Volatile::new();
+    let disk = PowerLossDisk::new();
     three_saves(&disk);
     let mut older = 0;
     let states = disk.failures(most, seed, true, &mut |files, promised| {
-        let (after, mut said) = (Volatile::of(files.clone()), Vec::new());
+        let (after, mut said) = (PowerLossDisk::of(files.clone()), Vec::new());
         let mut say = |text: &str| said.push(text.to_string());
         let loaded = store::load_newest_on(&after, Path::new(RUN), &mut say);
         let loaded = loaded.unwrap_or_else(|error| panic!("{promised:?}: {error}"));
@@ -337,7 +337,7 @@ fn a_power_failure_at_any_operation_loses_no_acknowledged_save() {
     // Without a single sync the same check finds what is lost.
     let mut lost = 0;
     disk.failures(most.min(200), seed, false, &mut |files, promised| {
-        let loaded = store::load_newest_on(&Volatile::of(files), Path::new(RUN), &mut |_| ());
+        let loaded = store::load_newest_on(&PowerLossDisk::of(files), Path::new(RUN), &mut |_| ());
         let step = loaded.ok().flatten().map(|checkpoint| checkpoint.progress.step);
         lost += u32::from(step < promised);
     });
@@ -350,7 +350,7 @@ fn line(step: u64) -> Vec<u8> {
     format!("a line of step {step}\n").into_bytes()
 }
 
-fn three_saves(disk: &Volatile) {
+fn three_saves(disk: &PowerLossDisk) {
     let run = Path::new(RUN);
     files::disk::make_folders(disk, run).unwrap();
     let log_path = run.join("metrics.jsonl");
@@ -399,7 +399,7 @@ fn what_cannot_be_read_now_is_left_as_it_is() {
         names
     };
     let before = names();
-    let refused = |what: Ask, path: PathBuf, error: ErrorKind| {
+    let refused = |what: ReadKind, path: PathBuf, error: ErrorKind| {
         let disk = Unreadable { what, path: path.clone(), error };
         let error = store::load_newest_on(&disk, &folder.0, &mut |_| ()).unwrap_err();
         assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
@@ -409,16 +409,16 @@ fn what_cannot_be_read_now_is_left_as_it_is() {
     };
     // EIO has no kind of its own.
     for error in [ErrorKind::Other, ErrorKind::PermissionDenied, ErrorKind::TimedOut] {
-        refused(Ask::List, checkpoints.clone(), error);
-        refused(Ask::Kind, checkpoints.clone(), error);
-        refused(Ask::Kind, store.path(2), error);
-        refused(Ask::Read, store.path(2), error);
+        refused(ReadKind::List, checkpoints.clone(), error);
+        refused(ReadKind::Kind, checkpoints.clone(), error);
+        refused(ReadKind::Kind, store.path(2), error);
+        refused(ReadKind::Read, store.path(2), error);
     }
     assert_eq!(names(), before);
     assert_eq!(folder.step(), Some(2));
 
     // While a save is made it is no reason to remove the wrong files, either.
-    let disk = Unreadable { what: Ask::List, path: checkpoints.clone(), error: ErrorKind::Other };
+    let disk = Unreadable { what: ReadKind::List, path: checkpoints.clone(), error: ErrorKind::Other };
     let blind = Store { folder: checkpoints.clone(), keep: 1, disk: Box::new(disk) };
     assert!(blind.save(&run_metadata(), &snapshot(3)).is_err());
     assert_eq!(folder.step(), Some(3));
@@ -428,11 +428,11 @@ fn what_cannot_be_read_now_is_left_as_it_is() {
     fs::write(folder.0.join("run.json"), serde_json::to_vec(&Status::begun()).unwrap()).unwrap();
     assert_eq!(folder.step(), None);
     for (what, name) in [
-        (Ask::Read, "run.json"),
-        (Ask::Kind, "run.json"),
-        (Ask::Kind, "metrics.jsonl"),
-        (Ask::Kind, "weights.safetensors"),
-        (Ask::Kind, "checkpoints/latest"),
+        (ReadKind::Read, "run.json"),
+        (ReadKind::Kind, "run.json"),
+        (ReadKind::Kind, "metrics.jsonl"),
+        (ReadKind::Kind, "weights.safetensors"),
+        (ReadKind::Kind, "checkpoints/latest"),
     ] {
         refused(what, folder.0.join(name), ErrorKind::PermissionDenied);
     }

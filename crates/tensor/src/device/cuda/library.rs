@@ -1,30 +1,33 @@
-//! Libraries that are found when the program runs.
+//! NVIDIA's libraries NCCL, cuBLASLt and cuDNN, loaded at run time.
 
+use crate::Error;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::fmt;
 use std::path::Path;
 use std::ptr;
+use std::sync::OnceLock;
 
-/// A handle or a descriptor as a library has it.
+/// A library's handle or descriptor.
 pub(super) type Raw = *mut c_void;
-/// What every call gives back; it may be a value that a later version has added.
+/// The result of every call; later versions may add values.
 pub(super) type Status = c_int;
 
-/// What all of them call success.
+/// Success, in all these libraries.
 pub(super) const SUCCESS: Status = 0;
 
-/// Something of a library's that is destroyed in the end.
+/// A handle or descriptor that is destroyed on drop.
 #[derive(Debug)]
 pub(super) struct Handle {
     pub raw: Raw,
     destroy: unsafe extern "C" fn(Raw) -> Status,
 }
 
-// SAFETY: handles and descriptors belong to no thread, and are used by one at a time.
+// SAFETY: handles and descriptors are not tied to a thread, and are used by one thread at a time.
 unsafe impl Send for Handle {}
 
 impl Handle {
-    /// What `create` writes, or what it reports.
+    /// The handle that `create` writes, or the status that it returns.
     pub fn new(
         destroy: unsafe extern "C" fn(Raw) -> Status,
         create: impl FnOnce(*mut Raw) -> Status,
@@ -39,27 +42,26 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: created once, destroyed once. What fails now comes too late.
+        // SAFETY: created once, destroyed once. An error could not be handled any more.
         let _ = unsafe { (self.destroy)(self.raw) };
     }
 }
 
-/// A record of a library's functions, as its header declares them, and `of`, which finds them or
-/// gives the name of one that the library lacks.
+/// Defines `Functions`, a record of a library's functions with their types from its header, and
+/// `Functions::of`, which looks them up or returns the name of a missing one.
 macro_rules! functions {
     ($($field:ident = $name:literal: fn($($argument:ty),*) -> $result:ty;)*) => {
-        /// As the library's header declares them.
-        pub(super) struct Functions {
+        /// The library's functions, with their types from its header.
+        pub struct Functions {
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> $result,)*
         }
 
         impl Functions {
-            /// The library's functions, or the name of one that it lacks.
             fn of(library: &Library) -> std::result::Result<Functions, &'static str> {
                 Ok(Functions {
                     $($field: {
-                        // SAFETY: the header declares the function with this signature in every
-                        // version since `LEAST`; it is called only while the library is loaded.
+                        // SAFETY: the header declares the function with this type in every version
+                        // since `LEAST`; it is called only while the library is loaded.
                         let found = unsafe {
                             library.get::<unsafe extern "C" fn($($argument),*) -> $result>($name)
                         };
@@ -72,66 +74,119 @@ macro_rules! functions {
 }
 pub(super) use functions;
 
-/// A library as it is looked for.
-pub(super) struct Wanted {
-    /// What it may be called, the best first.
-    pub names: &'static [&'static str],
-    /// The least version that will do, as people write it.
-    pub least: &'static str,
-    /// Where one gets it: `NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13`.
-    pub from: &'static str,
+/// One of the libraries: where to find it, and what [`VendorLibrary`] has to know about it.
+pub trait Vendor: Sized + 'static {
+    /// The type's name, for `Debug`.
+    const TYPE: &'static str;
+    /// Its possible file names, in order of preference.
+    const NAMES: &'static [&'static str];
+    /// Where to get it: `NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13`.
+    const FROM: &'static str;
+    /// The least supported version, as the library encodes it.
+    const LEAST: usize;
+    /// The same for people.
+    const LEAST_TEXT: &'static str;
+    /// The functions of the library that are used.
+    type Functions: Send + Sync;
+
+    /// Looks the functions up; an `Err` is the name of a missing one.
+    fn functions(library: &Library) -> Result<Self::Functions, &'static str>;
+
+    /// The library's version, as it encodes it; an `Err` is the reason why it returns none.
+    fn version(functions: &Self::Functions) -> Result<usize, String>;
+
+    /// A version as `major.minor.patch`.
+    fn dotted(version: usize) -> String;
+
+    /// The error for a library that cannot be used.
+    fn error(reason: String) -> Error;
+
+    /// Where the result of [`VendorLibrary::find`] is kept.
+    fn found() -> &'static OnceLock<Result<&'static VendorLibrary<Self>, String>>;
 }
 
-impl Wanted {
-    /// What `of` makes of the first that the system finds, told its name; or what the system says
-    /// of the first name, which is said of a file that may be there, and what to do.
-    pub fn find<T>(
-        &self,
-        of: impl FnOnce(Library, &str) -> Result<T, String>,
-    ) -> Result<T, String> {
-        let mut why = String::new();
-        for name in self.names {
+/// A library that was loaded at run time. It stays loaded as long as the process runs, since its
+/// own threads may use it until then.
+pub struct VendorLibrary<V: Vendor> {
+    pub(super) functions: V::Functions,
+    version: usize,
+    _library: Library,
+}
+
+impl<V: Vendor> VendorLibrary<V> {
+    /// Loads the library that the system finds under one of its names.
+    ///
+    /// # Errors
+    /// If there is none, or it is too old; the error says what to install.
+    pub fn find() -> crate::Result<&'static Self> {
+        V::found().get_or_init(Self::search).clone().map_err(V::error)
+    }
+
+    /// Loads the library from this file.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn open(path: &Path) -> crate::Result<&'static Self> {
+        let library = load(path.as_os_str());
+        library.and_then(|library| Self::of(library, &path.to_string_lossy())).map_err(V::error)
+    }
+
+    fn search() -> Result<&'static Self, String> {
+        // The error of the preferred name is the most useful one.
+        let mut reason = String::new();
+        for name in V::NAMES {
             match load(name.as_ref()) {
-                Ok(library) => return of(library, name),
-                Err(error) if why.is_empty() => why = error,
+                Ok(library) => return Self::of(library, name),
+                Err(error) if reason.is_empty() => reason = error,
                 Err(_) => {}
             }
         }
-        let Wanted { names, from, .. } = self;
         Err(format!(
-            "{why}; install it ({from} and the folder of its {} in LD_LIBRARY_PATH)",
-            names[0]
+            "{reason}; install it ({} and the folder of its {} in LD_LIBRARY_PATH)",
+            V::FROM,
+            V::NAMES[0]
         ))
     }
 
-    /// What `of` makes of the one in this file.
-    pub fn open<T>(
-        path: &Path,
-        of: impl FnOnce(Library, &str) -> Result<T, String>,
-    ) -> Result<T, String> {
-        load(path.as_os_str()).and_then(|library| of(library, &path.to_string_lossy()))
+    fn of(library: Library, name: &str) -> Result<&'static Self, String> {
+        let old = |reason| format!("{name} {reason}: update it to {} or newer", V::LEAST_TEXT);
+        let functions =
+            V::functions(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
+        let version = V::version(&functions)
+            .map_err(|reason| format!("{name} does not report its version: {reason}"))?;
+        if version >= V::LEAST {
+            Ok(Box::leak(Box::new(VendorLibrary { functions, version, _library: library })))
+        } else {
+            Err(old(format!("is version {}", V::dotted(version))))
+        }
     }
 
-    /// That the one of this name is too old, as can be seen by this.
-    pub fn old(&self, name: &str, reason: String) -> String {
-        format!("{name} {reason}: update it to {} or newer", self.least)
+    /// The library's version: `12.9.1`.
+    pub fn version(&self) -> String {
+        V::dotted(self.version)
     }
 }
 
-/// The library of this name or in this file.
+impl<V: Vendor> fmt::Debug for VendorLibrary<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", V::TYPE, self.version())
+    }
+}
+
+/// Loads a library by its name or file.
 fn load(name: &OsStr) -> Result<Library, String> {
-    // SAFETY: the initialisers of the libraries asked for only set up their own state.
+    // SAFETY: the initialisers of these libraries only set up their own state.
     unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         cause.unwrap_or_else(|| error.to_string())
     })
 }
 
-/// What a library says of a status.
+/// A C string of a library.
 pub(super) fn text(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    // SAFETY: libraries give out C strings that stay where they are.
+    // SAFETY: these libraries return C strings that stay valid.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }

@@ -1,52 +1,38 @@
-//! The library: finding it, and its functions.
+//! cuDNN's functions and constants.
 
-use crate::device::cuda::library::{Raw, SUCCESS, Status, Wanted, functions, text};
+use crate::device::cuda::library::{Raw, SUCCESS, Status, Vendor, VendorLibrary, functions, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
-use std::fmt;
-use std::path::Path;
 use std::sync::OnceLock;
 
-/// The least cuDNN whose numbers of statuses and of its version are those below.
-const LEAST: usize = 90_000;
+/// cuDNN, loaded at run time.
+pub type Cudnn = VendorLibrary<Api>;
 
-/// What it is called. It loads the parts that it consists of from its own folder.
-const WANTED: Wanted = Wanted {
-    names: &["libcudnn.so.9", "libcudnn.so"],
-    least: "9",
-    from: "NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13",
-};
-
-/// cuDNN, found when the program runs.
-pub struct Cudnn {
-    pub(super) functions: Functions,
-    version: usize,
-    // It stays loaded for as long as the process lives.
-    _library: Library,
-}
+/// cuDNN's functions.
+pub struct Api;
 
 /// CUDNN_TENSOR_NHWC; for filters that is OHWI.
 pub(super) const NHWC: c_int = 1;
-/// CUDNN_DATA_FLOAT: what tensors are made of, and in what sums are.
+/// CUDNN_DATA_FLOAT: the type of tensors and of sums.
 pub(super) const FLOAT: c_int = 0;
-/// CUDNN_CROSS_CORRELATION: filters are not turned over.
+/// CUDNN_CROSS_CORRELATION: filters are not flipped.
 pub(super) const CROSS_CORRELATION: c_int = 1;
-/// CUDNN_DEFAULT_MATH: floats may be multiplied in tf32, where tensor cores have that.
+/// CUDNN_DEFAULT_MATH: tensor cores may multiply floats in tf32.
 pub(super) const TF32: c_int = 0;
-/// CUDNN_FMA_MATH: ordinary multiply-adds alone.
+/// CUDNN_FMA_MATH: only f32 multiply-adds.
 pub(super) const FMA: c_int = 3;
 /// CUDNN_DETERMINISTIC.
 const DETERMINISTIC: c_int = 1;
 
-/// cudnnConvolutionFwdAlgoPerf_t, and those of the other passes, which are like it.
+/// cudnnConvolutionFwdAlgoPerf_t, and its equals for the other passes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(super) struct Found {
     pub algorithm: c_int,
     status: Status,
     ms: f32,
-    /// Often zero, where that is not so: the function for it is asked instead.
+    /// Often zero although memory is needed; the function for it is called instead.
     memory: usize,
     determinism: c_int,
     math: c_int,
@@ -54,20 +40,20 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether it can be done, to the same bits every time.
+    /// Whether the algorithm is supported and deterministic.
     pub fn repeats(&self) -> bool {
         self.status == SUCCESS && self.determinism == DETERMINISTIC
     }
 }
 
-/// Looks for ways: the first two tensors, the convolution, the third; room for how many.
+/// Finds algorithms: two input tensors, the convolution, the output; the most algorithms.
 pub(super) type Find =
     unsafe extern "C" fn(Raw, Raw, Raw, Raw, Raw, c_int, *mut c_int, *mut Found) -> Status;
-/// The bytes of workspace that a way needs.
+/// The bytes of workspace that an algorithm needs.
 pub(super) type Workspace =
     unsafe extern "C" fn(Raw, Raw, Raw, Raw, Raw, c_int, *mut usize) -> Status;
-/// Has the GPU do it: a factor, two tensors and where they lie, the convolution, the way, its
-/// workspace, what the old result is multiplied by, and the third tensor.
+/// Enqueues a pass: a factor, two tensors and their addresses, the convolution, the algorithm, its
+/// workspace, the factor of the old result, and the output.
 pub(super) type Convolve = unsafe extern "C" fn(
     Raw,
     *const c_void,
@@ -133,69 +119,56 @@ functions! {
         ) -> Status;
 }
 
-impl Cudnn {
-    /// The one that the system finds.
-    ///
-    /// # Errors
-    /// [`Error::Cudnn`], with what to do: there is none, or it is too old.
-    pub fn find() -> Result<&'static Cudnn> {
+impl Vendor for Api {
+    const TYPE: &'static str = "Cudnn";
+    /// It loads its other parts from its own folder.
+    const NAMES: &'static [&'static str] = &["libcudnn.so.9", "libcudnn.so"];
+    const FROM: &'static str = "NVIDIA's cuDNN, or pip install nvidia-cudnn-cu13";
+    /// Since 9, statuses and versions have the numbers that are used here.
+    const LEAST: usize = 90_000;
+    const LEAST_TEXT: &'static str = "9";
+    type Functions = Functions;
+
+    fn functions(library: &Library) -> std::result::Result<Functions, &'static str> {
+        Functions::of(library)
+    }
+
+    fn version(functions: &Functions) -> std::result::Result<usize, String> {
+        // SAFETY: has no parameters.
+        Ok(unsafe { (functions.version)() })
+    }
+
+    fn dotted(version: usize) -> String {
+        // Before 9, major versions were multiples of 1000.
+        let unit = if version < Self::LEAST { 1000 } else { 10_000 };
+        format!("{}.{}.{}", version / unit, version % unit / 100, version % 100)
+    }
+
+    fn error(reason: String) -> Error {
+        Error::Cudnn(reason)
+    }
+
+    fn found() -> &'static OnceLock<std::result::Result<&'static Cudnn, String>> {
         static FOUND: OnceLock<std::result::Result<&'static Cudnn, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| WANTED.find(Cudnn::of));
-        found.clone().map_err(Error::Cudnn)
+        &FOUND
     }
+}
 
-    /// The one in this file.
-    ///
-    /// # Errors
-    /// As [`find`](Self::find).
-    pub fn open(path: &Path) -> Result<&'static Cudnn> {
-        Wanted::open(path, Cudnn::of).map_err(Error::Cudnn)
-    }
-
-    fn of(library: Library, name: &str) -> std::result::Result<&'static Cudnn, String> {
-        let old = |reason| WANTED.old(name, reason);
-        let functions =
-            Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
-        // SAFETY: takes nothing.
-        let version = unsafe { (functions.version)() };
-        if version >= LEAST {
-            Ok(Box::leak(Box::new(Cudnn { functions, version, _library: library })))
-        } else {
-            Err(old(format!("is version {}", dotted(version))))
-        }
-    }
-
-    /// `9.19.0`.
-    pub fn version(&self) -> String {
-        dotted(self.version)
-    }
-
-    /// `what`, if it did not end well, as an error.
+impl Cudnn {
+    /// An error if `what` has failed.
     pub(super) fn check(&self, status: Status, what: &str) -> Result<()> {
         if status == SUCCESS { Ok(()) } else { Err(self.failed(status, what)) }
     }
 
-    /// That `what` has ended so.
+    /// The error of `what`, which ended with `status`.
     pub(super) fn failed(&self, status: Status, what: &str) -> Error {
-        // SAFETY: a constant text for any number.
+        // SAFETY: returns a constant text for any number.
         let name = text(unsafe { (self.functions.name_of)(status) });
         Error::Cudnn(format!("{what} ended with {name}"))
     }
 }
 
-/// Whether this says that something cannot be had: CUDNN_STATUS_NOT_SUPPORTED, or one of its kinds.
+/// Whether this is CUDNN_STATUS_NOT_SUPPORTED or one of its variants.
 pub(super) fn is_unsupported(status: Status) -> bool {
     status / 1000 == 3
-}
-
-impl fmt::Debug for Cudnn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cudnn({})", self.version())
-    }
-}
-
-/// Before 9 a version was counted in thousands.
-fn dotted(version: usize) -> String {
-    let unit = if version < LEAST { 1000 } else { 10_000 };
-    format!("{}.{}.{}", version / unit, version % unit / 100, version % 100)
 }

@@ -1,58 +1,39 @@
-//! The library: finding it, and its functions.
+//! NCCL's functions and constants.
 
-use crate::device::cuda::library::{Wanted, functions, text};
+pub(super) use crate::device::cuda::library::{Raw, SUCCESS, Status};
+use crate::device::cuda::library::{Vendor, VendorLibrary, functions, text};
 use crate::{Error, Result};
 use libloading::os::unix::Library;
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
-use std::path::Path;
 use std::sync::OnceLock;
 
-/// The least NCCL that is known to do what is asked of it here, as it counts its versions.
-const LEAST: c_int = 21_800;
+/// NCCL, loaded at run time.
+pub type Nccl = VendorLibrary<Api>;
 
-/// What it is called: with the version of its interface, as it is installed, or as those who build
-/// with it call it.
-const WANTED: Wanted = Wanted {
-    names: &["libnccl.so.2", "libnccl.so"],
-    least: "2.18",
-    from: "NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13",
-};
+/// NCCL's functions.
+pub struct Api;
 
-/// NCCL, found when the program runs.
-pub struct Nccl {
-    pub(super) functions: Functions,
-    version: c_int,
-    // It stays loaded for as long as the process lives: threads of its own may still run.
-    _library: Library,
-}
-
-/// A communicator as NCCL has it.
-pub(super) type Raw = *mut c_void;
-/// What every call gives back; it may be a value that a later version has added.
-pub(super) type Status = c_int;
-
-pub(super) const SUCCESS: Status = 0;
 pub(super) const IN_PROGRESS: Status = 7;
 /// ncclFloat32, and ncclSum.
 pub(super) const FLOAT: c_int = 7;
 pub(super) const SUM: c_int = 0;
 
-/// What all ranks of a communicator have in common: rank 0 makes it, the others are told.
+/// The id of a communicator: rank 0 creates it and sends it to the other ranks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Id([u8; Id::BYTES]);
 
 impl Id {
-    /// How long it is.
+    /// Its length.
     pub const BYTES: usize = 128;
 
-    /// For sending it.
+    /// The bytes to send.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What was sent; nothing if it has another length.
+    /// From received bytes; `None` if their number is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Option<Id> {
         bytes.try_into().ok().map(Id)
     }
@@ -60,11 +41,11 @@ impl Id {
 
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Id(..)") // 128 bytes that say nothing
+        f.write_str("Id(..)")
     }
 }
 
-/// The part of ncclConfig_t that NCCL 2.18 knows; later ones read no more than `size` of it.
+/// ncclConfig_t of NCCL 2.18; later versions read only `size` bytes of it.
 #[repr(C)]
 pub(super) struct Config {
     size: usize,
@@ -81,13 +62,13 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Calls return at once, so that no rank is ever stuck inside one.
+    /// Calls return at once, so that a rank never blocks inside NCCL.
     pub(super) fn nonblocking() -> Config {
         const UNDEFINED: c_int = c_int::MIN;
         Config {
             size: size_of::<Config>(),
             magic: 0xCAFE_BEEF,
-            version: LEAST as u32,
+            version: Api::LEAST as u32,
             blocking: 0,
             cga_cluster_size: UNDEFINED,
             min_ctas: UNDEFINED,
@@ -123,57 +104,49 @@ functions! {
     recv = "ncclRecv": fn(*mut c_void, usize, c_int, c_int, Raw, *mut c_void) -> Status;
 }
 
-impl Nccl {
-    /// The one that the system finds.
-    ///
-    /// # Errors
-    /// [`Error::Nccl`], with what to do: there is none, or it is too old.
-    pub fn find() -> Result<&'static Nccl> {
-        static FOUND: OnceLock<std::result::Result<&'static Nccl, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| WANTED.find(Nccl::of));
-        found.clone().map_err(Error::Nccl)
+impl Vendor for Api {
+    const TYPE: &'static str = "Nccl";
+    const NAMES: &'static [&'static str] = &["libnccl.so.2", "libnccl.so"];
+    const FROM: &'static str = "NVIDIA's package libnccl2, or pip install nvidia-nccl-cu13";
+    const LEAST: usize = 21_800;
+    const LEAST_TEXT: &'static str = "2.18";
+    type Functions = Functions;
+
+    fn functions(library: &Library) -> std::result::Result<Functions, &'static str> {
+        Functions::of(library)
     }
 
-    /// The one in this file.
-    ///
-    /// # Errors
-    /// As [`find`](Self::find).
-    pub fn open(path: &Path) -> Result<&'static Nccl> {
-        Wanted::open(path, Nccl::of).map_err(Error::Nccl)
-    }
-
-    fn of(library: Library, name: &str) -> std::result::Result<&'static Nccl, String> {
-        let old = |reason| WANTED.old(name, reason);
-        let functions =
-            Functions::of(&library).map_err(|missing| old(format!("has no `{missing}`")))?;
+    fn version(functions: &Functions) -> std::result::Result<usize, String> {
         let mut version = 0;
-        // SAFETY: writes one number.
+        // SAFETY: writes one integer.
         let status = unsafe { (functions.version)(&mut version) };
-        if status != SUCCESS {
-            return Err(format!(
-                "{name} does not tell its version: {}",
-                functions.sentence(status)
-            ));
-        }
-        if version >= LEAST {
-            Ok(Box::leak(Box::new(Nccl { functions, version, _library: library })))
-        } else {
-            Err(old(format!("is version {}", dotted(version))))
-        }
+        if status == SUCCESS { Ok(version as usize) } else { Err(functions.sentence(status)) }
     }
 
-    /// `2.28.9`.
-    pub fn version(&self) -> String {
-        dotted(self.version)
+    fn dotted(version: usize) -> String {
+        // Until 2.8, major versions were multiples of 1000.
+        let major = if version < 10_000 { 1_000 } else { 10_000 };
+        format!("{}.{}.{}", version / major, version % major / 100, version % 100)
     }
 
-    /// What the ranks of a new communicator will have in common.
+    fn error(reason: String) -> Error {
+        Error::Nccl(reason)
+    }
+
+    fn found() -> &'static OnceLock<std::result::Result<&'static Nccl, String>> {
+        static FOUND: OnceLock<std::result::Result<&'static Nccl, String>> = OnceLock::new();
+        &FOUND
+    }
+}
+
+impl Nccl {
+    /// Creates the id of a new communicator.
     ///
     /// # Errors
     /// [`Error::Nccl`] if no network can be used.
     pub fn new_id(&self) -> Result<Id> {
         let mut id = Id([0; Id::BYTES]);
-        // SAFETY: writes as many bytes as an id has.
+        // SAFETY: writes the bytes of an id.
         let status = unsafe { (self.functions.unique_id)(&mut id) };
         match status {
             SUCCESS => Ok(id),
@@ -185,15 +158,15 @@ impl Nccl {
 }
 
 impl Functions {
-    /// What NCCL calls a status.
+    /// NCCL's text for a status.
     pub(super) fn sentence(&self, status: Status) -> String {
-        // SAFETY: a constant text for any number.
+        // SAFETY: returns a constant text for any number.
         text(unsafe { (self.error_string)(status) })
     }
 
-    /// The same, and what it noted about the last that failed.
+    /// The same with NCCL's details about the last failure.
     pub(super) fn reason(&self, status: Status) -> String {
-        // SAFETY: without a communicator it is this process's last failure; a text that stays.
+        // SAFETY: a null communicator requests the process's last failure; the text stays valid.
         let last = text(unsafe { (self.last_error)(std::ptr::null_mut()) });
         let last = last.lines().map(str::trim).rfind(|line| !line.is_empty());
         match last {
@@ -201,16 +174,4 @@ impl Functions {
             None => self.sentence(status),
         }
     }
-}
-
-impl fmt::Debug for Nccl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nccl({})", self.version())
-    }
-}
-
-fn dotted(version: c_int) -> String {
-    // Until 2.8 there were two digits fewer.
-    let (major, rest) = if version < 10_000 { (1_000, 100) } else { (10_000, 100) };
-    format!("{}.{}.{}", version / major, version % major / rest, version % rest)
 }
