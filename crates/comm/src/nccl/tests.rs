@@ -312,8 +312,8 @@ fn a_cpu_cannot_join() {
 fn collectives_that_do_not_fit_the_world_are_refused() {
     let Some(stand_ins) = stand_ins() else { return };
     let id = stand_ins.2.new_id().unwrap();
-    type ReadKind = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
-    let wrong: [(ReadKind, &str); 8] = [
+    type Collective = fn(&mut Group<'_>, [Slot; 3]) -> tensor::Result<()>;
+    let wrong: [(Collective, &str); 8] = [
         (|group, [_, block, short]| group.reduce_scatter(short, block), "one block a rank"),
         (|group, [_, block, short]| group.all_gather(block, short), "one block a rank"),
         (|group, [whole, ..]| group.reduce_scatter(whole, whole.part(0, BLOCK.into())), "overlap"),
