@@ -1,7 +1,7 @@
-// libcublasLt.so.13 for machines without cards: the functions that this project calls. A product is
-// made in plain loops of what the descriptors say, strides and transposes included; its workspace
-// is overwritten, and operands must be aligned as was said. Work runs where the stand-in for
-// libcuda runs its streams, recorded ones too.
+// A stand-in for libcublasLt.so.13 on machines without a GPU: the functions that this project
+// calls. Plain loops compute a product from its descriptors, with strides and transposes. Products
+// overwrite their workspace, and operands must be aligned as the preference says. Work runs in the
+// streams of the stand-in for libcuda, recorded work too.
 #include <dlfcn.h>
 #include <algorithm>
 #include <cmath>
@@ -20,13 +20,13 @@ constexpr uint32_t InPlace = 1;
 constexpr size_t Workspace = 4096;
 using Work = std::function<int()>;
 
-// What a test asks for; it holds for the thread that asks.
+// Set by a test, for the calling thread.
 struct Behaviour {
   uint64_t version;
-  uint64_t failing_call;  // counted from one; zero: never
+  uint64_t failing_call;  // counted from 1; 0: none
   uint64_t unsupported;
-  uint64_t ways;  // that it finds if it is asked for as many
-  uint64_t failing_algorithm, wrong_algorithm;  // counted from one; zero: none
+  uint64_t algorithms;  // found, if as many are requested
+  uint64_t failing_algorithm, wrong_algorithm;  // counted from 1; 0: none
 };
 thread_local Behaviour behaviour = {130100, 0, 0, 0, 0, 0};
 thread_local uint64_t calls_made, products_made;
@@ -59,13 +59,13 @@ template <typename F>
 F driver(const char* name) {
   void* library = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
   void* found = library ? dlsym(library, name) : nullptr;
-  if (!found) abort();  // without the stand-in for libcuda there are no streams
+  if (!found) abort();  // streams need the stand-in for libcuda
   return reinterpret_cast<F>(found);
 }
-/// What a test has said, or else the environment.
-uint64_t told(uint64_t said, const char* name, uint64_t otherwise) {
-  static auto told = driver<uint64_t (*)(const char*, uint64_t)>("cuda_on_cpu_told");
-  return said ? said : told(name, otherwise);
+/// The value set by a test; if it is 0, that of NAME=VALUE in CUDA_ON_CPU.
+uint64_t setting(uint64_t set, const char* name, uint64_t otherwise) {
+  static auto variable = driver<uint64_t (*)(const char*, uint64_t)>("cuda_on_cpu_told");
+  return set ? set : variable(name, otherwise);
 }
 bool owned(const void* at, size_t bytes) {
   static auto owns = driver<int (*)(uint64_t, size_t)>("cuda_on_cpu_owns");
@@ -82,7 +82,7 @@ Status destroy(void* made) {
   return delete static_cast<T*>(made), alive--, Ok;
 }
 
-/// How many floats lie from a matrix's first to its last.
+/// The floats from a matrix's first element to its last.
 size_t extent(const Layout& m) { return (m.columns - 1) * m.leading + m.rows; }
 
 float rounded(int compute, float value) {
@@ -95,7 +95,7 @@ float rounded(int compute, float value) {
   return value;
 }
 
-/// Whether sizes fit; and the algorithm for them.
+/// Whether the sizes fit; sets the algorithm for them.
 bool fit(const Product& p, const Layout& a, const Layout& b, const Layout& c, Algorithm& it) {
   auto rows = [](const Layout& m, bool t) { return t ? m.columns : m.rows; };
   it.compute = p.compute;
@@ -174,12 +174,12 @@ API Status cublasLtMatmulAlgoGetHeuristic(void*, const Product* product, const L
   if (behaviour.unsupported == 1) return NotSupported;
   if (behaviour.unsupported == 2) return Ok;
   Algorithm it = {};
-  // Parts of a sum that are added up in place come in an order that nobody promises.
+  // A sum reduced in place has no guaranteed order.
   bool ordered = !(preference->reduction & InPlace);
   if (wanted < 1 || c != d || !ordered || !fit(*product, *a, *b, *c, it)) return InvalidValue;
   memcpy(it.alignment, preference->alignment, sizeof it.alignment);
   it.workspace = preference->workspace < Workspace ? 0 : Workspace;
-  *count = std::min(wanted, int(told(behaviour.ways, "cublaslt_ways", 1)));
+  *count = std::min(wanted, int(setting(behaviour.algorithms, "cublaslt_ways", 1)));
   for (it.number = 0; it.number < uint32_t(*count); it.number++) {
     found[it.number] = {};
     memcpy(found[it.number].algorithm, &it, sizeof it);
@@ -204,8 +204,10 @@ API Status cublasLtMatmul(void* handle, const Product* product, const float* alp
   right &= bytes >= it.workspace;
   if (it.workspace) right &= uint64_t(workspace) % 256 == 0 && owned(workspace, it.workspace);
   if (!right) return InvalidValue;
-  if (it.number + 1 == told(behaviour.failing_algorithm, "cublaslt_failing_way", 0)) return NotSupported;
-  bool wrong = it.number + 1 == told(behaviour.wrong_algorithm, "cublaslt_wrong_way", 0);
+  if (behaviour.unsupported == 3) return NotSupported;
+  if (it.number + 1 == setting(behaviour.failing_algorithm, "cublaslt_failing_way", 0))
+    return NotSupported;
+  bool wrong = it.number + 1 == setting(behaviour.wrong_algorithm, "cublaslt_wrong_way", 0);
   products_made++;
   size_t lead[] = {size_t(as->leading), size_t(bs->leading), size_t(ds->leading)};
   Work work = [=, lead_a = lead[0], lead_b = lead[1], lead_d = lead[2]] {
@@ -219,7 +221,7 @@ API Status cublasLtMatmul(void* handle, const Product* product, const float* alp
           float left = it.transposed[0] ? a[row * lead_a + k] : a[k * lead_a + row];
           float right = it.transposed[1] ? b[k * lead_b + column] : b[column * lead_b + k];
           sum += double(rounded(it.compute, left)) * double(rounded(it.compute, right));
-          if (it.number) sum = float(sum);  // another way, other bits
+          if (it.number) sum = float(sum);  // results of other algorithms differ in some bits
         }
         d[column * lead_d + row] = wrong ? float(-sum) : float(sum);
       }

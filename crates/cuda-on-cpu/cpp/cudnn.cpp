@@ -1,9 +1,9 @@
-// libcudnn.so.9 for machines without cards: the functions that this project calls. A convolution is
-// made in plain loops of what the descriptors say; its workspace is overwritten, and operands must
-// be aligned. Among the ways that it names are such as must not be taken: they change their bits,
-// need too much memory, or turn out not to be there. As the real one it loads what a way needs the
-// first time, which fails while something is recorded. Work runs where the stand-in for libcuda
-// runs its streams, recorded ones too.
+// A stand-in for libcudnn.so.9 on machines without a GPU: the functions that this project calls.
+// Plain loops compute a convolution from its descriptors. Convolutions overwrite their workspace,
+// and operands must be aligned. The algorithms that it finds include some that must not be used:
+// they are not deterministic, need too much memory or turn out to be unsupported. Like cuDNN it
+// loads an algorithm on its first use, which fails while a stream is being recorded. Work runs in
+// the streams of the stand-in for libcuda, recorded work too.
 #include <dlfcn.h>
 #include <algorithm>
 #include <array>
@@ -29,24 +29,25 @@ template <typename F>
 F driver(const char* name) {
   void* library = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
   void* found = library ? dlsym(library, name) : nullptr;
-  if (!found) abort();  // without the stand-in for libcuda there are no streams
+  if (!found) abort();  // streams need the stand-in for libcuda
   return reinterpret_cast<F>(found);
 }
-/// The value of NAME=VALUE in CUDA_ON_CPU, for programs that are told nothing else.
-uint64_t told(const char* name, uint64_t otherwise) {
+/// The value of NAME=VALUE in CUDA_ON_CPU, for programs.
+uint64_t setting(const char* name, uint64_t otherwise) {
   const char* text = getenv("CUDA_ON_CPU");
   const char* found = text ? strstr(text, name) : nullptr;
   return found && found[strlen(name)] == '=' ? strtoull(found + strlen(name) + 1, nullptr, 10)
                                              : otherwise;
 }
 
-// What a test asks for; it holds for the thread that asks.
+// Set by a test, for the calling thread.
 struct Behaviour {
   uint64_t version;
-  uint64_t failing_call;  // counted from one; zero: never
+  uint64_t failing_call;  // counted from 1; 0: none
   uint64_t unsupported;
 };
-thread_local Behaviour behaviour = {told("cudnn_version", 91900), told("cudnn_failing_call", 0), 0};
+thread_local Behaviour behaviour = {
+    setting("cudnn_version", 91900), setting("cudnn_failing_call", 0), 0};
 thread_local uint64_t calls_made, convolutions_made;
 thread_local int64_t alive;
 
@@ -55,14 +56,14 @@ bool fails() { return ++calls_made == behaviour.failing_call; }
 enum Pass { Forward, Input, Filter };
 struct Four { int extents[4]; };  // images or filters, channels, rows, columns
 struct Convolution { int pad[2], stride[2], groups, math; };
-/// All that a convolution is: x, w and y, padding, strides, groups, precision.
+/// A convolution: x, w and y, padding, strides, groups, precision.
 struct Shape {
   Four x, w, y;
   Convolution by;
 };
 struct Handle {
   void* stream = nullptr;
-  std::set<std::array<int, 20>> loaded;  // passes, ways and shapes
+  std::set<std::array<int, 20>> loaded;  // passes, algorithms and shapes
 };
 struct Found {
   int algorithm;
@@ -100,8 +101,8 @@ size_t count(const Four& it) {
   auto& e = it.extents;
   return size_t(e[0]) * size_t(e[1]) * size_t(e[2]) * size_t(e[3]);
 }
-/// Which of x, w and y a pass makes.
-int made_by(Pass pass) { return pass == Forward ? 2 : pass == Input ? 0 : 1; }
+/// Which of x, w and y a pass computes.
+int output_of(Pass pass) { return pass == Forward ? 2 : pass == Input ? 0 : 1; }
 
 bool fit(const Shape& s) {
   auto &x = s.x.extents, &w = s.w.extents, &y = s.y.extents;
@@ -114,20 +115,20 @@ bool fit(const Shape& s) {
   return right && (s.by.math == Fma || s.by.math == Tf32);
 }
 
-constexpr int Sound[] = {1, 1, 1};  // the algorithm of each pass that will do
-/// What is named before it, the first for the best, and after it: a transform, one that is not
-/// there, one whose bits change, and one that needs more memory than any card has.
-std::vector<Found> ways(Pass pass) {
-  auto way = [](int algorithm, Status status, int determinism) {
+constexpr int Usable[] = {1, 1, 1};  // the usable algorithm of each pass
+/// The algorithms found, the best first: before the usable one come a transform, one that is not
+/// supported, one that is not deterministic, and one that needs more memory than any GPU has.
+std::vector<Found> algorithms(Pass pass) {
+  auto make = [](int algorithm, Status status, int determinism) {
     return Found{algorithm, status, -1, 0, determinism, Fma, {}};
   };
-  std::vector<Found> named;
+  std::vector<Found> found;
   if (pass == Forward)
-    named = {way(7, Ok, 1), way(3, NotSupported, 1), way(2, Ok, 1), way(0, Ok, 1)};
+    found = {make(7, Ok, 1), make(3, NotSupported, 1), make(2, Ok, 1), make(0, Ok, 1)};
   else
-    named = {way(5, Ok, 1), way(0, Ok, 0), way(pass == Filter ? 3 : 0, Ok, 0)};
-  if (behaviour.unsupported != 2) named.push_back(way(Sound[pass], Ok, Deterministic));
-  return named;
+    found = {make(5, Ok, 1), make(0, Ok, 0), make(pass == Filter ? 3 : 0, Ok, 0)};
+  if (behaviour.unsupported != 2) found.push_back(make(Usable[pass], Ok, Deterministic));
+  return found;
 }
 constexpr int Huge = 2, Vain = 0;  // algorithms of the forward pass
 
@@ -136,8 +137,8 @@ Status find(Pass pass, const Shape& shape, int wanted, int* n, Found* found) {
   if (fails() || recording()) return InternalError;
   if (!fit(shape) || wanted < 1) return BadParam;
   if (behaviour.unsupported == 1) return NotSupported + 4;
-  for (const Found& way : ways(pass))
-    if (*n < wanted) found[(*n)++] = way;
+  for (const Found& algorithm : algorithms(pass))
+    if (*n < wanted) found[(*n)++] = algorithm;
   return Ok;
 }
 
@@ -148,7 +149,7 @@ Status workspace(Pass pass, const Shape& shape, int algorithm, size_t* bytes) {
   return pass == Forward && algorithm == 3 ? NotSupported : Ok;
 }
 
-/// Calls `visit(x, w, y)`, indices, for every product that does not fall into the padding.
+/// Calls `visit` with the indices (x, w, y) of every product outside the padding.
 template <typename F>
 void each_product(const Shape& s, F visit) {
   auto &x = s.x.extents, &w = s.w.extents, &y = s.y.extents;
@@ -169,7 +170,7 @@ void each_product(const Shape& s, F visit) {
             }
 }
 
-/// A tensor, as numbers of the precision in which it is multiplied.
+/// A tensor, rounded to the precision of its products.
 std::vector<float> rounded(const float* from, size_t n, int math) {
   std::vector<float> to(from, from + n);
   for (float& value : to) {
@@ -186,7 +187,7 @@ void convolve(Pass pass, const Shape& s, const float* a, const float* b, float* 
   size_t sizes[] = {count(s.x), count(s.w), count(s.y)};
   size_t first = pass == Input ? 1 : 0, second = pass == Forward ? 1 : 2;
   auto left = rounded(a, sizes[first], s.by.math), right = rounded(b, sizes[second], s.by.math);
-  std::vector<double> sums(sizes[made_by(pass)]);
+  std::vector<double> sums(sizes[output_of(pass)]);
   switch (pass) {
     case Forward:
       each_product(s, [&](size_t x, size_t w, size_t y) { sums[y] += double(left[x]) * right[w]; });
@@ -206,11 +207,11 @@ Status start(Pass pass, Handle* handle, const float* one, const Shape& s, const 
   if (pass == Forward && algorithm == Vain) return NotSupported;
   size_t sizes[] = {count(s.x), count(s.w), count(s.y)};
   size_t first = pass == Input ? 1 : 0, second = pass == Forward ? 1 : 2;
-  bool right = handle->stream && *one == 1 && *zero == 0 && fit(s) && algorithm == Sound[pass];
+  bool right = handle->stream && *one == 1 && *zero == 0 && fit(s) && algorithm == Usable[pass];
   for (const void* operand : {(const void*)a, (const void*)b, (const void*)c})
     right &= uint64_t(operand) % Alignment == 0;
   right &= owned(a, sizes[first] * 4) && owned(b, sizes[second] * 4);
-  right &= owned(c, sizes[made_by(pass)] * 4) && bytes >= Workspace && owned(at, bytes);
+  right &= owned(c, sizes[output_of(pass)] * 4) && bytes >= Workspace && owned(at, bytes);
   if (!right) return BadParam;
   if (behaviour.unsupported == 3) return NotSupported;
   std::array<int, 20> key = {pass, algorithm};
@@ -284,7 +285,7 @@ API Status cudnnSetConvolutionMathType(Convolution* it, int math) {
   return math != Fma && math != Tf32 ? BadParam : (it->math = math, Ok);
 }
 
-// The three passes: they name their tensors in orders of their own.
+// The three passes, whose tensors come in different orders.
 API Status cudnnGetConvolutionForwardAlgorithm_v7(Handle*, const Four* x, const Four* w,
                                                   const Convolution* by, const Four* y, int wanted,
                                                   int* n, Found* found) {

@@ -1,9 +1,9 @@
-// libnccl.so.2 for machines without cards: the functions that this project calls, among ranks that
-// are threads or processes of one host. They meet in a file of shared memory that the id names;
-// from each to each there is a box, through which bytes go piece by piece. Work runs where the
-// stand-in for libcuda runs its streams, as late as it may, and never waits inside: what cannot go
-// on says so and is asked again. Sums are taken from the last rank to the first: NCCL promises that
-// all ranks have the same, not which order.
+// A stand-in for libnccl.so.2 on machines without a GPU: the functions that this project calls,
+// among ranks that are threads or processes of one host. The ranks share a file of shared memory
+// named by the id, with one buffer for each pair and direction, through which bytes pass in pieces.
+// Work runs in the streams of the stand-in for libcuda, as late as it may, and never blocks: work
+// that cannot continue returns NotReady and is retried. Sums start at the last rank and end at the
+// first; NCCL guarantees that all ranks have the same sum, but not its order.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -25,7 +25,7 @@ constexpr int NotReady = 600;  // CUDA_ERROR_NOT_READY
 constexpr int Float = 7, Sum = 0;
 using Work = std::function<int()>;
 
-// What a test asks for; it holds for the thread that asks.
+// Set by a test, for the calling thread.
 struct Behaviour {
   uint64_t version;
   uint64_t failing_call, failing_query;  // counted from 1; 0: never
@@ -43,7 +43,7 @@ bool fails() {
 
 constexpr size_t BOX = 64 << 10, NAME = 64;
 struct Box {
-  std::atomic<uint64_t> filled;  // bytes that wait to be taken out
+  std::atomic<uint64_t> filled;  // bytes that the receiver has not read yet
   char bytes[BOX];
 };
 struct Region {
@@ -64,19 +64,19 @@ struct Comm {
 };
 using Shared = std::shared_ptr<Comm>;
 
-/// Bytes on their way to another rank or from it.
+/// Bytes to or from another rank.
 struct Transfer {
   bool out;
   int peer;
   char* at;
   size_t left;
 
-  /// Goes on as far as it can; false if what comes is not what was asked for.
+  /// Moves as many bytes as possible; false if they do not match the request.
   bool go_on(Comm& comm) {
     while (left) {
       Box& box = out ? comm.box(comm.rank, peer) : comm.box(peer, comm.rank);
       uint64_t filled = box.filled.load(std::memory_order_acquire);
-      if (out == (filled > 0)) return true;  // nobody has taken the last piece, or put the next
+      if (out == (filled > 0)) return true;  // not read or not written yet
       size_t bytes = out ? std::min(left, BOX) : size_t(filled);
       if (bytes > left) return false;
       if (out) memcpy(box.bytes, at, bytes);
@@ -88,11 +88,11 @@ struct Transfer {
   }
 };
 
-/// What a call asks for: bytes that travel, and what is done when all have come.
+/// One operation: its transfers, and the work after all of them.
 struct Operation {
   Shared comm;
   std::vector<Transfer> transfers;
-  std::vector<float> kept;  // other ranks' parts of a sum
+  std::vector<float> kept;  // other ranks' terms of a sum
   std::function<void(Operation&)> begin, end;
 };
 
@@ -103,7 +103,7 @@ struct Group {
 
   int step() {
     bool waits = false;
-    // Between two ranks, in one direction, bytes keep their order.
+    // Bytes from one rank to another keep their order.
     std::vector<std::pair<bool, int>> busy;
     for (auto& operation : operations) {
       Comm& comm = *operation->comm;
@@ -133,7 +133,7 @@ template <typename F>
 F driver(const char* name) {
   void* library = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
   void* found = library ? dlsym(library, name) : nullptr;
-  if (!found) abort();  // without the stand-in for libcuda there are no streams
+  if (!found) abort();  // streams need the stand-in for libcuda
   return reinterpret_cast<F>(found);
 }
 
@@ -152,7 +152,7 @@ bool owned(const void* at, size_t floats) {
 
 void nothing(Operation&) {}
 
-/// Adds an operation to the group, or makes one of it alone.
+/// Adds an operation to the group, or makes a group of only this one.
 Status add(Shared* comm, void* stream, std::function<void(Operation&)> begin,
            std::function<void(Operation&)> end) {
   if (!comm || !*comm) return fail(InvalidArgument, "no communicator");
@@ -171,7 +171,7 @@ void each_other(const Comm& comm, Each each) {
     if (rank != comm.rank) each(rank);
 }
 
-/// `to` = the sum of the ranks' blocks; this rank's own is at `own`, others send theirs.
+/// `to` = the sum of the ranks' blocks; this rank's is at `own`, the others send theirs.
 void sum(Operation& operation, const float* own, float* to, size_t floats) {
   const Comm& comm = *operation.comm;
   for (size_t i = 0; i < floats; i++) {
@@ -246,7 +246,7 @@ API Status ncclCommGetAsyncError(Shared* comm, Status* status) {
 API Status ncclCommFinalize(Shared*) { return fails() ? InternalError : InProgress; }
 Status forget(Shared* comm, bool abort) {
   (*comm)->aborted = abort;
-  shm_unlink((*comm)->name.c_str());  // if not all have come
+  shm_unlink((*comm)->name.c_str());  // if some rank never joined
   return delete comm, Ok;
 }
 API Status ncclCommDestroy(Shared* comm) { return forget(comm, false); }

@@ -1,4 +1,5 @@
-//! From `.cu` files to a shared library, by g++. What was built before is found by what went in.
+//! Compiles `.cu` files to a shared library with g++. Results are cached by a hash of their
+//! sources.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -8,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{env, fs, io, thread};
 
-/// The machine itself, compiled without checks.
+/// The stand-in itself, compiled without checks.
 const MACHINE: [&str; 4] = ["fiber.cpp", "block.cpp", "checks.cpp", "driver.cpp"];
 
 const FLAGS: &[&str] = &[
@@ -23,7 +24,7 @@ const FLAGS: &[&str] = &[
     "-c",
 ];
 
-/// What is added for kernels: every access and doubtful operation calls checks.cpp.
+/// Additional flags for kernels: every access and risky operation calls checks.cpp.
 const CHECKS: &[&str] = &[
     "-DCUDA_ON_CPU",
     "-include",
@@ -44,14 +45,14 @@ const CHECKS: &[&str] = &[
     "-Wno-unknown-pragmas",
 ];
 
-/// What a stand-in is built from.
+/// The sources of a stand-in.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Kernel files.
     pub kernels: Vec<PathBuf>,
-    /// Folders of the headers that they include.
+    /// Folders of the headers that the kernels include.
     pub headers: Vec<PathBuf>,
-    /// Functions of the driver that the library shall lack, as an old one does.
+    /// Functions of the driver that the library lacks, like those of an old driver.
     pub without: Vec<String>,
 }
 
@@ -71,10 +72,10 @@ impl Sources {
         Ok(sources)
     }
 
-    /// The library, built now or before.
+    /// The library, built now or by an earlier call.
     ///
     /// # Errors
-    /// One sentence: g++ is missing, or what it says of a kernel.
+    /// If g++ is missing, or with its messages about a kernel.
     pub fn build(&self) -> Result<PathBuf, String> {
         let compiler = version_of_compiler()?;
         let machine = here().join("cpp");
@@ -112,8 +113,8 @@ impl Sources {
             return Ok(library);
         }
         let mut link = Command::new("g++");
-        // The first name that CUDA's bindings ask for: a library of this name that is loaded
-        // already is what they get.
+        // The first name that CUDA's bindings try: they get a library of this name that is already
+        // loaded.
         link.args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,-z,defs"]).args(objects);
         hide(&mut link, &library, &self.without)?;
         run_into(link, &library)?;
@@ -121,14 +122,14 @@ impl Sources {
     }
 }
 
-/// The stand-in for another library than the driver, `cpp/STEM.cpp`, without some of its functions,
-/// built now or before; `name` is what the system knows it by.
+/// Builds `cpp/STEM.cpp`, a stand-in for a library other than the driver, without some of its
+/// functions. `name` is the library's file name. Results are cached.
 pub(crate) fn library(stem: &str, name: &str, without: &[&str]) -> Result<PathBuf, String> {
     let source = here().join("cpp").join(stem).with_extension("cpp");
     let without: Vec<String> = without.iter().map(ToString::to_string).collect();
     let mut hasher = DefaultHasher::new();
     (FLAGS, version_of_compiler()?, read(&source)?, &without).hash(&mut hasher);
-    // A folder each, since the system looks for it by its name.
+    // Each in its own folder, since the file name is fixed.
     let folder = target().join(format!("cuda-on-cpu/{stem}-{:016x}", hasher.finish()));
     fs::create_dir_all(&folder).map_err(|error| named(&folder, &error))?;
     let library = folder.join(name);
@@ -144,7 +145,7 @@ pub(crate) fn library(stem: &str, name: &str, without: &[&str]) -> Result<PathBu
     Ok(library)
 }
 
-/// Has a library lack some functions.
+/// Hides some functions of a library.
 fn hide(link: &mut Command, library: &Path, names: &[String]) -> Result<(), String> {
     if names.is_empty() {
         return Ok(());
@@ -157,7 +158,7 @@ fn hide(link: &mut Command, library: &Path, names: &[String]) -> Result<(), Stri
     Ok(())
 }
 
-/// Compiles what is not there yet, on all cores.
+/// Compiles the missing objects on all cores.
 fn compile_all(jobs: &[(PathBuf, PathBuf)], headers: &[PathBuf]) -> Result<(), String> {
     let missing: Vec<_> = jobs.iter().filter(|(_, object)| !object.exists()).collect();
     let (queue, failures) = (Mutex::new(missing.into_iter()), Mutex::new(Vec::new()));
@@ -186,10 +187,11 @@ fn compile_all(jobs: &[(PathBuf, PathBuf)], headers: &[PathBuf]) -> Result<(), S
     }
 }
 
-/// Runs g++ with `-o`; the file appears whole or not at all, whoever else builds it meanwhile.
+/// Runs g++ with `-o`. The file appears complete or not at all, even if other processes build it
+/// at the same time.
 fn run_into(mut command: Command, output: &Path) -> Result<(), String> {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
-    let number = STARTED.fetch_add(1, Relaxed); // threads of one process may build the same
+    let number = STARTED.fetch_add(1, Relaxed); // threads of one process may build the same file
     let ours = output.with_extension(format!("{}-{number}.part", std::process::id()));
     let done = command.arg("-o").arg(&ours).output();
     let done = done.map_err(|error| format!("g++ did not start: {error}"))?;

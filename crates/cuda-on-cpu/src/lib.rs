@@ -1,27 +1,29 @@
 //! For tests only: CUDA kernels compiled for the CPU, behind a stand-in for libcuda.
 //!
-//! [`load`] compiles the project's `.cu` files with g++ and loads the result under the name that
-//! CUDA's bindings ask the system for, so that the host code runs unchanged: modules, launches,
-//! memory, copies, streams, events, graphs. A block's threads are fibers, whose order a test
-//! chooses ([`Schedule`]). What is caught, with kernel, block, thread and often the line:
+//! [`load`] compiles the project's `.cu` files with g++ and loads the result under the name by
+//! which CUDA's bindings look for the driver, so the host code runs unchanged: modules, launches,
+//! memory, copies, streams, events, graphs. The threads of a block are fibers, which run in the
+//! order that a test sets ([`Schedule`]). These errors are reported with kernel, block, thread and
+//! often the line:
 //!
 //! * an access outside the operands, outside device memory, outside a shared array, or at an
-//!   address that its width does not divide;
-//! * shared memory that one thread writes and another touches with no barrier in between, and
-//!   shared memory that is read before anybody wrote it (it starts as NaN);
-//! * barriers that part of a block or warp does not reach;
-//! * arguments of another number or size than the kernel's (the host asks, and is told);
-//! * index, shift, division and signed overflow in the source;
-//! * forgotten waits: a stream runs as late as it may.
+//!   address that is not a multiple of the access's width;
+//! * races: shared memory that one thread writes and another accesses without a barrier in
+//!   between;
+//! * reads of shared memory before it is written (it starts as NaN);
+//! * barriers that only part of a block or warp reaches;
+//! * a wrong number or wrong sizes of a kernel's arguments;
+//! * overflow of indices, shifts, divisions and signed integers in the source;
+//! * missing synchronisation: a stream runs as late as it may.
 //!
-//! A test can have any allocation or launch fail, take devices away or make the driver old
-//! ([`Behaviour`]); what it asks for holds for its own thread. A program that finds the library by
-//! itself is told by `CUDA_ON_CPU`, as `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`. Only
-//! the first call needs g++, and only if no earlier run has left its result under
+//! A test can make any allocation or launch fail, remove devices or use an old driver
+//! ([`Behaviour`]); this applies to the calling thread only. A program that finds the library by
+//! itself reads `CUDA_ON_CPU`, for example `CUDA_ON_CPU="driver_version=12040 failing_launch=7"`.
+//! Only the first call needs g++, and only if no earlier run has left its result in
 //! `target/cuda-on-cpu`.
 //!
-//! GPUs exchange what they have through NCCL: [`Nccl`] is a stand-in for that, among threads or
-//! processes of one host. [`CublasLt`] and [`Cudnn`] are some for cuBLASLt and cuDNN.
+//! [`Nccl`] is a stand-in for NCCL, among threads or processes of one host; [`CublasLt`] and
+//! [`Cudnn`] are stand-ins for cuBLASLt and cuDNN.
 
 mod compile;
 mod cublaslt;
@@ -40,44 +42,44 @@ use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The order in which the threads of a block, and the blocks of a grid, take their turns.
+/// The order in which the threads of a block, and the blocks of a grid, run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// As they are numbered.
+    /// By their numbers.
     Forward,
-    /// The last first.
+    /// By their numbers, the last first.
     Reverse,
-    /// In an order that the seed names.
+    /// In a random order, determined by this seed.
     Shuffled(u32),
 }
 
 impl Schedule {
-    /// The three that every kernel's test goes through.
+    /// The schedules with which every kernel is tested.
     pub const ALL: [Schedule; 3] =
         [Schedule::Forward, Schedule::Reverse, Schedule::Shuffled(0x5EED)];
 }
 
-/// How the stand-in behaves to the calling thread.
+/// The behaviour towards the calling thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Behaviour {
     /// The order of threads and blocks.
     pub schedule: Schedule,
-    /// How many GPUs there are.
+    /// The number of GPUs.
     pub devices: u32,
     /// The driver's version: 13000 is CUDA 13.0.
     pub driver_version: u32,
-    /// Memory of a GPU.
+    /// The memory of a GPU.
     pub memory_bytes: u64,
-    /// The allocation that fails, counted from one after [`StandIn::behave`]; device memory, pinned
-    /// host memory and graphs count alike.
+    /// The allocation that fails, counted from 1 after [`StandIn::behave`]; device memory, pinned
+    /// host memory and graphs count.
     pub failing_allocation: Option<u64>,
-    /// The launch, of a kernel or of a graph, that fails.
+    /// The launch of a kernel or graph that fails, counted from 1.
     pub failing_launch: Option<u64>,
-    /// A copy to the GPU runs as early as it may, not as late: what overtakes it that should not,
-    /// shows.
+    /// Copies to the GPU run as early as they may, not as late; this exposes work that should wait
+    /// for an earlier copy and does not.
     pub early_copies: bool,
-    /// Ordinary host memory is read when a copy runs, not during the call that asks for it: what is
-    /// changed or freed meanwhile shows.
+    /// Pageable host memory is read when a copy runs, not during the call that enqueues it; this
+    /// exposes memory that is changed or freed meanwhile.
     pub late_reads: bool,
     /// The GPUs' compute capability.
     pub capability: (u32, u32),
@@ -99,7 +101,7 @@ impl Default for Behaviour {
     }
 }
 
-/// [`Behaviour`] as driver.cpp has it.
+/// [`Behaviour`] with driver.cpp's layout.
 #[repr(C)]
 struct RawBehaviour {
     order: c_int,
@@ -115,7 +117,7 @@ struct RawBehaviour {
     minor: c_int,
 }
 
-/// A loaded stand-in. It stays loaded for as long as the process lives.
+/// A loaded stand-in, which stays loaded as long as the process runs.
 #[derive(Debug)]
 pub struct StandIn {
     library: Library,
@@ -126,10 +128,10 @@ pub struct StandIn {
     pace: unsafe extern "C" fn(*const c_char),
 }
 
-/// The stand-in with the project's own kernels. Only the first call builds and loads.
+/// The stand-in with the project's kernels. Only the first call builds and loads it.
 ///
 /// # Errors
-/// Why there is none, in one sentence: no g++, or a kernel that does not compile.
+/// If g++ is missing or a kernel does not compile; the error is one sentence.
 pub fn load() -> Result<&'static StandIn, &'static str> {
     static STAND_IN: OnceLock<Result<StandIn, String>> = OnceLock::new();
     let stand_in = STAND_IN.get_or_init(|| StandIn::open(&Sources::of_the_project()?.build()?));
@@ -137,16 +139,16 @@ pub fn load() -> Result<&'static StandIn, &'static str> {
 }
 
 impl StandIn {
-    /// Loads a library that [`Sources::build`] made.
+    /// Loads a library built by [`Sources::build`].
     ///
     /// # Errors
-    /// If the system refuses it.
+    /// If it cannot be loaded.
     pub fn open(path: &Path) -> Result<StandIn, String> {
         let broken = |error: libloading::Error| format!("{}: {error}", path.display());
         // SAFETY: the library is ours; loading it only fills a table of kernels.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
         let library = library.map_err(broken)?;
-        // SAFETY: the functions below are driver.cpp's, with these very signatures.
+        // SAFETY: driver.cpp defines these functions with these signatures.
         let stand_in = unsafe {
             StandIn {
                 behave: *library.get(c"cuda_on_cpu_behave").map_err(broken)?,
@@ -160,7 +162,7 @@ impl StandIn {
         Ok(stand_in)
     }
 
-    /// From now on, and to this thread, it behaves so. Counting starts again.
+    /// Sets the behaviour towards the calling thread, and resets this thread's counts.
     pub fn behave(&self, behaviour: Behaviour) {
         let (order, seed) = match behaviour.schedule {
             Schedule::Forward => (0, 0),
@@ -184,9 +186,9 @@ impl StandIn {
         unsafe { (self.behave)(&raw) }
     }
 
-    /// What the last kernel of this thread that failed did wrong; empty if none did.
+    /// The error of the last kernel of this thread that failed; empty if none did.
     pub fn last_failure(&self) -> String {
-        // SAFETY: a C string of this thread's, that stays where it is.
+        // SAFETY: the C string belongs to this thread and stays at its address.
         let text = unsafe { CStr::from_ptr((self.last_failure)()) };
         text.to_string_lossy().into_owned()
     }
@@ -199,26 +201,26 @@ impl StandIn {
         counts
     }
 
-    /// From now on kernels may touch only these ranges (address, bytes) of the allocations that
-    /// hold them, until those are freed: what lies between two operands is out of bounds, too.
+    /// Restricts kernels to these ranges (address, bytes) of the allocations that contain them,
+    /// until these are freed: memory between two operands is out of bounds, too.
     pub fn lend_only(&self, ranges: &[(u64, usize)]) {
         let (addresses, bytes): (Vec<u64>, Vec<u64>) =
             ranges.iter().map(|&(address, bytes)| (address, bytes as u64)).unzip();
-        // SAFETY: two arrays of as many numbers as is said, read during the call.
+        // SAFETY: both arrays have `ranges.len()` elements, and are read during the call.
         unsafe { (self.lend)(addresses.as_ptr(), bytes.as_ptr(), ranges.len()) }
     }
 
-    /// From now on, and to this thread, events tell a time that work moves on: `words` are
-    /// `NAME=N`, microseconds of a kernel, or `NAME/S=N`, of one whose grid has S blocks along y;
-    /// any other takes `each=N`, or one. The stand-ins for libraries call their ways `cublaslt0`,
-    /// `cudnn1` and so on. Without words they tell what time it is. To programs `clock=1 ...` in
-    /// `CUDA_ON_CPU` says the same.
+    /// Gives this thread's events a simulated clock that only work advances. `words` are `NAME=N`,
+    /// the microseconds of a kernel, or `NAME/S=N`, of a kernel whose grid has S blocks along y;
+    /// others take `each=N`, or 1. The algorithms of the stand-ins for cuBLASLt and cuDNN are named
+    /// `cublaslt0`, `cudnn1` and so on. Without words, events have the real time. For programs,
+    /// `clock=1 ...` in `CUDA_ON_CPU` does the same.
     pub fn pace(&self, words: &CStr) {
         // SAFETY: driver.cpp copies the text during the call.
         unsafe { (self.pace)(words.as_ptr()) }
     }
 
-    /// The library, for tests that call the driver's own functions.
+    /// The library, for tests that call the driver's functions.
     pub fn library(&self) -> &Library {
         &self.library
     }

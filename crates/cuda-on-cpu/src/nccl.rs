@@ -9,7 +9,7 @@ pub type Nccl = VendorLibrary<NcclBehaviour>;
 #[derive(Clone, Copy, Debug)]
 pub struct NcclBehaviour {
     /// The version as NCCL encodes it: 22809 is 2.28.9.
-    pub version: u32,
+    pub version: u64,
     /// The call that fails, counted from 1 after [`behave`](VendorLibrary::behave), among those
     /// that begin or end something.
     pub failing_call: Option<u64>,
@@ -31,7 +31,7 @@ impl VendorBehaviour for NcclBehaviour {
 
     fn words(&self) -> [u64; 6] {
         let (call, query) = (self.failing_call.unwrap_or(0), self.failing_query.unwrap_or(0));
-        [u64::from(self.version), call, query, 0, 0, 0]
+        [self.version, call, query, 0, 0, 0]
     }
 
     fn counts([calls, queries, _]: [u64; 3]) -> [u64; 2] {

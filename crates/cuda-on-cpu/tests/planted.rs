@@ -1,4 +1,4 @@
-//! The stand-in finds what is wrong, in every schedule, and finds nothing where all is well.
+//! The stand-in reports every planted error in every schedule, and nothing for correct kernels.
 
 use alexnet_cuda_on_cpu::{Behaviour, Schedule, Sources, StandIn};
 use std::ffi::{CString, c_void};
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 type Raw = *mut c_void;
 
-/// The stand-in with the planted kernels; `None`, said loudly, without g++.
+/// The stand-in with the planted kernels; `None` and a message without g++.
 fn stand_in() -> Option<&'static StandIn> {
     static LOADED: OnceLock<Option<StandIn>> = OnceLock::new();
     let load = || {
@@ -26,7 +26,7 @@ fn stand_in() -> Option<&'static StandIn> {
 
 macro_rules! call {
     ($driver:expr, $name:literal ( $($argument:expr),* ) as fn($($kind:ty),*)) => {{
-        // SAFETY: the signature is the driver's, and the arguments outlive the call.
+        // SAFETY: the driver has this signature, and the arguments outlive the call.
         unsafe {
             let function = $driver
                 .library()
@@ -37,14 +37,14 @@ macro_rules! call {
     }};
 }
 
-/// A context for this thread, whole even if a kernel broke the one before.
+/// A context for this thread, usable even if a kernel failed in the previous one.
 fn open(driver: &StandIn) {
     let mut context: Raw = null_mut();
     call!(driver, c"cuDevicePrimaryCtxRetain"(&mut context, 0) as fn(*mut Raw, i32));
     call!(driver, c"cuCtxSetCurrent"(context) as fn(Raw));
 }
 
-/// Device memory of these values.
+/// Device memory with these values.
 fn upload<T>(driver: &StandIn, values: &[T]) -> u64 {
     let (mut address, bytes) = (0u64, size_of_val(values));
     open(driver);
@@ -70,7 +70,7 @@ fn download(driver: &StandIn, address: u64, len: usize) -> Vec<f32> {
     values
 }
 
-/// Launches `kernel` and waits: what it did wrong, or nothing.
+/// Launches `kernel` and waits; returns its error, or an empty string.
 fn launch(driver: &StandIn, kernel: &str, blocks: u32, threads: u32, args: &[u64]) -> String {
     open(driver);
     let (mut module, mut function): (Raw, Raw) = (null_mut(), null_mut());
@@ -125,7 +125,7 @@ fn numbers(n: usize) -> Vec<f32> {
 }
 
 #[test]
-fn right_kernels_pass() {
+fn correct_kernels_pass() {
     let values = numbers(128);
     in_every_schedule(|driver| {
         let (x, y) = (upload(driver, &values), upload(driver, &values));
@@ -142,7 +142,7 @@ fn right_kernels_pass() {
 }
 
 #[test]
-fn a_missing_barrier_is_caught() {
+fn a_missing_barrier_is_reported() {
     in_every_schedule(|driver| {
         let (x, y) = (upload(driver, &numbers(128)), upload(driver, &numbers(128)));
         for (kernel, args) in [
@@ -156,9 +156,9 @@ fn a_missing_barrier_is_caught() {
 }
 
 #[test]
-fn an_off_by_one_is_caught() {
+fn an_off_by_one_access_is_reported() {
     in_every_schedule(|driver| {
-        // One allocation, as in a device's arena: y ends where nothing marks it but the loan.
+        // One allocation, like a device's arena: only `lend_only` marks the end of y.
         let base = upload(driver, &numbers(512));
         let (x, y) = (base, base + 1024);
         driver.lend_only(&[(x, 400), (y, 400)]);
@@ -170,7 +170,7 @@ fn an_off_by_one_is_caught() {
 }
 
 #[test]
-fn an_access_outside_device_memory_is_caught() {
+fn an_access_outside_device_memory_is_reported() {
     in_every_schedule(|driver| {
         let (x, y) = (upload(driver, &numbers(100)), upload(driver, &numbers(100)));
         let failure = launch(driver, "incremented", 4, 64, &[x, y, 2000]);
@@ -179,7 +179,7 @@ fn an_access_outside_device_memory_is_caught() {
 }
 
 #[test]
-fn a_wide_access_at_an_odd_address_is_caught() {
+fn a_misaligned_wide_access_is_reported() {
     in_every_schedule(|driver| {
         let (x, y) = (upload(driver, &numbers(100)), upload(driver, &numbers(100)));
         let failure = launch(driver, "incremented_in_fours", 1, 64, &[x, y, 100]);
@@ -189,7 +189,7 @@ fn a_wide_access_at_an_odd_address_is_caught() {
 }
 
 #[test]
-fn barriers_that_not_all_reach_are_caught() {
+fn barriers_that_some_threads_miss_are_reported() {
     in_every_schedule(|driver| {
         let y = upload(driver, &numbers(64));
         let failure = launch(driver, "divergent_barrier", 1, 64, &[y]);
@@ -200,7 +200,7 @@ fn barriers_that_not_all_reach_are_caught() {
 }
 
 #[test]
-fn an_index_outside_a_shared_array_is_caught() {
+fn an_index_outside_a_shared_array_is_reported() {
     in_every_schedule(|driver| {
         let y = upload(driver, &numbers(64));
         let failure = launch(driver, "shared_index_outside", 1, 64, &[y]);
@@ -209,7 +209,7 @@ fn an_index_outside_a_shared_array_is_caught() {
 }
 
 #[test]
-fn a_tensor_cores_product_and_a_forgotten_wait() {
+fn a_tensor_core_product_is_right_and_a_missing_wait_is_reported() {
     let bf16 = |values: &[f32]| -> Vec<u16> {
         values.iter().map(|value| (value.to_bits() >> 16) as u16).collect() // small whole numbers
     };

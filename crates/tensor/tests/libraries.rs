@@ -1,154 +1,142 @@
-//! Finding NCCL, cuBLASLt and cuDNN: what is said of one that is missing, too old or something
-//! else.
+//! Finding NCCL, cuBLASLt and cuDNN: the errors for a library that is missing, too old or not a
+//! library.
 
 use alexnet_tensor::cublaslt::CublasLt;
 use alexnet_tensor::cudnn::Cudnn;
 use alexnet_tensor::nccl::{Id, Nccl};
-use cuda_on_cpu::{CublasLtBehaviour, CudnnBehaviour, NcclBehaviour};
+use cuda_on_cpu::{
+    CublasLtBehaviour, CudnnBehaviour, NcclBehaviour, VendorBehaviour, VendorLibrary,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A library as tests look at it.
-struct Kind {
+struct Library {
     name: &'static str,
     file: &'static str,
-    /// As an error names the least version that will do.
+    /// The least supported version, as errors name it.
     least: &'static str,
-    /// The version of the library in a file.
+    /// Opens a file, and returns the library's version.
     open: fn(&Path) -> alexnet_tensor::Result<String>,
-    /// The stand-in without some functions.
+    /// Builds the stand-in without some functions.
     without: fn(&[&str]) -> Result<PathBuf, String>,
-    /// Functions without which it is of no use.
-    needs: [&'static str; 3],
+    /// Some functions that are required.
+    required: [&'static str; 3],
 }
 
-const KINDS: [Kind; 3] = [
-    Kind {
-        name: "NCCL",
-        file: "libnccl.so.2",
-        least: "2.18",
-        open: |path| Ok(Nccl::open(path)?.version()),
-        without: cuda_on_cpu::Nccl::without,
-        needs: ["ncclSend", "ncclCommFinalize", "ncclGetVersion"],
-    },
-    Kind {
-        name: "cuBLASLt",
-        file: "libcublasLt.so.13",
-        least: "12",
-        open: |path| Ok(CublasLt::open(path)?.version()),
-        without: cuda_on_cpu::CublasLt::without,
-        needs: ["cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic", "cublasLtGetVersion"],
-    },
-    Kind {
-        name: "cuDNN",
-        file: "libcudnn.so.9",
-        least: "9",
-        open: |path| Ok(Cudnn::open(path)?.version()),
-        without: cuda_on_cpu::Cudnn::without,
-        needs: ["cudnnConvolutionForward", "cudnnSetConvolutionMathType", "cudnnGetVersion"],
-    },
-];
+const NCCL: Library = Library {
+    name: "NCCL",
+    file: "libnccl.so.2",
+    least: "2.18",
+    open: |path| Ok(Nccl::open(path)?.version()),
+    without: cuda_on_cpu::Nccl::without,
+    required: ["ncclSend", "ncclCommFinalize", "ncclGetVersion"],
+};
 
-fn told(kind: &Kind, path: &Path) -> String {
-    (kind.open)(path).unwrap_err().to_string()
-}
+const CUBLASLT: Library = Library {
+    name: "cuBLASLt",
+    file: "libcublasLt.so.13",
+    least: "12",
+    open: |path| Ok(CublasLt::open(path)?.version()),
+    without: cuda_on_cpu::CublasLt::without,
+    required: ["cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic", "cublasLtGetVersion"],
+};
 
-/// The stand-in without some functions; nothing where there is no compiler.
-fn without(kind: &Kind, functions: &[&str]) -> Option<PathBuf> {
-    match (kind.without)(functions) {
-        Ok(path) => Some(path),
-        Err(why) if why.contains("g++ did not start") => {
-            eprintln!("SKIPPED: {why}");
-            None
+const CUDNN: Library = Library {
+    name: "cuDNN",
+    file: "libcudnn.so.9",
+    least: "9",
+    open: |path| Ok(Cudnn::open(path)?.version()),
+    without: cuda_on_cpu::Cudnn::without,
+    required: ["cudnnConvolutionForward", "cudnnSetConvolutionMathType", "cudnnGetVersion"],
+};
+
+const LIBRARIES: [Library; 3] = [NCCL, CUBLASLT, CUDNN];
+
+impl Library {
+    /// The error when this file is opened.
+    fn error(&self, path: &Path) -> String {
+        (self.open)(path).unwrap_err().to_string()
+    }
+
+    /// The stand-in without some functions; `None` if there is no compiler.
+    fn stand_in_without(&self, functions: &[&str]) -> Option<PathBuf> {
+        match (self.without)(functions) {
+            Ok(path) => Some(path),
+            Err(error) if error.contains("g++ did not start") => {
+                eprintln!("SKIPPED: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
         }
-        Err(why) => panic!("{why}"),
     }
 }
 
 #[test]
-fn a_library_that_is_missing_or_none_is_told() {
-    for kind in &KINDS {
-        let (name, file) = (kind.name, kind.file);
-        let missing = told(kind, format!("/nowhere/{file}").as_ref());
-        let begin = format!("{name} cannot be used: /nowhere/{file}: ");
-        assert!(missing.starts_with(&begin), "{missing}");
+fn a_missing_file_and_one_that_is_no_library_are_errors() {
+    for library in &LIBRARIES {
+        let Library { name, file, .. } = library;
+        let error = library.error(format!("/nowhere/{file}").as_ref());
+        let start = format!("{name} cannot be used: /nowhere/{file}: ");
+        assert!(error.starts_with(&start), "{error}");
         let text = std::env::temp_dir().join(format!("{}-{file}", std::process::id()));
         fs::write(&text, "no library").unwrap();
-        let none = told(kind, &text);
+        let error = library.error(&text);
         fs::remove_file(&text).unwrap();
-        assert!(none.contains("invalid ELF header") || none.contains("too short"), "{none}");
+        assert!(error.contains("invalid ELF header") || error.contains("too short"), "{error}");
     }
 }
 
 #[test]
-fn a_library_that_lacks_something_is_told() {
-    for kind in &KINDS {
-        for lacks in kind.needs {
-            let Some(path) = without(kind, &[lacks]) else { return };
-            let told = told(kind, &path);
-            let sentence = format!("has no `{lacks}`: update it to {} or newer", kind.least);
-            assert!(told.contains(&sentence), "{told}");
+fn an_error_names_a_missing_function() {
+    for library in &LIBRARIES {
+        for function in library.required {
+            let Some(path) = library.stand_in_without(&[function]) else { return };
+            let error = library.error(&path);
+            let expected = format!("has no `{function}`: update it to {} or newer", library.least);
+            assert!(error.contains(&expected), "{error}");
         }
     }
 }
 
-/// Has a stand-in be of other versions, which are told, and then of one that will do.
-fn told_when_too_old(
-    kind: &Kind,
-    path: &Path,
-    behave: impl Fn(Option<u32>),
-    old: &[(u32, &str)],
-    new: &str,
+/// Checks the errors for old versions of a stand-in, and its usual version.
+fn check_versions<B: VendorBehaviour + Default>(
+    library: &Library,
+    with_version: fn(u64) -> B,
+    old: &[(u64, &str)],
+    usual: &str,
 ) {
+    let stand_in = VendorLibrary::<B>::load().unwrap();
     for &(version, dotted) in old {
-        behave(Some(version));
-        let told = told(kind, path);
-        let sentence = format!("is version {dotted}: update it to {} or newer", kind.least);
-        assert!(told.contains(&sentence), "{told}");
+        stand_in.behave(with_version(version));
+        let error = library.error(stand_in.path());
+        let expected = format!("is version {dotted}: update it to {} or newer", library.least);
+        assert!(error.contains(&expected), "{error}");
     }
-    behave(None);
-    assert_eq!((kind.open)(path).unwrap(), new);
+    stand_in.behave(B::default());
+    assert_eq!((library.open)(stand_in.path()).unwrap(), usual);
 }
 
 #[test]
-fn a_library_that_is_too_old_is_told() {
-    let [nccl, cublaslt, cudnn] = &KINDS;
-    if without(nccl, &[]).is_none() {
+fn old_versions_are_errors() {
+    if NCCL.stand_in_without(&[]).is_none() {
         return;
     }
-    let stand_in = cuda_on_cpu::Nccl::load().unwrap();
-    let behave = |version: Option<u32>| {
-        let usual = NcclBehaviour::default();
-        stand_in.behave(NcclBehaviour { version: version.unwrap_or(usual.version), ..usual });
-    };
-    let old = [(2_708, "2.7.8"), (21_703, "2.17.3")];
-    told_when_too_old(nccl, stand_in.path(), behave, &old, "2.28.9");
-
-    let stand_in = cuda_on_cpu::CublasLt::load().unwrap();
-    let behave = |version: Option<u32>| {
-        let usual = CublasLtBehaviour::default();
-        let version = version.map_or(usual.version, u64::from);
-        stand_in.behave(CublasLtBehaviour { version, ..usual });
-    };
-    told_when_too_old(cublaslt, stand_in.path(), behave, &[(111_103, "11.11.3")], "13.1.0");
-
-    let stand_in = cuda_on_cpu::Cudnn::load().unwrap();
-    let behave = |version: Option<u32>| {
-        let usual = CudnnBehaviour::default();
-        let version = version.map_or(usual.version, u64::from);
-        stand_in.behave(CudnnBehaviour { version, ..usual });
-    };
-    told_when_too_old(cudnn, stand_in.path(), behave, &[(8_904, "8.9.4")], "9.19.0");
+    let nccl = |version| NcclBehaviour { version, ..Default::default() };
+    check_versions(&NCCL, nccl, &[(2_708, "2.7.8"), (21_703, "2.17.3")], "2.28.9");
+    let cublaslt = |version| CublasLtBehaviour { version, ..Default::default() };
+    check_versions(&CUBLASLT, cublaslt, &[(111_103, "11.11.3")], "13.1.0");
+    let cudnn = |version| CudnnBehaviour { version, ..Default::default() };
+    check_versions(&CUDNN, cudnn, &[(8_904, "8.9.4")], "9.19.0");
 }
 
 #[test]
-fn ids_of_nccl_are_bytes() {
-    if without(&KINDS[0], &[]).is_none() {
+fn nccl_ids_convert_to_and_from_bytes() {
+    if NCCL.stand_in_without(&[]).is_none() {
         return;
     }
     let stand_in = cuda_on_cpu::Nccl::load().unwrap();
-    let found = Nccl::open(stand_in.path()).unwrap();
-    let (one, other) = (found.new_id().unwrap(), found.new_id().unwrap());
+    let nccl = Nccl::open(stand_in.path()).unwrap();
+    let (one, other) = (nccl.new_id().unwrap(), nccl.new_id().unwrap());
     assert!(one != other && Id::from_bytes(one.as_bytes()) == Some(one));
     assert_eq!(Id::from_bytes(&one.as_bytes()[1..]), None);
 }
