@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tensor::Shape;
 use testkit::disk::power::PowerLossDisk;
-use testkit::disk::{ReadKind, FailingDisk, Unreadable};
+use testkit::disk::{FailingDisk, ReadKind, Unreadable};
 use weights::tensors::CHECKSUM;
 
 /// A run's folder that goes away with the test.
@@ -418,7 +418,8 @@ fn what_cannot_be_read_now_is_left_as_it_is() {
     assert_eq!(folder.step(), Some(2));
 
     // While a save is made it is no reason to remove the wrong files, either.
-    let disk = Unreadable { what: ReadKind::List, path: checkpoints.clone(), error: ErrorKind::Other };
+    let disk =
+        Unreadable { what: ReadKind::List, path: checkpoints.clone(), error: ErrorKind::Other };
     let blind = Store { folder: checkpoints.clone(), keep: 1, disk: Box::new(disk) };
     assert!(blind.save(&run_metadata(), &snapshot(3)).is_err());
     assert_eq!(folder.step(), Some(3));
