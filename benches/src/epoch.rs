@@ -15,7 +15,7 @@ use tensor::Device;
 use train::executor::{Executor, StepRequest};
 use train::plan::SingleDevicePlan;
 use train::recipe::{Augment, Mean, Recipe};
-use train::schedule::State;
+use train::schedule::ScheduleState;
 use train::start::Start;
 use train::step::SingleDevice;
 use weights::Values;
@@ -97,7 +97,7 @@ impl EpochBenchmark {
         let step = SingleDevicePlan::new(&spec, size.batch, mean, device.target())
             .and_then(|plan| plan.open(device, &start));
         let mut step = step.map_err(|error| error.to_string())?;
-        let setting = recipe.schedule.setting(&State::default(), 1);
+        let setting = recipe.schedule.setting(&ScheduleState::default(), 1);
         step.set_rates(&recipe, &setting).map_err(|error| error.to_string())?;
         let plan = recipe.augment.plan(size.batch, (height, width), 0);
         Ok(EpochBenchmark { step, source, plan, workers: size.workers, number: 0, steps: 0 })

@@ -202,7 +202,7 @@ impl SplitStep {
             device.upload(parameters.value(ordinal), &values)?;
         }
         network.prepare(device)?;
-        let state = train::schedule::State::default();
+        let state = train::schedule::ScheduleState::default();
         let setting = recipe.schedule.setting(&state, 1);
         let rates: Vec<[f32; 3]> =
             parameters.entries.iter().map(|e| recipe.table_row(&e.name, &setting)).collect();

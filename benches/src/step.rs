@@ -12,7 +12,7 @@ use tensor::{Device, Target};
 use train::executor::{Executor, StepRequest};
 use train::plan::SingleDevicePlan;
 use train::recipe::{Input, Mean, Recipe};
-use train::schedule::State;
+use train::schedule::ScheduleState;
 use train::start::Start;
 use train::step::SingleDevice;
 use weights::{About, Values, Weights};
@@ -136,7 +136,7 @@ impl TrainingStep {
             SingleDevicePlan::new(spec, images, (Mean::Color, [height, width]), device.target())?;
         plan.check(&mut device)?;
         let mut step = plan.open(device, &Start::fresh(recipe, 0, grey()))?;
-        step.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
+        step.set_rates(recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
         let batch = noise_batch(spec, images)?;
         Ok(TrainingStep { step, batch, number: 0 })
     }

@@ -23,7 +23,7 @@ use std::time::Instant;
 use tensor::{DType, Device, Planner, Shape};
 use train::executor::{Executor, StepRequest};
 use train::recipe::{Mean, Recipe};
-use train::schedule::State;
+use train::schedule::ScheduleState;
 use train::start::Start;
 use weights::Values;
 
@@ -150,7 +150,7 @@ fn together(
     steps: usize,
 ) -> train::Result<f64> {
     let mut devices = open(spec, recipe, mode, DEVICES * images)?;
-    devices.set_rates(recipe, &recipe.schedule.setting(&State::default(), 1))?;
+    devices.set_rates(recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
     let mut batch = noise_batch(spec, DEVICES * images)?;
     let mut times = Vec::new();
     for step in 0..=steps {

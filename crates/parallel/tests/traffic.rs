@@ -19,7 +19,7 @@ use std::time::Duration;
 use tensor::{Choice, Device, Target};
 use train::recipe::{Input, Mean, Recipe, Wire};
 use train::recipes;
-use train::schedule::State;
+use train::schedule::ScheduleState;
 
 const SIDE: usize = 16;
 const CLASSES: usize = 6;
@@ -174,7 +174,7 @@ fn two_towers_of_the_source_send_the_computed_bytes() {
     let sent = rank::run(steps, |_, mut step| {
         // All weights are zero: the sizes of messages do not depend on values.
         let setting = recipe();
-        let setting = setting.schedule.setting(&State::default(), 1);
+        let setting = setting.schedule.setting(&ScheduleState::default(), 1);
         step.net_mut().set_rates(&recipe(), &setting)?;
         step.train(&batch(side, images, 1), 1, None, None)?;
         Ok(step.traffic())

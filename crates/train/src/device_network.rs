@@ -1,7 +1,7 @@
-//! A network on a device with everything around it: what all ways of training have in common.
+//! A planned network on its device; shared by all executors.
 
 use crate::checkpoint::Checkpoint;
-use crate::init::Init;
+use crate::init::Pretrained;
 use crate::plan::SingleDevicePlan;
 use crate::recipe::Recipe;
 use crate::schedule::Setting;
@@ -18,7 +18,7 @@ use tensor::{Device, Recording, Shape, Slot};
 /// A planned network on its device.
 #[derive(Debug)]
 pub struct DeviceNetwork {
-    /// Where everything is.
+    /// The memory layout.
     pub plan: SingleDevicePlan,
     /// The device, with the plan's memory.
     pub device: Device,
@@ -26,39 +26,40 @@ pub struct DeviceNetwork {
     seed: u64,
 }
 
-/// The whole parameter's shape, and which of its numbers a device has. Filters and units come first
-/// in a shape, so what a device has is a run.
+/// The shape of a whole parameter, and the range of its elements that a device holds. Filters and
+/// units are the first dimension, so the elements are contiguous.
 pub type Share = (Shape, Range<usize>);
 
-/// A device that has all of every parameter.
+/// The share of a device that holds the whole parameter.
 pub fn whole(entry: &Parameter) -> Share {
     (entry.shape, 0..entry.len())
 }
 
 impl DeviceNetwork {
-    /// Takes the memory. Nothing is in it yet.
+    /// Allocates the memory, without loading parameters.
     ///
     /// # Errors
-    /// [`Error::Device`] if there is not enough.
+    /// [`Error::Device`] if there is not enough memory.
     pub fn open(plan: SingleDevicePlan, mut device: Device) -> Result<DeviceNetwork> {
         device.reserve(plan.bytes)?;
         Ok(DeviceNetwork { plan, device, rates: Vec::new(), seed: 0 })
     }
 
-    /// Fills it with what training starts from: of each parameter the numbers that `share` gives.
+    /// Loads the initial state.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] or [`Error::Weights`] if they are not this network's;
+    /// [`Error::Checkpoint`] or [`Error::Weights`] if the parameters are another network's;
     /// [`Error::Device`].
     pub fn start(&mut self, start: &Start, share: &dyn Fn(&Parameter) -> Share) -> Result<()> {
         let entries = self.plan.network.parameters.entries.clone();
         self.start_part(start, &entries, share)
     }
 
-    /// As [`start`](Self::start), of a part of a network that has the parameters `all`.
+    /// As [`start`](Self::start), for a part of a network with the parameters `all`; `share` returns
+    /// the elements that this device holds.
     ///
     /// # Errors
-    /// As there.
+    /// As [`start`](Self::start).
     pub fn start_part(
         &mut self,
         start: &Start,
@@ -76,7 +77,7 @@ impl DeviceNetwork {
         }
     }
 
-    /// Gives every parameter its initial value and the velocities zero.
+    /// Initializes all parameters, and sets velocities to zero.
     fn draw(&mut self, recipe: &Recipe, share: &dyn Fn(&Parameter) -> Share) -> Result<()> {
         let parameters = &self.plan.network.parameters;
         for (ordinal, entry) in parameters.entries.iter().enumerate() {
@@ -95,10 +96,10 @@ impl DeviceNetwork {
         Ok(())
     }
 
-    /// Takes some parameters over from another run.
+    /// Copies parameters of another run.
     fn inherit(
         &mut self,
-        init: &Init,
+        init: &Pretrained,
         all: &[Parameter],
         share: &dyn Fn(&Parameter) -> Share,
     ) -> Result<()> {
@@ -110,7 +111,7 @@ impl DeviceNetwork {
         init.upload(&mut self.device, &self.plan.network, all, own)
     }
 
-    /// Takes parameters and velocities as a checkpoint has them.
+    /// Restores parameters and velocities from a checkpoint.
     fn restore(
         &mut self,
         checkpoint: &Checkpoint,
@@ -130,8 +131,8 @@ impl DeviceNetwork {
         Ok(())
     }
 
-    /// Copies all parameters and velocities, each as one block; behind Adam's first moments, which
-    /// are its velocities, the second ones.
+    /// Copies all parameters and velocities, each into one block; with Adam, the first moments
+    /// followed by the second.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -149,7 +150,7 @@ impl DeviceNetwork {
         Ok(())
     }
 
-    /// Sets what is subtracted from every image, and what the difference is multiplied by.
+    /// Sets the mean that is subtracted from images, and the factor of the difference.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -160,7 +161,7 @@ impl DeviceNetwork {
         Ok(self.plan.frame.set_input(&mut self.device, mean, scale)?)
     }
 
-    /// Sets rates and decays, for the steps that follow.
+    /// Sets learning rates and weight decays of the steps that follow.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -168,7 +169,7 @@ impl DeviceNetwork {
         self.set_rates_by(|name| recipe.table_row(name, setting))
     }
 
-    /// Sets the rate, the momentum and the decay of every parameter, by its name.
+    /// Sets rate, momentum and decay of every parameter, by its name.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -179,7 +180,7 @@ impl DeviceNetwork {
         self.plan.optimizer.set_rates(&mut self.device, &self.rates)
     }
 
-    /// Sends a batch to its slots.
+    /// Uploads a batch.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -187,7 +188,7 @@ impl DeviceNetwork {
         self.load_rows(batch, 0..batch.labels.len())
     }
 
-    /// Sends some rows of a batch to their slots.
+    /// Uploads some rows of a batch.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -195,8 +196,8 @@ impl DeviceNetwork {
         Ok(self.plan.frame.load(&mut self.device, batch, rows)?)
     }
 
-    /// Before a pass: what the network has to know of a batch, or of a part of it. `moment` names
-    /// its dropout masks; labels say how many of the images are no padding.
+    /// Prepares a pass over a batch or a part of it: sets the counter for which dropout masks are
+    /// drawn, and the number of images that are not padding, by their labels.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -207,12 +208,12 @@ impl DeviceNetwork {
         Ok(self.device.upload(self.plan.network.clock, &clock)?)
     }
 
-    /// The seed's halves, the lower first.
+    /// The low and high halves of the seed.
     pub fn seed_words(&self) -> [u32; 2] {
         [self.seed as u32, (self.seed >> 32) as u32]
     }
 
-    /// Before step number `step`, counted from one, on images with these labels.
+    /// Prepares step number `step`, counted from one, on images with these labels.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -222,7 +223,7 @@ impl DeviceNetwork {
         plan.optimizer.begin_step(device, &plan.network.parameters.entries, rates, step)
     }
 
-    /// Does a pass; on a GPU, what was recorded when it was done first.
+    /// Runs a pass; on a GPU, the first call records it and later calls replay it.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -235,7 +236,7 @@ impl DeviceNetwork {
         Ok(device.replay(recording, |device| pass(plan, device))?)
     }
 
-    /// The tally of the last pass. Its loss must be a number: this is asked before the update.
+    /// The tally of the last pass; called before the update, to check that the loss is finite.
     ///
     /// # Errors
     /// [`Error::Diverged`], [`Error::Device`].
@@ -250,12 +251,12 @@ impl DeviceNetwork {
         Err(finite::diverged(&self.device, &self.plan.network, step, tally.loss, rate))
     }
 
-    /// Statistics of the layers that are here, and of rectified outputs of others.
+    /// Empty statistics of this device's layers, and of rectified outputs of others.
     pub fn new_stats<'a>(&self, others: impl Iterator<Item = (&'a str, Slot)>) -> LayerStats {
         LayerStats::with_others(&self.plan.network, others)
     }
 
-    /// Runs `work` where the device's threads are: a loop of steps inside hands nothing over.
+    /// Runs `work` on the device's threads, so that its steps need no hand-over between threads.
     pub fn enter<T: Send>(self, work: impl FnOnce(DeviceNetwork) -> T + Send) -> T {
         Device::enter_with(self, |net| &net.device, work)
     }

@@ -48,7 +48,7 @@ struct Kept {
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum RunState {
     /// Steps are being made, or the program died without a word.
     Running,
     /// All that was asked for is done.
@@ -65,7 +65,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// How it stands.
-    pub status: State,
+    pub status: RunState,
     /// When it began, UTC.
     pub started: String,
     /// The process.
@@ -90,7 +90,7 @@ impl Status {
     /// A run that begins now.
     pub fn begun() -> Status {
         Status {
-            status: State::Running,
+            status: RunState::Running,
             started: clock::stamp(SystemTime::now()),
             pid: std::process::id(),
             step: 0,

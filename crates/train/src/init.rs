@@ -1,4 +1,4 @@
-//! Parameters that a run takes over from another instead of drawing them.
+//! Parameters that a run inherits from another one.
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::pattern::fits;
@@ -14,38 +14,38 @@ use weights::{Values, Weights};
 
 /// Parameters of another run, by name.
 #[derive(Clone, Debug)]
-pub struct Init {
+pub struct Pretrained {
     path: PathBuf,
-    /// Which layers are taken; `None`: all, but the last only if it has as many classes.
+    /// Patterns of the layers to copy; `None`: all, but the last only if its shape is the same.
     layers: Option<Vec<String>>,
     values: HashMap<String, Values>,
     velocities: HashMap<String, Values>,
 }
 
-impl Init {
-    /// Reads what a run learned: `from` is its folder, or a file of weights or a checkpoint. Of a
-    /// run that has no weights yet its newest checkpoint is taken, which `say` is told.
-    /// `layers` are names, `*` standing for any run of letters; without them all layers are taken,
-    /// and the last only if the two networks tell as many classes apart.
+impl Pretrained {
+    /// Reads the parameters of a run from its folder, a file of weights or a checkpoint. For a run
+    /// without weights, the newest checkpoint is read, and a note passed to `say`. `layers` are
+    /// names, in which `*` matches any text; without them all layers are copied, the last only if
+    /// both networks have the same number of classes.
     ///
-    /// With `velocities` the new run goes on as if only its images and its recipe had changed:
-    /// `from` is then a run's folder, whose newest checkpoint is read.
+    /// With `velocities`, those are copied, too: `from` is then a run's folder, whose newest
+    /// checkpoint is read.
     ///
     /// # Errors
-    /// [`Error::Weights`], [`Error::Checkpoint`] if there is nothing that can be read.
+    /// [`Error::Weights`] or [`Error::Checkpoint`] if nothing can be read.
     pub fn read(
         from: &Path,
         layers: Option<Vec<String>>,
         velocities: bool,
         say: &mut dyn FnMut(&str),
-    ) -> Result<Init> {
+    ) -> Result<Pretrained> {
         if velocities {
             let Some(checkpoint) = checkpoint::find_newest(from, &mut |_| ())? else {
-                let reason = "this run has no checkpoint, and velocities are nowhere else";
+                let reason = "this run has no checkpoint, which velocities are read from";
                 return Err(Error::Checkpoint { path: from.into(), reason: reason.to_string() });
             };
             let Checkpoint { path, parameters, velocities, .. } = checkpoint;
-            return Ok(Init { path, layers, values: parameters, velocities });
+            return Ok(Pretrained { path, layers, values: parameters, velocities });
         }
         let (path, weights) = if from.is_dir() {
             weights::run::newest_weights(from, say)?
@@ -53,7 +53,7 @@ impl Init {
             (from.to_path_buf(), Weights::read(from)?)
         };
         let values = weights.parameters.into_iter().collect();
-        Ok(Init { path, layers, values, velocities: HashMap::new() })
+        Ok(Pretrained { path, layers, values, velocities: HashMap::new() })
     }
 
     /// The file that was read.
@@ -61,11 +61,11 @@ impl Init {
         &self.path
     }
 
-    /// The places in `entries` of the parameters that are taken.
+    /// The indices in `entries` of the parameters that are copied.
     ///
     /// # Errors
-    /// [`Error::Weights`] if one of them is missing or has another shape, or if no layer fits a
-    /// name.
+    /// [`Error::Weights`] if one of them is missing or has another shape, or if a name matches no
+    /// layer.
     pub fn taken(&self, entries: &[Parameter]) -> Result<Vec<usize>> {
         let refused = |reason: String| {
             Error::from(weights::Error::Unusable { path: self.path.clone(), reason })
@@ -92,8 +92,7 @@ impl Init {
                     None => "is not there".to_string(),
                 };
                 return Err(refused(format!(
-                    "`{}` {there}, and the new network has {}: name the layers to take with \
-                     --init-layers",
+                    "`{}` {there}, and the new network has {}: select the layers to copy",
                     entry.name, entry.shape
                 )));
             }
@@ -102,7 +101,7 @@ impl Init {
         Ok(taken)
     }
 
-    /// Whether velocities are taken, too.
+    /// Whether velocities are copied, too.
     pub(crate) fn has_velocities(&self) -> bool {
         !self.velocities.is_empty()
     }
@@ -111,8 +110,8 @@ impl Init {
         self.values.get(&entry.name).is_some_and(|found| found.shape == entry.shape.dims())
     }
 
-    /// Copies what is taken of a network with the parameters `whole` over what the device holds of
-    /// it: of each parameter the numbers that `share` says.
+    /// Copies parameters to the device; `whole` are those of the whole network, and `share` returns
+    /// the elements that the device holds.
     ///
     /// # Errors
     /// As [`taken`](Self::taken); [`Error::Device`].
@@ -139,7 +138,7 @@ impl Init {
         Ok(())
     }
 
-    /// A digest of all that can be taken, in letters: part of what a run is.
+    /// A digest of all parameters, which is part of a run's identity.
     pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for tensors in [&self.values, &self.velocities] {

@@ -1,23 +1,22 @@
-//! The training loop: it knows networks and batches on one device, and not AlexNet.
+//! The training loop, for any network on one device.
 //!
 //! A run is a network, a [`Recipe`](recipe::Recipe), images and a seed: together a
-//! [`Job`](run::Job). Planning a job says what memory it takes; a [`Session`](run::Session) makes
-//! steps, tests the network after every epoch, and leaves everything in a
-//! [`RunFolder`](folder::RunFolder).
+//! [`Job`](run::Job). Planning a job computes its memory; a [`Session`](run::Session) trains,
+//! validates after every epoch, and writes results into a [`RunFolder`](folder::RunFolder).
 //!
-//! * [`recipe`], [`recipes`]: how a network is trained; the built-in ways, one page each
-//! * [`schedule`]: how the learning rate changes from epoch to epoch
-//! * [`executor`]: the interface between the loop and whatever carries out its steps
+//! * [`recipe`], [`recipes`]: hyper-parameters; the built-in recipes, one page each
+//! * [`schedule`]: learning-rate schedules
+//! * [`executor`]: the interface between the loop and the devices that run its steps
 //! * [`step`]: one device: load, begin, forward, loss, backward, update
-//! * [`plan`], [`optimizer`]: what a step takes, laid out before; how a network learns
-//! * [`device_network`]: all of it on a device
-//! * [`start`]: what training starts from
-//! * [`run`]: epochs of steps and what is told of them
-//! * [`folder`]: what a run leaves behind
-//! * [`checkpoint`], [`progress`]: how it goes on after whatever ended it
-//! * [`init`]: parameters taken over from another run
+//! * [`plan`], [`optimizer`]: the memory layout of a step; SGD and Adam
+//! * [`device_network`]: a planned network on its device
+//! * [`start`]: the initial state
+//! * [`run`]: jobs, the loop over epochs, logging and saving
+//! * [`folder`]: the files of a run
+//! * [`checkpoint`], [`progress`]: resuming a run
+//! * [`init`]: parameters inherited from another run
 //! * [`stats`], [`stuck`]: norms, dead units; a loss that stays at chance
-//! * [`Error`]: what can go wrong
+//! * [`Error`]: errors of a run
 //!
 //! ```
 //! use data::{Shapes, Statistics};
@@ -30,20 +29,11 @@
 //! use evaluate::{Silent, Stop};
 //!
 //! let images = Arc::new(Shapes::train(Shapes::SEED, 18, 64));
-//! let job = Job {
-//!     spec: Spec::image("linear", 16, 16, 3).linear("fc1", 10),
-//!     recipe: Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() },
-//!     seed: 0,
-//!     statistics: Statistics::of(&*images, 1, None, &|_| ())?,
-//!     train: images.clone(),
-//!     validation: images,
-//!     workers: 1,
-//!     init: None,
-//!     max_steps: None,
-//!     class_names: Vec::new(),
-//!     validate_every: 1,
-//!     checkpoints: alexnet_train::checkpoint::Policy::default(),
-//! };
+//! let spec = Spec::image("linear", 16, 16, 3).linear("fc1", 10);
+//! let recipe = Recipe { batch: 16, rate: 1e-6, epochs: 2, ..recipes::paper() };
+//! let statistics = Statistics::of(&*images, 1, None, &|_| ())?;
+//! let mut job = Job::new(spec, recipe, images.clone(), images, statistics);
+//! job.workers = 1;
 //! let plan = job.plan(tensor::Target::Cpu { threads: 1 })?;
 //! assert!(plan.memory().total < 1 << 20); // known before the first step
 //! let runs = std::env::temp_dir().join("alexnet-example");

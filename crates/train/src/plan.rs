@@ -1,4 +1,4 @@
-//! What training or testing takes of a device, laid out before any memory is taken.
+//! The plan of training on one device: the memory layout, and the passes of a step.
 
 use crate::Result;
 use crate::optimizer::Optimizer;
@@ -7,35 +7,35 @@ use evaluate::Frame;
 use layers::{Phase, Spec, TrainableNetwork};
 use tensor::{Device, Planner, Target};
 
-/// A network to be trained, with everything around it, laid out for one device.
+/// A trainable network with its input, loss and optimizer, planned for one device.
 #[derive(Debug)]
 pub struct SingleDevicePlan {
-    /// The network, or the part of it that a device has.
+    /// The network, or the device's part of it.
     pub network: TrainableNetwork,
-    /// What surrounds it.
+    /// Slots of images and labels, and the loss.
     pub frame: Frame,
-    /// How it learns.
+    /// The optimizer.
     pub optimizer: Optimizer,
-    /// Bytes of memory.
+    /// The memory in bytes.
     pub bytes: usize,
 }
 
-/// Where the bytes of a plan go.
+/// The memory of a plan, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// All of it.
+    /// The total.
     pub total: usize,
-    /// Weights, and in training their gradients and velocities, or both of Adam's moments.
+    /// Weights, their gradients and velocities, or both of Adam's moments.
     pub parameters: usize,
-    /// Whether that is Adam's.
+    /// Whether the optimizer is Adam.
     pub adam: bool,
     /// Everything else: images, activations and their gradients, scratch.
     pub activations: usize,
 }
 
 impl SingleDevicePlan {
-    /// Lays out a network for batches of `images` images, less a mean image of a height and width
-    /// or less a mean colour, on such a device, to train it by SGD.
+    /// Plans a network for training by SGD, in batches of `images` images. `input` is the kind of
+    /// mean that is subtracted, and the height and width of stored images.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) if the rows do not fit together.
@@ -48,10 +48,10 @@ impl SingleDevicePlan {
         SingleDevicePlan::lay_out(spec, images, input, target, recipe::Optimizer::Sgd)
     }
 
-    /// As [`new`](Self::new), to train it by Adam.
+    /// As [`new`](Self::new), for training by Adam.
     ///
     /// # Errors
-    /// As there.
+    /// As [`new`](Self::new).
     pub fn with_adam(
         spec: &Spec,
         images: usize,
@@ -79,12 +79,12 @@ impl SingleDevicePlan {
         Ok(SingleDevicePlan { network, frame, optimizer, bytes: planner.total() })
     }
 
-    /// What will be learned.
+    /// The parameters of the network.
     pub fn parameters(&self) -> &layers::Parameters {
         &self.network.parameters
     }
 
-    /// What it will take of the device's memory.
+    /// The device memory that it needs.
     pub fn memory(&self) -> Memory {
         let TrainableNetwork { gradients, velocities, .. } = self.network;
         let second = self.optimizer.second_moments();
@@ -94,10 +94,10 @@ impl SingleDevicePlan {
         Memory { total, parameters, adam: second.is_some(), activations }
     }
 
-    /// Finds out whether `device` can run this plan: it has room, and a form of every op.
+    /// Checks that `device` can run this plan: that it has enough memory and supports every op.
     ///
     /// # Errors
-    /// What is missing.
+    /// If it cannot: what is missing.
     pub fn check(&self, device: &mut Device) -> tensor::Result<()> {
         device.check_room(self.bytes)?;
         device.rehearse(|device| {
@@ -107,17 +107,17 @@ impl SingleDevicePlan {
         })
     }
 
-    /// Images to loss, its gradient and the tally.
+    /// From images to the loss, its gradient and the tally.
     ///
     /// # Errors
-    /// If the device fails, here and below.
+    /// If the device fails.
     pub fn forward(&self, device: &mut Device) -> tensor::Result<()> {
         self.frame.preprocess(device, self.network.input)?;
         self.network.forward(device, Phase::Train)?;
         self.frame.loss(device, self.network.output, self.network.d_output)
     }
 
-    /// The loss's gradient to new parameters.
+    /// From the gradient of the loss to new parameters.
     ///
     /// # Errors
     /// If the device fails.
@@ -126,7 +126,7 @@ impl SingleDevicePlan {
         self.optimizer.update(device, &self.network)
     }
 
-    /// Images to probabilities and the tally.
+    /// From images to probabilities and the tally.
     ///
     /// # Errors
     /// If the device fails.

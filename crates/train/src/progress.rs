@@ -19,7 +19,7 @@ pub struct Progress {
     /// Its batches that have been learned.
     pub batches: usize,
     /// What the schedule remembers.
-    pub schedule: schedule::State,
+    pub schedule: schedule::ScheduleState,
     /// The last validation, and after which step it was.
     pub validation: Option<(u64, Score)>,
     /// The validation with the lowest top-1 error: its step and that error.

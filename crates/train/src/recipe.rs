@@ -123,10 +123,10 @@ pub struct Bias {
 pub struct Layer {
     /// Initial weights.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<Init>,
+    pub weights: Option<Initializer>,
     /// Initial biases.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub biases: Option<Init>,
+    pub biases: Option<Initializer>,
     /// Learning rate, in multiples of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
@@ -139,7 +139,7 @@ pub struct Layer {
 /// `"fan-in-uniform"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Init {
+pub enum Initializer {
     /// All the same.
     Constant(f64),
     /// N(0, std), by its standard deviation.
@@ -151,28 +151,28 @@ pub enum Init {
     FanInUniform,
 }
 
-impl From<Init> for String {
-    fn from(init: Init) -> String {
+impl From<Initializer> for String {
+    fn from(init: Initializer) -> String {
         match init {
-            Init::Constant(value) => format!("constant {value}"),
-            Init::Normal(std) => format!("normal {std}"),
-            Init::ScaledNormal(gain) => format!("scaled-normal {gain}"),
-            Init::FanInUniform => "fan-in-uniform".to_string(),
+            Initializer::Constant(value) => format!("constant {value}"),
+            Initializer::Normal(std) => format!("normal {std}"),
+            Initializer::ScaledNormal(gain) => format!("scaled-normal {gain}"),
+            Initializer::FanInUniform => "fan-in-uniform".to_string(),
         }
     }
 }
 
-impl TryFrom<String> for Init {
+impl TryFrom<String> for Initializer {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Init, String> {
+    fn try_from(text: String) -> Result<Initializer, String> {
         let (kind, number) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         let number = number.trim().parse().ok().filter(|number: &f64| number.is_finite());
         match (kind, number) {
-            ("constant", Some(value)) => Ok(Init::Constant(value)),
-            ("normal", Some(std)) => Ok(Init::Normal(std)),
-            ("scaled-normal", Some(gain)) => Ok(Init::ScaledNormal(gain)),
-            ("fan-in-uniform", None) => Ok(Init::FanInUniform),
+            ("constant", Some(value)) => Ok(Initializer::Constant(value)),
+            ("normal", Some(std)) => Ok(Initializer::Normal(std)),
+            ("scaled-normal", Some(gain)) => Ok(Initializer::ScaledNormal(gain)),
+            ("fan-in-uniform", None) => Ok(Initializer::FanInUniform),
             _ => Err(format!(
                 "initial values are \"constant X\", \"normal STD\", \"scaled-normal GAIN\" or \
                  \"fan-in-uniform\", and not \"{text}\""
@@ -185,24 +185,24 @@ impl TryFrom<String> for Init {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParameterRule {
     /// Where it starts.
-    pub init: Init,
+    pub init: Initializer,
     /// Multiples of the recipe's learning rate.
     pub rate: f64,
     /// Weight decay.
     pub decay: f64,
 }
 
-impl Init {
+impl Initializer {
     /// The rule for a parameter whose units sum `fan_in` inputs.
     pub fn for_fan_in(self, fan_in: usize) -> layers::init::Initializer {
         use layers::init::Initializer as Start;
         match self {
-            Init::Constant(value) => Start::Constant(value as f32),
-            Init::Normal(std) => Start::Normal { std: std as f32 },
-            Init::ScaledNormal(gain) => {
+            Initializer::Constant(value) => Start::Constant(value as f32),
+            Initializer::Normal(std) => Start::Normal { std: std as f32 },
+            Initializer::ScaledNormal(gain) => {
                 Start::Normal { std: (gain / (fan_in.max(1) as f64).sqrt()) as f32 }
             }
-            Init::FanInUniform => Start::FanIn,
+            Initializer::FanInUniform => Start::FanIn,
         }
     }
 }
@@ -216,15 +216,15 @@ impl Recipe {
         let decay = rule.decay.unwrap_or(self.decay);
         match role {
             Role::Bias => {
-                let init = rule.biases.unwrap_or(Init::Constant(0.0));
+                let init = rule.biases.unwrap_or(Initializer::Constant(0.0));
                 ParameterRule { init, rate: rate * self.bias.rate, decay: decay * self.bias.decay }
             }
             Role::Weight => {
-                let init = rule.weights.unwrap_or(Init::Normal(0.01));
+                let init = rule.weights.unwrap_or(Initializer::Normal(0.01));
                 ParameterRule { init, rate, decay }
             }
             Role::Slope | Role::Scale | Role::Shift | Role::Mean | Role::Variance => {
-                let init = Init::Constant(match role {
+                let init = Initializer::Constant(match role {
                     Role::Slope => 0.25, // He et al. 2015, section 2.1; without decay, too
                     Role::Scale | Role::Variance => 1.0,
                     _ => 0.0,

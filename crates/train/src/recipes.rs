@@ -1,6 +1,8 @@
 //! The built-in recipes, one page each, as the models are.
 
-use crate::recipe::{Augment, Bias, ColorForm, Init, Input, Layer, Mean, Optimizer, Recipe, Wire};
+use crate::recipe::{
+    Augment, Bias, ColorForm, Initializer, Input, Layer, Mean, Optimizer, Recipe, Wire,
+};
 use crate::schedule::{Phase, Schedule};
 use std::collections::BTreeMap;
 
@@ -173,7 +175,7 @@ pub fn torchvision() -> Recipe {
         },
         augment: Augment { crop: true, mirror: true, color: 0.0, ..Augment::NONE },
         schedule: Schedule::Steps { after: vec![30, 60], factor: 0.1 },
-        layers: layers([("*", start(Init::FanInUniform, Init::FanInUniform))]),
+        layers: layers([("*", start(Initializer::FanInUniform, Initializer::FanInUniform))]),
         ..paper()
     }
 }
@@ -195,7 +197,10 @@ pub fn vgg() -> Recipe {
         batch: 256,
         epochs: 74,
         input: Input { side: Some(256), ..torchvision().input },
-        layers: layers([("*", start(Init::ScaledNormal(std::f64::consts::SQRT_2), constant(0.0)))]),
+        layers: layers([(
+            "*",
+            start(Initializer::ScaledNormal(std::f64::consts::SQRT_2), constant(0.0)),
+        )]),
         ..paper()
     }
 }
@@ -208,7 +213,7 @@ pub fn vgg() -> Recipe {
 /// paper's network: 363 inputs for conv1, 1200, 2304, 1728 and 1728 for the others, 9216 for fc6,
 /// 4096 for fc7 and fc8. With 0.01 itself this network stays at ln(classes).
 pub fn paper_64() -> Recipe {
-    let as_wide_as = |fan_in: f64| Init::ScaledNormal(0.01 * fan_in.sqrt());
+    let as_wide_as = |fan_in: f64| Initializer::ScaledNormal(0.01 * fan_in.sqrt());
     Recipe {
         base: "paper-64".into(),
         epochs: 6,
@@ -231,34 +236,34 @@ fn layers<const N: usize>(rows: [(&str, Layer); N]) -> BTreeMap<String, Layer> {
     rows.into_iter().map(|(name, layer)| (name.to_string(), layer)).collect()
 }
 
-fn start(weights: Init, biases: Init) -> Layer {
+fn start(weights: Initializer, biases: Initializer) -> Layer {
     Layer { weights: Some(weights), biases: Some(biases), ..Layer::default() }
 }
 
-fn weights(weights: Init, decay: f64) -> Layer {
+fn weights(weights: Initializer, decay: f64) -> Layer {
     Layer { weights: Some(weights), decay: Some(decay), ..Layer::default() }
 }
 
-fn biases(biases: Init) -> Layer {
+fn biases(biases: Initializer) -> Layer {
     Layer { biases: Some(biases), ..Layer::default() }
 }
 
-fn normal(std: f64) -> Init {
-    Init::Normal(std)
+fn normal(std: f64) -> Initializer {
+    Initializer::Normal(std)
 }
 
-fn constant(value: f64) -> Init {
-    Init::Constant(value)
+fn constant(value: f64) -> Initializer {
+    Initializer::Constant(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::State;
+    use crate::schedule::ScheduleState;
 
     /// A row of the table at an epoch, as decimal text so that 0.01 reads as 0.01.
     pub(super) fn row(recipe: &Recipe, parameter: &str, epoch: u32) -> [String; 3] {
-        let state = State::default();
+        let state = ScheduleState::default();
         let setting = recipe.schedule.setting(&state, epoch);
         recipe.table_row(parameter, &setting).map(|value| value.to_string())
     }
@@ -304,7 +309,7 @@ mod tests {
         assert_eq!(row(&source, "conv1.weight", 72)[0], "0");
         assert_eq!(row(&source, "conv1.bias", 72)[0], "0");
         assert_eq!(row(&source, "fc6.weight", 79)[0], "0.00001");
-        let color = |epoch| source.schedule.setting(&State::default(), epoch).color;
+        let color = |epoch| source.schedule.setting(&ScheduleState::default(), epoch).color;
         assert_eq!((color(66), color(67), color(91)), (true, false, false));
         assert_eq!(source.rule("conv4.weight").init, normal(0.03));
         assert_eq!(source.rule("conv4.bias").init, constant(1.0));

@@ -59,7 +59,7 @@ fn yes() -> bool {
 
 /// What a schedule remembers between epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct ScheduleState {
     /// How often the rate has been lowered.
     pub drops: u32,
     /// The lowest validation error so far.
@@ -88,7 +88,7 @@ impl Setting<'_> {
 
 impl Schedule {
     /// What holds in an epoch, counted from one.
-    pub fn setting(&self, state: &State, epoch: u32) -> Setting<'_> {
+    pub fn setting(&self, state: &ScheduleState, epoch: u32) -> Setting<'_> {
         let everywhere = |rate| Setting { rate, color: true, layers: None };
         match self {
             Schedule::Constant {} => everywhere(1.0),
@@ -107,19 +107,19 @@ impl Schedule {
     }
 
     /// What is remembered after an epoch's validation error (a share between 0 and 1).
-    pub fn remember(&self, state: State, error: f64) -> State {
+    pub fn remember(&self, state: ScheduleState, error: f64) -> ScheduleState {
         let (patience, most, threshold) = match self {
             Schedule::Plateau { patience, drops, threshold, .. } => (*patience, *drops, *threshold),
             _ => (u32::MAX, 0, 0.0),
         };
         if state.best.is_none_or(|best| error < best - threshold) {
-            return State { best: Some(error), stale: 0, ..state }; // a first or a better error
+            return ScheduleState { best: Some(error), stale: 0, ..state }; // a first or a better error
         }
         let stale = state.stale + 1;
         if stale >= patience && state.drops < most {
-            State { drops: state.drops + 1, stale: 0, ..state }
+            ScheduleState { drops: state.drops + 1, stale: 0, ..state }
         } else {
-            State { stale, ..state }
+            ScheduleState { stale, ..state }
         }
     }
 }
@@ -130,7 +130,10 @@ mod tests {
 
     fn rates(schedule: &Schedule, epochs: impl IntoIterator<Item = u32>) -> Vec<f64> {
         let round = |rate: f64| (rate * 1e9).round() / 1e9;
-        epochs.into_iter().map(|e| round(schedule.setting(&State::default(), e).rate)).collect()
+        epochs
+            .into_iter()
+            .map(|e| round(schedule.setting(&ScheduleState::default(), e).rate))
+            .collect()
     }
 
     #[test]
@@ -144,7 +147,7 @@ mod tests {
     fn a_plateau_is_seen_after_its_patience_and_only_so_often() {
         let schedule = Schedule::Plateau { factor: 0.1, drops: 2, patience: 2, threshold: 0.01 };
         let errors = [0.9, 0.5, 0.495, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.3];
-        let mut state = State::default();
+        let mut state = ScheduleState::default();
         let drops: Vec<u32> = errors
             .iter()
             .map(|&error| {
@@ -169,7 +172,7 @@ mod tests {
         };
         let schedule = Schedule::Phases { phases: vec![phase(3, 0.5), frozen] };
         assert_eq!(rates(&schedule, 1..=6), [1.0, 1.0, 0.5, 0.5, 0.1, 0.1]);
-        let state = State::default();
+        let state = ScheduleState::default();
         let late = schedule.setting(&state, 9);
         assert_eq!((late.factor("conv1"), late.factor("conv2"), late.color), (0.0, 0.1, false));
         assert!(schedule.setting(&state, 4).color);
@@ -177,8 +180,8 @@ mod tests {
 
     #[test]
     fn state_survives_text() {
-        let state = State { drops: 2, best: Some(0.25), stale: 1 };
+        let state = ScheduleState { drops: 2, best: Some(0.25), stale: 1 };
         let text = serde_json::to_string(&state).unwrap();
-        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        assert_eq!(serde_json::from_str::<ScheduleState>(&text).unwrap(), state);
     }
 }

@@ -1,40 +1,40 @@
-//! What training starts from.
+//! The initial state of training.
 
 use crate::checkpoint::Checkpoint;
-use crate::init::Init;
+use crate::init::Pretrained;
 use crate::recipe::Recipe;
 use std::sync::Arc;
 use weights::Values;
 
-/// Parameters and how an image enters. Cheap to clone: several devices may need it.
+/// The initial parameters, and the preprocessing of images. Cheap to clone, for several devices.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The parameters.
     pub state: InitialState,
-    /// Names every random draw.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// What is subtracted from every image.
+    /// The mean that is subtracted from images.
     pub mean: Arc<Values>,
-    /// What the difference is multiplied by.
+    /// The factor of the difference.
     pub scale: f64,
 }
 
-/// Where parameters come from.
+/// The source of the initial parameters.
 #[derive(Clone, Debug)]
 pub enum InitialState {
-    /// They are drawn, and some may be taken over from another run.
+    /// Random parameters, and some inherited from another run.
     Fresh {
-        /// How each is drawn.
+        /// The recipe with their distributions.
         recipe: Arc<Recipe>,
-        /// What is taken over.
-        inherit: Option<Arc<Init>>,
+        /// The inherited parameters.
+        inherit: Option<Arc<Pretrained>>,
     },
-    /// They are as they were, with all that the optimizer knows of them.
+    /// Those of a checkpoint, with the optimizer's state.
     Checkpoint(Arc<Checkpoint>),
 }
 
 impl Start {
-    /// Parameters that are drawn.
+    /// Random parameters only.
     pub fn fresh(recipe: &Recipe, seed: u64, mean: Values) -> Start {
         let (recipe, mean) = (Arc::new(recipe.clone()), Arc::new(mean));
         let scale = recipe.input.scale;

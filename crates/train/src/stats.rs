@@ -1,5 +1,4 @@
-//! Statistics of the layers in one step: norms of weights, gradients and updates; units that are
-//! dead.
+//! Statistics of layers in one step: norms of weights, gradients and updates; dead units.
 
 use crate::Result;
 use crate::log::LayerNumbers;
@@ -8,32 +7,32 @@ use kernels::sgd::Segment;
 use layers::{Network, Parameter, Role};
 use tensor::{Device, Shape, Slot};
 
-/// Statistics of a step's layers, and the memory to make them with; made once, so that filling them
-/// allocates nothing. There are two hooks in a step: after the loss and after the update.
+/// Statistics of a step's layers, with buffers, so that filling them allocates nothing. A step calls
+/// two hooks: after the loss and after the update.
 #[derive(Clone, Debug)]
 pub struct LayerStats {
-    /// In the network's order, one for each layer that learns.
+    /// In network order, one for each trainable layer.
     pub layers: Vec<LayerNumbers>,
-    /// For each layer: its weight among the parameters.
+    /// For each layer, the index of its weight.
     weights: Vec<usize>,
-    /// Rows whose outputs were rectified: the output, and the layer that it belongs to.
+    /// Outputs of ReLUs, with the layers before them.
     rectified: Vec<(Slot, usize)>,
     /// A piece of a tensor.
     piece: Vec<f32>,
-    /// For each unit: whether it was more than zero for any image.
+    /// For each unit, whether it was positive for any image.
     alive: Vec<bool>,
 }
 
 impl LayerStats {
-    /// Floats that are copied from the device at a time.
+    /// Floats of a copy from the device.
     const PIECE: usize = 1 << 16;
 
-    /// Of the layers of `network`.
+    /// Empty statistics of the layers of `network`.
     pub fn new(network: &Network) -> LayerStats {
         LayerStats::with_others(network, std::iter::empty())
     }
 
-    /// Of the layers of `network`, and rectified outputs of layers that are not among its rows.
+    /// As [`new`](Self::new), with rectified outputs of layers that are not among its rows.
     pub fn with_others<'a>(
         network: &Network,
         others: impl Iterator<Item = (&'a str, Slot)>,
@@ -57,8 +56,8 @@ impl LayerStats {
         LayerStats { layers, weights, rectified, piece, alive: vec![false; units] }
     }
 
-    /// Of a network with these parameters, whose parts are looked at elsewhere and
-    /// [combined](Self::combine).
+    /// Empty statistics of a whole network with these parameters, to [combine](Self::combine) those
+    /// of its parts.
     pub fn of_layers(entries: &[Parameter]) -> LayerStats {
         let weights = entries.iter().filter(|entry| entry.role == Role::Weight);
         let name = |entry: &Parameter| entry.layer().to_string();
@@ -68,7 +67,7 @@ impl LayerStats {
         LayerStats { layers, weights, rectified, piece, alive }
     }
 
-    /// For [`from_bytes`](Self::from_bytes) in another process.
+    /// Serializes for [`from_bytes`](Self::from_bytes) in another process.
     pub fn to_bytes(&self) -> Vec<u8> {
         let numbers = self.layers.iter().flat_map(|layer| {
             let dead = layer.dead_relus.unwrap_or(f64::NAN);
@@ -77,7 +76,7 @@ impl LayerStats {
         numbers.flat_map(f64::to_le_bytes).collect()
     }
 
-    /// Another's, of layers with these parameters.
+    /// Those of another process, of layers with these parameters.
     pub fn from_bytes(entries: &[Parameter], bytes: &[u8]) -> LayerStats {
         let mut stats = LayerStats::of_layers(entries);
         for (layer, numbers) in stats.layers.iter_mut().zip(bytes.as_chunks::<32>().0) {
@@ -89,7 +88,7 @@ impl LayerStats {
         stats
     }
 
-    /// The whole network's, from those of its parts.
+    /// Combines the statistics of a network's parts.
     pub fn combine(&mut self, parts: &[Vec<LayerNumbers>]) {
         for layer in &mut self.layers {
             let of_it = || parts.iter().flatten().filter(|part| part.name == layer.name);
@@ -104,17 +103,17 @@ impl LayerStats {
                 weight_norm,
                 gradient_norm: norm(|part| part.gradient_norm),
                 update_ratio: update_norm / weight_norm.max(f64::MIN_POSITIVE),
-                // The parts have equally many units.
+                // All parts have the same number of units.
                 dead_relus: (!dead.is_empty())
                     .then(|| dead.iter().sum::<f64>() / dead.len() as f64),
             };
         }
     }
 
-    /// After the forward pass and before the backward pass, which writes over activations.
+    /// Called between the forward pass and the backward pass, which overwrites activations.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device), here and below.
+    /// [`Error::Device`](crate::Error::Device).
     pub fn after_loss(&mut self, device: &Device) -> Result<()> {
         let LayerStats { layers, rectified, piece, alive, .. } = self;
         for &(y, layer) in &*rectified {
@@ -133,8 +132,7 @@ impl LayerStats {
         Ok(())
     }
 
-    /// After the update. The gradient and the update of each parameter are looked at as far as
-    /// they are here.
+    /// Called after the update. Uses the parts of gradients and updates that this device holds.
     pub fn after_update(&mut self, device: &Device, plan: &SingleDevicePlan) -> Result<()> {
         let SingleDevicePlan { network, optimizer, .. } = plan;
         for (numbers, &idx) in self.layers.iter_mut().zip(&self.weights) {
@@ -151,7 +149,7 @@ impl LayerStats {
             numbers.gradient_norm = norm(here(network.gradients), &mut self.piece)?;
             let update = match optimizer.update_norm(device, network, idx, &mut self.piece)? {
                 Some(update) => update,
-                // The rate is inside the velocity.
+                // The velocity includes the learning rate.
                 None => norm(here(network.velocities), &mut self.piece)?,
             };
             numbers.update_ratio = update / numbers.weight_norm.max(f64::MIN_POSITIVE);
@@ -159,7 +157,7 @@ impl LayerStats {
         Ok(())
     }
 
-    /// The first of the numbers that is none: `conv2.weight`, `the gradient of conv2.weight`.
+    /// The first tensor that is not finite: `conv2.weight`, `the gradient of conv2.weight`.
     pub fn not_finite(&self) -> Option<String> {
         self.layers.iter().find_map(|layer| {
             let name = format!("{}.weight", layer.name);
@@ -172,12 +170,12 @@ impl LayerStats {
     }
 }
 
-/// Channels, or units of a linear layer.
+/// The number of channels, or of units of a linear layer.
 fn units(y: Slot) -> usize {
     *y.shape().dims().last().expect("an output has a shape")
 }
 
-/// Copies a tensor from the device, as much at a time as there is room for.
+/// Copies a tensor from the device, in pieces of the buffer's length.
 fn in_pieces(
     device: &Device,
     slot: Slot,
@@ -193,7 +191,7 @@ fn in_pieces(
     Ok(())
 }
 
-/// A sum of squares in f64, in eight strands so that it is vectors; their order is fixed.
+/// A sum of squares in f64, in eight partial sums so that it is vectorized; their order is fixed.
 fn squares(values: &[f32]) -> f64 {
     let mut strands = [0.0f64; 8];
     let (eights, rest) = values.as_chunks::<8>();

@@ -5,7 +5,7 @@ mod fixtures;
 use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::Mean;
-use alexnet_train::schedule::State;
+use alexnet_train::schedule::ScheduleState;
 use alexnet_train::stats::LayerStats;
 use fixtures::Learn;
 use tensor::{Device, Target};
@@ -33,7 +33,7 @@ fn allocates_nothing(plan: SingleDevicePlan) {
     let recipe = alexnet_train::recipes::find("paper-64").unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; stored * stored * 3]);
     let mut step = plan.open(Device::cpu(3), &start).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
     let pixels = (0..images * 64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
     let labels = (0..images as u32).collect();
     let batch = fixtures::batch(pixels, [1, 2, 1], [1.0, 0.0, 3.0, 0.0], labels);

@@ -6,7 +6,7 @@ mod fixtures;
 use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
-use alexnet_train::schedule::State;
+use alexnet_train::schedule::ScheduleState;
 use alexnet_train::step::SingleDevice;
 use alexnet_train::{Error, recipes};
 use cuda_on_cpu::Behaviour;
@@ -49,7 +49,7 @@ fn open(spec: &Spec, images: usize, mut device: Device) -> alexnet_train::Result
     let recipe = recipe(images);
     let start = fixtures::fresh_with(&recipe, 3, vec![120.0; stored * stored * 3]);
     let mut step = plan.open(device, &start)?;
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1))?;
+    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1))?;
     Ok(step)
 }
 

@@ -7,7 +7,7 @@ use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::Mean;
 use alexnet_train::recipes;
-use alexnet_train::schedule::State;
+use alexnet_train::schedule::ScheduleState;
 use alexnet_train::stats::LayerStats;
 use fixtures::{Learn, every_row};
 use testkit::{own_gpu, stand_in_in_use};
@@ -25,7 +25,7 @@ fn a_step_on_a_gpu_allocates_nothing() {
     plan.check(&mut device).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
     let mut step = plan.open(device, &start).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
     let pixels = (0..images * 12 * 12 * 3).map(|i| (i * i % 251) as u8).collect();
     let batch = fixtures::batch(pixels, [0; 3], [1.0, 0.0, 3.0, 0.0], vec![0, 1, 2]);
     step.learn(&batch, 1).unwrap(); // recorded

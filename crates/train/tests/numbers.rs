@@ -6,7 +6,7 @@ use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Input, Mean, Recipe};
 use alexnet_train::recipes;
-use alexnet_train::schedule::State;
+use alexnet_train::schedule::ScheduleState;
 use alexnet_train::step::SingleDevice;
 use data::Batch;
 use fixtures::{Learn, every_row, scaled};
@@ -45,7 +45,7 @@ impl Case {
         let plan = SingleDevicePlan::new(&self.spec, IMAGES, mean, target).unwrap();
         let start = fixtures::fresh_with(&recipe, 3, vec![128.0; 3]);
         let mut step = plan.open(Device::cpu(2), &start).unwrap();
-        let setting = recipe.schedule.setting(&State::default(), 1);
+        let setting = recipe.schedule.setting(&ScheduleState::default(), 1);
         step.set_rates(&recipe, &setting).unwrap();
         step
     }

@@ -8,7 +8,7 @@ use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
 use alexnet_train::recipe::{Bias, Input, Mean, Recipe};
 use alexnet_train::recipes;
-use alexnet_train::schedule::{Schedule, State};
+use alexnet_train::schedule::{Schedule, ScheduleState};
 use alexnet_train::start::Start;
 use alexnet_train::step::SingleDevice;
 use data::Batch;
@@ -113,7 +113,8 @@ fn same_curve_with(model: fn(usize) -> Spec, recorded: &str, direct: bool, first
     }
     let mut step = recorded.step(spec, &recipe);
     for (step_number, &theirs) in (1..).zip(&recorded.losses) {
-        step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), step_number)).unwrap();
+        step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), step_number))
+            .unwrap();
         let ours = step.learn(&batch, u64::from(step_number)).unwrap().score().loss;
         // Sooner or later rounding flips a unit at a kink, and training amplifies what that
         // changes: PyTorch's own float32 is 9e-5 off its float64 after ten steps (`f32_errors`).

@@ -6,9 +6,9 @@ use alexnet_train::Error;
 use alexnet_train::device_network::whole;
 use alexnet_train::executor::Executor;
 use alexnet_train::plan::SingleDevicePlan;
-use alexnet_train::recipe::{Init, Input, Layer, Mean, Recipe};
+use alexnet_train::recipe::{Initializer, Input, Layer, Mean, Recipe};
 use alexnet_train::recipes;
-use alexnet_train::schedule::State;
+use alexnet_train::schedule::ScheduleState;
 use alexnet_train::stats::LayerStats;
 use alexnet_train::step::SingleDevice;
 use data::{Batch, IGNORED};
@@ -54,7 +54,7 @@ fn step(rate: f64) -> SingleDevice {
     .unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
     let mut step = plan.open(Device::cpu(2), &start).unwrap();
-    let state = State::default();
+    let state = ScheduleState::default();
     step.set_rates(&recipe, &recipe.schedule.setting(&state, 1)).unwrap();
     step
 }
@@ -173,7 +173,7 @@ fn an_update_by_adam_is_seen_as_it_was() {
         SingleDevicePlan::with_adam(&every_row(SIDE, CLASSES), IMAGES, input, target).unwrap();
     let start = fixtures::fresh_with(&recipe, 3, vec![128.0; STORED * STORED * 3]);
     let mut step = plan.open(Device::cpu(1), &start).unwrap();
-    step.set_rates(&recipe, &recipe.schedule.setting(&State::default(), 1)).unwrap();
+    step.set_rates(&recipe, &recipe.schedule.setting(&ScheduleState::default(), 1)).unwrap();
     let first = step.learn(&batch(), 1).unwrap().loss;
     let weights = |step: &SingleDevice| {
         let slot = step.network().parameters.value(0);
@@ -199,7 +199,7 @@ fn an_update_by_adam_is_seen_as_it_was() {
 #[test]
 fn dead_units_are_counted() {
     let mut recipe = recipe(0.0);
-    let dead = Layer { biases: Some(Init::Constant(-1e9)), ..Layer::default() };
+    let dead = Layer { biases: Some(Initializer::Constant(-1e9)), ..Layer::default() };
     recipe.layers.insert("fc3".to_string(), dead);
     let mut step = step(0.0);
     let mean = vec![128.0; STORED * STORED * 3];

@@ -4,7 +4,7 @@ use super::cifar::{JPEG, eighty_seconds_arm, folded, thirteen_percent_arm};
 use crate::protocol::{Arm, Measure, Protocol, View};
 use layers::{Lrn, Spec, Window, window};
 use models::{alexnet, cifar};
-use train::recipe::{Augment, Init, Input, Layer, Mean, Optimizer, Recipe};
+use train::recipe::{Augment, Initializer, Input, Layer, Mean, Optimizer, Recipe};
 use train::recipes;
 use train::schedule::Schedule;
 
@@ -119,7 +119,7 @@ pub fn dropout() -> Protocol {
         below.linear("fc10", 10)
     };
     let mut recipe = recipes::cifar_80sec();
-    let start = Layer { weights: Some(Init::Normal(0.05)), decay: Some(0.0), ..Layer::default() };
+    let start = Layer { weights: Some(Initializer::Normal(0.05)), decay: Some(0.0), ..Layer::default() };
     recipe.layers.remove("fc64");
     recipe.layers.insert("fc512".into(), start);
     recipe.layers.insert("fc10".into(), start);

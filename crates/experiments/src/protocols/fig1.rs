@@ -3,7 +3,7 @@
 use crate::protocol::{Arm, Measure, Protocol, View};
 use layers::{Spec, Window, window};
 use std::collections::BTreeMap;
-use train::recipe::{Init, Layer, Recipe};
+use train::recipe::{Initializer, Layer, Recipe};
 use train::recipes;
 
 /// Rates that are tried, those expected to be good first: none is run longer than the fastest
@@ -55,7 +55,7 @@ fn four_layers(name: &str, unit: fn(Spec) -> Spec) -> Spec {
 }
 
 fn unregularised() -> Recipe {
-    let start = |std| Layer { weights: Some(Init::Normal(std)), ..Layer::default() };
+    let start = |std| Layer { weights: Some(Initializer::Normal(std)), ..Layer::default() };
     let layers = [("conv1", 1e-4), ("conv2", 0.01), ("conv3", 0.01), ("fc10", 0.01)];
     let layers: BTreeMap<_, _> =
         layers.into_iter().map(|(name, std)| (name.to_string(), start(std))).collect();

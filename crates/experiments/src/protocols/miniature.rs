@@ -4,7 +4,7 @@
 use super::thin::fewer;
 use crate::protocol::Protocol;
 use layers::{Pad, Row, Spec};
-use train::recipe::{Init, Recipe};
+use train::recipe::{Initializer, Recipe};
 
 /// What is different from the whole page.
 pub(crate) const DIFFERS: &str = "This is a miniature. Images have 32 x 32 pixels and crops 28 x \
@@ -69,8 +69,8 @@ fn as_strong(mut recipe: Recipe, whole: &Spec) -> Recipe {
     for row in whole.describe().expect("a page's network fits together") {
         let units = *row.output.dims().last().expect("an output has channels");
         let Some(inputs) = (row.parameters / units).checked_sub(1) else { continue }; // a bias each
-        if let Init::Normal(std) = recipe.rule(&format!("{}.weight", row.name)).init {
-            let gain = Init::ScaledNormal(std * (inputs as f64).sqrt());
+        if let Initializer::Normal(std) = recipe.rule(&format!("{}.weight", row.name)).init {
+            let gain = Initializer::ScaledNormal(std * (inputs as f64).sqrt());
             recipe.layers.entry(row.name).or_default().weights = Some(gain);
         }
     }
@@ -115,7 +115,8 @@ mod tests {
         let whole = find("ilsvrc2010").unwrap().arms[0].stages[0].recipe.clone();
         let recipe = &page("ilsvrc2010").arms[0].stages[0].recipe;
         for (layer, gain) in [("conv1", 0.190_526), ("conv4", 1.247_077), ("fc8", 0.64)] {
-            let Init::ScaledNormal(made) = recipe.rule(&format!("{layer}.weight")).init else {
+            let Initializer::ScaledNormal(made) = recipe.rule(&format!("{layer}.weight")).init
+            else {
                 panic!("{layer}: {recipe:?}")
             };
             assert!((made - gain).abs() < 1e-6, "{layer}: {made}");

@@ -3,7 +3,7 @@
 //! A run that was killed before its first save begins again, and its logs with it. One whose
 //! checkpoints were removed must not: nobody would ask for its logs to be cut to nothing.
 
-use crate::folder::{State, Status};
+use crate::folder::{RunState, Status};
 use crate::{Error, Result};
 use files::disk::{Disk, Kind};
 use std::io;
@@ -39,8 +39,10 @@ impl Trace {
             let text = disk.read(&status).map_err(|error| unknown(&status, &error))?;
             let status: Status = serde_json::from_slice(&text)
                 .map_err(|error| unknown(&status, &io::Error::from(error)))?;
-            let ended =
-                matches!(status.status, State::Finished | State::Interrupted | State::StoppedEarly);
+            let ended = matches!(
+                status.status,
+                RunState::Finished | RunState::Interrupted | RunState::StoppedEarly
+            );
             let saved = status.saved.or(Some(status.step).filter(|&step| ended && step > 0));
             if let Some(step) = saved {
                 return found(format!("run.json says that step {step} was saved"));

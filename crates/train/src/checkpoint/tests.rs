@@ -1,7 +1,7 @@
 //! A small checkpoint, damaged, killed and starved in every way there is.
 
 use super::*;
-use crate::folder::{State, Status};
+use crate::folder::{RunState, Status};
 use crate::recipe::{Input, Mean};
 use crate::recipes;
 use evaluate::Score;
@@ -475,12 +475,12 @@ fn a_run_that_has_lost_its_checkpoints_is_refused() {
     // Killed before its first save, a run begins again: its folder is there, and empty.
     let folder = Folder::new();
     let status = Status { step: 5, ..Status::begun() };
-    assert_eq!(status.status, State::Running);
+    assert_eq!(status.status, RunState::Running);
     fs::write(folder.0.join("run.json"), serde_json::to_vec(&status).unwrap()).unwrap();
     fs::create_dir(folder.0.join("checkpoints")).unwrap();
     fs::write(folder.0.join("metrics.jsonl"), "{}\n").unwrap();
     assert_eq!(folder.step(), None);
-    let failed = Status { status: State::Failed, ..status };
+    let failed = Status { status: RunState::Failed, ..status };
     fs::write(folder.0.join("run.json"), serde_json::to_vec(&failed).unwrap()).unwrap();
     assert_eq!(folder.step(), None);
 }

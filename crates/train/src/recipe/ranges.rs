@@ -1,6 +1,6 @@
 //! The valid range of every number in a recipe: one table.
 
-use super::{Init, Recipe};
+use super::{Initializer, Recipe};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use weights::range::Range;
@@ -41,10 +41,10 @@ fn numbers(recipe: &Recipe) -> Vec<(String, f64, Range)> {
         table.extend(layer.decay.map(|decay| (key("decay"), decay, DECAY)));
         for (field, init) in [("weights", layer.weights), ("biases", layer.biases)] {
             table.extend(match init {
-                Some(Init::Constant(value)) => Some((key(field), value, CONSTANT)),
-                Some(Init::Normal(std)) => Some((key(field), std, FACTOR)),
-                Some(Init::ScaledNormal(gain)) => Some((key(field), gain, FACTOR)),
-                Some(Init::FanInUniform) | None => None,
+                Some(Initializer::Constant(value)) => Some((key(field), value, CONSTANT)),
+                Some(Initializer::Normal(std)) => Some((key(field), std, FACTOR)),
+                Some(Initializer::ScaledNormal(gain)) => Some((key(field), gain, FACTOR)),
+                Some(Initializer::FanInUniform) | None => None,
             });
         }
     }
@@ -167,11 +167,11 @@ mod tests {
             check("layers.conv1.rate is", &recipe);
             recipe.layers = layers(Layer { decay: Some(value), ..Layer::default() });
             check("layers.conv1.decay is", &recipe);
-            for start in [Init::Normal(value), Init::ScaledNormal(value)] {
+            for start in [Initializer::Normal(value), Initializer::ScaledNormal(value)] {
                 recipe.layers = layers(init(start));
                 check("layers.conv1.weights is", &recipe);
             }
-            let biases = Some(Init::Constant(value * 1e30));
+            let biases = Some(Initializer::Constant(value * 1e30));
             recipe.layers = layers(Layer { biases, ..Layer::default() });
             if value == -1.0 {
                 recipe.check().unwrap()

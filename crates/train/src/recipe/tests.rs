@@ -17,13 +17,13 @@ fn the_more_exact_name_decides_field_by_field() {
 fn slopes_have_rules_of_their_own() {
     let mut recipe = recipes::find("paper").unwrap();
     let rule = recipe.rule("prelu1.slope");
-    assert_eq!((rule.init, rule.rate, rule.decay), (Init::Constant(0.25), 1.0, 0.0));
+    assert_eq!((rule.init, rule.rate, rule.decay), (Initializer::Constant(0.25), 1.0, 0.0));
     let setting = recipe.schedule.setting(&Default::default(), 1);
     assert_eq!(recipe.table_row("prelu1.slope", &setting), [0.01, 0.9, 0.0]);
     let start = |name: &str| recipe.rule(name).init;
     let names = ["scale", "shift", "mean", "variance"];
     let starts = names.map(|name| start(&format!("batch_norm1.{name}")));
-    assert_eq!(starts, [1.0, 0.0, 0.0, 1.0].map(Init::Constant));
+    assert_eq!(starts, [1.0, 0.0, 0.0, 1.0].map(Initializer::Constant));
     assert_eq!(recipe.table_row("batch_norm1.shift", &setting), [0.01, 0.9, 0.0]);
     assert_eq!(recipe.table_row("batch_norm1.mean", &setting), [1.0, 0.0, 0.0]);
     recipe.layers.insert("prelu*".into(), Layer { decay: Some(0.5), ..Layer::default() });
@@ -54,13 +54,16 @@ fn an_unknown_key_is_refused_at_every_depth() {
 
 #[test]
 fn initial_values_are_words() {
-    for init in
-        [Init::Constant(-0.5), Init::Normal(0.01), Init::ScaledNormal(1.5), Init::FanInUniform]
-    {
-        assert_eq!(Init::try_from(String::from(init)), Ok(init));
+    for init in [
+        Initializer::Constant(-0.5),
+        Initializer::Normal(0.01),
+        Initializer::ScaledNormal(1.5),
+        Initializer::FanInUniform,
+    ] {
+        assert_eq!(Initializer::try_from(String::from(init)), Ok(init));
     }
     for wrong in ["normal", "normal x", "gauss 1", "fan-in-uniform 2", "constant inf", ""] {
-        assert!(Init::try_from(wrong.to_string()).is_err(), "{wrong}");
+        assert!(Initializer::try_from(wrong.to_string()).is_err(), "{wrong}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The loop: epochs of steps, a validation after each, checkpoints on the way, weights at the end.
+//! The loop: epochs of steps, a validation after each, checkpoints in between, weights at the end.
 
 use super::outcome::{End, Outcome, conclude};
 use super::training::Training;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use tensor::Traffic;
 
 impl Training<'_> {
-    /// Runs, and writes down how that ended while the other processes still wait for this one.
+    /// Runs, and writes the outcome before the other processes are released.
     pub(super) fn run_to_end(mut self) -> Result<Outcome> {
         let outcome = self.run();
         self.note_saved();
@@ -30,7 +30,7 @@ impl Training<'_> {
         Ok(self.outcome(first))
     }
 
-    /// What is left of an epoch: its steps, its validation, and a checkpoint if it is time.
+    /// The rest of an epoch: its steps, its validation, and a checkpoint if one is due.
     fn epoch(&mut self) -> Result<()> {
         self.rest_of_steps()?;
         if self.is_stopped() {
@@ -40,7 +40,7 @@ impl Training<'_> {
         let is_due = is_whole && self.progress.epoch.is_multiple_of(self.job.validate_every);
         self.progress.reached |= is_due && self.is_low_enough();
         if (is_due || self.is_last()) && !self.validate(is_due)? {
-            return Ok(()); // stopped half-way: the run that goes on begins with the validation
+            return Ok(()); // stopped halfway: a resumed run starts with the validation
         }
         let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
         if is_whole {
@@ -51,7 +51,7 @@ impl Training<'_> {
         self.save_after_epoch(is_due, is_best)
     }
 
-    /// The steps of an epoch that are not made yet.
+    /// The remaining steps of an epoch.
     fn rest_of_steps(&mut self) -> Result<()> {
         let rate = self.begin_epoch()?;
         while self.progress.batches < self.train.batches_per_epoch()
@@ -60,7 +60,7 @@ impl Training<'_> {
         {
             let began = Instant::now();
             let Some(mut batch) = next_batch(&mut self.train, self.observer, self.stop)? else {
-                break; // a stop was asked for: training data have no end
+                break; // a stop was requested: training data never end
             };
             let wait = began.elapsed().as_secs_f64();
             let tally = self.step(&mut batch)?;
@@ -78,7 +78,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Sets what the schedule says of the epoch; gives its learning rate.
+    /// Applies the schedule's setting of the epoch; returns its learning rate.
     fn begin_epoch(&mut self) -> Result<f64> {
         let (recipe, epoch) = (&self.job.recipe, self.progress.epoch);
         self.status.epoch = epoch;
@@ -115,9 +115,9 @@ impl Training<'_> {
         self.all.add(tally, seconds, wait);
     }
 
-    /// Validates, unless a stop is asked for on the way; the schedule learns of it if it was `due`,
-    /// and not if the run merely ends here: one that goes on from here is to be as if it had never
-    /// ended.
+    /// Validates; returns false if a stop is requested meanwhile. The schedule is updated only if
+    /// the validation was due, not if it is one at the end of the run: a resumed run must be
+    /// bit-identical to an uninterrupted one.
     fn validate(&mut self, is_due: bool) -> Result<bool> {
         let began = Instant::now();
         let tally = evaluate(&mut *self.executor, &mut self.validation, self.stop, self.observer)?;

@@ -1,4 +1,4 @@
-//! What decides a job's bits, by name, and whether a checkpoint may be gone on from.
+//! The identity of a job, and the check whether it may resume a checkpoint.
 
 use super::job::Job;
 use crate::checkpoint::{Checkpoint, Difference, Identity};
@@ -13,16 +13,14 @@ use std::sync::Arc;
 const MOST_LINES: usize = 12;
 
 impl Job {
-    /// Whether a checkpoint may be gone on from by this job. The number of epochs and steps may
-    /// have changed, and all that does not decide bits: threads, workers, logging. The learning
-    /// rate may if `new_rate` says that this is meant. A job without [`init`](Self::init) may go on
-    /// with a run that had one: its first step is behind it. `observer` hears of images that take
-    /// long.
-    /// Gives this job's identity, or `None` if a stop was asked for while an image was waited for.
+    /// Checks that this job may resume a checkpoint, and returns its identity. The number of epochs
+    /// and steps may differ, and all settings that do not affect results: threads, workers,
+    /// logging; with `new_rate` also the learning rate. A job without [`init`](Self::init) may
+    /// resume a run that had one. Images that take long to read are reported to `observer`.
+    /// Returns `None` if a stop was requested meanwhile.
     ///
     /// # Errors
-    /// [`Error::Resume`], with a line for each difference; [`Error::Data`] if a disk does not
-    /// answer.
+    /// [`Error::Resume`] with a line for each difference; [`Error::Data`] if a disk does not answer.
     pub fn check(
         &self,
         checkpoint: &Checkpoint,
@@ -34,7 +32,7 @@ impl Job {
         if self.init.is_none() {
             identity.take_over("init", &checkpoint.identity);
         }
-        // Another decoder alone is no difference: what counts is whether pixels are the same.
+        // Another version of the decoder is allowed if it decodes the same pixels.
         let may_change = |name: &str| {
             [DECODER, "recipe.epochs"].contains(&name) || (name == "recipe.rate" && new_rate)
         };
@@ -65,8 +63,8 @@ impl Job {
         })
     }
 
-    /// Everything that decides this run's bits. Some images are read for that: `observer` hears if
-    /// one takes long. `None` if a stop was asked for while it was waited for.
+    /// Everything on which this run's results depend. Reads some images; those that take long are
+    /// reported to `observer`. Returns `None` if a stop was requested meanwhile.
     ///
     /// # Errors
     /// [`Error::Data`] if a disk does not answer.
@@ -100,10 +98,10 @@ impl Job {
     }
 }
 
-/// The name of the decoder's version in an identity; where it is absent, it was 1.
+/// The name of the decoder's version in an identity; if absent, it was 1.
 const DECODER: &str = "data.decoder";
 
-/// Where pixels differ and the decoder does, too: that this may be why.
+/// A hint for the case that pixels differ and so does the decoder.
 fn other_decoder(was: &Identity, now: &Identity, differences: &[Difference]) -> Option<String> {
     let pixels = ["data.train", "data.validation", "data.mean"];
     let [was, now] = [was, now].map(|identity| identity.get(DECODER).unwrap_or("1"));
@@ -116,7 +114,7 @@ fn other_decoder(was: &Identity, now: &Identity, differences: &[Difference]) -> 
     })
 }
 
-/// The first half of a SHA-256, in letters.
+/// The first half of a SHA-256, in hexadecimal.
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,7 @@
-//! What decides a run's bits.
+//! A job: all settings of a run.
 
 use crate::checkpoint::{Checkpoint, Policy};
-use crate::init::Init;
+use crate::init::Pretrained;
 use crate::recipe::{Mean, Recipe};
 use crate::start::{InitialState, Start};
 use data::{Loader, Source, Statistics};
@@ -9,38 +9,63 @@ use layers::Spec;
 use std::sync::Arc;
 use weights::{About, Values, Weights};
 
-/// Everything that decides a run's bits, and how it is to be watched.
+/// All settings of a run: those that decide its results, and those of validation and checkpoints.
 #[derive(Clone)]
 pub struct Job {
-    /// The network, for as many classes as the data has.
+    /// The network; its number of classes must be that of the data.
     pub spec: Spec,
-    /// How it is trained.
+    /// The hyper-parameters.
     pub recipe: Recipe,
-    /// Names every random draw.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// What is learned from.
+    /// The training images.
     pub train: Arc<dyn Source>,
-    /// What it is validated on.
+    /// The validation images.
     pub validation: Arc<dyn Source>,
-    /// The training set's mean and colours.
+    /// The training set's mean image and colour statistics.
     pub statistics: Statistics,
-    /// Threads that decode; 0: one for each core.
+    /// The number of decoding threads; 0: one for each core.
     pub workers: usize,
-    /// Parameters that are taken over instead of drawn, if the run begins; one that goes on needs
-    /// none.
-    pub init: Option<Arc<Init>>,
-    /// Stop after so many steps.
+    /// Parameters inherited from another run instead of random ones. Not needed to resume a run.
+    pub init: Option<Arc<Pretrained>>,
+    /// The maximum number of steps.
     pub max_steps: Option<u64>,
-    /// Validate after every so many epochs, and after the last.
+    /// Validate every `validate_every` epochs, and after the last.
     pub validate_every: u32,
-    /// When it is saved.
+    /// When checkpoints are written.
     pub checkpoints: Policy,
-    /// What each class is called in words, in the order of labels, for the file of weights; empty:
-    /// nothing but what `train` calls them. Names need not be unique, and decide nothing.
+    /// Readable names of the classes, in label order, for the file of weights; if empty, those of
+    /// `train`. They need not be unique, and do not affect results.
     pub class_names: Vec<String>,
 }
 
 impl Job {
+    /// A job with seed 0, one decoding thread per core, random initial parameters, the recipe's
+    /// number of epochs, a validation after each, and the default checkpoints. `statistics` are
+    /// those of `train`.
+    pub fn new(
+        spec: Spec,
+        recipe: Recipe,
+        train: Arc<dyn Source>,
+        validation: Arc<dyn Source>,
+        statistics: Statistics,
+    ) -> Job {
+        Job {
+            spec,
+            recipe,
+            seed: 0,
+            train,
+            validation,
+            statistics,
+            workers: 0,
+            init: None,
+            max_steps: None,
+            validate_every: 1,
+            checkpoints: Policy::default(),
+            class_names: Vec::new(),
+        }
+    }
+
     pub(super) fn about(&self) -> About {
         About {
             format: Weights::FORMAT,
@@ -55,7 +80,7 @@ impl Job {
         on.then(|| self.recipe.augment.color_shift(&self.statistics)).flatten()
     }
 
-    /// What is subtracted from an image.
+    /// The mean that is subtracted from images: an image `[height, width, 3]` or a colour `[3]`.
     pub fn mean(&self) -> Values {
         let (height, width) = self.train.size();
         match self.recipe.input.mean {
@@ -66,7 +91,7 @@ impl Job {
         }
     }
 
-    /// What the run starts from: its checkpoint, or parameters that are drawn.
+    /// The initial state: a checkpoint, or random and inherited parameters.
     pub fn start(&self, from: Option<Arc<Checkpoint>>) -> Start {
         let state = match from {
             Some(checkpoint) => InitialState::Checkpoint(checkpoint),
@@ -79,7 +104,7 @@ impl Job {
         Start { state, seed: self.seed, mean, scale }
     }
 
-    /// Loads the given part of every batch, here and below.
+    /// The loader of the given part of every validation batch.
     pub(super) fn validation_loader(&self, part: (usize, usize)) -> Loader {
         let [height, width, _] = self.spec.input;
         let plan = data::Plan::testing(self.recipe.batch, (height, width)).part(part);

@@ -1,4 +1,4 @@
-//! What is recorded in the run's logs when, and what is reported to whoever watches.
+//! When something is recorded in the logs or reported to the observer.
 
 use super::training::Training;
 use crate::folder::Record;
@@ -10,9 +10,9 @@ use evaluate::{Score, Tally};
 use std::ops::ControlFlow;
 
 impl Training<'_> {
-    /// Steps up to this one each have their own line of metrics; later, every tenth has.
+    /// Each step up to this one has a line of metrics; later, every tenth.
     const EVERY_STEP_UNTIL: u64 = 100;
-    /// Statistics of layers are made in the first step and in every so many.
+    /// Statistics of layers are computed in the first step and at this interval.
     const STATS_EVERY: u64 = 100;
 
     /// Notes if there is nothing to do.
@@ -22,7 +22,7 @@ impl Training<'_> {
         }
     }
 
-    /// Records what the step in hand gives cause to record.
+    /// Records the current step, if it is due.
     pub(super) fn record_step(&mut self, rate: f64) -> Result<()> {
         let step = self.progress.step;
         if step <= Self::EVERY_STEP_UNTIL || step.is_multiple_of(10) || step == self.steps() {
@@ -38,7 +38,7 @@ impl Training<'_> {
         self.warn_if_stuck()
     }
 
-    /// Whether a step is one that fills the statistics of layers.
+    /// Whether a step computes the statistics of layers.
     pub(super) fn fills_stats(step: u64) -> bool {
         step == 1 || step.is_multiple_of(Self::STATS_EVERY)
     }
@@ -66,7 +66,7 @@ impl Training<'_> {
         self.folder.record(&Record::Warning { step: self.progress.step, text })
     }
 
-    /// What the images that were read gave cause to report; once.
+    /// Reports remarks about the images that were read, once.
     pub(super) fn report_remarks(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.has_remarked, true) {
             return Ok(());
@@ -86,7 +86,7 @@ impl Training<'_> {
         self.folder.record(&Record::Warning { step: self.progress.step, text })
     }
 
-    /// Reports the step in hand to whoever watches.
+    /// Reports the current step to the observer.
     pub(super) fn report(&mut self, rate: f64) -> ControlFlow<()> {
         let (steps, epochs) = (self.steps(), self.epochs());
         let Progress { step, epoch, recent, .. } = self.progress;

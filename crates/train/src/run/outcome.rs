@@ -2,42 +2,42 @@
 
 use crate::Result;
 use crate::checkpoint::Checkpoint;
-use crate::folder::{RunFolder, State, Status};
+use crate::folder::{RunFolder, RunState, Status};
 use evaluate::Score;
 use evaluate::Stop;
 use tensor::Traffic;
 
-/// Why a run ended, if no error ended it.
+/// Why a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All that was asked for is done.
+    /// All steps are done.
     Finished,
-    /// A signal asked for it (1: hang-up, 2: interrupt, 15: terminate).
+    /// A signal was received (1: hang-up, 2: interrupt, 15: terminate).
     Signal(usize),
-    /// The [`Observer`](evaluate::observe::Observer) had seen enough.
+    /// The [`Observer`](evaluate::observe::Observer) requested the end.
     StoppedEarly,
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// Why.
+    /// The reason.
     pub end: End,
-    /// Steps done.
+    /// The number of steps done.
     pub steps: u64,
-    /// Of these, steps done by the processes before.
+    /// Of these, steps done by earlier processes.
     pub resumed_at: u64,
-    /// Seconds of it all, earlier processes included.
+    /// Seconds of training, including earlier processes.
     pub seconds: f64,
     /// Seconds in which this process wrote logs, copied snapshots or waited for them to be written
     /// instead of training.
     pub bookkeeping_s: f64,
-    /// Training images a second of this process, validations not counted.
+    /// Training images per second of this process, without validations.
     pub images_per_s: f64,
-    /// What this process's devices sent to others in a step, if somebody else has a part of it and
-    /// a step was made in which nothing but training happened.
+    /// The traffic of this process's devices in one step; `None` if nothing is sent, or every step
+    /// also filled statistics.
     pub exchanged: Option<Traffic>,
-    /// The last training steps.
+    /// The score of the last training steps.
     pub train: Score,
     /// The last validation.
     pub validation: Option<Score>,
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Of a run that was stopped while it waited for a disk.
+    /// The outcome of a run that was stopped before its first step.
     pub(super) fn before_the_first_step(stop: &Stop, from: Option<&Checkpoint>) -> Outcome {
         let progress = from.map(|from| &from.progress);
         let steps = progress.map_or(0, |progress| progress.step);
@@ -70,7 +70,7 @@ impl Outcome {
     }
 }
 
-/// Writes down how a run ended.
+/// Writes the end of a run into its folder.
 pub(super) fn conclude(
     outcome: Result<Outcome>,
     folder: &RunFolder,
@@ -79,13 +79,13 @@ pub(super) fn conclude(
     match &outcome {
         Ok(outcome) => {
             status.status = match outcome.end {
-                End::Finished => State::Finished,
-                End::Signal(_) => State::Interrupted,
-                End::StoppedEarly => State::StoppedEarly,
+                End::Finished => RunState::Finished,
+                End::Signal(_) => RunState::Interrupted,
+                End::StoppedEarly => RunState::StoppedEarly,
             };
         }
         Err(error) => {
-            status.status = State::Failed;
+            status.status = RunState::Failed;
             status.error = Some(error.to_string());
         }
     }

@@ -1,4 +1,4 @@
-//! A job's network, laid out for one device.
+//! Plans of jobs for one device.
 
 use super::job::Job;
 use crate::plan::SingleDevicePlan;
@@ -7,25 +7,25 @@ use crate::{Error, Result};
 use layers::Spec;
 use tensor::Target;
 
-/// What of a job decides how its network is laid out.
+/// The settings of a job on which its plan depends.
 #[derive(Clone, Copy, Debug)]
 pub struct Blueprint<'a> {
     /// The network.
     pub spec: &'a Spec,
-    /// How it is trained.
+    /// The hyper-parameters.
     pub recipe: &'a Recipe,
-    /// Height and width of the images that crops are taken from.
+    /// Height and width of the stored images, from which crops are taken.
     pub stored: [usize; 2],
 }
 
 impl Job {
-    /// What of this job decides how its network is laid out.
+    /// The settings of this job on which its plan depends.
     pub fn blueprint(&self) -> Blueprint<'_> {
         let (height, width) = self.train.size();
         Blueprint { spec: &self.spec, recipe: &self.recipe, stored: [height, width] }
     }
 
-    /// Lays the network out for this job on such a device.
+    /// Plans this job for a target device.
     ///
     /// # Errors
     /// As [`Blueprint::plan`].
@@ -35,17 +35,17 @@ impl Job {
 }
 
 impl Blueprint<'_> {
-    /// Lays the network out on such a device.
+    /// Plans the network for a target device.
     ///
     /// # Errors
     /// [`Error::Network`]; [`Error::Recipe`] if the images are smaller than the crops, the
-    /// augmentation is out of range, or batches are to be cut, which is for the crate
+    /// augmentation is out of range, or the recipe has micro-shards, which need the crate
     /// `alexnet-parallel`.
     pub fn plan(&self, target: Target) -> Result<SingleDevicePlan> {
         let &Recipe { batch, optimizer, shards, .. } = self.recipe;
         if shards != 1 {
-            let told = format!("recipe.shards is {shards}: one device takes whole batches here");
-            return Err(Error::Recipe(told));
+            let reason = format!("recipe.shards is {shards}: one device processes whole batches");
+            return Err(Error::Recipe(reason));
         }
         match optimizer {
             Optimizer::Sgd => SingleDevicePlan::new(self.spec, batch, self.input()?, target),
@@ -53,7 +53,7 @@ impl Blueprint<'_> {
         }
     }
 
-    /// What is subtracted from an image, and the size of the images.
+    /// The kind of mean that is subtracted, and the height and width of stored images.
     ///
     /// # Errors
     /// As [`plan`](Self::plan).

@@ -6,7 +6,7 @@ use super::training::{Beginning, Training};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::executor::Executor;
-use crate::folder::{RunFolder, State, Status};
+use crate::folder::{RunFolder, RunState, Status};
 use crate::start::Start;
 use evaluate::Stop;
 use evaluate::observe::Observer;
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
             ended.expect("`enter` has run it")
         });
         match status.status {
-            State::Running => conclude(outcome, folder, &mut status), // the first step never ran
+            RunState::Running => conclude(outcome, folder, &mut status), // the first step never ran
             _ => outcome,
         }
     }

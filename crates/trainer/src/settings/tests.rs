@@ -2,7 +2,7 @@
 
 use super::*;
 use std::fs;
-use train::recipe::{Init, ResizedCrop};
+use train::recipe::{Initializer, ResizedCrop};
 use train::schedule::Schedule;
 
 fn set(assignments: &[&str]) -> Result<Settings> {
@@ -45,8 +45,8 @@ fn keys_reach_any_depth() {
     .unwrap();
     assert_eq!(settings.recipe.rate, 0.5);
     assert_eq!(settings.recipe.schedule, Schedule::Constant {});
-    assert_eq!(settings.recipe.rule("conv3.weight").init, Init::Normal(0.5));
-    assert_eq!(settings.recipe.rule("conv2.bias").init, Init::Constant(0.1));
+    assert_eq!(settings.recipe.rule("conv3.weight").init, Initializer::Normal(0.5));
+    assert_eq!(settings.recipe.rule("conv2.bias").init, Initializer::Constant(0.1));
     assert_eq!(settings.recipe.augment.resized, Some(ResizedCrop::default()));
     assert_eq!(settings.recipe.augment.jitter.unwrap().hue, 0.25);
     assert_eq!(settings.max_steps, Some(7));

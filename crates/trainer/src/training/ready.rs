@@ -21,7 +21,7 @@ use std::sync::Arc;
 use terminal::progress::Reading;
 use train::checkpoint::{Checkpoint, Identity};
 use train::folder::RunFolder;
-use train::init::Init;
+use train::init::Pretrained;
 use train::run::{Job, Outcome, Session};
 use train::start::Start;
 
@@ -237,9 +237,9 @@ fn job(settings: &Settings, spec: Spec, images: &Images, reading: &Reading) -> R
     })
 }
 
-fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Init>>> {
+fn inherited(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Option<Arc<Pretrained>>> {
     let Some(Inherited { from, layers, velocities }) = &settings.init else { return Ok(None) };
-    Ok(Some(Arc::new(Init::read(from, layers.clone(), *velocities, say)?)))
+    Ok(Some(Arc::new(Pretrained::read(from, layers.clone(), *velocities, say)?)))
 }
 
 /// By heart an epoch may be one step: then every 25th is enough.
