@@ -24,7 +24,7 @@ pub fn println(text: impl Display) -> Result<()> {
 /// Notes that `--palette` has no effect any more.
 pub fn note_palette(palette: Option<u16>) {
     if palette.is_some() {
-        console::note("--palette has no effect: pictures always have at most 256 colours");
+        note("--palette has no effect: pictures always have at most 256 colours");
     }
 }
 
