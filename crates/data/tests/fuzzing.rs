@@ -155,7 +155,7 @@ fn tar() {
 
 #[test]
 fn mat() {
-    let meta = |form| Miniature { form, ..Miniature::new(2012) }.meta();
+    let meta = |format| Miniature { format, ..Miniature::new(2012) }.meta();
     let plain = MatFormat::default();
     let seeds = [
         plain,
