@@ -1,43 +1,43 @@
-//! What is said of an image, as JSON.
+//! The results for an image as JSON.
 
 use crate::index::Index;
 use crate::replies::short;
+use ::inference::Model;
+use ::inference::neighbours::class_of;
 use augment::Image;
 use evaluate::predictions::top;
-use inference::Model;
-use inference::neighbours::class_of;
 use report::maps::{GAP, Maps};
 use report::picture::{data_uri, png_uri, thumbnail};
 use serde_json::{Value, json};
 
-/// What a network made of an image.
-pub struct Looked {
+/// The results for an image.
+pub struct Inference {
     /// `JPEG`, `PNG` and so on.
     pub format: String,
-    /// Height and width of the image as it came.
+    /// Height and width of the uploaded image.
     pub size: (usize, usize),
-    /// What the network saw of it.
+    /// The network's input.
     pub seen: Image,
-    /// Of each class.
+    /// The probability of each class.
     pub probabilities: Vec<f32>,
-    /// The layer in which distances are measured, and its output.
+    /// The layer in which distances are measured.
     pub layer: String,
-    /// That output; empty where the network has no such layer.
+    /// Its output; empty if the network has no such layer.
     pub vector: Vec<f32>,
-    /// Outputs of the convolutions: name, height, width and channels, numbers.
+    /// Outputs of the convolutions: name, `[height, width, channels]`, values.
     pub maps: Vec<(String, [usize; 3], Vec<f32>)>,
 }
 
-/// What a request asks to be told.
+/// The results that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// So many classes.
+    /// Number of classes.
     pub top: usize,
-    /// So many training images.
+    /// Number of nearest training images.
     pub neighbours: usize,
-    /// What convolutions make of it.
+    /// Feature maps of convolutions.
     pub maps: bool,
-    /// Pictures of what is seen and of neighbours.
+    /// Pictures of the network's input and of neighbours.
     pub pictures: bool,
 }
 
@@ -47,37 +47,37 @@ impl Default for Wanted {
     }
 }
 
-/// More neighbours than anyone looks at.
-const MOST_NEIGHBOURS: usize = 100;
-/// Pictures of neighbours have at most so many pixels a side.
+/// Maximum number of neighbours.
+const MAX_NEIGHBOURS: usize = 100;
+/// Maximum side of neighbours' pictures in pixels.
 const THUMBNAIL: usize = 128;
 
 impl Wanted {
-    /// From an address: `top=3&maps=yes`.
+    /// Parses a query: `top=3&maps=yes`.
     ///
     /// # Errors
-    /// A sentence on the first word that is wrong.
+    /// A message about the first wrong parameter.
     pub fn read(query: &str) -> Result<Wanted, String> {
         let mut wanted = Wanted::default();
-        for word in query.split('&').filter(|word| !word.is_empty()) {
-            let (name, value) = word.split_once('=').unwrap_or((word, ""));
-            let number = |most: usize| match value.parse::<usize>() {
-                Ok(number) if number <= most => Ok(number),
-                _ => Err(format!("{name}={value}: say a number from 0 to {most}")),
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let number = |max: usize| match value.parse::<usize>() {
+                Ok(number) if number <= max => Ok(number),
+                _ => Err(format!("{name}={value}: must be a number from 0 to {max}")),
             };
             let choice = || match value {
                 "yes" => Ok(true),
                 "no" => Ok(false),
-                _ => Err(format!("{name}={value}: say yes or no")),
+                _ => Err(format!("{name}={value}: must be yes or no")),
             };
             match name {
                 "top" => wanted.top = number(usize::MAX >> 1)?,
-                "neighbours" => wanted.neighbours = number(MOST_NEIGHBOURS)?,
+                "neighbours" => wanted.neighbours = number(MAX_NEIGHBOURS)?,
                 "maps" => wanted.maps = choice()?,
                 "pictures" => wanted.pictures = choice()?,
                 _ => {
                     return Err(format!(
-                        "{name}: there is no such word, only top, neighbours, maps and pictures"
+                        "{name}: unknown parameter; there are top, neighbours, maps and pictures"
                     ));
                 }
             }
@@ -86,29 +86,29 @@ impl Wanted {
     }
 }
 
-/// The answer.
-pub fn answer(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
-    let probabilities = &looked.probabilities;
+/// The response to a request.
+pub fn answer(model: &Model, index: &Index, inference: &Inference, wanted: &Wanted) -> Value {
+    let probabilities = &inference.probabilities;
     let top = most_probable(model, probabilities, wanted.top);
     let mut image = json!({
-        "format": looked.format,
-        "width": looked.size.1,
-        "height": looked.size.0,
+        "format": inference.format,
+        "width": inference.size.1,
+        "height": inference.size.0,
     });
     if wanted.pictures {
-        image["seen"] = data_uri(&looked.seen).into();
+        image["seen"] = data_uri(&inference.seen).into();
     }
-    let mut said = json!({ "image": image, "top": top });
+    let mut result = json!({ "image": image, "top": top });
     if wanted.neighbours > 0 {
-        said["neighbours"] = neighbours(model, index, looked, wanted);
+        result["neighbours"] = neighbours(model, index, inference, wanted);
     }
     if wanted.maps {
-        said["maps"] = looked.maps.iter().map(maps).collect();
+        result["maps"] = inference.maps.iter().map(maps).collect();
     }
-    said
+    result
 }
 
-/// The most probable classes: their ids, and their names where there are any.
+/// The most probable classes: their ids, and their names if any.
 fn most_probable(model: &Model, row: &[f32], count: usize) -> Value {
     let rows = top(row, count).into_iter().map(|(class, p)| {
         let mut row = json!({ "class": model.classes()[class as usize], "probability": p });
@@ -120,10 +120,10 @@ fn most_probable(model: &Model, row: &[f32], count: usize) -> Value {
     rows.collect()
 }
 
-/// The nearest of the training images that have been looked at by now.
-fn neighbours(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) -> Value {
-    let mut said = index.standing();
-    let found = index.nearest(&looked.vector, wanted.neighbours);
+/// The nearest of the training images that have been inference at by now.
+fn neighbours(model: &Model, index: &Index, inference: &Inference, wanted: &Wanted) -> Value {
+    let mut result = index.status();
+    let found = index.nearest(&inference.vector, wanted.neighbours);
     let near = found.iter().map(|(source, near)| {
         let mut one = json!({
             "name": short(&source.name(near.sample)),
@@ -137,9 +137,9 @@ fn neighbours(model: &Model, index: &Index, looked: &Looked, wanted: &Wanted) ->
         }
         one
     });
-    said["nearest"] = near.collect();
-    said["layer"] = looked.layer.clone().into();
-    said
+    result["nearest"] = near.collect();
+    result["layer"] = inference.layer.clone().into();
+    result
 }
 
 fn maps((layer, [height, width, channels], values): &(String, [usize; 3], Vec<f32>)) -> Value {
@@ -163,19 +163,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_read_and_wrong_ones_told() {
+    fn queries_are_parsed_and_wrong_parameters_refused() {
         assert_eq!(Wanted::read(""), Ok(Wanted::default()));
         let wanted = Wanted { top: 3, neighbours: 6, maps: true, pictures: false };
         assert_eq!(Wanted::read("top=3&neighbours=6&maps=yes&pictures=no"), Ok(wanted));
-        for (query, told) in [
-            ("top=-1", "top=-1: say a number"),
-            ("top", "top=: say a number"),
+        for (query, expected) in [
+            ("top=-1", "top=-1: must be a number"),
+            ("top", "top=: must be a number"),
             ("neighbours=101", "from 0 to 100"),
-            ("maps=1", "maps=1: say yes or no"),
-            ("colour=red", "colour: there is no such word"),
+            ("maps=1", "maps=1: must be yes or no"),
+            ("colour=red", "colour: unknown parameter"),
         ] {
-            let said = Wanted::read(query).unwrap_err();
-            assert!(said.contains(told), "{query}: {said}");
+            let error = Wanted::read(query).unwrap_err();
+            assert!(error.contains(expected), "{query}: {error}");
         }
     }
 }

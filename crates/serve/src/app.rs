@@ -1,4 +1,4 @@
-//! What answers requests: the network, the training images, and what is known of them.
+//! The state that request handlers share.
 
 use crate::index::Index;
 use crate::limits::Limits;
@@ -6,20 +6,20 @@ use crate::network::Queue;
 use inference::Model;
 use std::sync::Arc;
 
-/// What answers requests.
+/// The state that request handlers share.
 pub struct App {
-    /// What is known of the network; its parameters are on the device.
+    /// The network's metadata; its parameters are on the device.
     pub model: Arc<Model>,
-    /// What it is called: the run's name, or the file's.
+    /// The run's name, or the file's.
     pub name: String,
-    /// Rows whose output is shown: convolutions.
+    /// Rows whose feature maps are shown: convolutions.
     pub maps: Vec<String>,
-    /// The training images' vectors.
+    /// The training images' features.
     pub index: Arc<Index>,
-    /// The way to the network.
+    /// The queue of the inference thread.
     pub queue: Queue,
-    /// What clients may take up.
+    /// Limits of clients.
     pub limits: Limits,
-    /// How a client gets in that may not as things are.
+    /// The remedy in the error for a refused host name.
     pub way_in: String,
 }

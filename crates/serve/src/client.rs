@@ -1,4 +1,4 @@
-//! A client of the server, and what all clients share.
+//! A client's connection, and the state that all connections share.
 
 use crate::app::App;
 use crate::clients::Clients;
@@ -6,18 +6,18 @@ use crate::limits::Limits;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// Memory is lent to uploads in pieces of this size.
+/// Unit in which memory is granted to uploads, in bytes.
 pub const PIECE: usize = 1 << 16;
 
-/// What all connections share.
+/// The state that all connections share.
 pub struct Shared {
     pub app: Arc<App>,
     pub clients: Clients,
-    /// A permit for each request that may be answered now.
+    /// Permits for requests that are answered at the same time.
     pub answering: Semaphore,
-    /// A permit for each piece of memory that uploads may still take.
+    /// Permits for pieces of memory for uploads.
     pub memory: Arc<Semaphore>,
-    /// Whether only this machine reaches it.
+    /// Whether the server listens on a loopback address.
     pub loopback: bool,
 }
 
@@ -32,20 +32,20 @@ impl Client {
         &self.shared.app.limits
     }
 
-    /// It has sent a piece of its request.
-    pub fn heard(&self) {
-        self.shared.clients.heard(self.number);
+    /// The client has sent a part of its request.
+    pub fn received(&self) {
+        self.shared.clients.received(self.number);
     }
 
-    /// Memory for so many more [pieces](PIECE) of an upload, if there is some.
+    /// Memory for `pieces` more [pieces](PIECE) of an upload, if available.
     pub fn memory(&self, pieces: usize) -> Option<OwnedSemaphorePermit> {
         let pieces = u32::try_from(pieces).ok()?;
         Arc::clone(&self.shared.memory).try_acquire_many_owned(pieces).ok()
     }
 
-    /// Its request has come whole: waits until it may be answered.
+    /// The request is complete: waits for its turn to be answered.
     pub async fn turn(&self) -> SemaphorePermit<'_> {
-        self.shared.clients.asked(self.number);
+        self.shared.clients.request_complete(self.number);
         self.shared.answering.acquire().await.expect("never closed")
     }
 }

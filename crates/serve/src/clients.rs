@@ -2,7 +2,7 @@
 //!
 //! A client that sends nothing, sends slowly or does not read its answer costs other clients
 //! nothing: of connections that wait for their client only so many stay, and when there are more,
-//! the one whose client has been silent longest is closed.
+//! the one whose client has been idle_since longest is closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,67 +11,68 @@ use tokio::task::AbortHandle;
 
 /// All connections.
 pub struct Clients {
-    /// So many may wait for their client.
-    most: usize,
+    /// Maximum number of connections that wait for their client.
+    max_waiting: usize,
     entries: Mutex<BTreeMap<u64, Entry>>,
 }
 
 struct Entry {
     /// Closes it.
     end: AbortHandle,
-    /// Since when its client has been silent; nothing while it is being answered.
-    silent: Option<Instant>,
-    /// Whether its request has come whole.
-    has_asked: bool,
+    /// Since when its client has been idle_since; nothing while it is being answered.
+    idle_since: Option<Instant>,
+    /// Whether its request is complete.
+    is_complete: bool,
 }
 
 impl Clients {
-    pub fn new(most: usize) -> Clients {
-        Clients { most, entries: Mutex::default() }
+    pub fn new(max_waiting: usize) -> Clients {
+        Clients { max_waiting, entries: Mutex::default() }
     }
 
-    /// A connection that waits for its client's request.
+    /// Adds a connection that waits for its request.
     pub fn add(&self, number: u64, end: AbortHandle) {
-        let entry = Entry { end, silent: Some(Instant::now()), has_asked: false };
+        let entry = Entry { end, idle_since: Some(Instant::now()), is_complete: false };
         self.entries().insert(number, entry);
-        self.close_most_silent();
+        self.close_idlest();
     }
 
-    /// Its client has sent something.
-    pub fn heard(&self, number: u64) {
+    /// The client has sent something.
+    pub fn received(&self, number: u64) {
         if let Some(entry) = self.entries().get_mut(&number) {
-            entry.silent = Some(Instant::now());
+            entry.idle_since = Some(Instant::now());
         }
     }
 
-    /// Its request has come whole, and nothing is expected of its client.
-    pub fn asked(&self, number: u64) {
+    /// The request is complete; nothing more is expected from the client.
+    pub fn request_complete(&self, number: u64) {
         if let Some(entry) = self.entries().get_mut(&number) {
-            (entry.silent, entry.has_asked) = (None, true);
+            (entry.idle_since, entry.is_complete) = (None, true);
         }
     }
 
-    /// There is an answer, which its client has to read.
+    /// The response is ready for the client to read.
     pub fn answered(&self, number: u64) {
-        self.heard(number);
-        self.close_most_silent();
+        self.received(number);
+        self.close_idlest();
     }
 
-    /// It is closed.
+    /// The connection is closed.
     pub fn remove(&self, number: u64) {
         self.entries().remove(&number);
     }
 
-    /// Whether some request has come whole whose answer has not left.
-    pub fn some_are_owed_an_answer(&self) -> bool {
-        self.entries().values().any(|entry| entry.has_asked)
+    /// Whether some complete request has not been answered yet.
+    pub fn has_unanswered(&self) -> bool {
+        self.entries().values().any(|entry| entry.is_complete)
     }
 
-    fn close_most_silent(&self) {
+    fn close_idlest(&self) {
         let mut entries = self.entries();
-        let waiting = entries.iter().filter_map(|(&number, entry)| Some((entry.silent?, number)));
+        let waiting =
+            entries.iter().filter_map(|(&number, entry)| Some((entry.idle_since?, number)));
         let waiting: Vec<(Instant, u64)> = waiting.collect();
-        let first = waiting.iter().min().filter(|_| waiting.len() > self.most);
+        let first = waiting.iter().min().filter(|_| waiting.len() > self.max_waiting);
         let closed = first.and_then(|(_, number)| entries.remove(number));
         drop(entries);
         closed.into_iter().for_each(|entry| entry.end.abort());
@@ -97,19 +98,19 @@ mod tests {
             let add = |number: u64| clients.add(number, tasks[number as usize].abort_handle());
             add(0);
             add(1);
-            clients.heard(0);
+            clients.received(0);
             add(2);
-            assert_eq!(here(), [0, 2], "1 had been silent longer than 0");
-            clients.asked(0);
+            assert_eq!(here(), [0, 2], "1 had been idle_since longer than 0");
+            clients.request_complete(0);
             add(3);
             assert_eq!(here(), [0, 2, 3], "who is answered does not wait");
-            assert!(clients.some_are_owed_an_answer());
+            assert!(clients.has_unanswered());
             clients.answered(0);
-            assert_eq!(here(), [0, 3], "2 was the most silent");
+            assert_eq!(here(), [0, 3], "2 was the most idle_since");
             clients.remove(0);
             clients.remove(7);
             assert_eq!(here(), [3]);
-            assert!(!clients.some_are_owed_an_answer());
+            assert!(!clients.has_unanswered());
             let mut ended = Vec::new();
             for task in tasks {
                 tokio::task::yield_now().await;

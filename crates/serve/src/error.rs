@@ -1,4 +1,4 @@
-//! What can go wrong when a network is served.
+//! Errors of the server.
 
 use std::io;
 
@@ -10,44 +10,44 @@ pub enum Error {
     #[error(transparent)]
     Inference(#[from] inference::Error),
 
-    /// Where it was to listen is no address with a port.
-    #[error("{address}: say an address and a port, as in 127.0.0.1:8080 or [::1]:8080")]
+    /// The address is not an address with a port.
+    #[error("{address}: needs an address and a port, as in 127.0.0.1:8080 or [::1]:8080")]
     Address {
-        /// What was named.
+        /// The requested address.
         address: String,
     },
 
-    /// It cannot listen where it was to: the port is taken, or the address is not this machine's.
+    /// The port is in use, or the address is not this machine's.
     #[error("{address}: cannot listen there: {source}")]
     Listen {
-        /// What was named.
+        /// The requested address.
         address: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
-    /// No address was named, and none of the usual ports is free.
+    /// No address was requested, and none of the default ports is free.
     #[error("cannot listen on ports {first} to {last} of 127.0.0.1: {source}")]
     Ports {
-        /// The first of them.
+        /// The first port.
         first: u16,
-        /// The last.
+        /// The last port.
         last: u16,
-        /// What was said of the last that was tried.
+        /// The error for the last port.
         source: io::Error,
     },
 
-    /// The system refuses what every server needs.
+    /// A system call failed.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 
-    /// The thread that computes has ended, which it does only if it panics.
-    #[error("the network's thread has ended: the message above says why")]
+    /// The inference thread has panicked.
+    #[error("the network's thread has ended: see the message above")]
     Ended,
 }
 

@@ -1,10 +1,10 @@
-//! Connections: how many, how long, from whom. One request each.
+//! Connections, with one request each: limits, timeouts, and checks of host and origin.
 
 use crate::app::App;
 use crate::client::{Client, PIECE, Shared};
 use crate::clients::Clients;
 use crate::error::{Error, Result};
-use crate::replies::{Answer, Refusal, as_json};
+use crate::replies::{HttpResponse, Refusal, as_json};
 use crate::{listen, routes};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -22,17 +22,17 @@ use tokio::net;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Beyond patience: for the network, whose queue is short, and for a client that reads slowly.
+/// Time limit for inference and for a client that reads slowly.
 const ANSWER: Duration = Duration::from_secs(120);
-/// Between looks at whether to end.
+/// Interval of polling `end`.
 const TICK: Duration = Duration::from_millis(50);
-/// Answers on their way have so long when it ends.
+/// Time for pending responses when the server ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Answers requests until `end` says what to end with.
+/// Answers requests until `end` returns a value.
 ///
 /// # Errors
-/// If the system refuses.
+/// If a system call fails.
 pub fn run<T>(
     listener: TcpListener,
     app: Arc<App>,
@@ -62,7 +62,7 @@ pub fn run<T>(
         };
         accepting.abort();
         let owed = async {
-            while shared.clients.some_are_owed_an_answer() {
+            while shared.clients.has_unanswered() {
                 tokio::time::sleep(TICK / 5).await;
             }
         };
@@ -76,13 +76,13 @@ async fn accept(listener: net::TcpListener, shared: Arc<Shared>) {
         let stream = loop {
             match listener.accept().await {
                 Ok((stream, _)) => break stream,
-                // No more files may be open: some will close.
+                // Too many open files: wait for some to close.
                 Err(_) => tokio::time::sleep(TICK).await,
             }
         };
         let client = Arc::new(Client { shared: Arc::clone(&shared), number });
         let connection = tokio::spawn(connection(stream, client));
-        // It begins when this task waits: it is known before.
+        // The connection's task starts when this one waits, after it has been added.
         shared.clients.add(number, connection.abort_handle());
     }
 }
@@ -99,12 +99,12 @@ async fn connection(stream: net::TcpStream, client: Arc<Client>) {
         .header_read_timeout(patience)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // What went wrong on the way is the client's to know.
+    // Connection errors concern only the client.
     let _ = timeout(2 * patience + ANSWER, connection).await;
 }
 
-async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer {
-    client.heard();
+async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> HttpResponse {
+    client.received();
     let head = request.method() == Method::HEAD;
     let allowed = check(&request, &client.shared);
     let answer = match allowed {
@@ -122,12 +122,12 @@ async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Answer {
     if head {
         *answer.body_mut() = Full::default();
     }
-    client.shared.clients.asked(client.number);
+    client.shared.clients.request_complete(client.number);
     client.shared.clients.answered(client.number);
     answer
 }
 
-/// With every answer: nothing is kept, guessed, embedded elsewhere or loaded from elsewhere.
+/// Headers of every response: no caching, sniffing, framing or loading from elsewhere.
 const HEADERS: [(header::HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -141,7 +141,7 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
     ),
 ];
 
-/// Whether the request is meant for this server, and not sent by another site's page.
+/// Checks that the request is for this server and was not sent by another site's page.
 fn check(request: &Request<Incoming>, shared: &Shared) -> std::result::Result<(), Refusal> {
     let text =
         |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! The training images' vectors, made in the background; they can be searched before all are there.
+//! Features of the training images, computed in the background and searchable before complete.
 
 use data::{Loader, Source};
 use evaluate::{Evaluate, Stop};
@@ -10,28 +10,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-/// The images that a network learned from, and those that it was tested on.
+/// The training and test images of a network.
 pub struct Images {
-    /// What it learned from: neighbours are looked for here.
+    /// Training images: neighbours are searched here.
     pub train: Arc<dyn Source>,
-    /// What it was tested on: the page shows them.
+    /// Test images: the page shows them.
     pub test: Arc<dyn Source>,
 }
 
-/// Vectors of training images, and how far they are.
+/// Features of training images, with their progress.
 pub struct Index {
     images: OnceLock<Images>,
-    shelf: RwLock<Shelf>,
+    contents: RwLock<Contents>,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Contents {
     state: State,
     source: Option<Arc<dyn Source>>,
-    /// Images looked at, of those that will be.
+    /// Images processed, and in total.
     done: usize,
     of: usize,
-    /// Those of them that could be read, and their vectors, one after another.
+    /// The images that could be read, and their concatenated features.
     samples: Vec<usize>,
     vectors: Vec<f32>,
 }
@@ -43,27 +43,30 @@ enum State {
     Off,
     /// The data set is being opened.
     Opening,
-    /// Images are being looked at.
+    /// Features are being computed.
     Making,
-    /// All is there.
+    /// All features are available.
     Ready,
-    /// It cannot be had, and why.
+    /// It failed, with the reason.
     Failed(String),
 }
 
 impl Index {
-    /// For so many images; none yet.
+    /// An empty index for `among` images.
     pub fn new(among: usize) -> Index {
         let state = if among == 0 { State::Off } else { State::Opening };
-        Index { images: OnceLock::new(), shelf: RwLock::new(Shelf { state, ..Shelf::default() }) }
+        Index {
+            images: OnceLock::new(),
+            contents: RwLock::new(Contents { state, ..Contents::default() }),
+        }
     }
 
-    fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
-        self.shelf.read().expect("nothing fails while it writes")
+    fn contents(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().expect("no writer panics")
     }
 
-    fn change(&self, how: impl FnOnce(&mut Shelf)) {
-        how(&mut self.shelf.write().expect("nothing fails while it writes"));
+    fn change(&self, how: impl FnOnce(&mut Contents)) {
+        how(&mut self.contents.write().expect("no writer panics"));
     }
 
     /// The run's images, once they are open.
@@ -71,61 +74,63 @@ impl Index {
         self.images.get()
     }
 
-    /// Why there are no images or no vectors, if that is certain.
+    /// The reason why there are no images or features, if it failed.
     pub fn failure(&self) -> Option<String> {
-        match &self.shelf().state {
+        match &self.contents().state {
             State::Failed(why) => Some(why.clone()),
             _ => None,
         }
     }
 
-    /// How far it is, for programs.
-    pub fn standing(&self) -> Value {
-        let shelf = self.shelf();
-        let state = match &shelf.state {
+    /// Its state and progress as JSON.
+    pub fn status(&self) -> Value {
+        let contents = self.contents();
+        let state = match &contents.state {
             State::Off => "off",
             State::Opening => "opening",
             State::Making => "making",
             State::Ready => "ready",
             State::Failed(_) => "failed",
         };
-        let mut standing = json!({ "state": state, "done": shelf.done, "of": shelf.of });
-        if let State::Failed(why) = &shelf.state {
-            standing["why"] = why.clone().into();
+        let mut status = json!({ "state": state, "done": contents.done, "of": contents.of });
+        if let State::Failed(why) = &contents.state {
+            status["why"] = why.clone().into();
         }
-        standing
+        status
     }
 
-    /// The nearest of the images looked at so far, the nearest first, each with its source.
+    /// The nearest of the images indexed so far, the nearest first, each with its source.
     pub fn nearest(&self, point: &[f32], count: usize) -> Vec<(Arc<dyn Source>, Near)> {
-        let shelf = self.shelf();
-        let Some(source) = shelf.source.as_ref().filter(|_| !point.is_empty()) else {
+        let contents = self.contents();
+        let Some(source) = contents.source.as_ref().filter(|_| !point.is_empty()) else {
             return Vec::new();
         };
         let mut nearest = Vec::new();
-        for (&sample, vector) in shelf.samples.iter().zip(shelf.vectors.chunks_exact(point.len())) {
+        for (&sample, vector) in
+            contents.samples.iter().zip(contents.vectors.chunks_exact(point.len()))
+        {
             insert(&mut nearest, Near { sample, distance: distance(point, vector) }, count);
         }
         nearest.into_iter().map(|near| (Arc::clone(source), near)).collect()
     }
 }
 
-/// What the thread needs that makes an index.
-pub struct Making {
+/// Builds an index in a thread.
+pub struct IndexBuilder {
     pub index: Arc<Index>,
     pub model: Arc<Model>,
-    /// So many images at most; 0: only the images are opened.
+    /// Maximum number of images; 0: only opens the images.
     pub among: usize,
-    /// Threads that read them; 0: one for each core.
+    /// Threads that read them; 0: one per core.
     pub workers: usize,
-    /// How many requests are at hand: they go first.
+    /// The number of pending requests, which have priority.
     pub busy: Arc<AtomicUsize>,
     pub stop: Stop,
 }
 
-impl Making {
-    /// Opens the images in a thread, and with `predictor` looks at those that will be compared.
-    /// `note` gets a line when it ends.
+impl IndexBuilder {
+    /// Starts a thread that opens the images and, with `predictor`, computes their features. `note`
+    /// receives a message when it ends.
     pub fn start(
         self,
         predictor: Option<Predictor>,
@@ -134,16 +139,16 @@ impl Making {
     ) {
         std::thread::spawn(move || match self.open(images, predictor) {
             Ok(None) => {}
-            Ok(Some(of)) => note(&format!("neighbours are found among {of} training images")),
+            Ok(Some(of)) => note(&format!("neighbours are searched among {of} training images")),
             Err(why) => {
                 let what = if self.among == 0 { "no images of its run" } else { "no neighbours" };
                 note(&format!("{what}: {why}"));
-                self.index.change(|shelf| shelf.state = State::Failed(why));
+                self.index.change(|contents| contents.state = State::Failed(why));
             }
         });
     }
 
-    /// How many images were looked at, if all were.
+    /// Returns the number of indexed images, if complete.
     fn open(
         &self,
         images: impl FnOnce() -> Result<Images, String>,
@@ -152,45 +157,46 @@ impl Making {
         let images = images()?;
         let images = self.index.images.get_or_init(|| images);
         let Some(predictor) = predictor else { return Ok(None) };
-        self.look(images, predictor).map_err(|error| error.to_string())
+        self.build(images, predictor).map_err(|error| error.to_string())
     }
 
-    fn look(&self, images: &Images, predictor: Predictor) -> inference::Result<Option<usize>> {
-        let Making { index, model, among: count, workers, busy, stop } = self;
+    fn build(&self, images: &Images, predictor: Predictor) -> inference::Result<Option<usize>> {
+        let IndexBuilder { index, model, among: count, workers, busy, stop } = self;
         let row = layer(&predictor, &model.weights.about.model, None)?;
         let length: usize = predictor.layer(row).1.iter().product();
         let source = among(&images.train, Some(*count));
         let indices = scattered(source.len());
         let of = indices.len();
         let source: Arc<dyn Source> = Arc::new(Selection { source, indices });
-        index.change(|shelf| {
-            shelf.vectors.reserve_exact(of * length);
-            (shelf.source, shelf.of, shelf.state) = (Some(source.clone()), of, State::Making);
+        index.change(|contents| {
+            contents.vectors.reserve_exact(of * length);
+            (contents.source, contents.of, contents.state) =
+                (Some(source.clone()), of, State::Making);
         });
         let plan = Views::Centre.plan(predictor.batch_shape().images, model.crop());
         let mut loader = Loader::new(source, plan, *workers, 0);
         let whole = predictor.enter(|mut predictor| {
             let mut watch = |done: u64, _: u64| {
-                index.change(|shelf| shelf.done = done as usize);
-                give_way(busy, stop);
+                index.change(|contents| contents.done = done as usize);
+                wait_for_requests(busy, stop);
             };
             walk(&mut predictor, &mut loader, row, stop, &mut watch, &mut |sample, vector| {
                 let Some(vector) = vector else { return };
-                index.change(|shelf| {
-                    shelf.samples.push(sample);
-                    shelf.vectors.extend_from_slice(vector);
+                index.change(|contents| {
+                    contents.samples.push(sample);
+                    contents.vectors.extend_from_slice(vector);
                 });
             })
         })?;
         if whole {
-            index.change(|shelf| shelf.state = State::Ready);
+            index.change(|contents| contents.state = State::Ready);
         }
         Ok(whole.then_some(of))
     }
 }
 
-/// Lets requests go first, but not for ever.
-fn give_way(busy: &AtomicUsize, stop: &Stop) {
+/// Lets pending requests go first, for at most a second.
+fn wait_for_requests(busy: &AtomicUsize, stop: &Stop) {
     let began = Instant::now();
     while busy.load(Ordering::SeqCst) > 0
         && began.elapsed() < Duration::from_secs(1)
@@ -200,8 +206,8 @@ fn give_way(busy: &AtomicUsize, stop: &Stop) {
     }
 }
 
-/// All places in an order in which any beginning is spread over all: steps of about the golden
-/// section of their number.
+/// All indices in an order whose prefixes are spread evenly: in steps of about the golden section of
+/// `count`.
 fn scattered(count: usize) -> Vec<usize> {
     let common = |mut a: usize, mut b: usize| {
         while b > 0 {
@@ -211,7 +217,7 @@ fn scattered(count: usize) -> Vec<usize> {
     };
     let golden = (count as f64 * 0.618_034) as usize;
     let stride = (golden.max(1)..).find(|&stride| common(stride, count.max(1)) == 1);
-    let stride = stride.expect("one more than a multiple has nothing in common with it");
+    let stride = stride.expect("a multiple of count plus one has no common factor with it");
     (0..count).map(|place| place * stride % count).collect()
 }
 
@@ -220,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_beginning_is_spread_over_all() {
+    fn every_prefix_is_spread_evenly() {
         for count in [0, 1, 2, 3, 10, 1000, 1024] {
             let mut order = scattered(count);
             if count >= 1000 {
@@ -233,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_so_far_are_found() {
+    fn neighbours_are_found_in_a_partial_index() {
         let index = Index::new(3);
         assert!(index.nearest(&[0.0, 0.0], 2).is_empty());
-        assert_eq!(index.standing()["state"], "opening");
-        index.change(|shelf| {
-            shelf.source = Some(Arc::new(data::Fake::new(9, 4, 3)));
-            shelf.samples = vec![5, 1, 8];
-            shelf.vectors = vec![3.0, 4.0, 0.0, 1.0, 9.0, 9.0];
+        assert_eq!(index.status()["state"], "opening");
+        index.change(|contents| {
+            contents.source = Some(Arc::new(data::Fake::new(9, 4, 3)));
+            contents.samples = vec![5, 1, 8];
+            contents.vectors = vec![3.0, 4.0, 0.0, 1.0, 9.0, 9.0];
         });
         let found = index.nearest(&[0.0, 0.0], 2);
         let found: Vec<(usize, f32)> =

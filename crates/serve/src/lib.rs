@@ -1,24 +1,23 @@
-//! A page on which a trained network shows what it makes of an image, and the same over HTTP for
-//! programs.
+//! Serves a trained network: a page that classifies images, and an HTTP interface for programs.
 //!
-//! [`Server::open`] gives a network its memory and takes an address; [`Server::run`] answers until
-//! a stop is requested. The page lies at `/`. Programs POST an image, or a form with several, to
+//! [`Server::open`] opens the network and binds an address; [`Server::run`] answers requests until a
+//! stop is requested. The page is at `/`. Programs POST an image, or a form with several, to
 //! `/predict` (`?top=3&neighbours=6&maps=yes&pictures=yes`), and GET `/about`, `/health` and
-//! `/test-images/N`. All but the page is JSON, errors too: `{"error": "a sentence"}`.
+//! `/test-images/N`. All responses but the page are JSON, including errors: `{"error": "message"}`.
 //!
-//! * [`Server`], [`Options`]: from opening to the end; [`Images`]: the data set behind the network
-//! * [`Error`]: what can go wrong on this side; what goes wrong for a client, it reads
+//! * [`Server`], [`Options`]: the server; [`Images`]: the data set of the network
+//! * [`Error`]: errors of the server; clients receive theirs as responses
 //!
-//! And inside, in the order in which a request comes through:
+//! Internal modules, in the order in which a request passes through them:
 //!
 //! * `listen`: the address
-//! * `http`: connections, how long they may last, and who may ask
+//! * `http`: connections, their time limits, allowed hosts and origins
 //! * `limits`, `client`, `clients`: limits per client; connections, and which one is closed first
-//! * `routes`: from a path to an answer; `replies`: the forms of answers
-//! * `upload`: what was sent: an image, or a form with some
-//! * `app`: what answers; `network`: the one thread that has the network, and the queue before it
-//! * `answer`: what is said of an image
-//! * `index`: vectors of the training images, made in the background
+//! * `routes`: paths; `replies`: responses
+//! * `upload`: the body: an image, or a form with several
+//! * `app`: the shared state; `network`: the inference thread and its queue
+//! * `answer`: the results for an image as JSON
+//! * `index`: features of the training images, computed in the background
 //! * `page`: the page, its style and its script
 //!
 //! ```

@@ -1,13 +1,13 @@
-//! What clients may take up.
+//! Limits of clients.
 
 use std::time::Duration;
 
-/// What clients may take up.
+/// Limits of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests that are answered at a time; others wait until one is.
+    /// Requests that are answered at the same time; others wait.
     pub answering: usize,
-    /// Connections that wait for their client at a time.
+    /// Connections that wait for their client at the same time.
     pub waiting: usize,
     /// Bytes of an upload.
     pub bytes: usize,
@@ -17,15 +17,15 @@ pub struct Limits {
     pub images: usize,
     /// Pixels of an image.
     pub pixels: usize,
-    /// Until a request's head, and then its body, must have come.
+    /// Time limit for a request's head, and for its body.
     pub patience: Duration,
 }
 
 impl Limits {
-    /// The longest patience: a client that sends nothing for an hour is gone.
+    /// The maximum time limit.
     const PATIENCE: Duration = Duration::from_secs(3600);
 
-    /// The limits of every server; how patient it is, is its own.
+    /// The default limits with this time limit.
     pub fn with(patience: Duration) -> Limits {
         Limits {
             answering: 16,

@@ -1,18 +1,18 @@
-//! Where a server listens.
+//! The address of a server.
 
 use crate::error::{Error, Result};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// The first port that is tried where none was named.
+/// The first port that is tried by default.
 pub const PORT: u16 = 8080;
-/// So many are tried.
+/// Number of ports that are tried.
 const PORTS: u16 = 32;
 
-/// Binds the address that was named, or the first free port of the usual ones.
+/// Binds the requested address, or by default the first free port.
 ///
 /// # Errors
-/// [`Error::Address`], [`Error::Listen`]; where none was named [`Error::Ports`].
+/// [`Error::Address`], [`Error::Listen`]; by default [`Error::Ports`].
 pub fn listen(named: Option<&str>) -> Result<TcpListener> {
     if let Some(named) = named {
         let address = named.to_string();
@@ -33,10 +33,10 @@ pub fn listen(named: Option<&str>) -> Result<TcpListener> {
     Err(refused(last.expect("some port was tried")))
 }
 
-/// Where a listener listens.
+/// The address of a listener.
 ///
 /// # Errors
-/// If the system does not say.
+/// If the system call fails.
 pub fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(Error::system("listen"))
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_passed_over_and_a_taken_address_is_told() {
+    fn ports_in_use_are_skipped_and_an_address_in_use_is_an_error() {
         let held = [listen(None).unwrap(), listen(None).unwrap()];
         let [first, second] = held.each_ref().map(|listener| address(listener).unwrap());
         assert!(first.ip().is_loopback() && first.port() < second.port());

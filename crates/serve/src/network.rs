@@ -1,6 +1,6 @@
-//! The one thread that has the network, and the queue before it: requests cannot meet inside.
+//! The inference thread and its queue.
 
-use crate::answer::{Looked, Wanted, answer};
+use crate::answer::{Inference, Wanted, answer};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::replies::Refusal;
@@ -17,32 +17,32 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
 
-/// Images that may wait; one more is sent away.
+/// Maximum number of waiting images; further ones are refused.
 const WAITING: usize = 8;
 
-struct Job {
+struct InferenceRequest {
     bytes: Vec<u8>,
     wanted: Wanted,
     pixels: usize,
     reply: oneshot::Sender<std::result::Result<String, Refusal>>,
 }
 
-/// The way to the network's thread.
+/// The queue of the inference thread.
 pub struct Queue {
-    jobs: SyncSender<Job>,
+    requests: SyncSender<InferenceRequest>,
     busy: Arc<AtomicUsize>,
 }
 
 impl Queue {
-    /// How many requests wait or are being answered.
+    /// The number of requests that wait or are being answered.
     pub fn busy(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.busy)
     }
 
-    /// What the network makes of an image file of at most so many pixels: a line of JSON.
+    /// Classifies an image file of at most `pixels` pixels; returns a line of JSON.
     ///
     /// # Errors
-    /// 503 if too many wait already, 422 if the file is no usable image, 500 if the device fails.
+    /// 503 if too many images wait, 422 if the file is not a usable image, 500 if the device fails.
     pub async fn ask(
         &self,
         bytes: Vec<u8>,
@@ -51,10 +51,12 @@ impl Queue {
     ) -> std::result::Result<String, Refusal> {
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting::new(&self.busy);
-        self.jobs.try_send(Job { bytes, wanted, pixels, reply }).map_err(|_| {
-            let text = format!("{WAITING} images wait already: ask again in a moment");
-            Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
-        })?;
+        self.requests.try_send(InferenceRequest { bytes, wanted, pixels, reply }).map_err(
+            |_| {
+                let text = format!("{WAITING} images wait already: try again in a moment");
+                Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
+            },
+        )?;
         let answer = answer.await;
         drop(waiting);
         let stopped =
@@ -63,7 +65,7 @@ impl Queue {
     }
 }
 
-/// A request counts until it is answered or given up.
+/// Counts a request until it is answered or dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Waiting<'_> {
@@ -79,7 +81,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The names of the rows that make maps.
+/// The names of the rows with feature maps.
 pub fn convolutions(model: &Model) -> Vec<String> {
     let rows = model.weights.about.model.rows.iter();
     let names = rows.filter_map(|row| match row {
@@ -93,60 +95,67 @@ pub fn convolutions(model: &Model) -> Vec<String> {
 /// Starts the thread with `predictor`, planned for one image; `maps` are names of rows.
 ///
 /// # Errors
-/// If the system has no thread.
+/// If the thread cannot be started.
 pub fn start(
     predictor: Predictor,
     model: Arc<Model>,
     index: Arc<Index>,
     maps: Vec<String>,
 ) -> Result<(Queue, JoinHandle<()>)> {
-    let (jobs, queue) = sync_channel(WAITING);
-    let work =
-        move || predictor.enter(|predictor| Desk::new(predictor, model, index, maps).work(queue));
+    let (requests, queue) = sync_channel(WAITING);
+    let work = move || {
+        predictor.enter(|predictor| InferenceWorker::new(predictor, model, index, maps).work(queue))
+    };
     let thread = Builder::new().name("network".into()).spawn(work);
     let thread = thread.map_err(Error::system("start a thread"))?;
-    Ok((Queue { jobs, busy: Arc::default() }, thread))
+    Ok((Queue { requests, busy: Arc::default() }, thread))
 }
 
-/// The network and what it needs to look at an image.
-struct Desk {
+/// State of the inference thread.
+struct InferenceWorker {
     predictor: Predictor,
     model: Arc<Model>,
     index: Arc<Index>,
-    /// Planned rows that make maps, each with the name of its layer; ascending.
+    /// Planned rows with feature maps, each with the name of its layer; ascending.
     maps: Vec<(usize, String)>,
     /// The planned row in which distances are measured.
     hidden: Option<usize>,
     buffer: ReadBuffer,
 }
 
-impl Desk {
-    fn new(predictor: Predictor, model: Arc<Model>, index: Arc<Index>, names: Vec<String>) -> Desk {
+impl InferenceWorker {
+    fn new(
+        predictor: Predictor,
+        model: Arc<Model>,
+        index: Arc<Index>,
+        names: Vec<String>,
+    ) -> InferenceWorker {
         let spec = &model.weights.about.model;
         let row = |name: String| Some((predictor.find_layer(spec, &name).ok()?, name));
         let maps = names.into_iter().filter_map(row).collect();
         let hidden = predictor.last_hidden_layer();
-        Desk { maps, hidden, predictor, model, index, buffer: ReadBuffer::default() }
+        InferenceWorker { maps, hidden, predictor, model, index, buffer: ReadBuffer::default() }
     }
 
-    fn work(mut self, queue: Receiver<Job>) {
-        while let Ok(job) = queue.recv() {
-            if job.reply.is_closed() {
+    fn work(mut self, queue: Receiver<InferenceRequest>) {
+        while let Ok(request) = queue.recv() {
+            if request.reply.is_closed() {
                 continue; // the client has disconnected
             }
-            let said = self.look(job.bytes, job.pixels, job.wanted.maps).map(|looked| {
-                answer(&self.model, &self.index, &looked, &job.wanted).to_string() + "\n"
-            });
-            let _ = job.reply.send(said);
+            let said =
+                self.infer(request.bytes, request.pixels, request.wanted.maps).map(|outcome| {
+                    answer(&self.model, &self.index, &outcome, &request.wanted).to_string() + "\n"
+                });
+            let _ = request.reply.send(said);
         }
     }
 
-    fn look(
+    fn infer(
         &mut self,
         bytes: Vec<u8>,
         pixels: usize,
         with_maps: bool,
-    ) -> std::result::Result<Looked, Refusal> {
+    ) -> std::result::Result<Inference, Refusal> {
         let no_image = |text: String| Refusal(StatusCode::UNPROCESSABLE_ENTITY, text);
         let side = self.model.side();
         let facts = inspect(&bytes).ok();
@@ -154,7 +163,7 @@ impl Desk {
             && facts.height.saturating_mul(facts.width) > pixels
         {
             let (width, height, most) = (facts.width, facts.height, pixels / 1_000_000);
-            let text = format!("{width} x {height} pixels are more than {most} million");
+            let text = format!("{width} x {height} is more than {most} megapixels");
             return Err(no_image(text));
         }
         self.buffer.file = bytes;
@@ -164,7 +173,7 @@ impl Desk {
             Image { height: side, width: side, pixels }
         };
         let read = read.map(square);
-        self.buffer = ReadBuffer::default(); // a large image's memory is not kept
+        self.buffer = ReadBuffer::default(); // frees the memory of a large image
         let square = read.map_err(|reason| no_image(reason.to_string()))?;
         let facts = facts.ok_or_else(|| no_image("its header cannot be read".into()))?;
 
@@ -173,7 +182,7 @@ impl Desk {
         let (probabilities, outputs) = self.outputs(&batch, with_maps).map_err(|error| {
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot compute: {error}"))
         })?;
-        let mut looked = Looked {
+        let mut outcome = Inference {
             format: facts.format.to_string(),
             size: (facts.height, facts.width),
             seen,
@@ -185,19 +194,19 @@ impl Desk {
         for (row, values) in outputs {
             let (name, shape) = self.predictor.layer(row);
             if self.hidden == Some(row) {
-                (looked.layer, looked.vector) = (name.to_string(), values.clone());
+                (outcome.layer, outcome.vector) = (name.to_string(), values.clone());
             }
             if let (Some((_, name)), &[height, width, channels]) =
                 (self.maps.iter().find(|(at, _)| *at == row), &shape[..])
                 && with_maps
             {
-                looked.maps.push((name.clone(), [height, width, channels], values));
+                outcome.maps.push((name.clone(), [height, width, channels], values));
             }
         }
-        Ok(looked)
+        Ok(outcome)
     }
 
-    /// Probabilities, and the outputs of the rows that are looked at.
+    /// Probabilities, and the outputs of the rows that are outcome at.
     fn outputs(&mut self, batch: &Batch, with_maps: bool) -> inference::Result<Outputs> {
         let maps = self.maps.iter().filter(|_| with_maps).map(|(row, _)| *row);
         let rows: Vec<usize> = maps.chain(self.hidden).collect();

@@ -1,12 +1,12 @@
-//! The page: what it is made of lies beside this file. It loads its style and its script from here
-//! and nothing from elsewhere, and asks the same questions as any other program.
+//! The page. It loads only its style and script, from this server, and uses the same HTTP interface
+//! as other programs.
 
-/// The page.
+/// The page's HTML.
 pub const HTML: &str = include_str!("page.html");
-/// What makes it work.
+/// The page's script.
 pub const SCRIPT: &str = include_str!("page.js");
 
-/// The reports' style, and what this page adds.
+/// The style of the report page, with additions.
 pub fn style() -> String {
     format!("{}{}", report::STYLE, include_str!("page.css"))
 }

@@ -1,9 +1,9 @@
-//! From a path to an answer.
+//! Routes requests by path.
 
 use crate::answer::Wanted;
 use crate::app::App;
 use crate::client::Client;
-use crate::replies::{Answer, Refusal, as_json, body, short};
+use crate::replies::{HttpResponse, Refusal, as_json, body, short};
 use crate::{page, upload};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -15,12 +15,12 @@ use std::sync::Arc;
 /// Answers a request.
 ///
 /// # Errors
-/// A status and a sentence.
+/// A status and a message.
 pub async fn answer(
     app: &App,
     request: Request<Incoming>,
     client: &Client,
-) -> Result<Answer, Refusal> {
+) -> Result<HttpResponse, Refusal> {
     let path = request.uri().path().to_string();
     if path == "/predict" {
         return match *request.method() {
@@ -43,23 +43,21 @@ pub async fn answer(
         }
         _ => Err(Refusal(
             StatusCode::NOT_FOUND,
-            format!(
-                "there is no {path} here, only /, /about, /health, /predict and /test-images/N"
-            ),
+            format!("there is no {path}, only /, /about, /health, /predict and /test-images/N"),
         )),
     }
 }
 
-fn wrong_method(allowed: &'static str) -> Answer {
+fn wrong_method(allowed: &'static str) -> HttpResponse {
     let first = allowed.split(',').next().unwrap_or(allowed);
-    let mut answer = as_json(&json!({ "error": format!("this is asked for with {first}") }));
+    let mut answer = as_json(&json!({ "error": format!("use the method {first}") }));
     *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
-/// What is served, and how far it is.
-fn about(app: &App) -> Answer {
+/// The network, the progress of the index, and the limits.
+fn about(app: &App) -> HttpResponse {
     let about = &app.model.weights.about;
     as_json(&json!({
         "run": app.name,
@@ -68,7 +66,7 @@ fn about(app: &App) -> Answer {
         "classes": about.classes,
         "titles": app.model.titles(),
         "maps": app.maps,
-        "neighbours": app.index.standing(),
+        "neighbours": app.index.status(),
         "test_images": app.index.images().map(|images| images.test.len()),
         "limits": {
             "bytes": app.limits.bytes,
@@ -78,12 +76,12 @@ fn about(app: &App) -> Answer {
     }))
 }
 
-/// Of one image an object; of several a list of them, each with its file's name.
+/// Results of one image are an object; of several, a list of objects with file names.
 async fn predict(
     app: &App,
     request: Request<Incoming>,
     client: &Client,
-) -> Result<Answer, Refusal> {
+) -> Result<HttpResponse, Refusal> {
     let wanted = Wanted::read(request.uri().query().unwrap_or(""))
         .map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))?;
     let upload = upload::read(request, client).await?;
@@ -109,11 +107,10 @@ async fn predict(
     Ok(as_json(&Value::Array(list)))
 }
 
-async fn test_image(app: &App, number: &str) -> Result<Answer, Refusal> {
+async fn test_image(app: &App, number: &str) -> Result<HttpResponse, Refusal> {
     let not_found = |text: String| Refusal(StatusCode::NOT_FOUND, text);
-    let number: usize = number
-        .parse()
-        .map_err(|_| not_found(format!("/test-images/{number:?}: name a number instead")))?;
+    let number: usize =
+        number.parse().map_err(|_| not_found(format!("/test-images/{number:?}: use a number")))?;
     let Some(images) = app.index.images() else {
         return Err(match app.index.failure() {
             Some(why) => not_found(why),

@@ -1,4 +1,4 @@
-//! A server from its opening to its end.
+//! The server.
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -13,25 +13,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Training images that are looked at together in the background: so few that a request never
-/// waits long for them.
+/// Batch size for training images in the background: small, so that requests do not wait long.
 const INDEX_BATCH: usize = 16;
 
-/// How a [`Server`] is opened.
+/// Options of a [`Server`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// Address and port to listen at, as in `127.0.0.1:8080`; port 0 means any that is free.
     /// Without it the server finds a free port of 127.0.0.1, from [`PORT`](crate::PORT) upwards.
     pub listen: Option<String>,
-    /// Neighbours are looked for among so many training images at most, spread over all; 0 means
-    /// none are.
+    /// Maximum number of training images among which neighbours are searched, evenly spaced; 0
+    /// disables the search.
     pub among: usize,
-    /// Threads that read those images; 0 means one for each core.
+    /// Threads that read those images; 0 means one per core.
     pub workers: usize,
-    /// A request must have come whole after so long; an hour at most.
+    /// Time limit for receiving a request; at most an hour.
     pub patience: Duration,
-    /// The remedy in the error for a client that calls a local server by another name.
+    /// The remedy in the error for a client that uses another host name for a local server.
     pub way_in: String,
 }
 
@@ -42,31 +41,30 @@ impl Default for Options {
             among: 20_000,
             workers: 0,
             patience: Duration::from_secs(30),
-            way_in: "have it listen at an address that others may use".to_string(),
+            way_in: "let the server listen on an address that others may use".to_string(),
         }
     }
 }
 
-/// A network that is ready to be served: it has its memory, and its address is taken.
+/// A server with an opened network and a bound address.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: App,
-    /// The thread that has the network.
+    /// The inference thread.
     network: JoinHandle<()>,
-    /// The same network for the training images, if any are looked at.
+    /// The same network for batches of training images, if neighbours are searched.
     batches: Option<Predictor>,
     among: usize,
     workers: usize,
 }
 
 impl Server {
-    /// Takes memory for the network where `placement` says, and then the address. `name` is what
-    /// the network is called on the page. `say` gets the reason if the CPU computes where it was
-    /// not asked for.
+    /// Opens the network on a device and binds the address. `name` is the network's name on the
+    /// page. `say` receives the reason for a fallback to the CPU.
     ///
     /// # Errors
-    /// [`Error::Inference`] if the network cannot be had there; [`Error::Address`],
+    /// [`Error::Inference`] if the network cannot be opened there; [`Error::Address`],
     /// [`Error::Listen`], [`Error::Ports`]; [`Error::System`].
     pub fn open(
         mut model: Model,
@@ -77,7 +75,7 @@ impl Server {
     ) -> Result<Server> {
         let Options { listen: named, among, workers, patience, way_in } = options;
         let predictor = model.predictor(1, placement, say)?;
-        let silent = &mut |_: &str| {}; // where it computes has been said
+        let silent = &mut |_: &str| {}; // the device has been reported
         let batches = match among {
             0 => None,
             _ => Some(model.predictor(INDEX_BATCH, placement, silent)?),
@@ -94,31 +92,31 @@ impl Server {
         Ok(Server { listener, address, app, network, batches, among, workers })
     }
 
-    /// Where it listens. Clients that connect before [`run`](Self::run) wait for it.
+    /// The bound address. Clients that connect before [`run`](Self::run) wait for it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the network is called on the page.
+    /// The network's name on the page.
     pub fn name(&self) -> &str {
         &self.app.name
     }
 
-    /// What is known of the network: all but its parameters, which are on the device.
+    /// The network's metadata, without its parameters, which are on the device.
     pub fn model(&self) -> &Model {
         &self.app.model
     }
 
-    /// Answers requests until `stop` is requested, and returns the signal; requests that have
-    /// come by then have half a second to be answered. Meanwhile a thread opens the network's
-    /// data set through `images`, which gives a sentence if there is none, and looks at its
-    /// training images. `note` gets lines on the result, for people.
+    /// Answers requests until `stop` is requested, and returns the signal; requests received by then
+    /// have half a second to be answered. In the background a thread opens the network's data set
+    /// with `images`, which returns a message if there is none, and computes features of its
+    /// training images; `note` receives messages about the result.
     ///
     /// # Errors
     /// [`Error::Ended`] if the network's thread has panicked; [`Error::System`].
     ///
     /// # Panics
-    /// In an asynchronous task of tokio's: give it a thread of its own.
+    /// If called in an asynchronous task of tokio: use a separate thread.
     pub fn run(
         self,
         images: impl FnOnce() -> std::result::Result<Images, String> + Send + 'static,
@@ -126,7 +124,7 @@ impl Server {
         stop: &Stop,
     ) -> Result<usize> {
         let Server { listener, app, network, batches, among, workers, .. } = self;
-        let making = index::Making {
+        let builder = index::IndexBuilder {
             index: Arc::clone(&app.index),
             model: Arc::clone(&app.model),
             among,
@@ -134,7 +132,7 @@ impl Server {
             busy: app.queue.busy(),
             stop: stop.clone(),
         };
-        making.start(batches, images, note);
+        builder.start(batches, images, note);
         http::run(listener, Arc::new(app), || match stop.requested() {
             Some(signal) => Some(Ok(signal)),
             None => network.is_finished().then_some(Err(Error::Ended)),

@@ -1,4 +1,4 @@
-//! What clients send: an image as the body, or forms with one or more.
+//! Uploads: an image as the body, or a form with one or more images.
 
 use crate::client::{Client, PIECE};
 use crate::replies::{Refusal, short};
@@ -10,22 +10,22 @@ use std::convert::Infallible;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-/// An upload that is too large is still read, up to so many times its limit: a client that is cut
-/// off while it sends does not read why.
+/// An upload that is too large is still read up to this multiple of its limit, as a client that is
+/// disconnected while sending does not read the error.
 const READ_ANYWAY: usize = 4;
 
 /// The whole body of a request.
 pub struct Upload {
     kind: String,
     bytes: Vec<u8>,
-    /// The memory that it takes of what all may take together.
+    /// The memory permits that it holds.
     held: Option<OwnedSemaphorePermit>,
 }
 
-/// An image file that was sent.
+/// An uploaded image file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// What the client calls it; in a form only.
+    /// The file name in a form.
     pub name: Option<String>,
     /// The file.
     pub bytes: Vec<u8>,
@@ -54,7 +54,7 @@ pub async fn read(request: Request<Incoming>, client: &Client) -> Result<Upload,
     let mut came = 0;
     let reading = async {
         while let Some(frame) = body.frame().await {
-            client.heard();
+            client.received();
             let frame = frame.map_err(|_| {
                 let text = format!("the upload ended early, after {came} bytes");
                 Refusal(StatusCode::BAD_REQUEST, text)
@@ -85,7 +85,7 @@ impl Upload {
         let needed = (self.bytes.len() + piece.len()).div_ceil(PIECE);
         if needed > held {
             let more = client.memory(needed - held).ok_or_else(|| {
-                let text = "others are uploading too much just now: ask again in a moment";
+                let text = "other uploads use all memory: try again in a moment";
                 Refusal(StatusCode::SERVICE_UNAVAILABLE, text.to_string())
             })?;
             match &mut self.held {
@@ -97,12 +97,12 @@ impl Upload {
         Ok(())
     }
 
-    /// The images in it, at least one and at most so many: all of the body, or the files of a form
+    /// The images in the upload, at least one and at most `most`: the body, or the files of a form
     /// (`multipart/form-data`, as `curl -F file=@cat.jpg` sends it).
     ///
     /// # Errors
-    /// 400 if there is none or the form is broken, 413 if there are too many, 415 for multipart
-    /// bodies that are no forms.
+    /// 400 if there is none or the form is malformed, 413 if there are too many, 415 for other
+    /// multipart bodies.
     pub async fn images(self, most: usize) -> Result<Vec<Sent>, Refusal> {
         let kind = self.kind.trim_start().to_ascii_lowercase();
         let images = if kind.starts_with("multipart/") {
@@ -144,7 +144,7 @@ async fn files(bytes: Vec<u8>, kind: &str, most: usize) -> Result<Vec<Sent>, Ref
         let Some(name) = field.file_name().map(|name| short(name).to_string()) else {
             let name = field.name().unwrap_or_default();
             return Err(bad(format!(
-                "`{name}` in the form is no file: put what is asked for into the address, as in \
+                "`{name}` in the form is not a file: put parameters into the address, as in \
                  /predict?top=3"
             )));
         };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_an_image_and_a_form_has_some() {
+    fn images_are_read_from_bodies_and_forms() {
         let one = |name: Option<&str>, bytes: &[u8]| Sent {
             name: name.map(str::to_string),
             bytes: bytes.to_vec(),
@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_form_of_files_is_told() {
+    fn malformed_forms_are_refused() {
         let a = part("name=\"file\"; filename=\"a.png\"", "A");
         let text = part("name=\"top\"", "3");
         for (kind, body, status, told) in [
             ("", String::new(), 400, "there is no image"),
             (FORM, "--xyz--\r\n".to_string(), 400, "there is no image"),
-            (FORM, format!("{text}--xyz--"), 400, "`top` in the form is no file"),
+            (FORM, format!("{text}--xyz--"), 400, "`top` in the form is not a file"),
             (FORM, format!("{a}{a}{a}--xyz--"), 413, "more than 2 images"),
             (FORM, a.clone(), 400, "the form cannot be read"),
             (FORM, "hello".to_string(), 400, "the form cannot be read"),

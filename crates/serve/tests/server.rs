@@ -56,7 +56,7 @@ fn it_answers_until_it_is_stopped() {
         move || server.run(|| Ok(fake()), note, &stop)
     });
     let note = heard.recv_timeout(Duration::from_secs(60)).unwrap();
-    assert_eq!(note, "neighbours are found among 20 training images");
+    assert_eq!(note, "neighbours are searched among 20 training images");
     let (status, about) = get(address, "/about");
     assert_eq!((status, &about["run"], &about["model"]), (200, &"tiny".into(), &"tiny".into()));
     assert_eq!((&about["test_images"], &about["neighbours"]["done"]), (&6.into(), &20.into()));
@@ -97,7 +97,7 @@ fn an_address_that_cannot_be_had_is_told() {
     let error = open("everywhere", 0).err().unwrap();
     assert!(matches!(error, Error::Address { .. }), "{error:?}");
     let expected =
-        "everywhere: say an address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_string();
+        "everywhere: needs an address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_string();
     assert_eq!(error.to_string(), expected);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

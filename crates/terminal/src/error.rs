@@ -1,21 +1,21 @@
-//! What can go wrong between a program and its terminal.
+//! Errors of terminal output and signals.
 
 use std::io;
 
-/// What this crate's functions return.
+/// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Output that is lost, or a signal without a handler.
+/// Output cannot be written, or a signal handler cannot be installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A result cannot be written.
     #[error(
-        "standard output: cannot write: {0}; part of the result is lost: free some space, or send \
-         it elsewhere"
+        "standard output: cannot write: {0}; part of the result is lost: free some space, or \
+         redirect it elsewhere"
     )]
     Output(#[source] io::Error),
-    /// The system refuses a handler of signals.
+    /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
 }

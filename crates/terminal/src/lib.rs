@@ -1,10 +1,10 @@
-//! What a program at a terminal needs: output that ends no run, progress, and signals.
+//! Terminal output that never ends a run, progress, and signals.
 //!
 //! * [`output`]: results on standard output, notes on standard error
 //! * [`progress`]: [`Observer`](evaluate::observe::Observer)s that draw a bar, print lines or JSON
-//! * [`signals`]: Ctrl-C and its siblings request an orderly [`Stop`](evaluate::Stop)
+//! * [`signals`]: Ctrl-C and other signals request an orderly [`Stop`](evaluate::Stop)
 //!
-//! Training under a progress bar, until it is done or Ctrl-C is pressed, needs a stop flag and an
+//! Training with a progress bar, until it is done or Ctrl-C is pressed, needs a stop flag and an
 //! observer:
 //!
 //! ```

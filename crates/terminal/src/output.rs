@@ -1,14 +1,14 @@
 //! Standard output and standard error.
 //!
-//! [`print()`] and [`println()`] are for results. A full device is an error; a reader that has seen
-//! enough (`| head`) is none, and the rest of the output is dropped.
+//! [`print()`] and [`println()`] are for results. A full device is an error; a closed pipe (`| head`)
+//! is not, and the rest of the output is dropped.
 //!
-//! Control characters in it are made visible ([`escape`](files::escape)), as names of files and
-//! classes may hold any.
+//! Control characters are made visible ([`escape`](files::escape)), as names of files and classes
+//! may contain them.
 //!
-//! [`note`] and [`progress`] are for what is reported on the way. They never fail, so that a closed
-//! pipe, a lost terminal or a full disk behind a log ends no run: the first failure of each stream
-//! is kept for the run's own log ([`take_trouble`]).
+//! [`note`] and [`progress`] are for messages during a run. They never fail, so that a closed pipe, a
+//! lost terminal or a full disk does not end a run: the first failure of each stream is kept for the
+//! run's log ([`take_trouble`]).
 
 use crate::{Error, Result};
 use files::escape::escape;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Prints a result on standard output, as it is.
+/// Prints a result on standard output.
 ///
 /// # Errors
 /// [`Error::Output`] if it cannot be written, unless the reader has closed the stream.
@@ -26,7 +26,7 @@ pub fn print(text: impl Display) -> Result<()> {
     delivered(write(&mut io::stdout().lock(), &text.to_string()))
 }
 
-/// Prints a result on standard output, and ends its line.
+/// Prints a result on standard output, with a newline.
 ///
 /// # Errors
 /// As [`print()`].
@@ -34,13 +34,13 @@ pub fn println(text: impl Display) -> Result<()> {
     print(format_args!("{text}\n"))
 }
 
-/// Reports something on standard error, in a line of its own.
+/// Writes a line to standard error.
 pub fn note(text: impl Display) {
     let written = write(&mut io::stderr().lock(), &format!("{text}\n"));
     remember(&STDERR, written);
 }
 
-/// Reports progress on standard output, in a line of its own: for programs.
+/// Writes a line of progress for programs to standard output.
 pub fn progress(text: impl Display) {
     let written = write(&mut io::stdout().lock(), &format!("{text}\n"));
     if let Some(trouble) = remember(&STDOUT, written) {
@@ -53,8 +53,7 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// What has gone wrong with a stream since this was asked last, in a sentence for the run's log;
-/// once for each stream.
+/// A message about streams that failed since the last call, for the run's log; once per stream.
 pub fn take_trouble() -> Option<String> {
     if !HAS_TROUBLE.swap(false, Ordering::Relaxed) {
         return None;
@@ -63,7 +62,7 @@ pub fn take_trouble() -> Option<String> {
     Some(std::mem::take(&mut *troubles).join("; "))
 }
 
-/// A stream whose first failure is reported.
+/// An output stream whose first failure is reported.
 struct Stream {
     name: &'static str,
     has_failed: AtomicBool,
@@ -74,7 +73,7 @@ static STDERR: Stream = Stream { name: "standard error", has_failed: AtomicBool:
 static HAS_TROUBLE: AtomicBool = AtomicBool::new(false);
 static TROUBLES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps a stream's first failure for [`take_trouble`], and gives it if this is the first.
+/// Keeps a stream's first failure for [`take_trouble`] and returns it.
 fn remember(stream: &Stream, written: io::Result<()>) -> Option<String> {
     let error = written.err()?;
     if stream.has_failed.swap(true, Ordering::Relaxed) {
@@ -87,7 +86,7 @@ fn remember(stream: &Stream, written: io::Result<()>) -> Option<String> {
     Some(trouble)
 }
 
-/// Ends a result that something else has printed on standard output.
+/// Flushes a result that was printed to standard output by other code.
 ///
 /// # Errors
 /// As [`print()`].
@@ -95,7 +94,7 @@ pub fn finish(printed: io::Result<()>) -> Result<()> {
     delivered(printed.and_then(|()| io::stdout().flush()))
 }
 
-/// What writing a result came to: a reader that has closed the stream is no failure.
+/// The outcome of writing a result: a closed pipe is not a failure.
 fn delivered(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -103,10 +102,10 @@ fn delivered(written: io::Result<()>) -> Result<()> {
     }
 }
 
-/// How long a stream that another program made non-blocking is left alone before it is tried again.
+/// Delay before a write to a non-blocking stream is retried.
 const BUSY: Duration = Duration::from_millis(5);
 
-/// Writes all of a text. Every byte that is printed passes here, progress bars excepted.
+/// Writes all of a text. All output goes through here, except progress bars.
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     let text = escape(text);
     let mut rest = text.as_bytes();
@@ -138,7 +137,7 @@ fn wait_if_busy(error: io::Error) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Takes three bytes at a time, and not at every try; ends with `last` after `room` bytes.
+    /// Accepts three bytes at every third call; fails with `last` after `room` bytes.
     struct Grudging {
         taken: Vec<u8>,
         tries: usize,
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_text_is_written_to_a_stream_that_takes_it_in_pieces() {
+    fn partial_and_interrupted_writes_are_continued() {
         let mut stream = grudging(usize::MAX, ErrorKind::Other);
         write(&mut stream, "every byte of it\n").unwrap();
         assert_eq!(stream.taken, b"every byte of it\n");
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_failure_of_a_result_and_a_full_device_is() {
+    fn a_closed_pipe_is_not_an_error_and_a_full_device_is() {
         assert!(delivered(Ok(())).is_ok());
         assert!(delivered(Err(ErrorKind::BrokenPipe.into())).is_ok());
         let error = delivered(Err(ErrorKind::StorageFull.into())).unwrap_err();
@@ -192,10 +191,10 @@ mod tests {
     fn the_first_failure_of_a_stream_is_kept_once() {
         let stream = Stream { name: "a pipe", has_failed: AtomicBool::new(false) };
         assert_eq!(remember(&stream, Ok(())), None);
-        let told = remember(&stream, Err(ErrorKind::BrokenPipe.into())).unwrap();
-        assert!(told.starts_with("a pipe cannot be written: broken pipe"), "{told}");
+        let trouble = remember(&stream, Err(ErrorKind::BrokenPipe.into())).unwrap();
+        assert!(trouble.starts_with("a pipe cannot be written: broken pipe"), "{trouble}");
         assert_eq!(remember(&stream, Err(ErrorKind::StorageFull.into())), None);
-        assert_eq!(take_trouble().as_ref(), Some(&told));
+        assert_eq!(take_trouble().as_ref(), Some(&trouble));
         assert_eq!(take_trouble(), None);
     }
 }

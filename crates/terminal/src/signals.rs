@@ -1,9 +1,10 @@
-//! Ctrl-C and its siblings: the first requests a stop, the second ends the program. SIGUSR1
-//! requests a checkpoint.
+//! Signal handling: the first SIGINT or SIGTERM requests a stop, the second ends the program.
+//! SIGUSR1 requests a checkpoint.
 //!
-//! SIGHUP, a terminal or connection that is gone, requests a stop, too. It never ends the program
-//! at once, as systems send it more than once, and after SIGTERM: a shell and the kernel each send
-//! one when a connection breaks. A program that was started to ignore it (`nohup`) ignores it.
+//! SIGHUP, sent when a terminal or connection is lost, also requests a stop. It never ends the
+//! program at once, as it may arrive more than once and after SIGTERM: the shell and the kernel each
+//! send one when a connection breaks. If the program was started with SIGHUP ignored (`nohup`), it
+//! stays ignored.
 
 use crate::{Error, Result};
 use evaluate::Stop;
@@ -18,25 +19,25 @@ pub fn exit_code(signal: usize) -> u8 {
     128 + signal as u8
 }
 
-/// A flag that SIGINT, SIGTERM and SIGHUP raise; the second of the first two ends the program at
-/// once.
+/// Returns a flag that SIGINT, SIGTERM and SIGHUP set. A second SIGINT or SIGTERM ends the program
+/// at once.
 ///
 /// # Errors
-/// If the system refuses a handler.
+/// If a handler cannot be installed.
 pub fn listen() -> Result<Stop> {
     let stop = Stop::new();
     listen_with(&stop)?;
     Ok(stop)
 }
 
-/// [`listen`] with a flag that is there already.
+/// As [`listen`], with an existing flag.
 ///
 /// # Errors
 /// As `listen`.
 pub fn listen_with(stop: &Stop) -> Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds `again` lowered, then raises it.
+        // The order matters: the first signal finds `again` unset, then sets it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
             .map_err(Error::Signals)?;
         flag::register(signal, Arc::clone(&again)).map_err(Error::Signals)?;
@@ -50,8 +51,7 @@ pub fn listen_with(stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// Whether the program was started with a signal ignored. Where there is no `/proc`, that is not
-/// known, and the answer is no.
+/// Whether the program was started with a signal ignored; `false` without `/proc`.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -65,18 +65,18 @@ fn ignores(status: &str, signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Has a file that would outgrow its limit (`ulimit -f`) end in an error, as on a full disk:
-/// unhandled, SIGXFSZ would end the program on the spot.
+/// Makes exceeding the file size limit (`ulimit -f`) a write error, as on a full disk: unhandled,
+/// SIGXFSZ would end the program.
 pub fn outlive_file_limits() {
     #[cfg(unix)]
     {
-        let nobody_asks = Arc::new(AtomicBool::new(false));
-        // Refused, it is as it would be without.
-        let _ = flag::register(signal_hook::consts::signal::SIGXFSZ, nobody_asks);
+        let unused = Arc::new(AtomicBool::new(false));
+        // On failure the default behaviour remains.
+        let _ = flag::register(signal_hook::consts::signal::SIGXFSZ, unused);
     }
 }
 
-/// Lets SIGUSR1 ask for checkpoints. Nobody listening, it would end the program: call this first.
+/// Lets SIGUSR1 request checkpoints. Unhandled it would end the program, so call this first.
 ///
 /// # Errors
 /// As [`listen`].
@@ -87,10 +87,10 @@ pub fn listen_for_checkpoints(stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// Open MPI's mpirun answers Ctrl-C by having its processes continue (SIGCONT); it asks them to end
-/// a second later, and kills them after another: `--mca odls_base_sigkill_timeout` says how many.
-/// So one that is told to continue without having stood still is asked to stop, to have all that
-/// time. One that did stand still goes on: somebody suspended the job and wants it back.
+/// Requests a stop when Open MPI's mpirun is interrupted. On Ctrl-C mpirun sends SIGCONT to its
+/// processes, SIGTERM a second later and SIGKILL after another second
+/// (`--mca odls_base_sigkill_timeout`). A SIGCONT without a preceding suspension therefore requests
+/// a stop, to use all of that time; after a suspension the process continues.
 ///
 /// # Errors
 /// As [`listen`].
@@ -104,8 +104,8 @@ pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
         loop {
             let began = Instant::now();
             std::thread::sleep(TICK);
-            let stood_still = began.elapsed() > 10 * TICK;
-            if continued.swap(false, Ordering::SeqCst) && !stood_still {
+            let was_suspended = began.elapsed() > 10 * TICK;
+            if continued.swap(false, Ordering::SeqCst) && !was_suspended {
                 stop.request(SIGINT as usize);
             }
         }
@@ -114,7 +114,7 @@ pub fn listen_for_mpirun(stop: &Stop) -> Result<()> {
     thread.map(drop).map_err(Error::Signals)
 }
 
-/// Where there is no such signal, nothing is listened for.
+/// Does nothing on systems without this signal.
 ///
 /// # Errors
 /// None.
@@ -129,7 +129,7 @@ mod tests {
     use signal_hook::consts::SIGHUP;
 
     #[test]
-    fn what_a_program_ignores_is_read_from_its_status() {
+    fn ignored_signals_are_read_from_the_process_status() {
         let status = |mask: &str| format!("Name:\tx\nSigBlk:\t0001\nSigIgn:\t{mask}\nSigCgt:\t1\n");
         assert!(ignores(&status("0000000000001001"), SIGHUP));
         assert!(!ignores(&status("0000000000001000"), SIGHUP));

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line.
 
 mod around;
 mod datasets;
@@ -25,77 +25,77 @@ use crate::vendor::Vendor;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// At the foot of the program's own help page.
+/// The end of the program's help page.
 const FIRST_STEPS: &str = "\
 Examples:
-  alexnet train --run runs/first                minutes; Ctrl-C stops, and it goes on:
+  alexnet train --run runs/first                takes minutes; Ctrl-C stops it; to resume:
   alexnet train --resume runs/first
   alexnet eval --run runs/first --views ten
   alexnet predict photo.jpg --run runs/first
   alexnet report runs/first
 
 Exit codes:
-  0  done                           5  diverged: some number is no longer finite
-  1  failure at run time            6  the device asked for cannot be used
+  0  success                        5  diverged: a value is NaN or infinite
+  1  failure at run time            6  the requested device cannot be used
   2  wrong usage or configuration   7  a file cannot be written, or the disk is full
-  3  the data cannot be used      129  stopped by a hang-up (lost terminal), checkpoint written
-  4  weights or checkpoints       130  stopped by an interrupt (Ctrl-C), checkpoint written
-     cannot be read               143  stopped by a request to terminate, checkpoint written";
+  3  the data cannot be used      129  stopped by SIGHUP (lost terminal), checkpoint written
+  4  weights or checkpoints       130  stopped by SIGINT (Ctrl-C), checkpoint written
+     cannot be read               143  stopped by SIGTERM, checkpoint written";
 
-/// AlexNet, trained and tested from one program.
+/// Train, test and explain AlexNet and related networks.
 #[derive(Debug, Parser)]
 #[command(name = "alexnet", version, about, after_help = FIRST_STEPS, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The verbs.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train a network; without arguments, alexnet-64 on generated shapes
+    /// Train a network (by default alexnet-64 on generated shapes)
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<TrainArgs>),
     /// Test a trained network
     #[command(after_help = using::EVAL_EXAMPLES)]
     Eval(EvalArgs),
-    /// Say what images show
+    /// Classify images
     #[command(after_help = using::PREDICT_EXAMPLES)]
     Predict(PredictArgs),
-    /// Write what a layer makes of every image: vectors for other programs
+    /// Write a layer's outputs for images, as feature vectors
     #[command(after_help = using::FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
-    /// Find the training images that look most like others to a network
+    /// Find the training images with the most similar features
     #[command(after_help = using::NEIGHBOURS_EXAMPLES)]
     Neighbours(NeighboursArgs),
-    /// Show one or more runs on one page that needs nothing else
+    /// Write an HTML page about one or more runs
     #[command(after_help = using::REPORT_EXAMPLES)]
     Report(ReportArgs),
-    /// Show a network at work on a page of your own: drop an image, see what it makes of it
+    /// Serve a network over HTTP, with a page that classifies images
     #[command(after_help = using::SERVE_HELP)]
     Serve(ServeArgs),
-    /// Run one of the paper's experiments, and write down what comes out
+    /// Run one of the paper's experiments and write the results
     #[command(after_help = reproducing::EXAMPLES)]
     Reproduce(ReproduceArgs),
-    /// Show a model row by row, or list models and recipes
+    /// Show a model's layers, or list models and recipes
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
-    /// Check, measure or show a data set
+    /// Prepare, check, measure or show a data set
     #[command(after_help = datasets::DATA_EXAMPLES)]
     Data(DataArgs),
-    /// Say what weights, a checkpoint, metrics or a run hold, and whether they are intact
+    /// Show the contents of weights, a checkpoint, metrics or a run, and check that they are intact
     #[command(
         after_help = "Example:\n  alexnet inspect runs/paper/checkpoints/step-00001000.safetensors"
     )]
     Inspect(InspectArgs),
-    /// Say what this machine offers, and what would stand in a run's way
+    /// Check this machine for training: processor, memory, GPU, disk
     #[command(after_help = "Example:\n  alexnet doctor --data imagenet --runs runs")]
     Doctor(DoctorArgs),
-    /// Print a script that completes commands and flags in a shell
+    /// Print a shell completion script
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
-    /// Print this program's manual page, or write one for every command
+    /// Print the manual page, or write manual pages of all commands
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManArgs),
 }
@@ -107,22 +107,22 @@ Examples:
   alexnet train --data imagenet --model alexnet --epochs 90
   alexnet train --set recipe.layers.conv2.biases='constant 0' --set recipe.momentum=0.8
   alexnet train --data photos --init runs/imagenet --freeze 'conv*'
-  alexnet train --resume RUN                                goes on, to the same bits
+  alexnet train --resume RUN                                bit-identical to an uninterrupted run
   alexnet train --resume RUN --epochs 120 --lr 0.001
-  mpirun -np 4 alexnet train --parallel data                four processes, on one host or more
+  mpirun -np 4 alexnet train --parallel data                four processes, on one or more hosts
   torchrun --no-python --nproc-per-node 4 alexnet train --parallel data
 
-Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with 130 (143); once more ends
-at once. So does a hang-up (SIGHUP: 129), unless it was started with nohup. SIGUSR1 writes a
-checkpoint and goes on. Output that cannot be written ends no run. Whatever ended a run, --resume
-goes on from its last checkpoint. `alexnet --help` lists all exit codes.";
+Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and exits with 130 (143); a second one
+ends the program at once. SIGHUP does the same with exit code 129, unless it was started with nohup.
+SIGUSR1 writes a checkpoint and continues. A run continues if its output cannot be written. --resume
+continues an ended run from its last checkpoint. `alexnet --help` lists all exit codes.";
 
 const DESCRIBE_EXAMPLES: &str = "\
 Examples:
   alexnet describe                              list models and recipes
   alexnet describe --model alexnet              rows, shapes, parameters, MACs, memory
   alexnet describe --model alexnet --batch-size 256 --parallel data --device cuda:0,cuda:1
-  alexnet describe --model alexnet --picture alexnet.svg    the paper's figure 2, of any network
+  alexnet describe --model alexnet --picture alexnet.svg    a diagram like the paper's Figure 2
   alexnet describe --model alexnet > net.toml --toml
   alexnet describe --recipe paper               a recipe in TOML, to edit and pass to --config";
 
@@ -132,11 +132,11 @@ Examples:
   alexnet completions zsh > ~/.zfunc/_alexnet
   alexnet completions fish > ~/.config/fish/completions/alexnet.fish
 
-Bash reads its file by itself; zsh needs the folder in its fpath: fpath+=~/.zfunc";
+Bash loads its file automatically; zsh needs the folder in its fpath: fpath+=~/.zfunc";
 
 const MAN_EXAMPLES: &str = "\
 Examples:
-  alexnet man > alexnet.1                       the page of the program itself
+  alexnet man > alexnet.1                       the program's main page
   alexnet man ~/.local/share/man/man1           a page for every command: man alexnet-train";
 
 /// `alexnet train`.
@@ -145,7 +145,7 @@ pub struct TrainArgs {
     /// Model: a built-in name or a TOML file [default: alexnet-64]
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
-    /// How to train: a built-in recipe [default: the model's own]
+    /// Training recipe: a built-in name [default: the model's recipe]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
     /// `shapes` (generated), a folder of images (train/CLASS/* and others: docs/data.md), an
@@ -155,20 +155,20 @@ pub struct TrainArgs {
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
-    /// What is done about the EXIF orientation of image files; the weights keep it
+    /// Whether to apply the EXIF orientation of image files; saved with the weights
     /// [default: ignore]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
     /// Folder of this run, new or empty [default: runs/TIME-MODEL-xxxx]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Go on with the run in this folder, from its last checkpoint, to the bits that it would have
-    /// come to uninterrupted. Epochs, steps, threads, workers, checkpoints and, with --lr, the rate
-    /// may be given anew
+    /// Resume the run in this folder from its last checkpoint; results are bit-identical to an
+    /// uninterrupted run. Epochs, steps, threads, workers, checkpoints and, with --lr, the learning
+    /// rate may be changed
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "config"])]
     pub resume: Option<PathBuf>,
-    /// Write a checkpoint after every so many steps too [default: after validations that are the
-    /// best or a minute apart, and every ten minutes]
+    /// Also write a checkpoint every STEPS steps [default: after validations that are the best so
+    /// far or a minute after the last checkpoint, and every ten minutes]
     #[arg(long, value_name = "STEPS",
         value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub every: Option<u64>,
@@ -178,74 +178,74 @@ pub struct TrainArgs {
     /// Passes over the training set
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
-    /// Stop after so many steps
+    /// Stop after N steps
     #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub max_steps: Option<u64>,
-    /// Images a step
+    /// Images per step
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Learning rate that the schedule starts from
+    /// Initial learning rate of the schedule
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// Names every random draw; the same seed gives the same bits [default: 0]
+    /// Seed of all random draws; the same seed gives bit-identical results [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Settings in TOML: any part of a run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One setting, by its name in config.toml; stronger than --config, weaker than the flags
+    /// One setting, by its name in config.toml; overrides --config, is overridden by other flags
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Learn the first N training images by heart, without augmentation: can this network learn at
-    /// all?
+    /// Overfit the first N training images, without augmentation, to test whether the network can
+    /// learn at all
     #[arg(long, value_name = "N")]
     pub overfit: Option<usize>,
-    /// Validate on the last of every N training images, and do not learn from them
+    /// Hold out every Nth training image for validation
     #[arg(long, value_name = "N", conflicts_with = "overfit")]
     pub hold_out: Option<usize>,
-    /// Begin with what another run learned: its folder (while it has no weights, its newest
-    /// checkpoint is taken), or a file of weights. A last layer for another number of classes
-    /// starts anew. From its first checkpoint on the new run needs nothing of the other
+    /// Initialise with the weights of another run (its folder; without weights its newest
+    /// checkpoint), or of a weights file. The last layer is reinitialised if the number of classes
+    /// differs. After its first checkpoint the new run does not need the other one
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
-    /// Of these layers only; * stands for any run of letters
+    /// Initialise only these layers; * matches any characters
     #[arg(long, value_name = "NAME", num_args = 1.., requires = "init")]
     pub init_layers: Vec<String>,
-    /// Leave these layers as they begin; * stands for any run of letters
+    /// Do not train these layers; * matches any characters
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub freeze: Vec<String>,
-    /// Train on N random images: for timing
+    /// Train on N random images, for timing
     #[arg(long, value_name = "N", conflicts_with = "data")]
     pub fake_data: Option<usize>,
-    /// How the devices of --device share the work, or the processes that mpirun started, with a
-    /// device each: --device cpu,cpu --parallel data
+    /// How the devices of --device share the work, or the processes of a launcher with one device
+    /// each: --device cpu,cpu --parallel data
     #[arg(long, value_enum, value_name = "MODE")]
     pub parallel: Option<Parallel>,
-    /// Cut every batch into N micro-shards, a power of two that devices share; one device makes one
-    /// after the other, in less memory. A part of the recipe, as it decides bits [default: 8 with
-    /// --parallel data or hybrid, else 1]
+    /// Divide every batch into N micro-shards, a power of two; devices share them, one device
+    /// computes one after the other, in less memory. Part of the recipe, as it affects results
+    /// [default: 8 with --parallel data or hybrid, else 1]
     #[arg(long, value_name = "N")]
     pub micro_shards: Option<usize>,
-    /// By which way the devices of --device exchange [default: host]
-    #[arg(long, value_enum, value_name = "WAY")]
+    /// How the devices of --device exchange data [default: host]
+    #[arg(long, value_enum, value_name = "METHOD")]
     pub exchange: Option<Exchange>,
-    /// Whose libraries a GPU's convolutions and fully connected layers use [default: none]
+    /// The libraries for a GPU's convolutions and fully connected layers [default: none]
     #[arg(long, value_enum, value_name = "LIBRARY")]
     pub vendor: Option<Vendor>,
-    /// Let no clock decide a run's bits: with --vendor tune, work in the ways that the run has or
-    /// in those that rules name, and neither time any nor ask the cache of times
+    /// With --vendor tune, use the run's saved choices or fixed heuristics instead of timings and
+    /// the cache of timings
     #[arg(long)]
     pub deterministic: bool,
-    /// What gradients travel as under --parallel data: f32, or rounded to bf16, half of the bytes.
-    /// A part of the recipe, as it decides bits [default: f32]
+    /// Format in which gradients are exchanged with --parallel data: f32, or bf16 for half of the
+    /// bytes. Part of the recipe, as it affects results [default: f32]
     #[arg(long, value_name = "FORM")]
     pub wire: Option<String>,
-    /// Multiply the learning rate by --batch-size over the recipe's own batch
+    /// Multiply the learning rate by --batch-size divided by the recipe's batch size
     #[arg(long, conflicts_with_all = ["lr", "resume"])]
     pub scale_lr: bool,
-    /// Print all settings as TOML and stop
+    /// Print all settings as TOML and exit
     #[arg(long)]
     pub print_config: bool,
     /// Where to compute.
@@ -262,11 +262,10 @@ pub struct DescribeArgs {
     /// A built-in name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
-    /// Show a recipe; with --model, tell what training by it takes [default: the model's own]
+    /// Show a recipe; with --model, the memory of training with it [default: the model's recipe]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// Images a step: memory is told of the run that `train` would begin with the same words
-    /// [default: the recipe's]
+    /// Images per step, for the memory that `train` would use [default: the recipe's]
     #[arg(long, value_name = "N", requires = "model")]
     pub batch_size: Option<usize>,
     /// As in `train`
@@ -278,20 +277,20 @@ pub struct DescribeArgs {
     /// As in `train`
     #[arg(long, value_name = "KEY=VALUE", requires = "model")]
     pub set: Vec<String>,
-    /// As in `train`; a GPU need not be there [default: auto, and cpu,cpu with --parallel]
+    /// As in `train`; a GPU need not exist [default: auto, and cpu,cpu with --parallel]
     #[arg(long, value_name = "DEVICE", requires = "model")]
     pub device: Option<String>,
-    /// As in `train`; a processor that multiplies in bf16 need not be there, either
+    /// As in `train`; a processor with bf16 need not exist
     #[arg(long, value_name = "PRECISION", requires = "model")]
     pub precision: Option<String>,
-    /// Threads that compute; 0: one for each core [default: 0]
+    /// Compute threads; 0: one per core [default: 0]
     #[arg(long, value_name = "N", requires = "model",
         value_parser = crate::limits::threads)]
     pub threads: Option<usize>,
-    /// Show what each device has, and what crosses between them
+    /// Show each device's share, and the data exchanged between them
     #[arg(long, value_enum, value_name = "MODE", requires = "model")]
     pub parallel: Option<Parallel>,
-    /// Draw the network, as the paper's figure 2 is drawn (.svg)
+    /// Draw the network as in the paper's Figure 2 (.svg)
     #[arg(long, value_name = "FILE", requires = "model")]
     pub picture: Option<PathBuf>,
     /// Print the model as TOML

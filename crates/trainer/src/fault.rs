@@ -1,8 +1,8 @@
-//! Why the program ends, and with which exit code.
+//! Errors of commands, with exit codes.
 
 use std::fmt::Display;
 
-/// A message for the user and the code that scripts see.
+/// A message for the user and an exit code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     /// As listed in `alexnet --help`.
@@ -11,7 +11,7 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What this program's functions give back.
+/// A result with a [`Fault`].
 pub type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
@@ -20,7 +20,7 @@ impl Fault {
         Fault { code: 2, message: message.to_string() }
     }
 
-    /// The same, said by one of several processes: the first speaks for the run, and has no number.
+    /// Adds the rank of one of several processes to the message; rank 0 stands for the run.
     pub fn of_rank(self, rank: usize) -> Fault {
         match rank {
             0 => self,
@@ -137,9 +137,7 @@ impl From<terminal::Error> for Fault {
 impl From<report::Error> for Fault {
     fn from(error: report::Error) -> Fault {
         match error {
-            error @ report::Error::Read { .. } => {
-                Fault { code: 4, message: format!("Not all could be read: {error}.") }
-            }
+            error @ report::Error::Read { .. } => Fault { code: 4, message: error.to_string() },
             error => Fault::usage(error),
         }
     }

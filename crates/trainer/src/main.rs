@@ -1,19 +1,19 @@
-//! `alexnet`: what was typed, what is meant, and the wiring between the two. Thin.
+//! `alexnet`: the command line. A thin layer that calls the library crates.
 //!
-//! * [`cli`]: what can be typed
-//! * [`settings`]: from what was typed to what is meant
-//! * [`images`]: from the name of a data set to the two sources of a run
+//! * [`cli`]: arguments
+//! * [`settings`]: resolves arguments, files and defaults to a run's settings
+//! * [`images`]: opens a data set's training and test images
 //! * [`train`](crate::training), [`eval`](crate::testing), [`describe`],
-//!   [`data`](crate::datasets), [`inspect`], [`doctor`]: the verbs
+//!   [`data`](crate::datasets), [`inspect`], [`doctor`]: commands
 //! * [`predict`](crate::predicting), [`features`], [`neighbours`], [`report`](crate::reporting):
-//!   the verbs that use a network, as it lies in a run's folder ([`trained`])
-//! * [`serve`](crate::serving): the same in a browser
-//! * [`reproduce`]: the verb that runs the paper's experiments
-//! * [`completions`, `man`](manual): the same words for shells and for `man`
-//! * [`run_file`]: what is read from a run's folder
-//! * [`console`]: all that is printed, and what becomes of a run when it cannot be
-//! * [`ranks`]: this process among those of its run, where a launcher started several
-//! * [`limits`]: what may be asked of a machine
+//!   commands that use a trained network ([`trained`])
+//! * [`serve`](crate::serving): the HTTP server
+//! * [`reproduce`]: runs the paper's experiments
+//! * [`completions`, `man`](manual): shell completions and manual pages
+//! * [`run_file`]: reads files of a run's folder
+//! * [`console`]: output
+//! * [`ranks`]: this process among those that a launcher started
+//! * [`limits`]: limits of threads and images
 //! * [`fault`]: exit codes
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]

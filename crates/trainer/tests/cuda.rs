@@ -135,7 +135,7 @@ fn a_gpu_uses_its_tensor_cores_and_says_so() {
     }
     let old = [("CUDA_ON_CPU", "major=7 minor=5")];
     let (said, config, _) = train("old", &old, &["--precision", "tf32"]);
-    assert_eq!(said.matches("has no tensor cores for tf32: it multiplies in f32").count(), 1);
+    assert_eq!(said.matches("has no tensor cores for tf32: it computes in f32").count(), 1);
     assert!(config.contains("precision = \"f32\""), "{config}");
 
     let best = scratch.path("best");

@@ -131,21 +131,21 @@ fn each_bad_request_is_told_what_is_wrong() {
     expect(server.post("/predict", &run.red[..40]), 422, "no whole PNG");
     expect(server.post("/predict", b"\xFF\xD8\xFF\xE0\x00"), 422, "no whole JPEG");
     expect(server.post("/predict", b""), 400, "there is no image");
-    expect(server.post("/predict?top=x", &run.red), 400, "top=x: say a number");
-    expect(server.post("/predict?tpo=3", &run.red), 400, "tpo: there is no such word");
-    expect(server.get("/pictures"), 404, "there is no /pictures here");
+    expect(server.post("/predict?top=x", &run.red), 400, "top=x: must be a number");
+    expect(server.post("/predict?tpo=3", &run.red), 400, "tpo: unknown parameter");
+    expect(server.get("/pictures"), 404, "there is no /pictures, only");
     expect(server.get("/../etc/passwd"), 404, "there is no");
-    expect(server.get("/test-images/x"), 404, "name a number");
+    expect(server.get("/test-images/x"), 404, "use a number");
     let wrong = server.get("/predict");
     assert!(wrong.head.contains("allow: post"), "{}", wrong.head);
-    expect(wrong, 405, "this is asked for with POST");
+    expect(wrong, 405, "use the method POST");
     expect(server.send("DELETE", "/about", "", b""), 405, "GET");
     expect(server.send("OPTIONS", "/predict", "", b""), 405, "POST");
 
     // A picture that would take gigabytes is refused by its header.
     let mut vast = run.red.clone();
     vast[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x20, 0]);
-    expect(server.post("/predict", &vast), 422, "16384 x 8192 pixels are more than 64 million");
+    expect(server.post("/predict", &vast), 422, "16384 x 8192 is more than 64 megapixels");
 
     // Names that lead here but are not this server's; pages of other sites.
     let named = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -277,7 +277,7 @@ fn a_form_has_one_image_or_several() {
     refused(&form(&[("a.png", &run.green)])[..200], 400, "the form cannot be read");
     let text = b"--b0undary\r\nContent-Disposition: form-data; name=\"top\"\r\n\r\n3\r\n\
                  --b0undary--";
-    refused(text, 400, "`top` in the form is no file");
+    refused(text, 400, "`top` in the form is not a file");
     let large = form(&[("a.png", &vec![7; 33 << 20])]);
     refused(&large, 413, "larger than 32 MiB");
     let mixed = "Content-Type: multipart/mixed; boundary=b0undary\r\n";
@@ -350,7 +350,7 @@ fn it_ends_with_the_programs_exit_codes() {
     let (_, stderr) = expect(4, &["serve", &scratch.path("nothing")]);
     assert!(stderr.contains("nothing"), "{stderr}");
     let (_, stderr) = expect(2, &["serve", &run, "--listen", "everywhere"]);
-    assert!(stderr.contains("say an address and a port"), "{stderr}");
+    assert!(stderr.contains("needs an address and a port"), "{stderr}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (address.to_string(), taken)).unwrap();
     let (_, stderr) = expect(1, &["serve", &run, "--listen", &taken.0]);

@@ -94,13 +94,13 @@ fn predict_features_and_neighbours_work_on_files() {
 
     let out = scratch.path("f.csv");
     let (said, _) = expect(0, &["features", "--run", &run, "-o", &out, "--progress", "none"]);
-    assert!(said.contains("12 images x 6 numbers, layer fc2 (6)"), "{said}");
+    assert!(said.contains("12 images x 6 values, layer fc2 (6)"), "{said}");
     let table = fs::read_to_string(&out).unwrap();
     assert_eq!((table.lines().count(), table.lines().nth(1).unwrap().split(',').count()), (13, 9));
     let maps = scratch.path("maps.safetensors");
     let (said, _) =
         expect(0, &["features", &image, "--run", &run, "-o", &maps, "--layer", "pool1"]);
-    assert!(said.contains("1 images x 288 numbers, layer pool1 (6 x 6 x 8)"), "{said}");
+    assert!(said.contains("1 images x 288 values, layer pool1 (6 x 6 x 8)"), "{said}");
     let (_, stderr) = expect(2, &["features", "--run", &run, "-o", &maps, "--layer", "fc22"]);
     assert!(stderr.contains("did you mean `fc2`?") && stderr.contains("dropout2"), "{stderr}");
 

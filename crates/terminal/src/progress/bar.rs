@@ -1,4 +1,4 @@
-//! One line, redrawn: for terminals.
+//! A progress bar, for terminals.
 
 use super::Rate;
 use super::lines::{speed, validated};
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) struct Bar {
     bar: ProgressBar,
     redraws: Rate,
-    /// Whether the bar is that of training's steps.
+    /// Whether the bar shows training steps.
     is_training: bool,
 }
 
@@ -19,7 +19,7 @@ impl Bar {
     pub(super) fn new() -> Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}");
-        bar.set_style(style.expect("the template is right").progress_chars("=> "));
+        bar.set_style(style.expect("the template is valid").progress_chars("=> "));
         Bar { bar, redraws: Rate::new(Duration::from_millis(125)), is_training: false }
     }
 }

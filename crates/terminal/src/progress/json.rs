@@ -55,7 +55,7 @@ impl Observer for Json {
     }
 
     fn stalled(&mut self, stalled: &Stalled) {
-        say_stalled(stalled);
+        print_stalled(stalled);
     }
 
     fn note(&mut self, text: &str) {
@@ -67,8 +67,8 @@ impl Observer for Json {
     }
 }
 
-/// The line of an image that does not come.
-pub(super) fn say_stalled(stalled: &Stalled) {
+/// The line for a slow read.
+pub(super) fn print_stalled(stalled: &Stalled) {
     let seconds = stalled.waited.as_secs_f64();
     output::progress(json!({ "kind": "stalled", "image": stalled.name, "seconds": seconds }));
 }

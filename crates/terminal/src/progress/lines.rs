@@ -51,7 +51,7 @@ impl Observer for Lines {
     }
 }
 
-/// The line that a validation leaves, on a terminal too.
+/// The line about a validation, also shown above a progress bar.
 pub(super) fn validated(r: &ValidationReport) -> String {
     format!(
         "epoch {}/{}  validation: loss {:.4}  top-1 error {}  top-5 error {}  \
@@ -71,7 +71,7 @@ pub(super) fn speed(r: &StepReport) -> String {
     format!(
         "error {}  rate {}  {:.0} images/s  data {:.0} %  {} left",
         percent(r.top1_error),
-        r.rate as f32, // without the last digits that f64 arithmetic leaves: 0.0001
+        r.rate as f32, // hides rounding errors of f64: prints 0.0001
         r.images_per_s,
         100.0 * r.data_wait,
         duration(r.eta_s),

@@ -1,4 +1,4 @@
-//! What a run shows while it runs.
+//! Progress of a run.
 
 mod bar;
 mod json;
@@ -17,7 +17,7 @@ pub enum Progress {
     /// A bar on a terminal, lines elsewhere
     #[default]
     Auto,
-    /// One line, redrawn
+    /// A progress bar
     Bar,
     /// A line every few seconds
     Plain,
@@ -38,29 +38,29 @@ pub fn observer(kind: Progress) -> Box<dyn Observer> {
     }
 }
 
-/// What is said while a data set is read, if that takes long.
+/// Reports the progress of reading a data set, if that takes long.
 pub struct Reading {
     kind: Progress,
-    /// Which of several processes says it, if it is not the first.
+    /// The rank of this process, if it is not the first of several.
     rank: Option<usize>,
     rate: Option<Mutex<Rate>>,
 }
 
 impl Reading {
-    /// Says nothing for the first seconds, and nothing at all where progress is for programs. Of an
-    /// image that does not come it says what an observer would.
+    /// Reports nothing in the first seconds, and nothing with progress in JSON. Slow reads are
+    /// reported as by an observer.
     pub fn new(kind: Progress) -> Reading {
         let shown = !matches!(kind, Progress::None | Progress::Json);
         let rate = || Rate { interval: Duration::from_secs(3), last: Some(Instant::now()) };
         Reading { kind, rank: None, rate: shown.then(|| Mutex::new(rate())) }
     }
 
-    /// Of a process that is not the first: it says what it waits for, and nothing else.
+    /// For a rank above 0: reports only slow reads.
     pub fn of_rank(rank: usize) -> Reading {
         Reading { kind: Progress::Plain, rank: Some(rank), rate: None }
     }
 
-    /// `done` of `of` are done; from any thread.
+    /// Reports that `done` of `of` are done; can be called from any thread.
     pub fn say(&self, what: &str, done: usize, of: usize) {
         let rate = self.rate.as_ref().and_then(|rate| rate.try_lock().ok());
         if rate.is_some_and(|mut rate| rate.due()) {
@@ -68,20 +68,20 @@ impl Reading {
         }
     }
 
-    /// An image does not come.
+    /// Reports a slow read.
     fn stalled(&self, stalled: &Stalled) {
         match (self.rank, self.kind) {
             (Some(rank), _) => output::note(format_args!("rank {rank}: {stalled}")),
-            (None, Progress::Json) => json::say_stalled(stalled),
+            (None, Progress::Json) => json::print_stalled(stalled),
             (None, Progress::None) => {}
             (None, _) => output::note(stalled),
         }
     }
 
-    /// The statistics of `count` images of a source, as `what`.
+    /// Measures the statistics of `count` images of a source, reported as `what`.
     ///
     /// # Errors
-    /// If none can be read, or one does not come.
+    /// If none can be read, or a read times out.
     pub fn measure(
         &self,
         what: &str,
@@ -91,11 +91,10 @@ impl Reading {
     ) -> data::Result<Statistics> {
         let (patience, mut watch) = (Patience::default(), self.watch(what, count));
         let measured = Statistics::of_watched(source, threads, Some(count), patience, &mut watch)?;
-        Ok(measured.expect("it is not stopped"))
+        Ok(measured.expect("never stopped"))
     }
 
-    /// A callback for how many of `of` are done, and for an image that does not come; it never
-    /// stops the reading.
+    /// A callback that reports progress and slow reads; it never stops reading.
     pub fn watch(&self, what: &str, of: usize) -> impl FnMut(usize, Option<&Stalled>) -> bool {
         move |done, stalled| {
             self.say(what, done, of);
@@ -105,7 +104,7 @@ impl Reading {
     }
 }
 
-/// Lets something through at first, and then not more often than its interval.
+/// A rate limiter: due at first, then once per interval.
 #[derive(Debug)]
 struct Rate {
     interval: Duration,
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_lets_the_first_through_and_holds_the_next() {
+    fn a_rate_is_due_at_first_and_then_after_its_interval() {
         let mut rate = Rate::new(Duration::from_secs(3600));
         assert!(rate.due());
         assert!(!rate.due());

@@ -1,4 +1,4 @@
-//! The words of commands around training: what is there, and how to call it.
+//! Arguments of `inspect`, `doctor`, `completions` and `man`.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -18,10 +18,10 @@ pub struct InspectArgs {
 /// `alexnet doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Look at a data set, too: as after `train --data`
+    /// Also check a data set, as in `train --data`
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// Where runs would be written
+    /// Folder in which runs would be written
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub runs: PathBuf,
 }
@@ -29,7 +29,7 @@ pub struct DoctorArgs {
 /// `alexnet completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     #[arg(value_enum, value_name = "SHELL")]
     pub shell: Shell,
 }

@@ -1,4 +1,4 @@
-//! What can be typed after `alexnet data`.
+//! Arguments of `alexnet data`.
 
 use super::{ExifArg, LabellingArgs, OutputArgs};
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,42 +10,42 @@ pub(super) const DATA_EXAMPLES: &str = "\
 Examples:
   alexnet data verify imagenet --json           decode every file; exit code 3 if one is unusable
   alexnet data stats imagenet                   classes, sizes, mean colour, PCA of the colours
-  alexnet data show shapes                      what alexnet-64 sees, in contact-sheet.png
+  alexnet data show shapes                      alexnet-64's input, in contact-sheet.png
   alexnet data show imagenet --model alexnet --set recipe.augment.resized={} --out crops.png";
 
 /// `alexnet data`.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// What to do with it.
+    /// The command.
     #[command(subcommand)]
     pub command: DataCommand,
 }
 
-/// What can be done with a data set.
+/// Commands on data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Pack ILSVRC's archives, a folder of images or another data set into shards read fast
+    /// Pack ILSVRC's archives, a folder of images or another data set into shards
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
-    /// Open the data set as `train` does, decode every file, and say what is wrong or worth knowing
+    /// Open the data set as `train` does, decode every file, and report problems
     #[command(after_help = verify_help())]
     Verify(VerifyArgs),
-    /// Count the images of each class; their sizes, mean colour and the PCA of their colours
+    /// Show images per class, image sizes, mean colour and the PCA of the colours
     #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
-    /// Write one picture of what a network sees while it learns
+    /// Write a contact sheet of a network's training input
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
 }
 
 const PREPARE_EXAMPLES: &str = "\
 Examples:
-  alexnet data prepare --ilsvrc downloads --out imagenet    the three archives of 2012 as they are
+  alexnet data prepare --ilsvrc downloads --out imagenet    the three archives of 2012
   alexnet data prepare --from photos --out packed --side 64
-  alexnet data prepare --from downloads --out raw --raw     pixels: 250 GB, and nothing to decode
+  alexnet data prepare --from downloads --out raw --raw     pixels: 250 GB, no decoding
   alexnet train --data imagenet --model alexnet
 
-Stopped or killed, the same command goes on; the same images give the same bytes.";
+The same command resumes an interrupted one; the same images give the same bytes.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -62,7 +62,7 @@ fn verify_help() -> String {
     };
     format!(
         "{VERIFY_EXAMPLES}\n\nKinds of findings (`kind` in JSON) that make a file unusable:\n{}\
-         and those that are worth knowing:\n{}",
+         and other findings:\n{}",
         listed(unusable),
         listed(usable),
     )
@@ -75,7 +75,7 @@ Examples:
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  alexnet data show shapes                      what alexnet-64 sees, in contact-sheet.png
+  alexnet data show shapes                      alexnet-64's input, in contact-sheet.png
   alexnet data show imagenet --model alexnet --rows 4 --columns 12 --seed 7 --out crops.png";
 
 /// `alexnet data prepare`.
@@ -91,28 +91,28 @@ pub struct PrepareArgs {
     /// Folder for the shards
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Shorter side of the images that are stored, in pixels
+    /// Shorter side of the stored images in pixels
     #[arg(long, value_name = "N", default_value = "256")]
     pub side: usize,
-    /// What of each image is stored
+    /// The stored part of each image
     #[arg(long, value_enum, default_value = "centre", value_name = "WHAT")]
     pub keep: KeepArg,
-    /// Quality of the JPEGs that are stored, 1 to 100
+    /// JPEG quality, 1 to 100
     #[arg(long, value_name = "N", default_value = "95", conflicts_with = "raw")]
     pub quality: u8,
     /// Store pixels instead of JPEGs
     #[arg(long)]
     pub raw: bool,
-    /// What is done about the EXIF orientation of image files [default: ignore]
+    /// Whether to apply the EXIF orientation of image files [default: ignore]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
-    /// Images in a shard
+    /// Images per shard
     #[arg(long, value_name = "N", default_value = "10000")]
     pub images_per_shard: usize,
-    /// Take archives as they are, whatever their MD5
+    /// Do not check the archives' MD5
     #[arg(long)]
     pub skip_md5: bool,
-    /// Threads; 0: as many as there are cores [default: 0]
+    /// Threads; 0: one per core [default: 0]
     #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
@@ -120,32 +120,32 @@ pub struct PrepareArgs {
     pub output: OutputArgs,
 }
 
-/// What of an image is stored.
+/// The stored part of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum KeepArg {
-    /// The square in its centre, as in the paper
+    /// The square in the centre, as in the paper
     Centre,
-    /// All of it: crops may be taken anywhere
+    /// The whole image, for crops anywhere
     Whole,
 }
 
 /// `alexnet data verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// As after `train --data`; all image files below a folder are read
+    /// As in `train --data`; all image files below a folder are read
     #[arg(value_name = "DIR")]
     pub data: String,
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
-    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
-    /// folder has it]
+    /// Whether to apply the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder was made]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
     /// Report images whose shorter side has fewer pixels
     #[arg(long, value_name = "N")]
     pub smaller_than: Option<usize>,
-    /// Threads; 0: as many as there are cores [default: 0]
+    /// Threads; 0: one per core [default: 0]
     #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
@@ -156,20 +156,20 @@ pub struct VerifyArgs {
 /// `alexnet data stats`.
 #[derive(Debug, Args)]
 pub struct StatsArgs {
-    /// As after `train --data`
+    /// As in `train --data`
     #[arg(value_name = "shapes|DIR")]
     pub data: String,
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
-    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
-    /// folder has it]
+    /// Whether to apply the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder was made]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
     /// Measure colours on centre squares of this side [default: 256, or as the images are stored]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub side: Option<u32>,
-    /// Threads; 0: as many as there are cores [default: 0]
+    /// Threads; 0: one per core [default: 0]
     #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
     /// What to show.
@@ -180,17 +180,17 @@ pub struct StatsArgs {
 /// `alexnet data show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// As after `train --data`
+    /// As in `train --data`
     #[arg(value_name = "shapes|DIR")]
     pub data: String,
     /// Labels and names.
     #[command(flatten)]
     pub labelling: LabellingArgs,
-    /// What is done about the EXIF orientation of image files [default: ignore, or as a prepared
-    /// folder has it]
+    /// Whether to apply the EXIF orientation of image files [default: ignore, or as a prepared
+    /// folder was made]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
-    /// The picture, a PNG
+    /// Output file, a PNG
     #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
     pub out: PathBuf,
     /// As in `train`
@@ -202,14 +202,14 @@ pub struct ShowArgs {
     /// As in `train`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Names every random draw
+    /// Seed of all random draws
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,
-    /// Images down
+    /// Number of rows
     #[arg(long, value_name = "N", default_value = "6",
         value_parser = clap::value_parser!(u32).range(1..=32))]
     pub rows: u32,
-    /// Images across
+    /// Number of columns
     #[arg(long, value_name = "N", default_value = "8",
         value_parser = clap::value_parser!(u32).range(1..=32))]
     pub columns: u32,

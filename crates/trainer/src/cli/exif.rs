@@ -3,12 +3,12 @@
 use clap::ValueEnum;
 use data::ExifMode;
 
-/// What is done about the EXIF orientation of image files.
+/// Whether the EXIF orientation of image files is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExifArg {
-    /// Pixels stay as they are stored, as in torchvision
+    /// Use pixels as stored, as torchvision does
     Ignore,
-    /// Images are rotated and mirrored upright
+    /// Rotate and mirror images upright
     Apply,
 }
 

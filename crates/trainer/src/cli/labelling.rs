@@ -1,15 +1,15 @@
-//! Where labels and the names of classes come from.
+//! Sources of labels and class names.
 
 use crate::fault::{Fault, Result};
 use clap::Args;
 use data::Labelling;
 use std::path::PathBuf;
 
-/// Labels and names that folders do not give.
+/// Sources of labels and class names other than folders.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabellingArgs {
-    /// Table of labels (.csv or .tsv), a row for each image [default: one that lies beside images
-    /// which are in no folders of classes]
+    /// Table of labels (.csv or .tsv), one row per image [default: one beside the images, if they
+    /// are not in folders of classes]
     #[arg(long, value_name = "FILE", conflicts_with = "label_from")]
     pub labels: Option<PathBuf>,
     /// Its column with file names, paths or ids; a name, or a number from 1 [default: by its name]
@@ -22,16 +22,16 @@ pub struct LabellingArgs {
     /// '^([a-z]+)\.' for cat.0.jpg. With a / in it, it is matched with paths below the folder
     #[arg(long, value_name = "REGEX")]
     pub label_from: Option<String>,
-    /// What classes are called in words: a name a line, `id name` a line, or JSON
+    /// Readable class names: lines with a name or `id name`, or JSON
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
 }
 
 impl LabellingArgs {
-    /// The same for the library.
+    /// Converts to the library's type.
     ///
     /// # Errors
-    /// Exit code 2 if it makes no sense.
+    /// Exit code 2 for an invalid combination.
     pub fn to_labelling(&self) -> Result<Labelling> {
         let labelling = Labelling {
             file: self.labels.clone(),
@@ -45,7 +45,7 @@ impl LabellingArgs {
     }
 }
 
-/// Refuses what makes no sense.
+/// Refuses invalid combinations.
 ///
 /// # Errors
 /// Exit code 2.

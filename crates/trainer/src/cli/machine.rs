@@ -1,4 +1,4 @@
-//! Where every verb computes, and what it shows.
+//! Arguments on devices and output that commands share.
 
 use clap::Args;
 use terminal::progress::Progress;
@@ -9,14 +9,14 @@ pub struct MachineArgs {
     /// auto, cpu, cuda or cuda:N; to train on several, all of them: cpu,cpu [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// In which numbers convolutions and fully connected layers multiply: f32, on a GPU tf32 or
-    /// bf16, on a CPU with AMX bf16 [default: f32; tf32 on a GPU with tensor cores for it]
+    /// Precision of convolutions and fully connected layers: f32, on a GPU tf32 or bf16, on a CPU
+    /// with AMX bf16 [default: f32; tf32 on a GPU with tensor cores for it]
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<String>,
-    /// Threads that compute; 0: one for each core [default: 0]
+    /// Compute threads; 0: one per core [default: 0]
     #[arg(long, value_name = "N", value_parser = crate::limits::threads)]
     pub threads: Option<usize>,
-    /// Threads that decode images; 0: as many as there are cores [default: 0]
+    /// Threads that decode images; 0: one per core [default: 0]
     #[arg(long, value_name = "N", value_parser = crate::limits::workers)]
     pub workers: Option<usize>,
 }
@@ -27,7 +27,7 @@ pub struct OutputArgs {
     /// How progress is shown (on stderr; json: on stdout)
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     pub progress: Progress,
-    /// End with one line of JSON on stdout
+    /// Print the result as one line of JSON on stdout
     #[arg(long)]
     pub json: bool,
 }

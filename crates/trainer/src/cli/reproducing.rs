@@ -1,4 +1,4 @@
-//! What can be typed after `reproduce`.
+//! Arguments of `alexnet reproduce`.
 
 use super::MachineArgs;
 use clap::Args;
@@ -11,43 +11,43 @@ Examples:
   alexnet reproduce                                         list the protocols
   alexnet reproduce cifar-80sec --data cifar-10-batches-bin
   alexnet reproduce pretrain --data imagenet --larger imagenet-2011
-  alexnet reproduce ensemble --rehearse                     every part of it, in seconds
+  alexnet reproduce ensemble --rehearse                     a quick test of every part
   alexnet reproduce ensemble --miniature --data cifar10     its recipe, on small images
 
-Whatever ended it, the same command goes on. Runs that are done are not made again; experiments that
-compare the same network and recipe share its runs. A run is taken only if it was made with the
-images that are named, wherever they lie now, and in the precision that is asked for.";
+The same command resumes an interrupted one. Finished runs are not repeated; experiments with the
+same network and recipe share runs. An existing run is reused only if it was made with the same
+images, wherever they are now, and in the same precision.";
 
 /// `alexnet reproduce`.
 #[derive(Debug, Args)]
 pub struct ReproduceArgs {
-    /// Which protocol; without a name they are listed
+    /// The protocol; without a name all are listed
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
     /// As in `train`: CIFAR-10 for most protocols, ImageNet for the last
     #[arg(long, value_name = "DIR", requires = "name")]
     pub data: Option<String>,
-    /// The larger set that `pretrain` learns from first
+    /// The larger set on which `pretrain` trains first
     #[arg(long, value_name = "DIR")]
     pub larger: Option<String>,
-    /// Where the runs are [default: runs/reproduce, or runs/rehearse]
+    /// Folder of the runs [default: runs/reproduce, or runs/rehearse]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
-    /// Where NAME.md, NAME.svg and NAME.json are written [default: docs/results, or the runs']
+    /// Folder for NAME.md, NAME.svg and NAME.json [default: docs/results, or the runs' folder]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Runs of each network, in place of the protocol's
+    /// Runs of each network [default: the protocol's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
-    /// Go through the whole protocol in seconds: a few steps a run on generated images, with a
-    /// sixteenth of the filters
+    /// Test the whole protocol in seconds: a few steps per run on generated images, with a sixteenth
+    /// of the filters
     #[arg(long, conflicts_with_all = ["data", "larger"])]
     pub rehearse: bool,
-    /// Run a protocol on ImageNet with images of 32 x 32 pixels: its recipe as it is, its networks
-    /// an eighth as large on a side, with a quarter of the filters
+    /// Run an ImageNet protocol on images of 32 x 32 pixels: with the same recipe, and networks of
+    /// an eighth of the input's side and a quarter of the filters
     #[arg(long, conflicts_with = "rehearse")]
     pub miniature: bool,
-    /// A sentence for the results, say on what else the machine did meanwhile
+    /// A remark for the results page, e.g. on other load of the machine
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
     /// Where to compute.
@@ -59,7 +59,7 @@ pub struct ReproduceArgs {
 }
 
 impl ReproduceArgs {
-    /// How much of the protocol is run.
+    /// The scale at which the protocol is run.
     pub fn scale(&self) -> Scale {
         match (self.rehearse, self.miniature) {
             (true, _) => Scale::Rehearsal,

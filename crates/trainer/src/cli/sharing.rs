@@ -1,4 +1,4 @@
-//! How several devices share a run.
+//! `--parallel` and `--exchange`.
 
 use clap::ValueEnum;
 use parallel::Mode;
@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parallel {
-    /// Each has one of the network's towers, as in the paper
+    /// Each device has one of the network's towers, as in the paper
     Towers,
-    /// Each has the whole network and a part of every batch
+    /// Each device has the whole network and a part of every batch
     Data,
-    /// Each has all convolutions and a part of every batch, and a part of the linear layers' units
+    /// Each device has all convolutions for a part of every batch, and a part of the linear layers'
+    /// units
     Hybrid,
 }
 
@@ -26,14 +27,14 @@ impl From<Parallel> for Mode {
     }
 }
 
-/// By which way several devices of one process exchange.
+/// How several devices exchange data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exchange {
-    /// Through the host's memory: any devices
+    /// Through host memory, for any devices
     #[default]
     Host,
-    /// From GPU to GPU, through NCCL
+    /// From GPU to GPU, with NCCL
     Nccl,
 }
 

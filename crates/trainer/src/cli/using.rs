@@ -1,4 +1,4 @@
-//! What can be typed after the verbs that use a trained network.
+//! Arguments of the commands that use a trained network.
 
 use super::{ExifArg, MachineArgs, OutputArgs};
 use clap::{Args, ValueEnum};
@@ -16,11 +16,11 @@ Examples:
 
 pub(super) const PREDICT_EXAMPLES: &str = "\
 Examples:
-  alexnet predict cat.jpg                       by the newest run in runs/
+  alexnet predict cat.jpg                       with the newest run in runs/
   alexnet predict photos/*.jpg --run RUN --top 3 --views ten
   alexnet predict photos --out predictions.csv  a whole folder, with a progress bar
   alexnet predict 'photos/**/*.png' --out predictions.jsonl --top 1
-  alexnet predict cat.jpg --json                a line of JSON an image";
+  alexnet predict cat.jpg --json                one line of JSON per image";
 
 pub(super) const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -48,21 +48,21 @@ Examples:
   curl --data-binary @cat.jpg 'http://127.0.0.1:8080/predict?top=3&neighbours=6&maps=yes'
   curl -F file=@cat.jpg -F file=@dog.png http://127.0.0.1:8080/predict
 
-The page and the programs ask the same server, which answers in JSON:
-  GET  /about          the model, its input and classes, how far the neighbours are
-  GET  /health         {\"status\": \"ok\"}, for whoever watches over it
-  POST /predict        the body: an image file as it is, at most 32 MiB and 64 megapixels; or
-                       a form with up to 32 files: of several the answer is a list
-         top=N         so many classes with their probabilities [default: 5]
-         neighbours=N  so many of the nearest training images [default: 0]
-         maps=yes      what every convolution makes of it, as pictures
-         pictures=yes  what the network sees, and the neighbours, as pictures
+The page and other programs use the same interface, with responses in JSON:
+  GET  /about          the model, its input and classes, the progress of the neighbour index
+  GET  /health         {\"status\": \"ok\"}, for monitoring
+  POST /predict        body: an image file of at most 32 MiB and 64 megapixels; or a form with up
+                       to 32 files: the response to several is a list
+         top=N         number of classes with their probabilities [default: 5]
+         neighbours=N  number of nearest training images [default: 0]
+         maps=yes      feature maps of every convolution, as pictures
+         pictures=yes  the network's input and the neighbours, as pictures
   GET  /test-images/N  the run's Nth test image, counted from 0
-Pictures are addresses that hold them (data:image/png;base64,...). What cannot be answered has a
-status of 400 or more and {\"error\": \"what is wrong\"}; 503: ask again.
+Pictures are data URIs (data:image/png;base64,...). Errors have a status of 400 or more and
+{\"error\": \"message\"}; 503: try again.
 
-It answers requests from this machine alone, unless --listen says otherwise: there is no password.
-Ctrl-C ends it, with code 130.";
+By default only this machine can connect; --listen changes that. There is no password. Ctrl-C ends
+the server with exit code 130.";
 
 /// `alexnet eval`.
 #[derive(Debug, Args)]
@@ -71,28 +71,27 @@ Ctrl-C ends it, with code 130.";
     group = clap::ArgGroup::new("seen").args(["views", "ten_crop", "multiview"]),
 )]
 pub struct EvalArgs {
-    /// A run's folder: its weights, or while there are none its newest checkpoint; and its data
-    /// unless --data says otherwise
+    /// A run's folder: its weights, or without weights its newest checkpoint; and its data unless
+    /// --data is given
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// A file of weights
+    /// A weights file
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Average the probabilities of several runs' networks, tested on the first one's data
     #[arg(long, value_name = "RUN", num_args = 1..)]
     pub ensemble: Vec<PathBuf>,
-    /// Weigh the networks of an ensemble so that they err least on every other test image (by the
-    /// 2012 source's search); the rest then says how well that went
+    /// Search weights of the ensemble's networks that minimise the error on every other test image
+    /// (the 2012 source's search); the other images show how well they generalise
     #[arg(long, requires = "ensemble")]
     pub search_weights: bool,
     /// As in `train`
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// What is done about the EXIF orientation of image files [default: as when the network was
-    /// trained]
+    /// Whether to apply the EXIF orientation of image files [default: as in training]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
-    /// What of each image is looked at [default: centre]
+    /// The crops of each image that are classified [default: centre]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub views: Option<ViewsArg>,
     /// The same as --views ten
@@ -104,7 +103,8 @@ pub struct EvalArgs {
     /// Write every image's probabilities: .csv, or .jsonl
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
-    /// Write the contest's text: a line an image, its five most probable labels, counted from 1
+    /// Write ILSVRC's submission format: per image a line with its five most probable labels,
+    /// counted from 1
     #[arg(long, value_name = "FILE")]
     pub submission: Option<PathBuf>,
     /// Write the confusion matrix: .csv, .json, .svg or .png
@@ -113,7 +113,7 @@ pub struct EvalArgs {
     /// Write errors by class: .csv or .json
     #[arg(long, value_name = "FILE")]
     pub per_class: Option<PathBuf>,
-    /// Images at a time
+    /// Batch size
     #[arg(long, value_name = "N", default_value = "128",
         value_parser = crate::limits::batch)]
     pub batch_size: usize,
@@ -125,7 +125,7 @@ pub struct EvalArgs {
     pub output: OutputArgs,
 }
 
-/// What of an image is looked at.
+/// The crops of an image that are classified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ViewsArg {
     /// The centre
@@ -133,7 +133,7 @@ pub enum ViewsArg {
     Centre,
     /// The four corners, the centre, and their mirror images: section 4.1 of the paper
     Ten,
-    /// A grid of three by three, not mirrored: the 2012 source's way with CIFAR
+    /// A grid of three by three, not mirrored: the 2012 source's test for CIFAR
     Nine,
 }
 
@@ -154,14 +154,13 @@ pub struct UsingArgs {
     /// checkpoint]
     #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A file of weights
+    /// A weights file
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// What is done about the EXIF orientation of image files [default: as when the network was
-    /// trained]
+    /// Whether to apply the EXIF orientation of image files [default: as in training]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
-    /// Images at a time
+    /// Batch size
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = crate::limits::batch)]
     pub batch_size: usize,
@@ -173,21 +172,21 @@ pub struct UsingArgs {
 /// `alexnet predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// Image files; folders, of which all image files at any depth are meant; or patterns such as
-    /// 'photos/**/*.jpg'. Those of a folder or a pattern come in natural order: img2 before img10
+    /// Image files; folders, with all image files at any depth; or patterns such as
+    /// 'photos/**/*.jpg'. Files of a folder or pattern are in natural order: img2 before img10
     #[arg(value_name = "IMG|DIR|GLOB", required = true)]
     pub images: Vec<PathBuf>,
-    /// Classes to name, the most probable first
+    /// Number of classes to show, the most probable first
     #[arg(long, value_name = "N", default_value = "5")]
     pub top: usize,
-    /// What of each image is looked at
+    /// The crops of each image that are classified
     #[arg(long, value_enum, value_name = "WHICH", default_value = "centre")]
     pub views: ViewsArg,
-    /// A line of JSON an image
+    /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,
-    /// Write a row an image to this file instead: .csv (columns image, class_1, probability_1,
-    /// class_2, ...) or .jsonl (as --json); or also draw the images with their bars: .png
+    /// Write one row per image to this file instead: .csv (columns image, class_1, probability_1,
+    /// class_2, ...) or .jsonl (as --json); or also draw the images with bars: .png
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// How progress is shown (on stderr; json: on stdout)
@@ -204,16 +203,16 @@ pub struct FeaturesArgs {
     /// Image files, instead of a data set
     #[arg(value_name = "IMG", conflicts_with_all = ["data", "of"])]
     pub images: Vec<PathBuf>,
-    /// Where to: .safetensors (with labels), .npy (with labels in a second file) or .csv
+    /// Output file: .safetensors (with labels), .npy (with labels in a second file) or .csv
     #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
-    /// Which layer, by its name in `describe` [default: the last before the classifier]
+    /// The layer, by its name in `describe` [default: the last before the classifier]
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// Which part of the data set [default: test]
+    /// The part of the data set [default: test]
     #[arg(long, value_enum, value_name = "PART")]
     pub of: Option<PartArg>,
     /// Which network.
@@ -227,9 +226,9 @@ pub struct FeaturesArgs {
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PartArg {
-    /// What is learned from
+    /// The training images
     Train,
-    /// What is tested on
+    /// The test images
     #[default]
     Test,
 }
@@ -237,25 +236,26 @@ pub enum PartArg {
 /// `alexnet neighbours`.
 #[derive(Debug, Args)]
 pub struct NeighboursArgs {
-    /// Image files to ask about [default: some of the test images]
+    /// Query images [default: some of the test images]
     #[arg(value_name = "IMG")]
     pub images: Vec<PathBuf>,
-    /// Neighbours of each
+    /// Neighbours per query
     #[arg(long, value_name = "N", default_value = "6")]
     pub top: usize,
-    /// Test images to ask about, where no files are named
+    /// Number of test images as queries, if no files are given
     #[arg(long, value_name = "N", default_value = "5")]
     pub queries: usize,
-    /// Look among N training images, spread over all [default: all]
+    /// Search among N training images, evenly spaced [default: all]
     #[arg(long, value_name = "N")]
     pub among: Option<usize>,
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// Distances in this layer [default: the last before the classifier, fc7 in the paper]
+    /// The layer in which distances are measured [default: the last before the classifier, fc7 in
+    /// the paper]
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
-    /// The picture
+    /// Output file of the picture
     #[arg(long, short, value_name = "FILE.png", default_value = "neighbours.png")]
     pub out: PathBuf,
     /// Has no effect: the picture always has at most 256 colours
@@ -276,23 +276,22 @@ pub struct ServeArgs {
     /// checkpoint]
     #[arg(value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// A file of weights
+    /// A weights file
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where to listen; port 0: any that is free [default: 127.0.0.1:8080, or the next free port]
+    /// Address to listen on; port 0: any free port [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
     /// As in `train` [default: the run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// What is done about the EXIF orientation of image files [default: as when the network was
-    /// trained]
+    /// Whether to apply the EXIF orientation of image files [default: as in training]
     #[arg(long, value_enum, value_name = "HOW")]
     pub exif: Option<ExifArg>,
-    /// Look for neighbours among N training images at most, spread over all; 0: for none
+    /// Search neighbours among at most N training images, evenly spaced; 0: no neighbours
     #[arg(long, value_name = "N", default_value = "20000")]
     pub among: usize,
-    /// A request must have come whole after so many seconds
+    /// Time limit for receiving a request
     #[arg(long, value_name = "SECONDS", default_value = "30",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub patience: u64,
@@ -304,10 +303,10 @@ pub struct ServeArgs {
 /// `alexnet report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Runs' folders; the first one's pictures come first
+    /// Folders of runs
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// The page
+    /// Output file of the page
     #[arg(long, short, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,
     /// Also write the first run's figures into this folder
@@ -316,16 +315,16 @@ pub struct ReportArgs {
     /// Has no effect: pictures always have at most 256 colours
     #[arg(long, value_name = "N", hide = true)]
     pub palette: Option<u16>,
-    /// Test on N images at most, spread over all
+    /// Test on at most N images, evenly spaced
     #[arg(long, value_name = "N", default_value = "10000")]
     pub images: usize,
-    /// Look for neighbours among N training images at most, spread over all
+    /// Search neighbours among at most N training images, evenly spaced
     #[arg(long, value_name = "N", default_value = "20000")]
     pub among: usize,
     /// As in `train` [default: each run's]
     #[arg(long, value_name = "shapes|DIR")]
     pub data: Option<String>,
-    /// Images at a time
+    /// Batch size
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = crate::limits::batch)]
     pub batch_size: usize,

@@ -134,7 +134,7 @@ fn who_would_train_something_else_is_named_before_the_first_step() {
     let nccl = ["--parallel", "data", "--exchange", "nccl"];
     refused(2, &nccl, "--exchange nccl: processes that mpirun starts exchange through MPI");
     refused(3, &["--parallel", "data"], "3 ranks cannot share 8 micro-shards evenly");
-    refused(3, &["--parallel", "towers"], "this network has not 3 towers");
+    refused(3, &["--parallel", "towers"], "cannot be split into 3 towers");
 }
 
 /// Whatever mpirun has started on this host.
